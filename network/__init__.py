@@ -1,0 +1,1 @@
+"""A NumPy convolutional network whose every layer is a pure forward/backward pair."""

@@ -1,0 +1,349 @@
+"""The rule of acceptance: which elements of a claimed gradient are right, wrong or undecided.
+
+Every element is screened with one central difference. Where that agrees with the claim the element is done; the
+others climb a ladder of steps, those with most evidence of a fault first. An element is wrong only when its claim
+lies outside the measured interval by more than the tolerance, and an independent measurement says so too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.differences import FIRST_STEP, Measurement, climb, lengths_of, noise_multiplier
+from gradcheck.evaluation import BudgetExhaustedError, Probe
+from gradcheck.kinks import holds_nearby
+from gradcheck.noise import ulp
+from gradcheck.pilot import DEFAULT_STEP, choose_step, measure_noise
+
+__all__ = ["Claim", "Doubt", "Judgement", "judge"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+CONFIRMING_CALLS = 14
+"""Kept back before screening begins, so that a fault that was seen can be confirmed."""
+
+REFINING_CALLS = 40
+"""Spent on elements that screening left open without evidence of a fault; more only in proportion to the elements."""
+
+HIDDEN = 0.3
+"""Noise may hide this share of a leaf's gradient before the leaf counts as undecided."""
+
+MOST_ROUNDOFF = 0.01
+"""A claim may not buy more tolerance with its own noise than this share of its leaf; beyond it is undecided."""
+
+PILOTED_LEAVES = 9
+SECOND_STEP = 0.4373 * FIRST_STEP
+"""The ladder of an independent measurement: other steps, other points."""
+
+
+class Doubt(IntEnum):
+    """Why an element is undecided."""
+
+    NONE = 0
+    NOT_PROBED = 1
+    NOISE = 2
+    STEP = 3
+    KINK = 4
+    UNCONFIRMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claimed gradient of one leaf, one column per cotangent.
+
+    Attributes
+    ----------
+    values : array, shape (n, K)
+    spread : array, shape (K,)
+        Root mean square by which claims an ulp away differ: measured where the claim is coarser than float64, else 0.
+    eps : float
+        Machine epsilon of the claim's dtype.
+    """
+
+    values: Floats
+    spread: Floats
+    eps: float
+
+    def roundoff(self, scale: Floats) -> Floats:
+        """Return what an honest backward may be off by in a leaf whose gradient has this root mean square.
+
+        Near a minimum the gradient goes to zero and the cancellation in its sums does not, so a multiple of epsilon
+        alone does not cover it. In float64 there is no such term: a huge element must not hide a small one.
+        """
+        if self.eps <= np.finfo(np.float64).eps:
+            return np.zeros_like(scale)
+        return np.maximum(8 * self.eps * scale, 16 * self.spread)
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What was found about one leaf; arrays have shape (n, K)."""
+
+    reference: Floats
+    bound: Floats
+    noise: Floats
+    gap: Floats
+    wrong: Bools
+    doubt: NDArray[np.int8]
+    limited: Bools
+    floor: Floats
+
+    @property
+    def undecided(self) -> Bools:
+        """Where the check cannot tell."""
+        return np.asarray(self.doubt != Doubt.NONE)
+
+    @classmethod
+    def open(cls, elements: int, columns: int) -> Judgement:
+        """Return the judgement before anything was measured."""
+        shape = (elements, columns)
+        return cls(
+            reference=np.full(shape, np.nan),
+            bound=np.full(shape, np.nan),
+            noise=np.full(shape, np.nan),
+            gap=np.zeros(shape),
+            wrong=np.zeros(shape, dtype=bool),
+            doubt=np.full(shape, Doubt.NOT_PROBED, dtype=np.int8),
+            limited=np.zeros(shape, dtype=bool),
+            floor=np.full(shape, np.nan),
+        )
+
+
+def judge(
+    probe: Probe, base: Floats, claims: dict[int, Claim], *, rtol: float, rng: np.random.Generator
+) -> dict[int, Judgement]:
+    """Judge a claimed gradient, element by element.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions, ``K`` of them.
+    base : array, shape (K,)
+        Their values at the point.
+    claims : dict
+        For each free leaf its claim.
+    rtol : float
+        The relative error that matters.
+    rng : Generator
+        Draws directions and signs.
+
+    Returns
+    -------
+    judgements : dict
+        For each leaf of ``claims`` what was found.
+
+    Notes
+    -----
+    Costs two calls an element where claim and difference agree, and at most about a hundred more in all.
+    """
+    bench = _Bench(probe, base, claims, rtol, rng)
+    try:
+        bench.prepare()
+        bench.screen()
+        bench.refine()
+    except BudgetExhaustedError:
+        pass
+    return bench.judgements
+
+
+class _Bench:
+    """One run of the rule: what is known so far about every leaf."""
+
+    def __init__(
+        self, probe: Probe, base: Floats, claims: dict[int, Claim], rtol: float, rng: np.random.Generator
+    ) -> None:
+        self.probe = probe
+        self.base = base
+        self.claims = claims
+        self.rtol = rtol
+        self.rng = rng
+        self.leaves = probe.point.leaves
+        self.lengths = {leaf: lengths_of(self.leaves[leaf].value) for leaf in claims}
+        self.judgements = {leaf: Judgement.open(*claim.values.shape) for leaf, claim in claims.items()}
+        self.elements = sum(claim.values.shape[0] for claim in claims.values())
+        self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
+        self.noise = np.full(len(base), np.nan)
+        self.steps: dict[int, float] = {}
+        self.usable: dict[int, float] = {}
+
+    # ---- before the first element -----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Measure the noise and choose a step for each leaf, the largest leaves first."""
+        self.noise = measure_noise(self.probe, self.base, self.lengths, self.rng)
+        largest = sorted(self.claims, key=lambda leaf: -self.lengths[leaf].size)[:PILOTED_LEAVES]
+        for leaf in largest:
+            step = choose_step(self.probe, leaf, self.lengths[leaf], self.noise, self.rtol, self.rng)
+            if step is not None:
+                self.steps[leaf] = step
+        usual = float(np.median(list(self.steps.values()))) if self.steps else DEFAULT_STEP
+        self.steps = {leaf: self.steps.get(leaf, usual) for leaf in self.claims}
+
+    # ---- two evaluations an element ---------------------------------------------------------------------------
+
+    def screen(self) -> None:
+        """Compare every claim with one central difference."""
+        affordable = max(0.0, self.probe.budget.left - CONFIRMING_CALLS) / 2
+        chosen = self._sample(affordable)
+        for leaf, indices in chosen.items():
+            if len(indices):
+                self._screen_leaf(leaf, indices)
+
+    def _sample(self, affordable: float) -> dict[int, Indices]:
+        """Choose the elements to look at: all, or as many as the budget allows, drawn at random."""
+        everything = {leaf: np.arange(claim.values.shape[0]) for leaf, claim in self.claims.items()}
+        if self.probe.vectorized or affordable >= self.elements:
+            return everything
+        keys = np.concatenate([np.full(len(indices), leaf) for leaf, indices in everything.items()])
+        numbers = np.concatenate(list(everything.values()))
+        drawn = np.sort(self.rng.choice(len(keys), size=int(affordable), replace=False))
+        return {leaf: numbers[drawn][keys[drawn] == leaf] for leaf in everything}
+
+    def _screen_leaf(self, leaf: int, indices: Indices) -> None:
+        claim, found = self.claims[leaf], self.judgements[leaf]
+        steps = self.lengths[leaf][indices] * self.steps[leaf]
+        value = self.leaves[leaf].value.ravel()[indices]
+        steps = np.maximum(steps, 4 * np.spacing(np.abs(value)).astype(np.float64))
+        values, moved = self.probe.elements(leaf, np.repeat(indices, 2), np.stack([steps, -steps], axis=1).ravel())
+        with np.errstate(all="ignore"):
+            plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]
+            slope = (plus - minus) / width
+            bend = (plus - 2 * self.base + minus) / (width / 2) ** 2
+            deviation = np.maximum(self.noise, ulp(np.stack([plus, minus])) / 2)
+            jitter = self.multiplier * 2 * deviation / width
+            apart = np.abs(claim.values[indices] - slope)
+            rounding = 4 * np.spacing(np.abs(value)).astype(np.float64)[:, None] * np.abs(bend)
+            size = _rms(slope)
+            roundoff = claim.roundoff(size)
+            tolerance = self.rtol * np.abs(slope) + rounding + roundoff
+            agree = apart <= tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size)
+            visible = self.rtol * size
+            limited = (apart <= jitter) & (apart + jitter <= np.maximum(visible, self._noise_floor(slope, jitter)))
+        found.reference[indices], found.noise[indices] = slope, jitter
+        found.bound[indices] = apart + jitter
+        found.limited[indices] = limited & ~agree
+        found.doubt[indices] = np.where(agree | limited, Doubt.NONE, Doubt.NOISE)
+        found.floor[indices] = tolerance + jitter
+
+    def _noise_floor(self, slope: Floats, jitter: Floats) -> Floats:
+        """Return what noise hides from anyone, shape (K,): at most a share of the leaf, or all of an invisible one."""
+        typical = np.median(jitter, axis=0)
+        size = _rms(slope)
+        return np.where(size <= typical, np.inf, np.minimum(1.5 * typical, HIDDEN * size))
+
+    # ---- where claim and difference disagree ------------------------------------------------------------------
+
+    def refine(self) -> None:
+        """Measure what screening left open, most evidence of a fault first."""
+        queue = self._queue()
+        for leaf in dict.fromkeys(leaf for leaf, _ in queue):
+            indices = np.array([index for other, index in queue if other == leaf], dtype=np.intp)
+            self._refine_leaf(leaf, np.sort(indices))
+
+    def _queue(self) -> list[tuple[int, int]]:
+        """Order the open elements by evidence, and leave out those for which there is neither evidence nor budget."""
+        rows = []
+        for leaf, found in self.judgements.items():
+            claim = self.claims[leaf].values
+            with np.errstate(all="ignore"):
+                excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
+            # Not finite: the difference is not, so only the ladder can tell. A claim that is NaN is wrong already.
+            evidence = np.max(np.where(np.isfinite(excess), excess, np.inf), axis=1, initial=0.0)
+            is_open = np.any((found.doubt == Doubt.NOISE) & ~np.isnan(claim), axis=1)
+            rows += [(-evidence[i], leaf, int(i)) for i in np.flatnonzero(is_open)]
+        rows.sort()
+        suspects = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
+        affordable = max(suspects, 0) + (REFINING_CALLS + self.elements // 10) // 8
+        if self.probe.vectorized:
+            affordable = len(rows)
+        return [(leaf, index) for _, leaf, index in rows[:affordable]]
+
+    def _refine_leaf(self, leaf: int, indices: Indices) -> None:
+        """Climb the ladder with some elements of a leaf, decide, and confirm what looks wrong."""
+        first = self._climb(leaf, indices, FIRST_STEP)
+        wrong = self._decide(leaf, indices, first)
+        accused = indices[np.any(wrong, axis=1)]
+        if not len(accused):
+            return
+        again = self._climb(leaf, accused, SECOND_STEP)
+        claim, found = self.claims[leaf], self.judgements[leaf]
+        with np.errstate(all="ignore"):
+            apart = np.abs(claim.values[accused] - again.value)
+            outside = apart > again.bound + self._tolerance(leaf, accused, again)[0]
+        confirmed = wrong[np.any(wrong, axis=1)] & outside
+        smooth = holds_nearby(
+            self.probe,
+            leaf,
+            accused,
+            claim.values[accused],
+            found.reference[accused],
+            self.lengths,
+            self.noise,
+            multiplier=self.multiplier,
+            rng=self.rng,
+        )
+        found.wrong[accused] = confirmed & smooth
+        found.doubt[accused] = np.where(
+            confirmed & smooth, Doubt.NONE, np.where(confirmed, Doubt.KINK, found.doubt[accused])
+        )
+
+    def _climb(self, leaf: int, indices: Indices, first_step: float) -> Measurement:
+        return climb(
+            self.probe,
+            leaf,
+            indices,
+            self.lengths[leaf][indices],
+            self.base,
+            self.noise,
+            multiplier=self.multiplier,
+            rtol=self.rtol,
+            first_step=first_step,
+        )
+
+    def _tolerance(self, leaf: int, indices: Indices, measured: Measurement) -> tuple[Floats, Floats]:
+        """Return how far off a claim may be before it is accused, and up to where it is cleared."""
+        value = np.abs(self.leaves[leaf].value.ravel()[indices])
+        rounding = 4 * np.spacing(value).astype(np.float64)[:, None] * np.abs(measured.curvature)
+        size = _rms(self.judgements[leaf].reference)
+        roundoff = self.claims[leaf].roundoff(size)
+        tolerance = self.rtol * np.abs(measured.value) + rounding
+        return tolerance + roundoff, tolerance + np.minimum(roundoff, MOST_ROUNDOFF * size)
+
+    def _decide(self, leaf: int, indices: Indices, measured: Measurement) -> Bools:
+        """Record a measurement and return where it accuses the claim, shape (m, K)."""
+        claim, found = self.claims[leaf].values[indices], self.judgements[leaf]
+        with np.errstate(all="ignore"):
+            apart = np.abs(claim - measured.value)
+            tolerance, clearing = self._tolerance(leaf, indices, measured)
+            size = _rms(found.reference)
+            hidden = np.where(size <= np.median(measured.noise, axis=0), np.inf, HIDDEN * size)
+            visible = np.maximum(self.rtol * size, np.minimum(3 * measured.noise, hidden))
+            inside = apart <= measured.bound
+            clear = apart + measured.bound <= clearing
+            limited = inside & (apart + measured.bound <= visible)
+            at_kink = inside & measured.kink
+        wrong = apart > measured.bound + tolerance
+        found.reference[indices], found.bound[indices] = measured.value, measured.bound
+        found.noise[indices], found.gap[indices] = measured.noise, measured.gap
+        found.limited[indices] = limited & ~clear
+        found.floor[indices] = tolerance + measured.bound
+        open_because = np.where(3 * measured.noise >= measured.bound, Doubt.NOISE, Doubt.STEP)
+        open_because = np.where(wrong, Doubt.UNCONFIRMED, open_because)
+        found.doubt[indices] = np.where(clear | limited | at_kink, Doubt.NONE, open_because)
+        return wrong
+
+
+def _rms(values: Floats) -> Floats:
+    """Root mean square over the elements, ignoring what is not finite, without overflow; shape (K,)."""
+    with np.errstate(all="ignore"):
+        finite = np.where(np.isfinite(values), np.abs(values), 0.0)
+        largest = np.max(finite, axis=0, initial=0.0)
+        scaled = finite / np.where(largest > 0, largest, 1.0)
+        rms: Floats = largest * np.sqrt(np.mean(scaled**2, axis=0)) if len(values) else largest
+        return rms

@@ -1,0 +1,141 @@
+"""The options of a check: what they are, and clear errors for what they cannot be."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, get_args
+
+import numpy as np
+
+from gradcheck.errors import InvalidArgument
+
+__all__ = ["RTOL", "CheckOptions", "Method", "Settings", "read_options", "require_callable"]
+
+Method = Literal["auto", "exhaustive"]
+
+RTOL = {8: 3.3e-7, 4: 1e-3, 2: 3e-2}
+"""Bytes of the coarsest float dtype met -> the relative error that matters.
+
+In float64 a third of 1e-6, so that an error of 1e-6 is seen where the reference is good to as much again, and a right
+element is cleared where it is.
+"""
+
+
+class CheckOptions(TypedDict, total=False):
+    """The keyword options of every check.
+
+    Attributes
+    ----------
+    rtol : float, optional
+        The relative error that matters; default from the coarsest dtype among parameters, function value and
+        gradient: 3.3e-7 for float64, 1e-3 for float32, 3e-2 for float16.
+    method : {"auto", "exhaustive"}
+        ``"exhaustive"`` looks at every element.
+    vectorized : bool
+        ``f`` accepts a tree in which one leaf carries one extra leading axis of length ``P``, and returns ``P``
+        values.
+    rng : int or numpy.random.Generator
+        The same seed gives the same report.
+    max_evaluations : int, optional
+        A hard bound on the calls of ``f``.
+    progress : True or callable, optional
+        ``progress(done, total)``, rising, the last call with ``done == total``; True shows a bar on stderr.
+    """
+
+    rtol: float | None
+    method: Method
+    vectorized: bool
+    rng: int | np.random.Generator
+    max_evaluations: int | None
+    progress: Callable[[int, int], object] | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Options that were read and found good."""
+
+    rtol: float | None
+    vectorized: bool
+    rng: np.random.Generator
+    seed: str
+    max_evaluations: int | None
+    progress: Callable[[int, int], object] | bool | None
+
+
+def read_options(options: CheckOptions, *, vectorizable: bool = True) -> Settings:
+    """Validate the options of a check.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the option, what was given and what is required.
+    """
+    known = CheckOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}.")
+    method = options.get("method", "auto")
+    if method not in get_args(Method):
+        raise InvalidArgument(f"method={method!r} is not known; use {' or '.join(map(repr, get_args(Method)))}.")
+    vectorized = options.get("vectorized", False)
+    if not isinstance(vectorized, bool | np.bool_):
+        raise InvalidArgument(f"vectorized={vectorized!r} must be True or False.")
+    if vectorized and not vectorizable:
+        raise InvalidArgument("vectorized=True needs a function with one value; this check has many; leave it out.")
+    progress = options.get("progress")
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise InvalidArgument(f"progress={progress!r} must be True or a callable (done, total).")
+    rng, seed = _generator(options.get("rng", 0))
+    return Settings(
+        rtol=_rtol(options.get("rtol")),
+        vectorized=bool(vectorized),
+        rng=rng,
+        seed=seed,
+        max_evaluations=_limit(options.get("max_evaluations")),
+        progress=progress,
+    )
+
+
+def require_callable(**functions: Any) -> None:
+    """Raise `InvalidArgument` for the first argument that cannot be called."""
+    for name, function in functions.items():
+        if not callable(function):
+            raise InvalidArgument(f"{name}={function!r} is a {type(function).__name__}; a function was required.")
+
+
+def _rtol(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if isinstance(value, bool) or not (np.isfinite(number) and number > 0):
+        raise InvalidArgument(f"rtol={value!r} must be a finite positive number; leave it out for the default.")
+    return number
+
+
+def _limit(value: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if isinstance(value, bool) or number < 1:
+        raise InvalidArgument(f"max_evaluations={value!r} must be a positive whole number; leave it out for no bound.")
+    return number
+
+
+def _generator(value: Any) -> tuple[np.random.Generator, str]:
+    if isinstance(value, np.random.Generator):
+        return value, "the generator given, in the same state"
+    try:
+        seed = operator.index(value)
+    except TypeError:
+        seed = -1
+    if isinstance(value, bool) or seed < 0:
+        raise InvalidArgument(f"rng={value!r} must be a non-negative whole number or a numpy.random.Generator.")
+    return np.random.default_rng(seed), str(seed)

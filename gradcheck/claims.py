@@ -1,0 +1,118 @@
+"""Reading a claimed gradient: does it have the structure, shapes and numbers that it must have.
+
+What does not fit is a finding against the claim, never an exception: a wrong gradient of any sort is a failed check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.report import Finding
+from gradcheck.trees import MISSING, Leaf, align
+
+__all__ = ["Reading", "read_gradient"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Reading:
+    """One claimed gradient, leaf by leaf.
+
+    Attributes
+    ----------
+    values : dict
+        Position of a leaf -> its claim as a float64 vector; missing where nothing of the right shape was given.
+    findings : list of Finding
+        What did not fit.
+    eps : float
+        Machine epsilon of the coarsest dtype in which numbers were given; float32's for anything narrower.
+    absent : set of int
+        Leaves for which nothing was given, by ``None`` or a missing entry.
+    """
+
+    values: dict[int, Floats] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    eps: float = float(np.finfo(np.float64).eps)
+    absent: set[int] = field(default_factory=set)
+
+
+def read_gradient(given: Any, tree: Any, leaves: list[Leaf], *, optional: bool = False) -> Reading:
+    """Read what a gradient function returned.
+
+    Parameters
+    ----------
+    given : object
+        What came back.
+    tree : tree
+        The parameters, for their structure.
+    leaves : list of Leaf
+        Their leaves.
+    optional : bool
+        Whether ``None`` may stand for a gradient that is not computed.
+    """
+    if isinstance(given, tuple) and len(given) == 1 and not isinstance(tree, tuple | list):
+        (given,) = given
+    if given is None:
+        given = MISSING
+    entries, mismatches = align(tree, given)
+    reading = Reading()
+    if given is not MISSING:
+        for mismatch in mismatches:
+            reading.findings.append(
+                Finding(code="wrong-structure", where=mismatch.where, message=f"the gradient {mismatch.message}")
+            )
+    for position, (leaf, entry) in enumerate(zip(leaves, entries, strict=True)):
+        if not leaf.is_differentiable:
+            continue
+        if entry is MISSING or entry is None:
+            reading.absent.add(position)
+            if not optional:
+                reading.findings.append(
+                    Finding(code="missing-gradient", where=leaf.name, message="no gradient was given for it")
+                )
+            continue
+        _read_entry(reading, position, leaf, entry)
+    return reading
+
+
+def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any) -> None:
+    """Read the claim of one leaf into ``reading``."""
+    try:
+        array = np.asarray(entry)
+    except ValueError:
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "biufc":
+        message = f"its gradient is a {type(entry).__name__} that is not an array of numbers"
+        reading.findings.append(Finding(code="wrong-type", where=leaf.name, message=message))
+        return
+    if array.shape != leaf.value.shape:
+        message = f"its gradient has shape {array.shape}, the parameter {leaf.value.shape}"
+        evidence = {"given": array.shape, "required": leaf.value.shape}
+        reading.findings.append(Finding(code="wrong-shape", where=leaf.name, message=message, evidence=evidence))
+        return
+    if array.dtype.kind == "c":
+        if np.any(array.imag != 0):
+            message = f"its gradient is complex ({array.dtype}) with an imaginary part, the parameter is real"
+            reading.findings.append(Finding(code="wrong-dtype", where=leaf.name, message=message))
+            return
+        array = array.real
+    values = array.astype(np.float64).ravel()
+    reading.values[position] = values
+    coarse = array.dtype.kind != "f" or array.dtype.itemsize < np.dtype(np.float64).itemsize
+    if coarse:
+        reading.eps = max(reading.eps, float(np.finfo(np.float32).eps))
+    if coarse and array.dtype != leaf.value.dtype:
+        message = f"its gradient is {array.dtype}, the parameter {leaf.value.dtype}; it is judged at float32's accuracy"
+        reading.findings.append(Finding(code="coarse-dtype", where=leaf.name, message=message))
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        first = [int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), leaf.value.shape)]
+        message = f"its gradient is NaN or infinite in {bad} of {values.size} elements, the first at {first}"
+        reading.findings.append(
+            Finding(code="not-finite", where=leaf.name, message=message, evidence={"count": bad, "first": first})
+        )

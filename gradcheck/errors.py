@@ -1,0 +1,39 @@
+"""The exceptions of the package, each also an instance of the built-in that callers expect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradcheck.report import Report
+
+__all__ = ["GradcheckError", "GradientError", "InvalidArgument", "MissingDependency"]
+
+
+class GradcheckError(Exception):
+    """Anything that this package raises on its own account."""
+
+
+class InvalidArgument(GradcheckError, ValueError):  # noqa: N818 - the name is part of the contract
+    """The arguments cannot describe a check; nothing is said about the gradient."""
+
+
+class MissingDependency(GradcheckError, ImportError):  # noqa: N818 - the name is part of the contract
+    """An optional package is needed for what was asked; the message names the extra to install."""
+
+
+class GradientError(GradcheckError, AssertionError):
+    """A check did not pass. The message is the text of the report.
+
+    Attributes
+    ----------
+    report : Report
+        What was found.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[GradientError], tuple[Report]]:
+        return GradientError, (self.report,)

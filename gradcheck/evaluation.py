@@ -1,0 +1,313 @@
+"""Calling the user's function at displaced points: counted, bounded, and without sharing anything with it.
+
+Every call gets fresh arrays of the user's own dtype, so the function may keep or even overwrite them. What comes
+back is read as a vector of float64 and contracted with the cotangents of the check, so that a scalar function and
+a layer with a thousand outputs look the same from here on: each point gives one number per cotangent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.errors import InvalidArgument
+from gradcheck.trees import Leaf, flatten
+
+__all__ = ["Budget", "BudgetExhaustedError", "Output", "Point", "Probe", "calling"]
+
+Floats = NDArray[np.float64]
+
+CHUNK_BYTES = 2**21
+"""Perturbed copies that go through a vectorised function in one call: they should stay in the second-level cache."""
+
+CHUNK_LENGTH = 256
+"""And no more than this many, since the function's own intermediates grow with them."""
+
+
+class BudgetExhaustedError(Exception):
+    """``max_evaluations`` is used up. Never leaves the package."""
+
+
+class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
+    """Add a note to an exception of the user's function: who was called, and where."""
+
+    def __init__(self, name: str, where: str) -> None:
+        self.name = name
+        self.where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and not isinstance(error, BudgetExhaustedError):
+            error.add_note(f"gradcheck was calling {self.name} {self.where}")
+
+
+@dataclass(slots=True)
+class Budget:
+    """Calls of the function made so far, and the most that may be made."""
+
+    limit: int | None = None
+    used: int = 0
+    progress: Callable[[int], None] | None = None
+
+    def spend(self) -> None:
+        """Count one call, before it is made.
+
+        Raises
+        ------
+        BudgetExhaustedError
+            When that call would be one too many.
+        """
+        if self.limit is not None and self.used >= self.limit:
+            raise BudgetExhaustedError
+        self.used += 1
+        if self.progress is not None:
+            self.progress(self.used)
+
+    @property
+    def left(self) -> float:
+        """How many calls may still be made."""
+        return np.inf if self.limit is None else self.limit - self.used
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a tree space: leaves, and how to build the user's tree from arrays."""
+
+    leaves: list[Leaf]
+    build: Callable[[Sequence[Any]], Any]
+
+    def tree(self, replaced: dict[int, NDArray[Any]] | None = None) -> Any:
+        """Build the tree from fresh copies, some leaves replaced by arrays that are handed over as they are."""
+        replaced = replaced or {}
+        return self.hand_out(
+            [replaced[i] if i in replaced else leaf.value.copy() for i, leaf in enumerate(self.leaves)]
+        )
+
+    def copies(self) -> list[NDArray[Any]]:
+        """Return a fresh copy of each leaf."""
+        return [leaf.value.copy() for leaf in self.leaves]
+
+    def hand_out(self, arrays: Sequence[NDArray[Any]]) -> Any:
+        """Build the tree from one array per leaf."""
+        return self.build([leaf.restore(array) for leaf, array in zip(self.leaves, arrays, strict=True)])
+
+    def changed(self, arrays: Sequence[NDArray[Any]]) -> list[str]:
+        """Return the names of the leaves whose handed-out copies are no longer what they were."""
+        return [
+            leaf.name
+            for leaf, array in zip(self.leaves, arrays, strict=True)
+            if not np.array_equal(leaf.value, array, equal_nan=leaf.value.dtype.kind in "fc")
+        ]
+
+    def nudged(self, eps: float, rng: np.random.Generator) -> list[NDArray[Any]]:
+        """Return copies of the leaves, every element of the free ones moved by ``eps`` of its size, up or down."""
+        arrays = self.copies()
+        for i in self.free():
+            signs = np.where(rng.random(arrays[i].shape) < 0.5, -eps, eps)
+            arrays[i] = np.asarray(arrays[i] * (1 + signs)).astype(arrays[i].dtype)
+        return arrays
+
+    def free(self) -> list[int]:
+        """Return the positions of the leaves that are differentiated."""
+        return [i for i, leaf in enumerate(self.leaves) if leaf.is_differentiable and leaf.value.size]
+
+
+@dataclass(slots=True)
+class Output:
+    """The form of the function's value: learnt from its first value, then required of all others."""
+
+    name: str
+    leaves: list[Leaf] = field(default_factory=list)
+    build: Callable[[Sequence[Any]], Any] = lambda values: values
+
+    @classmethod
+    def of(cls, value: Any, name: str) -> Output:
+        """Learn the form from a value."""
+        leaves, build = flatten(value, root="y", argument=f"the value of {name}")
+        for leaf in leaves:
+            if leaf.value.dtype.kind == "c":
+                raise InvalidArgument(
+                    f"{name} returned {leaf.name} of dtype {leaf.value.dtype}; real values are required; "
+                    "return its real and imaginary parts as two arrays."
+                )
+        return cls(name, leaves, build)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The coarsest float dtype among the values; float64 when they are integers."""
+        kinds = [leaf.value.dtype for leaf in self.leaves if leaf.value.dtype.kind == "f"]
+        return min(kinds, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
+
+    @property
+    def size(self) -> int:
+        """How many numbers a value holds."""
+        return sum(leaf.value.size for leaf in self.leaves)
+
+    def read(self, value: Any) -> Floats:
+        """Return the value as one float64 vector."""
+        if len(self.leaves) == 1 and self.leaves[0].name == "y":
+            parts = [np.asarray(value)]
+        else:
+            parts = [leaf.value for leaf in flatten(value, root="y", argument=f"the value of {self.name}")[0]]
+        shapes = [part.shape for part in parts]
+        expected = [leaf.value.shape for leaf in self.leaves]
+        if shapes != expected:
+            raise InvalidArgument(
+                f"{self.name} returned shapes {shapes} at a displaced point but {expected} at the given one; "
+                "its value must have the same form everywhere."
+            )
+        return np.concatenate([part.ravel() for part in parts]).astype(np.float64) if parts else np.zeros(0)
+
+    def like(self, vector: Floats) -> Any:
+        """Build a fresh value of the same form and dtypes from a vector, as for a cotangent."""
+        arrays, start = [], 0
+        for leaf in self.leaves:
+            part = vector[start : start + leaf.value.size].reshape(leaf.value.shape)
+            dtype = leaf.value.dtype if leaf.value.dtype.kind == "f" else np.float64
+            arrays.append(leaf.restore(np.array(part, dtype=dtype)))
+            start += leaf.value.size
+        return self.build(arrays)
+
+
+class Probe:
+    """A function seen from one point.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(tree)``; its value is read by ``output``.
+    point : Point
+        Where the derivatives are wanted.
+    output : Output
+        The form of the value.
+    cotangents : array, shape (K, M)
+        Each point gives ``K`` numbers, the products of these rows with the ``M`` outputs.
+    budget : Budget
+        Counts the calls.
+    vectorized : bool
+        Whether ``function`` takes a leading axis on one leaf and returns as many values.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        point: Point,
+        output: Output,
+        cotangents: Floats,
+        budget: Budget,
+        *,
+        vectorized: bool = False,
+    ) -> None:
+        self.function = function
+        self.point = point
+        self.output = output
+        self.cotangents = cotangents
+        self.budget = budget
+        self.vectorized = vectorized
+
+    def with_cotangents(self, cotangents: Floats) -> Probe:
+        """Return the same function and point, read through other cotangents."""
+        return Probe(self.function, self.point, self.output, cotangents, self.budget, vectorized=self.vectorized)
+
+    def read(self, value: Any) -> Floats:
+        """Contract a value of the function with the cotangents; products are summed in float64."""
+        with np.errstate(all="ignore"):
+            return self.cotangents @ self.output.read(value)
+
+    def elements(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> tuple[Floats, Floats]:
+        """Displace single elements.
+
+        Parameters
+        ----------
+        leaf : int
+            Which leaf.
+        indices, steps : arrays, shape (P,)
+            Row ``p`` moves the element with flat index ``indices[p]`` by ``steps[p]``.
+
+        Returns
+        -------
+        values : array, shape (P, K)
+        moved : array, shape (P,)
+            The displacements as they came out in the leaf's dtype.
+        """
+        original = self.point.leaves[leaf].value
+        start = original.ravel()[indices]
+        with np.errstate(all="ignore"):
+            target = (start + steps).astype(original.dtype)
+            moved = np.real(target - start).astype(np.float64)
+
+        def displace(block: slice) -> NDArray[Any]:
+            copies = np.repeat(original.reshape(1, -1), len(indices[block]), axis=0)
+            copies[np.arange(len(copies)), indices[block]] = target[block]
+            return copies.reshape(-1, *original.shape)
+
+        return self._blocks(leaf, displace, len(indices)), moved
+
+    def ray(self, directions: dict[int, Floats], lengths: Floats) -> Floats:
+        """Move along one direction, all leaves named in ``directions`` together, by each of ``lengths``.
+
+        Returns
+        -------
+        values : array, shape (P, K)
+        """
+        leaves = self.point.leaves
+        if self.vectorized and len(directions) == 1:
+            ((leaf, direction),) = directions.items()
+            original = leaves[leaf].value
+
+            def displace(block: slice) -> NDArray[Any]:
+                along = np.multiply.outer(lengths[block], direction.reshape(original.shape))
+                return (original + along).astype(original.dtype)
+
+            return self._blocks(leaf, displace, len(lengths))
+        values = []
+        for length in lengths:
+            with np.errstate(all="ignore"):
+                replaced = {
+                    i: np.asarray(leaves[i].value + length * direction.reshape(leaves[i].value.shape)).astype(
+                        leaves[i].value.dtype
+                    )
+                    for i, direction in directions.items()
+                }
+            values.append(self._call(replaced))
+        return np.array(values).reshape(len(lengths), -1)
+
+    def _blocks(self, leaf: int, displace: Callable[[slice], NDArray[Any]], length: int) -> Floats:
+        """Evaluate displaced copies of one leaf, as many in a call as the function takes."""
+        if not self.vectorized:
+            rows = (displace(slice(p, p + 1))[0] for p in range(length))
+            return np.array([self._call({leaf: row}) for row in rows]).reshape(length, -1)
+        size = max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
+        blocks = [displace(slice(p, min(p + size, length))) for p in range(0, length, size)]
+        return np.concatenate([self._call_block(leaf, block) for block in blocks]) if blocks else np.zeros((0, 1))
+
+    def _call(self, replaced: dict[int, NDArray[Any]]) -> Floats:
+        self.budget.spend()
+        tree = self.point.tree(replaced)
+        # The point is ours, not the user's: what the function thinks of it is no matter for a warning.
+        with np.errstate(all="ignore"), calling(self.output.name, self._where(replaced)):
+            value = self.function(tree)
+        return self.read(value)
+
+    def _call_block(self, leaf: int, block: NDArray[Any]) -> Floats:
+        self.budget.spend()
+        name = self.point.leaves[leaf].name
+        tree = self.point.tree({leaf: block})
+        with np.errstate(all="ignore"), calling(self.output.name, f"with {len(block)} perturbed copies of {name}"):
+            value = np.asarray(self.function(tree))
+        if value.shape != (len(block),):
+            raise InvalidArgument(
+                f"vectorized=True, but with {len(block)} copies of {name} along a leading axis f returned shape "
+                f"{value.shape}; {(len(block),)} was required; broadcast over that axis or leave vectorized out."
+            )
+        return value.astype(np.float64)[:, None] * self.cotangents[:, 0]
+
+    def _where(self, replaced: dict[int, NDArray[Any]]) -> str:
+        names = ", ".join(self.point.leaves[i].name for i in replaced)
+        return f"with {names} slightly displaced" if names else "at the given point"

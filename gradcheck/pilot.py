@@ -1,0 +1,147 @@
+"""A few evaluations before the first element is looked at: how noisy is the function, and which step suits a leaf.
+
+Both are measured along random directions, in units of each element's length. Neither ever sees a claim.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.differences import FIRST_STEP, RATIO, noise_multiplier
+from gradcheck.evaluation import Probe
+from gradcheck.noise import POINTS, noise_from_table, output_quantum, ulp
+
+__all__ = ["DEFAULT_STEP", "choose_step", "measure_noise"]
+
+Floats = NDArray[np.float64]
+
+DEFAULT_STEP = 1.913e-4
+"""Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
+
+LONGEST_STEP, SHORTEST_STEP = FIRST_STEP, 1e-9
+
+TABLES = ((1.037e-3, 1.31e-6), (0.0, 1.31e-6), (0.0, 1.31e-9))
+"""Where a difference table lies along its direction: distance from the point, spacing. The first that is finite."""
+
+CONVERGED = 0.02
+"""Central differences at two successive steps this close, relatively: what is left is truncation."""
+
+SAMPLED = 4
+"""Elements that the pilot of a leaf moves together."""
+
+
+def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
+    """Measure the standard deviation of the functions' noise near the point.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions.
+    base : array, shape (K,)
+        Their values at the point.
+    lengths : dict
+        For each leaf to be moved the lengths of its elements.
+    rng : Generator
+        Draws the signs.
+
+    Returns
+    -------
+    noise : array, shape (K,)
+        Never below half a unit in the last place, nor below half the quantum of the output.
+
+    Notes
+    -----
+    Costs 8 calls; up to 8 more at the edge of a domain, and 8 where what looks like noise may be a fast oscillation.
+    """
+    signs = {leaf: np.where(rng.random(scale.shape) < 0.5, -1.0, 1.0) for leaf, scale in lengths.items()}
+    floor = np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2
+    for distance, spacing in TABLES:
+        directions = {leaf: signs[leaf] * _inside(probe, leaf, scale, distance) for leaf, scale in lengths.items()}
+        values = probe.ray(directions, distance + spacing * np.arange(POINTS, dtype=np.float64))
+        if not np.all(np.isfinite(values)):
+            continue
+        noise = np.array([noise_from_table(column)[0] for column in values.T])
+        if np.any(noise > 1e3 * ulp(values)):
+            noise = _without_oscillation(probe, directions, distance, spacing, noise)
+        quantum = [output_quantum(np.append(column, at)) / 2 for column, at in zip(values.T, base, strict=True)]
+        return np.asarray(np.maximum(np.maximum(noise, floor), quantum))
+    return 4 * floor
+
+
+def _inside(probe: Probe, leaf: int, lengths: Floats, distance: float) -> Floats:
+    """Return by how much elements move: by their lengths, or near an edge by no more than their own size."""
+    if distance:
+        return lengths
+    sizes = np.abs(probe.point.leaves[leaf].value.ravel()).astype(np.float64)
+    return np.asarray(np.where(sizes > 0, np.minimum(sizes, lengths), lengths))
+
+
+def _without_oscillation(
+    probe: Probe, directions: dict[int, Floats], distance: float, spacing: float, noise: Floats
+) -> Floats:
+    """Look again with a spacing a thousand times smaller, at which an oscillation is smooth and noise is not.
+
+    A function that is a staircase at that spacing keeps the first estimate: its steps are what the noise is.
+    """
+    closer = probe.ray(directions, distance + spacing / 1000 * np.arange(POINTS, dtype=np.float64))
+    again = np.array([noise_from_table(column)[0] for column in closer.T])
+    staircase = np.any(np.diff(closer, axis=0) == 0, axis=0)
+    return np.where(np.isfinite(again) & ~staircase, np.minimum(again, noise), noise)
+
+
+def choose_step(
+    probe: Probe, leaf: int, lengths: Floats, noise: Floats, rtol: float, rng: np.random.Generator
+) -> float | None:
+    """Choose the step with which the elements of a leaf are screened.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions.
+    leaf : int
+        Which leaf.
+    lengths : array, shape (n,)
+        The lengths of its elements.
+    noise : array, shape (K,)
+        Standard deviations.
+    rtol : float
+        The relative error that matters.
+    rng : Generator
+        Draws the elements that are moved, and their signs.
+
+    Returns
+    -------
+    step : float or None
+        In units of the lengths: the truncation error of a central difference is about an eighth of ``rtol`` or less,
+        and no shorter than noise demands. None where nothing moved.
+
+    Notes
+    -----
+    Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length.
+    """
+    chosen = rng.choice(lengths.size, size=min(SAMPLED, lengths.size), replace=False)
+    direction = np.zeros_like(lengths)
+    direction[chosen] = lengths[chosen] * np.where(rng.random(len(chosen)) < 0.5, -1.0, 1.0)
+    multiplier = noise_multiplier(lengths.size)
+    longer = np.full_like(noise, np.nan)
+    step = FIRST_STEP / RATIO
+    while step > SHORTEST_STEP:
+        values = probe.ray({leaf: direction}, np.array([step, -step]))
+        with np.errstate(all="ignore"):
+            slope = (values[0] - values[1]) / (2 * step)
+            size, change = np.abs(slope), np.abs(slope - longer)
+        jitter = multiplier * noise / step
+        if np.all(np.isfinite(change)):
+            seen = size > jitter
+            if not np.any(seen):
+                return DEFAULT_STEP if np.any(change > 2 * jitter) else None
+            if np.all(change[seen] <= CONVERGED * size[seen] + jitter[seen]):
+                share = rtol / 8 * size[seen]
+                by_truncation = step * RATIO * np.sqrt(share / np.maximum(change[seen], 1e-3 * share))
+                by_noise = multiplier * noise[seen] / share
+                longest = min(float(np.min(by_truncation)), LONGEST_STEP)
+                return max(min(longest, max(DEFAULT_STEP, float(np.median(by_noise)))), SHORTEST_STEP)
+        longer = slope
+        step /= RATIO
+    return DEFAULT_STEP

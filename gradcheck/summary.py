@@ -1,0 +1,174 @@
+"""From judgements to a report: one column per parameter, the verdict, findings and blind spots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance import Doubt, Judgement
+from gradcheck.claims import Reading
+from gradcheck.comparison import divergence_of
+from gradcheck.evaluation import Point
+from gradcheck.report import Finding, ParameterReport, Report, Verdict
+
+__all__ = ["summarise"]
+
+Floats = NDArray[np.float64]
+
+REASONS = {
+    Doubt.NOT_PROBED: "not looked at: max_evaluations was used up; allow more",
+    Doubt.NOISE: "the noise of f hides what could be wrong; evaluate f in float64, or with a tighter tolerance",
+    Doubt.STEP: "no step gives a settled difference: f oscillates, jumps or has a kink very near; move the point",
+    Doubt.KINK: "f has no single derivative here (a kink or a tie); move the point slightly",
+    Doubt.UNCONFIRMED: "two measurements disagree about it; evaluate f more precisely, or move the point",
+}
+
+
+def summarise(
+    point: Point,
+    readings: list[Reading],
+    judgements: dict[int, Judgement],
+    *,
+    findings: list[Finding],
+    fatal: bool,
+    **cost: Any,
+) -> Report:
+    """Build the report of a check.
+
+    Parameters
+    ----------
+    point : Point
+        The parameters.
+    readings : list of Reading
+        The claims, one per cotangent.
+    judgements : dict
+        Position of a leaf -> what was found about it.
+    findings : list of Finding
+        What the protocol found.
+    fatal : bool
+        Whether one of them fails the check by itself.
+    **cost
+        Passed on to `Report`.
+    """
+    reports = {}
+    blind_spots = []
+    for position, leaf in enumerate(point.leaves):
+        if not leaf.is_differentiable:
+            continue
+        absent = all(position in reading.absent for reading in readings)
+        if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in findings):
+            blind_spots.append(f"{leaf.name}: not differentiated, so not checked")
+            continue
+        report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position))
+        reports[leaf.name] = report
+        blind_spots += _blind_spots(report, judgements.get(position))
+    wrong = [report for report in reports.values() if report.wrong.any()]
+    undecided = any(report.undecided.any() for report in reports.values())
+    verdict: Verdict = "fail" if wrong or fatal else "inconclusive" if undecided or not reports else "pass"
+    if not reports:
+        blind_spots.append("no gradient was given for any input, so nothing was checked")
+    named = {finding.where for finding in findings}
+    told = [_wrong_values(report) for report in wrong if report.name not in named]
+    return Report(
+        verdict=verdict,
+        parameters=reports,
+        findings=(*findings, *told, *_undecided(reports, judgements, point)),
+        blind_spots=tuple(blind_spots),
+        **cost,
+    )
+
+
+def _parameter(
+    name: str, value: NDArray[Any], readings: list[Reading], position: int, judgement: Judgement | None
+) -> ParameterReport:
+    """Report one parameter, each element through the cotangent under which it looks worst."""
+    shape, count = value.shape, value.size
+    if judgement is None:
+        blank = np.full(shape, np.nan)
+        given = readings[0].values.get(position)
+        claimed = blank if given is None else given.reshape(shape)
+        unread = np.full(shape, given is None)
+        return ParameterReport(
+            name=name,
+            shape=shape,
+            dtype=value.dtype,
+            claimed=claimed.copy(),
+            reference=blank,
+            error_bound=blank.copy(),
+            wrong=unread,
+            undecided=np.asarray(~unread),
+            kink=np.zeros(shape, dtype=bool),
+            divergence=divergence_of(claimed, blank),
+            detection_floor=float("inf"),
+        )
+    claims = np.stack([reading.values[position] for reading in readings], axis=1)
+    wrong = judgement.wrong | np.isnan(claims)
+    with np.errstate(all="ignore"):
+        rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
+    rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
+    column = np.argmax(rank, axis=1) if count else np.zeros(0, dtype=np.intp)
+    pick = (np.arange(count), column)
+    first = 0
+    if count and np.any(wrong):
+        first = int(np.argmax(wrong.sum(axis=0)))
+    floors = judgement.floor[np.isfinite(judgement.floor)]
+    return ParameterReport(
+        name=name,
+        shape=shape,
+        dtype=value.dtype,
+        claimed=claims[pick].reshape(shape),
+        reference=judgement.reference[pick].reshape(shape),
+        error_bound=judgement.bound[pick].reshape(shape),
+        wrong=np.any(wrong, axis=1).reshape(shape),
+        undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
+        kink=np.any(judgement.gap != 0, axis=1).reshape(shape),
+        divergence=divergence_of(claims[:, first], judgement.reference[:, first], resolution=judgement.bound[:, first]),
+        detection_floor=float(floors.min()) if floors.size else float("inf"),
+    )
+
+
+def _wrong_values(report: ParameterReport) -> Finding:
+    count = int(report.wrong.sum())
+    worst = report.worst() or ()
+    return Finding(
+        code="wrong-gradient",
+        where=report.name,
+        message=(
+            f"{count} of {report.wrong.size} elements wrong: relative error {report.relative_error:.2g}, "
+            f"angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
+        ),
+        evidence={"elements": count, "worst": list(worst)},
+    )
+
+
+def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point) -> list[Finding]:
+    """Say for each parameter with undecided elements what limits them and what would help."""
+    findings = []
+    for position, judgement in judgements.items():
+        report = reports.get(point.leaves[position].name)
+        if report is None:
+            continue
+        doubts = judgement.doubt.max(axis=1, initial=0).reshape(report.shape)
+        for doubt, reason in REASONS.items():
+            count = int(np.count_nonzero(report.undecided & (doubts == doubt)))
+            if count:
+                findings.append(
+                    Finding(
+                        code=f"undecided-{doubt.name.lower().replace('_', '-')}",
+                        where=report.name,
+                        message=f"{count} of {report.wrong.size} elements undecided: {reason}",
+                        evidence={"elements": count},
+                    )
+                )
+    return findings
+
+
+def _blind_spots(report: ParameterReport, judgement: Judgement | None) -> list[str]:
+    if judgement is None or not judgement.limited.any():
+        return []
+    limited = judgement.limited.any(axis=1)
+    bound = float(np.nanmax(judgement.bound[judgement.limited]))
+    hidden = f"{report.name}: in {int(limited.sum())} of {limited.size} elements"
+    return [f"{hidden} the noise of f hides errors up to {bound:.2g}"]

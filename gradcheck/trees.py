@@ -1,0 +1,237 @@
+"""Nested containers of arrays, seen as a list of named leaves.
+
+A tree is an array, a float, or a nested dict, list, tuple or NamedTuple of them. ``None`` is an empty
+container. Leaves keep the order of their containers, dicts the order of their keys.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.errors import InvalidArgument
+
+__all__ = ["MISSING", "ROOT", "Leaf", "Mismatch", "align", "flatten"]
+
+ROOT = "params"
+"""The name of a tree that is a single leaf."""
+
+MISSING = type("Missing", (), {"__repr__": lambda _: "MISSING"})()
+"""Stands for a leaf that the other tree does not have."""
+
+Path = tuple["Key", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One step into a container: how it reads in a path, and how where that would be ambiguous."""
+
+    plain: str
+    exact: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One array of a tree.
+
+    Attributes
+    ----------
+    name : str
+        Its path, such as ``layers[0].w``; unique within the tree.
+    value : ndarray
+        A contiguous copy of the user's array, never handed out itself.
+    restore : callable
+        ``restore(array)`` gives the array in the form in which the user gave the leaf: a float stays a float.
+    """
+
+    name: str
+    value: NDArray[Any]
+    restore: Callable[[NDArray[Any]], Any]
+
+    @property
+    def is_differentiable(self) -> bool:
+        """Whether the leaf is perturbed at all: integers and booleans are held fixed."""
+        return self.value.dtype.kind in "fc"
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A place at which another tree is not built like this one."""
+
+    where: str
+    message: str
+
+
+def flatten(
+    tree: Any, *, root: str = ROOT, argument: str = "params"
+) -> tuple[list[Leaf], Callable[[Sequence[Any]], Any]]:
+    """Take a tree apart.
+
+    Parameters
+    ----------
+    tree : tree
+        What the user gave.
+    root : str
+        The name of the leaf when the tree is a single array or number.
+    argument : str
+        What error messages call the tree.
+
+    Returns
+    -------
+    leaves : list of Leaf
+        With copies of the arrays, in the order of the containers.
+    build : callable
+        ``build(values)``, one value per leaf, puts them into containers of the user's types.
+
+    Raises
+    ------
+    InvalidArgument
+        For a leaf that is neither a number nor an array of numbers, and for a container that contains itself.
+    """
+    paths: list[Path] = []
+    values: list[Any] = []
+
+    def visit(node: Any, path: Path, above: tuple[int, ...]) -> Callable[[Sequence[Any]], Any]:
+        parts = _parts(node)
+        if parts is None:
+            index = len(values)
+            paths.append(path)
+            values.append(node)
+            return lambda entries: entries[index]
+        if id(node) in above:
+            raise InvalidArgument(
+                f"{argument} contains itself at {_name(path) or root!r}; give a finite tree of arrays."
+            )
+        builders = [visit(part, (*path, key), (*above, id(node))) for key, part in parts.items()]
+        return lambda entries: _assemble(node, [build(entries) for build in builders])
+
+    build = visit(tree, (), ())
+    names = _unique_names(paths, root)
+    return [_leaf(name, value, argument) for name, value in zip(names, values, strict=True)], build
+
+
+def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
+    """Lay another tree beside this one.
+
+    Returns
+    -------
+    entries : list
+        For each leaf of ``tree`` what ``other`` has in its place, or `MISSING`. A list may stand for a tuple,
+        and any mapping for a dict in any order.
+    mismatches : list of Mismatch
+        Where ``other`` has another container, or something that ``tree`` does not have. What it lacks is `MISSING`
+        among the entries.
+    """
+    entries: list[Any] = []
+    mismatches: list[Mismatch] = []
+
+    def visit(node: Any, twin: Any, path: Path) -> None:
+        parts = _parts(node)
+        if parts is None:
+            entries.append(twin)
+            return
+        twins = {} if twin is MISSING else _parts(twin)
+        where = _name(path)
+        if twins is None or (twins and _is_mapping(node) != _is_mapping(twin)):
+            mismatches.append(
+                Mismatch(where, f"is a {type(twin).__name__} where the parameters have a {type(node).__name__}")
+            )
+            twins = {}
+        elif twin is not MISSING:
+            extra = [key for key in twins if key not in parts]
+            if extra:
+                mismatches.append(Mismatch(where, f"has {_listed(path, extra)}, which the parameters do not have"))
+        for key, part in parts.items():
+            visit(part, twins.get(key, MISSING), (*path, key))
+
+    visit(tree, other, ())
+    return entries, mismatches
+
+
+def _is_mapping(node: Any) -> bool:
+    return isinstance(node, Mapping)
+
+
+def _is_namedtuple(node: Any) -> bool:
+    return isinstance(node, tuple) and hasattr(node, "_fields")
+
+
+def _parts(node: Any) -> dict[Key, Any] | None:
+    """Return the parts of a container under their keys, or None for a leaf."""
+    if node is None:
+        return {}
+    if isinstance(node, Mapping):
+        return {
+            Key(f".{key}" if isinstance(key, str) else f"[{key!r}]", f"[{key!r}]"): part for key, part in node.items()
+        }
+    if _is_namedtuple(node):
+        return {Key(f".{field}", f".{field}"): part for field, part in zip(node._fields, node, strict=True)}
+    if isinstance(node, list | tuple):
+        return {Key(f"[{i}]", f"[{i}]"): part for i, part in enumerate(node)}
+    return None
+
+
+def _assemble(node: Any, parts: list[Any]) -> Any:
+    """Build a container of the kind of ``node`` from new parts."""
+    if node is None:
+        return None
+    if isinstance(node, Mapping):
+        pairs = dict(zip(node, parts, strict=True))
+        if type(node) is dict or not isinstance(node, dict):
+            return pairs
+        twin = copy.copy(node)  # keeps what a subclass adds, such as a default factory
+        twin.update(pairs)
+        return twin
+    if _is_namedtuple(node):
+        return type(node)._make(parts)
+    return tuple(parts) if isinstance(node, tuple) else parts
+
+
+def _name(path: Path) -> str:
+    return "".join(key.plain for key in path).removeprefix(".")
+
+
+def _listed(path: Path, keys: list[Key], most: int = 5) -> str:
+    names = [repr(_name((*path, key))) for key in keys[:most]]
+    return ", ".join(names) + (f" and {len(keys) - most} more" if len(keys) > most else "")
+
+
+def _unique_names(paths: list[Path], root: str) -> list[str]:
+    """Name leaves by their plain paths; where two would share one, by exact paths; then by number."""
+    names = [_name(path) if path else root for path in paths]
+    counts = Counter(names)
+    taken: set[str] = set()
+    unique = []
+    for path, name in zip(paths, names, strict=True):
+        exact = "".join(key.exact for key in path) if counts[name] > 1 else name or "''"
+        candidate, number = exact, 2
+        while candidate in taken or (candidate != name and candidate in counts):
+            candidate, number = f"{exact}#{number}", number + 1
+        taken.add(candidate)
+        unique.append(candidate)
+    return unique
+
+
+def _leaf(name: str, value: Any, argument: str) -> Leaf:
+    is_array = isinstance(value, np.ndarray)
+    if not is_array and not isinstance(value, bool | int | float | complex | np.generic):
+        raise InvalidArgument(
+            f"{argument}: the leaf {name!r} is a {type(value).__name__}; leaves are NumPy arrays or numbers; "
+            "convert it, for example with numpy.asarray."
+        )
+    array = np.array(value, order="C", copy=True, subok=False)
+    if array.dtype.kind not in "biufc":
+        raise InvalidArgument(
+            f"{argument}: the leaf {name!r} has dtype {array.dtype}, but leaves hold numbers; "
+            "convert it to float or leave it out."
+        )
+    if is_array:
+        return Leaf(name, array, lambda replacement: replacement)
+    kind = type(value)
+    return Leaf(name, array, lambda replacement: kind(replacement[()]) if replacement.ndim == 0 else replacement)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradcheck.differences import FIRST_STEP, Measurement, climb, lengths_of, noise_multiplier
 from gradcheck.evaluation import BudgetExhaustedError, Probe
-from gradcheck.kinks import holds_nearby
+from gradcheck.kinks import Suspect, acquit
 from gradcheck.noise import ulp
 from gradcheck.pilot import DEFAULT_STEP, choose_step, measure_noise
 
@@ -147,6 +147,7 @@ def judge(
         bench.prepare()
         bench.screen()
         bench.refine()
+        bench.try_suspects()
     except BudgetExhaustedError:
         pass
     return bench.judgements
@@ -170,7 +171,7 @@ class _Bench:
         self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
         self.noise = np.full(len(base), np.nan)
         self.steps: dict[int, float] = {}
-        self.usable: dict[int, float] = {}
+        self.suspects: list[tuple[Suspect, Bools]] = []
 
     # ---- before the first element -----------------------------------------------------------------------------
 
@@ -265,33 +266,51 @@ class _Bench:
         return [(leaf, index) for _, leaf, index in rows[:affordable]]
 
     def _refine_leaf(self, leaf: int, indices: Indices) -> None:
-        """Climb the ladder with some elements of a leaf, decide, and confirm what looks wrong."""
+        """Climb the ladder with some elements of a leaf, decide, and measure what looks wrong once more."""
         first = self._climb(leaf, indices, FIRST_STEP)
         wrong = self._decide(leaf, indices, first)
-        accused = indices[np.any(wrong, axis=1)]
-        if not len(accused):
-            return
-        again = self._climb(leaf, accused, SECOND_STEP)
-        claim, found = self.claims[leaf], self.judgements[leaf]
+        accused = np.any(wrong, axis=1)
+        again = self._climb(leaf, indices[accused], SECOND_STEP)
+        claim = self.claims[leaf].values[indices[accused]]
         with np.errstate(all="ignore"):
-            apart = np.abs(claim.values[accused] - again.value)
-            outside = apart > again.bound + self._tolerance(leaf, accused, again)[0]
-        confirmed = wrong[np.any(wrong, axis=1)] & outside
-        smooth = holds_nearby(
+            apart = np.abs(claim - again.value)
+            outside = apart > again.bound + self._tolerance(leaf, indices[accused], again)[0]
+        confirmed = np.zeros_like(wrong)
+        confirmed[accused] = wrong[accused] & outside
+        suspicious = np.any(confirmed | first.kink, axis=1)
+        found = self.judgements[leaf]
+        found.doubt[indices[suspicious]] = np.where(
+            confirmed[suspicious] | first.kink[suspicious], Doubt.KINK, found.doubt[indices[suspicious]]
+        )
+        for row in np.flatnonzero(suspicious):
+            index = int(indices[row])
+            suspect = Suspect(
+                leaf=leaf,
+                index=index,
+                claimed=self.claims[leaf].values[index],
+                reference=first.value[row],
+                bound=first.bound[row],
+                gap=first.gap[row],
+                valid=np.zeros(len(self.base), dtype=bool),
+                open=np.ones(len(self.base), dtype=bool),
+            )
+            self.suspects.append((suspect, confirmed[row] | first.kink[row]))
+
+    def try_suspects(self) -> None:
+        """Accuse those whose claims are no valid derivative at any point very near."""
+        acquit(
             self.probe,
-            leaf,
-            accused,
-            claim.values[accused],
-            found.reference[accused],
+            [suspect for suspect, _ in self.suspects],
+            {leaf: claim.values for leaf, claim in self.claims.items()},
             self.lengths,
             self.noise,
             multiplier=self.multiplier,
             rng=self.rng,
         )
-        found.wrong[accused] = confirmed & smooth
-        found.doubt[accused] = np.where(
-            confirmed & smooth, Doubt.NONE, np.where(confirmed, Doubt.KINK, found.doubt[accused])
-        )
+        for suspect, concerned in self.suspects:
+            found, row = self.judgements[suspect.leaf], suspect.index
+            found.wrong[row] = concerned & ~suspect.valid & ~suspect.open
+            found.doubt[row] = np.where(concerned & ~suspect.open, Doubt.NONE, found.doubt[row])
 
     def _climb(self, leaf: int, indices: Indices, first_step: float) -> Measurement:
         return climb(
@@ -327,7 +346,6 @@ class _Bench:
             inside = apart <= measured.bound
             clear = apart + measured.bound <= clearing
             limited = inside & (apart + measured.bound <= visible)
-            at_kink = inside & measured.kink
         wrong = apart > measured.bound + tolerance
         found.reference[indices], found.bound[indices] = measured.value, measured.bound
         found.noise[indices], found.gap[indices] = measured.noise, measured.gap
@@ -335,7 +353,7 @@ class _Bench:
         found.floor[indices] = tolerance + measured.bound
         open_because = np.where(3 * measured.noise >= measured.bound, Doubt.NOISE, Doubt.STEP)
         open_because = np.where(wrong, Doubt.UNCONFIRMED, open_because)
-        found.doubt[indices] = np.where(clear | limited | at_kink, Doubt.NONE, open_because)
+        found.doubt[indices] = np.where(clear | limited, Doubt.NONE, open_because)
         return wrong
 
 

@@ -54,14 +54,12 @@ class LeadingAxes(NamedTuple):
 
     def unsort(self, array: Array, shape: tuple[int, ...], core: int) -> Array:
         """Give ``array``, whose leading axes are sorted and flat, the shape it has outside."""
-        if self.order is None:
-            return np.ascontiguousarray(array.reshape(shape))
-        leading = len(self.sizes)
-        shape = (1,) * (leading + core - len(shape)) + shape
-        sorted_shape = tuple(shape[axis] for axis in self.order) + shape[leading:]
-        inverse = tuple(np.argsort(self.order).tolist())
-        array = array.reshape(sorted_shape).transpose(*inverse, *range(leading, leading + core))
-        return np.ascontiguousarray(array)
+        if self.order is not None:
+            leading = len(self.sizes)
+            padded = (1,) * (leading + core - len(shape)) + shape
+            array = array.reshape(tuple(padded[axis] for axis in self.order) + padded[leading:])
+            array = array.transpose(*np.argsort(self.order).tolist(), *range(leading, leading + core))
+        return np.ascontiguousarray(array.reshape(shape))
 
 
 def match_leading(images: tuple[int, ...], kernels: tuple[int, ...]) -> LeadingAxes:
@@ -73,8 +71,9 @@ def match_leading(images: tuple[int, ...], kernels: tuple[int, ...]) -> LeadingA
     for axis, (of_images, of_kernels) in enumerate(zip(images, kernels, strict=True)):
         sorts[0 if of_images == of_kernels else 1 if of_images == 1 else 2].append(axis)
     order = (*sorts[0], *sorts[1], *sorts[2])
+    moved = [axis for axis in order if sizes[axis] != 1]
     counts = (math.prod(sizes[axis] for axis in sort) for sort in sorts)
-    return LeadingAxes(sizes, None if order == tuple(range(len(sizes))) else order, *counts)
+    return LeadingAxes(sizes, None if moved == sorted(moved) else order, *counts)
 
 
 def sum_to_shape(array: Array, shape: tuple[int, ...]) -> Array:

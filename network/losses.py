@@ -1,102 +1,80 @@
-"""Losses: pure pairs of a forward and a backward, as the layers."""
+"""The loss of the article's network."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from network.layers._arguments import Array, as_floats, as_upstream
-from network.layers._broadcasting import broadcast_leading, sum_to_shape
+from network.layers._arguments import Array, Shape, broadcast, float_array, output_gradient, sum_to
 
 __all__ = ["SquaredErrorCache", "squared_error_backward", "squared_error_forward"]
 
 
 class SquaredErrorCache(NamedTuple):
-    """What `squared_error_backward` needs: the operands as they were given."""
+    """What `squared_error_backward` needs."""
 
-    outputs: Array
-    targets: Array
+    residual: Array
+    outputs: tuple[Shape, np.dtype[np.floating]]
+    targets: tuple[Shape, np.dtype[np.floating]]
 
 
-def squared_error_forward(outputs: ArrayLike, targets: ArrayLike) -> tuple[Array, SquaredErrorCache]:
-    """Halve the sum of squared differences over the samples.
+def squared_error_forward(outputs: Array, targets: Array) -> tuple[Array, SquaredErrorCache]:
+    """Return half the sum of squared differences over the last axis.
 
     Parameters
     ----------
-    outputs : array, shape (..., N)
-        What the network gives, float32 or float64.
-    targets : array, shape (..., N)
-        What it should give; both broadcast.
+    outputs, targets : arrays, shape (..., N)
+        Leading axes broadcast.
 
     Returns
     -------
     loss : array, shape (...)
-        One number for each entry of the leading axes; 0-d where there are none.
     cache : SquaredErrorCache
-        For `squared_error_backward`. It refers to both arguments and copies none.
 
     Raises
     ------
     ValueError
-        When shapes or dtypes do not fit together; nothing has been computed then.
+        When the last axes differ, or the leading axes do not broadcast.
 
     Notes
     -----
-    **Forward** ``loss = sum_n (outputs[n] - targets[n])**2 / 2``
-
-    **Backward** ``d_outputs[n] = dy * (outputs[n] - targets[n])``, ``d_targets = -d_outputs``
+    **Forward** ``loss = sum_n (outputs[n] - targets[n])**2 / 2``.
+    **Backward** ``d_outputs[n] = dy (outputs[n] - targets[n])``, ``d_targets = -d_outputs``.
     """
-    outputs = as_floats(outputs, "outputs", "squared_error")
-    targets = as_floats(targets, "targets", "squared_error")
-    _difference_shape(outputs.shape, targets.shape)
-    with np.errstate(all="ignore"):
-        difference = outputs - targets
-        loss = np.add.reduce(difference * difference, axis=-1) / 2
-    return loss, SquaredErrorCache(outputs, targets)
+    outputs, targets = float_array("outputs", outputs, "N"), float_array("targets", targets, "N")
+    if outputs.shape[-1] != targets.shape[-1]:
+        raise ValueError(
+            f"outputs has shape {outputs.shape} and targets {targets.shape}; the last axis N must be the same."
+        )
+    broadcast(outputs=outputs.shape[:-1], targets=targets.shape[:-1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        residual = np.asarray(outputs - targets)
+        loss = np.asarray((residual * residual).sum(axis=-1) / 2)
+    return loss.astype(residual.dtype, copy=False), SquaredErrorCache(
+        residual, (outputs.shape, outputs.dtype), (targets.shape, targets.dtype)
+    )
 
 
-def squared_error_backward(dy: ArrayLike, cache: SquaredErrorCache) -> tuple[Array, Array]:
-    """Pull the gradient of the loss back to outputs and targets.
+def squared_error_backward(dy: Array, cache: SquaredErrorCache) -> tuple[Array, Array]:
+    """Pull a gradient back through `squared_error_forward`.
 
     Parameters
     ----------
-    dy : array
-        Of exactly the shape of the loss: 1.0 where it has no axis.
+    dy : array, shape (...)
+        1.0 for the gradient of the loss itself where there is no leading axis.
     cache : SquaredErrorCache
-        From `squared_error_forward`; it is not changed.
 
     Returns
     -------
-    d_outputs, d_targets : array
-        Shapes and dtypes of outputs and targets, summed over the axes along which they were broadcast.
+    d_outputs, d_targets : arrays, shapes of outputs and targets
 
     Raises
     ------
     ValueError
-        When dy has not exactly the shape of the loss, or is not of floats.
+        For a ``dy`` that does not have exactly the loss's shape.
     """
-    outputs, targets = cache
-    dy = as_upstream(dy, _difference_shape(outputs.shape, targets.shape)[:-1], "squared_error")
-    with np.errstate(all="ignore"):
-        gradient = dy[..., np.newaxis] * (outputs - targets)
-        d_outputs = sum_to_shape(gradient, outputs.shape).astype(outputs.dtype, copy=False)
-        return d_outputs, sum_to_shape(-gradient, targets.shape).astype(targets.dtype, copy=False)
-
-
-@lru_cache(maxsize=1024)
-def _difference_shape(outputs: tuple[int, ...], targets: tuple[int, ...]) -> tuple[int, ...]:
-    """Check the shapes and return what they broadcast to."""
-    for name, shape in (("outputs", outputs), ("targets", targets)):
-        if not shape:
-            raise ValueError(
-                f"{name} is a single number, but squared_error sums over a last axis of N samples; pass shape (..., N)."
-            )
-    if outputs[-1] != targets[-1]:
-        raise ValueError(
-            f"outputs has {outputs[-1]} samples (shape {outputs}), but targets has {targets[-1]} (shape {targets}); "
-            f"the last axes must be equal."
-        )
-    return (*broadcast_leading("squared_error", outputs=outputs[:-1], targets=targets[:-1]), outputs[-1])
+    dy = output_gradient(dy, cache.residual.shape[:-1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        gradient = dy[..., None] * cache.residual
+        return sum_to(gradient, *cache.outputs), sum_to(-gradient, *cache.targets)

@@ -1,77 +1,99 @@
-"""Reading and checking the arguments of the layers: every function raises before anything is computed."""
+"""What the layers ask of their arguments; every message says what was given, what is required and what to do."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-__all__ = ["Array", "as_floats", "as_upstream", "common_dtype", "pair_of_ints"]
+from numpy.typing import NDArray
 
 Array = NDArray[Any]
-"""An array of float32 or float64."""
+Shape = tuple[int, ...]
+
+__all__ = ["Array", "Shape", "broadcast", "float_array", "output_gradient", "pair", "positive_int", "sum_to"]
 
 
-def as_floats(value: ArrayLike, name: str, layer: str) -> Array:
-    """Return ``value`` as an array of float32 or float64; it is not copied where it is one already."""
+def float_array(name: str, value: Any, axes: str = "") -> Array:
+    """Return ``value`` as an array of float32 or float64 with at least the named axes.
+
+    Raises
+    ------
+    ValueError
+        For another dtype, or too few axes.
+    """
     array = np.asarray(value)
-    if array.dtype.char not in "fd":
+    if array.dtype != np.float64 and array.dtype != np.float32:
         raise ValueError(
-            f"{name} has dtype {array.dtype}, but {layer} computes in float32 or float64; "
-            f"convert it first, for example with {name}.astype(np.float64)."
+            f"{name} has dtype {array.dtype}, but layers compute in float32 or float64; "
+            f"convert it, for example with {name}.astype(float)."
+        )
+    required = len(axes.split())
+    if array.ndim < required:
+        raise ValueError(
+            f"{name} has shape {array.shape}, but its last {required} axes are ({', '.join(axes.split())}); "
+            f"give an array of at least {required} axes."
         )
     return array
 
 
-def as_upstream(dy: ArrayLike, shape: tuple[int, ...], layer: str) -> Array:
-    """Return ``dy`` as an array of floats, which must have exactly the shape of y."""
-    array = as_floats(dy, "dy", layer)
-    if array.shape != shape:
-        raise ValueError(
-            f"dy has shape {array.shape}, but y of {layer} has shape {shape}; dy has exactly y's shape, "
-            f"so broadcast it first."
-        )
-    return array
-
-
-def common_dtype(first: Array, *others: Array) -> np.dtype[Any]:
-    """Return the dtype in which these arrays meet: float64, or float32 where all are."""
-    for other in others:
-        if other.dtype != first.dtype:
-            return np.result_type(first, *others)
-    return first.dtype.newbyteorder("=")
-
-
-def pair_of_ints(value: int | Iterable[int], name: str, layer: str, *, least: int) -> tuple[int, int]:
-    """Return an int or a pair of ints as a pair, each at least ``least``."""
-    if type(value) is int and value >= least:  # all but always, and this is called 200,000 times in a training
+def pair(name: str, value: Any, least: int, layer: str) -> tuple[int, int]:
+    """Return an int, or a pair of ints for the axes (H, W), as a pair."""
+    if type(value) is int and value >= least:
         return value, value
-    entries = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) and np.ndim(value) else (value, value)
+    entries = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(entries) != 2:
         raise ValueError(
-            f"{name}={value!r} has {len(entries)} entries, but {layer} slides along 2 axes (H, W); "
-            f"pass an int or a pair."
+            f"{name}={value!r} has {len(entries)} entries, but {layer} slides along 2 axes (H, W); pass an int or a pair."
         )
-    first, second = (_as_int(entry, lambda: _refuse_entry(value, name, layer)) for entry in entries)
-    if min(first, second) < least:
-        raise ValueError(
-            f"{name}={value!r} was given, but {layer} needs a {name} of at least {least}; "
-            f"pass an int from {least} on, or a pair of them."
-        )
+    first, second = (_integer(name, entry, value, least) for entry in entries)
     return first, second
 
 
-def _as_int(entry: Any, refuse: Callable[[], NoReturn]) -> int:
-    if isinstance(entry, (bool, np.bool_)):
-        refuse()
+def positive_int(name: str, value: Any) -> int:
+    """Return a whole number that is at least 1."""
+    return _integer(name, value, value, 1)
+
+
+def _integer(name: str, entry: Any, value: Any, least: int) -> int:
     try:
-        return operator.index(entry)
+        number = operator.index(entry)
     except TypeError:
-        refuse()
+        number = None
+    if number is None or isinstance(entry, bool | np.bool_) or number < least:
+        raise ValueError(f"{name}={value!r} must be a whole number, at least {least}.")
+    return number
 
 
-def _refuse_entry(value: Any, name: str, layer: str) -> NoReturn:
-    raise ValueError(f"{name}={value!r} was given, but {layer} counts in whole pixels; pass an int or a pair of ints.")
+def broadcast(**shapes: Shape) -> Shape:
+    """Return the shape to which leading axes broadcast.
+
+    Raises
+    ------
+    ValueError
+        Naming the arguments whose leading axes do not fit.
+    """
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(
+            f"the leading axes of {given} do not broadcast; they must be equal, 1 or absent, as for numpy.matmul."
+        ) from None
+
+
+def output_gradient(dy: Any, shape: Shape) -> Array:
+    """Return the upstream gradient, which must have exactly the shape of the forward's output."""
+    array = float_array("dy", dy)
+    if array.shape != shape:
+        raise ValueError(f"dy has shape {array.shape}, but the output of forward has {shape}; give one of that shape.")
+    return array
+
+
+def sum_to(gradient: Array, shape: Shape, dtype: Any) -> Array:
+    """Sum a gradient over the axes along which its operand was broadcast, down to the operand's shape and dtype."""
+    if gradient.shape != shape:
+        extra = gradient.ndim - len(shape)
+        stretched = [i + extra for i, size in enumerate(shape) if size == 1 and gradient.shape[i + extra] != 1]
+        gradient = gradient.sum(axis=(*range(extra), *stretched), keepdims=True).reshape(shape)
+    return gradient.astype(dtype, copy=False)

@@ -2,398 +2,220 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.lib.stride_tricks import as_strided
 
-from network.layers._arguments import Array, as_floats, as_upstream, common_dtype, pair_of_ints
-from network.layers._broadcasting import LeadingAxes, broadcast_leading, match_leading, sum_to_shape
+from network.layers._arguments import Array, Shape, broadcast, float_array, output_gradient, pair, positive_int, sum_to
+from network.layers._windows import Axis, slide
 
 __all__ = ["Conv2dCache", "conv2d_backward", "conv2d_forward"]
 
 BLOCK_BYTES = 400_000
-"""Columns and products of one block: what stays in a second-level cache of 0.5 to 1 MB, measured."""
-
-Pair = tuple[int, int]
+"""Columns made at a time: they are written once and read once, so they should stay in the second-level cache."""
 
 
 class Conv2dCache(NamedTuple):
-    """What `conv2d_backward` needs: the operands as they were given, and the geometry as pairs."""
+    """What `conv2d_backward` needs."""
 
     x: Array
     w: Array
     b: Array | None
-    stride: Pair
-    padding: Pair
-    dilation: Pair
+    rows: Axis
+    columns: Axis
     groups: int
+    leading: Shape
+
+    def output_shape(self) -> Shape:
+        """Return the shape of the forward's output."""
+        return (*self.leading, self.x.shape[-4], self.w.shape[-4], self.rows.out, self.columns.out)
 
 
 def conv2d_forward(
-    x: ArrayLike,
-    w: ArrayLike,
-    b: ArrayLike | None = None,
+    x: Array,
+    w: Array,
+    b: Array | None = None,
     *,
-    stride: int | Iterable[int] = 1,
-    padding: int | Iterable[int] = 0,
-    dilation: int | Iterable[int] = 1,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> tuple[Array, Conv2dCache]:
-    """Correlate images with kernels.
+    """Slide kernels over images.
 
     Parameters
     ----------
     x : array, shape (..., N, C, H, W)
-        Images, float32 or float64.
     w : array, shape (..., O, C / groups, KH, KW)
-        Kernels.
     b : array, shape (..., O), optional
-        Added to every pixel of an output channel.
-    stride, padding, dilation : int or pair of int
-        Along H and W: pixels between windows, zeros on either side, pixels between the cells of a kernel.
+    stride, padding, dilation : int or pair
+        Along (H, W). Padding is with zeros, on both sides.
     groups : int
-        Output channels are cut into as many groups, and each sees its own group of input channels only.
+        The channels are cut into this many groups, each seen by its own ``O / groups`` kernels.
 
     Returns
     -------
     y : array, shape (..., N, O, OH, OW)
-        With ``OH = (H + 2 * padding - dilation * (KH - 1) - 1) // stride + 1``, and OW likewise. Leading axes of
-        x, w and b broadcast as in `numpy.matmul`; the dtype is the operands' common one.
+        ``OH = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1``, ``OW`` likewise. Leading axes broadcast.
     cache : Conv2dCache
-        For `conv2d_backward`. It refers to x, w and b and copies none.
 
     Raises
     ------
     ValueError
-        When shapes, dtypes or geometry do not fit together; nothing has been computed then.
+        Naming the argument that does not fit; nothing is computed then.
 
     Notes
     -----
-    **Forward** ``y[n, o, i, j] = b[o] + sum_(c, u, v) w[o, c, u, v] * xp[n, c, i*s + u*d, j*s + v*d]`` with ``xp``
-    the padded images, ``s`` the stride, ``d`` the dilation and ``c`` over the channels of o's group.
-
-    **Backward** ``dw[o, c, u, v] = sum_(n, i, j) dy[n, o, i, j] * xp[n, c, i*s + u*d, j*s + v*d]``;
-    ``dx[n, c, p, q] = sum_(o, u, v) w[o, c, u, v] * dy[n, o, i, j]`` over the i, j with ``i*s + u*d - padding = p``
-    and likewise q, which is again a correlation: of dy, spread by the stride, with the kernels flipped.
-
-    Windows are copied into columns and multiplied with the kernels as matrices, block by block, so that beside y
-    less than about 1 MB is needed (one row of windows, if that is more). Leading axes of the kernels alone become
-    rows of that matrix, of the images alone further samples: the columns of shared images are made once.
+    **Forward** ``y[n, o, i, j] = b[o] + sum_(c, u, v) w[o, c, u, v] x[n, c, i s + u d - p, j s + v d - p]``.
+    **Backward** see `conv2d_backward`. Blocked im2col: beside the result it takes about half a megabyte.
     """
-    x, w = as_floats(x, "x", "conv2d"), as_floats(w, "w", "conv2d")
+    x = float_array("x", x, "N C H W")
+    w = float_array("w", w, "O C/groups KH KW")
+    groups = positive_int("groups", groups)
+    steps = pair("stride", stride, 1, "conv2d")
+    pads = pair("padding", padding, 0, "conv2d")
+    gaps = pair("dilation", dilation, 1, "conv2d")
+    _check_channels(x.shape, w.shape, groups)
+    shapes = {"x": x.shape[:-4], "w": w.shape[:-4]}
     if b is not None:
-        b = as_floats(b, "b", "conv2d")
-    cache = Conv2dCache(
-        x,
-        w,
-        b,
-        pair_of_ints(stride, "stride", "conv2d", least=1),
-        pair_of_ints(padding, "padding", "conv2d", least=0),
-        pair_of_ints(dilation, "dilation", "conv2d", least=1),
-        pair_of_ints(groups, "groups", "conv2d", least=1)[0],
-    )
-    plan = _plan(x.shape, w.shape, None if b is None else b.shape, *cache[3:])
-    dtype = common_dtype(x, w) if b is None else common_dtype(x, w, b)
-    y = np.empty(
-        (plan.leading.both, plan.leading.kernels, plan.samples, *plan.channels_out, *plan.windows.output), dtype
-    )
-    with np.errstate(all="ignore"):
-        _correlate(plan.images(x), plan.kernel_rows(w, dtype), plan.windows, y)
-        y = plan.leading.unsort(y, plan.product_shape, 4)
+        b = float_array("b", b, "O")
+        if b.shape[-1] != w.shape[-4]:
+            raise ValueError(f"b has shape {b.shape}, but w makes O={w.shape[-4]} channels; the last axis of b is O.")
+        shapes["b"] = b.shape[:-1]
+    leading = broadcast(**shapes)
+    rows, columns = slide("conv2d", x.shape[-2:], w.shape[-2:], steps, pads, gaps)
+    cache = Conv2dCache(x, w, b, rows, columns, groups, leading)
+    dtype = np.result_type(x, w) if b is None else np.result_type(x, w, b)
+    y = np.empty(cache.output_shape(), dtype)
+    kernels = _kernels(cache)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block, patches in _blocks(cache):
+            y[..., block, :, :, :] = _apply(kernels, patches, cache)
         if b is not None:
-            bias = b[..., np.newaxis, :, np.newaxis, np.newaxis]
-            y = np.add(y, bias, out=y if plan.y_shape == plan.product_shape else None)
+            y += b[..., None, :, None, None]
     return y, cache
 
 
-def conv2d_backward(dy: ArrayLike, cache: Conv2dCache) -> tuple[Array, ...]:
-    """Pull the gradient of a convolution's output back to its operands.
+def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, ...]:
+    """Pull a gradient back through `conv2d_forward`.
 
     Parameters
     ----------
-    dy : array
-        Of exactly the shape of y.
+    dy : array, shape (..., N, O, OH, OW)
     cache : Conv2dCache
-        From `conv2d_forward`; it is not changed.
+        Not changed; it can be used again.
 
     Returns
     -------
-    dx, dw : array
-        Shapes and dtypes of x and w, summed over the axes along which they were broadcast.
-    db : array
-        Likewise, only where b was given.
+    dx, dw : arrays, shapes of x and w
+    db : array, shape of b
+        Only where ``b`` was given.
 
     Raises
     ------
     ValueError
-        When dy has not exactly the shape of y, or is not of floats.
+        For a ``dy`` that does not have exactly the output's shape.
 
     Notes
     -----
-    The formulas stand at `conv2d_forward`. The columns are made again rather than kept, which would take
-    ``KH * KW`` times the memory of x; beside the results about 1 MB is needed.
+    **Backward** ``dw[o, c, u, v] = sum_(n, i, j) dy[n, o, i, j] x[n, c, i s + u d - p, j s + v d - p]``; ``dx`` adds
+    ``w[o, c, u, v] dy[n, o, i, j]`` to that pixel; ``db = sum_(n, i, j) dy``. Summed over broadcast leading axes.
     """
-    x, w, b = cache[:3]
-    plan = _plan(x.shape, w.shape, None if b is None else b.shape, *cache[3:])
-    dy = as_upstream(dy, plan.y_shape, "conv2d")
-    dtype = common_dtype(x, w, dy)
-    with np.errstate(all="ignore"):
-        product = sum_to_shape(dy, plan.product_shape)  # only where b alone has an axis
-        upstream = plan.upstream(product)
-        dx = np.empty((plan.leading.both, 1, plan.samples, *plan.channels_in, *plan.spread.output), dtype)
-        _correlate(upstream.transpose(0, 2, 3, 1, 4, 5, 6), plan.kernel_columns(w, dtype), plan.spread, dx)
-        dx = plan.leading.unsort(dx, x.shape, 4).astype(x.dtype, copy=False)
-        dw = _gather(plan.images(x), upstream, plan.windows, dtype)
-        dw = plan.leading.unsort(dw, w.shape, 4).astype(w.dtype, copy=False)
+    dy = output_gradient(dy, cache.output_shape())
+    x, w, b = cache.x, cache.w, cache.b
+    kernels = _kernels(cache)
+    dx = np.zeros((*cache.leading, *x.shape[-4:]), np.result_type(dy, w))
+    dw: Any = np.zeros((*cache.leading, *kernels.shape[-3:]), np.result_type(dy, x))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block, patches in _blocks(cache):
+            part = dy[..., block, :, :, :]
+            part = part.reshape(*part.shape[:-3], cache.groups, -1, cache.rows.out * cache.columns.out)
+            dw += (part @ patches.swapaxes(-1, -2)).sum(axis=-4)
+            spread = kernels.swapaxes(-1, -2)[..., None, :, :, :] @ part
+            _scatter(spread, dx[..., block, :, :, :], cache)
+        dx, dw = sum_to(dx, x.shape, x.dtype), sum_to(dw.reshape(*cache.leading, *w.shape[-4:]), w.shape, w.dtype)
         if b is None:
             return dx, dw
-        db = sum_to_shape(np.add.reduce(np.add.reduce(dy, axis=(-2, -1)), axis=-2), b.shape)
-        return dx, dw, db.astype(b.dtype, copy=False)
+        return dx, dw, sum_to(dy.sum(axis=(-4, -2, -1)), b.shape, b.dtype)
 
 
-# ---- the two products: windows with kernels, windows with dy -------------------------------------------------------
+def _check_channels(x: Shape, w: Shape, groups: int) -> None:
+    channels, outputs = x[-3], w[-4]
+    if channels % groups:
+        raise ValueError(f"groups={groups} does not divide the C={channels} channels of x; choose a divisor of C.")
+    if outputs % groups:
+        raise ValueError(f"groups={groups} does not divide the O={outputs} kernels of w; choose a divisor of O.")
+    if w[-3] * groups != channels:
+        raise ValueError(
+            f"w has shape {w}, so its kernels see {w[-3]} channels in each of groups={groups}, but x has "
+            f"C={channels}; w must have C / groups = {channels // groups} there."
+        )
+    if 0 in w[-2:]:
+        raise ValueError(f"w has shape {w}; a kernel needs at least one row and one column.")
 
 
-class Windows(NamedTuple):
-    """How windows lie in images: where the images are put among zeros, and how windows slide over that.
-
-    Attributes
-    ----------
-    placed : tuple of int
-        Height and width with the zeros.
-    into, taken : tuple or None
-        Index of the images among the zeros, and of the part of the images put there; None where nothing is added.
-    kernel, stride, dilation, output : tuple of int
-        Along H and W.
-    """
-
-    placed: Pair
-    into: tuple[object, ...] | None
-    taken: tuple[object, ...]
-    kernel: Pair
-    stride: Pair
-    dilation: Pair
-    output: Pair
+def _kernels(cache: Conv2dCache) -> Array:
+    """Return the kernels as matrices, shape (..., groups, O / groups, K)."""
+    w, groups = cache.w, cache.groups
+    return w.reshape(*w.shape[:-4], groups, w.shape[-4] // groups, w.shape[-3] * w.shape[-2] * w.shape[-1])
 
 
-def _correlate(images: Array, kernels: Array, windows: Windows, out: Array) -> None:
-    """Fill ``out`` (B, P, N, G, M, OH, OW) with kernels (B, G, P * M, K) times the windows of ``images``."""
-    _, kernel_sets, _, groups, rows_each, _, width = out.shape
-    for batch, samples, rows, columns in _column_blocks(images, windows, kernel_sets * rows_each, out.dtype):
-        product = np.matmul(kernels[batch], columns)
-        target = out[batch, :, samples, :, :, rows].transpose(0, 3, 1, 4, 2, 5, 6)
-        target[...] = product.reshape(target.shape)
+def _blocks(cache: Conv2dCache) -> Iterator[tuple[slice, Array]]:
+    """Give the windows of a few samples at a time as matrices, shape (..., n, groups, K, OH * OW)."""
+    x, rows, columns = cache.x, cache.rows, cache.columns
+    samples = x.shape[-4]
+    window = rows.kernel * columns.kernel * rows.out * columns.out
+    bytes_each = int(np.prod(x.shape[:-4])) * x.shape[-3] * window * x.itemsize
+    length = max(1, min(samples, BLOCK_BYTES // max(1, bytes_each)))
+    for start in range(0, samples, length):
+        block = slice(start, min(start + length, samples))
+        yield block, _windows(_padded(x[..., block, :, :, :], rows, columns), rows, columns, cache.groups)
 
 
-def _gather(images: Array, upstream: Array, windows: Windows, dtype: DTypeLike) -> Array:
-    """Return the sum over samples and pixels of upstream (B, P, N, G, M, OH, OW) times window, (B, P, G, M, K)."""
-    batches, kernel_sets, _, groups, rows_each = upstream.shape[:5]
-    cells = images.shape[3] * images.shape[4] * windows.kernel[0] * windows.kernel[1]
-    total = np.zeros((batches, groups, kernel_sets * rows_each, cells), dtype)
-    for batch, samples, rows, columns in _column_blocks(images, windows, kernel_sets * rows_each, dtype):
-        part = upstream[batch, :, samples, :, :, rows].transpose(0, 3, 1, 4, 2, 5, 6)
-        matrix = part.reshape(*total[batch].shape[:3], columns.shape[-1])
-        total[batch] += np.matmul(matrix, columns.mT)
-    return total.reshape(batches, groups, kernel_sets, rows_each, cells).transpose(0, 2, 1, 3, 4)
+def _padded(x: Array, rows: Axis, columns: Axis) -> Array:
+    if not rows.padding and not columns.padding:
+        return x
+    shape = (*x.shape[:-2], rows.size + 2 * rows.padding, columns.size + 2 * columns.padding)
+    padded = np.zeros(shape, x.dtype)
+    padded[..., rows.padding : rows.padding + rows.size, columns.padding : columns.padding + columns.size] = x
+    return padded
 
 
-def _column_blocks(
-    images: Array, windows: Windows, rows_out: int, dtype: DTypeLike
-) -> Iterator[tuple[slice, slice, slice, Array]]:
-    """Yield batches, samples, rows of windows, and these windows as columns (B, G, K, N * OH * OW)."""
-    batches, samples, groups, *channels = images.shape[:5]
-    height, width = windows.output
-    cells = channels[0] * channels[1] * windows.kernel[0] * windows.kernel[1]
-    column_bytes = groups * (cells + rows_out) * np.dtype(dtype).itemsize
-    columns = max(64, BLOCK_BYTES // max(1, column_bytes))
-    rows_each = max(1, min(height, columns // max(1, width)))
-    samples_each = max(1, columns // max(1, height * width))
-    batches_each = max(1, columns // max(1, height * width * samples))
-    for batch in _slices(batches, batches_each):
-        for sample in _slices(samples, samples_each):
-            placed = _place(images[batch, sample], windows, dtype)
-            for rows in _slices(height, rows_each):
-                yield batch, sample, rows, _columns(placed, windows, rows)
-
-
-def _slices(length: int, each: int) -> list[slice]:
-    return [slice(start, min(start + each, length)) for start in range(0, length, each)]
-
-
-def _place(images: Array, windows: Windows, dtype: DTypeLike) -> Array:
-    """Return the images among their zeros, contiguous."""
-    if windows.into is None:
-        return np.ascontiguousarray(images, dtype)
-    placed = np.zeros(images.shape[:-2] + windows.placed, dtype)
-    placed[windows.into] = images[windows.taken]
-    return placed
-
-
-def _columns(placed: Array, windows: Windows, rows: slice) -> Array:
-    """Copy every window of these rows into a column.
-
-    The view is made by hand: `sliding_window_view` takes longer than the whole convolution of an 8x8 image.
-    """
-    batches, samples, groups, *channels = placed.shape[:5]
-    to_column = placed.itemsize
-    to_row = to_column * windows.placed[1]
-    to_channel = to_row * windows.placed[0]
-    in_group = channels[0] * channels[1]
-    shape = (batches, groups, in_group, *windows.kernel, samples, rows.stop - rows.start, windows.output[1])
-    strides = (
-        to_channel * in_group * groups * samples,
-        to_channel * in_group,
-        to_channel,
-        to_row * windows.dilation[0],
-        to_column * windows.dilation[1],
-        to_channel * in_group * groups,
-        to_row * windows.stride[0],
-        to_column * windows.stride[1],
+def _windows(x: Array, rows: Axis, columns: Axis, groups: int) -> Array:
+    """Copy every window of a padded image into a column."""
+    down, along = x.strides[-2:]
+    view = as_strided(
+        x,
+        (*x.shape[:-2], rows.kernel, columns.kernel, rows.out, columns.out),
+        (*x.strides[:-2], down * rows.dilation, along * columns.dilation, down * rows.stride, along * columns.stride),
+        writeable=False,
     )
-    view = np.ndarray(shape, placed.dtype, placed, to_row * windows.stride[0] * rows.start, strides)
-    return view.reshape(batches, groups, in_group * windows.kernel[0] * windows.kernel[1], -1 if view.size else 0)
+    taps = x.shape[-3] // groups * rows.kernel * columns.kernel
+    return view.reshape(*x.shape[:-3], groups, taps, rows.out * columns.out)
 
 
-# ---- the plan: all that follows from shapes alone ------------------------------------------------------------------
+def _apply(kernels: Array, patches: Array, cache: Conv2dCache) -> Array:
+    """Multiply kernels with windows, shape (..., n, O, OH, OW)."""
+    shape = (cache.rows.out, cache.columns.out)
+    if patches.ndim == 4 and kernels.ndim > 3:
+        # Many kernels on the same images: one product with all of them as rows, instead of one for each.
+        stacked = np.moveaxis(kernels, -3, 0)
+        flat = stacked.reshape(cache.groups, -1, stacked.shape[-1]) @ patches
+        split = flat.reshape(*flat.shape[:-2], *stacked.shape[1:-1], flat.shape[-1])
+        product = np.moveaxis(split, (0, 1), (-4, -3))
+        return product.reshape(*product.shape[:-3], -1, *shape)
+    product = kernels[..., None, :, :, :] @ patches
+    return product.reshape(*product.shape[:-3], -1, *shape)
 
 
-class Plan(NamedTuple):
-    """What a convolution of these shapes does: checked once, looked up afterwards."""
-
-    leading: LeadingAxes
-    samples: int
-    channels_in: Pair
-    channels_out: Pair
-    windows: Windows
-    spread: Windows
-    product_shape: tuple[int, ...]
-    y_shape: tuple[int, ...]
-
-    def images(self, x: Array) -> Array:
-        """View x as (both, samples, groups, 1, channels of a group, H, W)."""
-        groups, channels = self.channels_in
-        x = self.leading.sort(x, 4)
-        return x.reshape(self.leading.both, self.samples, groups, 1, channels, *x.shape[-2:])
-
-    def upstream(self, dy: Array) -> Array:
-        """View dy as (both, kernels, samples, groups, outputs of a group, OH, OW)."""
-        dy = self.leading.sort(dy, 4)
-        return dy.reshape(self.leading.both, self.leading.kernels, self.samples, *self.channels_out, *dy.shape[-2:])
-
-    def kernel_rows(self, w: Array, dtype: DTypeLike) -> Array:
-        """Arrange w as matrices (both, groups, kernels * outputs of a group, cells of a window)."""
-        groups, outputs = self.channels_out
-        w = self.leading.sort(w, 4)
-        w = w.reshape(self.leading.both, self.leading.kernels, groups, outputs, -1 if w.size else 0)
-        w = w.transpose(0, 2, 1, 3, 4)
-        return w.reshape(*w.shape[:2], w.shape[2] * w.shape[3], w.shape[4]).astype(dtype, copy=False)
-
-    def kernel_columns(self, w: Array, dtype: DTypeLike) -> Array:
-        """Arrange w flipped and transposed (both, groups, channels of a group, kernels * outputs * cells)."""
-        w = self.leading.sort(w, 4)[..., ::-1, ::-1]
-        w = w.reshape(self.leading.both, self.leading.kernels, *self.channels_out, *w.shape[-3:])
-        w = w.transpose(0, 2, 4, 1, 3, 5, 6)
-        return w.reshape(*w.shape[:3], int(np.prod(w.shape[3:]))).astype(dtype, copy=False)
-
-
-@lru_cache(maxsize=1024)
-def _plan(
-    x: tuple[int, ...],
-    w: tuple[int, ...],
-    b: tuple[int, ...] | None,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-) -> Plan:
-    """Check shapes and geometry and work out what follows from them."""
-    _check_shapes(x, w, b, groups)
-    leading = match_leading(x[:-4], w[:-4])
-    *_, samples, channels, height, width = x
-    outputs, _, *kernel = w[-4:]
-    axes = [_axis(*entries) for entries in zip("HW", (height, width), kernel, stride, padding, dilation, strict=True)]
-    windows, spread = (_windows([axis[direction] for axis in axes]) for direction in (0, 1))
-    product_shape = (*leading.sizes, samples, outputs, *windows.output)
-    y_leading = leading.sizes if b is None else np.broadcast_shapes(leading.sizes, b[:-1])
-    return Plan(
-        leading,
-        leading.images * samples,
-        (groups, channels // groups),
-        (groups, outputs // groups),
-        windows,
-        spread,
-        product_shape,
-        y_leading + product_shape[-4:],
-    )
-
-
-def _check_shapes(x: tuple[int, ...], w: tuple[int, ...], b: tuple[int, ...] | None, groups: int) -> None:
-    if len(x) < 4:
-        raise ValueError(f"x has shape {x}, but conv2d takes images (..., N, C, H, W); add the axes that are missing.")
-    if len(w) < 4:
-        raise ValueError(
-            f"w has shape {w}, but conv2d takes kernels (..., O, C/groups, KH, KW); add the axes that are missing."
-        )
-    channels, (outputs, kernel_channels, *kernel) = x[-3], w[-4:]
-    if min(kernel) < 1:
-        raise ValueError(f"w has shape {w}, whose kernels have no cells; KH and KW must be at least 1.")
-    for name, count, axis in (("x", channels, "C"), ("w", outputs, "O")):
-        if count % groups:
-            raise ValueError(
-                f"groups={groups} does not divide the {count} channels ({axis}) of {name}; "
-                f"pass a divisor of both C and O."
-            )
-    if kernel_channels * groups != channels:
-        raise ValueError(
-            f"w has {kernel_channels} input channels (shape {w}), but x has {channels} channels in groups={groups}; "
-            f"w must have C/groups = {channels // groups}."
-        )
-    if b is None:
-        broadcast_leading("conv2d", x=x[:-4], w=w[:-4])
-        return
-    if b[-1:] != (outputs,):
-        raise ValueError(f"b has shape {b}, but w has {outputs} output channels; b must have shape (..., {outputs}).")
-    broadcast_leading("conv2d", x=x[:-4], w=w[:-4], b=b[:-1])
-
-
-class Axis(NamedTuple):
-    """`Windows` along one axis."""
-
-    is_whole: bool
-    placed: int
-    into: slice
-    taken: slice
-    kernel: int
-    stride: int
-    dilation: int
-    output: int
-
-
-def _axis(name: str, length: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[Axis, Axis]:
-    """Return the windows along one axis, and the windows of the correlation that is their gradient."""
-    reach = dilation * (kernel - 1)
-    padded = length + 2 * padding
-    if reach >= padded:
-        raise ValueError(
-            f"w has a kernel that covers {reach + 1} pixels along {name} (K{name}={kernel}, dilation={dilation}), but x "
-            f"has {padded} there ({name}={length}, padding={padding}); pass larger images, more padding or a smaller kernel."
-        )
-    output = (padded - reach - 1) // stride + 1
-    inside = slice(padding, padding + length)
-    forward = Axis(padding == 0, padded, inside, slice(0, length), kernel, stride, dilation, output)
-    # dy[i] is put at i * stride + shift; what falls outside has seen nothing but padding, and is left out.
-    shift = reach - padding
-    first = max(0, -(shift // stride))
-    last = min(output - 1, (length + reach - 1 - shift) // stride)
-    seen = slice(first, max(first, last + 1))
-    spread = slice(first * stride + shift, max(0, last * stride + shift + 1), stride)
-    whole = (seen.start, seen.stop, length + reach, shift, stride) == (0, output, output, 0, 1)
-    return forward, Axis(whole, length + reach, spread, seen, kernel, 1, dilation, length)
-
-
-def _windows(axes: list[Axis]) -> Windows:
-    whole, placed, into, taken, *sliding = zip(*axes, strict=True)
-    return Windows(placed, None if all(whole) else (..., *into), (..., *taken), *sliding)
+def _scatter(spread: Array, dx: Array, cache: Conv2dCache) -> None:
+    """Add what every tap of every window got to the pixel that it saw."""
+    rows, columns = cache.rows, cache.columns
+    taps = spread.reshape(*dx.shape[:-2], rows.kernel, columns.kernel, rows.out, columns.out)
+    for u in range(rows.kernel):
+        seen_u, pixels_u = rows.reach(u)
+        for v in range(columns.kernel):
+            seen_v, pixels_v = columns.reach(v)
+            dx[..., pixels_u, pixels_v] += taps[..., u, v, seen_u, seen_v]

@@ -1,125 +1,91 @@
-"""The dense (fully connected, linear) layer."""
+"""The fully connected layer."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from network.layers._arguments import Array, as_floats, as_upstream
-from network.layers._broadcasting import broadcast_leading, sum_to_shape
+from network.layers._arguments import Array, Shape, broadcast, float_array, output_gradient, sum_to
 
 __all__ = ["DenseCache", "dense_backward", "dense_forward"]
 
 
 class DenseCache(NamedTuple):
-    """What `dense_backward` needs: the operands as they were given."""
+    """What `dense_backward` needs."""
 
     x: Array
     w: Array
     b: Array | None
+    leading: Shape
 
 
-def dense_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> tuple[Array, DenseCache]:
-    """Multiply samples with a weight matrix.
+def dense_forward(x: Array, w: Array, b: Array | None = None) -> tuple[Array, DenseCache]:
+    """Multiply with a matrix.
 
     Parameters
     ----------
     x : array, shape (..., N, I)
-        Samples, float32 or float64.
     w : array, shape (..., I, O)
-        Weights.
     b : array, shape (..., O), optional
-        Added to every sample.
 
     Returns
     -------
     y : array, shape (..., N, O)
-        Leading axes of x, w and b broadcast as in `numpy.matmul`; the dtype is the operands' common one.
     cache : DenseCache
-        For `dense_backward`. It refers to x, w and b and copies none.
 
     Raises
     ------
     ValueError
-        When shapes or dtypes do not fit together; nothing has been computed then.
+        Naming the argument that does not fit; nothing is computed then.
 
     Notes
     -----
-    **Forward** ``y[n, o] = b[o] + sum_i x[n, i] * w[i, o]``
-
-    **Backward** ``dx = dy @ w.T``, ``dw = x.T @ dy``, ``db[o] = sum_n dy[n, o]``
+    **Forward** ``y = x w + b``. **Backward** ``dx = dy w^T``, ``dw = x^T dy``, ``db = sum_n dy[n]``.
     """
-    x, w = as_floats(x, "x", "dense"), as_floats(w, "w", "dense")
+    x = float_array("x", x, "N I")
+    w = float_array("w", w, "I O")
+    if x.shape[-1] != w.shape[-2]:
+        raise ValueError(f"x has shape {x.shape} and w {w.shape}; the last axis of x and the last but one of w are I.")
+    shapes = {"x": x.shape[:-2], "w": w.shape[:-2]}
     if b is not None:
-        b = as_floats(b, "b", "dense")
-    y_shape = _y_shape(x.shape, w.shape, None if b is None else b.shape)
-    with np.errstate(all="ignore"):
-        y = np.matmul(x, w)
+        b = float_array("b", b, "O")
+        if b.shape[-1] != w.shape[-1]:
+            raise ValueError(f"b has shape {b.shape}, but w makes O={w.shape[-1]} outputs; the last axis of b is O.")
+        shapes["b"] = b.shape[:-1]
+    leading = broadcast(**shapes)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = x @ w
         if b is not None:
-            fits = y.shape == y_shape and y.dtype.itemsize >= b.dtype.itemsize
-            y = np.add(y, b[..., np.newaxis, :], out=y if fits else None)
-    return y, DenseCache(x, w, b)
+            y = y + b[..., None, :]
+    return y, DenseCache(x, w, b, leading)
 
 
-def dense_backward(dy: ArrayLike, cache: DenseCache) -> tuple[Array, ...]:
-    """Pull the gradient of a dense layer's output back to its operands.
+def dense_backward(dy: Array, cache: DenseCache) -> tuple[Array, ...]:
+    """Pull a gradient back through `dense_forward`.
 
     Parameters
     ----------
-    dy : array
-        Of exactly the shape of y.
+    dy : array, shape (..., N, O)
     cache : DenseCache
-        From `dense_forward`; it is not changed.
+        Not changed; it can be used again.
 
     Returns
     -------
-    dx, dw : array
-        Shapes and dtypes of x and w, summed over the axes along which they were broadcast.
-    db : array
-        Likewise, only where b was given.
+    dx, dw : arrays, shapes of x and w
+    db : array, shape of b
+        Only where ``b`` was given.
 
     Raises
     ------
     ValueError
-        When dy has not exactly the shape of y, or is not of floats.
-
-    Notes
-    -----
-    The formulas stand at `dense_forward`. Where w has no leading axes, those of x are further samples, and
-    the sum over them is part of one matrix product.
+        For a ``dy`` that does not have exactly the output's shape.
     """
-    x, w, b = cache
-    dy = as_upstream(dy, _y_shape(x.shape, w.shape, None if b is None else b.shape), "dense")
-    with np.errstate(all="ignore"):
-        product = dy
-        if b is not None:  # only where b alone has an axis
-            product = sum_to_shape(dy, _y_shape(x.shape, w.shape, None))
-        dx = sum_to_shape(np.matmul(product, w.mT), x.shape).astype(x.dtype, copy=False)
-        if w.ndim == 2 and x.ndim > 2:
-            x, product = x.reshape(-1, w.shape[0]), product.reshape(-1, w.shape[1])
-        dw = sum_to_shape(np.matmul(x.mT, product), w.shape).astype(w.dtype, copy=False)
+    x, w, b = cache.x, cache.w, cache.b
+    dy = output_gradient(dy, (*cache.leading, x.shape[-2], w.shape[-1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        dx = sum_to(dy @ w.swapaxes(-1, -2), x.shape, x.dtype)
+        dw = sum_to(x.swapaxes(-1, -2) @ dy, w.shape, w.dtype)
         if b is None:
             return dx, dw
-        return dx, dw, sum_to_shape(np.add.reduce(dy, axis=-2), b.shape).astype(b.dtype, copy=False)
-
-
-@lru_cache(maxsize=1024)
-def _y_shape(x: tuple[int, ...], w: tuple[int, ...], b: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Check the shapes and return that of y."""
-    if len(x) < 2:
-        raise ValueError(f"x has shape {x}, but dense takes samples (..., N, I); add the axes that are missing.")
-    if len(w) < 2:
-        raise ValueError(f"w has shape {w}, but dense takes weights (..., I, O); add the axes that are missing.")
-    if x[-1] != w[-2]:
-        raise ValueError(
-            f"x has {x[-1]} inputs per sample (shape {x}), but w takes {w[-2]} (shape {w}); "
-            f"the last axis of x must equal the last but one of w."
-        )
-    if b is None:
-        return (*broadcast_leading("dense", x=x[:-2], w=w[:-2]), x[-2], w[-1])
-    if b[-1:] != w[-1:]:
-        raise ValueError(f"b has shape {b}, but w has {w[-1]} outputs; b must have shape (..., {w[-1]}).")
-    return (*broadcast_leading("dense", x=x[:-2], w=w[:-2], b=b[:-1]), x[-2], w[-1])
+        return dx, dw, sum_to(dy.sum(axis=-2), b.shape, b.dtype)

@@ -14,6 +14,9 @@ Shape = tuple[int, ...]
 __all__ = ["Array", "Shape", "broadcast", "float_array", "output_gradient", "pair", "positive_int", "sum_to"]
 
 
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+
 def float_array(name: str, value: Any, axes: str = "") -> Array:
     """Return ``value`` as an array of float32 or float64 with at least the named axes.
 
@@ -23,7 +26,7 @@ def float_array(name: str, value: Any, axes: str = "") -> Array:
         For another dtype, or too few axes.
     """
     array = np.asarray(value)
-    if array.dtype != np.float64 and array.dtype != np.float32:
+    if array.dtype not in FLOATS:
         raise ValueError(
             f"{name} has dtype {array.dtype}, but layers compute in float32 or float64; "
             f"convert it, for example with {name}.astype(float)."

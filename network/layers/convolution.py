@@ -92,7 +92,9 @@ def conv2d_forward(
     kernels = _kernels(cache)
     with np.errstate(over="ignore", invalid="ignore"):
         for block, patches in _blocks(cache):
-            y[..., block, :, :, :] = _apply(kernels, patches, cache)
+            product = kernels @ patches
+            shape = (*cache.leading, w.shape[-4], block.stop - block.start, rows.out, columns.out)
+            y[..., block, :, :, :] = product.reshape(shape).swapaxes(-4, -3)
         if b is not None:
             y += b[..., None, :, None, None]
     return y, cache
@@ -130,11 +132,10 @@ def conv2d_backward(dy: Array, cache: Conv2dCache) -> tuple[Array, ...]:
     dw: Any = np.zeros((*cache.leading, *kernels.shape[-3:]), np.result_type(dy, x))
     with np.errstate(over="ignore", invalid="ignore"):
         for block, patches in _blocks(cache):
-            part = dy[..., block, :, :, :]
-            part = part.reshape(*part.shape[:-3], cache.groups, -1, cache.rows.out * cache.columns.out)
-            dw += (part @ patches.swapaxes(-1, -2)).sum(axis=-4)
-            spread = kernels.swapaxes(-1, -2)[..., None, :, :, :] @ part
-            _scatter(spread, dx[..., block, :, :, :], cache)
+            part = dy[..., block, :, :, :].swapaxes(-4, -3)
+            part = part.reshape(*cache.leading, *kernels.shape[-3:-1], patches.shape[-1])
+            dw += part @ patches.swapaxes(-1, -2)
+            _scatter(kernels.swapaxes(-1, -2) @ part, dx[..., block, :, :, :].swapaxes(-4, -3), cache)
         dx, dw = sum_to(dx, x.shape, x.dtype), sum_to(dw.reshape(*cache.leading, *w.shape[-4:]), w.shape, w.dtype)
         if b is None:
             return dx, dw
@@ -163,7 +164,7 @@ def _kernels(cache: Conv2dCache) -> Array:
 
 
 def _blocks(cache: Conv2dCache) -> Iterator[tuple[slice, Array]]:
-    """Give the windows of a few samples at a time as matrices, shape (..., n, groups, K, OH * OW)."""
+    """Give the windows of a few samples at a time as matrices, shape (..., groups, K, n * OH * OW)."""
     x, rows, columns = cache.x, cache.rows, cache.columns
     samples = x.shape[-4]
     window = rows.kernel * columns.kernel * rows.out * columns.out
@@ -184,38 +185,32 @@ def _padded(x: Array, rows: Axis, columns: Axis) -> Array:
 
 
 def _windows(x: Array, rows: Axis, columns: Axis, groups: int) -> Array:
-    """Copy every window of a padded image into a column."""
-    down, along = x.strides[-2:]
+    """Copy every window of padded images into a column."""
+    samples, channels, down, along = x.strides[-4:]
     view = as_strided(
         x,
-        (*x.shape[:-2], rows.kernel, columns.kernel, rows.out, columns.out),
-        (*x.strides[:-2], down * rows.dilation, along * columns.dilation, down * rows.stride, along * columns.stride),
+        (*x.shape[:-4], x.shape[-3], rows.kernel, columns.kernel, x.shape[-4], rows.out, columns.out),
+        (
+            *x.strides[:-4],
+            channels,
+            down * rows.dilation,
+            along * columns.dilation,
+            samples,
+            down * rows.stride,
+            along * columns.stride,
+        ),
         writeable=False,
     )
     taps = x.shape[-3] // groups * rows.kernel * columns.kernel
-    return view.reshape(*x.shape[:-3], groups, taps, rows.out * columns.out)
-
-
-def _apply(kernels: Array, patches: Array, cache: Conv2dCache) -> Array:
-    """Multiply kernels with windows, shape (..., n, O, OH, OW)."""
-    shape = (cache.rows.out, cache.columns.out)
-    if patches.ndim == 4 and kernels.ndim > 3:
-        # Many kernels on the same images: one product with all of them as rows, instead of one for each.
-        stacked = np.moveaxis(kernels, -3, 0)
-        flat = stacked.reshape(cache.groups, -1, stacked.shape[-1]) @ patches
-        split = flat.reshape(*flat.shape[:-2], *stacked.shape[1:-1], flat.shape[-1])
-        product = np.moveaxis(split, (0, 1), (-4, -3))
-        return product.reshape(*product.shape[:-3], -1, *shape)
-    product = kernels[..., None, :, :, :] @ patches
-    return product.reshape(*product.shape[:-3], -1, *shape)
+    return view.reshape(*x.shape[:-4], groups, taps, x.shape[-4] * rows.out * columns.out)
 
 
 def _scatter(spread: Array, dx: Array, cache: Conv2dCache) -> None:
-    """Add what every tap of every window got to the pixel that it saw."""
+    """Add what every tap of every window got to the pixel that it saw; dx has shape (..., C, n, H, W)."""
     rows, columns = cache.rows, cache.columns
-    taps = spread.reshape(*dx.shape[:-2], rows.kernel, columns.kernel, rows.out, columns.out)
+    taps = spread.reshape(*dx.shape[:-3], rows.kernel, columns.kernel, dx.shape[-3], rows.out, columns.out)
     for u in range(rows.kernel):
         seen_u, pixels_u = rows.reach(u)
         for v in range(columns.kernel):
             seen_v, pixels_v = columns.reach(v)
-            dx[..., pixels_u, pixels_v] += taps[..., u, v, seen_u, seen_v]
+            dx[..., pixels_u, pixels_v] += taps[..., u, v, :, seen_u, seen_v]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,7 +91,8 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2dCache) -> Array:
 
     Notes
     -----
-    **Backward** every window sends its gradient to one pixel: its first maximum in row-major order, or its first NaN.
+    **Backward** every window sends its gradient to one pixel: its first maximum in row-major order, or (as in
+    PyTorch) its last NaN.
     """
     dy = output_gradient(dy, cache.y.shape)
     dx = np.zeros(cache.x.shape, cache.x.dtype)
@@ -114,24 +115,21 @@ def _maximum(x: Array, axis_of: Axis, axis: int) -> Array:
     return reduce(np.maximum, taps[1:], taps[0]) if len(taps) > 1 else taps[0].copy()
 
 
-def _along(part: slice, axis: int) -> tuple[object, ...]:
+def _along(part: slice, axis: int) -> Any:
     return (..., part) if axis == -1 else (..., part, slice(None))
 
 
-def _winners(cache: MaxPool2dCache) -> Iterator[tuple[tuple[object, ...], tuple[object, ...], Array]]:
-    """Give for each tap, in row-major order, which windows it is the first to win."""
+def _winners(cache: MaxPool2dCache) -> Iterator[tuple[Any, Any, Array]]:
+    """Give for each tap which windows it wins: the first maximum in row-major order, and the last NaN."""
     x, y, rows, columns = cache
     is_nan = np.isnan(y)
-    any_nan = bool(is_nan.any())
-    still_open = np.ones(y.shape, dtype=bool)
-    for u in range(rows.kernel):
-        seen_u, pixels_u = rows.reach(u)
-        for v in range(columns.kernel):
+    taps = [(u, v) for u in range(rows.kernel) for v in range(columns.kernel)]
+    passes = [(taps, ~is_nan)] + ([(taps[::-1], is_nan)] if is_nan.any() else [])
+    for order, still_open in passes:
+        for u, v in order:
+            seen_u, pixels_u = rows.reach(u)
             seen_v, pixels_v = columns.reach(v)
             seen, pixels = (..., seen_u, seen_v), (..., pixels_u, pixels_v)
-            won = x[pixels] == y[seen]
-            if any_nan:
-                won |= np.isnan(x[pixels])
-            won &= still_open[seen]
+            won = (np.isnan(x[pixels]) if still_open is is_nan else x[pixels] == y[seen]) & still_open[seen]
             still_open[seen] ^= won
             yield seen, pixels, won

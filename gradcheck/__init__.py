@@ -2,6 +2,7 @@
 
 from gradcheck.checks import assert_gradient, assert_layer, check_gradient, check_layer
 from gradcheck.comparison import Comparison, Divergence, compare
+from gradcheck.derivatives import NumericalDerivative, numerical_gradient
 from gradcheck.errors import GradcheckError, GradientError, InvalidArgument, MissingDependency
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report
 
@@ -16,6 +17,7 @@ __all__ = [
     "GradientError",
     "InvalidArgument",
     "MissingDependency",
+    "NumericalDerivative",
     "ParameterReport",
     "Report",
     "assert_gradient",
@@ -23,4 +25,5 @@ __all__ = [
     "check_gradient",
     "check_layer",
     "compare",
+    "numerical_gradient",
 ]

@@ -18,11 +18,10 @@ from gradcheck.acceptance import Claim, judge
 from gradcheck.arguments import RTOL, CheckOptions, Settings, read_options, require_callable
 from gradcheck.claims import Reading, read_gradient
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import Budget, BudgetExhaustedError, Output, Point, Probe, calling
+from gradcheck.evaluation import Budget, BudgetExhaustedError, Output, Point, Probe, calling, point_of
 from gradcheck.progress import metering
 from gradcheck.report import Finding, Report
 from gradcheck.summary import summarise
-from gradcheck.trees import flatten
 
 __all__ = ["assert_gradient", "assert_layer", "check_gradient", "check_layer"]
 
@@ -85,7 +84,7 @@ def check_gradient(
     if grad is not True:
         require_callable(grad=grad)
     settings = read_options(options)
-    return _Check(settings, _point(params, "params"), _ScalarClaimant(f, grad), params).run()
+    return _Check(settings, point_of(params, "params"), _ScalarClaimant(f, grad), params).run()
 
 
 def check_layer(
@@ -137,7 +136,7 @@ def check_layer(
     if not inputs:
         raise InvalidArgument("check_layer needs at least one input of forward; pass them after backward.")
     named = dict(zip(_input_names(forward, len(inputs)), inputs, strict=True))
-    return _Check(settings, _point(named, "inputs"), _LayerClaimant(forward, backward, named), named).run()
+    return _Check(settings, point_of(named, "inputs"), _LayerClaimant(forward, backward, named), named).run()
 
 
 def assert_gradient(
@@ -161,29 +160,7 @@ def assert_layer(
     return report
 
 
-# ---- the point ----------------------------------------------------------------------------------------------------
-
-
-def _point(tree: Any, argument: str) -> Point:
-    """Take the point apart and refuse what cannot be differentiated."""
-    leaves, build = flatten(tree, argument=argument)
-    for leaf in leaves:
-        if leaf.value.dtype.kind == "c":
-            raise InvalidArgument(
-                f"{argument}: {leaf.name} is complex ({leaf.value.dtype}); real parameters are required; "
-                "pass its real and imaginary parts as two leaves."
-            )
-        if leaf.is_differentiable and not np.all(np.isfinite(leaf.value)):
-            raise InvalidArgument(
-                f"{argument}: {leaf.name} holds NaN or infinity; there is no derivative there; give a finite point."
-            )
-    point = Point(leaves, build)
-    if not point.free():
-        raise InvalidArgument(
-            f"{argument} holds no floating-point element ({len(leaves)} leaves); there is nothing to check; "
-            "integers are held fixed, so convert what is to be differentiated to float."
-        )
-    return point
+# ---- names ----------------------------------------------------------------------------------------------------
 
 
 def _input_names(forward: Callable[..., Any], count: int) -> list[str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gradcheck.errors import InvalidArgument
 from gradcheck.trees import Leaf, flatten
 
-__all__ = ["Budget", "BudgetExhaustedError", "Output", "Point", "Probe", "calling"]
+__all__ = ["Budget", "BudgetExhaustedError", "Output", "Point", "Probe", "calling", "point_of"]
 
 Floats = NDArray[np.float64]
 
@@ -116,6 +116,34 @@ class Point:
     def free(self) -> list[int]:
         """Return the positions of the leaves that are differentiated."""
         return [i for i, leaf in enumerate(self.leaves) if leaf.is_differentiable and leaf.value.size]
+
+
+def point_of(tree: Any, argument: str) -> Point:
+    """Take a point apart and refuse what cannot be differentiated.
+
+    Raises
+    ------
+    InvalidArgument
+        For complex or non-finite leaves, and when there is no floating-point element.
+    """
+    leaves, build = flatten(tree, argument=argument)
+    for leaf in leaves:
+        if leaf.value.dtype.kind == "c":
+            raise InvalidArgument(
+                f"{argument}: {leaf.name} is complex ({leaf.value.dtype}); real parameters are required; "
+                "pass its real and imaginary parts as two leaves."
+            )
+        if leaf.is_differentiable and not np.all(np.isfinite(leaf.value)):
+            raise InvalidArgument(
+                f"{argument}: {leaf.name} holds NaN or infinity; there is no derivative there; give a finite point."
+            )
+    point = Point(leaves, build)
+    if not point.free():
+        raise InvalidArgument(
+            f"{argument} holds no floating-point element ({len(leaves)} leaves); there is nothing to check; "
+            "integers are held fixed, so convert what is to be differentiated to float."
+        )
+    return point
 
 
 @dataclass(slots=True)

@@ -1,0 +1,119 @@
+"""Images and initial weights, drawn in the order in which the article's author drew them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from network.layers._arguments import Array
+
+__all__ = ["draw", "init_params", "load_digits01", "load_four_images"]
+
+IMAGES = 360
+"""How many of scikit-learn's digits are a 0 or a 1."""
+
+PUBLISHED_SEED = 12747
+TEST_IMAGES = 10
+"""The author's test set: the first images of the permutation; the others are the training set."""
+
+FOUR_IMAGES = (0, 110, 122, 3)
+"""Which training images the author's script for four images prints."""
+
+
+def load_digits01() -> tuple[Array, Array]:
+    """Load the zeros and ones among scikit-learn's 8x8 digits.
+
+    Returns
+    -------
+    images : array, shape (360, 8, 8)
+        float64, integers 0..16; all zeros, then all ones, each in the data set's order.
+    labels : array, shape (360,)
+        Integers 0 and 1.
+    """
+    from sklearn.datasets import load_digits  # noqa: PLC0415 (a second to import, and nothing else here needs it)
+
+    images, labels = load_digits(n_class=2, return_X_y=True)
+    order = np.argsort(labels, kind="stable")
+    return np.array(images[order], float).reshape(-1, 8, 8), labels[order].astype(int)
+
+
+def load_four_images() -> tuple[Array, Array]:
+    """Load the four training images of the article's small example.
+
+    Returns
+    -------
+    images : array, shape (4, 8, 8)
+        float64, integers 0..16.
+    labels : array, shape (4,)
+        0, 1, 1, 0.
+    """
+    images, labels = load_digits01()
+    _, permutation = draw(PUBLISHED_SEED)
+    chosen = permutation[TEST_IMAGES:][list(FOUR_IMAGES)]
+    return images[chosen], labels[chosen]
+
+
+def init_params(seed: int, hidden: tuple[int, int] = (28, 36), scale: float = 1.0) -> dict[str, Array]:
+    """Draw the nine weights.
+
+    Parameters
+    ----------
+    seed : int
+        Of a legacy generator, so that the author's numbers come out.
+    hidden : pair of int
+        Units of the two hidden dense layers.
+    scale : float
+        Standard deviation of the weights.
+
+    Returns
+    -------
+    params : dict
+        ``W1a``, ``W1b``, ``W2a`` to ``W2d`` of shape (3, 3), ``W3`` (16, A), ``W4`` (A, B), ``W5`` (B, 1), in the
+        order in which they are drawn.
+
+    Raises
+    ------
+    ValueError
+        For ``hidden`` that is not two whole numbers, at least 1.
+    """
+    return _params(np.random.RandomState(seed), hidden, scale)
+
+
+def draw(seed: int, hidden: tuple[int, int] = (28, 36), scale: float = 1.0) -> tuple[dict[str, Array], Array]:
+    """Draw the nine weights, then from the same generator a permutation of the 360 images.
+
+    Parameters
+    ----------
+    seed, hidden, scale
+        See `init_params`.
+
+    Returns
+    -------
+    params : dict
+        See `init_params`.
+    permutation : array, shape (360,)
+        Integers. The author tests on the first ten, and trains on the others in this order.
+
+    Raises
+    ------
+    ValueError
+        See `init_params`.
+    """
+    generator = np.random.RandomState(seed)
+    params = _params(generator, hidden, scale)
+    permutation = np.arange(IMAGES)
+    generator.shuffle(permutation)
+    return params, permutation
+
+
+def _params(generator: np.random.RandomState, hidden: Any, scale: float) -> dict[str, Array]:
+    try:
+        first, second = (int(units) for units in hidden)
+    except (TypeError, ValueError):
+        first = second = 0
+    if min(first, second) < 1:
+        raise ValueError(f"hidden={hidden!r} must be two whole numbers, at least 1: the units of the hidden layers.")
+    shapes = {name: (3, 3) for name in ("W1a", "W1b", "W2a", "W2b", "W2c", "W2d")}
+    shapes |= {"W3": (16, first), "W4": (first, second), "W5": (second, 1)}
+    return {name: scale * generator.randn(*shape) for name, shape in shapes.items()}

@@ -1,0 +1,134 @@
+"""Training sample by sample with momentum, many networks at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from network.article.fused import FusedStep, columns_of
+from network.article.model import NAMES, check_data, check_labels, check_params
+from network.article.variants import choose_rule
+from network.layers._arguments import Array, Shape, broadcast
+
+__all__ = ["Training", "train"]
+
+
+class Training(NamedTuple):
+    """What training gave.
+
+    Attributes
+    ----------
+    costs : array, shape (epochs, ...)
+        Per epoch the sum of the samples' losses, each at the weights of its own visit.
+    params : dict
+        The weights at the end.
+    """
+
+    costs: Array
+    params: dict[str, Array]
+
+
+def train(
+    params: Mapping[str, Array],
+    images: Array,
+    labels: Array,
+    *,
+    learning_rate: float,
+    momentum: float,
+    epochs: int,
+    backward: str = "right",
+    layers: tuple[int, ...] = (1, 2),
+    ties: str | None = None,
+    shared_kernel: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Training:
+    """Train by ``v = momentum v + learning_rate g; w = w - v`` after each sample, from ``v = 0``.
+
+    Parameters
+    ----------
+    params : mapping
+        The weights at the start, leading axes (...) for independent networks; not changed.
+    images : array, shape (..., N, 8, 8)
+        In the order in which they are visited, the same in every epoch.
+    labels : array, shape (..., N)
+    learning_rate, momentum : float
+    epochs : int
+    backward, layers, ties, shared_kernel
+        See `network.article.gradient`.
+    progress : callable, optional
+        Called after each epoch with the epochs done and their number.
+
+    Returns
+    -------
+    training : Training
+        ``costs`` and ``params``, in float64. Leading axes of weights, images and labels broadcast: each combination
+        is a network of its own.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument that does not fit; nothing is computed then.
+    """
+    rule = choose_rule(backward, layers, ties, shared_kernel=shared_kernel)
+    checked = check_params(params)
+    images = check_data(checked, images)
+    labels = check_labels(images, labels)
+    _check_numbers(learning_rate, momentum, epochs)
+    leading = broadcast(
+        params=np.broadcast_shapes(*(array.shape[:-2] for array in checked.values())),
+        images=images.shape[:-3],
+        labels=labels.shape[:-1],
+    )
+    shapes = {name: checked[name].shape[-2:] for name in NAMES}
+    hidden = (shapes["W4"][0], shapes["W4"][1])
+    step = FusedStep(_flat_weights(checked, leading), hidden, rule, shared_kernel=shared_kernel)
+    columns = columns_of(_networks_first(images, leading, 3))
+    targets = np.ascontiguousarray(_networks_first(labels, leading, 1).T)[:, :, None, None]
+    costs = np.empty((epochs, len(step.weights)))
+    for epoch in range(epochs):
+        costs[epoch] = _run_epoch(step, columns, targets, learning_rate, momentum)
+        if progress is not None:
+            progress(epoch + 1, epochs)
+    return Training(costs.reshape(epochs, *leading), _named_weights(step.weights, leading, shapes))
+
+
+def _run_epoch(step: FusedStep, columns: Array, targets: Array, learning_rate: float, momentum: float) -> Array:
+    """Visit each sample once; return the sum of the costs, shape (S,)."""
+    residuals = np.empty((len(columns), *step.slope5.shape))
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        for seen, target, residual in zip(columns, targets, residuals, strict=True):
+            np.subtract(step.forward(seen), target, out=residual)
+            step.backward(learning_rate * residual, seen)
+            step.update(momentum)
+        return (residuals * residuals).sum(axis=(0, 2, 3)) / 2
+
+
+def _check_numbers(learning_rate: Any, momentum: Any, epochs: Any) -> None:
+    for name, value in (("learning_rate", learning_rate), ("momentum", momentum)):
+        if np.ndim(value) or not np.isfinite(value):
+            raise ValueError(f"{name}={value!r} must be a finite number.")
+    if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
+        raise ValueError(f"epochs={epochs!r} must be a whole number, at least 0.")
+
+
+def _flat_weights(params: Mapping[str, Array], leading: Shape) -> Array:
+    """Return the weights of all networks, shape (S, parameters)."""
+    networks = int(np.prod(leading))
+    full = [np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (params[name] for name in NAMES)]
+    return np.concatenate([array.reshape(networks, int(np.prod(array.shape[-2:]))) for array in full], axis=1, dtype=float)
+
+
+def _named_weights(flat: Array, leading: Shape, shapes: Mapping[str, Shape]) -> dict[str, Array]:
+    """Cut the rows of numbers into weights again."""
+    parts = np.split(flat, np.cumsum([np.prod(shapes[name]) for name in NAMES])[:-1], axis=1)
+    return {name: part.reshape(*leading, *shapes[name]).copy() for name, part in zip(NAMES, parts, strict=True)}
+
+
+def _networks_first(data: Array, leading: Shape, core: int) -> Array:
+    """Return data with one leading axis, of length 1 where all networks share them."""
+    core_shape = data.shape[data.ndim - core :]
+    if all(length == 1 for length in data.shape[: data.ndim - core]):
+        return data.reshape(1, *core_shape)
+    return np.broadcast_to(data, (*leading, *core_shape)).reshape(-1, *core_shape)

@@ -277,6 +277,7 @@ class _Bench:
             outside = apart > again.bound + self._tolerance(leaf, indices[accused], again)[0]
         confirmed = np.zeros_like(wrong)
         confirmed[accused] = wrong[accused] & outside
+        self._reconsider(leaf, indices, first, again, accused, ~outside)
         suspicious = np.any(confirmed | first.kink, axis=1)
         found = self.judgements[leaf]
         found.doubt[indices[suspicious]] = np.where(
@@ -295,6 +296,18 @@ class _Bench:
                 open=np.ones(len(self.base), dtype=bool),
             )
             self.suspects.append((suspect, confirmed[row] | first.kink[row]))
+
+    def _reconsider(
+        self, leaf: int, indices: Indices, first: Measurement, again: Measurement, accused: Bools, acquitted: Bools
+    ) -> None:
+        """Decide anew about claims that the second measurement does not contradict, with what both establish."""
+        rows = np.flatnonzero(accused)[np.any(acquitted, axis=1)]
+        if not len(rows):
+            return
+        again = again.rows(np.any(acquitted, axis=1))
+        with np.errstate(all="ignore"):
+            again.bound = np.fmax(again.bound, np.abs(again.value - first.value[rows]))
+        self._decide(leaf, indices[rows], again)
 
     def try_suspects(self) -> None:
         """Accuse those whose claims are no valid derivative at any point very near."""
@@ -342,7 +355,7 @@ class _Bench:
             tolerance, clearing = self._tolerance(leaf, indices, measured)
             size = _rms(found.reference)
             hidden = np.where(size <= np.median(measured.noise, axis=0), np.inf, HIDDEN * size)
-            visible = np.maximum(self.rtol * size, np.minimum(3 * measured.noise, hidden))
+            visible = np.where(measured.exhausted, np.maximum(self.rtol * size, hidden), self.rtol * size)
             inside = apart <= measured.bound
             clear = apart + measured.bound <= clearing
             limited = inside & (apart + measured.bound <= visible)
@@ -351,7 +364,7 @@ class _Bench:
         found.noise[indices], found.gap[indices] = measured.noise, measured.gap
         found.limited[indices] = limited & ~clear
         found.floor[indices] = tolerance + measured.bound
-        open_because = np.where(3 * measured.noise >= measured.bound, Doubt.NOISE, Doubt.STEP)
+        open_because = np.where(measured.exhausted, Doubt.NOISE, Doubt.STEP)
         open_because = np.where(wrong, Doubt.UNCONFIRMED, open_because)
         found.doubt[indices] = np.where(clear | limited, Doubt.NONE, open_because)
         return wrong

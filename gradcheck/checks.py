@@ -146,6 +146,7 @@ def assert_gradient(
     **options: Unpack[CheckOptions],
 ) -> Report:
     """Do as `check_gradient`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
+    __tracebackhide__ = True
     report = check_gradient(f, grad, params, **options)
     report.assert_ok()
     return report
@@ -155,6 +156,7 @@ def assert_layer(
     forward: Callable[..., Any], backward: Callable[[Any, Any], Any], *inputs: Any, **options: Unpack[CheckOptions]
 ) -> Report:
     """Do as `check_layer`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
+    __tracebackhide__ = True
     report = check_layer(forward, backward, *inputs, **options)
     report.assert_ok()
     return report

@@ -153,8 +153,10 @@ def divergence_of(
             same = size_c[0] == size_n[0]
             cosine, angle = (1.0, 0.0) if same else (0.0, 90.0)
         else:
-            cosine = float(np.clip(unit_c @ unit_n, -1.0, 1.0))
-            angle = float(np.degrees(2 * np.arctan2(np.linalg.norm(unit_c - unit_n), np.linalg.norm(unit_c + unit_n))))
+            # From the chords: the scalar product has no digits left near 0 and 180 degrees.
+            chord, opposite = np.linalg.norm(unit_c - unit_n), np.linalg.norm(unit_c + unit_n)
+            cosine = float(1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1)
+            angle = float(np.degrees(2 * np.arctan2(chord, opposite)))
         largest = float(np.max(np.abs(half)))
         unknown = np.broadcast_to(np.asarray(resolution, dtype=np.float64), n.shape)
         limit = _ratio(_norm(np.where(np.isfinite(unknown), unknown, 0.0)), size_n)

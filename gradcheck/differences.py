@@ -12,6 +12,7 @@ SIAM Journal on Scientific and Statistical Computing 4 (1983).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +92,8 @@ class Measurement:
         Right minus left derivative where they differ, else 0.
     curvature : array, shape (m, K)
         The second derivative, roughly.
-    step : array, shape (m,)
-        The step at which the value was established.
+    exhausted : array of bool, shape (m, K)
+        Where noise keeps any shorter step from doing better.
     """
 
     value: Floats
@@ -100,7 +101,7 @@ class Measurement:
     noise: Floats
     gap: Floats
     curvature: Floats
-    step: Floats
+    exhausted: Bools
 
     @property
     def kink(self) -> Bools:
@@ -112,9 +113,12 @@ class Measurement:
         """Return a measurement in which nothing is established yet."""
         unknown = np.full((elements, columns), np.nan)
         zero = np.zeros((elements, columns))
-        return cls(
-            unknown, np.full_like(zero, np.inf), np.full_like(zero, np.inf), zero.copy(), zero, np.zeros(elements)
-        )
+        never = np.zeros((elements, columns), dtype=bool)
+        return cls(unknown, np.full_like(zero, np.inf), np.full_like(zero, np.inf), zero.copy(), zero, never)
+
+    def rows(self, rows: NDArray[Any]) -> Measurement:
+        """Return some rows, as a measurement of its own."""
+        return Measurement(*(getattr(self, name)[rows] for name in self.__slots__))
 
     def put(self, rows: NDArray[np.intp], part: Measurement) -> None:
         """Overwrite some rows."""
@@ -134,19 +138,12 @@ class Ladder:
     noise: Floats  # (K,)
     multiplier: float
 
-    def measure(self) -> tuple[Measurement, Bools]:
-        """Turn the values into derivatives with bounds.
-
-        Returns
-        -------
-        measurement : Measurement
-        exhausted : array of bool, shape (m, K)
-            Where a shorter step would only add noise.
-        """
+    def measure(self) -> Measurement:
+        """Turn the values into derivatives with bounds."""
         with np.errstate(all="ignore"):
             return self._measure()
 
-    def _measure(self) -> tuple[Measurement, Bools]:
+    def _measure(self) -> Measurement:
         ahead, behind = self.ahead[:, :, None], self.behind[:, :, None]
         h = (ahead + behind) / 2
         both = np.isfinite(self.plus) & np.isfinite(self.minus)
@@ -173,10 +170,9 @@ class Ladder:
         curvature = np.where(np.isfinite(curvature), curvature, 0.0)
         # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
         asymmetry = np.take_along_axis(np.abs(ahead - behind), level[:, None, :], axis=1)[:, 0, :] / 2
-        step = np.take_along_axis(h[:, :, 0], level, axis=1).min(axis=1)
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
         exhausted = np.isfinite(bound) & (self.multiplier * deviation * RATIO / h[:, -1, :] > bound)
-        return Measurement(value, bound, floor, gap, curvature, step), exhausted & self.is_central()
+        return Measurement(value, bound, floor, gap, curvature, exhausted & self.is_central())
 
     def is_central(self) -> Bools:
         """Where both sides are finite at some level. Elsewhere only the last level tells the edge of a domain."""
@@ -299,9 +295,9 @@ def climb(
             continue
         rows = (active, slice(0, level + 1))
         ladder = Ladder(ahead[rows], behind[rows], plus[rows], minus[rows], base, noise, multiplier)
-        part, exhausted = ladder.measure()
+        part = ladder.measure()
         result.put(active, part)
         precise = (part.bound <= rtol / 3 * np.abs(part.value)) & ladder.is_central()
-        settled = np.all(exhausted | precise, axis=1)
+        settled = np.all(part.exhausted | precise, axis=1)
         active = active[~settled]
     return result

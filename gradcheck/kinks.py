@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Moves = dict[int, Floats]
 
-CLOSEST, FARTHEST = 1.07e-8, 2e-3
+CLOSEST, FARTHEST = 1.07e-13, 2e-3
 """Distances of near points, in units of the elements' lengths."""
 
 SWEEP = np.linspace(-1.41, 1.37, 17)
@@ -152,7 +152,8 @@ class _Court:
             apart = np.where(np.isfinite(apart) & (apart > 0), apart, np.inf)
             matter = np.minimum(apart, np.where(suspect.gap != 0, np.abs(suspect.gap), np.inf))
             spacing = SWEEP[1] - SWEEP[0]
-            needed = np.nan_to_num(12 * self.noise / (spacing * length * matter), nan=0.0, posinf=0.0)
+            rounding = self._rounding([suspect]) * (np.abs(suspect.reference) + np.abs(suspect.claimed))
+            needed = np.nan_to_num(12 * (self.noise + rounding) / (spacing * length * matter), nan=0.0, posinf=0.0)
         distance = float(np.clip(np.max(needed, initial=0.0), CLOSEST, FARTHEST))
         start = self._near(distance)
         start[suspect.leaf][suspect.index] = 0.0
@@ -239,8 +240,15 @@ class _Court:
         """Choose how near: so that noise blurs a slope by no more than a twentieth of what is at stake."""
         with np.errstate(all="ignore"):
             stake = np.max([np.maximum(np.abs(s.claimed - s.reference), np.abs(s.gap)) for s in suspects], axis=0)
-            needed = 200 * self.noise / (self._unit(suspects) * np.where(stake > 0, stake, np.inf))
+            slope = np.max([np.abs(s.claimed) + np.abs(s.reference) for s in suspects], axis=0)
+            blur = self.noise + self._rounding(suspects) * slope
+            needed = 200 * blur / (self._unit(suspects) * np.where(stake > 0, stake, np.inf))
         return float(np.clip(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)), CLOSEST, FARTHEST))
+
+    def _rounding(self, suspects: list[Suspect]) -> float:
+        """Return by how much the dtype of the parameters may round a displacement."""
+        values = [self.probe.point.leaves[s.leaf].value.ravel()[s.index] for s in suspects]
+        return float(max(np.spacing(np.abs(value)) for value in values))
 
     def try_together(self, suspects: list[Suspect]) -> None:
         """Compare the claims of elements that share a kink with derivatives along joint directions.

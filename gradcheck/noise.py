@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 POINTS = 8
 """Equally spaced points of a difference table."""
 
+DISTINCT = 4
+"""Fewer different values say nothing about the grid that they lie on: a constant lies on any."""
+
 _SINGLE_BITS = 29
 """Trailing zero bits of a float64 that came out of float32."""
 
@@ -70,7 +73,7 @@ def output_quantum(values: Floats) -> float:
     grids of up to 12 places, as rounding does.
     """
     values = values[np.isfinite(values) & (values != 0)]
-    if len(values) < POINTS:
+    if len(values) < POINTS or len(np.unique(values)) < DISTINCT:
         return 0.0
     mantissas, exponents = np.frexp(values)
     integers = np.abs(mantissas * 2.0**53).astype(np.int64)

@@ -196,6 +196,7 @@ class Report:
 
     def assert_ok(self) -> None:
         """Raise `GradientError` with this report unless the verdict is ``"pass"``."""
+        __tracebackhide__ = True  # pytest then shows the user's own line above the report
         if not self.ok:
             raise GradientError(self)
 

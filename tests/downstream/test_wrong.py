@@ -1,0 +1,9 @@
+import numpy as np
+
+from gradcheck import assert_layer
+from layer import backward_without_batch_sum, forward
+
+
+def test_softplus():
+    rng = np.random.default_rng(1)
+    assert_layer(forward, backward_without_batch_sum, rng.normal(size=(5, 3)), rng.normal(size=3))

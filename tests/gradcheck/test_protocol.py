@@ -1,0 +1,255 @@
+"""Gradients that are wrong in form, arguments that describe no check, and user functions that misbehave."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from gradcheck import InvalidArgument, MissingDependency, assert_layer, check_gradient, check_layer
+
+
+def f(p):
+    return float(np.sin(p["a"]).sum() * p["b"])
+
+
+def grad(p):
+    return {"a": np.cos(p["a"]) * p["b"], "b": float(np.sin(p["a"]).sum())}
+
+
+PARAMS = {"a": np.linspace(0.1, 1.0, 6).reshape(2, 3), "b": 2.0, "steps": 3}
+
+
+def codes(report):
+    return {finding.code for finding in report.findings}
+
+
+@pytest.mark.parametrize(
+    ("claim", "code", "where"),
+    [
+        (lambda g: {**g, "a": g["a"].T}, "wrong-shape", "a"),
+        (lambda g: {**g, "a": g["a"].sum(0)}, "wrong-shape", "a"),
+        (lambda g: {**g, "a": g["a"].ravel()}, "wrong-shape", "a"),
+        (lambda g: {"a": g["a"]}, "missing-gradient", "b"),
+        (lambda g: {**g, "b": None}, "missing-gradient", "b"),
+        (lambda g: {**g, "c": 1.0}, "wrong-structure", ""),
+        (lambda g: None, "missing-gradient", "a"),
+        (lambda g: [g["a"], g["b"]], "wrong-structure", ""),
+        (lambda g: {**g, "a": g["a"] * np.nan}, "not-finite", "a"),
+        (lambda g: {**g, "a": "text"}, "wrong-type", "a"),
+        (lambda g: {**g, "a": g["a"] * (1 + 1j)}, "wrong-dtype", "a"),
+    ],
+)
+def test_a_gradient_of_the_wrong_form_fails_with_a_finding(claim, code, where):
+    report = check_gradient(f, lambda p: claim(grad(p)), PARAMS)
+    assert report.verdict == "fail" and not report
+    assert any(finding.code == code and finding.where == where for finding in report.findings), str(report)
+
+
+def test_what_the_gradient_gives_for_integers_is_ignored():
+    for extra in (None, 5, "text", np.ones(7)):
+        assert check_gradient(f, lambda p, e=extra: {**grad(p), "steps": e}, PARAMS).ok
+    assert "steps" not in check_gradient(f, grad, PARAMS).parameters
+
+
+def test_nan_never_passes():
+    report = check_gradient(lambda x: float("nan"), lambda x: x, np.ones(2))
+    assert report.verdict == "inconclusive"
+    report = check_gradient(lambda x: float(x @ x), lambda x: np.array([2.0, np.nan]), np.ones(2))
+    assert report.parameters["params"].wrong.tolist() == [False, True]
+
+
+def test_a_float32_gradient_is_judged_at_its_own_accuracy_with_a_finding():
+    report = check_gradient(f, lambda p: {**grad(p), "a": grad(p)["a"].astype(np.float32)}, PARAMS)
+    assert report.ok and "coarse-dtype" in codes(report)
+    wrong = check_gradient(f, lambda p: {**grad(p), "a": (1.02 * grad(p)["a"]).astype(np.float32)}, PARAMS)
+    assert wrong.parameters["a"].wrong.all()
+
+
+def test_value_and_gradient_from_one_function():
+    report = check_gradient(lambda x: (x @ x, 2 * x), True, np.ones(4))
+    assert report.ok
+    with pytest.raises(InvalidArgument, match="value, gradient"):
+        check_gradient(lambda x: x @ x, True, np.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "name"),
+    [
+        ((3, grad, PARAMS), {}, "f="),
+        ((f, "grad", PARAMS), {}, "grad="),
+        ((f, grad, {"a": np.ones(2, int)}), {}, "params"),
+        ((f, grad, {}), {}, "params"),
+        ((f, grad, {"a": np.zeros((0, 3))}), {}, "params"),
+        ((f, grad, {"a": np.array([np.inf])}), {}, "params"),
+        ((f, grad, PARAMS), {"rtol": 0.0}, "rtol"),
+        ((f, grad, PARAMS), {"rtol": float("nan")}, "rtol"),
+        ((f, grad, PARAMS), {"rtol": "1e-3x"}, "rtol"),
+        ((f, grad, PARAMS), {"rtol": True}, "rtol"),
+        ((f, grad, PARAMS), {"method": "guess"}, "method"),
+        ((f, grad, PARAMS), {"max_evaluations": 0}, "max_evaluations"),
+        ((f, grad, PARAMS), {"max_evaluations": 2.5}, "max_evaluations"),
+        ((f, grad, PARAMS), {"rng": -1}, "rng"),
+        ((f, grad, PARAMS), {"rng": "seed"}, "rng"),
+        ((f, grad, PARAMS), {"progress": 3}, "progress"),
+        ((f, grad, PARAMS), {"vectorized": 1}, "vectorized"),
+        ((f, grad, PARAMS), {"tolerance": 1}, "tolerance"),
+        ((lambda p: p["a"], grad, PARAMS), {}, "f returned"),
+        ((lambda p: "text", grad, PARAMS), {}, "value of f"),
+        ((lambda p: 1j, grad, PARAMS), {}, "f returned"),
+        ((f, grad, PARAMS), {"vectorized": True}, "vectorized"),
+    ],
+)
+def test_arguments_that_describe_no_check_are_refused_by_name(arguments, options, name):
+    with pytest.raises(InvalidArgument, match=name):
+        check_gradient(*arguments, **options)
+
+
+def test_an_exception_of_the_users_function_comes_through_with_a_note():
+    class TheirsError(Exception):
+        pass
+
+    def broken(x):
+        if x[0] != 1.0:
+            raise TheirsError("mine")
+        return float(x @ x)
+
+    with pytest.raises(TheirsError, match="mine") as caught:
+        check_gradient(broken, lambda x: 2 * x, np.ones(2))
+    assert "calling f" in caught.value.__notes__[0]
+
+
+def test_the_function_may_keep_or_overwrite_what_it_gets():
+    kept = []
+
+    def hoards(p):
+        kept.append(p)
+        return f(p)
+
+    def vandal(p):
+        value = f(p)
+        p["a"] *= 0
+        p["a"] += 7
+        return value
+
+    params = {**PARAMS, "a": PARAMS["a"].copy()}
+    assert check_gradient(hoards, grad, params).ok
+    assert all(abs(p["a"] - PARAMS["a"]).max() < 1 for p in kept) and kept[0]["a"].flags.writeable
+    report = check_gradient(vandal, grad, params)
+    assert "inputs-changed" in codes(report) and report.verdict == "pass"
+    np.testing.assert_array_equal(params["a"], PARAMS["a"])
+
+
+def test_reports_hold_copies_and_travel():
+    report = check_gradient(f, lambda p: {"a": np.full((2, 3), np.nan), "b": grad(p)["b"]}, PARAMS)
+    twin = pickle.loads(pickle.dumps(report))  # noqa: S301 - our own bytes
+    assert str(twin) == str(report)
+    plain = json.loads(report.to_json(), parse_constant=lambda c: pytest.fail(f"{c} is not strict JSON"))
+    assert plain["verdict"] == "fail" and plain["parameters"]["a"]["claimed"][0][0] == "nan"
+    assert "<pre>" in report._repr_html_()
+
+
+def test_progress_rises_and_ends_with_everything_done():
+    seen = []
+    check_gradient(f, grad, PARAMS, progress=lambda done, total: seen.append((done, total)))
+    done = [pair[0] for pair in seen]
+    assert done == sorted(set(done)) and seen[-1][0] == seen[-1][1]
+
+
+def test_a_missing_dependency_names_the_remedy(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
+    with pytest.raises(MissingDependency, match=r"gradcheck\[progress\]"):
+        check_gradient(f, grad, PARAMS, progress=True)
+
+
+# ---- layers -------------------------------------------------------------------------------------------------------
+
+
+def scale_forward(x, gain):
+    return x * gain, (x, gain)
+
+
+def scale_backward(dy, cache):
+    x, gain = cache
+    return dy * gain, (dy * x).sum(axis=0)
+
+
+X, GAIN = np.linspace(-1, 2, 12).reshape(4, 3), np.array([0.5, 2.0, -1.0])
+
+
+def test_a_right_layer_passes_and_inputs_are_named_after_the_signature():
+    report = assert_layer(scale_forward, scale_backward, X, GAIN)
+    assert list(report.parameters) == ["x", "gain"]
+    assert list(check_layer(lambda *args: scale_forward(*args), scale_backward, X, GAIN).parameters) == ["x0", "x1"]
+
+
+@pytest.mark.parametrize(
+    ("backward", "code"),
+    [
+        (lambda dy, c: (np.ones_like(dy) * c[1], c[0].sum(0)), "zero-upstream"),
+        (lambda dy, c: (dy * c[1] + 1, (dy * c[0]).sum(0)), "zero-upstream"),
+        (lambda dy, c: (dy**2 * c[1], (dy * c[0]).sum(0)), "not-linear"),
+        (lambda dy, c: (dy * c[1], dy * c[0]), "wrong-shape"),
+        (lambda dy, c: (dy * c[1], (dy * c[0]).mean(0)), "wrong-gradient"),
+        (lambda dy, c: dy * c[1], "wrong-structure"),
+        (lambda dy, c: scale_backward(np.multiply(dy, 2, out=dy) / 2, c), "upstream-changed"),
+        (lambda dy, c: scale_backward(dy, (np.multiply(c[0], 1.5, out=c[0]), c[1])), "inputs-changed"),
+    ],
+    ids=[
+        "ignores upstream",
+        "adds one",
+        "squares",
+        "broadcast sum missing",
+        "mean",
+        "one for two",
+        "upstream",
+        "inputs",
+    ],
+)
+def test_faults_of_a_backward_are_named(backward, code):
+    report = check_layer(scale_forward, backward, X, GAIN)
+    assert report.verdict == "fail" and code in codes(report), str(report)
+
+
+def test_accumulation_on_the_second_call_is_seen():
+    total = {"x": 0.0, "gain": 0.0}
+
+    def accumulates(dy, cache):
+        dx, dgain = scale_backward(dy, cache)
+        total["gain"] = total["gain"] + dgain
+        return dx, total["gain"]
+
+    assert "second-call-differs" in codes(check_layer(scale_forward, accumulates, X, GAIN))
+
+
+def test_none_is_not_differentiated_and_said():
+    report = check_layer(scale_forward, lambda dy, c: (dy * c[1], None), X, GAIN)
+    assert report.ok and list(report.parameters) == ["x"] and any("gain" in spot for spot in report.blind_spots)
+    assert check_layer(scale_forward, lambda dy, c: (None, None), X, GAIN).verdict == "inconclusive"
+    assert check_layer(scale_forward, lambda dy, c: None, X, GAIN).verdict == "inconclusive"
+
+
+def test_a_single_gradient_comes_bare_or_as_a_tuple_of_one():
+    for wrap in (lambda g: g, lambda g: (g,)):
+        assert check_layer(lambda x: (np.tanh(x), x), lambda dy, x, w=wrap: w(dy / np.cosh(x) ** 2), X).ok
+
+
+def test_the_upstream_has_exactly_the_form_of_y():
+    seen = []
+
+    def backward(dy, x):
+        seen.append((dy.shape, dy.dtype, dy.flags.writeable))
+        return 2 * dy
+
+    assert check_layer(lambda x: (2 * x, x), backward, X.astype(np.float32)).ok
+    assert set(seen) == {((4, 3), np.dtype(np.float32), True)}
+
+
+def test_a_forward_without_cache_is_refused():
+    with pytest.raises(InvalidArgument, match=r"\(y, cache\)"):
+        check_layer(np.tanh, lambda dy, c: dy, X)
+
+
+def test_empty_axes_are_checked_like_any_other():
+    report = check_layer(scale_forward, scale_backward, np.zeros((0, 3)), GAIN)
+    assert report.ok and report.parameters["x"].wrong.shape == (0, 3)

@@ -39,12 +39,13 @@ def _columns_table(size: int) -> Array:
     return _seen(size, 1)[:, _tap_major(size)]
 
 
-def _spread_table(size: int, maps: int) -> Array:
-    """Return for each (map, tap) and each pixel where in the tap-major maps its gradient comes from."""
+def _spread_table(size: int, maps: int, groups: int) -> Array:
+    """Return for each group, (map, tap) and pixel where in the tap-major maps its gradient comes from."""
     places = np.append(np.argsort(_tap_major(size)), maps * size * size)
     table = places[_seen(size, -1)]
     outside = table == places[-1]
-    return np.concatenate([np.where(outside, places[-1], table + o * size * size) for o in range(maps)])
+    tables = np.stack([np.where(outside, places[-1], table + o * size * size) for o in range(maps)])
+    return tables.reshape(groups, -1, size * size)
 
 
 def _seen(size: int, sign: int) -> Array:
@@ -170,13 +171,13 @@ class FusedStep:
         self.weights, self.velocity, self.gradient = weights, np.zeros_like(weights), np.zeros_like(weights)
         self.w, self.g = _views(weights, hidden), _views(self.gradient, hidden)
         self.pool1, self.pool2 = _Pool(networks, 1, rule), _Pool(networks, 2, rule)
-        self.columns_table, self.spread_table = _columns_table(4), _spread_table(4, 2)
+        self.columns_table, self.spread_table = _columns_table(4), _spread_table(4, 4, 2)
         self.seen = np.zeros((networks, 2, 17))
         self.columns2 = np.empty((networks, 2, KERNEL, 16))
         self.used = np.empty((networks, 2, 2, KERNEL)) if shared_kernel else self.w[1]
         self.h = np.empty((networks, 4, TAPS))
         self.delta1 = np.empty((networks, 2, 64))
-        self.delta2 = np.zeros((networks, 2, 33))
+        self.delta2 = np.zeros((networks, 4 * 16 + 1))  # the last stays zero: what lies outside the maps
         self.spread = np.empty((networks, 2, 18, 16))
         self.units = [np.empty((networks, 1, n)) for n in (*hidden, 1)]
         self.slope5 = np.empty((networks, 1, 1))
@@ -208,11 +209,11 @@ class FusedStep:
         networks = len(self.weights)
         g1, g2 = self.g[:2]
         upstream = self._dense_backward(residual)
-        delta2 = self.delta2[..., :32].reshape(networks, 2, 2, 16)
-        self.pool2.backward(upstream.reshape(networks, 4, TAPS), delta2.reshape(networks, 4, 16))
+        delta2 = self.delta2[:, :-1].reshape(networks, 2, 2, 16)
+        self.pool2.backward(upstream.reshape(networks, 4, TAPS), self.delta2[:, :-1].reshape(networks, 4, 16))
         for_weights = delta2[..., ::-1].copy() if self.rule.rotate_weights else delta2
         kernel_gradients = for_weights @ self.columns2.swapaxes(-1, -2)
-        self.delta2.take(self.spread_table, axis=2, out=self.spread, mode="clip")
+        self.delta2.take(self.spread_table, axis=1, out=self.spread, mode="clip")
         back = self.used if self.is_true else self.w[1]
         pooled = (back.reshape(networks, 2, 1, 18) @ self.spread).reshape(networks, 2, 16)
         if self.rule.rotate_input:

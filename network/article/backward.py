@@ -139,7 +139,9 @@ def convolve_backward(
 def activate_backward(dy: Array, caches: tuple[Any, ...], activations: tuple[str, ...]) -> Array:
     """Pull a gradient back through `network.article.model.activate_forward`."""
     channels = zip(activations, caches, strict=True)
-    return np.stack([ACTIVATIONS[name][1](dy[..., i, :, :], cache) for i, (name, cache) in enumerate(channels)], axis=-3)
+    return np.stack(
+        [ACTIVATIONS[name][1](dy[..., i, :, :], cache) for i, (name, cache) in enumerate(channels)], axis=-3
+    )
 
 
 def pool_backward(dy: Array, cache: Any, rule: Rule, layer: int) -> Array:

@@ -213,7 +213,9 @@ def check_params(params: Mapping[str, Array]) -> dict[str, Array]:
     for name, core in required.items():
         shape = checked[name].shape
         if len(shape) < 2 or any(type(n) is int and n != given for n, given in zip(core, shape[-2:], strict=True)):
-            raise ValueError(f"params[{name!r}] has shape {shape}, but its last two axes must be ({core[0]}, {core[1]}).")
+            raise ValueError(
+                f"params[{name!r}] has shape {shape}, but its last two axes must be ({core[0]}, {core[1]})."
+            )
     broadcast(**{f"params[{name!r}]": array.shape[:-2] for name, array in checked.items()})
     return checked
 

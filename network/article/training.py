@@ -117,7 +117,9 @@ def _flat_weights(params: Mapping[str, Array], leading: Shape) -> Array:
     """Return the weights of all networks, shape (S, parameters)."""
     networks = int(np.prod(leading))
     full = [np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (params[name] for name in NAMES)]
-    return np.concatenate([array.reshape(networks, int(np.prod(array.shape[-2:]))) for array in full], axis=1, dtype=float)
+    return np.concatenate(
+        [array.reshape(networks, int(np.prod(array.shape[-2:]))) for array in full], axis=1, dtype=float
+    )
 
 
 def _named_weights(flat: Array, leading: Shape, shapes: Mapping[str, Shape]) -> dict[str, Array]:

@@ -100,7 +100,9 @@ def choose_rule(backward: str, layers: Any, ties: Any, *, shared_kernel: bool = 
     chosen = _layers(layers)
     kind, _, what = backward.partition("-")
     if kind in ("author", "article") and chosen != {1, 2}:
-        raise ValueError(f"layers={layers!r} with backward={backward!r}, which is defined as a whole; use layers=(1, 2).")
+        raise ValueError(
+            f"layers={layers!r} with backward={backward!r}, which is defined as a whole; use layers=(1, 2)."
+        )
     if ties not in (None, "first", "all"):
         raise ValueError(f'ties={ties!r} must be "first", "all" or None.')
     if shared_kernel and backward != "right" and kind != "author":

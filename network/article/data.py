@@ -114,6 +114,6 @@ def _params(generator: np.random.RandomState, hidden: Any, scale: float) -> dict
         first = second = 0
     if min(first, second) < 1:
         raise ValueError(f"hidden={hidden!r} must be two whole numbers, at least 1: the units of the hidden layers.")
-    shapes = {name: (3, 3) for name in ("W1a", "W1b", "W2a", "W2b", "W2c", "W2d")}
+    shapes = dict.fromkeys(("W1a", "W1b", "W2a", "W2b", "W2c", "W2d"), (3, 3))
     shapes |= {"W3": (16, first), "W4": (first, second), "W5": (second, 1)}
     return {name: scale * generator.randn(*shape) for name, shape in shapes.items()}

@@ -208,7 +208,7 @@ def check_params(params: Mapping[str, Array]) -> dict[str, Array]:
         wrong = f"params has no {', '.join(missing)}" if missing else f"params has an unknown {', '.join(unknown)}"
         raise ValueError(f"{wrong}; it must hold exactly {', '.join(NAMES)}.")
     checked = {name: _floating(f"params[{name!r}]", params[name]) for name in NAMES}
-    required: dict[str, tuple[Any, Any]] = {name: (3, 3) for name in NAMES[:6]}
+    required: dict[str, tuple[Any, Any]] = dict.fromkeys(NAMES[:6], (3, 3))
     required |= {"W3": (16, "A"), "W4": (_width(checked["W3"]), "B"), "W5": (_width(checked["W4"]), 1)}
     for name, core in required.items():
         shape = checked[name].shape

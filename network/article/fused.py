@@ -1,6 +1,7 @@
 """One training step of many networks at once, without the layers' generality.
 
-Every array starts with the axis S of the networks. Maps are flat and *tap-major*: first the upper left pixel of every
+A step of one network is some seventy calls on arrays of a few dozen numbers, so what counts is the number of calls:
+buffers and views of them are made once. Every array starts with the axis S of the networks. Maps are flat and *tap-major*: first the upper left pixel of every
 2x2 window, then the upper right ones, and so on, so that pooling is a maximum over four rows. What moves pixels
 (padding, convolution, rotation, transposition) is a table of indices. `network.article.gradient` is the readable
 version; a test holds the two together.
@@ -68,91 +69,102 @@ def _moves(names: list[str], size: int, *, tap_major: bool) -> Array | None:
 
 
 class _Pool:
-    """Activation and pool of one layer: values forward, and the gradient's route back."""
+    """Activation and pool of one layer: values forward, and the gradient's route back.
+
+    Attributes
+    ----------
+    maps : array, shape (S, C, 4, windows)
+        Pre-activations on entry of `forward`; relu and tanh are applied in place.
+    pooled : array, shape (S, C, windows)
+        Their maxima.
+    delta : array, shape (S, C * positions + 1)
+        The gradient of the pre-activations; its last column stays zero, for what lies outside the maps.
+    """
 
     def __init__(self, networks: int, layer: int, rule: Rule) -> None:
         channels, size = CHANNELS[layer], {1: 8, 2: 4}[layer]
         windows = size * size // TAPS
         self.layer, self.ties, self.is_plain = layer, rule.ties, rule.is_plain(layer)
-        routes = rule.routes[layer]
+        self.maps = np.empty((networks, channels, TAPS, windows))
+        self.pooled = np.empty((networks, channels, windows))
+        self.delta = np.zeros((networks, channels * size * size + 1))
+        self.routed = self.delta[:, :-1].reshape(self.maps.shape)
+        self.mask = np.empty(self.maps.shape, bool)
+        self.so_far = np.empty(self.maps.shape, bool)
+        self.up_pooled = self.pooled[:, :, None, :]
+        values = self.pooled if self.is_plain else self.maps
+        self.slope = np.empty(values.shape)
+        self._set_routes(rule, size)
+        self._set_channels(values)
+
+    def _set_routes(self, rule: Rule, size: int) -> None:
+        routes = rule.routes[self.layer]
         self.move_upstream = _moves([route.upstream for route in routes], size // 2, tap_major=False)
         self.move_mask = _moves([route.mask for route in routes], size, tap_major=True)
         self.move_gradient = _moves([route.gradient for route in routes], size, tap_major=True)
-        self.maps = np.empty((networks, channels, TAPS, windows))
-        self.pooled = np.empty((networks, channels, windows))
-        self.slack = np.empty_like(self.pooled)
-        self.slope = np.empty_like(self.pooled)
-        self.slopes = np.empty((networks, channels, TAPS * windows))
-        self.mask = np.empty(self.maps.shape, bool)
-        self.taken = np.empty((networks, windows * channels), bool).reshape(networks, channels, windows)
+
+    def _set_channels(self, values: Array) -> None:
+        """Make views of the channels of each activation: of the maps, their maxima, and what slopes come from."""
+        relu, arctan = (0, slice(1, 2)) if self.layer == 1 else (1, slice(0, None, 2))
+        self.relu_maps, self.relu_slope, self.relu_values = self.maps[:, relu], self.slope[:, relu], values[:, relu]
+        self.arctan_pooled = self.pooled[:, arctan]
+        self.arctan_slope, self.arctan_values = self.slope[:, arctan], values[:, arctan]
+        tanh = slice(3, None)  # none in layer 1
+        self.tanh_maps, self.tanh_slope, self.tanh_values = self.maps[:, tanh], self.slope[:, tanh], values[:, tanh]
+        self.plain_pooled, self.plain, self.arctans = self.pooled[:, relu::2], slice(relu, None, 2), arctan
 
     def forward(self, out: Array) -> None:
-        """Pool ``maps``, which hold pre-activations, and write the activations of the maxima to ``out``.
+        """Pool ``maps`` and write the activations of the maxima to ``out``, shape (S, C, windows).
 
         Activations grow, so arctan waits for the maxima. In relu and tanh different pre-activations may tie, so their
-        maps are activated in place first.
+        maps are activated first.
         """
-        maps, pooled = self.maps, self.pooled
-        if self.layer == 1:
-            np.maximum(maps[:, 0], 0, out=maps[:, 0])
-            maps.max(axis=2, out=pooled)
-            out[:, 0] = pooled[:, 0]
-            np.arctan(pooled[:, 1], out=out[:, 1])
-            return
-        np.maximum(maps[:, 1], 0, out=maps[:, 1])
-        np.tanh(maps[:, 3], out=maps[:, 3])
-        maps.max(axis=2, out=pooled)
-        np.arctan(pooled[:, ::2], out=out[:, ::2])
-        out[:, 1::2] = pooled[:, 1::2]
+        np.maximum(self.relu_maps, 0, out=self.relu_maps)
+        if self.layer == 2:
+            np.tanh(self.tanh_maps, out=self.tanh_maps)
+        np.maximum.reduce(self.maps, axis=2, out=self.pooled)
+        out[:, self.plain] = self.plain_pooled
+        np.arctan(self.arctan_pooled, out=out[:, self.arctans])
 
-    def backward(self, upstream: Array, out: Array) -> None:
-        """Write the gradient of the pre-activations, shape (S, C, positions), for that of the pooled maps."""
+    def backward(self, upstream: Array) -> None:
+        """Write ``delta`` for the gradient of the pooled maps, shape (S, C, windows)."""
         self._find_mask()
-        networks, channels, windows = self.pooled.shape
-        routed = out.reshape(self.maps.shape)
+        self._find_slope()
         if self.is_plain:
-            self._slopes(self.pooled, self.slope)
             self.slope *= upstream
-            np.multiply(self.mask, self.slope[:, :, None, :], out=routed)
+            np.multiply(self.mask, self.slope[:, :, None, :], out=self.routed)
             return
+        networks = len(self.maps)
         mask = self.mask
         if self.move_upstream is not None:
-            upstream = upstream.reshape(networks, -1).take(self.move_upstream, axis=1).reshape(self.pooled.shape)
+            upstream = upstream.reshape(networks, -1).take(self.move_upstream, axis=1).reshape(upstream.shape)
         if self.move_mask is not None:
             mask = mask.reshape(networks, -1).take(self.move_mask, axis=1).reshape(mask.shape)
-        np.multiply(mask, upstream[:, :, None, :], out=routed)
+        routed = mask * upstream[:, :, None, :]
         if self.move_gradient is not None:
-            out[...] = out.reshape(networks, -1).take(self.move_gradient, axis=1).reshape(out.shape)
-        self._slopes(self.maps.reshape(out.shape), self.slopes)
-        out *= self.slopes
+            routed = routed.reshape(networks, -1).take(self.move_gradient, axis=1).reshape(mask.shape)
+        np.multiply(routed, self.slope, out=self.routed)
 
     def _find_mask(self) -> None:
-        mask, taken = self.mask, self.taken
+        """Find the maxima of each window, or the first of them."""
         if self.ties == "all":
-            np.abs(self.pooled, out=self.slack)
-            self.slack *= 4 * np.finfo(float).eps
-            np.subtract(self.pooled, self.slack, out=self.slack)
-            np.greater_equal(self.maps, self.slack[:, :, None, :], out=mask)
+            slack = np.abs(self.up_pooled)
+            slack *= 4 * np.finfo(float).eps
+            np.greater_equal(self.maps, np.subtract(self.up_pooled, slack, out=slack), out=self.mask)
             return
-        np.equal(self.maps, self.pooled[:, :, None, :], out=mask)
-        taken[...] = mask[:, :, 0]
-        for tap in (1, 2, 3):  # a later maximum counts where no earlier one was taken
-            np.greater(mask[:, :, tap], taken, out=mask[:, :, tap])
-            if tap < 3:
-                taken |= mask[:, :, tap]
+        np.equal(self.maps, self.up_pooled, out=self.mask)
+        np.logical_or.accumulate(self.mask, axis=2, out=self.so_far)
+        np.greater(self.so_far[:, :, 1:], self.so_far[:, :, :-1], out=self.mask[:, :, 1:])
 
-    def _slopes(self, values: Array, out: Array) -> None:
-        """Write the activations' derivatives, given values as `forward` left them in the maps."""
-        arctan = 1 if self.layer == 1 else slice(0, None, 2)
-        squares = out[:, arctan]
-        np.multiply(values[:, arctan], values[:, arctan], out=squares)
-        squares += 1
-        np.divide(1, squares, out=squares)
-        relu = self.layer - 1
-        np.greater(values[:, relu], 0, out=out[:, relu])
+    def _find_slope(self) -> None:
+        """Find the activations' derivatives, at the maxima where no map is moved, else everywhere."""
+        np.greater(self.relu_values, 0, out=self.relu_slope)
+        np.multiply(self.arctan_values, self.arctan_values, out=self.arctan_slope)
+        self.arctan_slope += 1
+        np.reciprocal(self.arctan_slope, out=self.arctan_slope)
         if self.layer == 2:
-            np.multiply(values[:, 3], values[:, 3], out=out[:, 3])
-            np.subtract(1, out[:, 3], out=out[:, 3])
+            np.multiply(self.tanh_values, self.tanh_values, out=self.tanh_slope)
+            np.subtract(1, self.tanh_slope, out=self.tanh_slope)
 
 
 class FusedStep:
@@ -166,84 +178,96 @@ class FusedStep:
 
     def __init__(self, weights: Array, hidden: tuple[int, int], rule: Rule, *, shared_kernel: bool) -> None:
         networks = weights.shape[0]
-        self.rule, self.is_shared = rule, shared_kernel
-        self.is_true = not rule.rotate_input
+        self.rule, self.is_shared, self.is_true = rule, shared_kernel, not rule.rotate_input
         self.weights, self.velocity, self.gradient = weights, np.zeros_like(weights), np.zeros_like(weights)
         self.w, self.g = _views(weights, hidden), _views(self.gradient, hidden)
-        self.pool1, self.pool2 = _Pool(networks, 1, rule), _Pool(networks, 2, rule)
-        self.columns_table, self.spread_table = _columns_table(4), _spread_table(4, 4, 2)
-        self.seen = np.zeros((networks, 2, 17))
+        self._set_convolutions(networks)
+        self._set_dense(networks, hidden)
+
+    def _set_convolutions(self, networks: int) -> None:
+        self.pool1, self.pool2 = _Pool(networks, 1, self.rule), _Pool(networks, 2, self.rule)
+        self.z1 = self.pool1.maps.reshape(networks, 2, 64)
+        self.z2 = self.pool2.maps.reshape(networks, 2, 2, 16)
+        self.delta1 = self.pool1.delta[:, :-1].reshape(networks, 2, 64)
+        self.delta2 = self.pool2.delta[:, :-1].reshape(networks, 2, 2, 16)
+        self.seen = np.zeros((networks, 2, 17))  # what layer 2 sees, and a zero outside
+        self.columns_table = _columns_table(4) + 17 * np.arange(2 * networks).reshape(networks, 2, 1, 1)
         self.columns2 = np.empty((networks, 2, KERNEL, 16))
-        self.used = np.empty((networks, 2, 2, KERNEL)) if shared_kernel else self.w[1]
-        self.h = np.empty((networks, 4, TAPS))
-        self.delta1 = np.empty((networks, 2, 64))
-        self.delta2 = np.zeros((networks, 4 * 16 + 1))  # the last stays zero: what lies outside the maps
+        self.columns2_across = self.columns2.swapaxes(-1, -2)
+        self.spread_table = _spread_table(4, 4, 2) + 65 * np.arange(networks).reshape(networks, 1, 1, 1)
         self.spread = np.empty((networks, 2, 18, 16))
-        self.units = [np.empty((networks, 1, n)) for n in (*hidden, 1)]
+        self.used = np.empty((networks, 2, 2, KERNEL)) if self.is_shared else self.w[1]
+        self.back = (self.used if self.is_true else self.w[1]).reshape(networks, 2, 1, 18)
+        self.upstream1 = np.empty((networks, 2, 1, 16))
+
+    def _set_dense(self, networks: int, hidden: tuple[int, int]) -> None:
+        self.h = np.empty((networks, 4, TAPS))
+        self.h_row, self.h_column = self.h.reshape(networks, 1, 16), self.h.reshape(networks, 16, 1)
+        self.z3, self.a3 = np.empty((networks, 1, hidden[0])), np.empty((networks, 1, hidden[0]))
+        self.a4, self.z5 = np.empty((networks, 1, hidden[1])), np.empty((networks, 1, 1))
+        self.a3_column, self.a4_column = self.a3.swapaxes(1, 2), self.a4.swapaxes(1, 2)
+        self.delta3, self.delta4 = np.empty_like(self.a3), np.empty_like(self.a4)
+        self.delta3_column, self.delta4_column = self.delta3.swapaxes(1, 2), self.delta4.swapaxes(1, 2)
         self.slope5 = np.empty((networks, 1, 1))
+        self.w5_row = self.w[4].swapaxes(1, 2)
+        self.upstream2 = np.empty((networks, 16, 1))
+        self.upstream2_maps = self.upstream2.reshape(networks, 4, TAPS)
 
     def forward(self, columns: Array) -> Array:
         """Return the outputs, shape (S, 1, 1), for columns (S, 9, 64) of one sample each."""
-        networks = len(self.weights)
         w1, _, w3, w4, w5 = self.w
-        np.matmul(w1, columns, out=self.pool1.maps.reshape(networks, 2, 64))
+        np.matmul(w1, columns, out=self.z1)
         self.pool1.forward(self.seen[..., :16])
-        self.seen.take(self.columns_table, axis=2, out=self.columns2, mode="clip")
+        self.seen.take(self.columns_table, out=self.columns2, mode="clip")
         if self.is_shared:
             self.used[...] = w1[:, 1, None, None, :]
-        np.matmul(self.used, self.columns2, out=self.pool2.maps.reshape(networks, 2, 2, 16))
+        np.matmul(self.used, self.columns2, out=self.z2)
         self.pool2.forward(self.h)
-        z3, a4, output = self.units
-        np.matmul(self.h.reshape(networks, 1, 16), w3, out=z3)
-        self.a3 = np.arctan(z3)
-        np.matmul(self.a3, w4, out=a4)
-        np.tanh(a4, out=a4)
-        np.matmul(a4, w5, out=output)
-        tail = np.exp(-np.abs(output))
-        inner = 1 / (1 + tail)
-        np.multiply(tail, inner * inner, out=self.slope5)
-        return np.where(output >= 0, inner, tail * inner)
+        np.matmul(self.h_row, w3, out=self.z3)
+        np.arctan(self.z3, out=self.a3)
+        np.matmul(self.a3, w4, out=self.a4)
+        np.tanh(self.a4, out=self.a4)
+        np.matmul(self.a4, w5, out=self.z5)
+        tail = np.exp(np.copysign(self.z5, -1))  # as the sigmoid layer: nothing overflows, the slope keeps its digits
+        large = np.reciprocal(tail + 1)
+        small = tail * large
+        np.multiply(small, large, out=self.slope5)
+        return np.where(self.z5 >= 0, large, small)
 
     def backward(self, residual: Array, columns: Array) -> None:
         """Write the gradient, given the derivative of the loss with respect to the outputs, shape (S, 1, 1)."""
-        networks = len(self.weights)
         g1, g2 = self.g[:2]
-        upstream = self._dense_backward(residual)
-        delta2 = self.delta2[:, :-1].reshape(networks, 2, 2, 16)
-        self.pool2.backward(upstream.reshape(networks, 4, TAPS), self.delta2[:, :-1].reshape(networks, 4, 16))
-        for_weights = delta2[..., ::-1].copy() if self.rule.rotate_weights else delta2
-        kernel_gradients = for_weights @ self.columns2.swapaxes(-1, -2)
-        self.delta2.take(self.spread_table, axis=1, out=self.spread, mode="clip")
-        back = self.used if self.is_true else self.w[1]
-        pooled = (back.reshape(networks, 2, 1, 18) @ self.spread).reshape(networks, 2, 16)
-        if self.rule.rotate_input:
-            pooled = pooled[..., ::-1]
-        delta1 = self.delta1
-        self.pool1.backward(pooled, delta1)
+        self._dense_backward(residual)
+        self.pool2.backward(self.upstream2_maps)
+        self.pool2.delta.take(self.spread_table, out=self.spread, mode="clip")
+        upstream = np.matmul(self.back, self.spread, out=self.upstream1)[:, :, 0]
+        self.pool1.backward(upstream[..., ::-1] if self.rule.rotate_input else upstream)
+        delta1, delta2 = self.delta1, self.delta2
         if self.rule.rotate_weights:
-            delta1 = delta1[..., ::-1].copy()
+            delta1, delta2 = delta1[..., ::-1].copy(), delta2[..., ::-1].copy()
         np.matmul(delta1, columns.swapaxes(-1, -2), out=g1)
-        if self.is_shared and self.is_true:
-            g1[:, 1] += kernel_gradients.sum(axis=(1, 2))
-            g2[...] = 0
+        if self.is_shared and self.is_true:  # the gradient of W2 stays zero
+            g1[:, 1] += (delta2 @ self.columns2_across).sum(axis=(1, 2))
         else:
-            g2[...] = kernel_gradients
+            np.matmul(delta2, self.columns2_across, out=g2)
 
-    def _dense_backward(self, residual: Array) -> Array:
-        """Write the gradients of W3 to W5 and return that of the pooled maps, shape (S, 16, 1)."""
-        networks = len(self.weights)
-        w3, w4, w5 = self.w[2:]
+    def _dense_backward(self, residual: Array) -> None:
+        """Write the gradients of W3 to W5 and that of the pooled maps."""
+        w3, w4, _ = self.w[2:]
         g3, g4, g5 = self.g[2:]
-        z3, a4, _ = self.units
-        delta = residual * self.slope5
-        np.multiply(a4.swapaxes(1, 2), delta, out=g5)
-        delta = delta * w5.swapaxes(1, 2)
-        delta *= 1 - a4 * a4
-        np.multiply(self.a3.swapaxes(1, 2), delta, out=g4)
-        delta = (w4 @ delta.swapaxes(1, 2)).swapaxes(1, 2)
-        delta /= 1 + z3 * z3
-        np.multiply(self.h.reshape(networks, 16, 1), delta, out=g3)
-        return w3 @ delta.swapaxes(1, 2)
+        delta5 = residual * self.slope5
+        np.multiply(self.a4_column, delta5, out=g5)
+        slope4 = np.multiply(self.a4, self.a4)
+        np.subtract(1, slope4, out=slope4)
+        np.multiply(self.w5_row, delta5, out=self.delta4)
+        self.delta4 *= slope4
+        np.multiply(self.a3_column, self.delta4, out=g4)
+        np.matmul(w4, self.delta4_column, out=self.delta3_column)
+        self.z3 *= self.z3
+        self.z3 += 1
+        self.delta3 /= self.z3
+        np.multiply(self.h_column, self.delta3, out=g3)
+        np.matmul(w3, self.delta3_column, out=self.upstream2)
 
     def update(self, momentum: float) -> None:
         """Move the weights; the learning rate is in the gradient already."""

@@ -168,7 +168,10 @@ def loss(params: Mapping[str, Array], images: Array, labels: Array, *, shared_ke
     checked = check_params(params)
     images, labels = check_data(checked, images), check_labels(images, labels)
     outputs, _ = forward(checked, images, shared_kernel=shared_kernel)
-    return squared_error_forward(outputs, labels)[0]
+    value, _ = squared_error_forward(outputs, labels)
+    # A weight that the shared kernel makes idle still says how many networks there are.
+    leading = broadcast(value=value.shape, **{name: array.shape[:-2] for name, array in checked.items()})
+    return value if value.shape == leading else np.broadcast_to(value, leading).copy()
 
 
 def convolve_forward(x: Array, *kernels: Array, groups: int = 1) -> tuple[Array, ConvolveCache]:

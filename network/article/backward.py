@@ -71,7 +71,7 @@ def gradient(
     rule = choose_rule(backward, layers, ties, shared_kernel=shared_kernel)
     checked = check_params(params)
     images = check_data(checked, images)
-    labels = check_labels(images, labels)
+    labels = check_labels(labels, checked, images)
     outputs, cache = forward(checked, images, shared_kernel=shared_kernel)
     cost, loss_cache = squared_error_forward(outputs, labels)
     dy, _ = squared_error_backward(np.ones_like(cost), loss_cache)
@@ -163,7 +163,7 @@ def pool_backward(dy: Array, cache: Any, rule: Rule, layer: int) -> Array:
         return max_pool2d_backward(dy, cache)
     first = max_pool2d_backward(np.ones_like(cache.y), cache)
     mask = tie_mask(cache.x, cache.y, first, rule.ties)
-    dx = np.empty_like(cache.x)
+    dx: Array = np.empty_like(cache.x)
     for channel, route in enumerate(rule.routes[layer]):
         here = (..., channel, slice(None), slice(None))
         upstream = upsample(transform(route.upstream, dy[here]))

@@ -232,7 +232,8 @@ class FusedStep:
         large = np.reciprocal(tail + 1)
         small = tail * large
         np.multiply(small, large, out=self.slope5)
-        return np.where(self.z5 >= 0, large, small)
+        outputs: Array = np.where(self.z5 >= 0, large, small)
+        return outputs
 
     def backward(self, residual: Array, columns: Array) -> None:
         """Write the gradient, given the derivative of the loss with respect to the outputs, shape (S, 1, 1)."""

@@ -166,7 +166,8 @@ def loss(params: Mapping[str, Array], images: Array, labels: Array, *, shared_ke
         Naming the argument that does not fit; nothing is computed then.
     """
     checked = check_params(params)
-    images, labels = check_data(checked, images), check_labels(images, labels)
+    images = check_data(checked, images)
+    labels = check_labels(labels, checked, images)
     outputs, _ = forward(checked, images, shared_kernel=shared_kernel)
     value, _ = squared_error_forward(outputs, labels)
     # A weight that the shared kernel makes idle still says how many networks there are.
@@ -228,19 +229,24 @@ def check_data(params: Mapping[str, Array], images: Array) -> Array:
     images = _floating("images", images)
     if images.ndim < 3 or images.shape[-2:] != (8, 8):
         raise ValueError(f"images has shape {images.shape}, but must be (..., N, 8, 8).")
-    leading = broadcast(**{name: array.shape[:-2] for name, array in params.items()})
-    broadcast(params=leading, images=images.shape[:-3])
+    broadcast(params=_leading(params), images=images.shape[:-3])
     return images
 
 
-def check_labels(images: Array | None, labels: Array) -> Array:
-    """Return the labels as a float array; raises ValueError where they do not fit the images."""
+def check_labels(labels: Array, params: Mapping[str, Array], images: Array | None = None) -> Array:
+    """Return the labels as a float array; raises ValueError where they do not fit the (checked) params and images."""
     labels = _floating("labels", labels)
-    samples = None if images is None else np.shape(images)[-3]
+    samples = None if images is None else images.shape[-3]
     if labels.ndim < 1 or samples not in (None, labels.shape[-1]):
         count = "N" if samples is None else f"N={samples}"
         raise ValueError(f"labels has shape {labels.shape}, but must be (..., {count}), one for each image.")
+    shapes = {"params": _leading(params), "labels": labels.shape[:-1]}
+    broadcast(**(shapes if images is None else shapes | {"images": images.shape[:-3]}))
     return labels
+
+
+def _leading(params: Mapping[str, Array]) -> Shape:
+    return np.broadcast_shapes(*(array.shape[:-2] for array in params.values()))
 
 
 def _width(array: Array) -> Any:

@@ -58,7 +58,7 @@ def stages(
     """
     rule = choose_rule(backward, layers, ties)
     checked = check_params(params)
-    labels = check_labels(None, labels)
+    labels = check_labels(labels, checked)
     chain = [*_pooled(1, rule, checked), *_pooled(2, rule, checked)]
     for layer in (3, 4, 5):
         chain += _dense(layer, checked[f"W{layer}"])

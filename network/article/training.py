@@ -74,7 +74,7 @@ def train(
     rule = choose_rule(backward, layers, ties, shared_kernel=shared_kernel)
     checked = check_params(params)
     images = check_data(checked, images)
-    labels = check_labels(images, labels)
+    labels = check_labels(labels, checked, images)
     _check_numbers(learning_rate, momentum, epochs)
     leading = broadcast(
         params=np.broadcast_shapes(*(array.shape[:-2] for array in checked.values())),
@@ -102,7 +102,8 @@ def _run_epoch(step: FusedStep, columns: Array, targets: Array, learning_rate: f
             np.subtract(step.forward(seen), target, out=residual)
             step.backward(learning_rate * residual, seen)
             step.update(momentum)
-        return (residuals * residuals).sum(axis=(0, 2, 3)) / 2
+        costs: Array = (residuals * residuals).sum(axis=(0, 2, 3)) / 2
+    return costs
 
 
 def _check_numbers(learning_rate: Any, momentum: Any, epochs: Any) -> None:

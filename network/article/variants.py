@@ -9,7 +9,7 @@ import numpy as np
 
 from network.layers._arguments import Array
 
-__all__ = ["BACKWARDS", "Route", "Rule", "choose_rule", "rotate", "transform"]
+__all__ = ["BACKWARDS", "Route", "Rule", "choose_rule", "rotate", "tie_mask", "transform", "upsample"]
 
 BACKWARDS = {
     "right": "the derivative of the forward",

@@ -1,5 +1,6 @@
 """What the article's tests share: weights without a random generator, samples, and all ways of going backward."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,11 @@ def every_option() -> list[dict[str, Any]]:
     """All combinations of backward, layers, ties and shared_kernel that exist."""
     options = []
     for backward in article.BACKWARDS:
-        is_whole = backward.startswith(("author", "article"))
-        for layers in [(1, 2)] if is_whole else [(1,), (2,), (1, 2)]:
-            for ties in ("first", "all", None):
-                for shared in (False, True) if backward == "right" or backward.startswith("author") else (False,):
-                    options.append({"backward": backward, "layers": layers, "ties": ties, "shared_kernel": shared})
+        is_author, is_article = backward.startswith("author"), backward.startswith("article")
+        layers = [(1, 2)] if is_author or is_article else [(1,), (2,), (1, 2)]
+        shared = (False, True) if is_author or backward == "right" else (False,)
+        for at, ties, is_shared in itertools.product(layers, ("first", "all", None), shared):
+            options.append({"backward": backward, "layers": at, "ties": ties, "shared_kernel": is_shared})
     return options
 
 

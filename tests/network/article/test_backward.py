@@ -226,13 +226,19 @@ def test_options_are_checked_before_anything_else(options, match):
 
 
 def test_every_backward_has_a_one_line_description():
-    assert (
-        list(article.BACKWARDS)
-        == (
-            "right author-original author-broken transpose-gradient transpose-mask transpose-upstream "
-            "rotate-gradient rotate-mask rotate-upstream article-transpose article-rotate"
-        ).split()
-    )
+    assert list(article.BACKWARDS) == [
+        "right",
+        "author-original",
+        "author-broken",
+        "transpose-gradient",
+        "transpose-mask",
+        "transpose-upstream",
+        "rotate-gradient",
+        "rotate-mask",
+        "rotate-upstream",
+        "article-transpose",
+        "article-rotate",
+    ]
     assert all(text and "\n" not in text for text in article.BACKWARDS.values())
 
 

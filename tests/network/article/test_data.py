@@ -8,7 +8,19 @@ from .fixtures import NAMES
 
 def test_the_package_exports_exactly_its_contract():
     assert sorted(article.__all__) == sorted(
-        "load_digits01 load_four_images init_params draw forward predict loss gradient stages train BACKWARDS".split()
+        [
+            "load_digits01",
+            "load_four_images",
+            "init_params",
+            "draw",
+            "forward",
+            "predict",
+            "loss",
+            "gradient",
+            "stages",
+            "train",
+            "BACKWARDS",
+        ]
     )
 
 

@@ -5,7 +5,21 @@ from network import article
 
 from .fixtures import NAMES, every_option, option_id, regime, sine_params, stacked, two_samples
 
-STAGES = "conv1 act1 pool1 conv2 act2 pool2 dense3 act3 dense4 act4 dense5 act5 loss".split()
+STAGES = [
+    "conv1",
+    "act1",
+    "pool1",
+    "conv2",
+    "act2",
+    "pool2",
+    "dense3",
+    "act3",
+    "dense4",
+    "act4",
+    "dense5",
+    "act5",
+    "loss",
+]
 
 
 def run(stages, x):

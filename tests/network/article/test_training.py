@@ -172,6 +172,8 @@ def test_leading_axes_of_labels_must_fit():
     images, labels = two_samples()
     params = sine_params((5, 6))
     with pytest.raises(ValueError, match="labels"):
+        article.gradient(params, np.stack([images] * 2), np.stack([labels] * 3))
+    with pytest.raises(ValueError, match="labels"):
         article.train(params, np.stack([images] * 2), np.stack([labels] * 3), learning_rate=0.1, momentum=0.0, epochs=1)
 
 
@@ -191,6 +193,7 @@ def test_statistics_over_twenty_seeds():
     assert costs["right"].max() < 0.02
     assert 0.85 <= accuracies["author-broken"].mean() <= 0.97
     assert accuracies["author-broken"].min() < 0.8
-    assert np.median(costs["author-broken"]) > 5 * np.median(costs["right"])
+    # The broken nets' median is a matter of rounding (1e-14 in the weights moves it from 0.02 to 0.3); this is not.
+    assert np.exp(np.log(costs["author-broken"] / costs["right"]).mean()) > 5
     assert (costs["author-broken"] > costs["right"]).sum() >= 15
     assert accuracies["author-original"].mean() >= 0.985

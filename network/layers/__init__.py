@@ -1,4 +1,4 @@
-"""Layers as pure forward/backward pairs: ``y, cache = x_forward(...)``, ``gradients = x_backward(dy, cache)``.
+"""Layers as pure pairs: ``y, cache = ..._forward(...)`` and ``gradients = ..._backward(dy, cache)``.
 
 Backward returns the gradients in the order of the forward's array arguments, a single one bare. Leading axes (``...``)
 of data and weights broadcast as in `numpy.matmul`, and backward sums over the axes along which an operand was
@@ -6,6 +6,7 @@ broadcast. Nothing given is changed, and results share no memory with arguments,
 """
 
 from network.layers.activations import (
+    ActivationCache,
     arctan_backward,
     arctan_forward,
     relu_backward,
@@ -15,11 +16,15 @@ from network.layers.activations import (
     tanh_backward,
     tanh_forward,
 )
-from network.layers.convolution import conv2d_backward, conv2d_forward
-from network.layers.dense import dense_backward, dense_forward
-from network.layers.pooling import max_pool2d_backward, max_pool2d_forward
+from network.layers.convolution import Conv2dCache, conv2d_backward, conv2d_forward
+from network.layers.dense import DenseCache, dense_backward, dense_forward
+from network.layers.pooling import MaxPool2dCache, max_pool2d_backward, max_pool2d_forward
 
 __all__ = [
+    "ActivationCache",
+    "Conv2dCache",
+    "DenseCache",
+    "MaxPool2dCache",
     "arctan_backward",
     "arctan_forward",
     "conv2d_backward",

@@ -1,102 +1,105 @@
-"""What the layers ask of their arguments; every message says what was given, what is required and what to do."""
+"""Reading and checking the arguments of the layers: every function raises before anything is computed."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+__all__ = [
+    "Array",
+    "Shape",
+    "as_floats",
+    "as_upstream",
+    "broadcast",
+    "common_dtype",
+    "int_from",
+    "pair_of_ints",
+    "sum_to",
+]
 
 Array = NDArray[Any]
+"""An array of float32 or float64."""
+
 Shape = tuple[int, ...]
 
-__all__ = ["Array", "Shape", "broadcast", "float_array", "output_gradient", "pair", "positive_int", "sum_to"]
 
-
-FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-
-
-def float_array(name: str, value: Any, axes: str = "") -> Array:
-    """Return ``value`` as an array of float32 or float64 with at least the named axes.
-
-    Raises
-    ------
-    ValueError
-        For another dtype, or too few axes.
-    """
+def as_floats(value: ArrayLike, name: str, layer: str) -> Array:
+    """Return ``value`` as an array of float32 or float64; it is not copied where it is one already."""
     array = np.asarray(value)
-    if array.dtype not in FLOATS:
+    if array.dtype.char not in "fd":
         raise ValueError(
-            f"{name} has dtype {array.dtype}, but layers compute in float32 or float64; "
-            f"convert it, for example with {name}.astype(float)."
+            f"{name} has dtype {array.dtype}, but {layer} computes in float32 or float64; "
+            f"convert it first, for example with {name}.astype(np.float64)."
         )
-    required = len(axes.split())
-    if array.ndim < required:
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def as_upstream(dy: ArrayLike, shape: Shape, layer: str) -> Array:
+    """Return ``dy`` as an array of floats, which must have exactly the shape of y."""
+    array = as_floats(dy, "dy", layer)
+    if array.shape != shape:
         raise ValueError(
-            f"{name} has shape {array.shape}, but its last {required} axes are ({', '.join(axes.split())}); "
-            f"give an array of at least {required} axes."
+            f"dy has shape {array.shape}, but y of {layer} has shape {shape}; dy has exactly y's shape, "
+            f"so broadcast it first."
         )
     return array
 
 
-def pair(name: str, value: Any, least: int, layer: str) -> tuple[int, int]:
-    """Return an int, or a pair of ints for the axes (H, W), as a pair."""
-    if type(value) is int and value >= least:
-        return value, value
-    entries = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(entries) != 2:
-        raise ValueError(
-            f"{name}={value!r} has {len(entries)} entries, but {layer} slides along 2 axes (H, W); pass an int or a pair."
-        )
-    first, second = (_integer(name, entry, value, least) for entry in entries)
-    return first, second
+def common_dtype(first: Array, *others: Array) -> np.dtype[Any]:
+    """Return the dtype in which these arrays meet: float64, or float32 where all are."""
+    for other in others:
+        if other.dtype != first.dtype:
+            return np.result_type(first, *others)
+    return first.dtype
 
 
-def positive_int(name: str, value: Any) -> int:
-    """Return a whole number that is at least 1."""
-    return _integer(name, value, value, 1)
-
-
-def _integer(name: str, entry: Any, value: Any, least: int) -> int:
+def broadcast(**leading: Shape) -> Shape:
+    """Return what the leading axes of the named operands broadcast to, as `numpy.matmul` does it."""
     try:
-        number = operator.index(entry)
-    except TypeError:
-        number = None
-    if number is None or isinstance(entry, bool | np.bool_) or number < least:
-        raise ValueError(f"{name}={value!r} must be a whole number, at least {least}.")
-    return number
-
-
-def broadcast(**shapes: Shape) -> Shape:
-    """Return the shape to which leading axes broadcast.
-
-    Raises
-    ------
-    ValueError
-        Naming the arguments whose leading axes do not fit.
-    """
-    try:
-        return np.broadcast_shapes(*shapes.values())
+        return np.broadcast_shapes(*leading.values())
     except ValueError:
-        given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        given = ", ".join(f"{name} {axes}" for name, axes in leading.items())
         raise ValueError(
-            f"the leading axes of {given} do not broadcast; they must be equal, 1 or absent, as for numpy.matmul."
+            f"the leading axes of {given} do not broadcast; make each of them equal in all, 1, or absent."
         ) from None
 
 
-def output_gradient(dy: Any, shape: Shape) -> Array:
-    """Return the upstream gradient, which must have exactly the shape of the forward's output."""
-    array = float_array("dy", dy)
-    if array.shape != shape:
-        raise ValueError(f"dy has shape {array.shape}, but the output of forward has {shape}; give one of that shape.")
-    return array
-
-
-def sum_to(gradient: Array, shape: Shape, dtype: Any) -> Array:
-    """Sum a gradient over the axes along which its operand was broadcast, down to the operand's shape and dtype."""
+def sum_to(gradient: Array, shape: Shape, dtype: DTypeLike) -> Array:
+    """Sum over the axes along which an operand of this shape was broadcast, and return the operand's dtype."""
     if gradient.shape != shape:
         extra = gradient.ndim - len(shape)
-        stretched = [i + extra for i, size in enumerate(shape) if size == 1 and gradient.shape[i + extra] != 1]
-        gradient = gradient.sum(axis=(*range(extra), *stretched), keepdims=True).reshape(shape)
-    return gradient.astype(dtype, copy=False)
+        axes = tuple(axis for axis, size in enumerate(gradient.shape) if axis < extra or shape[axis - extra] != size)
+        gradient = np.add.reduce(gradient, axis=axes).reshape(shape)
+    return gradient.astype(dtype, order="C", copy=False)
+
+
+def pair_of_ints(value: int | Sequence[int], name: str, layer: str, *, least: int) -> tuple[int, int]:
+    """Return an int or a pair of ints as a pair, each at least ``least``."""
+    if type(value) is int and value >= least:  # nearly always, and a training asks 200,000 times
+        return value, value
+    entries: Sequence[Any] = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(entries) != 2:
+        raise ValueError(
+            f"{name}={value!r} has {len(entries)} entries, but {layer} slides along 2 axes (H, W); "
+            f"pass an int or a pair."
+        )
+    return int_from(entries[0], name, layer, least=least), int_from(entries[1], name, layer, least=least)
+
+
+def int_from(value: Any, name: str, layer: str, *, least: int) -> int:
+    """Return an int, at least ``least``; NumPy's integers are taken, booleans and floats are not."""
+    number = None if isinstance(value, (bool, np.bool_)) else _index(value)
+    if number is None or number < least:
+        raise ValueError(f"{name}={value!r} was given, but {layer} needs a whole number; pass an int from {least} on.")
+    return number
+
+
+def _index(value: Any) -> int | None:
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None

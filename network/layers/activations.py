@@ -1,18 +1,16 @@
-"""Elementwise activations. Each takes an array of any shape and keeps its dtype."""
+"""Elementwise activation functions: relu, arctan, tanh and sigmoid."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from network.layers._arguments import Array, float_array, output_gradient
+from network.layers._arguments import Array, as_floats, as_upstream
 
 __all__ = [
-    "ArctanCache",
-    "ReluCache",
-    "SigmoidCache",
-    "TanhCache",
+    "ActivationCache",
     "arctan_backward",
     "arctan_forward",
     "relu_backward",
@@ -24,99 +22,244 @@ __all__ = [
 ]
 
 
-class ReluCache(NamedTuple):
-    """Where the input is positive."""
-
-    positive: Array
-    dtype: np.dtype[np.floating]
-
-
-class ArctanCache(NamedTuple):
-    """The input."""
+class ActivationCache(NamedTuple):
+    """What the backward of an activation needs: the array as it was given, not copied."""
 
     x: Array
 
 
-class TanhCache(NamedTuple):
-    """The output."""
+def relu_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
+    """Replace what is negative by zero.
 
-    y: Array
+    Parameters
+    ----------
+    x : array, any shape
+        float32 or float64.
 
+    Returns
+    -------
+    y : array
+        Shape and dtype of x.
+    cache : ActivationCache
+        For `relu_backward`; it refers to x.
 
-class SigmoidCache(NamedTuple):
-    """The derivative, which is not to be had from the output where that rounds to 1."""
-
-    slope: Array
-
-
-def relu_forward(x: Array) -> tuple[Array, ReluCache]:
-    """Return ``max(x, 0)``; NaN stays NaN.
-
-    Notes
-    -----
-    **Forward** ``y = max(x, 0)``. **Backward** ``dx = dy`` where ``x > 0``, else 0 (also at 0).
-    """
-    x = float_array("x", x)
-    return np.asarray(np.maximum(x, 0)), ReluCache(np.asarray(x > 0), x.dtype)
-
-
-def relu_backward(dy: Array, cache: ReluCache) -> Array:
-    """Pull a gradient back through `relu_forward`; raises ValueError for a ``dy`` of another shape."""
-    dy = output_gradient(dy, cache.positive.shape)
-    return np.where(cache.positive, dy, 0).astype(cache.dtype, copy=False)
-
-
-def arctan_forward(x: Array) -> tuple[Array, ArctanCache]:
-    """Return ``arctan(x)``.
+    Raises
+    ------
+    ValueError
+        When x is not of floats.
 
     Notes
     -----
-    **Forward** ``y = arctan(x)``. **Backward** ``dx = dy / (1 + x**2)``.
+    **Forward** ``y = max(x, 0)``
+
+    **Backward** ``dx = dy where x > 0, else 0``
+
+    A NaN comes out as NaN.
     """
-    x = float_array("x", x)
-    return np.asarray(np.arctan(x)), ArctanCache(x)
+    x = as_floats(x, "x", "relu")
+    return np.maximum(x, 0), ActivationCache(x)
 
 
-def arctan_backward(dy: Array, cache: ArctanCache) -> Array:
-    """Pull a gradient back through `arctan_forward`; raises ValueError for a ``dy`` of another shape."""
-    dy = output_gradient(dy, cache.x.shape)
-    with np.errstate(over="ignore"):  # 1 / (1 + inf) is the right 0
-        return np.asarray(dy / (1 + cache.x * cache.x)).astype(cache.x.dtype, copy=False)
+def relu_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
+    """Pull a gradient back through `relu_forward`.
+
+    Parameters
+    ----------
+    dy : array
+        Of exactly the shape of y.
+    cache : ActivationCache
+        From `relu_forward`; it is not changed.
+
+    Returns
+    -------
+    dx : array
+        Shape and dtype of x.
+
+    Raises
+    ------
+    ValueError
+        When dy has not exactly the shape of y, or is not of floats.
+    """
+    x = cache.x
+    dy = as_upstream(dy, x.shape, "relu")
+    return np.where(x <= 0, 0, dy).astype(x.dtype, copy=False)
 
 
-def tanh_forward(x: Array) -> tuple[Array, TanhCache]:
-    """Return ``tanh(x)``.
+def arctan_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
+    """Take the arc tangent.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float32 or float64.
+
+    Returns
+    -------
+    y : array
+        Shape and dtype of x.
+    cache : ActivationCache
+        For `arctan_backward`; it refers to x.
+
+    Raises
+    ------
+    ValueError
+        When x is not of floats.
 
     Notes
     -----
-    **Forward** ``y = tanh(x)``. **Backward** ``dx = dy (1 - y**2)``.
+    **Forward** ``y = arctan(x)``
+
+    **Backward** ``dx = dy / (1 + x**2)``
     """
-    x = float_array("x", x)
-    y = np.asarray(np.tanh(x))
-    return y, TanhCache(y.copy())
+    x = as_floats(x, "x", "arctan")
+    with np.errstate(all="ignore"):
+        return np.arctan(x), ActivationCache(x)
 
 
-def tanh_backward(dy: Array, cache: TanhCache) -> Array:
-    """Pull a gradient back through `tanh_forward`; raises ValueError for a ``dy`` of another shape."""
-    dy = output_gradient(dy, cache.y.shape)
-    return np.asarray(dy * (1 - cache.y * cache.y)).astype(cache.y.dtype, copy=False)
+def arctan_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
+    """Pull a gradient back through `arctan_forward`.
+
+    Parameters
+    ----------
+    dy : array
+        Of exactly the shape of y.
+    cache : ActivationCache
+        From `arctan_forward`; it is not changed.
+
+    Returns
+    -------
+    dx : array
+        Shape and dtype of x.
+
+    Raises
+    ------
+    ValueError
+        When dy has not exactly the shape of y, or is not of floats.
+    """
+    x = cache.x
+    dy = as_upstream(dy, x.shape, "arctan")
+    with np.errstate(all="ignore"):
+        dx: Array = dy / (1 + x * x)
+    return dx.astype(x.dtype, copy=False)
 
 
-def sigmoid_forward(x: Array) -> tuple[Array, SigmoidCache]:
-    """Return ``1 / (1 + exp(-x))`` without overflow at either end.
+def tanh_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
+    """Take the hyperbolic tangent.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float32 or float64.
+
+    Returns
+    -------
+    y : array
+        Shape and dtype of x.
+    cache : ActivationCache
+        For `tanh_backward`; it refers to x.
+
+    Raises
+    ------
+    ValueError
+        When x is not of floats.
 
     Notes
     -----
-    **Forward** with ``e = exp(-|x|)``: ``y = 1 / (1 + e)`` for ``x >= 0``, else ``e / (1 + e)``.
-    **Backward** ``dx = dy y (1 - y) = dy e / (1 + e)**2``, which is right where ``y`` rounds to 1, too.
+    **Forward** ``y = tanh(x)``
+
+    **Backward** ``dx = dy / cosh(x)**2``
+
+    Unlike ``1 - y**2`` that keeps its digits where y is near 1.
     """
-    x = float_array("x", x)
-    e = np.exp(-np.abs(x))
-    scaled = 1 / (1 + e)
-    return np.asarray(np.where(x >= 0, scaled, e * scaled)), SigmoidCache(np.asarray(e * scaled * scaled))
+    x = as_floats(x, "x", "tanh")
+    with np.errstate(all="ignore"):
+        return np.tanh(x), ActivationCache(x)
 
 
-def sigmoid_backward(dy: Array, cache: SigmoidCache) -> Array:
-    """Pull a gradient back through `sigmoid_forward`; raises ValueError for a ``dy`` of another shape."""
-    dy = output_gradient(dy, cache.slope.shape)
-    return np.asarray(dy * cache.slope).astype(cache.slope.dtype, copy=False)
+def tanh_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
+    """Pull a gradient back through `tanh_forward`.
+
+    Parameters
+    ----------
+    dy : array
+        Of exactly the shape of y.
+    cache : ActivationCache
+        From `tanh_forward`; it is not changed.
+
+    Returns
+    -------
+    dx : array
+        Shape and dtype of x.
+
+    Raises
+    ------
+    ValueError
+        When dy has not exactly the shape of y, or is not of floats.
+    """
+    x = cache.x
+    dy = as_upstream(dy, x.shape, "tanh")
+    with np.errstate(all="ignore"):
+        cosh = np.cosh(x)
+        dx: Array = dy / cosh / cosh
+    return dx.astype(x.dtype, copy=False)
+
+
+def sigmoid_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
+    """Take the logistic function.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float32 or float64.
+
+    Returns
+    -------
+    y : array
+        Shape and dtype of x.
+    cache : ActivationCache
+        For `sigmoid_backward`; it refers to x.
+
+    Raises
+    ------
+    ValueError
+        When x is not of floats.
+
+    Notes
+    -----
+    **Forward** ``y = 1 / (1 + exp(-x))``
+
+    **Backward** ``dx = dy * exp(-|x|) / (1 + exp(-|x|))**2``
+
+    Both keep their digits at both ends; y is 0 below -709 (float32: -88), where the exponential overflows.
+    """
+    x = as_floats(x, "x", "sigmoid")
+    with np.errstate(all="ignore"):
+        return 1 / (1 + np.exp(-x)), ActivationCache(x)
+
+
+def sigmoid_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
+    """Pull a gradient back through `sigmoid_forward`.
+
+    Parameters
+    ----------
+    dy : array
+        Of exactly the shape of y.
+    cache : ActivationCache
+        From `sigmoid_forward`; it is not changed.
+
+    Returns
+    -------
+    dx : array
+        Shape and dtype of x.
+
+    Raises
+    ------
+    ValueError
+        When dy has not exactly the shape of y, or is not of floats.
+    """
+    x = cache.x
+    dy = as_upstream(dy, x.shape, "sigmoid")
+    with np.errstate(all="ignore"):
+        decay = np.exp(-np.abs(x))
+        dx: Array = dy * decay / (1 + decay) / (1 + decay)
+    return dx.astype(x.dtype, copy=False)

@@ -36,7 +36,7 @@ SPREADS = (0.05, 1.0, -1.0, -0.05)
 """How far the others are moved: little, so that the element decides alone, and as far as the element itself; equal
 ones in some order and, where the sign is negative, in the opposite one."""
 
-LOOKED_AT = 8
+LOOKED_AT = 4
 """Accused elements of a leaf of which none sits at a kink: after so many the others are taken to be no different."""
 
 MOST_SWEPT = 64
@@ -132,6 +132,13 @@ def acquit(
         court.try_together(group)
 
 
+def _straight_line(places: Floats, slopes: Floats) -> Floats:
+    """Return the least-squares line through the columns of ``slopes``."""
+    centred = places - places.mean()
+    rise = centred @ (slopes - slopes.mean(axis=0)) / (centred @ centred)
+    return np.asarray(slopes.mean(axis=0) + np.multiply.outer(centred, rise))
+
+
 class _Court:
     """The functions, claims and lengths that all suspects have in common."""
 
@@ -163,11 +170,16 @@ class _Court:
             slopes.
         """
         distance = self._distance([suspect])
+        apart = np.abs(suspect.claimed - suspect.reference)
         low, high = np.full_like(suspect.reference, np.inf), np.full_like(suspect.reference, -np.inf)
-        shared = False
+        shared, is_bent = False, np.zeros_like(suspect.valid)
         order = self.rng.permutation(np.count_nonzero(self._tied(suspect)))
         for spread in SPREADS:
             slopes, places, unsure = self._slopes(suspect, distance, spread, order)
+            bent = np.ptp(slopes - _straight_line(places, slopes), axis=0) > 0.5 * apart
+            # Slopes on a straight line are curvature, which grows with the distance, and no kink.
+            slopes = np.where(bent, slopes, suspect.reference)
+            is_bent |= bent
             slack = SLACK * np.max(np.abs(slopes - suspect.reference), axis=0)
             low = np.minimum(low, np.min(slopes, axis=0) - unsure - slack)
             high = np.maximum(high, np.max(slopes, axis=0) + unsure + slack)
@@ -178,8 +190,7 @@ class _Court:
         suspect.valid, suspect.open = within, np.zeros_like(within)
         if np.any(within) and shared:
             return "shared"
-        apart = np.abs(suspect.claimed - suspect.reference)
-        return "smooth" if np.all(high - low <= 0.5 * apart) else "alone"
+        return "alone" if np.any(is_bent) else "smooth"
 
     def _tied(self, suspect: Suspect) -> Bools:
         """Return which elements of the leaf have exactly the suspect's value."""

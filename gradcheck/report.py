@@ -250,11 +250,13 @@ def _text(report: Report) -> list[str]:
     lines = [_headline(report)]
     shown = sorted(report.parameters.values(), key=_badness)
     width = max((len(parameter.name) for parameter in shown), default=0)
-    lines += _listing("", [f"{p.name:<{width}}  {_parameter_line(p)}" for p in shown], "parameters")
     for parameter in shown[:MOST_LINES]:
-        lines += [f"    {parameter.name}: {d.message} (fit {d.fit:.3f})" for d in parameter.diagnoses[:3]]
-    lines += _listing("findings", [_finding_line(finding) for finding in report.findings], "findings")
-    lines += _listing("not seen", list(report.blind_spots), "blind spots")
+        lines.append(f"  {parameter.name:<{width}}  {_parameter_line(parameter)}")
+        lines += [f"  {'':<{width}}  {d.message} (fit {d.fit:.3f})" for d in parameter.diagnoses[:3]]
+    if len(shown) > MOST_LINES:
+        lines.append(f"  ... and {_count(len(shown) - MOST_LINES, 'more parameter')}")
+    lines += _listing("findings", [_finding_line(finding) for finding in report.findings])
+    lines += _listing("not seen", list(report.blind_spots))
     calls = f"{report.evaluations:,} evaluations of f, {report.gradient_evaluations:,} of the gradient"
     lines.append(f"cost: {calls}, {report.seconds:.2g} s; repeat with rng={report.seed}")
     return lines
@@ -299,11 +301,11 @@ def _finding_line(finding: Finding) -> str:
     return f"[{finding.code}] {finding.where + ': ' if finding.where else ''}{finding.message}"
 
 
-def _listing(title: str, entries: list[str], noun: str) -> list[str]:
+def _listing(title: str, entries: list[str]) -> list[str]:
     if not entries:
         return []
-    more = [f"... and {len(entries) - MOST_LINES} more {noun}"] if len(entries) > MOST_LINES else []
-    return ([f"{title}:"] if title else []) + [f"  {entry}" for entry in entries[:MOST_LINES] + more]
+    more = [f"... and {len(entries) - MOST_LINES} more"] if len(entries) > MOST_LINES else []
+    return [f"{title}:"] + [f"  {entry}" for entry in entries[:MOST_LINES] + more]
 
 
 def _count(number: int, noun: str) -> str:

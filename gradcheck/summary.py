@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
+from gradcheck.diagnosis import diagnose
 from gradcheck.evaluation import Point
-from gradcheck.report import Finding, ParameterReport, Report, Verdict
+from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
 
 __all__ = ["summarise"]
 
@@ -126,18 +127,29 @@ def _parameter(
         kink=np.any(judgement.gap != 0, axis=1).reshape(shape),
         divergence=divergence_of(claims[:, first], judgement.reference[:, first], resolution=judgement.bound[:, first]),
         detection_floor=float(floors.min()) if floors.size else float("inf"),
+        diagnoses=_diagnoses(claims, judgement, wrong, first, shape),
     )
+
+
+def _diagnoses(
+    claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_], column: int, shape: tuple[int, ...]
+) -> tuple[Diagnosis, ...]:
+    """Explain a wrong parameter; where several elements of it agree by chance they are explained with the rest."""
+    if not np.any(wrong[:, column]):
+        return ()
+    return diagnose(claims[:, column].reshape(shape), judgement.reference[:, column].reshape(shape))
 
 
 def _wrong_values(report: ParameterReport) -> Finding:
     count = int(report.wrong.sum())
     worst = report.worst() or ()
+    why = f"; {report.diagnoses[0].message}" if report.diagnoses else ""
     return Finding(
         code="wrong-gradient",
         where=report.name,
         message=(
             f"{count} of {report.wrong.size} elements wrong: relative error {report.relative_error:.2g}, "
-            f"angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
+            f"angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}{why}"
         ),
         evidence={"elements": count, "worst": list(worst)},
     )

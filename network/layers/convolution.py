@@ -198,7 +198,7 @@ def _column_blocks(plan: Plan, images: Array, dtype: np.dtype[Any]) -> Iterator[
     """Yield block after block of windows, as columns (both, groups, cells, samples * OH * OW)."""
     batches, samples = images.shape[:2]
     height, width = plan.windows.output
-    columns = max(MIN_COLUMNS, BLOCK_BYTES // (plan.column_size * dtype.itemsize))
+    columns = max(MIN_COLUMNS, BLOCK_BYTES // max(1, plan.column_size * dtype.itemsize))
     rows_each = max(1, columns // width)
     samples_each = max(1, columns // (height * width))
     batches_each = max(1, columns // (height * width * max(1, samples)))

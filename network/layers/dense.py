@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -96,7 +97,8 @@ def dense_backward(dy: ArrayLike, cache: DenseCache) -> tuple[Array, ...]:
         product = dy if b is None else sum_to(dy, _y_shape(x.shape, w.shape, None), dy.dtype)
         dx = sum_to(np.matmul(product, w.mT), x.shape, x.dtype)
         if w.ndim == 2 and x.ndim > 2:
-            x, product = x.reshape(-1, w.shape[0]), product.reshape(-1, w.shape[1])
+            samples = math.prod(x.shape[:-1])
+            x, product = x.reshape(samples, x.shape[-1]), product.reshape(samples, w.shape[1])
         dw = sum_to(np.matmul(x.mT, product), w.shape, w.dtype)
         if b is None:
             return dx, dw

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 from gradcheck import Comparison, Report, check_gradient, compare
 from gradcheck.arguments import CheckOptions
 from network import article
 
-__all__ = ["check", "divergence"]
+__all__ = ["check", "divergence", "weigh"]
+
+AUTHOR_SEED = 12747
 
 
 def divergence(
@@ -83,3 +85,48 @@ def check(
         dict(params),
         **options,
     )
+
+
+def weigh(
+    backward: str,
+    images: int,
+    shared_kernel: bool,  # noqa: FBT001 - the arguments of a task travel by position
+    *,
+    progress: Callable[[int, int], object] | None = None,
+) -> dict[str, Any]:
+    """Measure and check one gradient on real digits, in the regime in which the network trains well.
+
+    Parameters
+    ----------
+    backward : str
+    images : int
+        How many of the training images, from the end of the author's permutation.
+    shared_kernel : bool
+    progress : callable, optional
+
+    Returns
+    -------
+    dict
+        ``verdict``, ``evaluations`` and per weight its divergence, verdict and diagnoses: numbers and strings only.
+    """
+    pixels, labels = article.load_digits01()
+    params, order = article.draw(AUTHOR_SEED, scale=0.2)
+    chosen = order[-images:]
+    data = pixels[chosen] / 16, labels[chosen]
+    report = check(params, *data, backward=backward, shared_kernel=shared_kernel, progress=progress)
+    measured = divergence(params, *data, backward=backward, shared_kernel=shared_kernel).parameters
+    weights = {}
+    for name, found in measured.items():
+        checked = report.parameters[name]
+        weights[name] = {
+            "relative_error": found.relative_error,
+            "cosine": found.cosine,
+            "angle": found.angle,
+            "sign_agreement": found.sign_agreement,
+            "norm_ratio": found.norm_ratio,
+            "verdict": "wrong" if checked.wrong.any() else "undecided" if checked.undecided.any() else "right",
+            "wrong_elements": int(checked.wrong.sum()),
+            "elements": int(checked.wrong.size),
+            "diagnoses": [diagnosis.message for diagnosis in checked.diagnoses],
+        }
+    return {"verdict": report.verdict, "evaluations": report.evaluations, "weights": weights}

@@ -1,0 +1,221 @@
+"""The main job: ``python -m network`` checks the article's network and repeats its experiments."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gradcheck import Report
+    from network.job import Plan, Results
+
+INTERRUPTED = 130
+
+EXAMPLES = """\
+examples:
+  python -m network                     everything, in about a minute; writes article-report/index.html
+  python -m network --quick             the same in small, in a few seconds
+  python -m network --seeds 40          more networks for every experiment
+  python -m network --published         the article's own 500 epochs with 20 seeds and all three sizes (minutes)
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the main job and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        import rich  # noqa: F401, PLC0415 - optional packages are asked for before anything is computed
+        import scipy  # noqa: F401, PLC0415
+        import sklearn  # noqa: F401, PLC0415
+
+        if not options.no_plots:
+            import matplotlib as mpl  # noqa: F401, PLC0415
+    except ImportError as error:
+        print(
+            f'{error.name} is not installed; run python -m pip install -e ".[network]" in the checkout.',
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"--output {options.output}: {error.strerror}; name a folder that can be written.", file=sys.stderr)
+        return 2
+    return _run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m network",
+        description=(
+            "Check all nine weights of the article's network on real digits, measure how far every broken gradient is "
+            "from the true one, repeat the article's experiments, and write a folder with the results."
+        ),
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seeds", type=_count, default=None, metavar="N", help="networks per experiment (default 10)")
+    parser.add_argument("--epochs", type=_count, default=None, metavar="N", help="epochs per experiment (default 50)")
+    parser.add_argument("--quick", action="store_true", help="everything in small: 3 networks, few epochs and images")
+    parser.add_argument("--published", action="store_true", help="the published regime in full: 500 epochs, 20 seeds")
+    parser.add_argument(
+        "--output", type=Path, default=Path("article-report"), metavar="DIR", help="folder (default article-report)"
+    )
+    parser.add_argument("--no-plots", action="store_true", help="write no pictures")
+    return parser
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1")
+    return number
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    from network.experiments import HIDDEN_SIZES, PUBLISHED  # noqa: PLC0415
+    from network.job import AUTHOR_SEED, PUBLISHED_SIZE, Plan  # noqa: PLC0415
+
+    seeds = options.seeds or (3 if options.quick else 10)
+    published_epochs = options.epochs or PUBLISHED.epochs
+    return Plan(
+        seeds=seeds,
+        epochs=options.epochs or (5 if options.quick else None),
+        published_epochs=10 if options.quick and not options.epochs else published_epochs,
+        published_seeds=tuple(range(options.seeds or 20)) if options.published else (AUTHOR_SEED,),
+        published_sizes=HIDDEN_SIZES if options.published else (PUBLISHED_SIZE,),
+        images=20 if options.quick else 100,
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rich.console import Console  # noqa: PLC0415
+
+    from network.job import Results, conclusion  # noqa: PLC0415
+    from network.tables import print_divergence, print_pairings  # noqa: PLC0415
+
+    started = time.perf_counter()
+    console, plan, results = Console(width=None if sys.stdout.isatty() else 120), _plan(options), Results()
+    report: Report | None = None
+    interrupted = False
+    try:
+        report = _check_right(console, 40 if options.quick else 350)
+        _compute(plan, results)
+        results.complete = True
+    except KeyboardInterrupt:
+        interrupted = True
+        console.print("Interrupted; what is done is kept.")
+    print_divergence(console, results)
+    print_pairings(console, results)
+    console.print(conclusion(results), highlight=False)
+    _write(options, results, report)
+    seconds = time.perf_counter() - started
+    console.print(f"Written to {options.output}/ after {seconds:.0f} s: {', '.join(_files(options.output))}")
+    return INTERRUPTED if interrupted else 0
+
+
+def _check_right(console: Console, images: int) -> Report:
+    """Check all nine weights of the right network, at the author's initial weights, and print the report."""
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from network import article, verification  # noqa: PLC0415
+    from network.job import AUTHOR_SEED  # noqa: PLC0415
+
+    pixels, labels = article.load_digits01()
+    params, order = article.draw(AUTHOR_SEED)
+    chosen = order[-images:]
+    with Progress(console=_stderr(), transient=True) as bar:
+        task = bar.add_task("checking the right gradient", total=None)
+        report = verification.check(
+            params, pixels[chosen], labels[chosen], progress=lambda done, total: _advance(bar, task, done, total)
+        )
+    console.print(f"The right gradient, all nine weights, on {images} training images", style="bold")
+    console.print(str(report), highlight=False, markup=False)
+    return report
+
+
+def _advance(bar: Any, task: Any, done: float, total: float) -> None:
+    bar.update(task, completed=done, total=total)
+
+
+def _stderr() -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=True)
+
+
+def _compute(plan: Plan, results: Results) -> None:
+    """Perform all tasks in worker processes, with a progress bar."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    from network import verification  # noqa: PLC0415
+    from network.job import gradients_of, perform, training_tasks  # noqa: PLC0415
+
+    titles = {f"check {title}": title for title, _, _ in gradients_of()}
+    checks = [
+        (f"check {title}", verification.weigh, (backward, plan.images, shared))
+        for title, backward, shared in gradients_of()
+    ]
+    tasks = [*training_tasks(plan), *checks]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=_stderr(), transient=True) as bar:
+        trainings = bar.add_task("training", total=len(training_tasks(plan)))
+        checking = bar.add_task("checking", total=len(checks))
+        shares: dict[str, float] = {}
+
+        def show(key: str, share: float) -> None:
+            shares[key] = share
+            kind = checking if key in titles else trainings
+            done = sum(part for other, part in shares.items() if (other in titles) == (key in titles))
+            bar.update(kind, completed=done)
+
+        for key, found in perform(tasks, show):
+            show(key, 1.0)
+            if key in titles:
+                results.checks[titles[key]] = found
+            else:
+                results.outcomes[key] = found
+    results.checks = {title: results.checks[title] for title in titles.values() if title in results.checks}
+    results.outcomes = {key: results.outcomes[key] for key, _, _ in training_tasks(plan) if key in results.outcomes}
+
+
+def _write(options: argparse.Namespace, results: Results, report: Report | None) -> None:
+    from network.job import experiments_of  # noqa: PLC0415
+    from network.page import write_page, write_results  # noqa: PLC0415
+
+    write_results(results, options.output)
+    if not options.no_plots:
+        from network.pictures import draw_costs, draw_divergence  # noqa: PLC0415
+
+        experiments = list(experiments_of(results.outcomes))
+        if experiments:
+            draw_costs(experiments, options.output / "costs.png")
+        if results.checks:
+            errors = {
+                title: {n: 0.0 if e["verdict"] == "right" else e["relative_error"] for n, e in found["weights"].items()}
+                for title, found in results.checks.items()
+            }
+            draw_divergence(errors, options.output / "divergence.png")
+    write_page(results, str(report) if report else "not finished", options.output)
+
+
+def _files(folder: Path) -> list[str]:
+    names = ("index.html", "results.json", "costs.png", "divergence.png")
+    return [name for name in names if (folder / name).exists()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from gradcheck.errors import InvalidArgument
 from gradcheck.trees import Leaf, flatten
 
-__all__ = ["Budget", "BudgetExhaustedError", "Output", "Point", "Probe", "calling", "point_of"]
+__all__ = ["Budget", "BudgetExhaustedError", "Moves", "Output", "Point", "Probe", "calling", "point_of"]
 
 Floats = NDArray[np.float64]
+Moves = dict[int, Floats]
+"""Position of a leaf -> by how much its elements are moved, shape (n,)."""
 
 CHUNK_BYTES = 2**21
 """Perturbed copies that go through a vectorised function in one call: they should stay in the second-level cache."""
@@ -275,45 +277,63 @@ class Probe:
             copies[np.arange(len(copies)), indices[block]] = target[block]
             return copies.reshape(-1, *original.shape)
 
-        return self._blocks(leaf, displace, len(indices)), moved
+        return self._blocks(leaf, displace, indices), moved
 
-    def ray(self, directions: dict[int, Floats], lengths: Floats) -> Floats:
+    def ray(self, directions: Moves, lengths: Floats) -> Floats:
         """Move along one direction, all leaves named in ``directions`` together, by each of ``lengths``.
 
         Returns
         -------
         values : array, shape (P, K)
         """
-        leaves = self.point.leaves
         if self.vectorized and len(directions) == 1:
             ((leaf, direction),) = directions.items()
-            original = leaves[leaf].value
+            return self._blocks(
+                leaf, lambda block: self._moved(leaf, np.multiply.outer(lengths[block], direction)), lengths
+            )
+        rows = [self._call({i: self._moved(i, length * part) for i, part in directions.items()}) for length in lengths]
+        return np.array(rows).reshape(len(lengths), -1)
 
-            def displace(block: slice) -> NDArray[Any]:
-                along = np.multiply.outer(lengths[block], direction.reshape(original.shape))
-                return (original + along).astype(original.dtype)
+    def line(self, start: Moves, leaf: int, index: int, shifts: Floats) -> Floats:
+        """Move all leaves by ``start`` and then one element along its own axis, to each of ``shifts``.
 
-            return self._blocks(leaf, displace, len(lengths))
-        values = []
-        for length in lengths:
-            with np.errstate(all="ignore"):
-                replaced = {
-                    i: np.asarray(leaves[i].value + length * direction.reshape(leaves[i].value.shape)).astype(
-                        leaves[i].value.dtype
-                    )
-                    for i, direction in directions.items()
-                }
-            values.append(self._call(replaced))
-        return np.array(values).reshape(len(lengths), -1)
+        Returns
+        -------
+        values : array, shape (P, K)
+        """
+        others = {i: move for i, move in start.items() if i != leaf}
 
-    def _blocks(self, leaf: int, displace: Callable[[slice], NDArray[Any]], length: int) -> Floats:
-        """Evaluate displaced copies of one leaf, as many in a call as the function takes."""
+        def displace(block: slice) -> NDArray[Any]:
+            moves = np.repeat(start[leaf][None], len(shifts[block]), axis=0)
+            moves[:, index] = shifts[block]
+            return self._moved(leaf, moves)
+
+        return self._blocks(leaf, displace, shifts, others)
+
+    def _moved(self, leaf: int, moves: Floats) -> NDArray[Any]:
+        """Return a leaf moved by ``moves``, shape (..., n), in its own dtype."""
+        original = self.point.leaves[leaf].value
+        with np.errstate(all="ignore"):
+            moved = original + moves.reshape((*moves.shape[:-1], *original.shape))
+            return np.asarray(moved).astype(original.dtype)
+
+    def _blocks(
+        self, leaf: int, displace: Callable[[slice], NDArray[Any]], rows: NDArray[Any], others: Moves | None = None
+    ) -> Floats:
+        """Evaluate displaced copies of one leaf, as many in a call as the function takes, the others moved as told."""
+        others = others or {}
+
+        def surroundings() -> dict[int, NDArray[Any]]:
+            return {i: self._moved(i, move) for i, move in others.items()}
+
+        length = len(rows)
         if not self.vectorized:
-            rows = (displace(slice(p, p + 1))[0] for p in range(length))
-            return np.array([self._call({leaf: row}) for row in rows]).reshape(length, -1)
+            copies = (np.asarray(displace(slice(p, p + 1))[0]) for p in range(length))
+            return np.array([self._call({**surroundings(), leaf: copy}) for copy in copies]).reshape(length, -1)
         size = max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
         blocks = [displace(slice(p, min(p + size, length))) for p in range(0, length, size)]
-        return np.concatenate([self._call_block(leaf, block) for block in blocks]) if blocks else np.zeros((0, 1))
+        values = [self._call_block(leaf, block, surroundings()) for block in blocks]
+        return np.concatenate(values) if values else np.zeros((0, 1))
 
     def _call(self, replaced: dict[int, NDArray[Any]]) -> Floats:
         self.budget.spend()
@@ -323,10 +343,10 @@ class Probe:
             value = self.function(tree)
         return self.read(value)
 
-    def _call_block(self, leaf: int, block: NDArray[Any]) -> Floats:
+    def _call_block(self, leaf: int, block: NDArray[Any], others: dict[int, NDArray[Any]]) -> Floats:
         self.budget.spend()
         name = self.point.leaves[leaf].name
-        tree = self.point.tree({leaf: block})
+        tree = self.point.tree({**others, leaf: block})
         with np.errstate(all="ignore"), calling(self.output.name, f"with {len(block)} perturbed copies of {name}"):
             value = np.asarray(self.function(tree))
         if value.shape != (len(block),):

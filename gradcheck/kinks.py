@@ -15,13 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.evaluation import Probe
+from gradcheck.evaluation import Moves, Probe
 
 __all__ = ["Suspect", "acquit"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Moves = dict[int, Floats]
 
 CLOSEST, FARTHEST = 1.07e-10, 2e-3
 """Distances of near points, in units of the elements' lengths."""
@@ -208,12 +207,9 @@ class _Court:
         # Equal elements at equal distances, so that no rank among them is too narrow to be seen.
         ranks = (np.linspace(-0.9, 0.9, len(tied)) if len(tied) > 1 else np.zeros(1))[order]
         start[suspect.leaf][tied] = spread * distance * ranks * self.lengths[suspect.leaf][tied]
-        values = []
-        for place in ends:
-            moves = {**start, suspect.leaf: start[suspect.leaf].copy()}
-            moves[suspect.leaf][suspect.index] = place * distance * self.lengths[suspect.leaf][suspect.index]
-            values.append(self.probe.ray(moves, np.array([1.0]))[0])
-        return np.diff(np.array(values), axis=0) / step, (ends[1:] + ends[:-1]) / 2, 2 * self.noise / step
+        shifts = ends * distance * self.lengths[suspect.leaf][suspect.index]
+        values = self.probe.line(start, suspect.leaf, suspect.index, shifts)
+        return np.diff(values, axis=0) / step, (ends[1:] + ends[:-1]) / 2, 2 * self.noise / step
 
     def _depends_on_others(self, suspect: Suspect, slopes: Floats, places: Floats, unsure: Floats) -> bool:
         """Tell whether the slopes are other than the one-sided derivatives at the point, with the kink at it."""

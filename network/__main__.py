@@ -92,7 +92,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         published_epochs=10 if options.quick and not options.epochs else published_epochs,
         published_seeds=tuple(range(options.seeds or 20)) if options.published else (AUTHOR_SEED,),
         published_sizes=HIDDEN_SIZES if options.published else (PUBLISHED_SIZE,),
-        images=20 if options.quick else 100,
+        images=10 if options.quick else 100,
     )
 
 

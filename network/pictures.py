@@ -45,7 +45,7 @@ def draw_costs(experiments: list[tuple[str, Outcome, Outcome]], path: Path) -> N
         axes.set_xlabel("epoch")
         axes.set_ylabel("cost of the epoch")
         axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
-        axes.legend(frameon=False, title="gradient: median and range")
+        axes.legend(loc="upper right", framealpha=0.85, edgecolor="none", title="gradient: median, range")
     figure.savefig(path, dpi=130)
 
 

@@ -11,6 +11,15 @@ F = torch.nn.functional
 RTOL = 1e-10
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Arrays this small take several times as long on several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def numbers(rng, least, most):
     return tuple(int(n) for n in rng.integers(least, most + 1, size=2))
 

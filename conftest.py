@@ -16,4 +16,4 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.args_source is pytest.Config.ArgsSource.ARGS:
         return None
     left_out = "tests" if config.getoption("benchmark_only", default=False) else "benchmarks"
-    return True if collection_path == ROOT / left_out else None
+    return True if collection_path.is_relative_to(ROOT / left_out) else None

@@ -250,6 +250,21 @@ class Probe:
         with np.errstate(all="ignore"):
             return self.cotangents @ self.output.read(value)
 
+    def rounding(self) -> Floats:
+        """Return the standard deviation that rounding of the outputs to their dtype gives each product, shape (K,).
+
+        A constant stretch of a coarse output shows no noise, and hides a slope all the same.
+        """
+        with np.errstate(all="ignore"):
+            parts = [
+                np.finfo(leaf.value.dtype).eps / 2 * np.abs(leaf.value.ravel().astype(np.float64))
+                if leaf.value.dtype.kind == "f"
+                else np.zeros(leaf.value.size)
+                for leaf in self.output.leaves
+            ]
+            spread = self.cotangents * (np.concatenate(parts) if parts else np.zeros(0))
+            return np.asarray(np.sqrt(np.sum(spread**2, axis=1)))
+
     def elements(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> tuple[Floats, Floats]:
         """Displace single elements.
 

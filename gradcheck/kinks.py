@@ -73,6 +73,11 @@ class Suspect:
     valid: Bools
     open: Bools
 
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether the element is no suspect itself, but may share the kink of one."""
+        return not np.any(self.bound)
+
     def contradicted(self, tolerance: Floats) -> Bools:
         """Where the claim lies outside the interval between the one-sided derivatives."""
         return np.asarray(np.abs(self.claimed - self.reference) > self.bound + tolerance)
@@ -127,7 +132,7 @@ def acquit(
         else:  # too many to look at each: what lies between its one-sided derivatives is let go
             suspect.valid = ~suspect.contradicted(SLACK * np.abs(suspect.gap)) & at_kink
             suspect.open = ~suspect.valid
-    for group in court.groups(sharing):
+    for group in court.groups(sharing + court.equals(sharing)):
         court.try_together(group)
 
 
@@ -229,6 +234,20 @@ class _Court:
 
     # ---- several elements that share a kink -------------------------------------------------------------------
 
+    def equals(self, suspects: list[Suspect]) -> list[Suspect]:
+        """Return stand-ins for the elements that have exactly the value of a suspect: they may share its kink."""
+        taken = {(suspect.leaf, suspect.index) for suspect in suspects}
+        found = []
+        for leaf in dict.fromkeys(suspect.leaf for suspect in suspects):
+            tied = np.any([self._tied(suspect) for suspect in suspects if suspect.leaf == leaf], axis=0)
+            for index in np.flatnonzero(tied):
+                if (leaf, int(index)) not in taken:
+                    claimed = self.claims[leaf][index]
+                    yes, no = np.ones(claimed.shape, dtype=bool), np.zeros(claimed.shape, dtype=bool)
+                    zero = np.zeros_like(claimed)
+                    found.append(Suspect(leaf, int(index), claimed, claimed, zero, zero, yes, no))
+        return found
+
     def groups(self, suspects: list[Suspect]) -> list[list[Suspect]]:
         """Part the suspects into those whose effects at first order do not add up, and so share a kink."""
         groups: list[list[Suspect]] = []
@@ -249,6 +268,7 @@ class _Court:
             groups.append(group)
         # Whoever shares a kink with nobody found shares it with the others of that sort, as in an order statistic.
         single = [group[0] for group in groups if len(group) == 1]
+        single = single if any(not suspect.is_stand_in for suspect in single) else []
         return [group for group in groups if len(group) > 1] + ([single] if single else [])
 
     def _links(self, suspects: list[Suspect]) -> set[frozenset[int]]:
@@ -301,7 +321,7 @@ class _Court:
         The near points give every element every rank (a cyclic design); the common move of the whole group is always
         among the directions, since there every valid claim agrees with the derivative and a dropped one does not.
         """
-        members = self._with_equals(suspects)
+        members = [(suspect.leaf, suspect.index) for suspect in suspects]
         if len(members) > MOST_SHARING:
             for suspect in suspects:
                 suspect.valid, suspect.open = np.zeros_like(suspect.valid), np.ones_like(suspect.open)
@@ -326,17 +346,6 @@ class _Court:
             contradicted |= (along > np.max(slopes, axis=0) + unsure) | (along < np.min(slopes, axis=0) - unsure)
         for suspect in suspects:
             suspect.valid = suspect.valid & ~contradicted
-
-    def _with_equals(self, suspects: list[Suspect]) -> list[tuple[int, int]]:
-        """Add to a group the elements of its leaves that have exactly the value of one of its members."""
-        members = [(suspect.leaf, suspect.index) for suspect in suspects]
-        for leaf in {leaf for leaf, _ in members}:
-            flat = self.probe.point.leaves[leaf].value.ravel()
-            tied = np.isin(flat, [flat[index] for other, index in members if other == leaf])
-            extra = [(leaf, int(index)) for index in np.flatnonzero(tied) if (leaf, int(index)) not in members]
-            if len(members) + len(extra) <= MOST_SHARING:
-                members += extra
-        return members
 
     def _ranked_points(self, members: list[tuple[int, int]], distance: float, unit: float) -> list[Moves]:
         count = len(members)

@@ -48,14 +48,14 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     Returns
     -------
     noise : array, shape (K,)
-        Never below half a unit in the last place, nor below half the quantum of the output.
+        Never below half a unit in the last place of the outputs' dtype, nor below half their quantum.
 
     Notes
     -----
     Costs 8 calls; up to 8 more at the edge of a domain, and 8 where what looks like noise may be a fast oscillation.
     """
     signs = {leaf: np.where(rng.random(scale.shape) < 0.5, -1.0, 1.0) for leaf, scale in lengths.items()}
-    floor = np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2
+    floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
     for distance, spacing in TABLES:
         directions = {leaf: signs[leaf] * _inside(probe, leaf, scale, distance) for leaf, scale in lengths.items()}
         values = probe.ray(directions, distance + spacing * np.arange(POINTS, dtype=np.float64))

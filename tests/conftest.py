@@ -11,13 +11,6 @@ settings.register_profile("ci", max_examples=300, deadline=None, derandomize=Tru
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
-def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    """Leave the tests out of ``pytest --benchmark-only``; named on the command line they are collected."""
-    if config.args_source is pytest.Config.ArgsSource.ARGS:
-        return None
-    return True if config.getoption("benchmark_only", default=False) else None
-
-
 @pytest.fixture
 def rng() -> np.random.Generator:
     """The same random numbers for every test."""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = [
     "errors", "trees", "arguments", "progress", "evaluation", "noise", "differences", "pilot", "kinks", "derivatives",
-    "comparison", "report", "claims", "acceptance", "diagnosis", "summary", "checks",
+    "comparison", "report", "claims", "acceptance", "diagnosis", "summary", "session", "claimants", "checks",
 ]  # fmt: skip
 """Modules of gradcheck: each imports only modules before it."""
 

@@ -302,12 +302,12 @@ class _Court:
         return float(min(self.lengths[s.leaf][s.index] for s in suspects))
 
     def _distance(self, suspects: list[Suspect]) -> float:
-        """Choose how near: so that noise blurs a slope by no more than a twentieth of what is at stake."""
+        """Choose how near: so that noise blurs a slope of a sweep by about a hundredth of what is at stake."""
         with np.errstate(all="ignore"):
             stake = np.max([np.maximum(np.abs(s.claimed - s.reference), np.abs(s.gap)) for s in suspects], axis=0)
             slope = np.max([np.abs(s.claimed) + np.abs(s.reference) for s in suspects], axis=0)
             blur = self.noise + self._rounding(suspects) * slope
-            needed = 200 * blur / (self._unit(suspects) * np.where(np.isfinite(stake) & (stake > 0), stake, np.inf))
+            needed = 2000 * blur / (self._unit(suspects) * np.where(np.isfinite(stake) & (stake > 0), stake, np.inf))
         return float(np.clip(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)), CLOSEST, FARTHEST))
 
     def _rounding(self, suspects: list[Suspect]) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,16 @@ MOST_SHARING = 40
 DIRECTIONS = 8
 
 RANDOM_POINTS = 24
+
+ALL_ORDERS = 4
+"""Elements of which all orders are tried."""
+
+WITHIN = 0.2
+"""Half the length over which a slope is taken, where neighbouring ranks are 1 apart."""
+
+SEARCHES, SEARCHED_FROM, NEIGHBOURS = 8, 3, 8
+"""Before a claim is found outside the range of the slopes met, the range is widened: so often, from so many of its
+outermost points, with so many neighbours of each."""
 SLACK = 1e-3
 """A claim may leave the range of the near derivatives by this share of the kink."""
 
@@ -329,39 +340,66 @@ class _Court:
         unit, distance = self._unit(suspects), self._distance(suspects)
         claimed = np.array([self.claims[leaf][index] for leaf, index in members])
         scale = np.max([np.maximum(np.abs(s.gap), np.abs(s.claimed - s.reference)) for s in suspects], axis=0)
+        unsure = self.noise / (unit * distance * WITHIN) + SLACK * scale
         contradicted = np.zeros(claimed.shape[1], dtype=bool)
-        points = list(self._ranked_points(members, distance, unit))
+        ranks = self._ranks(len(members))
         for direction in self._directions(len(members)):
-            slopes = []
-            for point in points:
-                ends = []
-                for sign in (1.0, -1.0):
-                    moves = {leaf: shift.copy() for leaf, shift in point.items()}
-                    for (leaf, index), part in zip(members, direction, strict=True):
-                        moves[leaf][index] += sign * part * unit * distance / 5
-                    ends.append(self.probe.ray(moves, np.array([1.0]))[0])
-                slopes.append((ends[0] - ends[1]) / (2 * unit * distance / 5))
-            unsure = self.noise / (unit * distance / 5) + SLACK * scale
             along = direction @ claimed
+
+            def slopes_at(places: Floats, direction: Floats = direction) -> Floats:
+                return self._joint_slopes(members, places, direction, distance, unit)
+
+            # For a convex or concave function the points along the direction itself give the ends of the range.
+            places = np.concatenate([ranks, np.multiply.outer([1.0, -1.0, 3.0, -3.0], direction)])
+            slopes = slopes_at(places)
+            for _ in range(SEARCHES):
+                above, below = along > np.max(slopes, axis=0) + unsure, along < np.min(slopes, axis=0) - unsure
+                if not np.any(above | below):
+                    break
+                column = int(np.argmax(above | below))
+                best = np.argsort(slopes[:, column] * (-1.0 if above[column] else 1.0))[:SEARCHED_FROM]
+                closer = self._neighbours(places[best])
+                places, slopes = np.concatenate([places, closer]), np.concatenate([slopes, slopes_at(closer)])
             contradicted |= (along > np.max(slopes, axis=0) + unsure) | (along < np.min(slopes, axis=0) - unsure)
         for suspect in suspects:
             suspect.valid = suspect.valid & ~contradicted
 
-    def _ranked_points(self, members: list[tuple[int, int]], distance: float, unit: float) -> list[Moves]:
-        count = len(members)
-        order = self.rng.permutation(count)
-        ranks = [((order + j) % count - (count - 1) / 2) for j in range(count)]
-        ranks += [
-            self.rng.choice([-1.0, 1.0], count) * self.rng.uniform(0.3, 1.0, count) * count / 2
-            for _ in range(RANDOM_POINTS)
-        ]
-        points = []
-        for rank in ranks:
+    def _joint_slopes(
+        self, members: list[tuple[int, int]], places: Floats, direction: Floats, distance: float, unit: float
+    ) -> Floats:
+        """Return the derivatives along a direction at near points, one row per row of ``places``."""
+        step = WITHIN * unit * distance
+        slopes = []
+        for place in places:
             moves = self._near(distance)
-            for (leaf, index), place in zip(members, rank, strict=True):
-                moves[leaf][index] = place * distance * unit
-            points.append(moves)
-        return points
+            ends = []
+            for sign in (1.0, -1.0):
+                for (leaf, index), at, part in zip(members, place, direction, strict=True):
+                    moves[leaf][index] = at * distance * unit + sign * part * step
+                ends.append(self.probe.ray(moves, np.array([1.0]))[0])
+            slopes.append((ends[0] - ends[1]) / (2 * step))
+        return np.array(slopes)
+
+    def _ranks(self, count: int) -> Floats:
+        """Return near points, one per row: every order of a few elements; of many, every rank for every element."""
+        middle = (count - 1) / 2
+        if count <= ALL_ORDERS:
+            orders = np.array(list(permutations(range(count))), dtype=np.float64)
+        else:
+            drawn = [self.rng.permutation(count) for _ in range(2)]
+            orders = np.array([(order + j) % count for order in drawn for j in range(count)], dtype=np.float64)
+        signs = self.rng.choice([-1.0, 1.0], (RANDOM_POINTS, count))
+        return np.concatenate([orders - middle, signs * self.rng.uniform(0.3, 1.0, signs.shape) * count / 2])
+
+    def _neighbours(self, places: Floats) -> Floats:
+        """Return points like the given ones, two elements of each having changed places or one been moved anew."""
+        found = np.repeat(places, NEIGHBOURS, axis=0)
+        rows = np.arange(len(found))
+        one, other = self.rng.integers(places.shape[1], size=(2, len(found)))
+        found[rows, one], found[rows, other] = found[rows, other], found[rows, one]
+        redrawn = rows[::3]
+        found[redrawn, one[::3]] = self.rng.uniform(-0.7, 0.7, len(redrawn)) * places.shape[1]
+        return found
 
     def _directions(self, count: int) -> list[Floats]:
         signs = np.where(self.rng.random((DIRECTIONS, count)) < 0.5, -1.0, 1.0)

@@ -176,9 +176,9 @@ def solved(solver: Callable[[float, float], float], low: float, high: float, res
         return np.sum(w * (x + m.sin(x)))
 
     def value(x: Array, m: Any) -> Any:
-        t = 1.5 * m.sqrt(m.array([3.0]))[0] * source(x, m)
+        t = 1.5 * m.sqrt(3.0) * source(x, m)
         e = m.exp(m.log(t + m.sqrt(t * t + 1)) / 3)
-        return (e - 1 / e) / m.sqrt(m.array([3.0]))[0]
+        return (e - 1 / e) / m.sqrt(3.0)
 
     def gradient(x: Array, m: Any) -> Array:
         y = solver(source(x, m), tol) if m is NUMPY else value(x, m)

@@ -217,18 +217,9 @@ def logdet(rng: Rng) -> Problem:
     def gram(x: Array) -> Array:
         return x @ x.T + np.eye(n)
 
-    slips = (
-        ("without the 2", lambda x: np.linalg.inv(gram(x)) @ x),
-        ("without the inverse", lambda x: 2 * gram(x) @ x),
-    )
-    return Problem(
-        "logdet",
-        _point(rng, (n, k)),
-        lambda x, m: m.logdet(gram(x)),
-        lambda x, m: 2 * (m.inv(gram(x)) @ x),
-        slips,
-        size=10.0,
-    )
+    slips = (("without the 2", lambda x: np.linalg.inv(gram(x)) @ x), ("not inverted", lambda x: 2 * gram(x) @ x))
+    value, gradient = (lambda x, m: m.logdet(gram(x))), (lambda x, m: 2 * (m.inv(gram(x)) @ x))
+    return Problem("logdet", _point(rng, (n, k)), value, gradient, slips, size=10.0)
 
 
 def perceptron(rng: Rng) -> Problem:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.differences import FIRST_STEP, Measurement, climb, lengths_of, noise_multiplier
-from gradcheck.evaluation import BudgetExhaustedError, Probe
-from gradcheck.kinks import Suspect, acquit
+from gradcheck.evaluation import BudgetExhaustedError, Probe, unit_of
+from gradcheck.kinks import MOST_SHARING, Suspect, acquit
 from gradcheck.noise import ulp
 from gradcheck.pilot import DEFAULT_STEP, choose_step, measure_noise
+from gradcheck.pooled import excess, tied_groups, together
 
 __all__ = ["Claim", "Doubt", "Judgement", "judge"]
 
@@ -37,7 +38,13 @@ HIDDEN = 0.3
 MOST_ROUNDOFF = 0.01
 """A claim may not buy more tolerance with its own noise than this share of its leaf; beyond it is undecided."""
 
+WORTH_IT = 0.1
+"""An element that noise hides is looked at again if a longer step could tell this share of its claim."""
+
 PILOTED_LEAVES = 9
+POOLED_STEP = 0.4373
+"""The step of a second screening, in units of the first."""
+
 SECOND_STEP = 0.4373 * FIRST_STEP
 """The ladder of an independent measurement: other steps, other points."""
 
@@ -70,6 +77,11 @@ class Claim:
     spread: Floats
     eps: float
 
+    def in_units(self, unit: Floats) -> Claim:
+        """Return the claim in units of the function's values."""
+        with np.errstate(over="ignore"):
+            return Claim(self.values / unit, self.spread / unit, self.eps)
+
     def roundoff(self, scale: Floats) -> Floats:
         """Return what an honest backward may be off by in a leaf whose gradient has this root mean square.
 
@@ -93,6 +105,14 @@ class Judgement:
     doubt: NDArray[np.int8]
     limited: Bools
     floor: Floats
+    excess: Floats
+    """Where the claim is too large as a whole, the error as a multiple of the claim, else 0; shape (K,)."""
+
+    def leave_units(self, unit: Floats) -> None:
+        """Return from numbers in units of the function's values to plain ones."""
+        with np.errstate(over="ignore"):
+            for array in (self.reference, self.bound, self.noise, self.gap, self.floor):
+                array *= unit
 
     @property
     def undecided(self) -> Bools:
@@ -112,6 +132,7 @@ class Judgement:
             doubt=np.full(shape, Doubt.NOT_PROBED, dtype=np.int8),
             limited=np.zeros(shape, dtype=bool),
             floor=np.full(shape, np.nan),
+            excess=np.zeros(columns),
         )
 
 
@@ -142,7 +163,14 @@ def judge(
     -----
     Costs two calls an element where claim and difference agree, and at most about a hundred more in all.
     """
-    bench = _Bench(probe, base, claims, rtol, rng)
+    unit = unit_of(base)
+    bench = _Bench(
+        probe.with_cotangents(probe.cotangents / unit[:, None]),
+        base / unit,
+        {leaf: claim.in_units(unit) for leaf, claim in claims.items()},
+        rtol,
+        rng,
+    )
     try:
         bench.prepare()
         bench.screen()
@@ -150,6 +178,8 @@ def judge(
         bench.try_suspects()
     except BudgetExhaustedError:
         pass
+    for judgement in bench.judgements.values():
+        judgement.leave_units(unit)
     return bench.judgements
 
 
@@ -195,6 +225,10 @@ class _Bench:
         for leaf, indices in chosen.items():
             if len(indices):
                 self._screen_leaf(leaf, indices)
+        for leaf, indices in chosen.items():
+            if len(indices):
+                self._pool(leaf, indices)
+        self._move_zeros()
 
     def _sample(self, affordable: float) -> dict[int, Indices]:
         """Choose the elements to look at: all, or as many as the budget allows, drawn at random."""
@@ -208,29 +242,95 @@ class _Bench:
 
     def _screen_leaf(self, leaf: int, indices: Indices) -> None:
         claim, found = self.claims[leaf], self.judgements[leaf]
-        steps = self.lengths[leaf][indices] * self.steps[leaf]
+        slope, bend, deviation = self._difference(leaf, indices, self.steps[leaf])
         value = self.leaves[leaf].value.ravel()[indices]
-        steps = np.maximum(steps, 4 * np.spacing(np.abs(value)).astype(np.float64))
-        values, moved = self.probe.elements(leaf, np.repeat(indices, 2), np.stack([steps, -steps], axis=1).ravel())
         with np.errstate(all="ignore"):
-            plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]
-            slope = (plus - minus) / width
-            bend = (plus - 2 * self.base + minus) / (width / 2) ** 2
-            deviation = np.maximum(self.noise, ulp(np.stack([plus, minus])) / 2)
-            jitter = self.multiplier * 2 * deviation / width
+            jitter = self.multiplier * deviation
             apart = np.abs(claim.values[indices] - slope)
             rounding = 4 * np.spacing(np.abs(value)).astype(np.float64)[:, None] * np.abs(bend)
             size = _rms(slope)
             roundoff = claim.roundoff(size)
             tolerance = self.rtol * np.abs(slope) + rounding + roundoff
-            agree = apart <= tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size)
+            agree = np.isfinite(apart) & np.isfinite(tolerance) & (apart <= tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size))
             visible = self.rtol * size
             limited = (apart <= jitter) & (apart + jitter <= np.maximum(visible, self._noise_floor(slope, jitter)))
+            limited &= np.isfinite(apart) & np.isfinite(jitter)
         found.reference[indices], found.noise[indices] = slope, jitter
         found.bound[indices] = apart + jitter
         found.limited[indices] = limited & ~agree
         found.doubt[indices] = np.where(agree | limited, Doubt.NONE, Doubt.NOISE)
         found.floor[indices] = tolerance + jitter
+
+    def _difference(self, leaf: int, indices: Indices, step: float) -> tuple[Floats, Floats, Floats]:
+        """Return the central differences, the second ones, and what noise does to the first; shapes (m, K)."""
+        steps = self.lengths[leaf][indices] * step
+        value = self.leaves[leaf].value.ravel()[indices]
+        steps = np.maximum(steps, 4 * np.spacing(np.abs(value)).astype(np.float64))
+        values, moved = self.probe.elements(leaf, np.repeat(indices, 2), np.stack([steps, -steps], axis=1).ravel())
+        with np.errstate(all="ignore"):
+            plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]
+            bend = (plus - 2 * self.base + minus) / (width / 2) ** 2
+            deviation = np.maximum(self.noise, ulp(np.stack([plus, minus])) / 2)
+            return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
+
+    def _pool(self, leaf: int, indices: Indices) -> None:
+        """Look for an error that a whole leaf has in common, among the elements that noise keeps from being judged."""
+        claim, found = self.claims[leaf].values[indices], self.judgements[leaf]
+        deviation = found.noise[indices] / self.multiplier
+        with np.errstate(all="ignore"):
+            apart = np.abs(claim - found.reference[indices])
+            hazy = (found.noise[indices] > self.rtol * np.abs(claim)) & (apart <= 2 * found.noise[indices])
+        first = excess(claim, found.reference[indices], np.where(hazy, deviation, np.nan))
+        if not np.any(first.significant) or self.probe.budget.left < 2 * len(indices):
+            return
+        slope, _, deviation = self._difference(leaf, indices, self.steps[leaf] * POOLED_STEP)
+        wrong = first.confirmed_by(excess(claim, slope, np.where(hazy, deviation, np.nan)))
+        found.excess = np.where(wrong, first.share, 0.0)
+        found.wrong[indices] |= wrong
+        found.doubt[np.ix_(indices, np.flatnonzero(wrong))] = Doubt.NONE
+
+    def _move_zeros(self) -> None:
+        """Move elements together whose claim and difference are both zero; where that moves ``f``, suspect them."""
+        zeros = {}
+        for leaf, found in self.judgements.items():
+            unmoved = (self.claims[leaf].values == 0) & (np.abs(found.reference) <= found.noise)
+            zeros[leaf] = np.flatnonzero(np.all(unmoved, axis=1))
+        moves = {leaf: self._common_move(leaf, indices) for leaf, indices in zeros.items() if len(indices)}
+        jitter = self.multiplier * self.noise
+        if not moves or not np.any(together(self.probe, moves, jitter)):
+            return
+        for leaf in moves:
+            for group in tied_groups(self.leaves[leaf].value, zeros[leaf], MOST_SHARING):
+                slope = together(self.probe, {leaf: self._common_move(leaf, group)}, jitter)
+                if np.any(slope):
+                    step = np.mean(self.lengths[leaf][group]) * self.steps[leaf]
+                    for index in group:
+                        self._suspect(leaf, int(index), np.zeros_like(slope), jitter / step, slope / step, slope != 0)
+
+    def _common_move(self, leaf: int, indices: Indices) -> Floats:
+        """Return a move of some elements, all upwards, by about the screening step."""
+        move = np.zeros_like(self.lengths[leaf])
+        spread = self.rng.uniform(0.5, 1.5, len(indices))
+        move[indices] = self.steps[leaf] * self.lengths[leaf][indices] * spread
+        return move
+
+    def _suspect(
+        self, leaf: int, index: int, reference: Floats, bound: Floats, gap: Floats, concerned: Bools
+    ) -> None:
+        """Leave an element to the trial of kinks, in the columns concerned."""
+        nothing = np.zeros(len(self.base), dtype=bool)
+        suspect = Suspect(
+            leaf=leaf,
+            index=index,
+            claimed=self.claims[leaf].values[index],
+            reference=reference,
+            bound=bound,
+            gap=gap,
+            valid=nothing,
+            open=~nothing,
+        )
+        self.judgements[leaf].doubt[index, concerned] = Doubt.KINK
+        self.suspects.append((suspect, concerned))
 
     def _noise_floor(self, slope: Floats, jitter: Floats) -> Floats:
         """Return what noise hides from anyone, shape (K,): at most a share of the leaf, or all of an invisible one."""
@@ -256,7 +356,9 @@ class _Bench:
                 excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
             # Not finite: the difference is not, so only the ladder can tell. A claim that is NaN is wrong already.
             evidence = np.max(np.where(np.isfinite(excess), excess, np.inf), axis=1, initial=0.0)
-            is_open = np.any((found.doubt == Doubt.NOISE) & ~np.isnan(claim), axis=1)
+            longer = self.steps[leaf] / FIRST_STEP
+            worth_it = found.limited & (found.noise * longer < WORTH_IT * np.abs(claim)) & (found.noise > np.abs(claim))
+            is_open = np.any(((found.doubt == Doubt.NOISE) & ~np.isnan(claim)) | worth_it, axis=1)
             rows += [(-evidence[i], leaf, int(i)) for i in np.flatnonzero(is_open)]
         rows.sort()
         suspects = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
@@ -279,23 +381,9 @@ class _Bench:
         confirmed[accused] = wrong[accused] & outside
         self._reconsider(leaf, indices, first, again, accused, ~outside)
         suspicious = np.any(confirmed | first.kink, axis=1)
-        found = self.judgements[leaf]
-        found.doubt[indices[suspicious]] = np.where(
-            confirmed[suspicious] | first.kink[suspicious], Doubt.KINK, found.doubt[indices[suspicious]]
-        )
         for row in np.flatnonzero(suspicious):
-            index = int(indices[row])
-            suspect = Suspect(
-                leaf=leaf,
-                index=index,
-                claimed=self.claims[leaf].values[index],
-                reference=first.value[row],
-                bound=first.bound[row],
-                gap=first.gap[row],
-                valid=np.zeros(len(self.base), dtype=bool),
-                open=np.ones(len(self.base), dtype=bool),
-            )
-            self.suspects.append((suspect, confirmed[row] | first.kink[row]))
+            concerned = confirmed[row] | first.kink[row]
+            self._suspect(leaf, int(indices[row]), first.value[row], first.bound[row], first.gap[row], concerned)
 
     def _reconsider(
         self, leaf: int, indices: Indices, first: Measurement, again: Measurement, accused: Bools, acquitted: Bools
@@ -356,7 +444,7 @@ class _Bench:
             size = _rms(found.reference)
             hidden = np.where(size <= np.median(measured.noise, axis=0), np.inf, HIDDEN * size)
             visible = np.where(measured.exhausted, np.maximum(self.rtol * size, hidden), self.rtol * size)
-            inside = apart <= measured.bound
+            inside = (apart <= measured.bound) & np.isfinite(measured.bound)
             clear = apart + measured.bound <= clearing
             limited = inside & (apart + measured.bound <= visible)
         wrong = apart > measured.bound + tolerance

@@ -28,7 +28,7 @@ Bools = NDArray[np.bool_]
 RATIO = 8.0
 """Each step of the ladder is this many times shorter than the one before."""
 
-FIRST_STEP = 0.02914
+FIRST_STEP = 0.0291438719
 """The longest step, in units of the element's length. Not a round number: functions are rounded at those."""
 
 FEWEST_LEVELS = 4
@@ -149,7 +149,7 @@ class Ladder:
         both = np.isfinite(self.plus) & np.isfinite(self.minus)
         central = np.where(both, (self.plus - self.minus) / (2 * h), np.nan)
         deviation = self._noise_deviation()
-        noise = self.multiplier * self._jitter(deviation)[:, None, :] / h
+        noise = self.multiplier * self._jitter(deviation, central, h)[:, None, :] / h
         forward = np.where(np.isfinite(self.plus), (self.plus - self.base) / ahead, np.nan)
         backward = np.where(np.isfinite(self.minus), (self.base - self.minus) / behind, np.nan)
 
@@ -186,16 +186,15 @@ class Ladder:
         met = np.concatenate([self.plus, self.minus], axis=1)
         return np.maximum(self.noise, np.maximum(ulp(np.swapaxes(met, 0, 1)), ulp(self.base[None])) / 2)
 
-    def _jitter(self, deviation: Floats) -> Floats:
+    def _jitter(self, deviation: Floats, central: Floats, h: Floats) -> Floats:
         """Raise the noise where the finest levels show more of it.
 
         There the differences of a smooth function have converged, and what is left of them, times the step, is
         the noise. It may exceed what was measured along one direction.
         """
-        if self.plus.shape[1] <= FEWEST_LEVELS:
+        if central.shape[1] <= FEWEST_LEVELS:
             return deviation
-        halves = (self.plus - self.minus)[:, -4:] / 2
-        jitter = np.abs(halves[:, :-1] / RATIO - halves[:, 1:])
+        jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
         steady = np.max(jitter, axis=1) <= JITTER_SPREAD * np.min(jitter, axis=1)
         return np.where(steady, np.maximum(deviation, np.max(jitter, axis=1)), deviation)
 
@@ -224,11 +223,11 @@ def _settle(sequence: Floats, noise: Floats) -> tuple[Floats, Floats, Floats, ND
     """
     bound = np.full_like(sequence, np.inf)
     bound[:, 1:] = np.abs(np.diff(sequence, axis=1)) + noise[:, 1:]
+    bound = np.where(np.isfinite(bound), bound, np.inf)
     levels = sequence.shape[1]
     for finer in range(1, levels):
         distance = np.abs(sequence[:, :finer] - sequence[:, finer : finer + 1]) - noise[:, finer : finer + 1]
         bound[:, :finer] = np.fmax(bound[:, :finer], distance)
-    bound = np.where(np.isfinite(bound), bound, np.inf)
     level = np.argmin(bound, axis=1)
     chosen = [np.take_along_axis(a, level[:, None, :], axis=1)[:, 0, :] for a in (sequence, bound, noise)]
     return chosen[0], chosen[1], chosen[2], level
@@ -271,26 +270,25 @@ def climb(
 
     Notes
     -----
-    Costs eight calls of the function an element, two more for every level that an unsettled one climbs further.
+    Costs eight calls of the function an element, two more for every level that an unsettled one climbs further, and
+    two for every factor of eight by which the edge of the domain is nearer than the first step.
     """
     count, columns = len(indices), len(base)
     result = Measurement.nothing(count, columns)
     if not count:
         return result
+    steps, first = _first_pairs(probe, leaf, indices, lengths * first_step)
     ahead, behind = (np.full((count, MOST_LEVELS), np.nan) for _ in range(2))
     plus, minus = (np.full((count, MOST_LEVELS, columns), np.nan) for _ in range(2))
+    ahead[:, 0], behind[:, 0], plus[:, 0], minus[:, 0] = first
     active = np.arange(count)
-    resolution = 8 * np.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[indices])).astype(np.float64)
-    for level in range(MOST_LEVELS):
-        wanted = lengths[active] * first_step * RATIO**-level
-        if level >= FEWEST_LEVELS:
-            active, wanted = active[wanted > resolution[active]], wanted[wanted > resolution[active]]
+    resolution = _resolution(probe, leaf, indices)
+    for level in range(1, MOST_LEVELS):
+        active = active[steps[active] * RATIO**-level > resolution[active]]
         if not len(active):
             break
-        pairs = np.stack([np.maximum(wanted, resolution[active]), -np.maximum(wanted, resolution[active])], axis=1)
-        values, moved = probe.elements(leaf, np.repeat(indices[active], 2), pairs.ravel())
-        ahead[active, level], behind[active, level] = moved[::2], -moved[1::2]
-        plus[active, level], minus[active, level] = values[::2], values[1::2]
+        pair = _pair(probe, leaf, indices[active], steps[active] * RATIO**-level)
+        ahead[active, level], behind[active, level], plus[active, level], minus[active, level] = pair
         if level + 1 < FEWEST_LEVELS:
             continue
         rows = (active, slice(0, level + 1))
@@ -300,4 +298,47 @@ def climb(
         precise = (part.bound <= rtol / 3 * np.abs(part.value)) & ladder.is_central()
         settled = np.all(part.exhausted | precise, axis=1)
         active = active[~settled]
+    short = np.flatnonzero(np.isnan(ahead[:, FEWEST_LEVELS - 1]))
+    if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
+        few = slice(0, FEWEST_LEVELS - 1)
+        ladder = Ladder(ahead[short, few], behind[short, few], plus[short, few], minus[short, few], base, noise, multiplier)
+        result.put(short, ladder.measure())
     return result
+
+
+Pair = tuple[Floats, Floats, Floats, Floats]
+
+
+def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Pair:
+    """Evaluate one step on both sides: displacements ahead and behind, shape (m,), and values there, shape (m, K)."""
+    values, moved = probe.elements(leaf, np.repeat(indices, 2), np.stack([steps, -steps], axis=1).ravel())
+    return moved[::2], -moved[1::2], values[::2], values[1::2]
+
+
+def _resolution(probe: Probe, leaf: int, indices: NDArray[np.intp]) -> Floats:
+    """Return the shortest steps that the dtype of the parameters still resolves."""
+    return 2 * np.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[indices])).astype(np.float64)
+
+
+def _first_pairs(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> tuple[Floats, Pair]:
+    """Shorten the first step of each element until the functions are finite on both sides.
+
+    Where they never are, at the very edge of the domain, the first step is kept.
+    """
+    steps = steps.copy()
+    first = _pair(probe, leaf, indices, steps)
+    kept = [part.copy() for part in first]
+    resolution = _resolution(probe, leaf, indices)
+    waiting = np.arange(len(indices))
+    trial = steps.copy()
+    while True:
+        finite = np.all(np.isfinite(first[2][waiting]) & np.isfinite(first[3][waiting]), axis=1)
+        steps[waiting[finite]] = trial[waiting[finite]]
+        for part, tried in zip(kept, first, strict=True):
+            part[waiting[finite]] = tried[waiting[finite]]
+        waiting = waiting[~finite & (trial[waiting] / RATIO > resolution[waiting])]
+        if not len(waiting):
+            return steps, (kept[0], kept[1], kept[2], kept[3])
+        trial[waiting] /= RATIO
+        for part, new in zip(first, _pair(probe, leaf, indices[waiting], trial[waiting]), strict=True):
+            part[waiting] = new

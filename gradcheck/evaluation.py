@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gradcheck.errors import InvalidArgument
 from gradcheck.trees import Leaf, flatten
 
-__all__ = ["Budget", "BudgetExhaustedError", "Moves", "Output", "Point", "Probe", "calling", "point_of"]
+__all__ = ["Budget", "BudgetExhaustedError", "Moves", "Output", "Point", "Probe", "calling", "point_of", "unit_of"]
 
 Floats = NDArray[np.float64]
 Moves = dict[int, Floats]
@@ -28,6 +28,10 @@ CHUNK_BYTES = 2**21
 
 CHUNK_LENGTH = 256
 """And no more than this many, since the function's own intermediates grow with them."""
+
+
+LARGEST_EXPONENT = 300
+"""Functions whose value is beyond this power of two, or below its inverse, are counted in units of their own size."""
 
 
 class BudgetExhaustedError(Exception):
@@ -146,6 +150,12 @@ def point_of(tree: Any, argument: str) -> Point:
             "integers are held fixed, so convert what is to be differentiated to float."
         )
     return point
+
+
+def unit_of(base: Floats) -> Floats:
+    """Return powers of two in which huge or tiny values are counted, so that no difference overflows; shape (K,)."""
+    exponents = np.frexp(np.where(np.isfinite(base), base, 0.0))[1]
+    return np.where(np.abs(exponents) > LARGEST_EXPONENT, np.ldexp(1.0, np.clip(exponents, -1000, 1000)), 1.0)
 
 
 @dataclass(slots=True)

@@ -16,13 +16,16 @@ __all__ = ["DEFAULT_STEP", "choose_step", "measure_noise"]
 
 Floats = NDArray[np.float64]
 
-DEFAULT_STEP = 1.913e-4
+DEFAULT_STEP = 1.9130581736e-4
 """Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
 
 LONGEST_STEP, SHORTEST_STEP = FIRST_STEP, 1e-9
 
-TABLES = ((1.037e-3, 1.31e-6), (0.0, 1.31e-6), (0.0, 1.31e-9))
+TABLES = ((1.0372741936e-3, 1.3136512847e-6), (0.0, 1.3136512847e-6), (0.0, 1.3136512847e-9))
 """Where a difference table lies along its direction: distance from the point, spacing. The first that is finite."""
+
+WIDENINGS = (64.0, 64.0**2, 64.0**3)
+"""Times the spacing, for a function that stands still."""
 
 CONVERGED = 0.02
 """Central differences at two successive steps this close, relatively: what is left is truncation."""
@@ -52,9 +55,14 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
 
     Notes
     -----
-    Costs 8 calls; up to 8 more at the edge of a domain, and 8 where what looks like noise may be a fast oscillation.
+    Costs 8 calls; up to 8 more at the edge of a domain, 8 where what looks like noise may be a fast oscillation, and 24
+    to 48 where the function stands still.
     """
-    signs = {leaf: np.where(rng.random(scale.shape) < 0.5, -1.0, 1.0) for leaf, scale in lengths.items()}
+    # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
+    signs = {
+        leaf: rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
+        for leaf, scale in lengths.items()
+    }
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
     for distance, spacing in TABLES:
         directions = {leaf: signs[leaf] * _inside(probe, leaf, scale, distance) for leaf, scale in lengths.items()}
@@ -64,6 +72,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         noise = np.array([noise_from_table(column)[0] for column in values.T])
         if np.any(noise > 1e3 * ulp(values)):
             noise = _without_oscillation(probe, directions, distance, spacing, noise)
+        noise = _of_staircase(probe, directions, distance, spacing, values, noise)
         quantum = [output_quantum(np.append(column, at)) / 2 for column, at in zip(values.T, base, strict=True)]
         return np.asarray(np.maximum(np.maximum(noise, floor), quantum))
     return 4 * floor
@@ -88,6 +97,29 @@ def _without_oscillation(
     again = np.array([noise_from_table(column)[0] for column in closer.T])
     staircase = np.any(np.diff(closer, axis=0) == 0, axis=0)
     return np.where(np.isfinite(again) & ~staircase, np.minimum(again, noise), noise)
+
+
+def _of_staircase(
+    probe: Probe, directions: dict[int, Floats], distance: float, spacing: float, values: Floats, noise: Floats
+) -> Floats:
+    """Look further away at functions that stood still between two points: the noise of a staircase is its steps.
+
+    One that never moves is constant. One that moves steadily once it moves was in a flat region, as of a ReLU.
+    """
+    still = np.any(np.diff(values, axis=0) == 0, axis=0)
+    ticks = np.arange(POINTS, dtype=np.float64)
+    for wide in WIDENINGS:
+        if not np.any(still):
+            break
+        wider = probe.ray(directions, distance + wide * spacing * ticks)
+        moved = still & np.any(np.diff(wider, axis=0) != 0, axis=0) & np.all(np.isfinite(wider), axis=0)
+        if np.any(moved):
+            there = probe.ray(directions, distance + wide * spacing * ticks[-1] + spacing * ticks)
+            stairs = moved & np.any(np.diff(there, axis=0) == 0, axis=0)
+            heights = np.array([noise_from_table(column)[0] for column in wider.T])
+            noise = np.where(stairs, np.maximum(noise, heights), noise)
+            still &= ~moved | (stairs & np.any(np.diff(wider, axis=0) == 0, axis=0))
+    return noise
 
 
 def choose_step(

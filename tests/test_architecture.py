@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "arguments", "progress", "evaluation", "noise", "differences", "pilot", "kinks", "derivatives",
+    "errors", "trees", "arguments", "progress", "evaluation", "noise", "differences", "pilot", "kinks", "pooled", "derivatives",
     "comparison", "report", "claims", "acceptance", "diagnosis", "summary", "session", "claimants", "checks",
 ]  # fmt: skip
 """Modules of gradcheck: each imports only modules before it."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.gradcheck.corpus.case import Array, Case
-from tests.gradcheck.corpus.smooth import EPS, NUMPY, Change, Formula, Problem, Rng, finish
+from tests.gradcheck.corpus.smooth import EPS, NUMPY, Change, Formula, Problem, Rng, drawn
 
 OVERFLOW = float(np.log(np.finfo(np.float64).max))
 
@@ -215,5 +215,5 @@ def _silent(problem: Problem) -> Problem:
 def cases(seed: int) -> list[Case]:
     """Functions near the ends of their domains."""
     rng = np.random.default_rng([seed, 2])
-    problems = [_separable(curve, rng) for curve in CURVES] + [problem(rng) for problem in PROBLEMS]
-    return [finish("edges", _silent(problem), rng) for problem in problems]
+    builds = [lambda rng, curve=curve: _separable(curve, rng) for curve in CURVES] + list(PROBLEMS)
+    return [drawn("edges", lambda rng, build=build: _silent(build(rng)), rng) for build in builds]

@@ -14,7 +14,7 @@ import numpy as np
 
 from tests.gradcheck.corpus import smooth
 from tests.gradcheck.corpus.case import Array, Case
-from tests.gradcheck.corpus.smooth import EPS, NUMPY, Problem, Rng, finish
+from tests.gradcheck.corpus.smooth import EPS, NUMPY, Problem, Rng, drawn
 
 EPS32 = float(np.finfo(np.float32).eps)
 BASES = (smooth.logsumexp, smooth.quadratic, smooth.perceptron, smooth.trigonometric)
@@ -243,15 +243,7 @@ PROBLEMS += (summed_in_single, integral, variance)
 PROBLEMS += tuple(lambda rng, solver=solver: solved(*solver, rng) for solver in SOLVERS)
 
 
-def _case(build: Callable[[Rng], Problem], rng: Rng) -> Case:
-    """A case with two bugs at least: where the noise hides nearly everything, another is drawn."""
-    while True:
-        case = finish("noise", build(rng), rng)
-        if len(case.bugs) > 1:
-            return case
-
-
 def cases(seed: int) -> list[Case]:
     """Functions with noise far above rounding."""
     rng = np.random.default_rng([seed, 3])
-    return [_case(build, rng) for build in PROBLEMS]
+    return [drawn("noise", build, rng) for build in PROBLEMS]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tests.gradcheck.corpus.case import Array, Case
-from tests.gradcheck.corpus.smooth import EPS, NUMPY, Problem, Rng, finish
+from tests.gradcheck.corpus.smooth import EPS, NUMPY, Problem, Rng, drawn
 
 Wave = Callable[[Array, Array, Any], Array]  # of the point, its frequencies, and the functions to use
 
@@ -180,5 +180,5 @@ PROBLEMS: tuple[Callable[[Rng], Problem], ...] = (cosines, plane_wave, ripple, w
 def cases(seed: int) -> list[Case]:
     """Fast oscillations."""
     rng = np.random.default_rng([seed, 5])
-    problems = [separable(*wave, rng) for wave in WAVES] + [build(rng) for build in PROBLEMS]
-    return [finish("oscillation", problem, rng) for problem in problems]
+    builds = [lambda rng, wave=wave: separable(*wave, rng) for wave in WAVES] + list(PROBLEMS)
+    return [drawn("oscillation", build, rng) for build in builds]

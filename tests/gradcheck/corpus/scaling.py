@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.gradcheck.corpus import smooth
 from tests.gradcheck.corpus.case import Array, Case
-from tests.gradcheck.corpus.smooth import NUMPY, Problem, Rng, finish
+from tests.gradcheck.corpus.smooth import NUMPY, Problem, Rng, drawn
 
 CURVES = (
     (lambda x, m: m.sin(x), lambda x, m: m.cos(x)),
@@ -199,4 +199,4 @@ PROBLEMS += tuple(lambda rng, power=power: rescaled(rng, power) for power in (-2
 def cases(seed: int) -> list[Case]:
     """Badly scaled functions."""
     rng = np.random.default_rng([seed, 4])
-    return [finish("scaling", build(rng), rng) for build in PROBLEMS]
+    return [drawn("scaling", build, rng) for build in PROBLEMS]

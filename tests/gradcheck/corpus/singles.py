@@ -2,7 +2,8 @@
 
 Everything is written once and takes its precision from its operands: at a float32 point it is honest single-precision
 code, at the same point in extended precision it gives the exact gradient. A bug is planted only where the noise of
-``f`` leaves it audible: over a step that a careful author would dare, its error must change ``f`` by 30 roundings.
+``f`` leaves it audible: over a step that a careful author would dare, its error must change ``f`` by 20 times the noise of
+``f`` that is measured around the point (against extended precision).
 """
 
 from __future__ import annotations
@@ -200,6 +201,15 @@ def _candidates(rng: Rng, objective: Objective, right: Callable[[Array], Array],
     return [bugs[i] for i in rng.permutation(len(bugs))]
 
 
+def _noise(rng: Rng, objective: Objective, x: Array, kind: Precision) -> float:
+    """Return the largest error of the function's value at a few points around this one."""
+    errors = [float(np.finfo(kind.work).eps) * abs(float(objective.loss(x.astype(float))))]
+    for _ in range(6):
+        near = (x * (1 + 1e-3 * rng.normal(size=x.shape))).astype(kind.work)
+        errors.append(abs(float(objective.loss(near) - objective.loss(near.astype(np.longdouble)))))
+    return max(errors)
+
+
 def _case(rng: Rng, objective: Objective, x: Array, kind: Precision, *, note: str = "") -> Case:
     """Make a case of an objective in some precision, with up to four bugs that are audible in it."""
     x = x.astype(kind.point)
@@ -215,7 +225,7 @@ def _case(rng: Rng, objective: Objective, x: Array, kind: Precision, *, note: st
 
     exact = objective.gradient(x.astype(np.longdouble))
     dare = (0.002 if objective.kinked else 0.03) * float(np.sqrt(np.mean(x.astype(float) ** 2)))
-    noise = 30 * float(np.finfo(kind.work).eps) * abs(float(objective.loss(x.astype(float))))
+    noise = 20 * _noise(rng, objective, x, kind)
     bugs = []
     for bug in _candidates(rng, objective, right, x, 0.05 if kind is HALF else 0.01):
         error = float(np.linalg.norm(np.asarray(bug.gradient(x), float) - exact.astype(float)))

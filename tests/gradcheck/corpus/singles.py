@@ -2,8 +2,8 @@
 
 Everything is written once and takes its precision from its operands: at a float32 point it is honest single-precision
 code, at the same point in extended precision it gives the exact gradient. A bug is planted only where the noise of
-``f`` leaves it audible: over a step that a careful author would dare, its error must change ``f`` by 20 times the noise of
-``f`` that is measured around the point (against extended precision).
+``f`` leaves it audible: over a step that a careful author would dare, its error must change ``f`` by 20
+times the noise that is measured around the point (against extended precision).
 """
 
 from __future__ import annotations

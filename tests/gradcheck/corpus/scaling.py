@@ -151,7 +151,7 @@ def saturated(rng: Rng) -> Problem:
 def confident(rng: Rng) -> Problem:
     """Cross-entropy of logits so far apart that some probabilities are 1e-20; one row is undecided."""
     base = smooth.cross_entropy(rng)
-    x = np.round(base.x * rng.uniform(10, 40), 3)
+    x = np.clip(np.round(base.x * rng.uniform(10, 40), 3), -35, 35)
     x[0] = rng.normal(size=x.shape[1])
     return replace(base, name="confident cross-entropy", x=x, scale=1.0)
 

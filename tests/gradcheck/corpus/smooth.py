@@ -149,7 +149,7 @@ def plant(problem: Problem, right: Change, f0: float, rng: Rng) -> tuple[Bug, ..
 
 def finish(family: str, problem: Problem, rng: Rng) -> Case:
     """The case that a problem makes."""
-    f = problem.f or (lambda x: float(problem.value(x, NUMPY)))
+    f = problem.f or np.errstate(all="ignore")(lambda x: float(problem.value(x, NUMPY)))
     right = problem.right or (lambda x: np.asarray(problem.gradient(x, NUMPY)))
     name = f"{problem.name} {problem.x.shape}"
     bugs = plant(problem, right, float(f(problem.x)), rng)

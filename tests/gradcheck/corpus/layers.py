@@ -70,7 +70,7 @@ def relu(rng: Rng) -> Layer:
         return (dy if wrong == "missing mask" else dy * np.where(of > 0, 1, slope).astype(x.dtype),)
 
     name = f"leaky relu {slope}" if slope else "relu"
-    inputs = (_far_from_zero(rng, *_dims(rng, 2)),)
+    inputs = (_far_from_zero(rng, *_dims(rng, 2, 3)),)
     inputs[0][0, :2] = -0.4, 0.6
     wrongs = ("mask of the wrong variable", "missing mask")
     return Layer(name, inputs, lambda x: (np.where(x > 0, x, x * x.dtype.type(slope)), x), backward, wrongs)

@@ -32,8 +32,8 @@ CONFIRMING_CALLS = 14
 REFINING_CALLS = 40
 """Spent on elements that screening left open without evidence of a fault; more only in proportion to the elements."""
 
-HIDDEN = 0.3
-"""Noise may hide this share of a leaf's gradient before the leaf counts as undecided."""
+USUAL = 1.5
+"""Elements in which noise hides up to so many times what it hides in the typical one need no second look."""
 
 MOST_ROUNDOFF = 0.01
 """A claim may not buy more tolerance with its own noise than this share of its leaf; beyond it is undecided."""
@@ -176,6 +176,7 @@ def judge(
         bench.screen()
         bench.refine()
         bench.try_suspects()
+        bench.require_sight()
     except BudgetExhaustedError:
         pass
     for judgement in bench.judgements.values():
@@ -252,8 +253,9 @@ class _Bench:
             roundoff = claim.roundoff(size)
             tolerance = self.rtol * np.abs(slope) + rounding + roundoff
             agree = np.isfinite(apart) & np.isfinite(tolerance) & (apart <= tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size))
-            visible = self.rtol * size
-            limited = (apart <= jitter) & (apart + jitter <= np.maximum(visible, self._noise_floor(slope, jitter)))
+            # What noise hides from anyone is let go, and said; what it hides here alone is looked at again.
+            visible = np.maximum(self.rtol * size, 2 * USUAL * np.median(jitter, axis=0))
+            limited = (apart <= jitter) & (apart + jitter <= visible)
             limited &= np.isfinite(apart) & np.isfinite(jitter)
         found.reference[indices], found.noise[indices] = slope, jitter
         found.bound[indices] = apart + jitter
@@ -332,12 +334,6 @@ class _Bench:
         self.judgements[leaf].doubt[index, concerned] = Doubt.KINK
         self.suspects.append((suspect, concerned))
 
-    def _noise_floor(self, slope: Floats, jitter: Floats) -> Floats:
-        """Return what noise hides from anyone, shape (K,): at most a share of the leaf, or all of an invisible one."""
-        typical = np.median(jitter, axis=0)
-        size = _rms(slope)
-        return np.where(size <= typical, np.inf, np.minimum(1.5 * typical, HIDDEN * size))
-
     # ---- where claim and difference disagree ------------------------------------------------------------------
 
     def refine(self) -> None:
@@ -345,7 +341,11 @@ class _Bench:
         queue = self._queue()
         for leaf in dict.fromkeys(leaf for leaf, _ in queue):
             indices = np.array([index for other, index in queue if other == leaf], dtype=np.intp)
-            self._refine_leaf(leaf, np.sort(indices))
+            if self._refine_leaf(leaf, np.sort(indices)):
+                # Where some elements are wrong, others that noise hides may be: now they are worth their calls.
+                rest = np.setdiff1d(np.flatnonzero(np.any(self._worth_it(leaf), axis=1)), indices)
+                if len(rest):
+                    self._refine_leaf(leaf, rest)
 
     def _queue(self) -> list[tuple[int, int]]:
         """Order the open elements by evidence, and leave out those for which there is neither evidence nor budget."""
@@ -356,9 +356,7 @@ class _Bench:
                 excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
             # Not finite: the difference is not, so only the ladder can tell. A claim that is NaN is wrong already.
             evidence = np.max(np.where(np.isfinite(excess), excess, np.inf), axis=1, initial=0.0)
-            longer = self.steps[leaf] / FIRST_STEP
-            worth_it = found.limited & (found.noise * longer < WORTH_IT * np.abs(claim)) & (found.noise > np.abs(claim))
-            is_open = np.any(((found.doubt == Doubt.NOISE) & ~np.isnan(claim)) | worth_it, axis=1)
+            is_open = np.any(((found.doubt == Doubt.NOISE) & ~np.isnan(claim)) | self._worth_it(leaf), axis=1)
             rows += [(-evidence[i], leaf, int(i)) for i in np.flatnonzero(is_open)]
         rows.sort()
         suspects = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
@@ -367,8 +365,19 @@ class _Bench:
             affordable = len(rows)
         return [(leaf, index) for _, leaf, index in rows[:affordable]]
 
-    def _refine_leaf(self, leaf: int, indices: Indices) -> None:
-        """Climb the ladder with some elements of a leaf, decide, and measure what looks wrong once more."""
+    def _worth_it(self, leaf: int) -> Bools:
+        """Return the elements hidden by noise that a longer step could tell apart, shape (n, K)."""
+        found, claim = self.judgements[leaf], np.abs(self.claims[leaf].values)
+        with np.errstate(all="ignore"):
+            best = found.noise * (self.steps[leaf] / FIRST_STEP)
+            hidden = (best < WORTH_IT * claim) & (found.noise > claim)
+            return np.asarray(found.limited & (hidden | ((best < self.rtol / 3 * claim) & (found.noise > self.rtol * claim))))
+
+    def _refine_leaf(self, leaf: int, indices: Indices) -> bool:
+        """Climb the ladder with some elements of a leaf, decide, and measure what looks wrong once more.
+
+        Returns whether some element is about to be accused.
+        """
         first = self._climb(leaf, indices, FIRST_STEP)
         wrong = self._decide(leaf, indices, first)
         accused = np.any(wrong, axis=1)
@@ -384,6 +393,7 @@ class _Bench:
         for row in np.flatnonzero(suspicious):
             concerned = confirmed[row] | first.kink[row]
             self._suspect(leaf, int(indices[row]), first.value[row], first.bound[row], first.gap[row], concerned)
+        return bool(np.any(confirmed))
 
     def _reconsider(
         self, leaf: int, indices: Indices, first: Measurement, again: Measurement, accused: Bools, acquitted: Bools
@@ -413,6 +423,17 @@ class _Bench:
             found.wrong[row] = concerned & ~suspect.valid & ~suspect.open
             found.doubt[row] = np.where(concerned & ~suspect.open, Doubt.NONE, found.doubt[row])
 
+    def require_sight(self) -> None:
+        """Clear nobody when noise hid every element of a gradient that is not zero."""
+        claimed = {leaf: claim.values != 0 for leaf, claim in self.claims.items()}
+        hidden = {leaf: found.limited & (np.abs(found.reference) <= found.noise) for leaf, found in self.judgements.items()}
+        for column in range(len(self.base)):
+            unseen = [np.all(hidden[leaf][part[:, column], column]) for leaf, part in claimed.items()]
+            if not all(unseen):
+                continue
+            for leaf, found in self.judgements.items():
+                found.doubt[claimed[leaf][:, column], column] = Doubt.NOISE
+
     def _climb(self, leaf: int, indices: Indices, first_step: float) -> Measurement:
         return climb(
             self.probe,
@@ -441,12 +462,10 @@ class _Bench:
         with np.errstate(all="ignore"):
             apart = np.abs(claim - measured.value)
             tolerance, clearing = self._tolerance(leaf, indices, measured)
-            size = _rms(found.reference)
-            hidden = np.where(size <= np.median(measured.noise, axis=0), np.inf, HIDDEN * size)
-            visible = np.where(measured.exhausted, np.maximum(self.rtol * size, hidden), self.rtol * size)
             inside = (apart <= measured.bound) & np.isfinite(measured.bound)
             clear = apart + measured.bound <= clearing
-            limited = inside & (apart + measured.bound <= visible)
+            small = apart + measured.bound <= self.rtol * _rms(found.reference)
+            limited = inside & (small | measured.exhausted)
         wrong = apart > measured.bound + tolerance
         found.reference[indices], found.bound[indices] = measured.value, measured.bound
         found.noise[indices], found.gap[indices] = measured.noise, measured.gap

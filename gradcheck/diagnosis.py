@@ -81,6 +81,8 @@ def _named(ratio: float, size: int) -> str:
     if np.isclose(ratio, -1, rtol=1e-6):
         return "minus"
     inverse = 1 / ratio if ratio else np.inf
+    if not np.isfinite(inverse):
+        return f"{ratio:.6g} times"
     if np.isclose(inverse, round(inverse), rtol=1e-6) and 1 < abs(round(inverse)) < 10**6:
         note = f", n = {size} being the number of elements" if round(abs(inverse)) == size else ""
         return f"1/{round(inverse)} of{note}"

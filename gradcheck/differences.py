@@ -45,6 +45,10 @@ KINK_SIGNIFICANCE = 3.0
 """A gap between the one-sided slopes counts when it is this many times its own bound."""
 
 
+ROUGHLY = 0.3
+"""A bound no larger than this share of the value says something also where no step is left to improve it."""
+
+
 def noise_multiplier(chances: int) -> float:
     """Return how many standard deviations of noise a bound allows for.
 
@@ -93,7 +97,7 @@ class Measurement:
     curvature : array, shape (m, K)
         The second derivative, roughly.
     exhausted : array of bool, shape (m, K)
-        Where noise keeps any shorter step from doing better.
+        Where noise keeps any shorter step from doing better, or there is no shorter one and the value is known roughly.
     """
 
     value: Floats
@@ -284,7 +288,9 @@ def climb(
     active = np.arange(count)
     resolution = _resolution(probe, leaf, indices)
     for level in range(1, MOST_LEVELS):
-        active = active[steps[active] * RATIO**-level > resolution[active]]
+        ended = steps[active] * RATIO**-level <= resolution[active]
+        _end(result, active[ended])
+        active = active[~ended]
         if not len(active):
             break
         pair = _pair(probe, leaf, indices[active], steps[active] * RATIO**-level)
@@ -298,12 +304,18 @@ def climb(
         precise = (part.bound <= rtol / 3 * np.abs(part.value)) & ladder.is_central()
         settled = np.all(part.exhausted | precise, axis=1)
         active = active[~settled]
+    _end(result, active)
     short = np.flatnonzero(np.isnan(ahead[:, FEWEST_LEVELS - 1]))
     if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
         few = slice(0, FEWEST_LEVELS - 1)
         ladder = Ladder(ahead[short, few], behind[short, few], plus[short, few], minus[short, few], base, noise, multiplier)
         result.put(short, ladder.measure())
     return result
+
+
+def _end(result: Measurement, rows: NDArray[np.intp]) -> None:
+    """Say that there is no shorter step; what was measured counts where it says more than a sign."""
+    result.exhausted[rows] |= result.bound[rows] <= ROUGHLY * np.abs(result.value[rows])
 
 
 Pair = tuple[Floats, Floats, Floats, Floats]

@@ -23,7 +23,7 @@ __all__ = ["MOST_SHARING", "Suspect", "acquit"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-CLOSEST, FARTHEST = 1.07e-10, 2e-3
+CLOSEST, FARTHEST = 1.07e-10, 1.86e-2
 """Distances of near points, in units of the elements' lengths."""
 
 SPAN = 1.39
@@ -38,6 +38,9 @@ ones in some order and, where the sign is negative, in the opposite one."""
 
 CLOSER = 8.0
 """A claim is looked for a second time among the slopes of sweeps that are so many times shorter."""
+
+STAYS = 0.4
+"""At a kink the slopes of the shorter sweeps differ by at least this share of those of the longer ones."""
 
 LOOKED_AT = 4
 """Accused elements of a leaf of which none sits at a kink: after so many the others are taken to be no different."""
@@ -153,8 +156,9 @@ def acquit(
 def _straight_line(places: Floats, slopes: Floats) -> Floats:
     """Return the least-squares line through the columns of ``slopes``."""
     centred = places - places.mean()
-    rise = centred @ (slopes - slopes.mean(axis=0)) / (centred @ centred)
-    return np.asarray(slopes.mean(axis=0) + np.multiply.outer(centred, rise))
+    with np.errstate(all="ignore"):
+        rise = centred @ (slopes - slopes.mean(axis=0)) / (centred @ centred)
+        return np.asarray(slopes.mean(axis=0) + np.multiply.outer(centred, rise))
 
 
 class _Court:
@@ -188,28 +192,30 @@ class _Court:
             slopes.
         """
         distance = self._distance([suspect])
-        within, is_bent, shared = self._within(suspect, distance)
+        order = self.rng.permutation(np.count_nonzero(self._tied(suspect)))
+        within, bend, shared = self._within(suspect, distance, order)
+        is_bent = bool(np.any(bend))
         if np.any(within):
             # What bends a smooth function shrinks with the distance; what a kink does stays.
-            again, _, shared_closer = self._within(suspect, distance / CLOSER)
-            within, shared = within & again, shared | shared_closer
+            _, closer, _ = self._within(suspect, distance / CLOSER, order)
+            within &= closer >= STAYS * bend
         suspect.valid, suspect.open = within, np.zeros_like(within)
         if np.any(within) and shared:
             return "shared"
         return "alone" if is_bent else "smooth"
 
-    def _within(self, suspect: Suspect, distance: float) -> tuple[Bools, bool, bool]:
-        """Tell where the claim is among the slopes of sweeps, whether there is a kink, and whether others share it."""
+    def _within(self, suspect: Suspect, distance: float, order: NDArray[np.intp]) -> tuple[Bools, Floats, bool]:
+        """Tell where the claim is among the slopes of sweeps, how far they bend, and whether others take part."""
         apart = np.abs(suspect.claimed - suspect.reference)
         low, high = np.full_like(suspect.reference, np.inf), np.full_like(suspect.reference, -np.inf)
-        shared, is_bent = False, np.zeros_like(suspect.valid)
-        order = self.rng.permutation(np.count_nonzero(self._tied(suspect)))
+        shared, bend = False, np.zeros_like(apart)
         for spread in SPREADS:
             slopes, places, unsure = self._slopes(suspect, distance, spread, order)
-            bent = np.ptp(slopes - _straight_line(places, slopes), axis=0) > 0.5 * apart
+            bends = np.ptp(slopes - _straight_line(places, slopes), axis=0)
             # Slopes on a straight line are curvature, which grows with the distance, and no kink.
-            slopes = np.where(bent, slopes, suspect.reference)
-            is_bent |= bent
+            kinked = bends > 0.5 * apart + unsure
+            slopes = np.where(kinked, slopes, suspect.reference)
+            bend = np.fmax(bend, np.where(kinked, bends, 0.0))
             slack = SLACK * np.max(np.abs(slopes - suspect.reference), axis=0)
             low = np.minimum(low, np.min(slopes, axis=0) - unsure - slack)
             high = np.maximum(high, np.max(slopes, axis=0) + unsure + slack)
@@ -217,7 +223,7 @@ class _Court:
             within = (suspect.claimed >= low) & (suspect.claimed <= high)
             if spread == 1.0 and np.all(within):
                 break
-        return within, bool(np.any(is_bent)), shared
+        return within, bend, shared
 
     def _tied(self, suspect: Suspect) -> Bools:
         """Return which elements of the leaf have exactly the suspect's value."""
@@ -237,7 +243,9 @@ class _Court:
         start[suspect.leaf][tied] = spread * distance * ranks * self.lengths[suspect.leaf][tied]
         shifts = ends * distance * self.lengths[suspect.leaf][suspect.index]
         values = self.probe.line(start, suspect.leaf, suspect.index, shifts)
-        return np.diff(values, axis=0) / step, (ends[1:] + ends[:-1]) / 2, 2 * self.noise / step
+        with np.errstate(all="ignore"):
+            slopes = np.diff(values, axis=0) / step
+        return slopes, (ends[1:] + ends[:-1]) / 2, 2 * self.noise / step
 
     def _depends_on_others(self, suspect: Suspect, slopes: Floats, places: Floats, unsure: Floats) -> bool:
         """Tell whether the slopes are other than the one-sided derivatives at the point, with the kink at it."""

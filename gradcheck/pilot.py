@@ -156,24 +156,40 @@ def choose_step(
     direction = np.zeros_like(lengths)
     direction[chosen] = lengths[chosen] * np.where(rng.random(len(chosen)) < 0.5, -1.0, 1.0)
     multiplier = noise_multiplier(lengths.size)
-    longer = np.full_like(noise, np.nan)
-    step = FIRST_STEP / RATIO
+    longer, was_seen = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool)
+    step = FIRST_STEP
     while step > SHORTEST_STEP:
         values = probe.ray({leaf: direction}, np.array([step, -step]))
         with np.errstate(all="ignore"):
             slope = (values[0] - values[1]) / (2 * step)
             size, change = np.abs(slope), np.abs(slope - longer)
         jitter = multiplier * noise / step
+        seen = size > jitter
         if np.all(np.isfinite(change)):
-            seen = size > jitter
-            if not np.any(seen):
-                return DEFAULT_STEP if np.any(change > 2 * jitter) else None
+            if not np.any(seen):  # noise leaves no choice but the longest step
+                return step * RATIO if np.any(was_seen) else DEFAULT_STEP if np.any(change > 2 * jitter) else None
             if np.all(change[seen] <= CONVERGED * size[seen] + jitter[seen]):
-                share = rtol / 8 * size[seen]
-                by_truncation = step * RATIO * np.sqrt(share / np.maximum(change[seen], 1e-3 * share))
-                by_noise = multiplier * noise[seen] / share
-                longest = min(float(np.min(by_truncation)), LONGEST_STEP)
-                return max(min(longest, max(DEFAULT_STEP, float(np.median(by_noise)))), SHORTEST_STEP)
-        longer = slope
+                return _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
+        longer, was_seen = slope, seen
         step /= RATIO
     return DEFAULT_STEP
+
+
+def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> float:
+    """Choose between truncation, which grows with the square of a step, and noise, which shrinks with it.
+
+    Parameters
+    ----------
+    step : float
+        At eight times this step the truncation error is about ``change``, and at it noise is ``jitter``.
+    change, jitter : arrays
+        Per function.
+    share : array
+        An error that does not matter.
+    """
+    longest = float(np.min(step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))))
+    enough = float(np.median(jitter * step / share))
+    if enough > longest:  # no step makes both small: take the one where they are least together
+        least = float(np.median(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share))))
+        return float(np.clip(least, min(longest, DEFAULT_STEP), min(step * RATIO, LONGEST_STEP)))
+    return max(min(longest, LONGEST_STEP, max(DEFAULT_STEP, enough)), SHORTEST_STEP)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradcheck.differences import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.evaluation import Probe
-from gradcheck.noise import POINTS, noise_from_table, output_quantum, ulp
+from gradcheck.noise import OFFSETS, noise_from_samples, output_quantum, ulp
 
 __all__ = ["DEFAULT_STEP", "choose_step", "measure_noise"]
 
@@ -21,8 +21,8 @@ DEFAULT_STEP = 1.9130581736e-4
 
 LONGEST_STEP, SHORTEST_STEP = FIRST_STEP, 1e-9
 
-TABLES = ((1.0372741936e-3, 1.3136512847e-6), (0.0, 1.3136512847e-6), (0.0, 1.3136512847e-9))
-"""Where a difference table lies along its direction: distance from the point, spacing. The first that is finite."""
+SAMPLES = ((1.0372741936e-3, 1.3136512847e-6), (0.0, 1.3136512847e-6), (0.0, 1.3136512847e-9))
+"""Where noise is sampled along a direction: distance from the point, spacing. The first that is finite counts."""
 
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
@@ -64,12 +64,12 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         for leaf, scale in lengths.items()
     }
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
-    for distance, spacing in TABLES:
+    for distance, spacing in SAMPLES:
         directions = {leaf: signs[leaf] * _inside(probe, leaf, scale, distance) for leaf, scale in lengths.items()}
-        values = probe.ray(directions, distance + spacing * np.arange(POINTS, dtype=np.float64))
+        values = probe.ray(directions, distance + spacing * OFFSETS)
         if not np.all(np.isfinite(values)):
             continue
-        noise = np.array([noise_from_table(column)[0] for column in values.T])
+        noise = np.array([noise_from_samples(column)[0] for column in values.T])
         if np.any(noise > 1e3 * ulp(values)):
             noise = _without_oscillation(probe, directions, distance, spacing, noise)
         noise = _of_staircase(probe, directions, distance, spacing, values, noise)
@@ -93,8 +93,8 @@ def _without_oscillation(
 
     A function that is a staircase at that spacing keeps the first estimate: its steps are what the noise is.
     """
-    closer = probe.ray(directions, distance + spacing / 1000 * np.arange(POINTS, dtype=np.float64))
-    again = np.array([noise_from_table(column)[0] for column in closer.T])
+    closer = probe.ray(directions, distance + spacing / 1000 * OFFSETS)
+    again = np.array([noise_from_samples(column)[0] for column in closer.T])
     staircase = np.any(np.diff(closer, axis=0) == 0, axis=0)
     return np.where(np.isfinite(again) & ~staircase, np.minimum(again, noise), noise)
 
@@ -107,16 +107,15 @@ def _of_staircase(
     One that never moves is constant. One that moves steadily once it moves was in a flat region, as of a ReLU.
     """
     still = np.any(np.diff(values, axis=0) == 0, axis=0)
-    ticks = np.arange(POINTS, dtype=np.float64)
     for wide in WIDENINGS:
         if not np.any(still):
             break
-        wider = probe.ray(directions, distance + wide * spacing * ticks)
+        wider = probe.ray(directions, distance + wide * spacing * OFFSETS)
         moved = still & np.any(np.diff(wider, axis=0) != 0, axis=0) & np.all(np.isfinite(wider), axis=0)
         if np.any(moved):
-            there = probe.ray(directions, distance + wide * spacing * ticks[-1] + spacing * ticks)
+            there = probe.ray(directions, distance + wide * spacing * OFFSETS[-1] + spacing * OFFSETS)
             stairs = moved & np.any(np.diff(there, axis=0) == 0, axis=0)
-            heights = np.array([noise_from_table(column)[0] for column in wider.T])
+            heights = np.array([noise_from_samples(column)[0] for column in wider.T])
             noise = np.where(stairs, np.maximum(noise, heights), noise)
             still &= ~moved | (stairs & np.any(np.diff(wider, axis=0) == 0, axis=0))
     return noise

@@ -25,8 +25,9 @@ __all__ = ["FIRST_STEP", "RATIO", "Ladder", "Measurement", "climb", "lengths_of"
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-RATIO = 8.0
-"""Each step of the ladder is this many times shorter than the one before."""
+RATIO = 7.8172937
+"""Each step of the ladder is this many times shorter than the one before. Not a whole number, or the steps could all be
+multiples of the period of an oscillation, which then looks smooth."""
 
 FIRST_STEP = 0.0291438719
 """The longest step, in units of the element's length. Not a round number: functions are rounded at those."""

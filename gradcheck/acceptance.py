@@ -39,7 +39,7 @@ MOST_ROUNDOFF = 0.01
 """A claim may not buy more tolerance with its own noise than this share of its leaf; beyond it is undecided."""
 
 WORTH_IT = 0.1
-"""An element that noise hides is looked at again if a longer step could tell this share of its claim."""
+"""Elements that noise hides are looked at again if their step was shorter than this share of the longest one."""
 
 PILOTED_LEAVES = 9
 POOLED_STEP = 0.4373
@@ -369,9 +369,8 @@ class _Bench:
         """Return the elements hidden by noise that a longer step could tell apart, shape (n, K)."""
         found, claim = self.judgements[leaf], np.abs(self.claims[leaf].values)
         with np.errstate(all="ignore"):
-            best = found.noise * (self.steps[leaf] / FIRST_STEP)
-            hidden = (best < WORTH_IT * claim) & (found.noise > claim)
-            return np.asarray(found.limited & (hidden | ((best < self.rtol / 3 * claim) & (found.noise > self.rtol * claim))))
+            improves = self.steps[leaf] < WORTH_IT * FIRST_STEP
+            return np.asarray(found.limited & improves & (found.noise > self.rtol * claim))
 
     def _refine_leaf(self, leaf: int, indices: Indices) -> bool:
         """Climb the ladder with some elements of a leaf, decide, and measure what looks wrong once more.

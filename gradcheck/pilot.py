@@ -21,8 +21,12 @@ DEFAULT_STEP = 1.9130581736e-4
 
 LONGEST_STEP, SHORTEST_STEP = FIRST_STEP, 1e-9
 
-SAMPLES = ((1.0372741936e-3, 1.3136512847e-6), (0.0, 1.3136512847e-6), (0.0, 1.3136512847e-9))
-"""Where noise is sampled along a direction: distance from the point, spacing. The first that is finite counts."""
+SAMPLES = ((1.0372741936e-3, 1.3136512847e-6), (0.0, 1.3136512847e-6), (0.0, 1.3136512847e-9), (0.0, 1.3136512847e-13))
+"""Where noise is sampled along a direction: distance from the point, spacing. The next is tried where the function is
+not finite, or where what looks like noise may be something else."""
+
+SUSPICIOUS = 1e3
+"""Noise of so many units in the last place may be a fast oscillation."""
 
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
@@ -55,8 +59,8 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
 
     Notes
     -----
-    Costs 8 calls; up to 8 more at the edge of a domain, 8 where what looks like noise may be a fast oscillation, and 24
-    to 48 where the function stands still.
+    Costs 8 calls; up to 24 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
+    24 to 48 where the function stands still.
     """
     # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
     signs = {
@@ -64,18 +68,28 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         for leaf, scale in lengths.items()
     }
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
+    noise = np.full_like(base, np.inf)
     for distance, spacing in SAMPLES:
         directions = {leaf: signs[leaf] * _inside(probe, leaf, scale, distance) for leaf, scale in lengths.items()}
         values = probe.ray(directions, distance + spacing * OFFSETS)
         if not np.all(np.isfinite(values)):
             continue
-        noise = np.array([noise_from_samples(column)[0] for column in values.T])
-        if np.any(noise > 1e3 * ulp(values)):
-            noise = _without_oscillation(probe, directions, distance, spacing, noise)
-        noise = _of_staircase(probe, directions, distance, spacing, values, noise)
-        quantum = [output_quantum(np.append(column, at)) / 2 for column, at in zip(values.T, base, strict=True)]
-        return np.asarray(np.maximum(np.maximum(noise, floor), quantum))
-    return 4 * floor
+        estimate = np.array([_settled(column) for column in values.T])
+        if np.all(np.isinf(noise)):
+            quantum = [output_quantum(np.append(column, at)) / 2 for column, at in zip(values.T, base, strict=True)]
+            noise = np.maximum(_of_staircase(probe, directions, distance, spacing, values, estimate), quantum)
+        else:  # an oscillation looks like noise from afar and is smooth from near by; a staircase stands still there
+            staircase = np.any(np.diff(values, axis=0) == 0, axis=0)
+            noise = np.where(staircase, noise, np.maximum(np.minimum(noise, estimate), quantum))
+        if np.all((noise <= SUSPICIOUS * ulp(values)) | (noise == quantum)):
+            break
+    return np.asarray(np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor))
+
+
+def _settled(values: Floats) -> float:
+    """Return the noise of sampled values, or infinity where they may show the function's smooth part instead."""
+    noise, settled = noise_from_samples(values)
+    return noise if settled or noise <= SUSPICIOUS * float(ulp(values)) else np.inf
 
 
 def _inside(probe: Probe, leaf: int, lengths: Floats, distance: float) -> Floats:
@@ -84,19 +98,6 @@ def _inside(probe: Probe, leaf: int, lengths: Floats, distance: float) -> Floats
         return lengths
     sizes = np.abs(probe.point.leaves[leaf].value.ravel()).astype(np.float64)
     return np.asarray(np.where(sizes > 0, np.minimum(sizes, lengths), lengths))
-
-
-def _without_oscillation(
-    probe: Probe, directions: dict[int, Floats], distance: float, spacing: float, noise: Floats
-) -> Floats:
-    """Look again with a spacing a thousand times smaller, at which an oscillation is smooth and noise is not.
-
-    A function that is a staircase at that spacing keeps the first estimate: its steps are what the noise is.
-    """
-    closer = probe.ray(directions, distance + spacing / 1000 * OFFSETS)
-    again = np.array([noise_from_samples(column)[0] for column in closer.T])
-    staircase = np.any(np.diff(closer, axis=0) == 0, axis=0)
-    return np.where(np.isfinite(again) & ~staircase, np.minimum(again, noise), noise)
 
 
 def _of_staircase(

@@ -309,7 +309,9 @@ def climb(
     short = np.flatnonzero(np.isnan(ahead[:, FEWEST_LEVELS - 1]))
     if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
         few = slice(0, FEWEST_LEVELS - 1)
-        ladder = Ladder(ahead[short, few], behind[short, few], plus[short, few], minus[short, few], base, noise, multiplier)
+        ladder = Ladder(
+            ahead[short, few], behind[short, few], plus[short, few], minus[short, few], base, noise, multiplier
+        )
         result.put(short, ladder.measure())
     return result
 

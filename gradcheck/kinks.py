@@ -191,7 +191,7 @@ class _Court:
         Returns
         -------
         str
-            ``"smooth"``: every slope was the same, and the claim is another. ``"alone"``: there is a kink, which does
+            ``"smooth"``: every slope was the same, and the claim is another for certain. ``"alone"``: there is a kink, which does
             not depend on the others. ``"shared"``: it does, and nothing is decided yet where the claim is one of the
             slopes.
         """
@@ -205,7 +205,7 @@ class _Court:
         suspect.valid, suspect.open = within, np.zeros_like(within)
         if np.any(within) and shared:
             return "shared"
-        return "alone" if is_bent else "smooth"
+        return "alone" if is_bent or np.any(within) else "smooth"
 
     def _within(self, suspect: Suspect, distance: float, order: NDArray[np.intp]) -> tuple[Bools, bool, bool]:
         """Tell where the claim is among the slopes of sweeps, whether there is a kink, and whether others share it."""

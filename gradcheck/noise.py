@@ -15,8 +15,9 @@ __all__ = ["OFFSETS", "POINTS", "noise_from_samples", "output_quantum", "ulp"]
 
 Floats = NDArray[np.float64]
 
-OFFSETS = np.array([0.0, 1.1371, 1.8633, 3.2179, 3.9301, 5.1887, 5.8127, 7.0961])
-"""Where a function is sampled for its noise, in units of a spacing."""
+OFFSETS = np.array([0.0, 8.0, 13.0, 22.0, 27.0, 36.0, 41.0, 50.0])
+"""Where a function is sampled for its noise, in units of a spacing: whole numbers, so that a spacing that the dtype of
+the parameters resolves makes all points exact."""
 
 POINTS = len(OFFSETS)
 

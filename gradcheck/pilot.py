@@ -21,8 +21,8 @@ DEFAULT_STEP = 1.9130581736e-4
 
 LONGEST_STEP, SHORTEST_STEP = FIRST_STEP, 1e-9
 
-SAMPLES = ((1.0372741936e-3, 1.3136512847e-6), (0.0, 1.3136512847e-6), (0.0, 1.3136512847e-9), (0.0, 1.3136512847e-13))
-"""Where noise is sampled along a direction: distance from the point, spacing. The next is tried where the function is
+SAMPLES = ((5507.0, 1.8834172961e-7), (0.0, 1.8834172961e-7), (0.0, 1.8834172961e-10), (0.0, 1.8834172961e-14))
+"""Where noise is sampled along a direction: distance from the point in spacings, spacing. The next is tried where the function is
 not finite, or where what looks like noise may be something else."""
 
 SUSPICIOUS = 1e3
@@ -30,6 +30,9 @@ SUSPICIOUS = 1e3
 
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
+
+ON_A_GRID = 20.0
+"""Half a grid's spacing is at most this many times the noise that the grid makes."""
 
 CONVERGED = 0.02
 """Central differences at two successive steps this close, relatively: what is left is truncation."""
@@ -70,14 +73,15 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
     noise = np.full_like(base, np.inf)
     for distance, spacing in SAMPLES:
-        directions = {leaf: signs[leaf] * _inside(probe, leaf, scale, distance) for leaf, scale in lengths.items()}
-        values = probe.ray(directions, distance + spacing * OFFSETS)
+        reach = distance + OFFSETS[-1]
+        directions = {leaf: _exact(probe, leaf, spacing * signs[leaf], scale, reach) for leaf, scale in lengths.items()}
+        values = probe.ray(directions, distance + OFFSETS)
         if not np.all(np.isfinite(values)):
             continue
         estimate = np.array([_settled(column) for column in values.T])
         if np.all(np.isinf(noise)):
-            quantum = [output_quantum(np.append(column, at)) / 2 for column, at in zip(values.T, base, strict=True)]
-            noise = np.maximum(_of_staircase(probe, directions, distance, spacing, values, estimate), quantum)
+            quantum = np.array([_grid(column, at) for column, at in zip(values.T, base, strict=True)])
+            noise = np.maximum(_of_staircase(probe, directions, distance, values, estimate), quantum)
         else:  # an oscillation looks like noise from afar and is smooth from near by; a staircase stands still there
             staircase = np.any(np.diff(values, axis=0) == 0, axis=0)
             noise = np.where(staircase, noise, np.maximum(np.minimum(noise, estimate), quantum))
@@ -92,16 +96,27 @@ def _settled(values: Floats) -> float:
     return noise if settled or noise <= SUSPICIOUS * float(ulp(values)) else np.inf
 
 
-def _inside(probe: Probe, leaf: int, lengths: Floats, distance: float) -> Floats:
-    """Return by how much elements move: by their lengths, or near an edge by no more than their own size."""
-    if distance:
-        return lengths
-    sizes = np.abs(probe.point.leaves[leaf].value.ravel()).astype(np.float64)
-    return np.asarray(np.where(sizes > 0, np.minimum(sizes, lengths), lengths))
+def _grid(values: Floats, base: float) -> float:
+    """Return half the spacing of the grid of sampled values; 0 where it is that of the samples of a linear function."""
+    half = output_quantum(np.append(values, base)) / 2
+    return half if half <= ON_A_GRID * noise_from_samples(values)[0] else 0.0
+
+
+def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: float) -> Floats:
+    """Return a move of each element, whole multiples of which the dtype of the parameters holds exactly.
+
+    Near the point, at small ``reach``, no element moves by more than a share of its own size: an edge may be there.
+    """
+    value = np.abs(probe.point.leaves[leaf].value.ravel())
+    sizes = value.astype(np.float64)
+    near = np.where(sizes > 0, np.minimum(sizes, lengths), lengths) if reach <= OFFSETS[-1] else lengths
+    moves = spacings * near
+    unit = np.spacing((value + reach * np.abs(moves)).astype(value.dtype)).astype(np.float64)
+    return np.asarray(np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves))
 
 
 def _of_staircase(
-    probe: Probe, directions: dict[int, Floats], distance: float, spacing: float, values: Floats, noise: Floats
+    probe: Probe, directions: dict[int, Floats], distance: float, values: Floats, noise: Floats
 ) -> Floats:
     """Look further away at functions that stood still between two points: the noise of a staircase is its steps.
 
@@ -111,10 +126,10 @@ def _of_staircase(
     for wide in WIDENINGS:
         if not np.any(still):
             break
-        wider = probe.ray(directions, distance + wide * spacing * OFFSETS)
+        wider = probe.ray(directions, distance + wide * OFFSETS)
         moved = still & np.any(np.diff(wider, axis=0) != 0, axis=0) & np.all(np.isfinite(wider), axis=0)
         if np.any(moved):
-            there = probe.ray(directions, distance + wide * spacing * OFFSETS[-1] + spacing * OFFSETS)
+            there = probe.ray(directions, distance + wide * OFFSETS[-1] + OFFSETS)
             stairs = moved & np.any(np.diff(there, axis=0) == 0, axis=0)
             heights = np.array([noise_from_samples(column)[0] for column in wider.T])
             noise = np.where(stairs, np.maximum(noise, heights), noise)

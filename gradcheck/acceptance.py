@@ -496,7 +496,7 @@ class _Bench:
         with np.errstate(all="ignore"):
             apart = np.abs(claim - measured.value)
             tolerance, clearing = self._tolerance(leaf, indices, measured)
-            inside = (apart <= measured.bound) & np.isfinite(measured.bound)
+            inside = (apart <= measured.bound + tolerance) & np.isfinite(measured.bound)
             clear = apart + measured.bound <= clearing
             size = _rms(found.reference)
             small = apart + measured.bound <= self.rtol * size

@@ -1,0 +1,114 @@
+"""The checks of whole matrices and of products with them: Jacobian and Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+from gradcheck.arguments import CheckOptions, read_options, require_callable
+from gradcheck.claimants import HvpClaimant
+from gradcheck.evaluation import point_of
+from gradcheck.jacobians import JacobianClaimant
+from gradcheck.outputs import one_leaf_of
+from gradcheck.report import Report
+from gradcheck.session import Session
+
+__all__ = ["check_hvp", "check_jacobian"]
+
+
+def check_jacobian(
+    f: Callable[[Any], Any], jac: Callable[[Any], Any], x: Any, **options: Unpack[CheckOptions]
+) -> Report:
+    """Check a Jacobian, entry by entry.
+
+    Each output is judged on its own, so an entry does not hide behind larger ones of other outputs.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x) -> y``, an array of floating-point numbers or a float.
+    jac : callable
+        ``jac(x) ->`` an array of shape ``y.shape + x.shape``.
+    x : array or float
+        The point.
+    **options
+        See `CheckOptions`; ``vectorized`` is refused.
+
+    Returns
+    -------
+    Report
+        Its one parameter is called ``"params"`` and has shape ``y.shape + x.shape``.
+
+    Raises
+    ------
+    InvalidArgument
+        When the arguments cannot describe a check. A wrong Jacobian does not raise.
+
+    Notes
+    -----
+    Costs two calls of ``f`` an element of ``x``, however many outputs, where claim and difference agree, and at most
+    about a hundred more; ``jac`` is called twice, four times more when its dtype is coarser than float64. Some twenty
+    numbers are kept for each entry.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> f = lambda x: np.array([x[0] * x[1], np.sin(x[0])])
+    >>> check_jacobian(f, lambda x: np.array([[x[1], x[0]], [np.cos(x[0]), 0.0]]), np.array([2.0, 3.0])).verdict
+    'pass'
+    >>> report = check_jacobian(f, lambda x: np.array([[x[1], x[0]], [0.0, np.cos(x[0])]]), np.array([2.0, 3.0]))
+    >>> report.parameters["params"].wrong.tolist()
+    [[False, False], [True, True]]
+    """
+    require_callable(f=f, jac=jac)
+    settings = read_options(options, vectorizable=False)
+    point = one_leaf_of(x, "x")
+    return Session(settings, point, JacobianClaimant(f, jac, point)).run()
+
+
+def check_hvp(
+    grad: Callable[[Any], Any], hvp: Callable[[Any, Any], Any], x: Any, **options: Unpack[CheckOptions]
+) -> Report:
+    """Check the product of a Hessian with a vector, given the gradient.
+
+    The Hessian is symmetric, so element ``i`` of ``hvp(x, v)`` is the derivative of ``sum(v * grad(x))`` along
+    element ``i``. Two random vectors are used.
+
+    Parameters
+    ----------
+    grad : callable
+        ``grad(x)``, the gradient of some scalar function; it is taken to be right. `check_gradient` checks it.
+    hvp : callable
+        ``hvp(x, v) ->`` tree like ``x``. ``v`` is like ``x``, with zeros in float64 for what is held fixed.
+    x : tree of arrays or floats
+        The point. Integer and boolean leaves are held fixed.
+    **options
+        See `CheckOptions`; ``vectorized`` is refused.
+
+    Returns
+    -------
+    Report
+        Evaluations are calls of ``grad``, gradient evaluations those of ``hvp``.
+
+    Raises
+    ------
+    InvalidArgument
+        When the arguments cannot describe a check. A wrong product does not raise.
+
+    Notes
+    -----
+    Costs two calls of ``grad`` an element where claim and difference agree, and at most about a hundred more; six
+    calls of ``hvp``, eight more when its dtype is coarser than float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_hvp(lambda x: x**3 / 3, lambda x, v: x**2 * v, np.array([1.0, -2.0])).verdict
+    'pass'
+    >>> check_hvp(lambda x: x**3 / 3, lambda x, v: x * v, np.array([1.0, -2.0])).parameters["params"].wrong.tolist()
+    [False, True]
+    """
+    require_callable(grad=grad, hvp=hvp)
+    settings = read_options(options, vectorizable=False)
+    point = point_of(x, "x")
+    return Session(settings, point, HvpClaimant(grad, hvp, x, point)).run()

@@ -118,12 +118,13 @@ class JvpClaimant(Claimant):
         vectors = [mixed, mixed, np.zeros(size), *self._parts(check, -mixed)]
         trees = [tangent(check.point, vector) for vector in vectors]
         answers = [self._push(handed, tree) for handed in trees]
-        for _, reading in answers:
-            found = [finding for finding in reading.findings if finding.code != "coarse-dtype"]
-            check.findings += [replace(f, where="", message=f"for a random tangent, {f.message}") for f in found[:1]]
-            check.fatal |= bool(found)
+        told = {finding.code for finding in first[0].findings} | {"coarse-dtype"}
+        for finding in (finding for _, reading in answers for finding in reading.findings):
+            if finding.code not in told:
+                told.add(finding.code)
+                check.find(finding.code, f"for a random tangent, {finding.message}", fatal=True)
         pushed = [dy for dy, _ in answers]
-        if pushed[2] is not None and np.any(pushed[2] != 0):
+        if pushed[2] is not None and np.any(np.nan_to_num(pushed[2]) != 0):
             check.find(
                 "zero-tangent",
                 "jvp is not zero where its tangents are zero: it ignores them, or accumulates",

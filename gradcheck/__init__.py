@@ -1,6 +1,7 @@
 """Decide whether a gradient is right, and if not say which elements, by how much and why."""
 
 from gradcheck.assertions import (
+    assert_adjoint,
     assert_gradient,
     assert_hvp,
     assert_jacobian,
@@ -12,7 +13,7 @@ from gradcheck.checks import check_gradient, check_jvp, check_layer, check_vjp
 from gradcheck.comparison import Comparison, Divergence, compare
 from gradcheck.derivatives import NumericalDerivative, numerical_gradient, numerical_jacobian
 from gradcheck.errors import GradcheckError, GradientError, InvalidArgument, MissingDependency
-from gradcheck.matrices import check_hvp, check_jacobian
+from gradcheck.matrices import check_adjoint, check_hvp, check_jacobian
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report
 
 __version__ = "0.1.0"
@@ -29,12 +30,14 @@ __all__ = [
     "NumericalDerivative",
     "ParameterReport",
     "Report",
+    "assert_adjoint",
     "assert_gradient",
     "assert_hvp",
     "assert_jacobian",
     "assert_jvp",
     "assert_layer",
     "assert_vjp",
+    "check_adjoint",
     "check_gradient",
     "check_hvp",
     "check_jacobian",

@@ -7,10 +7,18 @@ from typing import Any, Literal, Unpack
 
 from gradcheck.arguments import CheckOptions
 from gradcheck.checks import check_gradient, check_jvp, check_layer, check_vjp
-from gradcheck.matrices import check_hvp, check_jacobian
+from gradcheck.matrices import check_adjoint, check_hvp, check_jacobian
 from gradcheck.report import Report
 
-__all__ = ["assert_gradient", "assert_hvp", "assert_jacobian", "assert_jvp", "assert_layer", "assert_vjp"]
+__all__ = [
+    "assert_adjoint",
+    "assert_gradient",
+    "assert_hvp",
+    "assert_jacobian",
+    "assert_jvp",
+    "assert_layer",
+    "assert_vjp",
+]
 
 
 def assert_gradient(
@@ -65,5 +73,15 @@ def assert_hvp(
     """Do as `check_hvp`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
     __tracebackhide__ = True
     report = check_hvp(grad, hvp, x, **options)
+    report.assert_ok()
+    return report
+
+
+def assert_adjoint(
+    matvec: Callable[[Any], Any], rmatvec: Callable[[Any], Any], x: Any, y: Any, **options: Unpack[CheckOptions]
+) -> Report:
+    """Do as `check_adjoint`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
+    __tracebackhide__ = True
+    report = check_adjoint(matvec, rmatvec, x, y, **options)
     report.assert_ok()
     return report

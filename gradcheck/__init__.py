@@ -3,6 +3,7 @@
 from gradcheck.assertions import (
     assert_adjoint,
     assert_gradient,
+    assert_hessian,
     assert_hvp,
     assert_jacobian,
     assert_jvp,
@@ -13,7 +14,7 @@ from gradcheck.checks import check_gradient, check_jvp, check_layer, check_vjp
 from gradcheck.comparison import Comparison, Divergence, compare
 from gradcheck.derivatives import NumericalDerivative, numerical_gradient, numerical_jacobian
 from gradcheck.errors import GradcheckError, GradientError, InvalidArgument, MissingDependency
-from gradcheck.matrices import check_adjoint, check_hvp, check_jacobian
+from gradcheck.matrices import check_adjoint, check_hessian, check_hvp, check_jacobian
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "Report",
     "assert_adjoint",
     "assert_gradient",
+    "assert_hessian",
     "assert_hvp",
     "assert_jacobian",
     "assert_jvp",
@@ -39,6 +41,7 @@ __all__ = [
     "assert_vjp",
     "check_adjoint",
     "check_gradient",
+    "check_hessian",
     "check_hvp",
     "check_jacobian",
     "check_jvp",

@@ -19,7 +19,7 @@ from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Point
-from gradcheck.linear_maps import LinearMap, UnfitError
+from gradcheck.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.progress import metering
 from gradcheck.report import Finding, Report
 from gradcheck.summary import summarise
@@ -141,15 +141,15 @@ class AdjointTest:
         return weights * np.exp(2j * np.pi * rng.random(PAIRS)) if all(self.is_complex.values()) else weights
 
     def _product(self, a: Array, b: Array) -> Any:
-        product = np.vdot(a, b)
+        product = np.sum(np.conj(a) * b)
         return product if all(self.is_complex.values()) else product.real
 
     def _agree(self, x: Array, y: Array, pushed: Array, pulled: Array) -> bool:
         left, right = self._product(pushed, y), self._product(x, pulled)
         # An error of every element is this large when it has a sign of its own in each, and when it has not.
-        matters = self.rtol * (np.linalg.norm(x * pulled) + abs(left))
+        matters = self.rtol * (norm(x * pulled) + abs(left))
         eps = max(self.there.eps, self.back.eps)
-        sizes = np.linalg.norm(pushed) * np.linalg.norm(y), np.linalg.norm(x) * np.linalg.norm(pulled)
+        sizes = norm(pushed) * norm(y), norm(x) * norm(pulled)
         rounding = (eps + self.there.noise) * sizes[0] + (eps + self.back.noise) * sizes[1]
         return bool(abs(left - right) <= matters + ROUNDING * rounding)
 
@@ -161,7 +161,7 @@ class AdjointTest:
         reference = np.full(size, np.nan, dtype=np.complex128)
         rounding, looked_at = np.full(size, np.nan), np.zeros(size, dtype=bool)
         self.found = reference, rounding, looked_at
-        share = (max(self.there.eps, self.back.eps) + self.there.noise) * float(np.linalg.norm(y))
+        share = (max(self.there.eps, self.back.eps) + self.there.noise) * norm(y)
         blur = self.back.blur.ravel()
         unit = np.zeros(size, dtype=np.complex128 if self.is_complex["x"] else np.float64)
         for i in chosen:
@@ -173,7 +173,7 @@ class AdjointTest:
                 product += 1j * float(self._product(self.there(unit.reshape(shape)), y))
             unit[i] = 0
             reference[i], looked_at[i] = product, True
-            rounding[i] = ROUNDING * (share * np.linalg.norm(image) + blur[i])
+            rounding[i] = ROUNDING * (share * norm(image) + blur[i])
 
     # ---- the report ------------------------------------------------------------------------------------------
 

@@ -7,12 +7,13 @@ from typing import Any, Literal, Unpack
 
 from gradcheck.arguments import CheckOptions
 from gradcheck.checks import check_gradient, check_jvp, check_layer, check_vjp
-from gradcheck.matrices import check_adjoint, check_hvp, check_jacobian
+from gradcheck.matrices import check_adjoint, check_hessian, check_hvp, check_jacobian
 from gradcheck.report import Report
 
 __all__ = [
     "assert_adjoint",
     "assert_gradient",
+    "assert_hessian",
     "assert_hvp",
     "assert_jacobian",
     "assert_jvp",
@@ -83,5 +84,15 @@ def assert_adjoint(
     """Do as `check_adjoint`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
     __tracebackhide__ = True
     report = check_adjoint(matvec, rmatvec, x, y, **options)
+    report.assert_ok()
+    return report
+
+
+def assert_hessian(
+    f: Callable[[Any], Any], hess: Callable[[Any], Any], x: Any, **options: Unpack[CheckOptions]
+) -> Report:
+    """Do as `check_hessian`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
+    __tracebackhide__ = True
+    report = check_hessian(f, hess, x, **options)
     report.assert_ok()
     return report

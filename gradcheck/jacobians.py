@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance import Judgement
 from gradcheck.claims import Reading, Words, read_gradient
-from gradcheck.evaluation import Output, Point, calling
+from gradcheck.evaluation import Output, Point, Probe, calling
 from gradcheck.outputs import EachOutput, one_array_of
 from gradcheck.session import Claimant, Session
 from gradcheck.trees import ROOT, Leaf
@@ -27,7 +27,8 @@ class JacobianClaimant(Claimant):
     """A function from one array to another and its Jacobian."""
 
     derivative = "jac"
-    probe = EachOutput
+    probe: type[Probe] = EachOutput
+    words = WORDS
 
     def __init__(self, f: Callable[[Any], Any], jac: Callable[[Any], Any], point: Point) -> None:
         super().__init__()
@@ -44,9 +45,12 @@ class JacobianClaimant(Claimant):
     def output(self, value: Any) -> Output:
         """Learn the form of the output, and with it that of the Jacobian."""
         output = one_array_of(Output.of(value, "f"))
-        shape = output.leaves[0].value.shape + self.input.value.shape
-        self.entries = replace(self.entries, value=np.zeros(shape, dtype=self.input.value.dtype))
+        self.require_shape(output.leaves[0].value.shape + self.input.value.shape)
         return output
+
+    def require_shape(self, shape: tuple[int, ...]) -> None:
+        """Say which shape the claim must have."""
+        self.entries = replace(self.entries, value=np.zeros(shape, dtype=self.input.value.dtype))
 
     def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
         """Read each output as it is."""
@@ -55,9 +59,9 @@ class JacobianClaimant(Claimant):
 
     def _matrix(self, check: Session, arrays: list[NDArray[Any]]) -> Reading:
         self.calls += 1
-        with calling("jac", "at the given point"):
+        with calling(self.derivative, "at the given point"):
             given = self.jac(check.point.hand_out(arrays))
-        return read_gradient(given, self.entries.value, [self.entries], words=WORDS)
+        return read_gradient(given, self.entries.value, [self.entries], words=self.words)
 
     def readings(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Reading]:
         """Return the rows of the claimed Jacobian."""
@@ -76,7 +80,7 @@ class JacobianClaimant(Claimant):
         again = self._matrix(check, arrays)
         check.same_again(again, self.first or again)
         if check.point.changed(arrays):
-            check.find("inputs-changed", "jac changed its argument in place", fatal=True)
+            check.find("inputs-changed", f"{self.derivative} changed its argument in place", fatal=True)
 
     def laid_out(
         self, point: Point, readings: list[Reading], judgements: dict[int, Judgement]

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from gradcheck.adjoint import AdjointTest
 from gradcheck.arguments import CheckOptions, read_options, require_callable
 from gradcheck.claimants import HvpClaimant
+from gradcheck.curvature import HessianClaimant
 from gradcheck.evaluation import point_of
 from gradcheck.jacobians import JacobianClaimant
 from gradcheck.linear_maps import vector_like
@@ -15,7 +16,7 @@ from gradcheck.outputs import one_leaf_of
 from gradcheck.report import Report
 from gradcheck.session import Session
 
-__all__ = ["check_adjoint", "check_hvp", "check_jacobian"]
+__all__ = ["check_adjoint", "check_hessian", "check_hvp", "check_jacobian"]
 
 
 def check_jacobian(
@@ -164,3 +165,52 @@ def check_adjoint(
     require_callable(matvec=matvec, rmatvec=rmatvec)
     settings = read_options(options, vectorizable=False)
     return AdjointTest(settings, matvec, rmatvec, vector_like(x, "x"), vector_like(y, "y")).run()
+
+
+def check_hessian(
+    f: Callable[[Any], Any], hess: Callable[[Any], Any], x: Any, **options: Unpack[CheckOptions]
+) -> Report:
+    """Check a Hessian, entry by entry, with nothing but values of the function.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x) -> float``.
+    hess : callable
+        ``hess(x) ->`` an array of shape ``x.shape + x.shape``.
+    x : array or float
+        The point.
+    **options
+        See `CheckOptions`.
+
+    Returns
+    -------
+    Report
+        Its one parameter is called ``"params"`` and has shape ``x.shape + x.shape``. A claim that is not symmetric is a
+        finding.
+
+    Raises
+    ------
+    InvalidArgument
+        When the arguments cannot describe a check. A wrong Hessian does not raise.
+
+    Notes
+    -----
+    Costs about ``10 n**2`` calls of ``f`` for ``n`` elements; entries that a kink or an oscillation keeps from settling
+    and wrong ones take up to twice that. Where there is a gradient, `check_hvp` and `check_jacobian` of the gradient
+    are cheaper and see more: second differences of values lose half of the digits more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> f = lambda x: x[0] ** 2 * x[1]
+    >>> check_hessian(f, lambda x: np.array([[2 * x[1], 2 * x[0]], [2 * x[0], 0.0]]), np.array([1.0, 3.0])).verdict
+    'pass'
+    >>> report = check_hessian(f, lambda x: np.array([[2 * x[1], x[0]], [x[0], 0.0]]), np.array([1.0, 3.0]))
+    >>> report.parameters["params"].wrong.tolist()
+    [[False, True], [True, False]]
+    """
+    require_callable(f=f, hess=hess)
+    settings = read_options(options)
+    point = one_leaf_of(x, "x")
+    return Session(settings, point, HessianClaimant(f, hess, point)).run()

@@ -72,6 +72,16 @@ class Claimant(ABC):
     def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
         """Check what the derivative must keep beside its values."""
 
+    def forecast(self, elements: int) -> int:
+        """Return about how many calls of the function a check of so many elements takes."""
+        return 2 * elements + OVERHEAD
+
+    def judge(
+        self, probe: Probe, base: Floats, claims: dict[int, Claim], *, rtol: float, rng: np.random.Generator
+    ) -> dict[int, Judgement]:
+        """Decide which elements are right."""
+        return judge(probe, base, claims, rtol=rtol, rng=rng)
+
     def laid_out(
         self, point: Point, readings: list[Reading], judgements: dict[int, Judgement]
     ) -> tuple[Point, list[Reading], dict[int, Judgement]]:
@@ -95,7 +105,7 @@ class Session:
         """Make the check."""
         started = time.perf_counter()
         elements = sum(self.point.leaves[i].value.size for i in self.point.free())
-        with metering(self.settings.progress, 2 * elements + OVERHEAD) as meter:
+        with metering(self.settings.progress, self.claimant.forecast(elements)) as meter:
             self.budget.progress = meter
             arrays = self.point.copies()
             self.budget.spend()
@@ -113,7 +123,7 @@ class Session:
             if not np.all(np.isfinite(base)):
                 self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
             readings, claims = self._read(output, cotangents)
-            judgements = judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
+            judgements = self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
         return summarise(
             *self.claimant.laid_out(self.point, readings, judgements),
             findings=self.findings,

@@ -37,8 +37,11 @@ SECOND_STEP = 0.7713 * FIRST_STEP
 """The ladder of a second measurement: other steps, other points."""
 
 RATIO = 3.0
-LEVELS, MOST_LEVELS = 5, 10
+LEVELS, MOST_LEVELS = 5, 14
 """Steps that every entry gets, and as many as those get that have not settled: near kinks, fast oscillation."""
+
+CONTRACTION = 0.9
+"""Each value of a sequence that converges is nearer to the one before than that is to its own predecessor."""
 
 VISIBLE = 1e-4
 """An entry is cleared where what could hide in it is no more than this share of the matrix's root mean square."""
@@ -110,6 +113,7 @@ class _Bench:
         self.slopes = np.zeros(self.size)
         self.multiplier = noise_multiplier(self.size**2)
         self.noise = 0.0
+        self.least = np.zeros((self.size, self.size))
 
     def judge(self) -> Judgement:
         """Measure as far as ``max_evaluations`` goes, and decide."""
@@ -138,8 +142,7 @@ class _Bench:
             scale = float(np.sqrt(np.mean(finite[measured] ** 2))) if np.any(measured) else 0.0
             tolerance = self.rtol * np.abs(reference) + self.claim.roundoff(np.array([scale]))[0]
             apart = np.abs(self.claim.values[:, 0] - reference)
-            steps = np.multiply.outer(self.lengths, self.lengths).ravel() * FIRST_STEP**2
-            visible = np.maximum(VISIBLE * scale, UNAVOIDABLE * self.multiplier * self.noise / steps)
+            visible = np.maximum(VISIBLE * scale, UNAVOIDABLE * self.least.ravel())
             clear = apart + bound <= tolerance
             limited = (apart <= bound + tolerance) & (bound <= visible)
             outside = apart > bound + tolerance
@@ -159,6 +162,7 @@ class _Bench:
         """Return a second derivative, a bound on its error and the noise in that."""
         steps = first_step * RATIO ** -np.arange(LEVELS, dtype=np.float64)
         second, noise = self._differences(i, j, steps)
+        self.least[i, j] = self.least[j, i] = noise[0]
         while True:
             value, bound, at = extrapolated(second, noise)
             hopeless = np.isfinite(bound) and noise[-1] > bound
@@ -202,19 +206,29 @@ def extrapolated(sequence: Floats, noise: Floats) -> tuple[float, float, float]:
     Returns
     -------
     value, bound, noise : float
-        The entry of the extrapolation table with the least bound: its distance to both entries that it was made from,
-        plus its noise. NaN and infinity where there are fewer than two values.
+            The entry of the extrapolation table with the least bound: its distance to both entries that it was made from,
+        or to entries of its column at shorter steps beyond their noise, whichever is largest; plus its noise. Only
+        steps at which the values converge count, for at a kink they grow. Else NaN and infinity.
     """
     best = (float("nan"), float("inf"), float("inf"))
     bad = np.flatnonzero(~np.isfinite(sequence))
     first = int(bad[-1]) + 1 if len(bad) else 0
     column, noises = sequence[first:], noise[first:]
+    if len(column) < 3:
+        return best
+    apart = np.abs(np.diff(column))
+    nearer = apart[1:] <= CONTRACTION * apart[:-1] + noises[2:] + noises[1:-1]
+    converges = np.concatenate([[False, nearer[0]], nearer])
     factor = 1.0
     while len(column) > 1:
         factor *= RATIO**2
         better = column[1:] + np.diff(column) / (factor - 1)
-        noises = noises[1:]
-        bounds = np.maximum(np.abs(better - column[1:]), np.abs(better - column[:-1])) + noises
+        noises, converges = noises[1:], converges[1:]
+        bounds = np.maximum(np.abs(better - column[1:]), np.abs(better - column[:-1]))
+        for finer in range(1, len(better)):
+            beyond = np.abs(better[:finer] - better[finer]) - noises[finer]
+            bounds[:finer] = np.maximum(bounds[:finer], beyond)
+        bounds = np.where(converges, bounds + noises, np.inf)
         at = int(np.argmin(bounds))
         if bounds[at] < best[1]:
             best = (float(better[at]), float(bounds[at]), float(noises[at]))

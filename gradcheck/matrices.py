@@ -196,9 +196,9 @@ def check_hessian(
 
     Notes
     -----
-    Costs about ``10 n**2`` calls of ``f`` for ``n`` elements; entries that a kink or an oscillation keeps from settling
-    and wrong ones take up to twice that. Where there is a gradient, `check_hvp` and `check_jacobian` of the gradient
-    are cheaper and see more: second differences of values lose half of the digits more.
+    Costs about ``10 n**2`` calls of ``f`` for ``n`` elements; twice that for wrong entries, and up to three times for
+    those that a kink or an oscillation keeps from settling. Where there is a gradient, `check_hvp`, or `check_jacobian`
+    of the gradient, is cheaper and sees more, because a second difference of values loses more digits to noise.
 
     Examples
     --------

@@ -39,11 +39,14 @@ MOST_ROUNDOFF = 0.01
 """A claim may not buy more tolerance with its own noise than this share of its leaf; beyond it is undecided."""
 
 WORTH_IT = 0.1
-"""An element that noise hides is looked at again if a longer step could tell this share of its claim."""
+"""Elements that noise hides are looked at again if their step was shorter than this share of the longest one."""
 
 PILOTED_LEAVES = 9
 POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""
+
+CLOSE, CLOSEST_STEP = 3.0, 1.07e-10
+"""The last look at an accused element: with the step at which its error is so many times what noise does."""
 
 SECOND_STEP = 0.4373 * FIRST_STEP
 """The ladder of an independent measurement: other steps, other points."""
@@ -252,7 +255,11 @@ class _Bench:
             size = _rms(slope)
             roundoff = claim.roundoff(size)
             tolerance = self.rtol * np.abs(slope) + rounding + roundoff
-            agree = np.isfinite(apart) & np.isfinite(tolerance) & (apart <= tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size))
+            agree = (
+                np.isfinite(apart)
+                & np.isfinite(tolerance)
+                & (apart <= tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size))
+            )
             # What noise hides from anyone is let go, and said; what it hides here alone is looked at again.
             visible = np.maximum(self.rtol * size, 2 * USUAL * np.median(jitter, axis=0))
             limited = (apart <= jitter) & (apart + jitter <= visible)
@@ -263,7 +270,7 @@ class _Bench:
         found.doubt[indices] = np.where(agree | limited, Doubt.NONE, Doubt.NOISE)
         found.floor[indices] = tolerance + jitter
 
-    def _difference(self, leaf: int, indices: Indices, step: float) -> tuple[Floats, Floats, Floats]:
+    def _difference(self, leaf: int, indices: Indices, step: float | Floats) -> tuple[Floats, Floats, Floats]:
         """Return the central differences, the second ones, and what noise does to the first; shapes (m, K)."""
         steps = self.lengths[leaf][indices] * step
         value = self.leaves[leaf].value.ravel()[indices]
@@ -316,9 +323,7 @@ class _Bench:
         move[indices] = self.steps[leaf] * self.lengths[leaf][indices] * spread
         return move
 
-    def _suspect(
-        self, leaf: int, index: int, reference: Floats, bound: Floats, gap: Floats, concerned: Bools
-    ) -> None:
+    def _suspect(self, leaf: int, index: int, reference: Floats, bound: Floats, gap: Floats, concerned: Bools) -> None:
         """Leave an element to the trial of kinks, in the columns concerned."""
         nothing = np.zeros(len(self.base), dtype=bool)
         suspect = Suspect(
@@ -369,9 +374,8 @@ class _Bench:
         """Return the elements hidden by noise that a longer step could tell apart, shape (n, K)."""
         found, claim = self.judgements[leaf], np.abs(self.claims[leaf].values)
         with np.errstate(all="ignore"):
-            best = found.noise * (self.steps[leaf] / FIRST_STEP)
-            hidden = (best < WORTH_IT * claim) & (found.noise > claim)
-            return np.asarray(found.limited & (hidden | ((best < self.rtol / 3 * claim) & (found.noise > self.rtol * claim))))
+            improves = self.steps[leaf] < WORTH_IT * FIRST_STEP
+            return np.asarray(found.limited & improves & (found.noise > self.rtol * claim))
 
     def _refine_leaf(self, leaf: int, indices: Indices) -> bool:
         """Climb the ladder with some elements of a leaf, decide, and measure what looks wrong once more.
@@ -389,6 +393,7 @@ class _Bench:
         confirmed = np.zeros_like(wrong)
         confirmed[accused] = wrong[accused] & outside
         self._reconsider(leaf, indices, first, again, accused, ~outside)
+        self._look_close(leaf, indices, confirmed, np.abs(self.claims[leaf].values[indices] - first.value))
         suspicious = np.any(confirmed | first.kink, axis=1)
         for row in np.flatnonzero(suspicious):
             concerned = confirmed[row] | first.kink[row]
@@ -406,6 +411,30 @@ class _Bench:
         with np.errstate(all="ignore"):
             again.bound = np.fmax(again.bound, np.abs(again.value - first.value[rows]))
         self._decide(leaf, indices[rows], again)
+
+    def _look_close(self, leaf: int, indices: Indices, confirmed: Bools, apart: Floats) -> None:
+        """Let go, in ``confirmed``, of claims that the shortest step at which noise does not hide their error agrees with.
+
+        A kink very near makes all longer steps wrong, and they may agree with each other.
+        """
+        rows = np.flatnonzero(np.any(confirmed, axis=1))
+        if not len(rows):
+            return
+        chosen, value = indices[rows], np.abs(self.leaves[leaf].value.ravel()[indices[rows]])
+        with np.errstate(all="ignore"):
+            needed = np.where(confirmed[rows], CLOSE * self.multiplier * self.noise / apart[rows], 0.0)
+            shortest = np.maximum(CLOSEST_STEP, 8 * np.spacing(value).astype(np.float64) / self.lengths[leaf][chosen])
+            steps = np.clip(np.max(needed / self.lengths[leaf][chosen][:, None], axis=1), shortest, SECOND_STEP)
+            slope, _, deviation = self._difference(leaf, chosen, steps)
+            near = np.abs(self.claims[leaf].values[chosen] - slope)
+            unsure = self.multiplier * deviation
+            agrees = confirmed[rows] & (near <= unsure) & (unsure < apart[rows])
+        confirmed[rows] &= ~agrees
+        found = self.judgements[leaf]
+        for array, new in ((found.reference, slope), (found.bound, near + unsure), (found.noise, unsure)):
+            array[chosen] = np.where(agrees, new, array[chosen])
+        found.limited[chosen] |= agrees
+        found.doubt[chosen] = np.where(agrees, Doubt.NONE, found.doubt[chosen])
 
     def try_suspects(self) -> None:
         """Accuse those whose claims are no valid derivative at any point very near."""
@@ -426,7 +455,9 @@ class _Bench:
     def require_sight(self) -> None:
         """Clear nobody when noise hid every element of a gradient that is not zero."""
         claimed = {leaf: claim.values != 0 for leaf, claim in self.claims.items()}
-        hidden = {leaf: found.limited & (np.abs(found.reference) <= found.noise) for leaf, found in self.judgements.items()}
+        hidden = {
+            leaf: found.limited & (np.abs(found.reference) <= found.noise) for leaf, found in self.judgements.items()
+        }
         for column in range(len(self.base)):
             unseen = [np.all(hidden[leaf][part[:, column], column]) for leaf, part in claimed.items()]
             if not all(unseen):

@@ -25,8 +25,9 @@ __all__ = ["FIRST_STEP", "RATIO", "Ladder", "Measurement", "climb", "lengths_of"
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-RATIO = 8.0
-"""Each step of the ladder is this many times shorter than the one before."""
+RATIO = 7.8172937
+"""Each step of the ladder is this many times shorter than the one before. Not a whole number, or the steps could all be
+multiples of the period of an oscillation, which then looks smooth."""
 
 FIRST_STEP = 0.0291438719
 """The longest step, in units of the element's length. Not a round number: functions are rounded at those."""
@@ -153,7 +154,7 @@ class Ladder:
         both = np.isfinite(self.plus) & np.isfinite(self.minus)
         central = np.where(both, (self.plus - self.minus) / (2 * h), np.nan)
         deviation = self._noise_deviation()
-        noise = self.multiplier * self._jitter(deviation, central, h)[:, None, :] / h
+        noise = self.multiplier * np.maximum(deviation, self._jitter(central, h)[:, None, :]) / h
         forward = np.where(np.isfinite(self.plus), (self.plus - self.base) / ahead, np.nan)
         backward = np.where(np.isfinite(self.minus), (self.base - self.minus) / behind, np.nan)
 
@@ -175,7 +176,7 @@ class Ladder:
         # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
         asymmetry = np.take_along_axis(np.abs(ahead - behind), level[:, None, :], axis=1)[:, 0, :] / 2
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
-        exhausted = np.isfinite(bound) & (self.multiplier * deviation * RATIO / h[:, -1, :] > bound)
+        exhausted = np.isfinite(bound) & (self.multiplier * deviation[:, -1] * RATIO / h[:, -1] > bound)
         return Measurement(value, bound, floor, gap, curvature, exhausted & self.is_central())
 
     def is_central(self) -> Bools:
@@ -183,24 +184,24 @@ class Ladder:
         return np.asarray(np.any(np.isfinite(self.plus) & np.isfinite(self.minus), axis=1))
 
     def _noise_deviation(self) -> Floats:
-        """Return the standard deviation of the noise per element, shape (m, K).
+        """Return the standard deviation of the noise at each level, shape (m, J, K).
 
-        The measured noise, or half a unit in the last place of the largest value met if that is more.
+        The measured noise, or half a unit in the last place of the largest value met there if that is more.
         """
-        met = np.concatenate([self.plus, self.minus], axis=1)
-        return np.maximum(self.noise, np.maximum(ulp(np.swapaxes(met, 0, 1)), ulp(self.base[None])) / 2)
+        met = np.maximum(ulp(np.stack([self.plus, self.minus])), ulp(self.base[None]))
+        return np.maximum(self.noise, met / 2)
 
-    def _jitter(self, deviation: Floats, central: Floats, h: Floats) -> Floats:
-        """Raise the noise where the finest levels show more of it.
+    def _jitter(self, central: Floats, h: Floats) -> Floats:
+        """Return the noise that the finest levels show, shape (m, K); 0 where it cannot be told.
 
         There the differences of a smooth function have converged, and what is left of them, times the step, is
         the noise. It may exceed what was measured along one direction.
         """
         if central.shape[1] <= FEWEST_LEVELS:
-            return deviation
+            return np.zeros_like(central[:, 0])
         jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
         steady = np.max(jitter, axis=1) <= JITTER_SPREAD * np.min(jitter, axis=1)
-        return np.where(steady, np.maximum(deviation, np.max(jitter, axis=1)), deviation)
+        return np.where(steady, np.max(jitter, axis=1), 0.0)
 
 
 def _extrapolate(sequence: Floats, noise: Floats, ratio: float) -> tuple[Floats, Floats]:
@@ -308,7 +309,9 @@ def climb(
     short = np.flatnonzero(np.isnan(ahead[:, FEWEST_LEVELS - 1]))
     if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
         few = slice(0, FEWEST_LEVELS - 1)
-        ladder = Ladder(ahead[short, few], behind[short, few], plus[short, few], minus[short, few], base, noise, multiplier)
+        ladder = Ladder(
+            ahead[short, few], behind[short, few], plus[short, few], minus[short, few], base, noise, multiplier
+        )
         result.put(short, ladder.measure())
     return result
 

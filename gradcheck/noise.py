@@ -1,29 +1,37 @@
 """How noisy a function is: measured from its own values, never assumed.
 
 The noise of ``f`` is what is left when its smooth part is taken away: rounding, single precision hidden inside,
-an iterative solver that stops early. Sources: J. J. Moré and S. M. Wild, "Estimating computational noise", SIAM
-Journal on Scientific Computing 33 (2011), for difference tables; the quantum of the output is read off the bits.
+an iterative solver that stops early. The idea is that of the difference tables of J. J. Moré and S. M. Wild,
+"Estimating computational noise", SIAM Journal on Scientific Computing 33 (2011). The points here are not equally
+spaced: on a staircase equal spacings can meet each stair at the same place, and see no noise at all.
 """
 
 from __future__ import annotations
 
-from math import comb
-
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["POINTS", "noise_from_table", "output_quantum", "ulp"]
+__all__ = ["OFFSETS", "POINTS", "noise_from_samples", "output_quantum", "ulp"]
 
 Floats = NDArray[np.float64]
 
-POINTS = 8
-"""Equally spaced points of a difference table."""
+OFFSETS = np.array([0.0, 8.0, 13.0, 22.0, 27.0, 36.0, 41.0, 50.0])
+"""Where a function is sampled for its noise, in units of a spacing: whole numbers, so that a spacing that the dtype of
+the parameters resolves makes all points exact."""
+
+POINTS = len(OFFSETS)
+
+_BASIS = np.linalg.qr(np.vander(OFFSETS / OFFSETS[-1] * 2 - 1, increasing=True))[0]
+"""Orthonormal polynomials on the offsets, column ``k`` of degree ``k``."""
+
+STANDS_STILL = 4.0
+"""Three successive estimates within this factor: they are of noise, which no polynomial fits."""
 
 DISTINCT = 4
 """Fewer different values say nothing about the grid that they lie on: a constant lies on any."""
 
-_SINGLE_BITS = 29
-"""Trailing zero bits of a float64 that came out of float32."""
+COARSE = 1e3
+"""A grid this many times coarser than rounding is one."""
 
 
 def ulp(values: Floats) -> Floats:
@@ -33,57 +41,55 @@ def ulp(values: Floats) -> Floats:
         return np.spacing(largest)
 
 
-def noise_from_table(values: Floats) -> tuple[float, bool]:
-    """Estimate the standard deviation of the noise from equally spaced values.
+def noise_from_samples(values: Floats) -> tuple[float, bool]:
+    """Estimate the standard deviation of the noise from values at `OFFSETS`.
 
-    Differences of order ``k`` of a smooth function vanish quickly with ``k``, those of noise grow like
-    ``sqrt(binomial(2k, k))``: divided by that, they stand still where noise dominates.
+    The part of a smooth function that no polynomial of degree ``k`` fits vanishes quickly with ``k``, that of noise
+    does not: divided by its degrees of freedom, it stands still.
 
     Parameters
     ----------
-    values : array, shape (P,)
+    values : array, shape (POINTS,)
 
     Returns
     -------
     noise : float
-        The estimate: the level at which the table stands still, or its last level as an upper bound.
+        The estimate: the level at which the residuals stand still, or the least of them as an upper bound.
     settled : bool
-        Whether three successive levels agree within a factor of four. Where they do not, the spacing was too
+        Whether three successive residuals agree within a factor of four. Where they do not, the spacing was too
         wide for the function's smooth part and the estimate is only an upper bound.
     """
-    levels = []
-    differences = np.asarray(values, dtype=np.float64)
+    values = np.asarray(values, dtype=np.float64)
     with np.errstate(all="ignore"):
-        for order in range(1, len(values)):
-            differences = np.diff(differences)
-            levels.append(float(np.sqrt(np.mean(differences**2) / comb(2 * order, order))))
-    if not np.all(np.isfinite(levels)):
-        return np.inf, False
+        coefficients = _BASIS.T @ (values - values[0])
+        if not np.all(np.isfinite(coefficients)):
+            return np.inf, False
+        squares = np.cumsum(coefficients[::-1] ** 2)[::-1]
+        levels = np.sqrt(squares / (POINTS - np.arange(POINTS)))[2:]
     for first in range(len(levels) - 2):
         window = levels[first : first + 3]
-        if max(window) <= 4 * min(window):
-            return window[0], True
-    return min(levels[2:], default=0.0), False
+        if np.max(window) <= STANDS_STILL * np.min(window):
+            return float(window[0]), True
+    return float(np.min(levels)), False
 
 
 def output_quantum(values: Floats) -> float:
-    """Return the spacing of the grid on which all values lie, or 0 when it is no coarser than float64's own.
+    """Return the spacing of the grid on which all values lie, or 0 when it is no coarser than rounding.
 
-    Recognised are binary grids that leave at least 29 trailing bits zero, as single precision does, and decimal
-    grids of up to 12 places, as rounding does.
+    Single precision, rounding to decimals and cancellation leave such grids. The grid is the greatest common divisor
+    of the differences of the values, by Euclid's algorithm with a tolerance of their rounding.
     """
-    values = values[np.isfinite(values) & (values != 0)]
-    if len(values) < POINTS or len(np.unique(values)) < DISTINCT:
+    different = np.unique(values[np.isfinite(values)])
+    if len(different) < DISTINCT:
         return 0.0
-    mantissas, exponents = np.frexp(values)
-    integers = np.abs(mantissas * 2.0**53).astype(np.int64)
-    lowest = integers & -integers
-    if np.all(lowest >= 2**_SINGLE_BITS):
-        return float(np.min(np.ldexp(lowest.astype(np.float64), exponents - 53)))
-    for places in range(13):
-        scaled = values * 10.0**places
-        if np.max(np.abs(scaled)) > 2.0**40:
-            break
-        if np.all(np.abs(np.rint(scaled) - scaled) <= 4 * np.spacing(np.abs(scaled))):
-            return float(10.0**-places)
-    return 0.0
+    rounding = 4 * float(ulp(different))
+    divisor = 0.0
+    for difference in np.diff(different):
+        one, other = max(divisor, float(difference)), min(divisor, float(difference))
+        while other > rounding:
+            rest = one % other
+            one, other = other, min(rest, other - rest)
+        divisor = one
+        if divisor <= COARSE * rounding:
+            return 0.0
+    return divisor

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradcheck.differences import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.evaluation import Probe
-from gradcheck.noise import POINTS, noise_from_table, output_quantum, ulp
+from gradcheck.noise import OFFSETS, noise_from_samples, output_quantum, ulp
 
 __all__ = ["DEFAULT_STEP", "choose_step", "measure_noise"]
 
@@ -21,11 +21,18 @@ DEFAULT_STEP = 1.9130581736e-4
 
 LONGEST_STEP, SHORTEST_STEP = FIRST_STEP, 1e-9
 
-TABLES = ((1.0372741936e-3, 1.3136512847e-6), (0.0, 1.3136512847e-6), (0.0, 1.3136512847e-9))
-"""Where a difference table lies along its direction: distance from the point, spacing. The first that is finite."""
+SAMPLES = ((5507.0, 1.8834172961e-7), (0.0, 1.8834172961e-7), (0.0, 1.8834172961e-10), (0.0, 1.8834172961e-14))
+"""Where noise is sampled along a direction: distance from the point in spacings, spacing. The next is tried where the function is
+not finite, or where what looks like noise may be something else."""
+
+SUSPICIOUS = 1e3
+"""Noise of so many units in the last place may be a fast oscillation."""
 
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
+
+ON_A_GRID = 20.0
+"""Half a grid's spacing is at most this many times the noise that the grid makes."""
 
 CONVERGED = 0.02
 """Central differences at two successive steps this close, relatively: what is left is truncation."""
@@ -55,8 +62,8 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
 
     Notes
     -----
-    Costs 8 calls; up to 8 more at the edge of a domain, 8 where what looks like noise may be a fast oscillation, and 24
-    to 48 where the function stands still.
+    Costs 8 calls; up to 24 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
+    24 to 48 where the function stands still.
     """
     # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
     signs = {
@@ -64,59 +71,67 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         for leaf, scale in lengths.items()
     }
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
-    for distance, spacing in TABLES:
-        directions = {leaf: signs[leaf] * _inside(probe, leaf, scale, distance) for leaf, scale in lengths.items()}
-        values = probe.ray(directions, distance + spacing * np.arange(POINTS, dtype=np.float64))
+    noise = np.full_like(base, np.inf)
+    for distance, spacing in SAMPLES:
+        reach = distance + OFFSETS[-1]
+        directions = {leaf: _exact(probe, leaf, spacing * signs[leaf], scale, reach) for leaf, scale in lengths.items()}
+        values = probe.ray(directions, distance + OFFSETS)
         if not np.all(np.isfinite(values)):
             continue
-        noise = np.array([noise_from_table(column)[0] for column in values.T])
-        if np.any(noise > 1e3 * ulp(values)):
-            noise = _without_oscillation(probe, directions, distance, spacing, noise)
-        noise = _of_staircase(probe, directions, distance, spacing, values, noise)
-        quantum = [output_quantum(np.append(column, at)) / 2 for column, at in zip(values.T, base, strict=True)]
-        return np.asarray(np.maximum(np.maximum(noise, floor), quantum))
-    return 4 * floor
+        estimate = np.array([_settled(column) for column in values.T])
+        if np.all(np.isinf(noise)):
+            quantum = np.array([_grid(column, at) for column, at in zip(values.T, base, strict=True)])
+            noise = np.maximum(_of_staircase(probe, directions, distance, values, estimate), quantum)
+        else:  # an oscillation looks like noise from afar and is smooth from near by; a staircase stands still there
+            staircase = np.any(np.diff(values, axis=0) == 0, axis=0)
+            noise = np.where(staircase, noise, np.maximum(np.minimum(noise, estimate), quantum))
+        if np.all((noise <= SUSPICIOUS * ulp(values)) | (noise == quantum)):
+            break
+    return np.asarray(np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor))
 
 
-def _inside(probe: Probe, leaf: int, lengths: Floats, distance: float) -> Floats:
-    """Return by how much elements move: by their lengths, or near an edge by no more than their own size."""
-    if distance:
-        return lengths
-    sizes = np.abs(probe.point.leaves[leaf].value.ravel()).astype(np.float64)
-    return np.asarray(np.where(sizes > 0, np.minimum(sizes, lengths), lengths))
+def _settled(values: Floats) -> float:
+    """Return the noise of sampled values, or infinity where they may show the function's smooth part instead."""
+    noise, settled = noise_from_samples(values)
+    return noise if settled or noise <= SUSPICIOUS * float(ulp(values)) else np.inf
 
 
-def _without_oscillation(
-    probe: Probe, directions: dict[int, Floats], distance: float, spacing: float, noise: Floats
-) -> Floats:
-    """Look again with a spacing a thousand times smaller, at which an oscillation is smooth and noise is not.
+def _grid(values: Floats, base: float) -> float:
+    """Return half the spacing of the grid of sampled values; 0 where it is that of the samples of a linear function."""
+    half = output_quantum(np.append(values, base)) / 2
+    return half if half <= ON_A_GRID * noise_from_samples(values)[0] else 0.0
 
-    A function that is a staircase at that spacing keeps the first estimate: its steps are what the noise is.
+
+def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: float) -> Floats:
+    """Return a move of each element, whole multiples of which the dtype of the parameters holds exactly.
+
+    Near the point, at small ``reach``, no element moves by more than a share of its own size: an edge may be there.
     """
-    closer = probe.ray(directions, distance + spacing / 1000 * np.arange(POINTS, dtype=np.float64))
-    again = np.array([noise_from_table(column)[0] for column in closer.T])
-    staircase = np.any(np.diff(closer, axis=0) == 0, axis=0)
-    return np.where(np.isfinite(again) & ~staircase, np.minimum(again, noise), noise)
+    value = np.abs(probe.point.leaves[leaf].value.ravel())
+    sizes = value.astype(np.float64)
+    near = np.where(sizes > 0, np.minimum(sizes, lengths), lengths) if reach <= OFFSETS[-1] else lengths
+    moves = spacings * near
+    unit = np.spacing((value + reach * np.abs(moves)).astype(value.dtype)).astype(np.float64)
+    return np.asarray(np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves))
 
 
 def _of_staircase(
-    probe: Probe, directions: dict[int, Floats], distance: float, spacing: float, values: Floats, noise: Floats
+    probe: Probe, directions: dict[int, Floats], distance: float, values: Floats, noise: Floats
 ) -> Floats:
     """Look further away at functions that stood still between two points: the noise of a staircase is its steps.
 
     One that never moves is constant. One that moves steadily once it moves was in a flat region, as of a ReLU.
     """
     still = np.any(np.diff(values, axis=0) == 0, axis=0)
-    ticks = np.arange(POINTS, dtype=np.float64)
     for wide in WIDENINGS:
         if not np.any(still):
             break
-        wider = probe.ray(directions, distance + wide * spacing * ticks)
+        wider = probe.ray(directions, distance + wide * OFFSETS)
         moved = still & np.any(np.diff(wider, axis=0) != 0, axis=0) & np.all(np.isfinite(wider), axis=0)
         if np.any(moved):
-            there = probe.ray(directions, distance + wide * spacing * ticks[-1] + spacing * ticks)
+            there = probe.ray(directions, distance + wide * OFFSETS[-1] + OFFSETS)
             stairs = moved & np.any(np.diff(there, axis=0) == 0, axis=0)
-            heights = np.array([noise_from_table(column)[0] for column in wider.T])
+            heights = np.array([noise_from_samples(column)[0] for column in wider.T])
             noise = np.where(stairs, np.maximum(noise, heights), noise)
             still &= ~moved | (stairs & np.any(np.diff(wider, axis=0) == 0, axis=0))
     return noise

@@ -198,7 +198,7 @@ class AdjointTest:
         reference, rounding, looked_at = self.found
         missed = np.zeros(len(looked_at), dtype=bool)
         missed[chosen] = ~looked_at[chosen]
-        usual = norm(reference[looked_at]) / np.sqrt(max(1, np.count_nonzero(looked_at)))
+        usual = norm(reference[looked_at]) / max(1, int(looked_at.sum())) ** 0.5
         claims = self._reading().values
         judgements = {}
         for position, part in enumerate([reference.real, reference.imag][: len(claims)]):

@@ -152,7 +152,12 @@ class Session:
             if readings[0].eps > np.finfo(np.float64).eps:
                 spread = self._spread(readings, cotangents)
         except BudgetExhaustedError:
-            readings = readings or [Reading() for _ in cotangents]
+            if not readings:
+                self.find(
+                    "undecided-not-probed", "max_evaluations was used up before the gradient was known; allow more"
+                )
+                unknown = {i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(self.point.leaves)}
+                return [Reading(dict(unknown)) for _ in cotangents], {}
         claims = {}
         for leaf in readings[0].values:
             columns = [reading.values.get(leaf) for reading in readings]

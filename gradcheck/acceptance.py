@@ -45,7 +45,10 @@ PILOTED_LEAVES = 9
 POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""
 
-CLOSE, CLOSEST_STEP = 3.0, 1.07e-10
+ROUGHLY = 0.3
+"""Where no shorter step is left, a bound no larger than this share of the leaf says enough to let a claim go."""
+
+CLOSE, CLOSEST_STEP = 1.6, 1.07e-10
 """The last look at an accused element: with the step at which its error is so many times what noise does."""
 
 SECOND_STEP = 0.4373 * FIRST_STEP
@@ -495,8 +498,10 @@ class _Bench:
             tolerance, clearing = self._tolerance(leaf, indices, measured)
             inside = (apart <= measured.bound) & np.isfinite(measured.bound)
             clear = apart + measured.bound <= clearing
-            small = apart + measured.bound <= self.rtol * _rms(found.reference)
-            limited = inside & (small | measured.exhausted)
+            size = _rms(found.reference)
+            small = apart + measured.bound <= self.rtol * size
+            roughly = measured.ended & (measured.bound <= ROUGHLY * np.maximum(size, np.abs(measured.value)))
+            limited = inside & (small | measured.exhausted | roughly)
         wrong = apart > measured.bound + tolerance
         found.reference[indices], found.bound[indices] = measured.value, measured.bound
         found.noise[indices], found.gap[indices] = measured.noise, measured.gap

@@ -46,10 +46,6 @@ KINK_SIGNIFICANCE = 3.0
 """A gap between the one-sided slopes counts when it is this many times its own bound."""
 
 
-ROUGHLY = 0.3
-"""A bound no larger than this share of the value says something also where no step is left to improve it."""
-
-
 def noise_multiplier(chances: int) -> float:
     """Return how many standard deviations of noise a bound allows for.
 
@@ -98,7 +94,9 @@ class Measurement:
     curvature : array, shape (m, K)
         The second derivative, roughly.
     exhausted : array of bool, shape (m, K)
-        Where noise keeps any shorter step from doing better, or there is no shorter one and the value is known roughly.
+        Where noise keeps any shorter step from doing better.
+    ended : array of bool, shape (m, 1)
+        Where there is no shorter step.
     """
 
     value: Floats
@@ -107,6 +105,7 @@ class Measurement:
     gap: Floats
     curvature: Floats
     exhausted: Bools
+    ended: Bools
 
     @property
     def kink(self) -> Bools:
@@ -119,7 +118,15 @@ class Measurement:
         unknown = np.full((elements, columns), np.nan)
         zero = np.zeros((elements, columns))
         never = np.zeros((elements, columns), dtype=bool)
-        return cls(unknown, np.full_like(zero, np.inf), np.full_like(zero, np.inf), zero.copy(), zero, never)
+        return cls(
+            unknown,
+            np.full_like(zero, np.inf),
+            np.full_like(zero, np.inf),
+            zero.copy(),
+            zero,
+            never,
+            never[:, :1].copy(),
+        )
 
     def rows(self, rows: NDArray[Any]) -> Measurement:
         """Return some rows, as a measurement of its own."""
@@ -177,7 +184,9 @@ class Ladder:
         asymmetry = np.take_along_axis(np.abs(ahead - behind), level[:, None, :], axis=1)[:, 0, :] / 2
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
         exhausted = np.isfinite(bound) & (self.multiplier * deviation[:, -1] * RATIO / h[:, -1] > bound)
-        return Measurement(value, bound, floor, gap, curvature, exhausted & self.is_central())
+        return Measurement(
+            value, bound, floor, gap, curvature, exhausted & self.is_central(), np.zeros((len(h), 1), dtype=bool)
+        )
 
     def is_central(self) -> Bools:
         """Where both sides are finite at some level. Elsewhere only the last level tells the edge of a domain."""
@@ -290,7 +299,7 @@ def climb(
     resolution = _resolution(probe, leaf, indices)
     for level in range(1, MOST_LEVELS):
         ended = steps[active] * RATIO**-level <= resolution[active]
-        _end(result, active[ended])
+        result.ended[active[ended]] = True
         active = active[~ended]
         if not len(active):
             break
@@ -305,7 +314,7 @@ def climb(
         precise = (part.bound <= rtol / 3 * np.abs(part.value)) & ladder.is_central()
         settled = np.all(part.exhausted | precise, axis=1)
         active = active[~settled]
-    _end(result, active)
+    result.ended[active] = True
     short = np.flatnonzero(np.isnan(ahead[:, FEWEST_LEVELS - 1]))
     if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
         few = slice(0, FEWEST_LEVELS - 1)
@@ -314,11 +323,6 @@ def climb(
         )
         result.put(short, ladder.measure())
     return result
-
-
-def _end(result: Measurement, rows: NDArray[np.intp]) -> None:
-    """Say that there is no shorter step; what was measured counts where it says more than a sign."""
-    result.exhausted[rows] |= result.bound[rows] <= ROUGHLY * np.abs(result.value[rows])
 
 
 Pair = tuple[Floats, Floats, Floats, Floats]

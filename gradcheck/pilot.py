@@ -21,7 +21,13 @@ DEFAULT_STEP = 1.9130581736e-4
 
 LONGEST_STEP, SHORTEST_STEP = FIRST_STEP, 1e-9
 
-SAMPLES = ((5507.0, 1.8834172961e-7), (0.0, 1.8834172961e-7), (0.0, 1.8834172961e-10), (0.0, 1.8834172961e-14))
+SAMPLES = (
+    (5507.0, 1.8834172961e-7),
+    (-5507.0, 1.8834172961e-7),
+    (0.0, 1.8834172961e-7),
+    (0.0, 1.8834172961e-10),
+    (0.0, 1.8834172961e-14),
+)
 """Where noise is sampled along a direction: distance from the point in spacings, spacing. The next is tried where the function is
 not finite, or where what looks like noise may be something else."""
 
@@ -33,6 +39,9 @@ WIDENINGS = (64.0, 64.0**2, 64.0**3)
 
 ON_A_GRID = 20.0
 """Half a grid's spacing is at most this many times the noise that the grid makes."""
+
+ONE_SIDED = 10.0
+"""Noise that is so many times larger on one side of the point than on the other is a kink."""
 
 CONVERGED = 0.02
 """Central differences at two successive steps this close, relatively: what is left is truncation."""
@@ -62,7 +71,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
 
     Notes
     -----
-    Costs 8 calls; up to 24 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
+    Costs 8 calls; up to 32 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
     24 to 48 where the function stands still.
     """
     # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
@@ -71,9 +80,9 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         for leaf, scale in lengths.items()
     }
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
-    noise = np.full_like(base, np.inf)
+    noise, quantum = np.full_like(base, np.inf), np.zeros_like(base)
     for distance, spacing in SAMPLES:
-        reach = distance + OFFSETS[-1]
+        reach = abs(distance) + OFFSETS[-1]
         directions = {leaf: _exact(probe, leaf, spacing * signs[leaf], scale, reach) for leaf, scale in lengths.items()}
         values = probe.ray(directions, distance + OFFSETS)
         if not np.all(np.isfinite(values)):
@@ -82,6 +91,9 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         if np.all(np.isinf(noise)):
             quantum = np.array([_grid(column, at) for column, at in zip(values.T, base, strict=True)])
             noise = np.maximum(_of_staircase(probe, directions, distance, values, estimate), quantum)
+        elif distance:  # on the other side of the point: a kink among the samples looks like noise, on one side only
+            less, more = np.minimum(noise, estimate), np.maximum(noise, estimate)
+            noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), quantum)
         else:  # an oscillation looks like noise from afar and is smooth from near by; a staircase stands still there
             staircase = np.any(np.diff(values, axis=0) == 0, axis=0)
             noise = np.where(staircase, noise, np.maximum(np.minimum(noise, estimate), quantum))

@@ -1,9 +1,20 @@
 """Decide whether a gradient is right, and if not say which elements, by how much and why."""
 
-from gradcheck.checks import assert_gradient, assert_layer, check_gradient, check_layer
+from gradcheck.assertions import (
+    assert_adjoint,
+    assert_gradient,
+    assert_hessian,
+    assert_hvp,
+    assert_jacobian,
+    assert_jvp,
+    assert_layer,
+    assert_vjp,
+)
+from gradcheck.checks import check_gradient, check_jvp, check_layer, check_vjp
 from gradcheck.comparison import Comparison, Divergence, compare
-from gradcheck.derivatives import NumericalDerivative, numerical_gradient
+from gradcheck.derivatives import NumericalDerivative, numerical_gradient, numerical_jacobian
 from gradcheck.errors import GradcheckError, GradientError, InvalidArgument, MissingDependency
+from gradcheck.matrices import check_adjoint, check_hessian, check_hvp, check_jacobian
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report
 
 __version__ = "0.1.0"
@@ -20,10 +31,23 @@ __all__ = [
     "NumericalDerivative",
     "ParameterReport",
     "Report",
+    "assert_adjoint",
     "assert_gradient",
+    "assert_hessian",
+    "assert_hvp",
+    "assert_jacobian",
+    "assert_jvp",
     "assert_layer",
+    "assert_vjp",
+    "check_adjoint",
     "check_gradient",
+    "check_hessian",
+    "check_hvp",
+    "check_jacobian",
+    "check_jvp",
     "check_layer",
+    "check_vjp",
     "compare",
     "numerical_gradient",
+    "numerical_jacobian",
 ]

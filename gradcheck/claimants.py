@@ -1,27 +1,29 @@
-"""Who claims: a scalar function with its gradient, or a layer. Both tell the engine the same things.
+"""Who claims: a scalar function with its gradient, or something that pulls cotangents back. All tell the engine alike.
 
 The value of the function, the form of that value, the cotangents to read it through, and the claimed gradients; and
-each checks the protocol that its own kind of backward must keep.
+each checks the protocol that its own kind of derivative must keep.
 """
 
 from __future__ import annotations
 
 import inspect
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.claims import Reading, read_gradient
+from gradcheck.claims import GRADIENT, Reading, Words, read_gradient
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import Output, calling
-from gradcheck.session import Session
+from gradcheck.evaluation import Output, Point, calling
+from gradcheck.session import Claimant, Session
+from gradcheck.tangents import differentiable, read_tangent, tangent
+from gradcheck.trees import MISSING, align
 
-__all__ = ["LayerClaimant", "ScalarClaimant", "input_names"]
+__all__ = ["HvpClaimant", "LayerClaimant", "ScalarClaimant", "VjpClaimant", "input_names", "require_floats"]
 
 Floats = NDArray[np.float64]
-Given = list[Any]
 
 
 def input_names(forward: Callable[..., Any], count: int) -> list[str]:
@@ -35,16 +37,20 @@ def input_names(forward: Callable[..., Any], count: int) -> list[str]:
     return names + fallback[len(names) :] if len(set(names) | set(fallback[len(names) :])) == count else fallback
 
 
-class ScalarClaimant:
+def require_floats(output: Output) -> None:
+    """Raise `InvalidArgument` where no number of the value can be differentiated."""
+    if output.size and not any(leaf.value.dtype.kind == "f" for leaf in output.leaves):
+        raise InvalidArgument(f"{output.name} returned no floating-point output; there is nothing to differentiate.")
+
+
+class ScalarClaimant(Claimant):
     """A scalar function and its gradient."""
 
-    name = "f"
-    optional = False
-
-    def __init__(self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True]) -> None:
+    def __init__(self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True], params: Any) -> None:
+        super().__init__()
         self.f = f
         self.grad = grad
-        self.calls = 0
+        self.params = params
 
     def value(self, tree: Any) -> Any:
         """Return the function's value alone."""
@@ -66,23 +72,26 @@ class ScalarClaimant:
         del output, rng
         return np.ones((1, 1))
 
-    def claims(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> Given:
-        """Return the claimed gradients at a point, one per cotangent."""
+    def readings(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Reading]:
+        """Return the claimed gradient at a point."""
         del cotangents
-        tree = check.point.hand_out(arrays)
+        given = self._gradient(check, check.point.hand_out(arrays))
+        return [read_gradient(given, self.params, check.point.leaves)]
+
+    def _gradient(self, check: Session, tree: Any) -> Any:
         self.calls += 1
         if self.grad is True:
             check.budget.spend()
             with calling("f", "for its gradient"):
-                return [self._pair(self.f(tree))[1]]
+                return self._pair(self.f(tree))[1]
         with calling("grad", "at the given point"):
-            return [self.grad(tree)]
+            return self.grad(tree)
 
     def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
         """Call the gradient again: it must be the same, and leave the parameters alone."""
         arrays = check.point.copies()
-        (given,) = self.claims(check, arrays, cotangents)
-        check.same_again(given, first[0], "grad")
+        (again,) = self.readings(check, arrays, cotangents)
+        check.same_again(again, first[0])
         changed = check.point.changed(arrays)
         if changed:
             check.find("inputs-changed", f"grad changed its argument in place: {', '.join(changed)}", fatal=True)
@@ -97,20 +106,118 @@ class ScalarClaimant:
         return value
 
 
-class LayerClaimant:
+class PullbackClaimant(Claimant):
+    """A function with outputs of any form, and something that pulls cotangents of them back."""
+
+    optional = True
+    words = GRADIENT
+
+    def __init__(self, tree: Any) -> None:
+        super().__init__()
+        self.tree = tree
+        self.form: Output | None = None
+
+    @abstractmethod
+    def prepare(self, check: Session, tree: Any) -> Any:
+        """Return what pulling back needs beside the cotangent: made at one point, used for several cotangents."""
+
+    @abstractmethod
+    def pull(self, seed: Any, prepared: Any) -> Any:
+        """Call the derivative with one cotangent."""
+
+    def output(self, value: Any) -> Output:
+        """Learn the form of the output."""
+        self.form = Output.of(value, self.name)
+        require_floats(self.form)
+        return self.form
+
+    def seed_of(self, row: Floats) -> Any:
+        """Return a cotangent as the user gets it, fresh."""
+        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
+        return self.form.like(row)
+
+    def seen(self, seed: Any) -> Floats:
+        """Read a cotangent that the user got."""
+        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
+        return self.form.read(seed)
+
+    def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
+        """Draw two cotangents, rounded to the dtype in which they are handed out."""
+        return np.stack([self.seen(self.seed_of(row)) for row in rng.normal(size=(2, output.size))])
+
+    def readings(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Reading]:
+        """Return the pulled-back cotangents at a point, in the order of the rows."""
+        prepared = self.prepare(check, check.point.hand_out(arrays))
+        return [self._read(check, self.seed_of(row), prepared) for row in cotangents]
+
+    def _read(self, check: Session, seed: Any, prepared: Any) -> Reading:
+        self.calls += 1
+        with calling(self.derivative, "at the given point"):
+            given = self.pull(seed, prepared)
+        return read_gradient(given, self.tree, check.point.leaves, optional=self.optional, words=self.words)
+
+    def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
+        """Check what pulling back must hold beside its values."""
+        arrays = check.point.copies()
+        prepared = self.prepare(check, check.point.hand_out(arrays))
+        weights = check.settings.rng.uniform(0.5, 1.5, size=2) * (1, -1)
+        rows = [cotangents[0], weights @ cotangents, np.zeros_like(cotangents[0]), cotangents[0]]
+        seeds = [self.seed_of(row) for row in rows]
+        readings = [self._read(check, seed, prepared) for seed in seeds]
+        check.same_again(readings[3], first[0])
+        check.linear(readings[1], first, weights)
+        check.zero_for_zero(readings[2])
+        if not all(self._unchanged(seed, row) for seed, row in zip(seeds, rows, strict=True)):
+            check.find(f"{self.role}-changed", f"{self.derivative} changed {self.seed} in place", fatal=True)
+        changed = check.point.changed(arrays)
+        if changed:
+            names = ", ".join(changed)
+            check.find("inputs-changed", f"{self.derivative} changed its inputs in place: {names}", fatal=True)
+
+    def _unchanged(self, seed: Any, row: Floats) -> bool:
+        try:
+            return np.array_equal(self.seen(seed), self.seen(self.seed_of(row)), equal_nan=True)
+        except InvalidArgument:  # its containers are no longer what they were
+            return False
+
+
+class VjpClaimant(PullbackClaimant):
+    """A function of several inputs and its vector-Jacobian product."""
+
+    derivative = "vjp"
+
+    def __init__(self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: dict[str, Any]) -> None:
+        super().__init__(inputs)
+        self.f = f
+        self.vjp = vjp
+
+    def value(self, tree: dict[str, Any]) -> Any:
+        """Return the output."""
+        return self.f(*tree.values())
+
+    def prepare(self, check: Session, tree: Any) -> Any:
+        """Return the inputs themselves."""
+        del check
+        return tree
+
+    def pull(self, seed: Any, prepared: Any) -> Any:
+        """Call vjp with a cotangent and the inputs."""
+        return by_name(self.vjp(seed, *prepared.values()), self.tree)
+
+
+class LayerClaimant(PullbackClaimant):
     """A forward/backward pair."""
 
     name = "forward"
-    optional = True
+    derivative = "backward"
+    seed = "its upstream"
 
     def __init__(
         self, forward: Callable[..., Any], backward: Callable[[Any, Any], Any], inputs: dict[str, Any]
     ) -> None:
+        super().__init__(inputs)
         self.forward = forward
         self.backward = backward
-        self.inputs = inputs
-        self.calls = 0
-        self.form: Output | None = None
 
     def value(self, tree: dict[str, Any]) -> Any:
         """Return the output of the layer."""
@@ -125,66 +232,73 @@ class LayerClaimant:
             )
         return value
 
-    def output(self, value: Any) -> Output:
-        """Learn the form of the output."""
-        self.form = Output.of(value, "forward")
-        if self.form.size and not any(leaf.value.dtype.kind == "f" for leaf in self.form.leaves):
-            raise InvalidArgument("forward returned no floating-point output; there is nothing to differentiate.")
-        return self.form
-
-    def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
-        """Draw two upstreams, rounded to the output's dtype."""
-        drawn = rng.normal(size=(2, output.size))
-        return np.stack([output.read(output.like(row)) for row in drawn])
-
-    def claims(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> Given:
-        """Return the pulled-back cotangents at a point, in the order of the rows."""
-        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
-        tree = check.point.hand_out(arrays)
+    def prepare(self, check: Session, tree: Any) -> Any:
+        """Run forward, for its cache."""
         check.budget.spend()
         with calling("forward", "at the given point"):
-            _, cache = self._forward(tree)
-        return [self._pull(self.form.like(row), cache) for row in cotangents]
+            return self._forward(tree)[1]
 
-    def _pull(self, dy: Any, cache: Any) -> Any:
-        self.calls += 1
-        with calling("backward", "at the given point"):
-            given = self.backward(dy, cache)
-        return self._by_name(given)
+    def pull(self, seed: Any, prepared: Any) -> Any:
+        """Call backward with an upstream and the cache."""
+        return by_name(self.backward(seed, prepared), self.tree)
 
-    def _by_name(self, given: Any) -> Any:
-        """Lay a returned tuple beside the names of the inputs."""
-        names = list(self.inputs)
-        if isinstance(given, tuple) and len(given) == len(names):
-            return dict(zip(names, given, strict=True))
-        if len(names) == 1 and not isinstance(given, tuple):
-            return {names[0]: given}
-        if given is None:
-            return dict.fromkeys(names)
-        return given
 
-    def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
-        """Check what backward must hold beside its values."""
-        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
-        arrays = check.point.copies()
-        check.budget.spend()
-        with calling("forward", "at the given point"):
-            _, cache = self._forward(check.point.hand_out(arrays))
-        weights = check.settings.rng.uniform(0.5, 1.5, size=2) * (1, -1)
-        upstreams = [cotangents[0], weights @ cotangents, np.zeros(self.form.size), cotangents[0]]
-        handed = [self.form.like(row) for row in upstreams]
-        readings = []
-        for dy in handed:
-            given = self._pull(dy, cache)
-            readings.append(read_gradient(given, self.inputs, check.point.leaves, optional=True))
-        check.same_again_reading(readings[3], first[0], "backward")
-        check.linear(readings[1], first, weights)
-        check.zero_for_zero(readings[2])
-        if any(
-            not np.array_equal(self.form.read(dy), self.form.read(self.form.like(row)), equal_nan=True)
-            for dy, row in zip(handed, upstreams, strict=True)
-        ):
-            check.find("upstream-changed", "backward changed its upstream dy in place", fatal=True)
-        changed = check.point.changed(arrays)
-        if changed:
-            check.find("inputs-changed", f"the layer changed its inputs in place: {', '.join(changed)}", fatal=True)
+class HvpClaimant(PullbackClaimant):
+    """A gradient and the product of the Hessian with a vector: since that is symmetric, a pull-back of the gradient."""
+
+    name = "grad"
+    derivative = "hvp"
+    seed = "v"
+    role = "vector"
+    optional = False
+    words = Words("its part of hvp(x, v)", "that of x")
+
+    def __init__(self, grad: Callable[[Any], Any], hvp: Callable[[Any, Any], Any], x: Any, point: Point) -> None:
+        super().__init__(x)
+        self.grad = grad
+        self.hvp = hvp
+        self.point = point
+
+    def value(self, tree: Any) -> list[Any]:
+        """Return the gradient: one array for each differentiable leaf."""
+        given = self.grad(tree)
+        if isinstance(given, tuple) and len(given) == 1 and not isinstance(self.tree, tuple | list):
+            (given,) = given
+        entries, _ = align(self.tree, MISSING if given is None else given)
+        parts = []
+        for i in differentiable(self.point):
+            leaf = self.point.leaves[i]
+            shape = None if entries[i] is MISSING or entries[i] is None else np.shape(entries[i])
+            if shape != leaf.value.shape:
+                raise InvalidArgument(
+                    f"grad returned {'nothing' if shape is None else f'shape {shape}'} for {leaf.name}, which has "
+                    f"shape {leaf.value.shape}; a gradient like x is required."
+                )
+            parts.append(entries[i])
+        return parts
+
+    def seed_of(self, row: Floats) -> Any:
+        """Return a vector like x, fresh; zeros for what is held fixed."""
+        return tangent(self.point, row)
+
+    def seen(self, seed: Any) -> Floats:
+        """Read a vector that the user got."""
+        return read_tangent(self.point, seed)
+
+    def prepare(self, check: Session, tree: Any) -> Any:
+        """Return the point itself."""
+        del check
+        return tree
+
+    def pull(self, seed: Any, prepared: Any) -> Any:
+        """Call hvp with a vector."""
+        return self.hvp(prepared, seed)
+
+
+def by_name(given: Any, inputs: dict[str, Any]) -> Any:
+    """Lay a returned tuple beside the names of the inputs."""
+    if isinstance(given, tuple) and len(given) == len(inputs):
+        return dict(zip(inputs, given, strict=True))
+    if len(inputs) == 1 and not isinstance(given, tuple):
+        return dict.fromkeys(inputs, given)
+    return dict.fromkeys(inputs) if given is None else given

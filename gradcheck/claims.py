@@ -14,9 +14,20 @@ from numpy.typing import NDArray
 from gradcheck.report import Finding
 from gradcheck.trees import MISSING, Leaf, align
 
-__all__ = ["Reading", "read_gradient"]
+__all__ = ["GRADIENT", "Reading", "Words", "read_gradient"]
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What findings call the claim, and the thing whose form it must have."""
+
+    claim: str
+    like: str
+
+
+GRADIENT = Words("its gradient", "the parameter")
 
 
 @dataclass(slots=True)
@@ -41,7 +52,9 @@ class Reading:
     absent: set[int] = field(default_factory=set)
 
 
-def read_gradient(given: Any, tree: Any, leaves: list[Leaf], *, optional: bool = False) -> Reading:
+def read_gradient(
+    given: Any, tree: Any, leaves: list[Leaf], *, optional: bool = False, words: Words = GRADIENT
+) -> Reading:
     """Read what a gradient function returned.
 
     Parameters
@@ -54,6 +67,8 @@ def read_gradient(given: Any, tree: Any, leaves: list[Leaf], *, optional: bool =
         Their leaves.
     optional : bool
         Whether ``None`` may stand for a gradient that is not computed.
+    words : Words
+        For the findings.
     """
     if isinstance(given, tuple) and len(given) == 1 and not isinstance(tree, tuple | list):
         (given,) = given
@@ -63,41 +78,39 @@ def read_gradient(given: Any, tree: Any, leaves: list[Leaf], *, optional: bool =
     reading = Reading()
     if given is not MISSING:
         for mismatch in mismatches:
-            reading.findings.append(
-                Finding(code="wrong-structure", where=mismatch.where, message=f"the gradient {mismatch.message}")
-            )
+            message = f"{words.claim.replace('its', 'the')} {mismatch.message}"
+            reading.findings.append(Finding(code="wrong-structure", where=mismatch.where, message=message))
     for position, (leaf, entry) in enumerate(zip(leaves, entries, strict=True)):
         if not leaf.is_differentiable:
             continue
         if entry is MISSING or entry is None:
             reading.absent.add(position)
             if not optional:
-                reading.findings.append(
-                    Finding(code="missing-gradient", where=leaf.name, message="no gradient was given for it")
-                )
+                message = f"{words.claim} is missing"
+                reading.findings.append(Finding(code="missing-gradient", where=leaf.name, message=message))
             continue
-        _read_entry(reading, position, leaf, entry)
+        _read_entry(reading, position, leaf, entry, words)
     return reading
 
 
-def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any) -> None:
+def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: Words) -> None:
     """Read the claim of one leaf into ``reading``."""
     try:
         array = np.asarray(entry)
     except ValueError:
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "biufc":
-        message = f"its gradient is a {type(entry).__name__} that is not an array of numbers"
+        message = f"{words.claim} is a {type(entry).__name__} that is not an array of numbers"
         reading.findings.append(Finding(code="wrong-type", where=leaf.name, message=message))
         return
     if array.shape != leaf.value.shape:
-        message = f"its gradient has shape {array.shape}, the parameter {leaf.value.shape}"
+        message = f"{words.claim} has shape {array.shape}, {words.like} {leaf.value.shape}"
         evidence = {"given": array.shape, "required": leaf.value.shape}
         reading.findings.append(Finding(code="wrong-shape", where=leaf.name, message=message, evidence=evidence))
         return
     if array.dtype.kind == "c":
         if np.any(array.imag != 0):
-            message = f"its gradient is complex ({array.dtype}) with an imaginary part, the parameter is real"
+            message = f"{words.claim} is complex ({array.dtype}) with an imaginary part, {words.like} is real"
             reading.findings.append(Finding(code="wrong-dtype", where=leaf.name, message=message))
             return
         array = array.real
@@ -107,12 +120,12 @@ def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any) -> None
     if coarse:
         reading.eps = max(reading.eps, float(np.finfo(np.float32).eps))
     if coarse and array.dtype != leaf.value.dtype:
-        message = f"its gradient is {array.dtype}, the parameter {leaf.value.dtype}; it is judged at float32's accuracy"
+        message = f"{words.claim} is {array.dtype}, {words.like} {leaf.value.dtype}; it is judged at float32's accuracy"
         reading.findings.append(Finding(code="coarse-dtype", where=leaf.name, message=message))
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         first = [int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), leaf.value.shape)]
-        message = f"its gradient is NaN or infinite in {bad} of {values.size} elements, the first at {first}"
+        message = f"{words.claim} is NaN or infinite in {bad} of {values.size} elements, the first at {first}"
         reading.findings.append(
             Finding(code="not-finite", where=leaf.name, message=message, evidence={"count": bad, "first": first})
         )

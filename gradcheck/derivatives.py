@@ -9,19 +9,23 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.arguments import RTOL, CheckOptions, read_options, require_callable
+from gradcheck.arguments import RTOL, CheckOptions, Settings, read_options, require_callable
 from gradcheck.differences import Measurement, climb, lengths_of, noise_multiplier
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import Budget, BudgetExhaustedError, Output, Point, Probe, calling, point_of
+from gradcheck.evaluation import Budget, BudgetExhaustedError, Output, Point, calling, point_of
+from gradcheck.outputs import EachOutput, one_array_of, one_leaf_of
 from gradcheck.pilot import measure_noise
 from gradcheck.progress import metering
 
-__all__ = ["NumericalDerivative", "numerical_gradient"]
+__all__ = ["NumericalDerivative", "numerical_gradient", "numerical_jacobian"]
 
 Floats = NDArray[np.float64]
 
 CALLS_AN_ELEMENT = 8
 OVERHEAD = 12
+
+ENTRIES_AT_ONCE = 2**17
+"""Derivatives whose ladders are kept in memory together: a ladder takes about a kilobyte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,8 @@ class NumericalDerivative:
     Attributes
     ----------
     value : tree
-        Like the point, in float64; NaN for what could not be measured, zero for what is held fixed.
+        Like the point, in float64; NaN for what could not be measured, zero for what is held fixed. Of
+        `numerical_jacobian`: arrays of shape ``y.shape + x.shape``.
     error_bound : tree
         The true derivative lies within this distance; infinite where nothing was established. At a kink the interval
         holds both one-sided derivatives.
@@ -82,38 +87,111 @@ def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[C
     """
     require_callable(f=f)
     settings = read_options(options)
-    point = point_of(params, "params")
-    budget = Budget(settings.max_evaluations)
-    free = point.free()
-    elements = sum(point.leaves[leaf].value.size for leaf in free)
-    with metering(settings.progress, CALLS_AN_ELEMENT * elements + OVERHEAD) as meter:
-        budget.progress = meter
-        budget.spend()
+    run = _Run(f, point_of(params, "params"), settings, _one_number_of)
+    found = run.climb()
+    return NumericalDerivative(
+        value=_fill(run.point, found, lambda part: part.value),
+        error_bound=_fill(run.point, found, lambda part: part.bound),
+        kink=_fill(run.point, found, lambda part: part.kink),
+        evaluations=run.budget.used,
+    )
+
+
+def numerical_jacobian(f: Callable[[Any], Any], x: Any, **options: Unpack[CheckOptions]) -> NumericalDerivative:
+    """Differentiate an array with respect to an array, with finite differences that know their error.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(x) -> y``, an array of floating-point numbers or a float.
+    x : array or float
+        The point.
+    **options
+        See `CheckOptions`; ``rtol`` is the relative error at which an entry has settled.
+
+    Returns
+    -------
+    NumericalDerivative
+        Arrays of shape ``y.shape + x.shape``: entry ``[i, j]`` is the derivative of ``y[i]`` with respect to ``x[j]``.
+
+    Raises
+    ------
+    InvalidArgument
+        When the arguments cannot describe a derivative.
+
+    Notes
+    -----
+    All outputs come from the same evaluations: eight calls of ``f`` an element of ``x`` and about ten in all, however
+    many outputs; more where some output has a kink near by, oscillates, or is so flat that noise hides its slope.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> slope = numerical_jacobian(lambda x: np.array([x[0] * x[1], x[0] ** 2]), np.array([2.0, 3.0]))
+    >>> bool(np.all(np.abs(slope.value - [[3.0, 2.0], [4.0, 0.0]]) <= slope.error_bound))
+    True
+    """
+    require_callable(f=f)
+    settings = read_options(options, vectorizable=False)
+    run = _Run(f, one_leaf_of(x, "x"), settings, one_array_of)
+    shape = run.probe.output.leaves[0].value.shape + run.point.leaves[0].value.shape
+    found = run.climb()[0]
+    return NumericalDerivative(
+        value=found.value.T.reshape(shape),
+        error_bound=found.bound.T.reshape(shape),
+        kink=found.kink.T.reshape(shape),
+        evaluations=run.budget.used,
+    )
+
+
+def _one_number_of(output: Output) -> Output:
+    if output.size != 1:
+        raise InvalidArgument(
+            f"f returned {output.size} numbers; a single number was required; for an array use numerical_jacobian."
+        )
+    return output
+
+
+class _Run:
+    """One differentiation: the function was called once, and its value has its form."""
+
+    def __init__(
+        self, f: Callable[[Any], Any], point: Point, settings: Settings, required: Callable[[Output], Output]
+    ) -> None:
+        self.point = point
+        self.settings = settings
+        self.budget = Budget(settings.max_evaluations)
+        self.elements = sum(point.leaves[leaf].value.size for leaf in point.free())
+        self.budget.spend()
         with calling("f", "at the given point"):
             value = f(point.tree())
-        output = Output.of(value, "f")
-        if output.size != 1:
-            raise InvalidArgument(f"f returned {output.size} numbers; a single number was required.")
-        probe = Probe(f, point, output, np.ones((1, 1)), budget, vectorized=settings.vectorized)
-        base = probe.read(value)
-        found = {leaf: Measurement.nothing(point.leaves[leaf].value.size, 1) for leaf in free}
-        lengths = {leaf: lengths_of(point.leaves[leaf].value) for leaf in free}
-        rtol = settings.rtol or RTOL[min(8, output.dtype.itemsize)]
-        try:
-            noise = measure_noise(probe, base, lengths, settings.rng)
-            for leaf in free:
-                found[leaf] = climb(
-                    probe, leaf, np.arange(lengths[leaf].size), lengths[leaf], base, noise,
-                    multiplier=noise_multiplier(elements), rtol=rtol,
-                )  # fmt: skip
-        except BudgetExhaustedError:
-            pass
-    return NumericalDerivative(
-        value=_fill(point, found, lambda part: part.value),
-        error_bound=_fill(point, found, lambda part: part.bound),
-        kink=_fill(point, found, lambda part: part.kink),
-        evaluations=budget.used,
-    )
+        output = required(Output.of(value, "f"))
+        factors = np.ones((output.size, 1))
+        self.probe = EachOutput(f, point, output, factors, self.budget, vectorized=settings.vectorized)
+        self.base = self.probe.read(value)
+
+    def climb(self) -> dict[int, Measurement]:
+        """Differentiate with respect to every element, as far as ``max_evaluations`` goes."""
+        leaves, free = self.point.leaves, self.point.free()
+        columns = len(self.base)
+        found = {leaf: Measurement.nothing(leaves[leaf].value.size, columns) for leaf in free}
+        lengths = {leaf: lengths_of(leaves[leaf].value) for leaf in free}
+        rtol = self.settings.rtol or RTOL[min(8, self.probe.output.dtype.itemsize)]
+        with metering(self.settings.progress, CALLS_AN_ELEMENT * self.elements + OVERHEAD) as meter:
+            self.budget.progress = meter
+            try:
+                noise = measure_noise(self.probe, self.base, lengths, self.settings.rng)
+                for leaf in free:
+                    size = lengths[leaf].size
+                    for rows in np.array_split(np.arange(size), size * columns // ENTRIES_AT_ONCE + 1):
+                        part = climb(
+                            self.probe, leaf, rows, lengths[leaf][rows], self.base, noise,
+                            multiplier=noise_multiplier(self.elements * columns), rtol=rtol,
+                        )  # fmt: skip
+                        found[leaf].put(rows, part)
+            except BudgetExhaustedError:
+                pass
+        return found
 
 
 def _fill(point: Point, found: dict[int, Measurement], what: Callable[[Measurement], NDArray[Any]]) -> Any:

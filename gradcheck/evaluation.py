@@ -179,6 +179,12 @@ class Output:
         return cls(name, leaves, build)
 
     @property
+    def is_bare(self) -> bool:
+        """Whether the value is one array or number, in no container."""
+        mark = object()
+        return len(self.leaves) == 1 and self.build([mark]) is mark
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The coarsest float dtype among the values; float64 when they are integers."""
         kinds = [leaf.value.dtype for leaf in self.leaves if leaf.value.dtype.kind == "f"]
@@ -189,9 +195,19 @@ class Output:
         """How many numbers a value holds."""
         return sum(leaf.value.size for leaf in self.leaves)
 
+    def rounding(self) -> Floats:
+        """Return half a unit in the last place of each number of the first value, shape (M,)."""
+        parts = [
+            np.finfo(leaf.value.dtype).eps / 2 * np.abs(leaf.value.ravel().astype(np.float64))
+            if leaf.value.dtype.kind == "f"
+            else np.zeros(leaf.value.size)
+            for leaf in self.leaves
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
     def read(self, value: Any) -> Floats:
         """Return the value as one float64 vector."""
-        if len(self.leaves) == 1 and self.leaves[0].name == "y":
+        if self.is_bare:
             parts = [np.asarray(value)]
         else:
             parts = [leaf.value for leaf in flatten(value, root="y", argument=f"the value of {self.name}")[0]]
@@ -266,14 +282,7 @@ class Probe:
         A constant stretch of a coarse output shows no noise, and hides a slope all the same.
         """
         with np.errstate(all="ignore"):
-            parts = [
-                np.finfo(leaf.value.dtype).eps / 2 * np.abs(leaf.value.ravel().astype(np.float64))
-                if leaf.value.dtype.kind == "f"
-                else np.zeros(leaf.value.size)
-                for leaf in self.output.leaves
-            ]
-            spread = self.cotangents * (np.concatenate(parts) if parts else np.zeros(0))
-            return np.asarray(np.sqrt(np.sum(spread**2, axis=1)))
+            return np.asarray(np.sqrt(np.sum((self.cotangents * self.output.rounding()) ** 2, axis=1)))
 
     def elements(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> tuple[Floats, Floats]:
         """Displace single elements.

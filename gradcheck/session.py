@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance import Claim, judge
+from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
-from gradcheck.claims import Reading, read_gradient
+from gradcheck.claims import Reading
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Output, Point, Probe, calling
 from gradcheck.progress import metering
 from gradcheck.report import Finding, Report
@@ -27,37 +28,74 @@ OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
 
 
-class Claimant(Protocol):
-    """What a check asks of the functions that it is given."""
+class Claimant(ABC):
+    """What a check asks of the functions that it is given.
 
-    name: str
-    optional: bool
-    calls: int
+    Attributes
+    ----------
+    name, derivative : str
+        What the user calls the function and the claimed derivative.
+    seed, role : str
+        The argument that the derivative is linear in, and what kind of thing it is.
+    probe : type
+        How the function's value is read.
+    calls : int
+        Calls of the derivative so far.
+    """
 
+    name = "f"
+    derivative = "grad"
+    seed = "dy"
+    role = "upstream"
+    probe: type[Probe] = Probe
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    @abstractmethod
     def value(self, tree: Any) -> Any:
         """Return the function's value."""
 
+    @abstractmethod
     def output(self, value: Any) -> Output:
         """Learn the form of the value."""
 
+    @abstractmethod
     def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
-        """Return the cotangents, shape (K, M)."""
+        """Return the cotangents, one row each."""
 
-    def claims(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Any]:
-        """Return the claimed gradients at a point, one per cotangent."""
+    @abstractmethod
+    def readings(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Reading]:
+        """Return the claimed gradients at a point, one per cotangent; the first has all findings."""
 
+    @abstractmethod
     def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
-        """Check what the gradient must keep beside its values."""
+        """Check what the derivative must keep beside its values."""
+
+    def forecast(self, elements: int) -> int:
+        """Return about how many calls of the function a check of so many elements takes."""
+        return 2 * elements + OVERHEAD
+
+    def judge(
+        self, probe: Probe, base: Floats, claims: dict[int, Claim], *, rtol: float, rng: np.random.Generator
+    ) -> dict[int, Judgement]:
+        """Decide which elements are right."""
+        return judge(probe, base, claims, rtol=rtol, rng=rng)
+
+    def laid_out(
+        self, point: Point, readings: list[Reading], judgements: dict[int, Judgement]
+    ) -> tuple[Point, list[Reading], dict[int, Judgement]]:
+        """Return point, claims and judgements in the form in which they are reported."""
+        return point, readings, judgements
 
 
 class Session:
     """One check: what it is given, and what it has found so far."""
 
-    def __init__(self, settings: Settings, point: Point, claimant: Claimant, tree: Any) -> None:
+    def __init__(self, settings: Settings, point: Point, claimant: Claimant) -> None:
         self.settings = settings
         self.point = point
         self.claimant = claimant
-        self.tree = tree
         self.budget = Budget(settings.max_evaluations)
         self.findings: list[Finding] = []
         self.fatal = False
@@ -67,30 +105,27 @@ class Session:
         """Make the check."""
         started = time.perf_counter()
         elements = sum(self.point.leaves[i].value.size for i in self.point.free())
-        with metering(self.settings.progress, 2 * elements + OVERHEAD) as meter:
+        with metering(self.settings.progress, self.claimant.forecast(elements)) as meter:
             self.budget.progress = meter
             arrays = self.point.copies()
             self.budget.spend()
             with calling(self.claimant.name, "at the given point"):
                 value = self.claimant.value(self.point.hand_out(arrays))
             output = self.claimant.output(value)
-            base_outputs = output.read(value)
             changed = self.point.changed(arrays)
             if changed:
                 self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
             cotangents = self.claimant.cotangents(output, self.settings.rng)
-            probe = Probe(
+            probe = self.claimant.probe(
                 self.claimant.value, self.point, output, cotangents, self.budget, vectorized=self.settings.vectorized
             )
-            base = cotangents @ base_outputs
+            base = probe.read(value)
             if not np.all(np.isfinite(base)):
                 self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
             readings, claims = self._read(output, cotangents)
-            judgements = judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
+            judgements = self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
         return summarise(
-            self.point,
-            readings,
-            judgements,
+            *self.claimant.laid_out(self.point, readings, judgements),
             findings=self.findings,
             fatal=self.fatal,
             evaluations=self.budget.used,
@@ -109,7 +144,7 @@ class Session:
         readings: list[Reading] = []
         spread: dict[int, Floats] = {}
         try:
-            readings = self._ask(self.point.copies(), cotangents)
+            readings = self.claimant.readings(self, self.point.copies(), cotangents)
             self.findings += readings[0].findings
             self.fatal |= any(finding.code == "wrong-structure" for finding in readings[0].findings)
             self.rtol = self.settings.rtol or self._default_rtol(output, readings)
@@ -117,7 +152,12 @@ class Session:
             if readings[0].eps > np.finfo(np.float64).eps:
                 spread = self._spread(readings, cotangents)
         except BudgetExhaustedError:
-            readings = readings or [Reading() for _ in cotangents]
+            if not readings:
+                self.find(
+                    "undecided-not-probed", "max_evaluations was used up before the gradient was known; allow more"
+                )
+                unknown = {i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(self.point.leaves)}
+                return [Reading(dict(unknown)) for _ in cotangents], {}
         claims = {}
         for leaf in readings[0].values:
             columns = [reading.values.get(leaf) for reading in readings]
@@ -125,10 +165,6 @@ class Session:
                 values = np.stack([column for column in columns if column is not None], axis=1)
                 claims[leaf] = Claim(values, spread.get(leaf, np.zeros(values.shape[1])), readings[0].eps)
         return readings, claims
-
-    def _ask(self, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Reading]:
-        given = self.claimant.claims(self, arrays, cotangents)
-        return [read_gradient(g, self.tree, self.point.leaves, optional=self.claimant.optional) for g in given]
 
     def _default_rtol(self, output: Output, readings: list[Reading]) -> float:
         sizes = [self.point.leaves[i].value.dtype.itemsize for i in self.point.free()] + [output.dtype.itemsize]
@@ -139,7 +175,8 @@ class Session:
         """Measure the round-off of the claim: its root-mean-square spread over points an ulp away, per leaf."""
         squares: dict[int, Floats] = {}
         for _ in range(NUDGES):
-            moved = self._ask(self.point.nudged(readings[0].eps, self.settings.rng), cotangents)
+            arrays = self.point.nudged(readings[0].eps, self.settings.rng)
+            moved = self.claimant.readings(self, arrays, cotangents)
             for leaf in readings[0].values:
                 apart = [
                     np.sqrt(np.mean((new.values[leaf] - old.values[leaf]) ** 2))
@@ -152,13 +189,8 @@ class Session:
 
     # ---- protocol -----------------------------------------------------------------------------------------------
 
-    def same_again(self, given: Any, first: Reading, name: str) -> None:
-        """Compare a second gradient with the first."""
-        again = read_gradient(given, self.tree, self.point.leaves, optional=self.claimant.optional)
-        self.same_again_reading(again, first, name)
-
-    def same_again_reading(self, again: Reading, first: Reading, name: str) -> None:
-        """Compare a second gradient with the first."""
+    def same_again(self, again: Reading, first: Reading) -> None:
+        """Compare what a second call gave with what the first did."""
         for leaf, values in first.values.items():
             other = again.values.get(leaf, np.full_like(values, np.nan))
             if np.array_equal(values, other, equal_nan=True):
@@ -168,15 +200,15 @@ class Session:
                 size = float(np.max(np.abs(values)))
             self.find(
                 "second-call-differs",
-                f"{name} gave another gradient when called again at the same point: they differ by up to {apart:.3g}, "
-                f"the gradient is up to {size:.3g}",
+                f"{self.claimant.derivative} gave something else when called again at the same point: they differ by up "
+                f"to {apart:.3g}, the first is up to {size:.3g}",
                 where=self.point.leaves[leaf].name,
                 fatal=not apart <= 10 * self.rtol * size,
                 difference=apart,
             )
 
     def linear(self, combined: Reading, first: list[Reading], weights: Floats) -> None:
-        """Compare the pull-back of a combination of upstreams with the combination of their pull-backs."""
+        """Compare what a combination of seeds gives with the combination of what they give."""
         for leaf, values in combined.values.items():
             parts = [reading.values.get(leaf) for reading in first]
             if any(part is None for part in parts):
@@ -188,20 +220,20 @@ class Session:
             if apart > max(100 * combined.eps, self.rtol) * size:
                 self.find(
                     "not-linear",
-                    f"backward is not linear in its upstream: a combination of two upstreams is off by {apart:.3g}, "
-                    f"the gradient is up to {size:.3g}",
+                    f"{self.claimant.derivative} is not linear in {self.claimant.seed}: a combination of two is off by "
+                    f"{apart:.3g}, what it gives is up to {size:.3g}",
                     where=self.point.leaves[leaf].name,
                     fatal=True,
                 )
 
     def zero_for_zero(self, reading: Reading) -> None:
-        """Check that a zero upstream gives a zero gradient."""
+        """Check that zeros give zeros."""
+        seed = self.claimant.seed
         for leaf, values in reading.values.items():
             if np.any(values != 0):
                 self.find(
-                    "zero-upstream",
-                    "backward gives a gradient that is not zero for an upstream of zeros: it ignores its upstream, "
-                    "or accumulates",
+                    f"zero-{self.claimant.role}",
+                    f"{self.claimant.derivative} is not zero where {seed} is zero: it ignores {seed}, or accumulates",
                     where=self.point.leaves[leaf].name,
                     fatal=True,
                 )

@@ -139,14 +139,12 @@ def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
         twins = {} if twin is MISSING else _parts(twin)
         where = _name(path)
         if twins is None or (twins and _is_mapping(node) != _is_mapping(twin)):
-            mismatches.append(
-                Mismatch(where, f"is a {type(twin).__name__} where the parameters have a {type(node).__name__}")
-            )
+            mismatches.append(Mismatch(where, f"is a {type(twin).__name__} in place of a {type(node).__name__}"))
             twins = {}
         elif twin is not MISSING:
             extra = [key for key in twins if key not in parts]
             if extra:
-                mismatches.append(Mismatch(where, f"has {_listed(path, extra)}, which the parameters do not have"))
+                mismatches.append(Mismatch(where, f"has {_listed(path, extra)}, which was not asked for"))
         for key, part in parts.items():
             visit(part, twins.get(key, MISSING), (*path, key))
 

@@ -10,8 +10,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "arguments", "progress", "evaluation", "noise", "differences", "pilot", "kinks", "pooled", "derivatives",
-    "comparison", "report", "claims", "acceptance", "diagnosis", "summary", "session", "claimants", "checks",
+    "errors", "trees", "arguments", "progress", "evaluation", "tangents", "outputs", "noise", "differences", "pilot", "kinks", "pooled", "derivatives",
+    "comparison", "report", "claims", "acceptance", "diagnosis", "summary", "session", "claimants", "pushforwards", "jacobians", "curvature",
+    "checks", "linear_maps", "adjoint", "matrices", "assertions",
 ]  # fmt: skip
 """Modules of gradcheck: each imports only modules before it."""
 

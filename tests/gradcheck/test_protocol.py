@@ -162,6 +162,14 @@ def test_a_missing_dependency_names_the_remedy(monkeypatch):
         check_gradient(f, grad, PARAMS, progress=True)
 
 
+def test_a_gradient_that_was_never_asked_for_is_not_accused():
+    both = check_gradient(lambda x: (x @ x, 2 * x), True, np.ones(3), max_evaluations=1)
+    layer = check_layer(lambda x: (x**2, x), lambda dy, x: 2 * x * dy, np.ones(3), max_evaluations=1)
+    for report in (both, layer):
+        assert report.verdict == "inconclusive" and codes(report) == {"undecided-not-probed"}
+        assert report.evaluations == 1 and all(p.undecided.all() for p in report.parameters.values())
+
+
 # ---- layers -------------------------------------------------------------------------------------------------------
 
 

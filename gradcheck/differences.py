@@ -165,17 +165,18 @@ class Ladder:
         forward = np.where(np.isfinite(self.plus), (self.plus - self.base) / ahead, np.nan)
         backward = np.where(np.isfinite(self.minus), (self.base - self.minus) / behind, np.nan)
 
-        value, bound, floor, level = _settle(*_extrapolate(central, noise, RATIO**2))
+        shrink = h[:, :-1] / h[:, 1:]
+        value, bound, floor, level = _settle(_extrapolate(central, shrink**2), noise)
         for side, other in ((forward, self.minus), (backward, self.plus)):
             # One-sided only where the other side never was finite: at the edge of the domain.
-            sided = _settle(*_extrapolate(*_extrapolate(side, 2 * noise, RATIO), RATIO**2))
+            sided = _settle(_extrapolate(_extrapolate(side, shrink), shrink**2), 2 * noise)
             edge = ~np.isfinite(other).any(axis=1) & np.isfinite(sided[0])
             value, bound, floor, level = (
                 np.where(edge, new, old) for new, old in zip(sided, (value, bound, floor, level), strict=True)
             )
 
         bend = np.where(both, forward - backward, np.nan)
-        gap, gap_bound, _, _ = _settle(*_extrapolate(bend, 4 * noise, RATIO))
+        gap, gap_bound, _, _ = _settle(_extrapolate(bend, shrink), 4 * noise)
         sharp = np.isfinite(gap_bound) & (np.abs(gap) > KINK_SIGNIFICANCE * gap_bound)
         gap = np.where(sharp, gap, 0.0)
         curvature = np.take_along_axis(bend / h, level[:, None, :], axis=1)[:, 0, :]
@@ -213,15 +214,15 @@ class Ladder:
         return np.where(steady, np.max(jitter, axis=1), 0.0)
 
 
-def _extrapolate(sequence: Floats, noise: Floats, ratio: float) -> tuple[Floats, Floats]:
-    """Remove the leading error term, which shrinks by ``ratio`` from level to level.
+def _extrapolate(sequence: Floats, shrink: Floats) -> Floats:
+    """Remove the leading error term, which shrinks by ``shrink`` from level to level, shape (m, J - 1, 1).
 
     The first entry is kept as it is, so that level ``j`` never uses steps shorter than the ``j``-th.
     """
     better = sequence.copy()
-    better[:, 1:] += (sequence[:, 1:] - sequence[:, :-1]) / (ratio - 1)
+    better[:, 1:] += (sequence[:, 1:] - sequence[:, :-1]) / (shrink - 1)
     better[:, 1:] = np.where(np.isfinite(sequence[:, :-1]), better[:, 1:], sequence[:, 1:])
-    return better, noise
+    return better
 
 
 def _settle(sequence: Floats, noise: Floats) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:

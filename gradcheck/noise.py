@@ -30,8 +30,11 @@ STANDS_STILL = 4.0
 DISTINCT = 4
 """Fewer different values say nothing about the grid that they lie on: a constant lies on any."""
 
-COARSE = 1e3
-"""A grid this many times coarser than rounding is one."""
+ZERO_BITS = 12
+"""Values whose last bits are all zero, at least so many, lie on a grid."""
+
+MOST_PLACES = 12
+"""Decimal places to which functions round."""
 
 
 def ulp(values: Floats) -> Floats:
@@ -76,20 +79,21 @@ def noise_from_samples(values: Floats) -> tuple[float, bool]:
 def output_quantum(values: Floats) -> float:
     """Return the spacing of the grid on which all values lie, or 0 when it is no coarser than rounding.
 
-    Single precision, rounding to decimals and cancellation leave such grids. The grid is the greatest common divisor
-    of the differences of the values, by Euclid's algorithm with a tolerance of their rounding.
+    Binary grids are left by single precision and by cancellation, decimal ones by rounding. The values themselves
+    are looked at, not their differences: those of a linear function at equal spacings lie on a grid of their own.
     """
-    different = np.unique(values[np.isfinite(values)])
-    if len(different) < DISTINCT:
+    values = values[np.isfinite(values) & (values != 0)]
+    if len(values) < POINTS or len(np.unique(values)) < DISTINCT:
         return 0.0
-    rounding = 4 * float(ulp(different))
-    divisor = 0.0
-    for difference in np.diff(different):
-        one, other = max(divisor, float(difference)), min(divisor, float(difference))
-        while other > rounding:
-            rest = one % other
-            one, other = other, min(rest, other - rest)
-        divisor = one
-        if divisor <= COARSE * rounding:
-            return 0.0
-    return divisor
+    mantissas, exponents = np.frexp(values)
+    integers = np.abs(mantissas * 2.0**53).astype(np.int64)
+    lowest = integers & -integers
+    if np.all(lowest >= 2**ZERO_BITS):
+        return float(np.min(np.ldexp(lowest.astype(np.float64), exponents - 53)))
+    for places in range(MOST_PLACES + 1):
+        scaled = values * 10.0**places
+        if np.max(np.abs(scaled)) > 2.0**40:
+            break
+        if np.all(np.abs(np.rint(scaled) - scaled) <= 4 * np.spacing(np.abs(scaled))):
+            return float(10.0**-places)
+    return 0.0

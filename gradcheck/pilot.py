@@ -37,9 +37,6 @@ SUSPICIOUS = 1e3
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
 
-ON_A_GRID = 20.0
-"""Half a grid's spacing is at most this many times the noise that the grid makes."""
-
 ONE_SIDED = 10.0
 """Noise that is so many times larger on one side of the point than on the other is a kink."""
 
@@ -88,9 +85,13 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         if not np.all(np.isfinite(values)):
             continue
         estimate = np.array([_settled(column) for column in values.T])
+        quantum = np.maximum(
+            quantum, [output_quantum(np.append(c, at)) / 2 for c, at in zip(values.T, base, strict=True)]
+        )
+        if distance:
+            estimate = _of_staircase(probe, directions, distance, values, estimate)
         if np.all(np.isinf(noise)):
-            quantum = np.array([_grid(column, at) for column, at in zip(values.T, base, strict=True)])
-            noise = np.maximum(_of_staircase(probe, directions, distance, values, estimate), quantum)
+            noise = np.maximum(estimate, quantum)
         elif distance:  # on the other side of the point: a kink among the samples looks like noise, on one side only
             less, more = np.minimum(noise, estimate), np.maximum(noise, estimate)
             noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), quantum)
@@ -106,12 +107,6 @@ def _settled(values: Floats) -> float:
     """Return the noise of sampled values, or infinity where they may show the function's smooth part instead."""
     noise, settled = noise_from_samples(values)
     return noise if settled or noise <= SUSPICIOUS * float(ulp(values)) else np.inf
-
-
-def _grid(values: Floats, base: float) -> float:
-    """Return half the spacing of the grid of sampled values; 0 where it is that of the samples of a linear function."""
-    half = output_quantum(np.append(values, base)) / 2
-    return half if half <= ON_A_GRID * noise_from_samples(values)[0] else 0.0
 
 
 def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: float) -> Floats:

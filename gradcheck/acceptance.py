@@ -117,8 +117,8 @@ class Judgement:
     def leave_units(self, unit: Floats) -> None:
         """Return from numbers in units of the function's values to plain ones."""
         with np.errstate(over="ignore"):
-            for array in (self.reference, self.bound, self.noise, self.gap, self.floor):
-                array *= unit
+            for name in ("reference", "bound", "noise", "gap", "floor"):
+                setattr(self, name, getattr(self, name) * unit)
 
     @property
     def undecided(self) -> Bools:
@@ -461,12 +461,9 @@ class _Bench:
         hidden = {
             leaf: found.limited & (np.abs(found.reference) <= found.noise) for leaf, found in self.judgements.items()
         }
-        for column in range(len(self.base)):
-            unseen = [np.all(hidden[leaf][part[:, column], column]) for leaf, part in claimed.items()]
-            if not all(unseen):
-                continue
+        if all(np.all(hidden[leaf][part]) for leaf, part in claimed.items()):
             for leaf, found in self.judgements.items():
-                found.doubt[claimed[leaf][:, column], column] = Doubt.NOISE
+                found.doubt[claimed[leaf]] = Doubt.NOISE
 
     def _climb(self, leaf: int, indices: Indices, first_step: float) -> Measurement:
         return climb(

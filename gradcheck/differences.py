@@ -211,7 +211,7 @@ class Ladder:
             return np.zeros_like(central[:, 0])
         jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
         steady = np.max(jitter, axis=1) <= JITTER_SPREAD * np.min(jitter, axis=1)
-        return np.where(steady, np.max(jitter, axis=1), 0.0)
+        return np.asarray(np.where(steady, np.max(jitter, axis=1), 0.0))
 
 
 def _extrapolate(sequence: Floats, shrink: Floats) -> Floats:

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from gradcheck.differences import FIRST_STEP, Measurement, climb, lengths_of, noise_multiplier
 from gradcheck.evaluation import BudgetExhaustedError, Probe, unit_of
-from gradcheck.kinks import MOST_SHARING, Suspect, acquit
+from gradcheck.kinks import acquit
+from gradcheck.nearby import Neighbourhood, Suspect
 from gradcheck.noise import ulp
 from gradcheck.pilot import DEFAULT_STEP, choose_step, measure_noise
 from gradcheck.pooled import excess, tied_groups, together
+from gradcheck.ties import MOST_SHARING
 
 __all__ = ["Claim", "Doubt", "Judgement", "judge"]
 
@@ -441,15 +443,9 @@ class _Bench:
 
     def try_suspects(self) -> None:
         """Accuse those whose claims are no valid derivative at any point very near."""
-        acquit(
-            self.probe,
-            [suspect for suspect, _ in self.suspects],
-            {leaf: claim.values for leaf, claim in self.claims.items()},
-            self.lengths,
-            self.noise,
-            multiplier=self.multiplier,
-            rng=self.rng,
-        )
+        claims = {leaf: claim.values for leaf, claim in self.claims.items()}
+        nearby = Neighbourhood(self.probe, claims, self.lengths, self.multiplier * self.noise, self.rng)
+        acquit(nearby, [suspect for suspect, _ in self.suspects])
         for suspect, concerned in self.suspects:
             found, row = self.judgements[suspect.leaf], suspect.index
             found.wrong[row] = concerned & ~suspect.valid & ~suspect.open

@@ -337,7 +337,7 @@ def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> 
 
 def _resolution(probe: Probe, leaf: int, indices: NDArray[np.intp]) -> Floats:
     """Return the shortest steps that the dtype of the parameters still resolves."""
-    return 2 * np.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[indices])).astype(np.float64)
+    return np.asarray(2 * np.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[indices])).astype(np.float64))
 
 
 def _first_pairs(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> tuple[Floats, Pair]:

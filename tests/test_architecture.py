@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "arguments", "progress", "evaluation", "tangents", "outputs", "noise", "differences", "pilot", "kinks", "pooled", "derivatives",
+    "errors", "trees", "arguments", "progress", "evaluation", "tangents", "outputs", "noise", "differences", "pilot", "nearby", "ties", "kinks", "pooled", "derivatives",
     "comparison", "report", "claims", "acceptance", "diagnosis", "summary", "session", "claimants", "pushforwards", "jacobians", "curvature",
     "checks", "linear_maps", "adjoint", "matrices", "assertions",
 ]  # fmt: skip

@@ -1,0 +1,100 @@
+"""Points very near the one that is checked, and the elements that have to be looked at there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.evaluation import Moves, Probe
+
+__all__ = ["Neighbourhood", "Suspect"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+CLOSEST, FARTHEST = 1.07e-10, 1.86e-2
+"""Distances of near points, in units of the elements' lengths."""
+
+
+@dataclass(slots=True)
+class Suspect:
+    """An element whose claim contradicts its measured derivative, or whose derivative jumps.
+
+    Attributes
+    ----------
+    leaf, index : int
+    claimed, reference, bound, gap : arrays, shape (K,)
+        ``gap`` is the right minus the left derivative, where the ladder saw a difference.
+    valid, open : arrays of bool, shape (K,)
+        What came out: a valid claim at a kink; one about which nothing can be said. Neither: the claim is wrong.
+    """
+
+    leaf: int
+    index: int
+    claimed: Floats
+    reference: Floats
+    bound: Floats
+    gap: Floats
+    valid: Bools
+    open: Bools
+
+    def contradicted(self, tolerance: Floats) -> Bools:
+        """Where the claim lies outside the interval between the one-sided derivatives."""
+        return np.asarray(np.abs(self.claimed - self.reference) > self.bound + tolerance)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """The functions, claims and lengths that all suspects have in common.
+
+    Attributes
+    ----------
+    probe : Probe
+        The functions.
+    claims : dict
+        For each free leaf its claim, shape (n, K).
+    lengths : dict
+        For each free leaf the lengths of its elements; all are moved.
+    noise : array, shape (K,)
+        By how much noise may change a value.
+    rng : Generator
+        Draws the near points and directions.
+    """
+
+    probe: Probe
+    claims: dict[int, Floats]
+    lengths: dict[int, Floats]
+    noise: Floats
+    rng: np.random.Generator
+
+    def near(self, distance: float) -> Moves:
+        """Draw a near point: random signs times a spread of sizes, so that ties break in every order."""
+        return {
+            leaf: distance * scale * self.rng.choice([-1.0, 1.0], scale.shape) * self.rng.uniform(0.3, 1.0, scale.shape)
+            for leaf, scale in self.lengths.items()
+        }
+
+    def unit(self, suspects: list[Suspect]) -> float:
+        """Return the shortest of the suspects' lengths."""
+        return float(min(self.lengths[s.leaf][s.index] for s in suspects))
+
+    def distance(self, suspects: list[Suspect]) -> float:
+        """Choose how near: so that noise blurs a slope of a sweep by about a hundredth of what is at stake."""
+        with np.errstate(all="ignore"):
+            stake = np.max([np.maximum(np.abs(s.claimed - s.reference), np.abs(s.gap)) for s in suspects], axis=0)
+            slope = np.max([np.abs(s.claimed) + np.abs(s.reference) for s in suspects], axis=0)
+            blur = self.noise + self._rounding(suspects) * slope
+            needed = 2000 * blur / (self.unit(suspects) * np.where(np.isfinite(stake) & (stake > 0), stake, np.inf))
+        return float(np.clip(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)), CLOSEST, FARTHEST))
+
+    def _rounding(self, suspects: list[Suspect]) -> float:
+        """Return by how much the dtype of the parameters may round a displacement."""
+        values = [self.probe.point.leaves[s.leaf].value.ravel()[s.index] for s in suspects]
+        return float(max(np.spacing(np.abs(value)) for value in values))
+
+    def tied(self, suspect: Suspect) -> Bools:
+        """Return which elements of the leaf have exactly the suspect's value."""
+        flat = self.probe.point.leaves[suspect.leaf].value.ravel()
+        return np.asarray(flat == flat[suspect.index])

@@ -123,7 +123,7 @@ class _Links:
     def partners(self, one: Suspect, others: list[Suspect]) -> list[Suspect]:
         """Return those of the others that share a kink with this one."""
         found: list[Suspect] = []
-        for sign, signs in self._patterns(one, others):
+        for sign, signs in self._patterns(others):
             names = {id(partner) for partner in found}
             left = [other for other in others if id(other) not in names]
             own = {id(one): sign}
@@ -131,7 +131,7 @@ class _Links:
             found += self._halve(one, own, alone, left, signs)
         return found
 
-    def _patterns(self, one: Suspect, others: list[Suspect]) -> Iterator[tuple[float, Signs]]:
+    def _patterns(self, others: list[Suspect]) -> Iterator[tuple[float, Signs]]:
         """Give the signs with which the one and the others are moved: alike, opposite, and at random for many."""
         for sign, towards in ((1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)):
             yield sign, dict.fromkeys(map(id, others), towards)

@@ -10,9 +10,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "arguments", "progress", "evaluation", "tangents", "outputs", "noise", "differences", "pilot", "nearby", "ties", "kinks", "pooled", "derivatives",
-    "comparison", "report", "claims", "acceptance", "diagnosis", "summary", "session", "claimants", "pushforwards", "jacobians", "curvature",
-    "checks", "linear_maps", "adjoint", "matrices", "assertions",
+    "errors", "trees", "arguments", "progress", "evaluation", "tangents", "outputs",
+    "noise", "differences", "pilot", "nearby", "ties", "kinks", "pooled", "bench", "screening", "refinement", "acceptance",
+    "derivatives", "comparison", "report", "claims", "diagnosis", "summary", "session", "claimants", "pushforwards",
+    "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "assertions",
 ]  # fmt: skip
 """Modules of gradcheck: each imports only modules before it."""
 

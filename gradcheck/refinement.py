@@ -1,0 +1,178 @@
+"""The second look: a ladder of steps for what screening left open, confirmed before anybody is accused."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.bench import Bench, Doubt, rms
+from gradcheck.differences import FIRST_STEP, Measurement
+from gradcheck.kinks import acquit
+from gradcheck.nearby import Neighbourhood
+
+__all__ = ["refine", "require_sight", "try_suspects"]
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+REFINING_CALLS = 40
+"""Spent on elements that screening left open without evidence of a fault; more only in proportion to the elements."""
+
+WORTH_IT = 0.1
+"""Elements that noise hides are looked at again if their step was shorter than this share of the longest one."""
+
+ROUGHLY = 0.3
+"""Where no shorter step is left, a bound no larger than this share of the leaf says enough to let a claim go."""
+
+CLOSE, CLOSEST_STEP = 1.6, 1.07e-10
+"""The last look at an accused element: with the step at which its error is so many times what noise does."""
+
+SECOND_STEP = 0.4373 * FIRST_STEP
+"""The ladder of an independent measurement: other steps, other points."""
+
+
+def refine(bench: Bench) -> None:
+    """Measure what screening left open, most evidence of a fault first."""
+    queue = _queue(bench)
+    for leaf in dict.fromkeys(leaf for leaf, _ in queue):
+        indices = np.array([index for other, index in queue if other == leaf], dtype=np.intp)
+        if _refine_leaf(bench, leaf, np.sort(indices)):
+            # Where some elements are wrong, others that noise hides may be: now they are worth their calls.
+            rest = np.setdiff1d(np.flatnonzero(np.any(_worth_it(bench, leaf), axis=1)), indices)
+            if len(rest):
+                _refine_leaf(bench, leaf, rest)
+
+
+def _queue(bench: Bench) -> list[tuple[int, int]]:
+    """Order the open elements by evidence, and leave out those for which there is neither evidence nor budget."""
+    rows = []
+    for leaf, found in bench.judgements.items():
+        claim = bench.claims[leaf].values
+        with np.errstate(all="ignore"):
+            excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
+        # Not finite: the difference is not, so only the ladder can tell. A claim that is NaN is wrong already.
+        evidence = np.max(np.where(np.isfinite(excess), excess, np.inf), axis=1, initial=0.0)
+        is_open = np.any(((found.doubt == Doubt.NOISE) & ~np.isnan(claim)) | _worth_it(bench, leaf), axis=1)
+        rows += [(-evidence[i], leaf, int(i)) for i in np.flatnonzero(is_open)]
+    rows.sort()
+    suspects = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
+    affordable = max(suspects, 0) + (REFINING_CALLS + bench.elements // 10) // 8
+    if bench.probe.vectorized:
+        affordable = len(rows)
+    return [(leaf, index) for _, leaf, index in rows[:affordable]]
+
+
+def _worth_it(bench: Bench, leaf: int) -> Bools:
+    """Return the elements hidden by noise that a longer step could tell apart, shape (n, K)."""
+    found, claim = bench.judgements[leaf], np.abs(bench.claims[leaf].values)
+    with np.errstate(all="ignore"):
+        improves = bench.steps[leaf] < WORTH_IT * FIRST_STEP
+        return np.asarray(found.limited & improves & (found.noise > bench.rtol * claim))
+
+
+def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
+    """Climb the ladder with some elements of a leaf, decide, and measure what looks wrong once more.
+
+    Returns whether some element is about to be accused.
+    """
+    first = bench.climb(leaf, indices, FIRST_STEP)
+    wrong = _decide(bench, leaf, indices, first)
+    accused = np.any(wrong, axis=1)
+    again = bench.climb(leaf, indices[accused], SECOND_STEP)
+    claim = bench.claims[leaf].values[indices[accused]]
+    with np.errstate(all="ignore"):
+        apart = np.abs(claim - again.value)
+        outside = apart > again.bound + bench.tolerance(leaf, indices[accused], again)[0]
+    confirmed = np.zeros_like(wrong)
+    confirmed[accused] = wrong[accused] & outside
+    _reconsider(bench, leaf, indices, first, again, accused, ~outside)
+    _look_close(bench, leaf, indices, confirmed, np.abs(bench.claims[leaf].values[indices] - first.value))
+    suspicious = np.any(confirmed | first.kink, axis=1)
+    for row in np.flatnonzero(suspicious):
+        concerned = confirmed[row] | first.kink[row]
+        bench.suspect(leaf, int(indices[row]), first.value[row], first.bound[row], first.gap[row], concerned)
+    return bool(np.any(confirmed))
+
+
+def _decide(bench: Bench, leaf: int, indices: Indices, measured: Measurement) -> Bools:
+    """Record a measurement and return where it accuses the claim, shape (m, K)."""
+    claim, found = bench.claims[leaf].values[indices], bench.judgements[leaf]
+    with np.errstate(all="ignore"):
+        apart = np.abs(claim - measured.value)
+        tolerance, clearing = bench.tolerance(leaf, indices, measured)
+        inside = (apart <= measured.bound + tolerance) & np.isfinite(measured.bound)
+        clear = apart + measured.bound <= clearing
+        size = rms(found.reference)
+        small = apart + measured.bound <= bench.rtol * size
+        roughly = measured.ended & (measured.bound <= ROUGHLY * np.maximum(size, np.abs(measured.value)))
+        limited = inside & (small | measured.exhausted | roughly)
+    wrong = apart > measured.bound + tolerance
+    found.reference[indices], found.bound[indices] = measured.value, measured.bound
+    found.noise[indices], found.gap[indices] = measured.noise, measured.gap
+    found.limited[indices] = limited & ~clear
+    found.floor[indices] = tolerance + measured.bound
+    open_because = np.where(measured.exhausted, Doubt.NOISE, Doubt.STEP)
+    open_because = np.where(wrong, Doubt.UNCONFIRMED, open_because)
+    found.doubt[indices] = np.where(clear | limited, Doubt.NONE, open_because)
+    return wrong
+
+
+def _reconsider(
+    bench: Bench, leaf: int, indices: Indices, first: Measurement, again: Measurement, accused: Bools, acquitted: Bools
+) -> None:
+    """Decide anew about claims that the second measurement does not contradict, with what both establish."""
+    rows = np.flatnonzero(accused)[np.any(acquitted, axis=1)]
+    if not len(rows):
+        return
+    again = again.rows(np.any(acquitted, axis=1))
+    with np.errstate(all="ignore"):
+        again.bound = np.fmax(again.bound, np.abs(again.value - first.value[rows]))
+    _decide(bench, leaf, indices[rows], again)
+
+
+def _look_close(bench: Bench, leaf: int, indices: Indices, confirmed: Bools, apart: Floats) -> None:
+    """Let go, in ``confirmed``, of claims that the shortest step at which noise does not hide their error agrees with.
+
+    A kink very near makes all longer steps wrong, and they may agree with each other.
+    """
+    rows = np.flatnonzero(np.any(confirmed, axis=1))
+    if not len(rows):
+        return
+    chosen, value = indices[rows], np.abs(bench.leaves[leaf].value.ravel()[indices[rows]])
+    with np.errstate(all="ignore"):
+        needed = np.where(confirmed[rows], CLOSE * bench.multiplier * bench.noise / apart[rows], 0.0)
+        shortest = np.maximum(CLOSEST_STEP, 8 * np.spacing(value).astype(np.float64) / bench.lengths[leaf][chosen])
+        steps = np.clip(np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1), shortest, SECOND_STEP)
+        slope, _, deviation = bench.difference(leaf, chosen, steps)
+        near = np.abs(bench.claims[leaf].values[chosen] - slope)
+        unsure = bench.multiplier * deviation
+        agrees = confirmed[rows] & (near <= unsure) & (unsure < apart[rows])
+    confirmed[rows] &= ~agrees
+    found = bench.judgements[leaf]
+    for array, new in ((found.reference, slope), (found.bound, near + unsure), (found.noise, unsure)):
+        array[chosen] = np.where(agrees, new, array[chosen])
+    found.limited[chosen] |= agrees
+    found.doubt[chosen] = np.where(agrees, Doubt.NONE, found.doubt[chosen])
+
+
+def try_suspects(bench: Bench) -> None:
+    """Accuse those whose claims are no valid derivative at any point very near."""
+    claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
+    nearby = Neighbourhood(bench.probe, claims, bench.lengths, bench.multiplier * bench.noise, bench.rng)
+    acquit(nearby, [suspect for suspect, _ in bench.suspects])
+    for suspect, concerned in bench.suspects:
+        found, row = bench.judgements[suspect.leaf], suspect.index
+        found.wrong[row] = concerned & ~suspect.valid & ~suspect.open
+        found.doubt[row] = np.where(concerned & ~suspect.open, Doubt.NONE, found.doubt[row])
+
+
+def require_sight(bench: Bench) -> None:
+    """Clear nobody when noise hid every element of a gradient that is not zero."""
+    claimed = {leaf: claim.values != 0 for leaf, claim in bench.claims.items()}
+    hidden = {
+        leaf: found.limited & (np.abs(found.reference) <= found.noise) for leaf, found in bench.judgements.items()
+    }
+    if all(np.all(hidden[leaf][part]) for leaf, part in claimed.items()):
+        for leaf, found in bench.judgements.items():
+            found.doubt[claimed[leaf]] = Doubt.NOISE

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gradcheck.bench import Bench, Claim, Doubt, Judgement
 from gradcheck.evaluation import BudgetExhaustedError, Probe, unit_of
 from gradcheck.refinement import refine, require_sight, try_suspects
-from gradcheck.screening import prepare, screen
+from gradcheck.screening import prepare, screen, step_along_the_imaginary_axis
 
 __all__ = ["Claim", "Doubt", "Judgement", "judge"]
 
@@ -21,7 +21,13 @@ Floats = NDArray[np.float64]
 
 
 def judge(
-    probe: Probe, base: Floats, claims: dict[int, Claim], *, rtol: float, rng: np.random.Generator
+    probe: Probe,
+    base: Floats,
+    claims: dict[int, Claim],
+    *,
+    rtol: float,
+    rng: np.random.Generator,
+    complex_step: bool = False,
 ) -> dict[int, Judgement]:
     """Judge a claimed gradient, element by element.
 
@@ -37,6 +43,13 @@ def judge(
         The relative error that matters.
     rng : Generator
         Draws directions and signs.
+    complex_step : bool
+        Whether to screen with a complex step instead of a difference.
+
+    Raises
+    ------
+    NotAnalyticError
+        When the function does not take a complex step. Nothing is decided then.
 
     Returns
     -------
@@ -45,7 +58,8 @@ def judge(
 
     Notes
     -----
-    Costs two calls an element where claim and difference agree, and at most about a hundred more in all.
+    Costs two calls an element where claim and difference agree, one with a complex step, and at most about a hundred
+    more in all.
     """
     unit = unit_of(base)
     bench = Bench(
@@ -57,6 +71,8 @@ def judge(
     )
     try:
         prepare(bench)
+        if complex_step:
+            step_along_the_imaginary_axis(bench)
         screen(bench)
         refine(bench)
         try_suspects(bench)

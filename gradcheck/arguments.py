@@ -13,7 +13,7 @@ from gradcheck.errors import InvalidArgument
 
 __all__ = ["RTOL", "CheckOptions", "Method", "Settings", "read_options", "require_callable"]
 
-Method = Literal["auto", "exhaustive"]
+Method = Literal["auto", "exhaustive", "complex-step"]
 
 RTOL = {8: 3.3e-7, 4: 1e-3, 2: 3e-2}
 """Bytes of the coarsest float dtype met -> the relative error that matters.
@@ -31,8 +31,10 @@ class CheckOptions(TypedDict, total=False):
     rtol : float, optional
         The relative error that matters; default from the coarsest dtype among parameters, function value and
         gradient: 3.3e-7 for float64, 1e-3 for float32, 3e-2 for float16.
-    method : {"auto", "exhaustive"}
-        ``"exhaustive"`` looks at every element.
+    method : {"auto", "exhaustive", "complex-step"}
+        ``"exhaustive"`` looks at every element by differences; ``"complex-step"`` by a step along the imaginary axis,
+        which has no truncation error and no cancellation, where the function takes complex numbers; that is checked,
+        and where it does not hold differences are used.
     vectorized : bool
         ``f`` accepts a tree in which one leaf carries one extra leading axis of length ``P``, and returns ``P``
         values.
@@ -57,6 +59,7 @@ class Settings:
     """Options that were read and found good."""
 
     rtol: float | None
+    complex_step: bool
     vectorized: bool
     rng: np.random.Generator
     seed: str
@@ -64,7 +67,7 @@ class Settings:
     progress: Callable[[int, int], object] | bool | None
 
 
-def read_options(options: CheckOptions, *, vectorizable: bool = True) -> Settings:
+def read_options(options: CheckOptions, *, vectorizable: bool = True, analytic: bool = True) -> Settings:
     """Validate the options of a check.
 
     Raises
@@ -79,6 +82,8 @@ def read_options(options: CheckOptions, *, vectorizable: bool = True) -> Setting
     method = options.get("method", "auto")
     if method not in get_args(Method):
         raise InvalidArgument(f"method={method!r} is not known; use {' or '.join(map(repr, get_args(Method)))}.")
+    if method == "complex-step" and not analytic:
+        raise InvalidArgument("method='complex-step' differentiates once, and this check needs more; leave it out.")
     vectorized = options.get("vectorized", False)
     if not isinstance(vectorized, bool | np.bool_):
         raise InvalidArgument(f"vectorized={vectorized!r} must be True or False.")
@@ -90,6 +95,7 @@ def read_options(options: CheckOptions, *, vectorizable: bool = True) -> Setting
     rng, seed = _generator(options.get("rng", 0))
     return Settings(
         rtol=_rtol(options.get("rtol")),
+        complex_step=method == "complex-step",
         vectorized=bool(vectorized),
         rng=rng,
         seed=seed,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.arguments import RTOL, CheckOptions, Settings, read_options, require_callable
+from gradcheck.complex_step import ROUNDING, NotAnalyticError, complex_slopes
 from gradcheck.differences import Measurement, climb, lengths_of, noise_multiplier
 from gradcheck.errors import InvalidArgument
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Output, Point, calling, point_of
@@ -181,6 +182,8 @@ class _Run:
             self.budget.progress = meter
             try:
                 noise = measure_noise(self.probe, self.base, lengths, self.settings.rng)
+                if self.settings.complex_step and self._step(found, lengths, noise):
+                    return found
                 for leaf in free:
                     size = lengths[leaf].size
                     for rows in np.array_split(np.arange(size), size * columns // ENTRIES_AT_ONCE + 1):
@@ -192,6 +195,19 @@ class _Run:
             except BudgetExhaustedError:
                 pass
         return found
+
+    def _step(self, found: dict[int, Measurement], lengths: dict[int, Floats], noise: Floats) -> bool:
+        """Differentiate by a complex step; return False where the function does not take it."""
+        try:
+            slopes = complex_slopes(
+                self.probe, self.base, lengths, noise,
+                multiplier=noise_multiplier(self.elements), rng=self.settings.rng,
+            )  # fmt: skip
+        except NotAnalyticError:
+            return False
+        for leaf, slope in slopes.items():
+            found[leaf].value, found[leaf].bound = slope, ROUNDING * np.abs(slope)
+        return True
 
 
 def _fill(point: Point, found: dict[int, Measurement], what: Callable[[Measurement], NDArray[Any]]) -> Any:

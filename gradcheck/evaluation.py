@@ -220,6 +220,13 @@ class Output:
             )
         return np.concatenate([part.ravel() for part in parts]).astype(np.float64) if parts else np.zeros(0)
 
+    def imaginary(self, value: Any) -> Any:
+        """Return a value of the same form that holds the imaginary parts; raise TypeError when it is not complex."""
+        leaves, build = flatten(value, root="y", argument=f"the value of {self.name}")
+        if not any(leaf.value.dtype.kind == "c" for leaf in leaves):
+            raise TypeError(f"{self.name} gives real values for complex arguments")
+        return build([leaf.value.imag for leaf in leaves])
+
     def like(self, vector: Floats) -> Any:
         """Build a fresh value of the same form and dtypes from a vector, as for a cotangent."""
         arrays, start = [], 0
@@ -313,6 +320,23 @@ class Probe:
 
         return self._blocks(leaf, displace, indices), moved
 
+    def imaginary(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Floats:
+        """Move single elements along the imaginary axis, and return the imaginary parts of the values, shape (P, K).
+
+        Raises
+        ------
+        TypeError
+            When a value is not complex.
+        """
+        original = self.point.leaves[leaf].value.astype(np.complex128)
+
+        def displace(block: slice) -> NDArray[Any]:
+            copies = np.repeat(original.reshape(1, -1), len(indices[block]), axis=0)
+            copies[np.arange(len(copies)), indices[block]] += 1j * steps[block]
+            return copies.reshape(-1, *original.shape)
+
+        return self._blocks(leaf, displace, indices, part=self.output.imaginary)
+
     def ray(self, directions: Moves, lengths: Floats) -> Floats:
         """Move along one direction, all leaves named in ``directions`` together, by each of ``lengths``.
 
@@ -352,7 +376,12 @@ class Probe:
             return np.asarray(moved).astype(original.dtype)
 
     def _blocks(
-        self, leaf: int, displace: Callable[[slice], NDArray[Any]], rows: NDArray[Any], others: Moves | None = None
+        self,
+        leaf: int,
+        displace: Callable[[slice], NDArray[Any]],
+        rows: NDArray[Any],
+        others: Moves | None = None,
+        part: Callable[[Any], Any] = lambda value: value,
     ) -> Floats:
         """Evaluate displaced copies of one leaf, as many in a call as the function takes, the others moved as told."""
         others = others or {}
@@ -363,26 +392,28 @@ class Probe:
         length = len(rows)
         if not self.vectorized:
             copies = (np.asarray(displace(slice(p, p + 1))[0]) for p in range(length))
-            return np.array([self._call({**surroundings(), leaf: copy}) for copy in copies]).reshape(length, -1)
+            return np.array([self._call({**surroundings(), leaf: copy}, part) for copy in copies]).reshape(length, -1)
         size = max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
         blocks = [displace(slice(p, min(p + size, length))) for p in range(0, length, size)]
-        values = [self._call_block(leaf, block, surroundings()) for block in blocks]
+        values = [self._call_block(leaf, block, surroundings(), part) for block in blocks]
         return np.concatenate(values) if values else np.zeros((0, 1))
 
-    def _call(self, replaced: dict[int, NDArray[Any]]) -> Floats:
+    def _call(self, replaced: dict[int, NDArray[Any]], part: Callable[[Any], Any] = lambda value: value) -> Floats:
         self.budget.spend()
         tree = self.point.tree(replaced)
         # The point is ours, not the user's: what the function thinks of it is no matter for a warning.
         with np.errstate(all="ignore"), calling(self.output.name, self._where(replaced)):
             value = self.function(tree)
-        return self.read(value)
+        return self.read(part(value))
 
-    def _call_block(self, leaf: int, block: NDArray[Any], others: dict[int, NDArray[Any]]) -> Floats:
+    def _call_block(
+        self, leaf: int, block: NDArray[Any], others: dict[int, NDArray[Any]], part: Callable[[Any], Any]
+    ) -> Floats:
         self.budget.spend()
         name = self.point.leaves[leaf].name
         tree = self.point.tree({**others, leaf: block})
         with np.errstate(all="ignore"), calling(self.output.name, f"with {len(block)} perturbed copies of {name}"):
-            value = np.asarray(self.function(tree))
+            value = np.asarray(part(self.function(tree)))
         if value.shape != (len(block),):
             raise InvalidArgument(
                 f"vectorized=True, but with {len(block)} copies of {name} along a leading axis f returned shape "

@@ -163,7 +163,7 @@ def check_adjoint(
     'not-adjoint'
     """
     require_callable(matvec=matvec, rmatvec=rmatvec)
-    settings = read_options(options, vectorizable=False)
+    settings = read_options(options, vectorizable=False, analytic=False)
     return AdjointTest(settings, matvec, rmatvec, vector_like(x, "x"), vector_like(y, "y")).run()
 
 
@@ -211,6 +211,6 @@ def check_hessian(
     [[False, True], [True, False]]
     """
     require_callable(f=f, hess=hess)
-    settings = read_options(options)
+    settings = read_options(options, analytic=False)
     point = one_leaf_of(x, "x")
     return Session(settings, point, HessianClaimant(f, hess, point)).run()

@@ -89,7 +89,12 @@ def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
     _reconsider(bench, leaf, indices, first, again, accused, ~outside)
     _look_close(bench, leaf, indices, confirmed, np.abs(bench.claims[leaf].values[indices] - first.value))
     suspicious = np.any(confirmed | first.kink, axis=1)
+    analytic = leaf in bench.exact
     for row in np.flatnonzero(suspicious):
+        if analytic and not np.any(first.kink[row]):  # where a complex step holds there is no kink to look for
+            bench.judgements[leaf].wrong[indices[row]] = confirmed[row]
+            bench.judgements[leaf].doubt[indices[row]] = Doubt.NONE
+            continue
         concerned = confirmed[row] | first.kink[row]
         bench.suspect(leaf, int(indices[row]), first.value[row], first.bound[row], first.gap[row], concerned)
     return bool(np.any(confirmed))

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.bench import MOST_ROUNDOFF, Bench, Doubt, rms
+from gradcheck.complex_step import complex_slopes
 from gradcheck.pilot import DEFAULT_STEP, choose_step, measure_noise
 from gradcheck.pooled import excess, tied_groups, together
 from gradcheck.ties import MOST_SHARING
 
-__all__ = ["prepare", "screen"]
+__all__ = ["prepare", "screen", "step_along_the_imaginary_axis"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -40,6 +41,19 @@ def prepare(bench: Bench) -> None:
     bench.steps = {leaf: bench.steps.get(leaf, usual) for leaf in bench.claims}
 
 
+def step_along_the_imaginary_axis(bench: Bench) -> None:
+    """Differentiate every element by a complex step.
+
+    Raises
+    ------
+    NotAnalyticError
+        When the function is not made for that; nothing has changed then.
+    """
+    bench.exact = complex_slopes(
+        bench.probe, bench.base, bench.lengths, bench.noise, multiplier=bench.multiplier, rng=bench.rng
+    )
+
+
 def screen(bench: Bench) -> None:
     """Compare every claim with one central difference."""
     affordable = max(0.0, bench.probe.budget.left - CONFIRMING_CALLS) / 2
@@ -66,7 +80,7 @@ def _sample(bench: Bench, affordable: float) -> dict[int, Indices]:
 
 def _screen_leaf(bench: Bench, leaf: int, indices: Indices) -> None:
     claim, found = bench.claims[leaf], bench.judgements[leaf]
-    slope, bend, deviation = bench.difference(leaf, indices, bench.steps[leaf])
+    slope, bend, deviation = bench.slopes(leaf, indices)
     value = bench.leaves[leaf].value.ravel()[indices]
     with np.errstate(all="ignore"):
         jitter = bench.multiplier * deviation

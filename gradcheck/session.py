@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
+from gradcheck.complex_step import NotAnalyticError
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Output, Point, Probe, calling
 from gradcheck.progress import metering
 from gradcheck.report import Finding, Report
@@ -123,7 +124,7 @@ class Session:
             if not np.all(np.isfinite(base)):
                 self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
             readings, claims = self._read(output, cotangents)
-            judgements = self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
+            judgements = self._judge(probe, base, claims)
         return summarise(
             *self.claimant.laid_out(self.point, readings, judgements),
             findings=self.findings,
@@ -133,6 +134,15 @@ class Session:
             seconds=time.perf_counter() - started,
             seed=self.settings.seed,
         )
+
+    def _judge(self, probe: Probe, base: Floats, claims: dict[int, Claim]) -> dict[int, Judgement]:
+        if self.settings.complex_step:
+            try:
+                return judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng, complex_step=True)
+            except NotAnalyticError as error:
+                message = f"{self.claimant.name} takes no complex step: {error}; differences were used instead"
+                self.find("complex-step-unsupported", message)
+        return self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
         """Add a finding; a fatal one fails the check by itself."""

@@ -232,4 +232,10 @@ def _leaf(name: str, value: Any, argument: str) -> Leaf:
     if is_array:
         return Leaf(name, array, lambda replacement: replacement)
     kind = type(value)
-    return Leaf(name, array, lambda replacement: kind(replacement[()]) if replacement.ndim == 0 else replacement)
+
+    def restore(replacement: NDArray[Any]) -> Any:
+        if replacement.ndim or replacement.dtype.kind == "c":
+            return replacement[()]  # a stack of copies, or a step along the imaginary axis
+        return kind(replacement[()])
+
+    return Leaf(name, array, restore)

@@ -14,7 +14,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.nearby import Neighbourhood, Suspect
+from gradcheck.nearby import FARTHEST, Neighbourhood, Suspect
 from gradcheck.ties import SLACK, equals, groups, try_together
 
 __all__ = ["acquit"]
@@ -112,7 +112,10 @@ class _Sweeps:
         order = self.nearby.rng.permutation(np.count_nonzero(self.nearby.tied(suspect)))
         within, is_bent, shared = self._within(suspect, distance, order)
         if np.any(within):  # a fast oscillation, which looks like a kink from afar, does not from near by
-            within &= self._within(suspect, distance / CLOSER, order)[0]
+            from_afar = within
+            within = within & self._within(suspect, distance / CLOSER, order)[0]
+            # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
+            suspect.hidden = from_afar & ~within & is_bent & (distance >= FARTHEST)
         # A claim between the one-sided derivatives is no fault of this element alone.
         within |= (suspect.gap != 0) & ~suspect.contradicted(np.zeros_like(suspect.gap))
         suspect.valid, suspect.open = within, np.zeros_like(within)

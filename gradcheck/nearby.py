@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.evaluation import Moves, Probe
 
-__all__ = ["Neighbourhood", "Suspect"]
+__all__ = ["FARTHEST", "Neighbourhood", "Suspect"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,6 +29,8 @@ class Suspect:
         ``gap`` is the right minus the left derivative, where the ladder saw a difference.
     valid, open : arrays of bool, shape (K,)
         What came out: a valid claim at a kink; one about which nothing can be said. Neither: the claim is wrong.
+    hidden : array of bool, shape (K,)
+        A wrong claim that would be right at a kink so near that noise hides it.
     """
 
     leaf: int
@@ -39,6 +41,10 @@ class Suspect:
     gap: Floats
     valid: Bools
     open: Bools
+    hidden: Bools = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hidden = np.zeros_like(self.valid)
 
     def contradicted(self, tolerance: Floats) -> Bools:
         """Where the claim lies outside the interval between the one-sided derivatives."""

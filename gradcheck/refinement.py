@@ -168,8 +168,12 @@ def try_suspects(bench: Bench) -> None:
     acquit(nearby, [suspect for suspect, _ in bench.suspects])
     for suspect, concerned in bench.suspects:
         found, row = bench.judgements[suspect.leaf], suspect.index
-        found.wrong[row] = concerned & ~suspect.valid & ~suspect.open
-        found.doubt[row] = np.where(concerned & ~suspect.open, Doubt.NONE, found.doubt[row])
+        decided = concerned & ~suspect.open
+        hidden = decided & ~suspect.valid & suspect.hidden
+        small = np.abs(suspect.claimed - suspect.reference) <= ROUGHLY * rms(found.reference)
+        found.wrong[row] = decided & ~suspect.valid & ~hidden
+        found.limited[row] |= hidden & small
+        found.doubt[row] = np.where(decided & ~(hidden & ~small), Doubt.NONE, found.doubt[row])
 
 
 def require_sight(bench: Bench) -> None:

@@ -82,11 +82,13 @@ class Judgement:
     floor: Floats
     excess: Floats
     """Where the claim is too large as a whole, the error as a multiple of the claim, else 0; shape (K,)."""
+    noise_of_f: Floats
+    """The standard deviation of the noise of the functions, shape (K,)."""
 
     def leave_units(self, unit: Floats) -> None:
         """Return from numbers in units of the function's values to plain ones."""
         with np.errstate(over="ignore"):
-            for name in ("reference", "bound", "noise", "gap", "floor"):
+            for name in ("reference", "bound", "noise", "gap", "floor", "noise_of_f"):
                 setattr(self, name, getattr(self, name) * unit)
 
     @property
@@ -108,6 +110,7 @@ class Judgement:
             limited=np.zeros(shape, dtype=bool),
             floor=np.full(shape, np.nan),
             excess=np.zeros(columns),
+            noise_of_f=np.full(columns, np.nan),
         )
 
 

@@ -12,7 +12,7 @@ from gradcheck.differences import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.evaluation import Probe
 from gradcheck.noise import OFFSETS, noise_from_samples, output_quantum, ulp
 
-__all__ = ["DEFAULT_STEP", "choose_step", "measure_noise"]
+__all__ = ["DEFAULT_STEP", "SUSPICIOUS", "choose_step", "measure_noise"]
 
 Floats = NDArray[np.float64]
 

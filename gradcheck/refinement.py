@@ -185,3 +185,4 @@ def require_sight(bench: Bench) -> None:
     if all(np.all(hidden[leaf][part]) for leaf, part in claimed.items()):
         for leaf, found in bench.judgements.items():
             found.doubt[claimed[leaf]] = Doubt.NOISE
+            found.limited[claimed[leaf]] = False

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from gradcheck.bench import MOST_ROUNDOFF, Bench, Doubt, rms
 from gradcheck.complex_step import complex_slopes
-from gradcheck.pilot import DEFAULT_STEP, choose_step, measure_noise
+from gradcheck.differences import FIRST_STEP
+from gradcheck.noise import ulp
+from gradcheck.pilot import DEFAULT_STEP, SUSPICIOUS, choose_step, measure_noise
 from gradcheck.pooled import excess, tied_groups, together
 from gradcheck.ties import MOST_SHARING
 
@@ -32,12 +34,15 @@ POOLED_STEP = 0.4373
 def prepare(bench: Bench) -> None:
     """Measure the noise and choose a step for each leaf, the largest leaves first."""
     bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng)
+    for judgement in bench.judgements.values():
+        judgement.noise_of_f = bench.noise.copy()
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
     for leaf in largest:
         step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
         if step is not None:
             bench.steps[leaf] = step
-    usual = float(np.median(list(bench.steps.values()))) if bench.steps else DEFAULT_STEP
+    noisy = np.any(bench.noise > SUSPICIOUS * ulp(bench.base[None]))
+    usual = float(np.median(list(bench.steps.values()))) if bench.steps else FIRST_STEP if noisy else DEFAULT_STEP
     bench.steps = {leaf: bench.steps.get(leaf, usual) for leaf in bench.claims}
 
 

@@ -18,13 +18,28 @@ __all__ = ["summarise"]
 
 Floats = NDArray[np.float64]
 
+MOST_NAMED = 20
+"""Undecided elements that a finding names."""
+
 REASONS = {
-    Doubt.NOT_PROBED: "not looked at: max_evaluations was used up; allow more",
-    Doubt.NOISE: "the noise of f hides what could be wrong; evaluate f in float64, or with a tighter tolerance",
-    Doubt.STEP: "no step gives a settled difference: f oscillates, jumps or has a kink very near; move the point",
-    Doubt.KINK: "f has no single derivative here (a kink or a tie); move the point slightly",
-    Doubt.UNCONFIRMED: "two measurements disagree about it; evaluate f more precisely, or move the point",
+    Doubt.NOT_PROBED: "not looked at, max_evaluations was used up; allow more",
+    Doubt.NOISE: (
+        "f is noisy at {noise:.1g}, so gradients below {bound:.1g} cannot be judged there; evaluate f in float64, with a "
+        "tighter tolerance or without a large constant, or try method='complex-step'"
+    ),
+    Doubt.STEP: (
+        "no step gives a settled difference (the best is known to {bound:.1g}): f oscillates, jumps or has a kink very "
+        "near; move the point"
+    ),
+    Doubt.KINK: (
+        "f has no single derivative here: a kink too near for its noise of {noise:.1g}, or a tie of many elements; "
+        "move the point slightly"
+    ),
+    Doubt.UNCONFIRMED: (
+        "two measurements, good to {bound:.1g}, disagree about it; evaluate f more precisely, or move the point"
+    ),
 }
+"""Why elements are undecided, and what would help."""
 
 
 def summarise(
@@ -164,17 +179,30 @@ def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgem
             continue
         doubts = judgement.doubt.max(axis=1, initial=0).reshape(report.shape)
         for doubt, reason in REASONS.items():
-            count = int(np.count_nonzero(report.undecided & (doubts == doubt)))
-            if count:
-                findings.append(
-                    Finding(
-                        code=f"undecided-{doubt.name.lower().replace('_', '-')}",
-                        where=report.name,
-                        message=f"{count} of {report.wrong.size} elements undecided: {reason}",
-                        evidence={"elements": count},
-                    )
-                )
+            chosen = report.undecided & (doubts == doubt)
+            if chosen.any():
+                findings.append(_reason(report, judgement, doubt, reason, chosen))
     return findings
+
+
+def _reason(
+    report: ParameterReport, judgement: Judgement, doubt: Doubt, reason: str, chosen: NDArray[np.bool_]
+) -> Finding:
+    """Say of some elements what keeps the check from deciding."""
+    count, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
+    noise = float(np.max(judgement.noise_of_f, initial=0.0))
+    bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else float("inf")
+    return Finding(
+        code=f"undecided-{doubt.name.lower().replace('_', '-')}",
+        where=report.name,
+        message=f"{count} of {report.wrong.size} elements undecided: {reason.format(noise=noise, bound=bound)}",
+        evidence={
+            "elements": count,
+            "first": [[int(i) for i in index] for index in np.argwhere(chosen)[:MOST_NAMED]],
+            "noise": noise,
+            "bound": bound,
+        },
+    )
 
 
 def _blind_spots(report: ParameterReport, judgement: Judgement | None) -> list[str]:
@@ -183,4 +211,5 @@ def _blind_spots(report: ParameterReport, judgement: Judgement | None) -> list[s
     limited = judgement.limited.any(axis=1)
     bound = float(np.nanmax(judgement.bound[judgement.limited]))
     hidden = f"{report.name}: in {int(limited.sum())} of {limited.size} elements"
-    return [f"{hidden} the noise of f hides errors up to {bound:.2g}"]
+    noise = float(np.max(judgement.noise_of_f, initial=0.0))
+    return [f"{hidden} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]

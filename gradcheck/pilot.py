@@ -37,6 +37,9 @@ SUSPICIOUS = 1e3
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
 
+NOISE_SHARES = 4.0
+"""Noise may be so many times the truncation error of the elements sampled: that of others may be much larger."""
+
 ONE_SIDED = 10.0
 """Noise that is so many times larger on one side of the point than on the other is a kink."""
 
@@ -210,7 +213,7 @@ def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> flo
         An error that does not matter.
     """
     longest = float(np.min(step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))))
-    enough = float(np.median(jitter * step / share))
+    enough = float(np.median(jitter * step / (NOISE_SHARES * share)))
     if enough > longest:  # no step makes both small: take the one where they are least together
         least = float(np.median(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share))))
         return float(np.clip(least, min(longest, DEFAULT_STEP), min(step * RATIO, LONGEST_STEP)))

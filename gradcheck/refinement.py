@@ -17,7 +17,10 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 REFINING_CALLS = 40
-"""Spent on elements that screening left open without evidence of a fault; more only in proportion to the elements."""
+"""Spent on elements without evidence of a fault; more only in proportion to the elements, where some are undecided."""
+
+FEWEST_CALLS = 8
+"""Of a ladder."""
 
 WORTH_IT = 0.1
 """Elements that noise hides are looked at again if their step was shorter than this share of the longest one."""
@@ -53,11 +56,14 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
             excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
         # Not finite: the difference is not, so only the ladder can tell. A claim that is NaN is wrong already.
         evidence = np.max(np.where(np.isfinite(excess), excess, np.inf), axis=1, initial=0.0)
-        is_open = np.any(((found.doubt == Doubt.NOISE) & ~np.isnan(claim)) | _worth_it(bench, leaf), axis=1)
+        is_open = np.any((found.doubt == Doubt.NOISE) & ~np.isnan(claim), axis=1)
+        evidence = np.where(is_open, np.maximum(evidence, 1.0), evidence)
+        is_open |= np.any(_worth_it(bench, leaf), axis=1)
         rows += [(-evidence[i], leaf, int(i)) for i in np.flatnonzero(is_open)]
     rows.sort()
-    suspects = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
-    affordable = max(suspects, 0) + (REFINING_CALLS + bench.elements // 10) // 8
+    contradicted = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
+    undecided = sum(1 for minus_evidence, _, _ in rows if minus_evidence == -1)
+    affordable = contradicted + min(undecided, bench.elements // 80) + REFINING_CALLS // FEWEST_CALLS
     if bench.probe.vectorized:
         affordable = len(rows)
     return [(leaf, index) for _, leaf, index in rows[:affordable]]

@@ -112,7 +112,7 @@ def _decide(bench: Bench, leaf: int, indices: Indices, measured: Measurement) ->
     with np.errstate(all="ignore"):
         apart = np.abs(claim - measured.value)
         tolerance, clearing = bench.tolerance(leaf, indices, measured)
-        inside = (apart <= measured.bound + tolerance) & np.isfinite(measured.bound)
+        inside = (apart <= measured.bound + clearing) & np.isfinite(measured.bound)
         clear = apart + measured.bound <= clearing
         size = rms(found.reference)
         small = apart + measured.bound <= bench.rtol * size

@@ -25,6 +25,9 @@ Floats = NDArray[np.float64]
 NUDGES = 4
 """Claims at points an ulp away: their spread is the round-off of an honest backward."""
 
+JUMP = 0.01
+"""A claim that changes by this share of its leaf when the point moves by an ulp does not do so by round-off."""
+
 OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
 
@@ -189,12 +192,10 @@ class Session:
             moved = self.claimant.readings(self, arrays, cotangents)
             for leaf in readings[0].values:
                 apart = [
-                    np.sqrt(np.mean((new.values[leaf] - old.values[leaf]) ** 2))
-                    if leaf in new.values and leaf in old.values and old.values[leaf].size
-                    else 0.0
+                    _round_off(old.values.get(leaf), new.values.get(leaf))
                     for new, old in zip(moved, readings, strict=True)
                 ]
-                squares[leaf] = squares.get(leaf, 0.0) + np.nan_to_num(np.array(apart)) ** 2 / NUDGES
+                squares[leaf] = squares.get(leaf, 0.0) + np.array(apart) ** 2 / NUDGES
         return {leaf: np.sqrt(square) for leaf, square in squares.items()}
 
     # ---- protocol -----------------------------------------------------------------------------------------------
@@ -247,3 +248,13 @@ class Session:
                     where=self.point.leaves[leaf].name,
                     fatal=True,
                 )
+
+
+def _round_off(one: Floats | None, other: Floats | None) -> float:
+    """Return the root mean square by which two claims differ, elements aside that jump: they are at a kink."""
+    if one is None or other is None:
+        return 0.0
+    with np.errstate(all="ignore"):
+        apart = np.abs(other - one)
+        smooth = apart[apart <= JUMP * np.sqrt(np.mean(one**2))]
+    return float(np.sqrt(np.mean(smooth**2))) if smooth.size else 0.0

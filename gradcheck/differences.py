@@ -32,6 +32,9 @@ multiples of the period of an oscillation, which then looks smooth."""
 FIRST_STEP = 0.0291438719
 """The longest step, in units of the element's length. Not a round number: functions are rounded at those."""
 
+HALF_PRECISION = 2
+"""Bytes."""
+
 FEWEST_LEVELS = 4
 MOST_LEVELS = 11
 """Levels beyond the fourth are climbed only by elements that have not settled: near kinks, fast oscillation."""
@@ -292,6 +295,8 @@ def climb(
     result = Measurement.nothing(count, columns)
     if not count:
         return result
+    if probe.point.leaves[leaf].value.dtype.itemsize <= HALF_PRECISION:
+        first_step *= RATIO  # or the dtype leaves no room for shorter ones
     steps, first = _first_pairs(probe, leaf, indices, lengths * first_step)
     ahead, behind = (np.full((count, MOST_LEVELS), np.nan) for _ in range(2))
     plus, minus = (np.full((count, MOST_LEVELS, columns), np.nan) for _ in range(2))

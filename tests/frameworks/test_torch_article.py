@@ -8,15 +8,6 @@ from network import article
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """With several, these small convolutions take 300 times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def torch_gradient(params, images, labels, *, shared_kernel):
     leaves = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
     functional = torch.nn.functional

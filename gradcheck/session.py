@@ -252,7 +252,7 @@ class Session:
 
 def _round_off(one: Floats | None, other: Floats | None) -> float:
     """Return the root mean square by which two claims differ, elements aside that jump: they are at a kink."""
-    if one is None or other is None:
+    if one is None or other is None or not one.size:
         return 0.0
     with np.errstate(all="ignore"):
         apart = np.abs(other - one)

@@ -45,6 +45,9 @@ REACH = 1e4
 JITTER_SPREAD = 30.0
 """Three successive differences this close, each times its step, are noise: truncation shrinks by 512 a level."""
 
+SAME_JUMP = 0.2
+"""Differences over three successive steps that are this close, relatively, are a jump: those of a slope shrink."""
+
 KINK_SIGNIFICANCE = 3.0
 """A gap between the one-sided slopes counts when it is this many times its own bound."""
 
@@ -164,7 +167,9 @@ class Ladder:
         both = np.isfinite(self.plus) & np.isfinite(self.minus)
         central = np.where(both, (self.plus - self.minus) / (2 * h), np.nan)
         deviation = self._noise_deviation()
-        noise = self.multiplier * np.maximum(deviation, self._jitter(central, h)[:, None, :]) / h
+        jump = self._jumps(central * h, deviation)
+        jitter = np.where(jump, 0.0, self._jitter(central, h))
+        noise = self.multiplier * np.maximum(deviation, jitter[:, None, :]) / h
         forward = np.where(np.isfinite(self.plus), (self.plus - self.base) / ahead, np.nan)
         backward = np.where(np.isfinite(self.minus), (self.base - self.minus) / behind, np.nan)
 
@@ -187,6 +192,7 @@ class Ladder:
         # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
         asymmetry = np.take_along_axis(np.abs(ahead - behind), level[:, None, :], axis=1)[:, 0, :] / 2
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
+        bound = np.where(jump, np.inf, bound)
         exhausted = np.isfinite(bound) & (self.multiplier * deviation[:, -1] * RATIO / h[:, -1] > bound)
         return Measurement(
             value, bound, floor, gap, curvature, exhausted & self.is_central(), np.zeros((len(h), 1), dtype=bool)
@@ -203,6 +209,13 @@ class Ladder:
         """
         met = np.maximum(ulp(np.stack([self.plus, self.minus])), ulp(self.base[None]))
         return np.maximum(self.noise, met / 2)
+
+    def _jumps(self, halves: Floats, deviation: Floats) -> Bools:
+        """Tell where the function jumps: its differences keep their size and sign however short the step; shape (m, K)."""
+        last = halves[:, -3:]
+        size = np.min(np.abs(last), axis=1)
+        same = np.ptp(last, axis=1) <= SAME_JUMP * size
+        return np.asarray(same & (size > self.multiplier * np.max(deviation[:, -3:], axis=1)))
 
     def _jitter(self, central: Floats, h: Floats) -> Floats:
         """Return the noise that the finest levels show, shape (m, K); 0 where it cannot be told.

@@ -11,18 +11,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OFFSETS", "POINTS", "noise_from_samples", "output_quantum", "ulp"]
+__all__ = ["OFFSETS", "POINTS", "WHOLE_OFFSETS", "noise_from_samples", "output_quantum", "ulp"]
 
 Floats = NDArray[np.float64]
 
-OFFSETS = np.array([0.0, 8.0, 13.0, 22.0, 27.0, 36.0, 41.0, 50.0])
-"""Where a function is sampled for its noise, in units of a spacing: whole numbers, so that a spacing that the dtype of
-the parameters resolves makes all points exact."""
+OFFSETS = np.array([0.0, 8.1317, 13.2903, 22.3711, 27.0519, 36.7713, 41.1931, 50.2347])
+"""Where a function is sampled for its noise, in units of a spacing."""
+
+WHOLE_OFFSETS = np.rint(OFFSETS)
+"""The same for parameters coarser than float64: a spacing that their dtype holds exactly makes all points exact."""
 
 POINTS = len(OFFSETS)
-
-_BASIS = np.linalg.qr(np.vander(OFFSETS / OFFSETS[-1] * 2 - 1, increasing=True))[0]
-"""Orthonormal polynomials on the offsets, column ``k`` of degree ``k``."""
 
 STANDS_STILL = 4.0
 """Three successive estimates within this factor: they are of noise, which no polynomial fits."""
@@ -44,15 +43,15 @@ def ulp(values: Floats) -> Floats:
         return np.spacing(largest)
 
 
-def noise_from_samples(values: Floats) -> tuple[float, bool]:
-    """Estimate the standard deviation of the noise from values at `OFFSETS`.
+def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float, bool]:
+    """Estimate the standard deviation of the noise from values at some offsets.
 
     The part of a smooth function that no polynomial of degree ``k`` fits vanishes quickly with ``k``, that of noise
     does not: divided by its degrees of freedom, it stands still.
 
     Parameters
     ----------
-    values : array, shape (POINTS,)
+    values, offsets : arrays, shape (POINTS,)
 
     Returns
     -------
@@ -63,8 +62,9 @@ def noise_from_samples(values: Floats) -> tuple[float, bool]:
         wide for the function's smooth part and the estimate is only an upper bound.
     """
     values = np.asarray(values, dtype=np.float64)
+    basis = np.linalg.qr(np.vander(offsets / offsets[-1] * 2 - 1, increasing=True))[0]  # column k of degree k
     with np.errstate(all="ignore"):
-        coefficients = _BASIS.T @ (values - values[0])
+        coefficients = basis.T @ (values - values[0])
         if not np.all(np.isfinite(coefficients)):
             return np.inf, False
         squares = np.cumsum(coefficients[::-1] ** 2)[::-1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradcheck.differences import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.evaluation import Probe
-from gradcheck.noise import OFFSETS, noise_from_samples, output_quantum, ulp
+from gradcheck.noise import OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
 
 __all__ = ["DEFAULT_STEP", "SUSPICIOUS", "choose_step", "measure_noise"]
 
@@ -80,19 +80,21 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         for leaf, scale in lengths.items()
     }
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
+    dtypes = [probe.point.leaves[leaf].value.dtype for leaf in lengths]
+    offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
     noise, quantum = np.full_like(base, np.inf), np.zeros_like(base)
     for distance, spacing in SAMPLES:
         reach = abs(distance) + OFFSETS[-1]
         directions = {leaf: _exact(probe, leaf, spacing * signs[leaf], scale, reach) for leaf, scale in lengths.items()}
-        values = probe.ray(directions, distance + OFFSETS)
+        values = probe.ray(directions, distance + offsets)
         if not np.all(np.isfinite(values)):
             continue
-        estimate = np.array([_settled(column) for column in values.T])
+        estimate = np.array([_settled(column, offsets) for column in values.T])
         quantum = np.maximum(
             quantum, [output_quantum(np.append(c, at)) / 2 for c, at in zip(values.T, base, strict=True)]
         )
         if distance:
-            estimate = _of_staircase(probe, directions, distance, values, estimate)
+            estimate = _of_staircase(probe, directions, distance + offsets, values, estimate)
         if np.all(np.isinf(noise)):
             noise = np.maximum(estimate, quantum)
         elif distance:  # on the other side of the point: a kink among the samples looks like noise, on one side only
@@ -106,9 +108,9 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     return np.asarray(np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor))
 
 
-def _settled(values: Floats) -> float:
+def _settled(values: Floats, offsets: Floats) -> float:
     """Return the noise of sampled values, or infinity where they may show the function's smooth part instead."""
-    noise, settled = noise_from_samples(values)
+    noise, settled = noise_from_samples(values, offsets)
     return noise if settled or noise <= SUSPICIOUS * float(ulp(values)) else np.inf
 
 
@@ -125,23 +127,22 @@ def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: fl
     return np.asarray(np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves))
 
 
-def _of_staircase(
-    probe: Probe, directions: dict[int, Floats], distance: float, values: Floats, noise: Floats
-) -> Floats:
+def _of_staircase(probe: Probe, directions: dict[int, Floats], places: Floats, values: Floats, noise: Floats) -> Floats:
     """Look further away at functions that stood still between two points: the noise of a staircase is its steps.
 
     One that never moves is constant. One that moves steadily once it moves was in a flat region, as of a ReLU.
     """
     still = np.any(np.diff(values, axis=0) == 0, axis=0)
+    offsets = places - places[0]
     for wide in WIDENINGS:
         if not np.any(still):
             break
-        wider = probe.ray(directions, distance + wide * OFFSETS)
+        wider = probe.ray(directions, places[0] + wide * offsets)
         moved = still & np.any(np.diff(wider, axis=0) != 0, axis=0) & np.all(np.isfinite(wider), axis=0)
         if np.any(moved):
-            there = probe.ray(directions, distance + wide * OFFSETS[-1] + OFFSETS)
+            there = probe.ray(directions, places[0] + wide * offsets[-1] + offsets)
             stairs = moved & np.any(np.diff(there, axis=0) == 0, axis=0)
-            heights = np.array([noise_from_samples(column)[0] for column in wider.T])
+            heights = np.array([noise_from_samples(column, offsets)[0] for column in wider.T])
             noise = np.where(stairs, np.maximum(noise, heights), noise)
             still &= ~moved | (stairs & np.any(np.diff(wider, axis=0) == 0, axis=0))
     return noise

@@ -29,7 +29,7 @@ LINKED = 0.05
 ONE_BY_ONE = 12
 """Elements among which partners are looked for singly: moved together, those of an order statistic hide each other."""
 
-DIRECTIONS, RANDOM_POINTS = 8, 24
+DIRECTIONS, FLAT_DIRECTIONS, RANDOM_POINTS = 8, 4, 24
 """Joint directions beside the common one, and near points beside those that take every element through every rank."""
 
 ALL_ORDERS = 4
@@ -182,15 +182,23 @@ class _Trial:
         self.distance, self.unit = nearby.distance(suspects), nearby.unit(suspects)
         self.claimed = np.array([nearby.claims[leaf][index] for leaf, index in self.members])
         self.ranks = self._ranks(len(suspects))
+        gaps = np.array([suspect.gap for suspect in suspects])
+        self.jump = gaps[:, int(np.argmax(np.sum(np.abs(gaps), axis=0)))]
         stakes = [np.maximum(np.abs(s.gap), np.abs(s.claimed - s.reference)) for s in suspects]
         blur = nearby.noise / (self.unit * self.distance * WITHIN)
         self.unsure = blur + SLACK * np.max(stakes, axis=0)
 
     def directions(self) -> list[Floats]:
-        """Return the common direction, and random ones: signs times a spread of sizes."""
+        """Return the common direction, random ones (signs times a spread of sizes), and some along which nothing bends.
+
+        The last are orthogonal to the jump of the gradient at a single kink: there only one derivative is valid.
+        """
         rng, count = self.nearby.rng, len(self.members)
         signs = rng.choice([-1.0, 1.0], (DIRECTIONS, count))
-        return [np.ones(count), *(signs * rng.uniform(0.5, 1.32, signs.shape))]
+        drawn = list(signs * rng.uniform(0.5, 1.32, signs.shape))
+        jump = self.jump / max(float(np.linalg.norm(self.jump)), np.finfo(np.float64).tiny)
+        flat = [part - (part @ jump) * jump for part in drawn[:FLAT_DIRECTIONS]]
+        return [np.ones(count), *drawn, *flat]
 
     def contradicts(self, direction: Floats) -> Bools:
         """Tell where the claims along a direction leave the range of the derivatives met at near points."""

@@ -1,0 +1,96 @@
+"""Valid subgradients pass and invalid ones fail, whatever the seed."""
+
+import numpy as np
+import pytest
+
+from gradcheck import check_gradient
+
+
+def relu(z):
+    return np.maximum(z, 0.0)
+
+
+def difference_of_maxima(x):
+    return max(x[0], x[1]) - max(x[0], x[2])
+
+
+def nested(x):
+    return min(max(x[0], x[1]), x[2])
+
+
+def weighted_order(x):
+    return np.sort(x) @ np.arange(5.0)
+
+
+SORTED_TIE = np.array([1.0, 3, 2, 1, 1])
+
+VALID = [
+    ("median of five, one", np.median, np.ones(5), [0, 0, 1, 0, 0]),
+    ("median of five, shared", np.median, np.ones(5), [0.2] * 5),
+    ("maximum of nine, one", np.max, np.ones(9), [0] * 8 + [1]),
+    ("relu of a sum, 0", lambda x: relu(x.sum() - 5), np.ones(5), [0.0] * 5),
+    ("relu of a sum, 1", lambda x: relu(x.sum() - 5), np.ones(5), [1.0] * 5),
+    ("sort", weighted_order, SORTED_TIE, [0, 4, 3, 1, 2]),
+    ("sort, other order", weighted_order, SORTED_TIE, [2, 4, 3, 1, 0]),
+    ("difference of maxima, a b c", difference_of_maxima, np.ones(3), [0, 1, -1]),
+    ("difference of maxima, both a", difference_of_maxima, np.ones(3), [0, 0, 0]),
+    ("difference of relus", lambda x: relu(x[0] - x[1]) - relu(x[1] - x[2]), np.ones(3), [0, 0, 0]),
+    ("nested, a", nested, np.ones(3), [1, 0, 0]),
+    ("nested, c", nested, np.ones(3), [0, 0, 1]),
+    ("relu of a product", lambda x: relu(np.array([-0.7, 0.6, -0.03, 0.4]) @ x), np.zeros(4), [0.0] * 4),
+]
+
+INVALID = [
+    ("median of five, two", np.median, np.ones(5), [1, 1, 0, 0, 0]),
+    ("median of five, all", np.median, np.ones(5), [1] * 5),
+    ("median of five, dropped", np.median, np.ones(5), [0] * 5),
+    ("median of nine, dropped", np.median, np.ones(9), [0] * 9),
+    ("maximum of three, all", np.max, np.ones(3), [1, 1, 1]),
+    ("maximum of nine, dropped", np.max, np.ones(9), [0] * 9),
+    ("relu of a sum, one", lambda x: relu(x.sum() - 5), np.ones(5), [1, 0, 0, 0, 0]),
+    ("relu of a sum, twice", lambda x: relu(x.sum() - 5), np.ones(5), [2.0] * 5),
+    ("sort, one weight twice", weighted_order, SORTED_TIE, [0, 4, 3, 1, 1]),
+    ("difference of maxima, b to both", difference_of_maxima, np.ones(3), [0, 1, 0]),
+    ("difference of maxima, too much", difference_of_maxima, np.ones(3), [1, 1, -1]),
+    ("nested, two", nested, np.ones(3), [1, 0, 1]),
+]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("name", "f", "x", "claim"), VALID, ids=[case[0] for case in VALID])
+def test_a_valid_subgradient_passes(name, f, x, claim, seed):
+    report = check_gradient(lambda x: float(f(x)), lambda x: np.array(claim, float), x, rng=seed)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("name", "f", "x", "claim"), INVALID, ids=[case[0] for case in INVALID])
+def test_an_invalid_one_fails(name, f, x, claim, seed):
+    assert check_gradient(lambda x: float(f(x)), lambda x: np.array(claim, float), x, rng=seed).verdict == "fail"
+
+
+@pytest.mark.parametrize("at", [1.0, 1.0 - 1e-6, 1.0 + 1e-7])
+def test_at_a_jump_the_check_says_that_it_cannot_tell_or_steps_short_of_it(at):
+    report = check_gradient(lambda x: np.sum(np.floor(x) + x), np.ones_like, np.array([at, 2.5, 3.3]))
+    assert report.verdict == ("inconclusive" if at == 1.0 else "pass")
+
+
+def test_a_large_tie_is_left_open():
+    report = check_gradient(np.median, lambda x: np.eye(61)[0], np.ones(61))
+    assert report.verdict == "inconclusive"
+    assert report.findings[0].code == "undecided-kink"
+
+
+def test_many_equal_elements_of_a_smooth_function_are_no_tie():
+    """Biases start at zero, all of them."""
+    inputs = np.random.default_rng(0).normal(size=(30, 6))
+
+    def gradient(p):
+        y = np.tanh(inputs @ p["W"] + p["b"])
+        d = 2 * y * (1 - y**2)
+        return {"W": inputs.T @ d, "b": 2 * d.sum(0)}
+
+    params = {"W": np.random.default_rng(1).normal(size=(6, 80)), "b": np.zeros(80)}
+    report = check_gradient(lambda p: np.sum(np.tanh(inputs @ p["W"] + p["b"]) ** 2), gradient, params)
+    assert report.parameters["b"].wrong.all()
+    assert not report.parameters["W"].wrong.any()

@@ -18,8 +18,9 @@ from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
-from gradcheck.evaluation import Budget, BudgetExhaustedError, Point
+from gradcheck.evaluation import Budget, BudgetExhaustedError
 from gradcheck.linear_maps import LinearMap, UnfitError, norm
+from gradcheck.points import Point
 from gradcheck.progress import metering
 from gradcheck.report import Finding, Report
 from gradcheck.summary import summarise

@@ -12,7 +12,7 @@ from typing import Any, Literal, Unpack
 from gradcheck.arguments import CheckOptions, read_options, require_callable
 from gradcheck.claimants import LayerClaimant, ScalarClaimant, VjpClaimant, input_names
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import point_of
+from gradcheck.points import point_of
 from gradcheck.pushforwards import JvpClaimant
 from gradcheck.report import Report
 from gradcheck.session import Session

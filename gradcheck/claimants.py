@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from gradcheck.claims import GRADIENT, Reading, Words, read_gradient
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import Output, Point, calling
+from gradcheck.evaluation import calling
+from gradcheck.points import Output, Point
 from gradcheck.session import Claimant, Session
 from gradcheck.tangents import differentiable, read_tangent, tangent
 from gradcheck.trees import MISSING, align

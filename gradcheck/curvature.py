@@ -20,10 +20,11 @@ from gradcheck.acceptance import Claim, Doubt, Judgement
 from gradcheck.claims import Reading, Words
 from gradcheck.differences import lengths_of, noise_multiplier
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import BudgetExhaustedError, Output, Point, Probe
+from gradcheck.evaluation import BudgetExhaustedError, Probe
 from gradcheck.jacobians import JacobianClaimant
 from gradcheck.noise import ulp
 from gradcheck.pilot import measure_noise
+from gradcheck.points import Output, Point
 from gradcheck.session import Session
 
 __all__ = ["HessianClaimant"]

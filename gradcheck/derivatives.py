@@ -13,9 +13,10 @@ from gradcheck.arguments import RTOL, CheckOptions, Settings, read_options, requ
 from gradcheck.complex_step import ROUNDING, NotAnalyticError, complex_slopes
 from gradcheck.differences import Measurement, climb, lengths_of, noise_multiplier
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import Budget, BudgetExhaustedError, Output, Point, calling, point_of
+from gradcheck.evaluation import Budget, BudgetExhaustedError, calling
 from gradcheck.outputs import EachOutput, one_array_of, one_leaf_of
 from gradcheck.pilot import measure_noise
+from gradcheck.points import Output, Point, point_of
 from gradcheck.progress import metering
 
 __all__ = ["NumericalDerivative", "numerical_gradient", "numerical_jacobian"]

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance import Judgement
 from gradcheck.claims import Reading, Words, read_gradient
-from gradcheck.evaluation import Output, Point, Probe, calling
+from gradcheck.evaluation import Probe, calling
 from gradcheck.outputs import EachOutput, one_array_of
+from gradcheck.points import Output, Point
 from gradcheck.session import Claimant, Session
 from gradcheck.trees import ROOT, Leaf
 

@@ -9,10 +9,10 @@ from gradcheck.adjoint import AdjointTest
 from gradcheck.arguments import CheckOptions, read_options, require_callable
 from gradcheck.claimants import HvpClaimant
 from gradcheck.curvature import HessianClaimant
-from gradcheck.evaluation import point_of
 from gradcheck.jacobians import JacobianClaimant
 from gradcheck.linear_maps import vector_like
 from gradcheck.outputs import one_leaf_of
+from gradcheck.points import point_of
 from gradcheck.report import Report
 from gradcheck.session import Session
 

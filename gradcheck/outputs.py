@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import Output, Point, Probe, point_of
+from gradcheck.evaluation import Probe
+from gradcheck.points import Output, Point, point_of
 
 __all__ = ["EachOutput", "one_array_of", "one_leaf_of"]
 

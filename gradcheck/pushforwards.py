@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from gradcheck.claimants import require_floats
 from gradcheck.claims import Reading, Words, read_gradient
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import Output, calling
+from gradcheck.evaluation import calling
+from gradcheck.points import Output
 from gradcheck.report import Finding
 from gradcheck.session import Claimant, Session
 from gradcheck.tangents import differentiable, read_tangent, tangent

@@ -13,7 +13,8 @@ from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
-from gradcheck.evaluation import Budget, BudgetExhaustedError, Output, Point, Probe, calling
+from gradcheck.evaluation import Budget, BudgetExhaustedError, Probe, calling
+from gradcheck.points import Output, Point
 from gradcheck.progress import metering
 from gradcheck.report import Finding, Report
 from gradcheck.summary import summarise

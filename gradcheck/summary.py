@@ -11,7 +11,7 @@ from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
 from gradcheck.diagnosis import diagnose
-from gradcheck.evaluation import Point
+from gradcheck.points import Point
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
 
 __all__ = ["summarise"]

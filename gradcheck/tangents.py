@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import Point
+from gradcheck.points import Point
 from gradcheck.trees import Leaf, flatten
 
 __all__ = ["differentiable", "read_tangent", "tangent"]

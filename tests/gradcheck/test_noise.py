@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from gradcheck.differences import lengths_of
-from gradcheck.evaluation import Budget, Output, Probe, point_of
+from gradcheck.evaluation import Budget, Probe
 from gradcheck.noise import OFFSETS, noise_from_samples, output_quantum
 from gradcheck.pilot import measure_noise
+from gradcheck.points import Output, point_of
 
 X = np.random.default_rng(3).normal(size=10)
 

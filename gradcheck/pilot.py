@@ -138,13 +138,16 @@ def _of_staircase(probe: Probe, directions: dict[int, Floats], places: Floats, v
         if not np.any(still):
             break
         wider = probe.ray(directions, places[0] + wide * offsets)
-        moved = still & np.any(np.diff(wider, axis=0) != 0, axis=0) & np.all(np.isfinite(wider), axis=0)
-        if np.any(moved):
-            there = probe.ray(directions, places[0] + wide * offsets[-1] + offsets)
-            stairs = moved & np.any(np.diff(there, axis=0) == 0, axis=0)
+        moves = np.abs(wider - values[0])
+        moved = still & np.any(moves > 0, axis=0) & np.all(np.isfinite(wider), axis=0)
+        furthest = np.argmax(moves, axis=0)
+        for sample in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
+            there = probe.ray(directions, places[0] + wide * offsets[sample] + offsets)
+            found = moved & (furthest == sample)
+            stairs = found & np.any(np.diff(there, axis=0) == 0, axis=0)
             heights = np.array([noise_from_samples(column, offsets)[0] for column in wider.T])
             noise = np.where(stairs, np.maximum(noise, heights), noise)
-            still &= ~moved | (stairs & np.any(np.diff(wider, axis=0) == 0, axis=0))
+            still &= ~found | (stairs & np.any(np.diff(wider, axis=0) == 0, axis=0))
     return noise
 
 

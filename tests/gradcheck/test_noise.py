@@ -80,5 +80,17 @@ def test_a_staircase_met_at_the_same_place_of_each_stair_is_still_one(steps):
     assert noise_from_samples(values)[0] > 1e-7 or output_quantum(np.round(values, 5)) == pytest.approx(1e-5)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_bump_beside_a_flat_region_is_no_staircase(seed):
+    """As of a network whose units are dead at the point: somewhere one of them wakes up, and dies again."""
+    slopes = np.random.default_rng(seed).normal(size=10)
+
+    def f(x):
+        distance = abs((x - X) @ slopes)
+        return 2.0 + max(0.0, min(distance - 0.1, 0.4 - distance))
+
+    assert measured(f, seed=seed) < 1e-14
+
+
 def test_a_linear_function_has_no_grid():
     assert output_quantum(0.1 + np.pi / 100 * OFFSETS) == 0.0

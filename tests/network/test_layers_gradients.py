@@ -37,7 +37,7 @@ def test_dense(rng, dtype, leading, sizes, has_bias):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @given(rng=rngs(), dtype=FLOATS, shape=st.lists(st.integers(1, 3), max_size=4))
 def test_activations(name, rng, dtype, shape):
-    x = np.asarray(3 * rng.normal(size=shape)).astype(dtype)
+    x = np.asarray(rng.uniform(-4, 4, size=shape)).astype(dtype)  # saturated float32 shows no slope to be checked
     passes(getattr(layers, f"{name}_forward"), getattr(layers, f"{name}_backward"), x)
 
 

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from gradcheck.claims import GRADIENT, Reading, Words, read_gradient
 from gradcheck.errors import InvalidArgument
 from gradcheck.evaluation import calling
-from gradcheck.points import Output, Point
+from gradcheck.points import Layout, Output, Point, as_given
+from gradcheck.protocol import is_linear, is_zero_for_zero
 from gradcheck.session import Claimant, Session
 from gradcheck.tangents import differentiable, read_tangent, tangent
-from gradcheck.trees import MISSING, align
+from gradcheck.trees import MISSING, align, arrays_in
 
 __all__ = ["HvpClaimant", "LayerClaimant", "ScalarClaimant", "VjpClaimant", "input_names", "require_floats"]
 
@@ -73,11 +74,14 @@ class ScalarClaimant(Claimant):
         del output, rng
         return np.ones((1, 1))
 
-    def readings(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Reading]:
+    def readings(
+        self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
         """Return the claimed gradient at a point."""
-        del cotangents
-        given = self._gradient(check, check.point.hand_out(arrays))
-        return [read_gradient(given, self.params, check.point.leaves)]
+        del cotangents, layout
+        reading = read_gradient(self._gradient(check, check.point.hand_out(arrays)), self.params, check.point.leaves)
+        reading.handed = check.point.named(arrays)
+        return [reading]
 
     def _gradient(self, check: Session, tree: Any) -> Any:
         self.calls += 1
@@ -87,15 +91,6 @@ class ScalarClaimant(Claimant):
                 return self._pair(self.f(tree))[1]
         with calling("grad", "at the given point"):
             return self.grad(tree)
-
-    def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
-        """Call the gradient again: it must be the same, and leave the parameters alone."""
-        arrays = check.point.copies()
-        (again,) = self.readings(check, arrays, cotangents)
-        check.same_again(again, first[0])
-        changed = check.point.changed(arrays)
-        if changed:
-            check.find("inputs-changed", f"grad changed its argument in place: {', '.join(changed)}", fatal=True)
 
     @staticmethod
     def _pair(value: Any) -> tuple[Any, Any]:
@@ -132,10 +127,10 @@ class PullbackClaimant(Claimant):
         require_floats(self.form)
         return self.form
 
-    def seed_of(self, row: Floats) -> Any:
+    def seed_of(self, row: Floats, layout: Layout = as_given) -> Any:
         """Return a cotangent as the user gets it, fresh."""
         assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
-        return self.form.like(row)
+        return self.form.like(row, layout)
 
     def seen(self, seed: Any) -> Floats:
         """Read a cotangent that the user got."""
@@ -146,34 +141,45 @@ class PullbackClaimant(Claimant):
         """Draw two cotangents, rounded to the dtype in which they are handed out."""
         return np.stack([self.seen(self.seed_of(row)) for row in rng.normal(size=(2, output.size))])
 
-    def readings(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Reading]:
+    def readings(
+        self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
         """Return the pulled-back cotangents at a point, in the order of the rows."""
         prepared = self.prepare(check, check.point.hand_out(arrays))
-        return [self._read(check, self.seed_of(row), prepared) for row in cotangents]
+        readings = [self._read(check, self.seed_of(row, layout), prepared) for row in cotangents]
+        for reading in readings:
+            reading.handed += check.point.named(arrays)
+        return readings
 
     def _read(self, check: Session, seed: Any, prepared: Any) -> Reading:
         self.calls += 1
         with calling(self.derivative, "at the given point"):
             given = self.pull(seed, prepared)
-        return read_gradient(given, self.tree, check.point.leaves, optional=self.optional, words=self.words)
+        reading = read_gradient(given, self.tree, check.point.leaves, optional=self.optional, words=self.words)
+        reading.handed = [(self.seed, array) for array in arrays_in(seed)]
+        return reading
 
     def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
-        """Check what pulling back must hold beside its values."""
+        """Check that it is linear in the cotangent, zero for zero, and changes nothing that it gets."""
         arrays = check.point.copies()
         prepared = self.prepare(check, check.point.hand_out(arrays))
+        kept = [(array, array.copy()) for array in arrays_in(prepared)]
         weights = check.settings.rng.uniform(0.5, 1.5, size=2) * (1, -1)
-        rows = [cotangents[0], weights @ cotangents, np.zeros_like(cotangents[0]), cotangents[0]]
+        rows = [weights @ cotangents, np.zeros_like(cotangents[0])]
         seeds = [self.seed_of(row) for row in rows]
-        readings = [self._read(check, seed, prepared) for seed in seeds]
-        check.same_again(readings[3], first[0])
-        check.linear(readings[1], first, weights)
-        check.zero_for_zero(readings[2])
+        combined, nothing = (self._read(check, seed, prepared) for seed in seeds)
+        ignored = is_zero_for_zero(check, nothing, first[0])
+        is_linear(check, combined, first, weights, ignored)
         if not all(self._unchanged(seed, row) for seed, row in zip(seeds, rows, strict=True)):
             check.find(f"{self.role}-changed", f"{self.derivative} changed {self.seed} in place", fatal=True)
         changed = check.point.changed(arrays)
         if changed:
             names = ", ".join(changed)
-            check.find("inputs-changed", f"{self.derivative} changed its inputs in place: {names}", fatal=True)
+            check.find("inputs-changed", f"{self.derivative} changed its arguments in place: {names}", fatal=True)
+        elif not all(np.array_equal(array, copy, equal_nan=copy.dtype.kind in "fc") for array, copy in kept):
+            check.find(
+                "cache-changed", f"{self.derivative} changed what {self.name} kept for it: it can be called once"
+            )
 
     def _unchanged(self, seed: Any, row: Floats) -> bool:
         try:
@@ -278,9 +284,9 @@ class HvpClaimant(PullbackClaimant):
             parts.append(entries[i])
         return parts
 
-    def seed_of(self, row: Floats) -> Any:
+    def seed_of(self, row: Floats, layout: Layout = as_given) -> Any:
         """Return a vector like x, fresh; zeros for what is held fixed."""
-        return tangent(self.point, row)
+        return tangent(self.point, row, layout)
 
     def seen(self, seed: Any) -> Floats:
         """Read a vector that the user got."""

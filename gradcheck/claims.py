@@ -44,12 +44,21 @@ class Reading:
         Machine epsilon of the coarsest dtype in which numbers were given; float32's for anything narrower.
     absent : set of int
         Leaves for which nothing was given, by ``None`` or a missing entry.
+    names : dict
+        Position -> name, of all leaves.
+    given : dict
+        Position -> the array that came back, itself and no copy.
+    handed : list of (name, array)
+        What the derivative was given, for who wants to know whether memory is shared.
     """
 
     values: dict[int, Floats] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     eps: float = float(np.finfo(np.float64).eps)
     absent: set[int] = field(default_factory=set)
+    names: dict[int, str] = field(default_factory=dict)
+    given: dict[int, NDArray[Any]] = field(default_factory=dict)
+    handed: list[tuple[str, NDArray[Any]]] = field(default_factory=list)
 
 
 def read_gradient(
@@ -75,7 +84,7 @@ def read_gradient(
     if given is None:
         given = MISSING
     entries, mismatches = align(tree, given)
-    reading = Reading()
+    reading = Reading(names={position: leaf.name for position, leaf in enumerate(leaves)})
     if given is not MISSING:
         for mismatch in mismatches:
             message = f"{words.claim.replace('its', 'the')} {mismatch.message}"
@@ -115,7 +124,7 @@ def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: 
             return
         array = array.real
     values = array.astype(np.float64).ravel()
-    reading.values[position] = values
+    reading.values[position], reading.given[position] = values, array
     coarse = array.dtype.kind != "f" or array.dtype.itemsize < np.dtype(np.float64).itemsize
     if coarse:
         reading.eps = max(reading.eps, float(np.finfo(np.float32).eps))

@@ -55,6 +55,7 @@ class HessianClaimant(JacobianClaimant):
     """A scalar function and its matrix of second derivatives."""
 
     derivative = "hess"
+    is_slope = False
     probe = Probe
     words = Words("the Hessian", "x.shape + x.shape")
 

@@ -13,7 +13,7 @@ from gradcheck.acceptance import Judgement
 from gradcheck.claims import Reading, Words, read_gradient
 from gradcheck.evaluation import Probe, calling
 from gradcheck.outputs import EachOutput, one_array_of
-from gradcheck.points import Output, Point
+from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.session import Claimant, Session
 from gradcheck.trees import ROOT, Leaf
 
@@ -62,10 +62,15 @@ class JacobianClaimant(Claimant):
         self.calls += 1
         with calling(self.derivative, "at the given point"):
             given = self.jac(check.point.hand_out(arrays))
-        return read_gradient(given, self.entries.value, [self.entries], words=self.words)
+        reading = read_gradient(given, self.entries.value, [self.entries], words=self.words)
+        reading.handed = check.point.named(arrays)
+        return reading
 
-    def readings(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Reading]:
+    def readings(
+        self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
         """Return the rows of the claimed Jacobian."""
+        del layout
         whole = self._matrix(check, arrays)
         self.first = self.first or whole
         rows = [Reading({}, [], whole.eps, whole.absent) for _ in cotangents]
@@ -74,14 +79,17 @@ class JacobianClaimant(Claimant):
             row.values[0] = values
         return rows
 
-    def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
-        """Call the Jacobian again: it must be the same, and leave the point alone."""
-        del cotangents, first
-        arrays = check.point.copies()
-        again = self._matrix(check, arrays)
-        check.same_again(again, self.first or again)
-        if check.point.changed(arrays):
-            check.find("inputs-changed", f"{self.derivative} changed its argument in place", fatal=True)
+    def sample(
+        self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Return the whole matrix."""
+        del cotangents, layout
+        return [self._matrix(check, arrays)]
+
+    def first_sample(self, check: Session, cotangents: Floats, first: list[Reading]) -> list[Reading]:
+        """Return the matrix as it was claimed first."""
+        del check, cotangents, first
+        return [self.first or Reading()]
 
     def laid_out(
         self, point: Point, readings: list[Reading], judgements: dict[int, Judgement]

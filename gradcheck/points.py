@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 from gradcheck.errors import InvalidArgument
 from gradcheck.trees import Leaf, flatten
 
-__all__ = ["Output", "Point", "point_of"]
+__all__ = ["Layout", "Output", "Point", "as_given", "point_of"]
 
 Floats = NDArray[np.float64]
+Layout = Callable[[NDArray[Any]], NDArray[Any]]
+"""Holds the same numbers in another way in memory."""
+
+
+def as_given(array: NDArray[Any]) -> NDArray[Any]:
+    """Leave an array as it is."""
+    return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,10 @@ class Point:
         """Build the tree from one array per leaf."""
         return self.build([leaf.restore(array) for leaf, array in zip(self.leaves, arrays, strict=True)])
 
+    def named(self, arrays: Sequence[NDArray[Any]]) -> list[tuple[str, NDArray[Any]]]:
+        """Return one array per leaf with the leaves' names."""
+        return [(leaf.name, array) for leaf, array in zip(self.leaves, arrays, strict=True)]
+
     def changed(self, arrays: Sequence[NDArray[Any]]) -> list[str]:
         """Return the names of the leaves whose handed-out copies are no longer what they were."""
         return [
@@ -53,6 +64,18 @@ class Point:
         for i in self.free():
             signs = np.where(rng.random(arrays[i].shape) < 0.5, -eps, eps)
             arrays[i] = np.asarray(arrays[i] * (1 + signs)).astype(arrays[i].dtype)
+        return arrays
+
+    def moved(self, away: float, rng: np.random.Generator) -> list[NDArray[Any]]:
+        """Return copies of the leaves, every element of the free ones up to ``away`` of its size nearer to zero.
+
+        That way leads out of few domains. Where all elements are zero they are moved up by as much.
+        """
+        arrays = self.copies()
+        is_zero = not any(np.any(arrays[i]) for i in self.free())
+        for i in self.free():
+            shares = away * rng.uniform(0.3, 1.0, arrays[i].shape)
+            arrays[i] = np.asarray(shares if is_zero else arrays[i] * (1 - shares)).astype(arrays[i].dtype)
         return arrays
 
     def free(self) -> list[int]:
@@ -157,12 +180,12 @@ class Output:
             raise TypeError(f"{self.name} gives real values for complex arguments")
         return build([leaf.value.imag for leaf in leaves])
 
-    def like(self, vector: Floats) -> Any:
+    def like(self, vector: Floats, layout: Layout = as_given) -> Any:
         """Build a fresh value of the same form and dtypes from a vector, as for a cotangent."""
         arrays, start = [], 0
         for leaf in self.leaves:
             part = vector[start : start + leaf.value.size].reshape(leaf.value.shape)
             dtype = leaf.value.dtype if leaf.value.dtype.kind == "f" else np.float64
-            arrays.append(leaf.restore(np.array(part, dtype=dtype)))
+            arrays.append(leaf.restore(layout(np.array(part, dtype=dtype))))
             start += leaf.value.size
         return self.build(arrays)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,9 @@ from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Probe, calling
-from gradcheck.points import Output, Point
+from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.progress import metering
+from gradcheck.protocol import examine, settles
 from gradcheck.report import Finding, Report
 from gradcheck.summary import summarise
 
@@ -44,6 +47,8 @@ class Claimant(ABC):
         The argument that the derivative is linear in, and what kind of thing it is.
     probe : type
         How the function's value is read.
+    is_slope : bool
+        Whether the claim is a first derivative of the function.
     calls : int
         Calls of the derivative so far.
     """
@@ -53,6 +58,7 @@ class Claimant(ABC):
     seed = "dy"
     role = "upstream"
     probe: type[Probe] = Probe
+    is_slope = True
 
     def __init__(self) -> None:
         self.calls = 0
@@ -70,12 +76,24 @@ class Claimant(ABC):
         """Return the cotangents, one row each."""
 
     @abstractmethod
-    def readings(self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats) -> list[Reading]:
+    def readings(
+        self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
         """Return the claimed gradients at a point, one per cotangent; the first has all findings."""
 
-    @abstractmethod
+    def sample(
+        self, check: Session, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Return one claim at a point, to be compared with the same at other points; the seed laid out like that."""
+        return self.readings(check, arrays, cotangents[:1], layout)
+
+    def first_sample(self, check: Session, cotangents: Floats, first: list[Reading]) -> list[Reading]:
+        """Return that claim at the given point, where the first claims are already known."""
+        del check, cotangents
+        return first[:1]
+
     def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
-        """Check what the derivative must keep beside its values."""
+        """Check what this kind of derivative must keep beside its values."""
 
     def forecast(self, elements: int) -> int:
         """Return about how many calls of the function a check of so many elements takes."""
@@ -105,6 +123,11 @@ class Session:
         self.findings: list[Finding] = []
         self.fatal = False
         self.rtol = settings.rtol or RTOL[8]
+        self.output = Output(claimant.name)
+        self.second_point = False
+        """Whether the derivative was called at another point as well."""
+        self.value: Floats = np.zeros(0)
+        """What the function gave at the point, as one vector."""
 
     def run(self) -> Report:
         """Make the check."""
@@ -116,7 +139,8 @@ class Session:
             self.budget.spend()
             with calling(self.claimant.name, "at the given point"):
                 value = self.claimant.value(self.point.hand_out(arrays))
-            output = self.claimant.output(value)
+            self.output = output = self.claimant.output(value)
+            self.value = output.read(value)
             changed = self.point.changed(arrays)
             if changed:
                 self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
@@ -127,8 +151,10 @@ class Session:
             base = probe.read(value)
             if not np.all(np.isfinite(base)):
                 self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
-            readings, claims = self._read(output, cotangents)
+            readings, claims = self._read(probe)
             judgements = self._judge(probe, base, claims)
+            with contextlib.suppress(BudgetExhaustedError):
+                settles(self, probe)
         return summarise(
             *self.claimant.laid_out(self.point, readings, judgements),
             findings=self.findings,
@@ -149,22 +175,25 @@ class Session:
         return self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
-        """Add a finding; a fatal one fails the check by itself."""
-        self.findings.append(Finding(code=code, message=message, where=where, evidence=evidence))
+        """Add a finding, each kind once a place; a fatal one fails the check by itself."""
+        if not any((known.code, known.where) == (code, where) for known in self.findings):
+            self.findings.append(Finding(code=code, message=message, where=where, evidence=evidence))
         self.fatal |= fatal
 
-    def _read(self, output: Output, cotangents: Floats) -> tuple[list[Reading], dict[int, Claim]]:
+    def _read(self, probe: Probe) -> tuple[list[Reading], dict[int, Claim]]:
         """Ask for the claims, read them, and check how they come about."""
+        cotangents = probe.cotangents
         readings: list[Reading] = []
         spread: dict[int, Floats] = {}
         try:
             readings = self.claimant.readings(self, self.point.copies(), cotangents)
             self.findings += readings[0].findings
             self.fatal |= any(finding.code == "wrong-structure" for finding in readings[0].findings)
-            self.rtol = self.settings.rtol or self._default_rtol(output, readings)
-            self.claimant.protocol(self, cotangents, readings)
+            self.rtol = self.settings.rtol or self._default_rtol(readings)
             if readings[0].eps > np.finfo(np.float64).eps:
-                spread = self._spread(readings, cotangents)
+                spread = self.spread(readings, lambda arrays: self.claimant.readings(self, arrays, cotangents))
+            self.claimant.protocol(self, cotangents, readings)
+            examine(self, probe, cotangents, readings)
         except BudgetExhaustedError:
             if not readings:
                 self.find(
@@ -180,17 +209,16 @@ class Session:
                 claims[leaf] = Claim(values, spread.get(leaf, np.zeros(values.shape[1])), readings[0].eps)
         return readings, claims
 
-    def _default_rtol(self, output: Output, readings: list[Reading]) -> float:
-        sizes = [self.point.leaves[i].value.dtype.itemsize for i in self.point.free()] + [output.dtype.itemsize]
+    def _default_rtol(self, readings: list[Reading]) -> float:
+        sizes = [self.point.leaves[i].value.dtype.itemsize for i in self.point.free()] + [self.output.dtype.itemsize]
         sizes += [4] if readings[0].eps > np.finfo(np.float64).eps else []
         return RTOL[min(8, *sizes)]
 
-    def _spread(self, readings: list[Reading], cotangents: Floats) -> dict[int, Floats]:
-        """Measure the round-off of the claim: its root-mean-square spread over points an ulp away, per leaf."""
+    def spread(self, readings: list[Reading], ask: Callable[[list[NDArray[Any]]], list[Reading]]) -> dict[int, Floats]:
+        """Measure the round-off of claims: their root-mean-square spread over points an ulp away, per leaf."""
         squares: dict[int, Floats] = {}
         for _ in range(NUDGES):
-            arrays = self.point.nudged(readings[0].eps, self.settings.rng)
-            moved = self.claimant.readings(self, arrays, cotangents)
+            moved = ask(self.point.nudged(readings[0].eps, self.settings.rng))
             for leaf in readings[0].values:
                 apart = [
                     _round_off(old.values.get(leaf), new.values.get(leaf))
@@ -198,57 +226,6 @@ class Session:
                 ]
                 squares[leaf] = squares.get(leaf, 0.0) + np.array(apart) ** 2 / NUDGES
         return {leaf: np.sqrt(square) for leaf, square in squares.items()}
-
-    # ---- protocol -----------------------------------------------------------------------------------------------
-
-    def same_again(self, again: Reading, first: Reading) -> None:
-        """Compare what a second call gave with what the first did."""
-        for leaf, values in first.values.items():
-            other = again.values.get(leaf, np.full_like(values, np.nan))
-            if np.array_equal(values, other, equal_nan=True):
-                continue
-            with np.errstate(all="ignore"):
-                apart = float(np.max(np.abs(values - other)))
-                size = float(np.max(np.abs(values)))
-            self.find(
-                "second-call-differs",
-                f"{self.claimant.derivative} gave something else when called again at the same point: they differ by up "
-                f"to {apart:.3g}, the first is up to {size:.3g}",
-                where=self.point.leaves[leaf].name,
-                fatal=not apart <= 10 * self.rtol * size,
-                difference=apart,
-            )
-
-    def linear(self, combined: Reading, first: list[Reading], weights: Floats) -> None:
-        """Compare what a combination of seeds gives with the combination of what they give."""
-        for leaf, values in combined.values.items():
-            parts = [reading.values.get(leaf) for reading in first]
-            if any(part is None for part in parts):
-                continue
-            with np.errstate(all="ignore"):
-                expected = sum(w * part for w, part in zip(weights, parts, strict=True) if part is not None)
-                apart = np.max(np.abs(values - expected), initial=0.0)
-                size = np.max(np.abs([part for part in parts if part is not None]), initial=0.0)
-            if apart > max(100 * combined.eps, self.rtol) * size:
-                self.find(
-                    "not-linear",
-                    f"{self.claimant.derivative} is not linear in {self.claimant.seed}: a combination of two is off by "
-                    f"{apart:.3g}, what it gives is up to {size:.3g}",
-                    where=self.point.leaves[leaf].name,
-                    fatal=True,
-                )
-
-    def zero_for_zero(self, reading: Reading) -> None:
-        """Check that zeros give zeros."""
-        seed = self.claimant.seed
-        for leaf, values in reading.values.items():
-            if np.any(values != 0):
-                self.find(
-                    f"zero-{self.claimant.role}",
-                    f"{self.claimant.derivative} is not zero where {seed} is zero: it ignores {seed}, or accumulates",
-                    where=self.point.leaves[leaf].name,
-                    fatal=True,
-                )
 
 
 def _round_off(one: Floats | None, other: Floats | None) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.points import Point
+from gradcheck.points import Layout, Point, as_given
 from gradcheck.trees import Leaf, flatten
 
 __all__ = ["differentiable", "read_tangent", "tangent"]
@@ -21,13 +21,13 @@ def differentiable(point: Point) -> list[int]:
     return [i for i, leaf in enumerate(point.leaves) if leaf.is_differentiable]
 
 
-def tangent(point: Point, vector: Floats) -> Any:
+def tangent(point: Point, vector: Floats, layout: Layout = as_given) -> Any:
     """Build a fresh tree like the point: ``vector`` in the floating-point leaves' own dtypes, else zeros in float64."""
     parts, start = [], 0
     for leaf in point.leaves:
         if leaf.is_differentiable:
             part = vector[start : start + leaf.value.size].reshape(leaf.value.shape)
-            parts.append(leaf.restore(part.astype(leaf.value.dtype)))
+            parts.append(leaf.restore(layout(part.astype(leaf.value.dtype))))
             start += leaf.value.size
         else:
             parts.append(_nothing(leaf))

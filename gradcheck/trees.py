@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 
-__all__ = ["MISSING", "ROOT", "Leaf", "Mismatch", "align", "flatten"]
+__all__ = ["MISSING", "ROOT", "Leaf", "Mismatch", "align", "arrays_in", "flatten"]
 
 ROOT = "params"
 """The name of a tree that is a single leaf."""
@@ -150,6 +151,25 @@ def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
 
     visit(tree, other, ())
     return entries, mismatches
+
+
+def arrays_in(thing: Any, depth: int = 6) -> Iterator[NDArray[Any]]:
+    """Give every array inside any object: in containers, and in the attributes of objects of Python classes."""
+    if isinstance(thing, np.ndarray):
+        yield thing
+    elif depth and thing is not None:
+        is_container = isinstance(thing, list | tuple | set | frozenset)
+        parts = (
+            thing.values()
+            if isinstance(thing, Mapping)
+            else thing
+            if is_container
+            else vars(thing).values()
+            if (hasattr(thing, "__dict__") and not isinstance(thing, type | ModuleType) and not callable(thing))
+            else ()
+        )
+        for part in parts:
+            yield from arrays_in(part, depth - 1)
 
 
 def _is_mapping(node: Any) -> bool:

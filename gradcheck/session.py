@@ -15,6 +15,7 @@ from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
+from gradcheck.elsewhere import Elsewhere, is_stale, visit
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Probe, calling
 from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.progress import metering
@@ -92,7 +93,9 @@ class Claimant(ABC):
         del check, cotangents
         return first[:1]
 
-    def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
+    def protocol(  # noqa: B027 - most kinds have nothing of their own
+        self, check: Session, cotangents: Floats, first: list[Reading]
+    ) -> None:
         """Check what this kind of derivative must keep beside its values."""
 
     def forecast(self, elements: int) -> int:
@@ -124,8 +127,8 @@ class Session:
         self.fatal = False
         self.rtol = settings.rtol or RTOL[8]
         self.output = Output(claimant.name)
-        self.second_point = False
-        """Whether the derivative was called at another point as well."""
+        self.elsewhere: Elsewhere | None = None
+        """What was claimed at another point, before anything was called at this one."""
         self.value: Floats = np.zeros(0)
         """What the function gave at the point, as one vector."""
 
@@ -135,6 +138,7 @@ class Session:
         elements = sum(self.point.leaves[i].value.size for i in self.point.free())
         with metering(self.settings.progress, self.claimant.forecast(elements)) as meter:
             self.budget.progress = meter
+            self.elsewhere = visit(self)
             arrays = self.point.copies()
             self.budget.spend()
             with calling(self.claimant.name, "at the given point"):
@@ -144,7 +148,7 @@ class Session:
             changed = self.point.changed(arrays)
             if changed:
                 self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
-            cotangents = self.claimant.cotangents(output, self.settings.rng)
+            cotangents = self._cotangents()
             probe = self.claimant.probe(
                 self.claimant.value, self.point, output, cotangents, self.budget, vectorized=self.settings.vectorized
             )
@@ -155,6 +159,7 @@ class Session:
             judgements = self._judge(probe, base, claims)
             with contextlib.suppress(BudgetExhaustedError):
                 settles(self, probe)
+                is_stale(self, probe, readings, claims, judgements)
         return summarise(
             *self.claimant.laid_out(self.point, readings, judgements),
             findings=self.findings,
@@ -164,6 +169,13 @@ class Session:
             seconds=time.perf_counter() - started,
             seed=self.settings.seed,
         )
+
+    def _cotangents(self) -> Floats:
+        """Return those that were used at the second point, where they fit."""
+        if self.elsewhere is not None and self.elsewhere.size == self.output.size:
+            return self.elsewhere.cotangents
+        self.elsewhere = None
+        return self.claimant.cotangents(self.output, self.settings.rng)
 
     def _judge(self, probe: Probe, base: Floats, claims: dict[int, Claim]) -> dict[int, Judgement]:
         if self.settings.complex_step:
@@ -193,7 +205,7 @@ class Session:
             if readings[0].eps > np.finfo(np.float64).eps:
                 spread = self.spread(readings, lambda arrays: self.claimant.readings(self, arrays, cotangents))
             self.claimant.protocol(self, cotangents, readings)
-            examine(self, probe, cotangents, readings)
+            examine(self, probe, readings)
         except BudgetExhaustedError:
             if not readings:
                 self.find(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
+from gradcheck.blind_spots import unseen
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
 from gradcheck.elsewhere import Elsewhere, is_stale, visit
@@ -42,8 +43,10 @@ class Claimant(ABC):
 
     Attributes
     ----------
+    function : callable
+        The user's function.
     name, derivative : str
-        What the user calls the function and the claimed derivative.
+        What the user calls it and the claimed derivative.
     seed, role : str
         The argument that the derivative is linear in, and what kind of thing it is.
     probe : type
@@ -61,7 +64,8 @@ class Claimant(ABC):
     probe: type[Probe] = Probe
     is_slope = True
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
         self.calls = 0
 
     @abstractmethod
@@ -123,8 +127,12 @@ class Session:
         self.point = point
         self.claimant = claimant
         self.budget = Budget(settings.max_evaluations)
-        self.findings: list[Finding] = []
-        self.fatal = False
+        self.faults: list[Finding] = []
+        """What fails the check by itself."""
+        self.remarks: list[Finding] = []
+        """What does not."""
+        self.untried: list[str] = []
+        """Memory layouts that the functions refused."""
         self.rtol = settings.rtol or RTOL[8]
         self.output = Output(claimant.name)
         self.elsewhere: Elsewhere | None = None
@@ -162,8 +170,9 @@ class Session:
                 is_stale(self, probe, readings, claims, judgements)
         return summarise(
             *self.claimant.laid_out(self.point, readings, judgements),
-            findings=self.findings,
-            fatal=self.fatal,
+            faults=self.faults,
+            remarks=self.remarks,
+            blind_spots=unseen(self),
             evaluations=self.budget.used,
             gradient_evaluations=self.claimant.calls,
             seconds=time.perf_counter() - started,
@@ -188,9 +197,9 @@ class Session:
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
         """Add a finding, each kind once a place; a fatal one fails the check by itself."""
-        if not any((known.code, known.where) == (code, where) for known in self.findings):
-            self.findings.append(Finding(code=code, message=message, where=where, evidence=evidence))
-        self.fatal |= fatal
+        if (code, where) not in {(known.code, known.where) for known in self.faults + self.remarks}:
+            finding = Finding(code=code, message=message, where=where, evidence=evidence)
+            (self.faults if fatal else self.remarks).append(finding)
 
     def _read(self, probe: Probe) -> tuple[list[Reading], dict[int, Claim]]:
         """Ask for the claims, read them, and check how they come about."""
@@ -199,8 +208,8 @@ class Session:
         spread: dict[int, Floats] = {}
         try:
             readings = self.claimant.readings(self, self.point.copies(), cotangents)
-            self.findings += readings[0].findings
-            self.fatal |= any(finding.code == "wrong-structure" for finding in readings[0].findings)
+            for finding in readings[0].findings:
+                (self.remarks if finding.code == "coarse-dtype" else self.faults).append(finding)
             self.rtol = self.settings.rtol or self._default_rtol(readings)
             if readings[0].eps > np.finfo(np.float64).eps:
                 spread = self.spread(readings, lambda arrays: self.claimant.readings(self, arrays, cotangents))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,9 @@ def summarise(
     readings: list[Reading],
     judgements: dict[int, Judgement],
     *,
-    findings: list[Finding],
-    fatal: bool,
+    faults: list[Finding],
+    remarks: list[Finding],
+    blind_spots: Sequence[str] = (),
     **cost: Any,
 ) -> Report:
     """Build the report of a check.
@@ -61,37 +63,37 @@ def summarise(
         The claims, one per cotangent.
     judgements : dict
         Position of a leaf -> what was found about it.
-    findings : list of Finding
-        What the protocol found.
-    fatal : bool
-        Whether one of them fails the check by itself.
+    faults, remarks : lists of Finding
+        What the protocol found: what fails the check by itself, and what does not.
+    blind_spots : sequence of str
+        What the check could not see whatever the judgements.
     **cost
         Passed on to `Report`.
     """
     reports = {}
-    blind_spots = []
+    unseen = []
     for position, leaf in enumerate(point.leaves):
         if not leaf.is_differentiable:
             continue
         absent = all(position in reading.absent for reading in readings)
-        if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in findings):
-            blind_spots.append(f"{leaf.name}: not differentiated, so not checked")
+        if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in faults):
+            unseen.append(f"{leaf.name}: not differentiated, so not checked")
             continue
         report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position))
         reports[leaf.name] = report
-        blind_spots += _blind_spots(report, judgements.get(position))
+        unseen += _hidden_by_noise(report, judgements.get(position))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
-    verdict: Verdict = "fail" if wrong or fatal else "inconclusive" if undecided or not reports else "pass"
+    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or not reports else "pass"
     if not reports:
-        blind_spots.append("no gradient was given for any input, so nothing was checked")
-    named = {finding.where for finding in findings}
+        unseen.append("no gradient was given for any input, so nothing was checked")
+    named = {finding.where for finding in faults}
     told = [_wrong_values(report) for report in wrong if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*findings, *told, *_undecided(reports, judgements, point)),
-        blind_spots=tuple(blind_spots),
+        findings=(*faults, *told, *_undecided(reports, judgements, point), *remarks),
+        blind_spots=(*unseen, *blind_spots),
         **cost,
     )
 
@@ -158,14 +160,18 @@ def _diagnoses(
 def _wrong_values(report: ParameterReport) -> Finding:
     count = int(report.wrong.sum())
     worst = report.worst() or ()
-    why = f"; {report.diagnoses[0].message}" if report.diagnoses else ""
+    best = report.diagnoses[0] if report.diagnoses else None
+    why = (
+        f"{best.message} (fit {best.fit:.3f})"
+        if best
+        else (
+            f"relative error {report.relative_error:.2g}, angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
+        )
+    )
     return Finding(
         code="wrong-gradient",
         where=report.name,
-        message=(
-            f"{count} of {report.wrong.size} elements wrong: relative error {report.relative_error:.2g}, "
-            f"angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}{why}"
-        ),
+        message=f"{count:,} of {report.wrong.size:,} element{'s' * (report.wrong.size != 1)} wrong; {why}",
         evidence={"elements": count, "worst": list(worst)},
     )
 
@@ -205,7 +211,7 @@ def _reason(
     )
 
 
-def _blind_spots(report: ParameterReport, judgement: Judgement | None) -> list[str]:
+def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> list[str]:
     if judgement is None or not judgement.limited.any():
         return []
     limited = judgement.limited.any(axis=1)

@@ -335,7 +335,7 @@ def test_a_constant_valid_at_a_kink_alone_is_not_said_to_be_stale():
 def test_a_random_function_is_named():
     rng = np.random.default_rng(0)
     report = check_gradient(lambda x: cube(x) + 1e-3 * rng.normal(), cube_gradient, POINT)
-    assert "f-not-deterministic" in codes(report) and report.verdict != "pass"
+    assert codes(report) == {"f-not-deterministic"}
     report = check_layer(lambda x: (x * (rng.random(x.shape) < 0.5), x), lambda dy, x: dy, POINT)
     assert "f-not-deterministic" in codes(report) and not report.ok
 
@@ -380,7 +380,7 @@ def test_a_layout_that_is_refused_is_said_and_fails_nobody(error):
         return cube(x)
 
     report = check_gradient(picky, cube_gradient, POINT)
-    assert report.ok and codes(report) == {"layout-refused"}
+    assert report.ok and not report.findings and any("negative strides" in spot for spot in report.blind_spots)
 
 
 def test_a_function_that_fails_away_from_the_point_is_checked_there_alone():

@@ -14,6 +14,7 @@ from gradcheck.comparison import divergence_of
 from gradcheck.diagnosis import diagnose
 from gradcheck.points import Point
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
+from gradcheck.text import badness
 
 __all__ = ["summarise"]
 
@@ -88,7 +89,7 @@ def summarise(
     if not reports:
         unseen.append("no gradient was given for any input, so nothing was checked")
     named = {finding.where for finding in faults}
-    told = [_wrong_values(report) for report in wrong if report.name not in named]
+    told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,

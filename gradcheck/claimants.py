@@ -176,9 +176,8 @@ class PullbackClaimant(Claimant):
             names = ", ".join(changed)
             check.find("inputs-changed", f"{self.derivative} changed its arguments in place: {names}", fatal=True)
         elif not all(np.array_equal(array, copy, equal_nan=copy.dtype.kind in "fc") for array, copy in kept):
-            check.find(
-                "cache-changed", f"{self.derivative} changed what {self.name} kept for it: it can be called once"
-            )
+            message = f"{self.derivative} changed what {self.name} kept for it: called again it gives something else"
+            check.find("cache-changed", message, fatal=True)
 
     def _unchanged(self, seed: Any, row: Floats) -> bool:
         try:

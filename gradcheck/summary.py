@@ -23,6 +23,15 @@ Floats = NDArray[np.float64]
 MOST_NAMED = 20
 """Undecided elements that a finding names."""
 
+CAUSES_FIRST = (
+    "wrong-structure", "missing-gradient", "wrong-type", "wrong-dtype", "wrong-shape", "not-finite",
+    "inputs-changed", "cache-changed", "upstream-changed", "vector-changed", "tangent-changed",
+    "accumulates", "stale-gradient", "buffer-reused", "second-call-differs",
+    "upstream-ignored", "vector-ignored", "tangent-ignored", "zero-upstream", "zero-vector", "zero-tangent",
+    "not-linear", "not-symmetric", "not-adjoint", "layout-dependent",
+)  # fmt: skip
+"""Faults in this order: each may bring about those after it."""
+
 REASONS = {
     Doubt.NOT_PROBED: "not looked at, max_evaluations was used up; allow more",
     Doubt.NOISE: (
@@ -85,15 +94,18 @@ def summarise(
         unseen += _hidden_by_noise(report, judgements.get(position))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
+    faults = sorted(faults, key=lambda finding: CAUSES_FIRST.index(finding.code))
     verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or not reports else "pass"
     if not reports:
         unseen.append("no gradient was given for any input, so nothing was checked")
+    random = [finding for finding in remarks if finding.code == "f-not-deterministic"]
+    others = [finding for finding in remarks if finding.code != "f-not-deterministic"]
     named = {finding.where for finding in faults}
     told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*faults, *told, *_undecided(reports, judgements, point), *remarks),
+        findings=(*faults, *told, *random, *_undecided(reports, judgements, point), *others),
         blind_spots=(*unseen, *blind_spots),
         **cost,
     )

@@ -38,8 +38,9 @@ CLOSER = 8.0
 SMOOTH_DEGREE = 5
 """Of the polynomial that is taken away from the slopes of a sweep."""
 
-LOOKED_AT = 4
-"""Accused elements of a leaf of which none sits at a kink: after so many the others are taken to be no different."""
+LOOKED_AT, LOOKED_IN_ALL = 4, 12
+"""Accused elements of a leaf of which none sits at a kink: after so many the others are taken to be no different. After
+so many in all leaves one of each leaf is enough."""
 
 MOST_SWEPT = 64
 """Suspects of which each is looked at on its own."""
@@ -63,13 +64,15 @@ def acquit(nearby: Neighbourhood, suspects: list[Suspect]) -> None:
     sweeps = _Sweeps(nearby)
     order = [suspects[i] for i in nearby.rng.permutation(len(suspects))]
     order.sort(key=lambda suspect: not np.any(suspect.gap))
-    sharing, smooth = [], Counter[int]()
-    for number, suspect in enumerate(order):
+    sharing, smooth, swept = [], Counter[int](), 0
+    for suspect in order:
         at_kink = suspect.gap != 0
-        if not np.any(at_kink) and smooth[suspect.leaf] >= LOOKED_AT:
+        enough = LOOKED_AT if smooth.total() < LOOKED_IN_ALL else 1
+        if not np.any(at_kink) and smooth[suspect.leaf] >= enough:
             suspect.valid, suspect.open = np.zeros_like(at_kink), np.zeros_like(at_kink)
-        elif number < MOST_SWEPT:
+        elif swept < MOST_SWEPT:
             kind = sweeps.sweep(suspect)
+            swept += 1
             smooth[suspect.leaf] += kind == "smooth"
             if kind == "shared":
                 sharing.append(suspect)

@@ -28,8 +28,9 @@ WORTH_IT = 0.1
 ROUGHLY = 0.3
 """Where no shorter step is left, a bound no larger than this share of the leaf says enough to let a claim go."""
 
-CLOSE, CLOSEST_STEP = 1.6, 1.07e-10
-"""The last look at an accused element: with the step at which its error is so many times what noise does."""
+CLOSE, CLOSEST_STEP, RESEMBLES = 1.6, 1.07e-13, 0.1
+"""The last look at an accused element: with the step at which its error is so many times what noise does. What differs
+from the slope there by so small a share of the error, beside noise, agrees with it: the rest may be truncation."""
 
 MANY, FEW = 16, 5
 """Where so many elements of a leaf contradict their claims, so few of them are measured with ladders first."""
@@ -219,7 +220,7 @@ def _look_close(bench: Bench, leaf: int, indices: Indices, confirmed: Bools, apa
         slope, _, deviation = bench.difference(leaf, chosen, steps)
         near = np.abs(bench.claims[leaf].values[chosen] - slope)
         unsure = bench.multiplier * deviation
-        agrees = confirmed[rows] & (near <= unsure) & (unsure < apart[rows])
+        agrees = confirmed[rows] & (near <= unsure + RESEMBLES * apart[rows]) & (unsure < apart[rows])
     confirmed[rows] &= ~agrees
     found = bench.judgements[leaf]
     for array, new in ((found.reference, slope), (found.bound, near + unsure), (found.noise, unsure)):

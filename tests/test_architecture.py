@@ -13,7 +13,7 @@ ORDER = [
     "errors", "trees", "arguments", "progress", "points", "evaluation", "tangents", "outputs",
     "noise", "differences", "complex_step", "pilot", "nearby", "ties", "kinks", "pooled", "bench", "screening", "refinement", "acceptance",
     "derivatives", "comparison", "report", "claims", "diagnosis", "summary", "protocol", "session", "claimants", "pushforwards",
-    "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "assertions",
+    "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "stages", "composition", "chains", "assertions",
 ]  # fmt: skip
 """Modules of gradcheck: each imports only modules before it."""
 

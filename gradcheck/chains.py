@@ -19,7 +19,7 @@ from gradcheck.points import Output
 from gradcheck.progress import Meter, metering
 from gradcheck.report import Finding, ParameterReport, Report, Verdict
 from gradcheck.session import OVERHEAD, Session
-from gradcheck.stages import Passage, Stage, pass_through, read_stages
+from gradcheck.stages import Passage, pass_through, read_stages
 
 __all__ = ["check_chain"]
 

@@ -4,7 +4,7 @@ A map of windows that are all tied, as pooling of a blank image, has a kink in e
 Elements that change no output in common are moved together, and the outputs that each group changes are read apart: as
 many calls as one group takes serve all. At near points the gradients of a group are sampled; a claim in their convex
 hull, which is Clarke's subdifferential, is valid (gradient sampling: Burke, Lewis and Overton, 2005). What is not is
-left to those who look closer: this acquits, it never accuses.
+looked at more closely, some of many.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.evaluation import Moves
+from gradcheck.kinks import acquit
 from gradcheck.nearby import Neighbourhood, Suspect
 from gradcheck.outputs import EachOutput
 
-__all__ = ["acquit_apart"]
+__all__ = ["acquit_many"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -30,8 +31,12 @@ FEWEST = 8
 MOST_MEMBERS = 8
 """Of a group: more orders of them are not met at `POINTS` points."""
 
-POINTS = 48
-"""Near points. The chance that one of four tied elements is never the largest is one in a million."""
+POINTS, ROUNDS = 48, 3
+"""Near points, and how often so many are added before some claim is not valid. The chance that one of four tied elements
+is not the largest at any of 48 is one in a million."""
+
+LOOKED_AT = 4
+"""Groups that are looked at closely of those whose claims were not found valid."""
 
 STEP = 0.1
 """Over which a gradient is sampled, in units of the distance of the near points."""
@@ -54,45 +59,51 @@ class _Group:
     outputs: set[int] = field(default_factory=set)
 
 
-def acquit_apart(nearby: Neighbourhood, suspects: list[Suspect]) -> list[Suspect]:
-    """Acquit suspects whose claims are valid, and part the others from equals with which they have nothing in common.
+def acquit_many(nearby: Neighbourhood, suspects: list[Suspect]) -> None:
+    """Do as `gradcheck.kinks.acquit`, and judge together what can be told apart by the outputs.
+
+    Of the groups whose claims were not found in the hull some are looked at closely. If all of these are accused the
+    others are taken to be no different; if not, they are left open.
 
     Parameters
     ----------
     nearby : Neighbourhood
         The functions and claims near the point. Afterwards it knows which equal elements have outputs in common.
     suspects : list of Suspect
-        The acquitted are marked so.
-
-    Returns
-    -------
-    suspects : list of Suspect
-        Those that are left.
+        As for `gradcheck.kinks.acquit`.
 
     Notes
     -----
-    Costs two calls for each suspect and each element that equals one, and ``96 m`` for groups of up to ``m`` elements.
+    Costs two calls for each suspect and each element that equals one, and ``96 m`` for groups of up to ``m`` elements,
+    three times as much where some are not acquitted; and what `gradcheck.kinks.acquit` costs for those looked at.
     """
-    probe = nearby.probe
     bent = [suspect for suspect in suspects if np.any(suspect.gap)]
-    if len(bent) <= FEWEST or probe.output.size <= 1 or isinstance(probe, EachOutput):
-        return suspects
+    output = nearby.probe.output
+    if len(bent) <= FEWEST or output.size <= 1 or isinstance(nearby.probe, EachOutput):
+        acquit(nearby, suspects)
+        return
     apart = _Apart(nearby, bent)
     groups = [group for group in apart.groups() if len(group.members) <= MOST_MEMBERS]
-    if not groups:
-        return suspects
+    valid = apart.are_valid(groups)
     for group in groups:
         for leaf, index in group.members:
             nearby.fellows[leaf, index] = np.array([i for other, i in group.members if other == leaf])
-    valid = apart.are_valid(groups)
-    found = {place: row for group, row in zip(groups, valid, strict=True) for place in group.members}
-    left = []
-    for suspect in suspects:
-        if np.any(suspect.gap) and np.all(found.get((suspect.leaf, suspect.index), False)):
-            suspect.valid, suspect.open = np.ones_like(suspect.valid), np.zeros_like(suspect.open)
-        else:
-            left.append(suspect)
-    return left
+    grouped = {id(apart.suspects[place]) for group in groups for place in group.members if place in apart.suspects}
+    close = [suspect for suspect in suspects if id(suspect) not in grouped]
+    others, examples = [], []
+    looked_at = set(nearby.rng.permutation(np.flatnonzero(~np.all(valid, axis=1)))[:LOOKED_AT])
+    for row, (group, is_valid) in enumerate(zip(groups, valid, strict=True)):
+        members = [apart.suspects[place] for place in group.members if place in apart.suspects]
+        for suspect in members:
+            suspect.valid, suspect.open = is_valid.copy(), np.zeros_like(is_valid)
+        if row in looked_at:
+            examples += members
+        elif not np.all(is_valid):
+            others += members
+    acquit(nearby, close + examples)
+    if not all(np.any(~suspect.valid & ~suspect.open) for suspect in examples):
+        for suspect in others:
+            suspect.open = ~suspect.valid
 
 
 class _Apart:
@@ -137,45 +148,52 @@ class _Apart:
 
     def are_valid(self, groups: list[_Group]) -> Bools:
         """Tell of each group for which cotangents its claims are in the hull of its gradients near by, shape (G, K)."""
-        claims = self.nearby.claims
-        width = max(len(group.members) for group in groups)
-        columns = len(self.nearby.noise)
-        gradients = self._sample(groups, width)
-        targets = np.zeros((len(groups), columns, width))
-        tolerance = np.zeros((len(groups), columns))
+        shape = (len(groups), len(self.nearby.noise))
+        width = max((len(group.members) for group in groups), default=0)
+        targets = np.zeros((*shape, width))
         for row, group in enumerate(groups):
-            targets[row, :, : len(group.members)] = np.stack([claims[leaf][i] for leaf, i in group.members], axis=1)
-            found = [self.suspects[place] for place in group.members if place in self.suspects]
-            stake = np.max([np.maximum(np.abs(s.gap), np.abs(s.claimed - s.reference)) for s in found], axis=0)
-            shortest = min(self.nearby.lengths[leaf][i] for leaf, i in group.members)
-            blur = self.nearby.noise / (STEP * self.distance * shortest)
-            tolerance[row] = np.sqrt(len(group.members)) * blur + SLACK * stake
-        points = np.moveaxis(gradients, 0, 2).reshape(-1, len(gradients), width)
-        return _are_in_hull(points, targets.reshape(-1, width), tolerance.ravel()).reshape(tolerance.shape)
+            claims = [self.nearby.claims[leaf][index] for leaf, index in group.members]
+            targets[row, :, : len(claims)] = np.stack(claims, axis=1)
+        tolerance = np.array([self._tolerance(group) for group in groups]).reshape(shape)
+        points = np.zeros((*shape, 0, width))
+        valid = np.zeros(shape, dtype=bool)
+        for _ in range(ROUNDS):
+            if not np.all(valid):
+                points = np.concatenate([points, self._sample(groups, width)], axis=2)
+                flat = points.reshape(-1, *points.shape[2:])
+                valid = _are_in_hull(flat, targets.reshape(-1, width), tolerance.ravel()).reshape(shape)
+        return valid
+
+    def _tolerance(self, group: _Group) -> Floats:
+        """Return how far outside the hull claims may be: by what noise does to gradients, and a share of the kink."""
+        found = [self.suspects[place] for place in group.members if place in self.suspects]
+        stake = np.max([np.maximum(np.abs(s.gap), np.abs(s.claimed - s.reference)) for s in found], axis=0)
+        shortest = min(self.nearby.lengths[leaf][index] for leaf, index in group.members)
+        blur = self.nearby.noise / (STEP * self.distance * shortest)
+        return np.asarray(np.sqrt(len(group.members)) * blur + SLACK * stake)
 
     def _sample(self, groups: list[_Group], width: int) -> Floats:
-        """Return gradients of each group at near points, under each cotangent, shape (P, G, K, width)."""
-        sampled = np.zeros((POINTS, len(groups), len(self.nearby.noise), width))
-        readers = [(np.array(sorted(group.outputs)), group) for group in groups]
+        """Return gradients of each group under each cotangent at near points, shape (G, K, POINTS, width)."""
+        sampled = np.zeros((len(groups), len(self.nearby.noise), POINTS, width))
+        outputs = [np.array(sorted(group.outputs)) for group in groups]
         for point in range(POINTS):
             start = self.nearby.near(self.distance)
             for number in range(width):
                 moved = [
-                    (row, *group.members[number]) for row, group in enumerate(groups) if number < len(group.members)
+                    (row, group.members[number]) for row, group in enumerate(groups) if number < len(group.members)
                 ]
-                ends = [self._moved(start, moved, sign) for sign in (STEP, -STEP)]
+                ends = [self._moved(start, [place for _, place in moved], sign) for sign in (STEP, -STEP)]
                 with np.errstate(all="ignore"):
                     change = (ends[0] - ends[1]) / (2 * STEP * self.distance)
-                    for row, leaf, index in moved:
-                        outputs = readers[row][0]
-                        slopes = self.nearby.probe.cotangents[:, outputs] @ change[outputs]
-                        sampled[point, row, :, number] = slopes / self.nearby.lengths[leaf][index]
+                    for row, (leaf, index) in moved:
+                        slopes = self.nearby.probe.cotangents[:, outputs[row]] @ change[outputs[row]]
+                        sampled[row, :, point, number] = slopes / self.nearby.lengths[leaf][index]
         return sampled
 
-    def _moved(self, start: Moves, moved: list[tuple[int, int, int]], sign: float) -> Floats:
+    def _moved(self, start: Moves, moved: list[Place], sign: float) -> Floats:
         """Return the outputs with one element of each group moved from a near point."""
         moves = {leaf: shift.copy() for leaf, shift in start.items()}
-        for _, leaf, index in moved:
+        for leaf, index in moved:
             moves[leaf][index] += sign * self.distance * self.nearby.lengths[leaf][index]
         return np.asarray(self.each.ray(moves, np.array([1.0]))[0])
 

@@ -195,4 +195,4 @@ class _Composition:
                 if (number, leaf) in self.start:
                     slopes[rows[number, leaf]] = values @ self.directions[number, leaf]
             dy = gradients[passage.input_name]
-        return slopes.sum(axis=0).astype(dtype)
+        return np.asarray(slopes.sum(axis=0)).astype(dtype)

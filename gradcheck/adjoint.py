@@ -60,8 +60,7 @@ class AdjointTest:
         self.there = LinearMap("matvec", matvec, x, y, self.budget)
         self.back = LinearMap("rmatvec", rmatvec, y, x, Budget())
         self.is_complex = {"x": x.value.dtype.kind == "c", "y": y.value.dtype.kind == "c"}
-        self.findings: list[Finding] = []
-        self.fatal = False
+        self.faults: list[Finding] = []
         self.claimed: Array | None = None
         self.found: tuple[Array, Floats, Bools] | None = None
 
@@ -88,8 +87,8 @@ class AdjointTest:
             Point(self._parts(self.x), lambda values: values),
             [self._reading()],
             self._judgements(chosen),
-            findings=self.findings,
-            fatal=self.fatal,
+            faults=self.faults,
+            remarks=[],
             evaluations=self.there.calls,
             gradient_evaluations=self.back.calls,
             seconds=time.perf_counter() - started,
@@ -104,8 +103,7 @@ class AdjointTest:
         return np.sort(self.settings.rng.choice(size, size=MOST_ELEMENTS, replace=False))
 
     def _find(self, code: str, message: str, *, where: str = "", **evidence: Any) -> None:
-        self.findings.append(Finding(code=code, message=message, where=where, evidence=evidence))
-        self.fatal = True
+        self.faults.append(Finding(code=code, message=message, where=where, evidence=evidence))
 
     # ---- vectors ---------------------------------------------------------------------------------------------
 

@@ -49,14 +49,13 @@ class ScalarClaimant(Claimant):
     """A scalar function and its gradient."""
 
     def __init__(self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True], params: Any) -> None:
-        super().__init__()
-        self.f = f
+        super().__init__(f)
         self.grad = grad
         self.params = params
 
     def value(self, tree: Any) -> Any:
         """Return the function's value alone."""
-        return self.f(tree) if self.grad is not True else self._pair(self.f(tree))[0]
+        return self.function(tree) if self.grad is not True else self._pair(self.function(tree))[0]
 
     def output(self, value: Any) -> Output:
         """Learn the form of the value."""
@@ -88,7 +87,7 @@ class ScalarClaimant(Claimant):
         if self.grad is True:
             check.budget.spend()
             with calling("f", "for its gradient"):
-                return self._pair(self.f(tree))[1]
+                return self._pair(self.function(tree))[1]
         with calling("grad", "at the given point"):
             return self.grad(tree)
 
@@ -108,8 +107,8 @@ class PullbackClaimant(Claimant):
     optional = True
     words = GRADIENT
 
-    def __init__(self, tree: Any) -> None:
-        super().__init__()
+    def __init__(self, function: Callable[..., Any], tree: Any) -> None:
+        super().__init__(function)
         self.tree = tree
         self.form: Output | None = None
 
@@ -177,9 +176,8 @@ class PullbackClaimant(Claimant):
             names = ", ".join(changed)
             check.find("inputs-changed", f"{self.derivative} changed its arguments in place: {names}", fatal=True)
         elif not all(np.array_equal(array, copy, equal_nan=copy.dtype.kind in "fc") for array, copy in kept):
-            check.find(
-                "cache-changed", f"{self.derivative} changed what {self.name} kept for it: it can be called once"
-            )
+            message = f"{self.derivative} changed what {self.name} kept for it: called again it gives something else"
+            check.find("cache-changed", message, fatal=True)
 
     def _unchanged(self, seed: Any, row: Floats) -> bool:
         try:
@@ -194,13 +192,12 @@ class VjpClaimant(PullbackClaimant):
     derivative = "vjp"
 
     def __init__(self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: dict[str, Any]) -> None:
-        super().__init__(inputs)
-        self.f = f
+        super().__init__(f, inputs)
         self.vjp = vjp
 
     def value(self, tree: dict[str, Any]) -> Any:
         """Return the output."""
-        return self.f(*tree.values())
+        return self.function(*tree.values())
 
     def prepare(self, check: Session, tree: Any) -> Any:
         """Return the inputs themselves."""
@@ -222,8 +219,7 @@ class LayerClaimant(PullbackClaimant):
     def __init__(
         self, forward: Callable[..., Any], backward: Callable[[Any, Any], Any], inputs: dict[str, Any]
     ) -> None:
-        super().__init__(inputs)
-        self.forward = forward
+        super().__init__(forward, inputs)
         self.backward = backward
 
     def value(self, tree: dict[str, Any]) -> Any:
@@ -231,7 +227,7 @@ class LayerClaimant(PullbackClaimant):
         return self._forward(tree)[0]
 
     def _forward(self, tree: dict[str, Any]) -> tuple[Any, Any]:
-        value = self.forward(*tree.values())
+        value = self.function(*tree.values())
         if not (isinstance(value, tuple) and len(value) == 2):
             raise InvalidArgument(
                 f"forward must return (y, cache), but it returned a {type(value).__name__}"
@@ -261,14 +257,13 @@ class HvpClaimant(PullbackClaimant):
     words = Words("its part of hvp(x, v)", "that of x")
 
     def __init__(self, grad: Callable[[Any], Any], hvp: Callable[[Any, Any], Any], x: Any, point: Point) -> None:
-        super().__init__(x)
-        self.grad = grad
+        super().__init__(grad, x)
         self.hvp = hvp
         self.point = point
 
     def value(self, tree: Any) -> list[Any]:
         """Return the gradient: one array for each differentiable leaf."""
-        given = self.grad(tree)
+        given = self.function(tree)
         if isinstance(given, tuple) and len(given) == 1 and not isinstance(self.tree, tuple | list):
             (given,) = given
         entries, _ = align(self.tree, MISSING if given is None else given)

@@ -32,8 +32,7 @@ class JacobianClaimant(Claimant):
     words = WORDS
 
     def __init__(self, f: Callable[[Any], Any], jac: Callable[[Any], Any], point: Point) -> None:
-        super().__init__()
-        self.f = f
+        super().__init__(f)
         self.jac = jac
         self.first: Reading | None = None
         self.input = point.leaves[0]
@@ -41,7 +40,7 @@ class JacobianClaimant(Claimant):
 
     def value(self, tree: Any) -> Any:
         """Return the output."""
-        return self.f(tree)
+        return self.function(tree)
 
     def output(self, value: Any) -> Output:
         """Learn the form of the output, and with it that of the Jacobian."""

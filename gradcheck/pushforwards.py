@@ -38,15 +38,14 @@ class JvpClaimant(Claimant):
     role = "tangent"
 
     def __init__(self, f: Callable[..., Any], jvp: Callable[..., Any], inputs: dict[str, Any]) -> None:
-        super().__init__()
-        self.f = f
+        super().__init__(f)
         self.jvp = jvp
         self.inputs = inputs
         self.form: Output | None = None
 
     def value(self, tree: dict[str, Any]) -> Any:
         """Return the output."""
-        return self.f(*tree.values())
+        return self.function(*tree.values())
 
     def output(self, value: Any) -> Output:
         """Learn the form of the output."""

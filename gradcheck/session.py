@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
+from gradcheck.blind_spots import unseen
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
+from gradcheck.elsewhere import Elsewhere, is_stale, visit
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Probe, calling
 from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.progress import metering
-from gradcheck.protocol import examine, settles
+from gradcheck.protocol import examine, is_random, settles
 from gradcheck.report import Finding, Report
 from gradcheck.summary import summarise
 
@@ -41,8 +43,10 @@ class Claimant(ABC):
 
     Attributes
     ----------
+    function : callable
+        The user's function.
     name, derivative : str
-        What the user calls the function and the claimed derivative.
+        What the user calls it and the claimed derivative.
     seed, role : str
         The argument that the derivative is linear in, and what kind of thing it is.
     probe : type
@@ -60,7 +64,8 @@ class Claimant(ABC):
     probe: type[Probe] = Probe
     is_slope = True
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
         self.calls = 0
 
     @abstractmethod
@@ -92,7 +97,9 @@ class Claimant(ABC):
         del check, cotangents
         return first[:1]
 
-    def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
+    def protocol(  # noqa: B027 - most kinds have nothing of their own
+        self, check: Session, cotangents: Floats, first: list[Reading]
+    ) -> None:
         """Check what this kind of derivative must keep beside its values."""
 
     def forecast(self, elements: int) -> int:
@@ -120,12 +127,16 @@ class Session:
         self.point = point
         self.claimant = claimant
         self.budget = Budget(settings.max_evaluations)
-        self.findings: list[Finding] = []
-        self.fatal = False
+        self.faults: list[Finding] = []
+        """What fails the check by itself."""
+        self.remarks: list[Finding] = []
+        """What does not."""
+        self.untried: list[str] = []
+        """Memory layouts that the functions refused."""
         self.rtol = settings.rtol or RTOL[8]
         self.output = Output(claimant.name)
-        self.second_point = False
-        """Whether the derivative was called at another point as well."""
+        self.elsewhere: Elsewhere | None = None
+        """What was claimed at another point, before anything was called at this one."""
         self.value: Floats = np.zeros(0)
         """What the function gave at the point, as one vector."""
 
@@ -135,6 +146,7 @@ class Session:
         elements = sum(self.point.leaves[i].value.size for i in self.point.free())
         with metering(self.settings.progress, self.claimant.forecast(elements)) as meter:
             self.budget.progress = meter
+            self.elsewhere = visit(self)
             arrays = self.point.copies()
             self.budget.spend()
             with calling(self.claimant.name, "at the given point"):
@@ -144,7 +156,7 @@ class Session:
             changed = self.point.changed(arrays)
             if changed:
                 self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
-            cotangents = self.claimant.cotangents(output, self.settings.rng)
+            cotangents = self._cotangents()
             probe = self.claimant.probe(
                 self.claimant.value, self.point, output, cotangents, self.budget, vectorized=self.settings.vectorized
             )
@@ -155,15 +167,24 @@ class Session:
             judgements = self._judge(probe, base, claims)
             with contextlib.suppress(BudgetExhaustedError):
                 settles(self, probe)
+                is_stale(self, probe, readings, claims, judgements)
         return summarise(
             *self.claimant.laid_out(self.point, readings, judgements),
-            findings=self.findings,
-            fatal=self.fatal,
+            faults=self.faults,
+            remarks=self.remarks,
+            blind_spots=unseen(self),
             evaluations=self.budget.used,
             gradient_evaluations=self.claimant.calls,
             seconds=time.perf_counter() - started,
             seed=self.settings.seed,
         )
+
+    def _cotangents(self) -> Floats:
+        """Return those that were used at the second point, where they fit."""
+        if self.elsewhere is not None and self.elsewhere.size == self.output.size:
+            return self.elsewhere.cotangents
+        self.elsewhere = None
+        return self.claimant.cotangents(self.output, self.settings.rng)
 
     def _judge(self, probe: Probe, base: Floats, claims: dict[int, Claim]) -> dict[int, Judgement]:
         if self.settings.complex_step:
@@ -176,9 +197,9 @@ class Session:
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
         """Add a finding, each kind once a place; a fatal one fails the check by itself."""
-        if not any((known.code, known.where) == (code, where) for known in self.findings):
-            self.findings.append(Finding(code=code, message=message, where=where, evidence=evidence))
-        self.fatal |= fatal
+        if (code, where) not in {(known.code, known.where) for known in self.faults + self.remarks}:
+            finding = Finding(code=code, message=message, where=where, evidence=evidence)
+            (self.faults if fatal else self.remarks).append(finding)
 
     def _read(self, probe: Probe) -> tuple[list[Reading], dict[int, Claim]]:
         """Ask for the claims, read them, and check how they come about."""
@@ -187,13 +208,15 @@ class Session:
         spread: dict[int, Floats] = {}
         try:
             readings = self.claimant.readings(self, self.point.copies(), cotangents)
-            self.findings += readings[0].findings
-            self.fatal |= any(finding.code == "wrong-structure" for finding in readings[0].findings)
+            for finding in readings[0].findings:
+                (self.remarks if finding.code == "coarse-dtype" else self.faults).append(finding)
             self.rtol = self.settings.rtol or self._default_rtol(readings)
             if readings[0].eps > np.finfo(np.float64).eps:
                 spread = self.spread(readings, lambda arrays: self.claimant.readings(self, arrays, cotangents))
-            self.claimant.protocol(self, cotangents, readings)
-            examine(self, probe, cotangents, readings)
+            settles(self, probe)
+            if not is_random(self):  # else whatever comes back may be another thing each time, and right
+                self.claimant.protocol(self, cotangents, readings)
+                examine(self, probe, readings)
         except BudgetExhaustedError:
             if not readings:
                 self.find(

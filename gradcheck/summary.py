@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gradcheck.comparison import divergence_of
 from gradcheck.diagnosis import diagnose
 from gradcheck.points import Point
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
+from gradcheck.text import badness
 
 __all__ = ["summarise"]
 
@@ -20,6 +22,15 @@ Floats = NDArray[np.float64]
 
 MOST_NAMED = 20
 """Undecided elements that a finding names."""
+
+CAUSES_FIRST = (
+    "wrong-structure", "missing-gradient", "wrong-type", "wrong-dtype", "wrong-shape", "not-finite",
+    "inputs-changed", "cache-changed", "upstream-changed", "vector-changed", "tangent-changed",
+    "accumulates", "stale-gradient", "buffer-reused", "second-call-differs",
+    "upstream-ignored", "vector-ignored", "tangent-ignored", "zero-upstream", "zero-vector", "zero-tangent",
+    "not-linear", "not-symmetric", "not-adjoint", "layout-dependent",
+)  # fmt: skip
+"""Faults in this order: each may bring about those after it."""
 
 REASONS = {
     Doubt.NOT_PROBED: "not looked at, max_evaluations was used up; allow more",
@@ -47,8 +58,9 @@ def summarise(
     readings: list[Reading],
     judgements: dict[int, Judgement],
     *,
-    findings: list[Finding],
-    fatal: bool,
+    faults: list[Finding],
+    remarks: list[Finding],
+    blind_spots: Sequence[str] = (),
     **cost: Any,
 ) -> Report:
     """Build the report of a check.
@@ -61,37 +73,40 @@ def summarise(
         The claims, one per cotangent.
     judgements : dict
         Position of a leaf -> what was found about it.
-    findings : list of Finding
-        What the protocol found.
-    fatal : bool
-        Whether one of them fails the check by itself.
+    faults, remarks : lists of Finding
+        What the protocol found: what fails the check by itself, and what does not.
+    blind_spots : sequence of str
+        What the check could not see whatever the judgements.
     **cost
         Passed on to `Report`.
     """
     reports = {}
-    blind_spots = []
+    unseen = []
     for position, leaf in enumerate(point.leaves):
         if not leaf.is_differentiable:
             continue
         absent = all(position in reading.absent for reading in readings)
-        if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in findings):
-            blind_spots.append(f"{leaf.name}: not differentiated, so not checked")
+        if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in faults):
+            unseen.append(f"{leaf.name}: not differentiated, so not checked")
             continue
         report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position))
         reports[leaf.name] = report
-        blind_spots += _blind_spots(report, judgements.get(position))
+        unseen += _hidden_by_noise(report, judgements.get(position))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
-    verdict: Verdict = "fail" if wrong or fatal else "inconclusive" if undecided or not reports else "pass"
+    faults = sorted(faults, key=lambda finding: CAUSES_FIRST.index(finding.code))
+    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or not reports else "pass"
     if not reports:
-        blind_spots.append("no gradient was given for any input, so nothing was checked")
-    named = {finding.where for finding in findings}
-    told = [_wrong_values(report) for report in wrong if report.name not in named]
+        unseen.append("no gradient was given for any input, so nothing was checked")
+    random = [finding for finding in remarks if finding.code == "f-not-deterministic"]
+    others = [finding for finding in remarks if finding.code != "f-not-deterministic"]
+    named = {finding.where for finding in faults}
+    told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*findings, *told, *_undecided(reports, judgements, point)),
-        blind_spots=tuple(blind_spots),
+        findings=(*faults, *told, *random, *_undecided(reports, judgements, point), *others),
+        blind_spots=(*unseen, *blind_spots),
         **cost,
     )
 
@@ -158,14 +173,18 @@ def _diagnoses(
 def _wrong_values(report: ParameterReport) -> Finding:
     count = int(report.wrong.sum())
     worst = report.worst() or ()
-    why = f"; {report.diagnoses[0].message}" if report.diagnoses else ""
+    best = report.diagnoses[0] if report.diagnoses else None
+    why = (
+        f"{best.message} (fit {best.fit:.3f})"
+        if best
+        else (
+            f"relative error {report.relative_error:.2g}, angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
+        )
+    )
     return Finding(
         code="wrong-gradient",
         where=report.name,
-        message=(
-            f"{count} of {report.wrong.size} elements wrong: relative error {report.relative_error:.2g}, "
-            f"angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}{why}"
-        ),
+        message=f"{count:,} of {report.wrong.size:,} element{'s' * (report.wrong.size != 1)} wrong; {why}",
         evidence={"elements": count, "worst": list(worst)},
     )
 
@@ -205,7 +224,7 @@ def _reason(
     )
 
 
-def _blind_spots(report: ParameterReport, judgement: Judgement | None) -> list[str]:
+def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> list[str]:
     if judgement is None or not judgement.limited.any():
         return []
     limited = judgement.limited.any(axis=1)

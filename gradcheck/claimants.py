@@ -238,7 +238,7 @@ class LayerClaimant(PullbackClaimant):
     def prepare(self, check: Session, tree: Any) -> Any:
         """Run forward, for its cache."""
         check.budget.spend()
-        with calling("forward", "at the given point"):
+        with calling(self.name, "at the given point"):
             return self._forward(tree)[1]
 
     def pull(self, seed: Any, prepared: Any) -> Any:

@@ -70,6 +70,8 @@ class Neighbourhood:
         By how much noise may change a value.
     rng : Generator
         Draws the near points and directions.
+    fellows : dict
+        Leaf and index of an element -> the elements of the leaf with which it has outputs in common, where that is known.
     """
 
     probe: Probe
@@ -77,6 +79,7 @@ class Neighbourhood:
     lengths: dict[int, Floats]
     noise: Floats
     rng: np.random.Generator
+    fellows: dict[tuple[int, int], NDArray[np.intp]] = field(default_factory=dict)
 
     def near(self, distance: float) -> Moves:
         """Draw a near point: random signs times a spread of sizes, so that ties break in every order."""
@@ -108,6 +111,8 @@ class Neighbourhood:
         return float(max(np.spacing(np.abs(value)) for value in values))
 
     def tied(self, suspect: Suspect) -> Bools:
-        """Return which elements of the leaf have exactly the suspect's value."""
+        """Return which elements of the leaf have exactly the suspect's value, and may share its kink."""
         flat = self.probe.point.leaves[suspect.leaf].value.ravel()
-        return np.asarray(flat == flat[suspect.index])
+        tied = np.asarray(flat == flat[suspect.index])
+        fellows = self.fellows.get((suspect.leaf, suspect.index))
+        return tied if fellows is None else tied & np.isin(np.arange(flat.size), fellows)

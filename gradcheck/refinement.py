@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from gradcheck.bench import Bench, Doubt, rms
 from gradcheck.differences import FIRST_STEP, Measurement
-from gradcheck.kinks import acquit
 from gradcheck.nearby import Neighbourhood
+from gradcheck.separable import acquit_many
 
 __all__ = ["refine", "require_sight", "try_suspects"]
 
@@ -233,7 +233,7 @@ def try_suspects(bench: Bench) -> None:
     """Accuse those whose claims are no valid derivative at any point very near."""
     claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
     nearby = Neighbourhood(bench.probe, claims, bench.lengths, bench.multiplier * bench.noise, bench.rng)
-    acquit(nearby, [suspect for suspect, _ in bench.suspects])
+    acquit_many(nearby, [suspect for suspect, _ in bench.suspects])
     for suspect, concerned in bench.suspects:
         found, row = bench.judgements[suspect.leaf], suspect.index
         decided = concerned & ~suspect.open

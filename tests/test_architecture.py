@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "arguments", "progress", "points", "evaluation", "tangents", "outputs",
+    "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
     "noise", "differences", "complex_step", "pilot", "nearby", "ties", "kinks", "pooled", "bench", "screening", "refinement", "acceptance",
     "derivatives", "comparison", "report", "claims", "diagnosis", "summary", "elsewhere", "protocol", "session", "claimants", "pushforwards",
     "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "assertions",

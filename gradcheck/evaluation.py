@@ -20,7 +20,7 @@ from gradcheck.errors import InvalidArgument
 from gradcheck.points import Output, Point
 from gradcheck.workers import Crew, WorkersLostError
 
-__all__ = ["Budget", "BudgetExhaustedError", "Moves", "Probe", "calling", "unit_of"]
+__all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "unit_of"]
 
 Floats = NDArray[np.float64]
 
@@ -90,6 +90,19 @@ class Budget:
         """Allow no more calls."""
         self.ended = reason
         self.limit = self.used
+
+    def pass_on_interrupt(self, report: Any) -> None:
+        """Raise the `KeyboardInterrupt` that ended the evaluations, if one did, with the report attached."""
+        if isinstance(self.ended, KeyboardInterrupt):
+            self.ended.report = report  # type: ignore[attr-defined]
+            raise self.ended
+
+    @property
+    def stopped(self) -> str:
+        """Why the evaluations ended, if not by the bound, as a part of a sentence."""
+        if isinstance(self.ended, KeyboardInterrupt):
+            return "the check was interrupted"
+        return "its evaluations were lost with the workers" if self.ended is not None else ""
 
     @contextmanager
     def until_exhausted(self) -> Iterator[None]:
@@ -243,7 +256,7 @@ class Probe:
         """
         blocks = self._blocks(batch)
         calls = len(blocks) or len(batch)
-        if self.crew is None or calls == 1:
+        if self.crew is None or calls <= 1:
             return self.evaluate(batch)
         if calls > self.budget.left:  # as in this thread: as far as it goes
             some = int(self.budget.left)

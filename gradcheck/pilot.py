@@ -74,6 +74,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     Costs 8 calls; up to 32 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
     24 to 48 where the function stands still.
     """
+    probe = probe.one_by_one()  # whether it may be called with many at once is seen when its noise is known
     # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
     signs = {
         leaf: rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)

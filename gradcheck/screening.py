@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.batching import require_rowwise
 from gradcheck.bench import MOST_ROUNDOFF, Bench, Doubt, rms
 from gradcheck.complex_step import complex_slopes
 from gradcheck.differences import FIRST_STEP
@@ -37,6 +38,7 @@ POOLED_STEP = 0.4373
 def prepare(bench: Bench) -> None:
     """Measure the noise and choose a step for each leaf, the largest leaves first."""
     bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng)
+    require_rowwise(bench.probe, bench.lengths, bench.noise, bench.rng)
     for judgement in bench.judgements.values():
         judgement.noise_of_f = bench.noise.copy()
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]

@@ -22,7 +22,7 @@ MOST_NAMED = 20
 """Undecided elements that a finding names."""
 
 REASONS = {
-    Doubt.NOT_PROBED: "not looked at, max_evaluations was used up; allow more",
+    Doubt.NOT_PROBED: "not looked at, {stopped}",
     Doubt.NOISE: (
         "f is noisy at {noise:.1g}, so gradients below {bound:.1g} cannot be judged there; evaluate f in float64, with a "
         "tighter tolerance or without a large constant, or try method='complex-step'"
@@ -49,6 +49,7 @@ def summarise(
     *,
     findings: list[Finding],
     fatal: bool,
+    stopped: str = "",
     **cost: Any,
 ) -> Report:
     """Build the report of a check.
@@ -65,6 +66,8 @@ def summarise(
         What the protocol found.
     fatal : bool
         Whether one of them fails the check by itself.
+    stopped : str
+        Why the check ended before its time, if it did for another reason than ``max_evaluations``.
     **cost
         Passed on to `Report`.
     """
@@ -82,7 +85,7 @@ def summarise(
         blind_spots += _blind_spots(report, judgements.get(position))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
-    verdict: Verdict = "fail" if wrong or fatal else "inconclusive" if undecided or not reports else "pass"
+    verdict: Verdict = "fail" if wrong or fatal else "inconclusive" if undecided or stopped or not reports else "pass"
     if not reports:
         blind_spots.append("no gradient was given for any input, so nothing was checked")
     named = {finding.where for finding in findings}
@@ -90,7 +93,7 @@ def summarise(
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*findings, *told, *_undecided(reports, judgements, point)),
+        findings=(*findings, *told, *_undecided(reports, judgements, point, stopped)),
         blind_spots=tuple(blind_spots),
         **cost,
     )
@@ -170,8 +173,11 @@ def _wrong_values(report: ParameterReport) -> Finding:
     )
 
 
-def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point) -> list[Finding]:
+def _undecided(
+    reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point, stopped: str
+) -> list[Finding]:
     """Say for each parameter with undecided elements what limits them and what would help."""
+    stopped = stopped or "max_evaluations was used up; allow more"
     findings = []
     for position, judgement in judgements.items():
         report = reports.get(point.leaves[position].name)
@@ -181,7 +187,7 @@ def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgem
         for doubt, reason in REASONS.items():
             chosen = report.undecided & (doubts == doubt)
             if chosen.any():
-                findings.append(_reason(report, judgement, doubt, reason, chosen))
+                findings.append(_reason(report, judgement, doubt, reason.replace("{stopped}", stopped), chosen))
     return findings
 
 

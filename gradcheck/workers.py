@@ -219,10 +219,8 @@ class Crew(ABC):
             for _ in range(self.attempts):
                 missing = deque((i, task) for i, task in enumerate(tasks) if i not in results)
                 for number, answer in self._answers(_Task(job), missing, window, patience):
-                    if isinstance(answer, _Raised):
-                        raise answer.error
                     if number not in results:
-                        results[number] = answer
+                        results[number] = _value_of(answer)
                         received(number)
                 if len(results) == len(tasks):
                     return [results[number] for number in range(len(tasks))]
@@ -251,7 +249,9 @@ class Crew(ABC):
 
     def note(self, error: Exception) -> None:
         """Remember what went wrong with the workers; raise `InvalidArgument` where the function cannot be sent."""
-        if isinstance(error, pickle.PicklingError) or any(word in str(error).lower() for word in ("pickle", "serializ")):
+        if isinstance(error, pickle.PicklingError) or any(
+            word in str(error).lower() for word in ("pickle", "serializ")
+        ):
             raise InvalidArgument(f"workers: f cannot be sent to another process ({error}); {REMEDY}.") from error
         self.trouble.append(error)
 
@@ -259,11 +259,8 @@ class Crew(ABC):
     def attempt(self, task: _Task, missing: deque[Numbered], window: int, patience: float) -> Answers:
         """Hand over tasks, no more than ``window`` at a time, and give the answers as they come."""
 
-    def abandon(self) -> None:
-        """Stop what is under way."""
-
-    def close(self) -> None:
-        """End what was started."""
+    def abandon(self) -> None:  # noqa: B027 - what others started is theirs
+        """Stop what was started."""
 
 
 class _Given(Crew):
@@ -278,7 +275,12 @@ class _Given(Crew):
         return self.over(self.executor, task, missing, window, patience)
 
     def over(
-        self, executor: Executor, task: Callable[[Numbered], Any], missing: deque[Numbered], window: int, patience: float | None
+        self,
+        executor: Executor,
+        task: Callable[[Numbered], Any],
+        missing: deque[Numbered],
+        window: int,
+        patience: float | None,
     ) -> Answers:
         """Do the same with any executor."""
         waiting: deque[Future[Any]] = deque()
@@ -395,6 +397,13 @@ class _Mapped(Crew):
                 raise InvalidArgument(
                     f"workers={self.function!r} raised {error}; a function like map was required: workers(function, tasks)."
                 ) from error
+
+
+def _value_of(answer: Floats | _Raised) -> Floats:
+    """Return the values; raise what the user's function raised instead."""
+    if isinstance(answer, _Raised):
+        raise answer.error
+    return answer
 
 
 def _told(trouble: list[Exception]) -> str:

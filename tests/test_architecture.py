@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = [
     "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
-    "noise", "differences", "complex_step", "pilot", "nearby", "ties", "kinks", "pooled", "bench", "screening", "refinement", "acceptance",
+    "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "pooled", "bench", "screening", "refinement", "acceptance",
     "derivatives", "comparison", "report", "claims", "diagnosis", "summary", "elsewhere", "protocol", "session", "claimants", "pushforwards",
     "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "assertions",
 ]  # fmt: skip

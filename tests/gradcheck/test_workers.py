@@ -131,7 +131,7 @@ def test_the_budget_is_exact_with_workers(crews, limit):
     count = []
 
     def f(params):
-        count.append(1)  # noqa: B023 - the list of this run
+        count.append(1)
         return functions.value(params)
 
     alone = check_gradient(functions.value, functions.gradient, PARAMS, max_evaluations=limit)

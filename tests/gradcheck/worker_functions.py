@@ -67,7 +67,7 @@ class LeavesAfter:
         return float(np.sum(np.sin(x)))
 
 
-class Custom(Exception):
+class Custom(Exception):  # noqa: N818 - as users name theirs
     """Cannot be unpickled: it takes two arguments and tells its base about one."""
 
     def __init__(self, one, two):

@@ -299,13 +299,20 @@ class Probe:
                     start += len(block)
                 return values
             with calling(self.output.name, f"with {names} slightly displaced" if names else "at the given point"):
+                function, point, read, spend = self.function, self.point, self._reader(), self.budget.spend
+                is_imaginary = batch.is_imaginary
                 for row in range(len(batch)):
-                    self.budget.spend()
-                    value = self.function(self.point.tree(batch.arrays(self.point, row)))
-                    if batch.is_imaginary:
-                        value = self.output.imaginary(value)
-                    values[row] = self._contract(self.output.read(value))
+                    spend()
+                    value = function(point.tree(batch.arrays(point, row)))
+                    values[row] = read(self.output.imaginary(value) if is_imaginary else value)
         return values
+
+    def _reader(self) -> Callable[[Any], Floats]:
+        """Return what reads and contracts values; a product with one number is no product of matrices."""
+        if self.cotangents.shape[1] == 1 == self.output.size:
+            column, read = self.cotangents[:, 0], self.output.read
+            return lambda value: column * read(value)
+        return lambda value: self._contract(self.output.read(value))
 
     def _call_block(self, block: Displacements, name: str) -> Floats:
         self.budget.spend()

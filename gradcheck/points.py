@@ -35,8 +35,11 @@ class Point:
     def tree(self, replaced: dict[int, NDArray[Any]] | None = None) -> Any:
         """Build the tree from fresh copies, some leaves replaced by arrays that are handed over as they are."""
         replaced = replaced or {}
-        return self.hand_out(
-            [replaced[i] if i in replaced else leaf.value.copy() for i, leaf in enumerate(self.leaves)]
+        return self.build(
+            [
+                leaf.restore(replaced[i] if i in replaced else leaf.value.copy())  # one pass: called for every point
+                for i, leaf in enumerate(self.leaves)
+            ]
         )
 
     def copies(self) -> list[NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -110,8 +111,6 @@ def test_a_function_that_kills_every_worker_of_dask_ends_the_check(client):
 
 @pytest.mark.filterwarnings("default")
 def test_what_dask_cannot_send_gets_the_remedy(client):
-    import threading
-
     lock = threading.Lock()
 
     def f(x):

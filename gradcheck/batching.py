@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.differences import FIRST_STEP
+from gradcheck.displacements import Moves
 from gradcheck.errors import InvalidArgument
 from gradcheck.evaluation import Probe
 
-__all__ = ["require_rowwise"]
+__all__ = ["require_rowwise", "require_same_alone"]
 
 Floats = NDArray[np.float64]
 
@@ -51,18 +52,40 @@ def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng
     for leaf, scale in lengths.items():
         direction = scale * rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
         for distance in DISTANCES:
-            places = distance * PLACES
-            among = probe.ray({leaf: direction}, places)[1]
-            alone = probe.one_by_one().ray({leaf: direction}, places[1:2])[0]
-            with np.errstate(all="ignore"):
-                is_same = (np.abs(among - alone) <= DIFFERENT * noise) | (among == alone)
-            is_same |= np.isnan(among) & np.isnan(alone)
-            if not np.all(is_same):
-                name = probe.point.leaves[leaf].name
-                raise InvalidArgument(
-                    f"vectorized=True, but f gives {among[0]:.9g} for a point of {name} that is one of three along a "
-                    f"leading axis, and {alone[0]:.9g} for that point alone; each entry along the axis must be treated as "
-                    "a point of its own: reduce over the other axes only, or leave vectorized out."
-                )
-            if np.all(np.isfinite(alone)):
+            among = probe.ray({leaf: direction}, distance * PLACES)
+            require_same_alone(probe, {leaf: direction}, distance * PLACES[1], among[1], noise)
+            if np.all(np.isfinite(among)):
                 break
+
+
+def require_same_alone(probe: Probe, direction: Moves, place: float, among: Floats, noise: Floats) -> None:
+    """Compare what a vectorised function gave for a point between others with what it gives for that point alone.
+
+    Parameters
+    ----------
+    probe : Probe
+        The function; nothing is done unless it is vectorised.
+    direction : dict
+        A move of one leaf.
+    place : float
+        How far along it the point is.
+    among, noise : arrays, shape (K,)
+        The values there, with others before and behind it along the axis, and the standard deviation of their noise.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the leaf.
+    """
+    if not probe.vectorized:
+        return
+    alone = probe.one_by_one().ray(direction, np.array([place]))[0]
+    with np.errstate(all="ignore"):
+        is_same = (np.abs(among - alone) <= DIFFERENT * noise) | (among == alone)
+    if not np.all(is_same | (np.isnan(among) & np.isnan(alone))):
+        name = ", ".join(probe.point.leaves[leaf].name for leaf in direction)
+        raise InvalidArgument(
+            f"vectorized=True, but f gives {among[0]:.9g} for a point of {name} that is one of several along a leading "
+            f"axis, and {alone[0]:.9g} for that point alone; each entry along the axis must be treated as a point of its "
+            "own: reduce over the other axes only, or leave vectorized out."
+        )

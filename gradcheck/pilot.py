@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.batching import require_same_alone
 from gradcheck.differences import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.evaluation import Probe
 from gradcheck.noise import OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
@@ -188,8 +189,12 @@ def choose_step(
     multiplier = noise_multiplier(lengths.size)
     longer, was_seen = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool)
     step = FIRST_STEP
+    pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
+    require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
     while step > SHORTEST_STEP:
-        values = probe.ray({leaf: direction}, np.array([step, -step]))
+        values, pairs = pairs[:2], pairs[2:]
+        if not len(values):
+            values = probe.ray({leaf: direction}, np.array([step, -step]))
         with np.errstate(all="ignore"):
             slope = (values[0] - values[1]) / (2 * step)
             size, change = np.abs(slope), np.abs(slope - longer)

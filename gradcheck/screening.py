@@ -38,7 +38,6 @@ POOLED_STEP = 0.4373
 def prepare(bench: Bench) -> None:
     """Measure the noise and choose a step for each leaf, the largest leaves first."""
     bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng)
-    require_rowwise(bench.probe, bench.lengths, bench.noise, bench.rng)
     for judgement in bench.judgements.values():
         judgement.noise_of_f = bench.noise.copy()
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
@@ -46,6 +45,8 @@ def prepare(bench: Bench) -> None:
         step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
         if step is not None:
             bench.steps[leaf] = step
+    others = {leaf: scale for leaf, scale in bench.lengths.items() if leaf not in largest}
+    require_rowwise(bench.probe, others, bench.noise, bench.rng)
     noisy = np.any(bench.noise > SUSPICIOUS * ulp(bench.base[None]))
     usual = float(np.median(list(bench.steps.values()))) if bench.steps else FIRST_STEP if noisy else DEFAULT_STEP
     bench.steps = {leaf: bench.steps.get(leaf, usual) for leaf in bench.claims}

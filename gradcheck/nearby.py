@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.evaluation import Moves, Probe
+from gradcheck.displacements import Moves
+from gradcheck.evaluation import Probe
 
 __all__ = ["FARTHEST", "Neighbourhood", "Suspect"]
 

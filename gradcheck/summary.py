@@ -32,8 +32,13 @@ CAUSES_FIRST = (
 )  # fmt: skip
 """Faults in this order: each may bring about those after it."""
 
+RANKS = {code: rank for rank, code in enumerate(CAUSES_FIRST)}
+
+UNSETTLING = {"f-not-deterministic", "workers-lost", "interrupted"}
+"""Remarks that say why elements are undecided."""
+
 REASONS = {
-    Doubt.NOT_PROBED: "not looked at, max_evaluations was used up; allow more",
+    Doubt.NOT_PROBED: "not looked at, {stopped}",
     Doubt.NOISE: (
         "f is noisy at {noise:.1g}, so gradients below {bound:.1g} cannot be judged there; evaluate f in float64, with a "
         "tighter tolerance or without a large constant, or try method='complex-step'"
@@ -61,6 +66,7 @@ def summarise(
     faults: list[Finding],
     remarks: list[Finding],
     blind_spots: Sequence[str] = (),
+    stopped: str = "",
     **cost: Any,
 ) -> Report:
     """Build the report of a check.
@@ -77,6 +83,8 @@ def summarise(
         What the protocol found: what fails the check by itself, and what does not.
     blind_spots : sequence of str
         What the check could not see whatever the judgements.
+    stopped : str
+        Why the check ended before its time, if it did for another reason than ``max_evaluations``.
     **cost
         Passed on to `Report`.
     """
@@ -94,18 +102,18 @@ def summarise(
         unseen += _hidden_by_noise(report, judgements.get(position))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
-    faults = sorted(faults, key=lambda finding: CAUSES_FIRST.index(finding.code))
-    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or not reports else "pass"
+    faults = sorted(faults, key=lambda finding: RANKS.get(finding.code, len(RANKS)))
+    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or stopped or not reports else "pass"
     if not reports:
         unseen.append("no gradient was given for any input, so nothing was checked")
-    random = [finding for finding in remarks if finding.code == "f-not-deterministic"]
-    others = [finding for finding in remarks if finding.code != "f-not-deterministic"]
+    first = [finding for finding in remarks if finding.code in UNSETTLING]
+    others = [finding for finding in remarks if finding.code not in UNSETTLING]
     named = {finding.where for finding in faults}
     told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*faults, *told, *random, *_undecided(reports, judgements, point), *others),
+        findings=(*faults, *told, *first, *_undecided(reports, judgements, point, stopped), *others),
         blind_spots=(*unseen, *blind_spots),
         **cost,
     )
@@ -189,8 +197,11 @@ def _wrong_values(report: ParameterReport) -> Finding:
     )
 
 
-def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point) -> list[Finding]:
+def _undecided(
+    reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point, stopped: str
+) -> list[Finding]:
     """Say for each parameter with undecided elements what limits them and what would help."""
+    stopped = stopped or "max_evaluations was used up; allow more"
     findings = []
     for position, judgement in judgements.items():
         report = reports.get(point.leaves[position].name)
@@ -200,7 +211,7 @@ def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgem
         for doubt, reason in REASONS.items():
             chosen = report.undecided & (doubts == doubt)
             if chosen.any():
-                findings.append(_reason(report, judgement, doubt, reason, chosen))
+                findings.append(_reason(report, judgement, doubt, reason.replace("{stopped}", stopped), chosen))
     return findings
 
 

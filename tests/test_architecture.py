@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "arguments", "progress", "points", "evaluation", "tangents", "outputs",
-    "noise", "differences", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pooled", "bench", "screening", "refinement", "acceptance",
+    "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
+    "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pooled", "bench", "screening", "refinement", "acceptance",
     "derivatives", "comparison", "text", "report", "claims", "diagnosis", "summary", "elsewhere", "protocol", "blind_spots", "session", "claimants", "pushforwards",
     "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "stages", "composition", "chains", "assertions",
 ]  # fmt: skip

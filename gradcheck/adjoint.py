@@ -18,6 +18,7 @@ from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
+from gradcheck.diagnosis import diagnose, gather
 from gradcheck.evaluation import Budget, BudgetExhaustedError
 from gradcheck.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.points import Point
@@ -84,10 +85,16 @@ class AdjointTest:
                 self._find(unfit.code, str(unfit), where=culprit.name)
             except BudgetExhaustedError:
                 pass
-        report = summarise(
-            Point(self._parts(self.x), lambda values: values),
+        point, readings, judgements = (
+            Point(self._parts(self.x), lambda v: v),
             [self._reading()],
             self._judgements(chosen),
+        )
+        report = summarise(
+            point,
+            readings,
+            judgements,
+            diagnoses=diagnose(gather(point, readings, judgements, values={})),
             findings=self.findings,
             fatal=self.fatal,
             evaluations=self.there.calls,

@@ -15,6 +15,7 @@ from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
+from gradcheck.diagnosis import Case, diagnose, gather
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Probe, calling
 from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.progress import metering
@@ -111,6 +112,18 @@ class Claimant(ABC):
         """Return point, claims and judgements in the form in which they are reported."""
         return point, readings, judgements
 
+    def case(
+        self,
+        check: Session,
+        point: Point,
+        readings: list[Reading],
+        judgements: dict[int, Judgement],
+        cotangents: Floats,
+    ) -> Case:
+        """Return what a diagnosis may know of this check, laid out as it is reported."""
+        del cotangents
+        return gather(point, readings, judgements, values=dict(check.point.named(check.point.copies())))
+
 
 class Session:
     """One check: what it is given, and what it has found so far."""
@@ -155,8 +168,14 @@ class Session:
             judgements = self._judge(probe, base, claims)
             with contextlib.suppress(BudgetExhaustedError):
                 settles(self, probe)
+            point, readings, judgements = self.claimant.laid_out(self.point, readings, judgements)
+            case = self.claimant.case(self, point, readings, judgements, cotangents)
+            diagnoses = diagnose(case)
         return summarise(
-            *self.claimant.laid_out(self.point, readings, judgements),
+            point,
+            readings,
+            judgements,
+            diagnoses=diagnoses,
             findings=self.findings,
             fatal=self.fatal,
             evaluations=self.budget.used,

@@ -6,6 +6,7 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
 from gradcheck.diagnosis import Case, diagnose, gather
+from gradcheck.differences import lengths_of
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Probe, calling
 from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.progress import metering
@@ -32,6 +34,9 @@ NUDGES = 4
 
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp does not do so by round-off."""
+
+MOVED = 0.0137
+"""How far, in units of its elements' lengths, a parameter is moved to see whether it matters at all."""
 
 OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
@@ -170,7 +175,7 @@ class Session:
                 settles(self, probe)
             point, readings, judgements = self.claimant.laid_out(self.point, readings, judgements)
             case = self.claimant.case(self, point, readings, judgements, cotangents)
-            diagnoses = diagnose(case)
+            diagnoses = diagnose(replace(case, is_inert=lambda name: self._is_inert(probe, base, name)))
         return summarise(
             point,
             readings,
@@ -192,6 +197,17 @@ class Session:
                 message = f"{self.claimant.name} takes no complex step: {error}; differences were used instead"
                 self.find("complex-step-unsupported", message)
         return self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
+
+    def _is_inert(self, probe: Probe, base: Floats, name: str) -> bool:
+        """Whether the value stays as it is, to the last bit, when all elements of a leaf move, one way and the other."""
+        leaf = next((i for i in self.point.free() if self.point.leaves[i].name == name), self.point.free()[0])
+        lengths = lengths_of(self.point.leaves[leaf].value)
+        signs = np.where(np.arange(len(lengths)) % 2, -1.0, 1.0)
+        try:
+            values = probe.ray({leaf: signs * lengths}, np.array([MOVED, -MOVED]))
+        except BudgetExhaustedError:
+            return False
+        return bool(np.all(values == base))
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
         """Add a finding, each kind once a place; a fatal one fails the check by itself."""

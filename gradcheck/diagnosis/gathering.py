@@ -53,7 +53,7 @@ def gather(
             judgement.gap.T.reshape(shape) != 0,
             _broadcast(floats, leaf.name, leaf.value.shape),
         )
-    return Case(parameters, floats, dy, y, pull)
+    return Case(parameters, floats, dy, y, pull=pull)
 
 
 def stacked(point: Point, readings: Sequence[Reading]) -> dict[str, Floats]:

@@ -16,6 +16,9 @@ __all__ = ["of_other_parameters", "permutations", "rearrangements", "repeated"]
 SLICES_LISTED = 8
 """A permutation of no more slices than this is given in full."""
 
+FEWEST = 3
+"""Different numbers below which a rearrangement is no evidence."""
+
 MOST_OTHERS = 200
 """Other parameters whose gradient the claim is compared with."""
 
@@ -26,6 +29,8 @@ MOST_MOVED = 2_000_000
 def rearrangements(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the claim is the gradient turned, mirrored, transposed or shifted, perhaps with the wrong sign."""
     del case
+    if not _tells_places_apart(clues):
+        return
     moves = symmetries(clues.shape)
     if clues.claimed.size <= MOST_MOVED:
         moves += [*reshapes(clues.shape), *shifts(clues.shape)]
@@ -52,6 +57,8 @@ def _moved(clues: Clues, move: Move, sign: float, words: str, cost: float) -> Ca
 def permutations(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the slices along one axis are those of the gradient in another order."""
     del case
+    if not _tells_places_apart(clues):
+        return
     for axis, length in enumerate(clues.shape):
         order = _order(clues, axis) if length > 1 else None
         if order is None or np.array_equal(order, np.arange(length)):
@@ -68,10 +75,20 @@ def permutations(clues: Clues, case: Case) -> Iterator[Candidate]:
             message=f"the gradient equals the true one with {words}",
             predicted=np.take(clues.reference, order, axis=axis + 1),
             margin=np.take(clues.margin, order, axis=axis + 1),
-            cost=math.lgamma(length + 1) / math.log(10),
+            cost=_log10_orders(length, len(moved)),
             is_generic=True,
             evidence={"axis": axis, "order": order.tolist()},
         )
+
+
+def _tells_places_apart(clues: Clues) -> bool:
+    """Whether the gradient has three different numbers: two that changed places may be chance."""
+    return len(np.unique(clues.reference[clues.is_alive])) >= FEWEST
+
+
+def _log10_orders(length: int, moved: int) -> float:
+    """Return the logarithm of the number of orders in which so many of the slices are not in their place."""
+    return (math.lgamma(length + 1) - math.lgamma(length - moved + 1)) / math.log(10)
 
 
 def _order(clues: Clues, axis: int) -> np.ndarray | None:

@@ -27,16 +27,14 @@ OWN_VALUE: dict[str, tuple[Map, str]] = {
 
 
 def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that the claim is zero throughout, or the derivative is."""
-    del case
+    """Propose that the claim is zero throughout, or that the function does not depend on the parameter."""
     if not np.any(clues.claimed):
         message = "the gradient is zero throughout; the true one is not: it was dropped"
         nothing = np.zeros_like(clues.claimed)
         yield Candidate(kind="dropped", message=message, predicted=nothing, margin=clues.margin, is_observation=True)
-    largest = float(np.max(np.abs(clues.claimed)))
-    bounds = clues.margin[clues.used & (clues.claimed != 0)]
+        return
     is_zero = np.all(np.abs(clues.reference[clues.used]) <= clues.margin[clues.used])
-    if largest and is_zero and np.all(clues.used) and bounds.size and np.max(bounds) < 0.01 * largest:
+    if is_zero and case.is_inert(clues.name):
         message = f"the true gradient is zero throughout: {clues.name} never influences the output at this point"
         yield Candidate(
             kind="no-influence",

@@ -18,8 +18,9 @@ from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
-from gradcheck.diagnosis import diagnose, gather
+from gradcheck.diagnosis import diagnose
 from gradcheck.evaluation import Budget, BudgetExhaustedError
+from gradcheck.explanations import gather
 from gradcheck.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.points import Point
 from gradcheck.progress import metering
@@ -94,7 +95,7 @@ class AdjointTest:
             point,
             readings,
             judgements,
-            diagnoses=diagnose(gather(point, readings, judgements, values={})),
+            diagnoses=diagnose(gather(point, readings, judgements, {})),
             findings=self.findings,
             fatal=self.fatal,
             evaluations=self.there.calls,

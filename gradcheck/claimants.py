@@ -9,17 +9,14 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance import Judgement
 from gradcheck.claims import GRADIENT, Reading, Words, read_gradient
-from gradcheck.diagnosis import Case, stacked
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import BudgetExhaustedError, calling
+from gradcheck.evaluation import calling
 from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.protocol import is_linear, is_zero_for_zero
 from gradcheck.session import Claimant, Session
@@ -109,6 +106,7 @@ class PullbackClaimant(Claimant):
     """A function with outputs of any form, and something that pulls cotangents of them back."""
 
     optional = True
+    pulls_back = True
     words = GRADIENT
 
     def __init__(self, tree: Any) -> None:
@@ -183,30 +181,6 @@ class PullbackClaimant(Claimant):
             check.find(
                 "cache-changed", f"{self.derivative} changed what {self.name} kept for it: it can be called once"
             )
-
-    def case(
-        self,
-        check: Session,
-        point: Point,
-        readings: list[Reading],
-        judgements: dict[int, Judgement],
-        cotangents: Floats,
-    ) -> Case:
-        """Return what a diagnosis may know: for one array of outputs also cotangents, value, and other claims."""
-        case = super().case(check, point, readings, judgements, cotangents)
-        if not check.output.is_bare:
-            return case
-        shape = check.output.leaves[0].value.shape
-
-        def pull(others: list[Floats]) -> list[dict[str, Floats]]:
-            rows = np.concatenate([other.reshape(cotangents.shape) for other in others])
-            try:
-                pulled = self.readings(check, check.point.copies(), rows)
-            except BudgetExhaustedError:
-                return []
-            return [stacked(point, pulled[i : i + len(cotangents)]) for i in range(0, len(rows), len(cotangents))]
-
-        return replace(case, dy=cotangents.reshape(len(cotangents), *shape), y=check.value.reshape(shape), pull=pull)
 
     def _unchanged(self, seed: Any, row: Floats) -> bool:
         try:

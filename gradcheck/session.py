@@ -6,7 +6,6 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,8 @@ from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
-from gradcheck.diagnosis import Case, diagnose, gather
-from gradcheck.differences import lengths_of
 from gradcheck.evaluation import Budget, BudgetExhaustedError, Probe, calling
+from gradcheck.explanations import explain
 from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.progress import metering
 from gradcheck.protocol import examine, settles
@@ -34,9 +32,6 @@ NUDGES = 4
 
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp does not do so by round-off."""
-
-MOVED = 0.0137
-"""How far, in units of its elements' lengths, a parameter is moved to see whether it matters at all."""
 
 OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
@@ -55,6 +50,8 @@ class Claimant(ABC):
         How the function's value is read.
     is_slope : bool
         Whether the claim is a first derivative of the function.
+    pulls_back : bool
+        Whether the derivative takes a cotangent of the function's value.
     calls : int
         Calls of the derivative so far.
     """
@@ -65,6 +62,7 @@ class Claimant(ABC):
     role = "upstream"
     probe: type[Probe] = Probe
     is_slope = True
+    pulls_back = False
 
     def __init__(self) -> None:
         self.calls = 0
@@ -117,18 +115,6 @@ class Claimant(ABC):
         """Return point, claims and judgements in the form in which they are reported."""
         return point, readings, judgements
 
-    def case(
-        self,
-        check: Session,
-        point: Point,
-        readings: list[Reading],
-        judgements: dict[int, Judgement],
-        cotangents: Floats,
-    ) -> Case:
-        """Return what a diagnosis may know of this check, laid out as it is reported."""
-        del cotangents
-        return gather(point, readings, judgements, values=dict(check.point.named(check.point.copies())))
-
 
 class Session:
     """One check: what it is given, and what it has found so far."""
@@ -173,13 +159,10 @@ class Session:
             judgements = self._judge(probe, base, claims)
             with contextlib.suppress(BudgetExhaustedError):
                 settles(self, probe)
-            point, readings, judgements = self.claimant.laid_out(self.point, readings, judgements)
-            case = self.claimant.case(self, point, readings, judgements, cotangents)
-            diagnoses = diagnose(replace(case, is_inert=lambda name: self._is_inert(probe, base, name)))
+            reported = self.claimant.laid_out(self.point, readings, judgements)
+            diagnoses = explain(self, probe, base, reported)
         return summarise(
-            point,
-            readings,
-            judgements,
+            *reported,
             diagnoses=diagnoses,
             findings=self.findings,
             fatal=self.fatal,
@@ -197,17 +180,6 @@ class Session:
                 message = f"{self.claimant.name} takes no complex step: {error}; differences were used instead"
                 self.find("complex-step-unsupported", message)
         return self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
-
-    def _is_inert(self, probe: Probe, base: Floats, name: str) -> bool:
-        """Whether the value stays as it is, to the last bit, when all elements of a leaf move, one way and the other."""
-        leaf = next((i for i in self.point.free() if self.point.leaves[i].name == name), self.point.free()[0])
-        lengths = lengths_of(self.point.leaves[leaf].value)
-        signs = np.where(np.arange(len(lengths)) % 2, -1.0, 1.0)
-        try:
-            values = probe.ray({leaf: signs * lengths}, np.array([MOVED, -MOVED]))
-        except BudgetExhaustedError:
-            return False
-        return bool(np.all(values == base))
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
         """Add a finding, each kind once a place; a fatal one fails the check by itself."""

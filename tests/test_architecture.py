@@ -15,7 +15,7 @@ ORDER = [
     "derivatives", "comparison", "report", "claims",
     "diagnosis.clues", "diagnosis.candidates", "diagnosis.numbers", "diagnosis.symmetries", "diagnosis.regions", "diagnosis.scale",
     "diagnosis.penalties", "diagnosis.rearrangements", "diagnosis.precision", "diagnosis.partial", "diagnosis.layers",
-    "diagnosis.ranking", "diagnosis.gathering", "diagnosis", "summary", "protocol", "session", "claimants", "pushforwards",
+    "diagnosis.ranking", "diagnosis.shapes", "diagnosis", "summary", "protocol", "explanations", "session", "claimants", "pushforwards",
     "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "assertions",
 ]  # fmt: skip
 """Modules of gradcheck: each imports only modules before it."""

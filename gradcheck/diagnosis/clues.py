@@ -87,7 +87,7 @@ class Case:
         The cotangents, shape (K, *y.shape), where the function is a layer whose value is one array.
     y : array or None
         That value.
-    is_inert : callable
+    is_inert : callable or None
         Whether the function's value stays as it is when the parameter of that name moves.
     pull : callable or None
         Asks for the claims under other cotangents: arrays like ``dy``, one answer by name for each.
@@ -97,7 +97,7 @@ class Case:
     values: Mapping[str, Floats] = field(default_factory=dict)
     dy: Floats | None = None
     y: Floats | None = None
-    is_inert: Callable[[str], bool] = lambda name: False
+    is_inert: Callable[[str], bool] | None = None
     pull: Pull | None = None
     _answers: list[dict[str, Floats]] = field(default_factory=list, init=False)
 

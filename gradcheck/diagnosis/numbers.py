@@ -74,33 +74,30 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
 
 
 def sizes(case: Case) -> dict[int, list[str]]:
-    """Return the lengths that occur, with what they are lengths of."""
+    """Return the lengths that occur, with what they are lengths of; likely meanings first."""
     found: dict[int, list[str]] = {}
 
     def note(length: int, words: str) -> None:
         if length > 1:
             found.setdefault(length, []).append(words)
 
-    if case.y is not None:
-        shape = case.y.shape
-        for axis, length in enumerate(shape):
-            last = axis == len(shape) - 1
-            note(length, "the number of outputs, the last axis of y" if last else f"the length of axis {axis} of y")
-        if len(shape) > 1:
-            note(case.y.size, "the number of all elements of y")
-    values = list(case.values.items())
-    if case.y is None:
-        for name, value in reversed(values):
-            if value.ndim > 1:
-                note(value.shape[-1], f"the number of outputs, if that is the last axis of {name}")
-                break
-    batch = case.y.shape[0] if case.y is not None and case.y.ndim > 1 else None
-    for name, value in values:
+    y, values = case.y, case.values
+    matrices = [name for name, value in values.items() if value.ndim > 1]
+    last = matrices[-1] if matrices else ""
+    if y is not None and y.ndim:
+        note(y.shape[-1], "the number of outputs (the last axis of y)")
+        for axis, length in enumerate(y.shape[:-1]):
+            note(length, f"the length of axis {axis} of y")
+        note(y.size if y.ndim > 1 else 0, "the number of all elements of y")
+    elif last:
+        note(values[last].shape[-1], f"the number of outputs (the last axis of {last}?)")
+    for name, value in values.items():
         for axis, length in enumerate(value.shape):
-            is_batch = axis == 0 and length == batch and value.ndim > 1
-            note(length, f"the batch size, axis 0 of {name}" if is_batch else f"the length of axis {axis} of {name}")
-        if value.ndim > 1:
-            note(value.size, f"the number of elements of {name}")
+            is_batch = y is not None and axis == 0 and value.ndim > 1 and y.ndim > 1 and length == y.shape[0]
+            if y is None and (name, axis) == (last, value.ndim - 1):
+                continue
+            note(length, f"the batch size (axis 0 of {name})" if is_batch else f"the length of axis {axis} of {name}")
+        note(value.size if value.ndim > 1 else 0, f"the number of elements of {name}")
     return found
 
 
@@ -113,7 +110,7 @@ def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> st
     if not readings:
         return ""
     cause = "a sum where a mean is asked?" if is_large else "a mean where a sum is asked?"
-    return f" ({number} is {'; or '.join(readings[:MOST_READINGS])}: {cause})"
+    return f" ({number} is {', or '.join(readings[:MOST_READINGS])}: {cause})"
 
 
 def _others(case: Case, known: dict[int, list[str]]) -> Iterator[tuple[float, str]]:

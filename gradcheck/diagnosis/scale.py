@@ -34,7 +34,7 @@ def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
         yield Candidate(kind="dropped", message=message, predicted=nothing, margin=clues.margin, is_observation=True)
         return
     is_zero = np.all(np.abs(clues.reference[clues.used]) <= clues.margin[clues.used])
-    if is_zero and case.is_inert(clues.name):
+    if is_zero and case.is_inert is not None and case.is_inert(clues.name):
         message = f"the true gradient is zero throughout: {clues.name} never influences the output at this point"
         yield Candidate(
             kind="no-influence",

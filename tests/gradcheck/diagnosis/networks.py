@@ -107,7 +107,11 @@ def scalars(seed: int) -> Iterator[Planted]:
     rng = np.random.default_rng(seed)
     x = np.sort(rng.uniform(0, 3, 7))
     y, d2 = np.sin(3 * x), (x[:, None] - x) ** 2
-    params = {"length": float(rng.uniform(0.3, 0.9)), "scale": float(rng.uniform(1.2, 2.5)), "noise": float(rng.uniform(0.05, 0.2))}
+    params = {
+        "length": float(rng.uniform(0.3, 0.9)),
+        "scale": float(rng.uniform(1.2, 2.5)),
+        "noise": float(rng.uniform(0.05, 0.2)),
+    }
 
     def parts(p: dict[str, float]) -> tuple[Array, dict[str, Array]]:
         k = p["scale"] * np.exp(-d2 / (2 * p["length"] ** 2))
@@ -154,7 +158,9 @@ def scalars(seed: int) -> Iterator[Planted]:
     )
 
 
-def _layer(name: str, kinds: tuple[str, ...], forward: Any, backward: Any, *inputs: Array, of: str = "x", words: str = "") -> Planted:
+def _layer(
+    name: str, kinds: tuple[str, ...], forward: Any, backward: Any, *inputs: Array, of: str = "x", words: str = ""
+) -> Planted:
     return Planted(name, kinds, lambda: gradcheck.check_layer(forward, backward, *inputs), of, words)
 
 
@@ -162,7 +168,12 @@ ACTIVATIONS = {
     # name: function, right slope, wrong slope, kind
     "tanh": (np.tanh, lambda x, y: 1 - y**2, lambda x, y: 1 - x**2, "wrong-variable"),
     "sigmoid": (lambda x: 1 / (1 + np.exp(-x)), lambda x, y: y * (1 - y), lambda x, y: x * (1 - x), "wrong-variable"),
-    "softplus": (lambda x: np.log1p(np.exp(x)), lambda x, y: 1 - np.exp(-y), lambda x, y: 1 / (1 + np.exp(-y)), "wrong-variable"),  # nanonn#4
+    "softplus": (
+        lambda x: np.log1p(np.exp(x)),
+        lambda x, y: 1 - np.exp(-y),
+        lambda x, y: 1 / (1 + np.exp(-y)),
+        "wrong-variable",
+    ),  # nanonn#4
     "arctan": (np.arctan, lambda x, y: 1 / (1 + x**2), lambda x, y: 1 / (1 + y**2), "wrong-variable"),
     "exp": (np.exp, lambda x, y: y, lambda x, y: x, "wrong-variable"),
     "tanh as sigmoid": (np.tanh, lambda x, y: 1 - y**2, lambda x, y: y * (1 - y), "wrong-slope"),
@@ -202,7 +213,9 @@ def convolutions(seed: int) -> Iterator[Planted]:
         for of in ("x", "w"):
             back = changed(**{of: lambda g, dy, kind=kind: turned(kind, g)})
             yield _layer(f"conv {kind} {of} {seed}", (kind,), fw, back, x, w, b, of=of)
-    yield _layer(f"conv mean b {seed}", RATIO, fw, changed(b=lambda g, dy: g / len(dy)), x, w, b, of="b", words="1/2 of")
+    yield _layer(
+        f"conv mean b {seed}", RATIO, fw, changed(b=lambda g, dy: g / len(dy)), x, w, b, of="b", words="1/2 of"
+    )
     yield _layer(f"conv shifted x {seed}", ("shifted",), fw, changed(x=lambda g, dy: np.roll(g, 1, -1)), x, w, b)
     yield _layer(f"conv last of batch {seed}", ("zeroed",), fw, changed(x=lambda g, dy: g * np.array([1, 0]).reshape(2, 1, 1, 1)), x, w, b, words="last slice along axis 0")  # fmt: skip
     yield _layer(f"conv channels {seed}", ("permuted",), fw, changed(w=lambda g, dy: g[:, [1, 0, 2]]), x, w, b, of="w")
@@ -237,8 +250,15 @@ def matrices(seed: int) -> Iterator[Planted]:
         return a * np.cos(v) + np.eye(4) * v
 
     f = lambda v: a @ np.sin(v) + v**2 / 2  # noqa: E731
-    yield Planted(f"jacobian transposed {seed}", ("transposed",), lambda: gradcheck.check_jacobian(f, lambda v: jac(v).T, x))
-    yield Planted(f"jacobian of log {seed}", ("parametrisation",), lambda: gradcheck.check_jacobian(f, lambda v: jac(v) * v, x), words="log")
+    yield Planted(
+        f"jacobian transposed {seed}", ("transposed",), lambda: gradcheck.check_jacobian(f, lambda v: jac(v).T, x)
+    )
+    yield Planted(
+        f"jacobian of log {seed}",
+        ("parametrisation",),
+        lambda: gradcheck.check_jacobian(f, lambda v: jac(v) * v, x),
+        words="log",
+    )
     y = rng.normal(size=6)
     b = rng.normal(size=(6, 6))
 
@@ -254,7 +274,53 @@ def matrices(seed: int) -> Iterator[Planted]:
         h[3:, :2] *= factor
         return h
 
-    yield Planted(f"hessian block {seed}", RATIO, lambda: gradcheck.check_hessian(value, lambda v: block(v, -1), y), words="block")
-    yield Planted(f"hessian zero block {seed}", ("zeroed",), lambda: gradcheck.check_hessian(value, lambda v: block(v, 0), y), words="block")
-    yield Planted(f"hessian half {seed}", RATIO, lambda: gradcheck.check_hessian(value, lambda v: hess(v) / 2, y), words="1/2")
+    yield Planted(
+        f"hessian block {seed}", RATIO, lambda: gradcheck.check_hessian(value, lambda v: block(v, -1), y), words="block"
+    )
+    yield Planted(
+        f"hessian zero block {seed}",
+        ("zeroed",),
+        lambda: gradcheck.check_hessian(value, lambda v: block(v, 0), y),
+        words="block",
+    )
+    yield Planted(
+        f"hessian half {seed}", RATIO, lambda: gradcheck.check_hessian(value, lambda v: hess(v) / 2, y), words="1/2"
+    )
     yield Planted(f"hessian diagonal {seed}", ("zeroed",), lambda: gradcheck.check_hessian(value, lambda v: np.diag(np.diag(hess(v))), y), words="off the diagonal")  # fmt: skip
+
+
+def shapes(seed: int) -> Iterator[Planted]:
+    """Give gradients of the wrong shape, right but for one step."""
+    rng = np.random.default_rng(seed)
+    x, w, b = rng.normal(size=(5, 4)), rng.normal(size=(4, 3)), rng.normal(size=3)
+
+    def changed(name: str, change: Any) -> Any:
+        def backward(dy: Array, cache: Any) -> tuple[Array, ...]:
+            given = dict(zip(("x", "w", "b"), layers.dense_backward(dy, cache), strict=True))
+            return tuple((given | {name: change(given[name], dy)}).values())
+
+        return backward
+
+    for name, kind, change in (
+        ("b", "missing-sum", lambda g, dy: dy),  # chainer 3daca67c8a: not summed over the batch
+        ("b", "missing-sum", lambda g, dy: len(dy) * dy),
+        ("w", "transposed", lambda g, dy: g.T),
+        ("w", "reshaped", lambda g, dy: g.reshape(2, 6)),
+        ("x", "extra-sum", lambda g, dy: g.sum(0)),
+        ("b", "extra-sum", lambda g, dy: g.sum()),
+    ):
+        yield _layer(f"{kind} {name} {seed}", (kind,), layers.dense_forward, changed(name, change), x, w, b, of=name)
+    a = rng.normal(size=(3, 4))
+    point = rng.normal(size=4)
+    yield Planted(
+        f"jacobian of transposed shape {seed}",
+        ("transposed",),
+        lambda: gradcheck.check_jacobian(lambda v: a @ np.sin(v), lambda v: (a * np.cos(v)).T, point),
+    )
+    yield Planted(
+        f"scalar parameter not summed {seed}",
+        ("missing-sum",),
+        lambda: gradcheck.check_gradient(
+            lambda v: float(np.sum(np.sin(v * a))), lambda v: a * np.cos(v * a), np.float64(0.3)
+        ),
+    )

@@ -52,7 +52,9 @@ class Planted:
         return kind in self.kinds and self.words in message
 
 
-def smooth(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[Callable[[Array], float], Callable[[Array], Array], Array]:
+def smooth(
+    shape: tuple[int, ...], rng: np.random.Generator
+) -> tuple[Callable[[Array], float], Callable[[Array], Array], Array]:
     """Return a function of an array whose gradient has no symmetry, that gradient, and a point."""
     a, b, x = rng.normal(size=shape), rng.normal(size=shape), rng.normal(size=shape)
     x = np.where(np.abs(x) < 0.1, 0.5, x)
@@ -63,7 +65,9 @@ def smooth(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[Callable[[
     )
 
 
-def _of_array(name: str, kinds: tuple[str, ...], shape: tuple[int, ...], seed: int, bug: Callable[..., Array], words: str = "") -> Planted:
+def _of_array(
+    name: str, kinds: tuple[str, ...], shape: tuple[int, ...], seed: int, bug: Callable[..., Array], words: str = ""
+) -> Planted:
     rng = np.random.default_rng([seed, *shape])
     f, grad, x = smooth(shape, rng)
     return Planted(
@@ -75,7 +79,15 @@ SHAPES = [(7,), (4, 6), (5, 5), (4, 2, 3, 3), (3, 5, 4)]
 MAPS = [(4, 6), (5, 5), (4, 2, 3, 3), (3, 5, 4)]
 SQUARES = [(5, 5), (4, 2, 3, 3)]
 
-RATIOS = {"minus": -1.0, "2 times": 2.0, "1/2 of": 0.5, "3 times": 3.0, "1/5 of": 0.2, "9/8 of": 9 / 8, "-2 times": -2.0}
+RATIOS = {
+    "minus": -1.0,
+    "2 times": 2.0,
+    "1/2 of": 0.5,
+    "3 times": 3.0,
+    "1/5 of": 0.2,
+    "9/8 of": 9 / 8,
+    "-2 times": -2.0,
+}
 
 MOVES = [
     ("rotated", "rotated by 180", lambda g, x: g[..., ::-1, ::-1], MAPS),
@@ -131,7 +143,12 @@ PARTS = [
     ("zeroed", "border", lambda g, x: np.where(_edge(g.shape), 0, g), [(5, 5), (4, 6), (3, 6, 6)]),
     ("zeroed", "", lambda g, x: np.where(np.sin(50 * x) > 0.3, 0, g), MAPS),
     ("zeroed", "negative", lambda g, x: np.where(x < 0, 0, g), MAPS),
-    ("constant-ratio", "2 times the true one in the border", lambda g, x: np.where(_edge(g.shape), 2 * g, g), [(5, 5), (4, 6), (3, 6, 6)]),
+    (
+        "constant-ratio",
+        "2 times the true one in the border",
+        lambda g, x: np.where(_edge(g.shape), 2 * g, g),
+        [(5, 5), (4, 6), (3, 6, 6)],
+    ),
     ("constant-ratio", "negative", lambda g, x: np.where(x < 0, 0.1 * g, g), MAPS),
     ("constant-ratio", "off the diagonal", lambda g, x: np.where(np.eye(len(g)), g, 2 * g), [(5, 5)]),
     ("last-slice", "axis 0", lambda g, x: np.where(_last(g.shape, 0), g + np.cos(9 * x), g), MAPS),

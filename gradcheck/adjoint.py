@@ -18,7 +18,9 @@ from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
+from gradcheck.diagnosis import diagnose
 from gradcheck.evaluation import Budget
+from gradcheck.explanations import gather
 from gradcheck.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.points import Point
 from gradcheck.progress import metering
@@ -88,10 +90,11 @@ class AdjointTest:
 
     def _report(self, chosen: NDArray[np.intp], started: float) -> Report:
         """Report what was found."""
+        point = Point(self._parts(self.x), lambda values: values)
+        found = point, [self._reading()], self._judgements(chosen)
         report = summarise(
-            Point(self._parts(self.x), lambda values: values),
-            [self._reading()],
-            self._judgements(chosen),
+            *found,
+            diagnoses=diagnose(gather(*found, {})),
             faults=self.faults,
             remarks=[],
             stopped=self.budget.stopped,

@@ -112,6 +112,7 @@ class PullbackClaimant(Claimant):
     """A function with outputs of any form, and something that pulls cotangents of them back."""
 
     optional = True
+    pulls_back = True
     words = GRADIENT
 
     def __init__(self, function: Callable[..., Any], tree: Any) -> None:

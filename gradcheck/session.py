@@ -17,6 +17,7 @@ from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
 from gradcheck.elsewhere import Elsewhere, is_stale, visit
 from gradcheck.evaluation import CHUNK_LENGTH, Budget, Probe, calling
+from gradcheck.explanations import explain
 from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.progress import Meter, metering
 from gradcheck.protocol import examine, is_random, settles
@@ -53,6 +54,8 @@ class Claimant(ABC):
         How the function's value is read.
     is_slope : bool
         Whether the claim is a first derivative of the function.
+    pulls_back : bool
+        Whether the derivative takes a cotangent of the function's value.
     calls : int
         Calls of the derivative so far.
     value : callable
@@ -67,6 +70,7 @@ class Claimant(ABC):
     role = "upstream"
     probe: type[Probe] = Probe
     is_slope = True
+    pulls_back = False
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -140,6 +144,9 @@ class Session:
         self.readings = [Reading({i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(point.leaves)})]
         """The claims; before they are known nothing."""
         self.judgements: dict[int, Judgement] = {}
+        self.probe: Probe | None = None
+        self.base: Floats = np.zeros(0)
+        """The function as seen through the cotangents, and what it gives at the point."""
         self.value: Floats = np.zeros(0)
         """What the function gave at the point, as one vector."""
 
@@ -179,7 +186,7 @@ class Session:
         changed = self.point.changed(arrays)
         if changed:
             self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
-        probe = self.claimant.probe(
+        self.probe = probe = self.claimant.probe(
             self.claimant.value,
             self.point,
             output,
@@ -188,7 +195,7 @@ class Session:
             vectorized=self.settings.vectorized,
             crew=crew,
         )
-        base = probe.read(value)
+        self.base = base = probe.read(value)
         if not np.all(np.isfinite(base)):
             self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
         claims = self._read(probe)
@@ -206,8 +213,11 @@ class Session:
             )
         elif self.budget.ended is not None:
             self.find("interrupted", "the check was interrupted before it was over")
+        found = self.claimant.laid_out(self.point, self.readings, self.judgements)
+        ask = self.probe if self.budget.ended is None else None
         return summarise(
-            *self.claimant.laid_out(self.point, self.readings, self.judgements),
+            *found,
+            diagnoses=explain(self, ask, self.base, found) if ask is not None else {},
             faults=self.faults,
             remarks=self.remarks,
             blind_spots=unseen(self),

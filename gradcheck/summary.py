@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
-from gradcheck.diagnosis import diagnose
 from gradcheck.points import Point
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
 from gradcheck.text import badness
 
 __all__ = ["summarise"]
-
-Floats = NDArray[np.float64]
 
 MOST_NAMED = 20
 """Undecided elements that a finding names."""
@@ -65,6 +62,7 @@ def summarise(
     *,
     faults: list[Finding],
     remarks: list[Finding],
+    diagnoses: Mapping[str, tuple[Diagnosis, ...]],
     blind_spots: Sequence[str] = (),
     stopped: str = "",
     **cost: Any,
@@ -81,6 +79,8 @@ def summarise(
         Position of a leaf -> what was found about it.
     faults, remarks : lists of Finding
         What the protocol found: what fails the check by itself, and what does not.
+    diagnoses : mapping
+        Name of a wrong parameter -> what explains it.
     blind_spots : sequence of str
         What the check could not see whatever the judgements.
     stopped : str
@@ -97,7 +97,8 @@ def summarise(
         if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in faults):
             unseen.append(f"{leaf.name}: not differentiated, so not checked")
             continue
-        report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position))
+        explained = diagnoses.get(leaf.name, ())
+        report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position), explained)
         reports[leaf.name] = report
         unseen += _hidden_by_noise(report, judgements.get(position))
     wrong = [report for report in reports.values() if report.wrong.any()]
@@ -120,7 +121,12 @@ def summarise(
 
 
 def _parameter(
-    name: str, value: NDArray[Any], readings: list[Reading], position: int, judgement: Judgement | None
+    name: str,
+    value: NDArray[Any],
+    readings: list[Reading],
+    position: int,
+    judgement: Judgement | None,
+    diagnoses: tuple[Diagnosis, ...],
 ) -> ParameterReport:
     """Report one parameter, each element through the cotangent under which it looks worst."""
     shape, count = value.shape, value.size
@@ -141,6 +147,7 @@ def _parameter(
             kink=np.zeros(shape, dtype=bool),
             divergence=divergence_of(claimed, blank),
             detection_floor=float("inf"),
+            diagnoses=diagnoses,
         )
     claims = np.stack([reading.values[position] for reading in readings], axis=1)
     wrong = judgement.wrong | np.isnan(claims)
@@ -165,17 +172,8 @@ def _parameter(
         kink=np.any(judgement.gap != 0, axis=1).reshape(shape),
         divergence=divergence_of(claims[:, first], judgement.reference[:, first], resolution=judgement.bound[:, first]),
         detection_floor=float(floors.min()) if floors.size else float("inf"),
-        diagnoses=_diagnoses(claims, judgement, wrong, first, shape),
+        diagnoses=diagnoses,
     )
-
-
-def _diagnoses(
-    claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_], column: int, shape: tuple[int, ...]
-) -> tuple[Diagnosis, ...]:
-    """Explain a wrong parameter; where several elements of it agree by chance they are explained with the rest."""
-    if not np.any(wrong[:, column]):
-        return ()
-    return diagnose(claims[:, column].reshape(shape), judgement.reference[:, column].reshape(shape))
 
 
 def _wrong_values(report: ParameterReport) -> Finding:

@@ -48,6 +48,8 @@ def require_floats(output: Output) -> None:
 class ScalarClaimant(Claimant):
     """A scalar function and its gradient."""
 
+    is_whole = True
+
     def __init__(self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True], params: Any) -> None:
         super().__init__()
         self.f = f
@@ -192,6 +194,7 @@ class VjpClaimant(PullbackClaimant):
     """A function of several inputs and its vector-Jacobian product."""
 
     derivative = "vjp"
+    is_whole = True
 
     def __init__(self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: dict[str, Any]) -> None:
         super().__init__(inputs)
@@ -218,6 +221,7 @@ class LayerClaimant(PullbackClaimant):
     name = "forward"
     derivative = "backward"
     seed = "its upstream"
+    is_whole = True
 
     def __init__(
         self, forward: Callable[..., Any], backward: Callable[[Any, Any], Any], inputs: dict[str, Any]

@@ -7,7 +7,7 @@ a layer with a thousand outputs look the same from here on: each point gives one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,6 +200,16 @@ class Probe:
             )
         rows = [self._call({i: self._moved(i, length * part) for i, part in directions.items()}) for length in lengths]
         return np.array(rows).reshape(len(lengths), -1)
+
+    def rays(self, directions: Iterable[Moves], lengths: Floats) -> Floats:
+        """Move along several directions, which are taken one at a time, by each of ``lengths``.
+
+        Returns
+        -------
+        values : array, shape (D, P, K)
+        """
+        values = [self.ray(direction, lengths) for direction in directions]
+        return np.array(values).reshape(len(values), len(lengths), len(self.cotangents))
 
     def line(self, start: Moves, leaf: int, index: int, shifts: Floats) -> Floats:
         """Move all leaves by ``start`` and then one element along its own axis, to each of ``shifts``.

@@ -35,6 +35,15 @@ JUMP = 0.01
 OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
 
+MOST_EXHAUSTIVE = 10_000
+"""Elements up to which each is looked at, unless the user says otherwise."""
+
+MOST_OVERHEAD = 100
+"""Calls beside two an element that looking at each may take."""
+
+DIRECTIONAL_CALLS = 60
+"""What a right gradient takes along random directions, about."""
+
 
 class Claimant(ABC):
     """What a check asks of the functions that it is given.
@@ -49,6 +58,8 @@ class Claimant(ABC):
         How the function's value is read.
     is_slope : bool
         Whether the claim is a first derivative of the function.
+    is_whole : bool
+        Whether few calls give the claims for all elements, so that many can be judged together.
     calls : int
         Calls of the derivative so far.
     """
@@ -59,6 +70,7 @@ class Claimant(ABC):
     role = "upstream"
     probe: type[Probe] = Probe
     is_slope = True
+    is_whole = False
 
     def __init__(self) -> None:
         self.calls = 0
@@ -128,12 +140,16 @@ class Session:
         """Whether the derivative was called at another point as well."""
         self.value: Floats = np.zeros(0)
         """What the function gave at the point, as one vector."""
+        self.why_directions = ""
+        """Why the elements are judged together, along random directions; empty where each is looked at."""
 
     def run(self) -> Report:
         """Make the check."""
         started = time.perf_counter()
         elements = sum(self.point.leaves[i].value.size for i in self.point.free())
-        with metering(self.settings.progress, self.claimant.forecast(elements)) as meter:
+        self.why_directions = self._why_directions(elements)
+        forecast = DIRECTIONAL_CALLS if self.why_directions else self.claimant.forecast(elements)
+        with metering(self.settings.progress, forecast) as meter:
             self.budget.progress = meter
             arrays = self.point.copies()
             self.budget.spend()
@@ -158,12 +174,28 @@ class Session:
         return summarise(
             *self.claimant.laid_out(self.point, readings, judgements),
             findings=self.findings,
+            notes=[self.why_directions] if self.why_directions else [],
             fatal=self.fatal,
             evaluations=self.budget.used,
             gradient_evaluations=self.claimant.calls,
             seconds=time.perf_counter() - started,
             seed=self.settings.seed,
         )
+
+    def _why_directions(self, elements: int) -> str:
+        """Choose how to judge, from counts alone, and say why where it is along random directions."""
+        together = f"the {elements:,} elements were judged together along random directions, not one by one"
+        limit = self.settings.max_evaluations
+        if self.settings.method == "directional":
+            return f"{together}, as method='directional' asks"
+        if self.settings.method != "auto" or not self.claimant.is_whole:
+            return ""
+        if elements > MOST_EXHAUSTIVE:
+            return f"{together}: they are more than {MOST_EXHAUSTIVE:,}; method='exhaustive' looks at each"
+        needed = 2 * elements + MOST_OVERHEAD
+        if limit is not None and limit < needed and DIRECTIONAL_CALLS < 2 * elements:
+            return f"{together}: max_evaluations={limit} is less than the {needed:,} that looking at each may take"
+        return ""
 
     def _judge(self, probe: Probe, base: Floats, claims: dict[int, Claim]) -> dict[int, Judgement]:
         if self.settings.complex_step:
@@ -172,6 +204,8 @@ class Session:
             except NotAnalyticError as error:
                 message = f"{self.claimant.name} takes no complex step: {error}; differences were used instead"
                 self.find("complex-step-unsupported", message)
+        if self.why_directions:
+            return judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng, key=self.settings.key)
         return self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:

@@ -38,6 +38,10 @@ REASONS = {
     Doubt.UNCONFIRMED: (
         "two measurements, good to {bound:.1g}, disagree about it; evaluate f more precisely, or move the point"
     ),
+    Doubt.GROUP: (
+        "together they contradict the claim along random directions, and only some of them were looked at one by one; "
+        "correct what is wrong and check again, or use method='exhaustive'"
+    ),
 }
 """Why elements are undecided, and what would help."""
 
@@ -48,6 +52,7 @@ def summarise(
     judgements: dict[int, Judgement],
     *,
     findings: list[Finding],
+    notes: list[str],
     fatal: bool,
     **cost: Any,
 ) -> Report:
@@ -63,13 +68,15 @@ def summarise(
         Position of a leaf -> what was found about it.
     findings : list of Finding
         What the protocol found.
+    notes : list of str
+        Blind spots of the check as a whole.
     fatal : bool
         Whether one of them fails the check by itself.
     **cost
         Passed on to `Report`.
     """
     reports = {}
-    blind_spots = []
+    blind_spots = list(notes)
     for position, leaf in enumerate(point.leaves):
         if not leaf.is_differentiable:
             continue

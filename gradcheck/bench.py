@@ -99,6 +99,12 @@ class Judgement:
         """Where the check cannot tell."""
         return np.asarray(self.doubt != Doubt.NONE)
 
+    @property
+    def detection_floor(self) -> float:
+        """The smallest error in one element that would have been called wrong."""
+        floors = self.floor if np.all(np.isnan(self.floor_along)) else self.floor_along
+        return float(np.min(floors[np.isfinite(floors)], initial=np.inf))
+
     @classmethod
     def open(cls, elements: int, columns: int) -> Judgement:
         """Return the judgement before anything was measured."""

@@ -284,6 +284,9 @@ def _badness(parameter: ParameterReport) -> tuple[bool, bool, float]:
 def _parameter_line(parameter: ParameterReport) -> str:
     total = parameter.claimed.size
     wrong, undecided = int(parameter.wrong.sum()), int(parameter.undecided.sum())
+    if not wrong and not undecided and np.isnan(parameter.reference).any():
+        floor = f"an error above {parameter.detection_floor:.1g} in a single one would show"
+        return f"{_count(total, 'element')} agree along random directions; {floor}"
     if not wrong and not undecided:
         return f"{_count(total, 'element')} right to {parameter.digits:.0f} digits"
     parts = [f"{wrong} of {_count(total, 'element')} wrong"] if wrong else []

@@ -174,7 +174,7 @@ class Session:
         return summarise(
             *self.claimant.laid_out(self.point, readings, judgements),
             findings=self.findings,
-            notes=[self.why_directions] if self.why_directions else [],
+            together=self.why_directions,
             fatal=self.fatal,
             evaluations=self.budget.used,
             gradient_evaluations=self.claimant.calls,

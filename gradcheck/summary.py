@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.claims import Reading
-from gradcheck.comparison import divergence_of
+from gradcheck.comparison import Divergence, divergence_of
 from gradcheck.diagnosis import diagnose
 from gradcheck.points import Point
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
@@ -52,7 +52,7 @@ def summarise(
     judgements: dict[int, Judgement],
     *,
     findings: list[Finding],
-    notes: list[str],
+    together: str,
     fatal: bool,
     **cost: Any,
 ) -> Report:
@@ -68,15 +68,15 @@ def summarise(
         Position of a leaf -> what was found about it.
     findings : list of Finding
         What the protocol found.
-    notes : list of str
-        Blind spots of the check as a whole.
+    together : str
+        Why elements were judged together; empty where each was looked at.
     fatal : bool
         Whether one of them fails the check by itself.
     **cost
         Passed on to `Report`.
     """
     reports = {}
-    blind_spots = list(notes)
+    blind_spots = []
     for position, leaf in enumerate(point.leaves):
         if not leaf.is_differentiable:
             continue
@@ -87,6 +87,8 @@ def summarise(
         report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position))
         reports[leaf.name] = report
         blind_spots += _blind_spots(report, judgements.get(position))
+    if together:
+        blind_spots.insert(0, together + _hidden_together(reports))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
     verdict: Verdict = "fail" if wrong or fatal else "inconclusive" if undecided or not reports else "pass"
@@ -136,7 +138,6 @@ def _parameter(
     first = 0
     if count and np.any(wrong):
         first = int(np.argmax(wrong.sum(axis=0)))
-    floors = judgement.floor[np.isfinite(judgement.floor)]
     return ParameterReport(
         name=name,
         shape=shape,
@@ -147,10 +148,29 @@ def _parameter(
         wrong=np.any(wrong, axis=1).reshape(shape),
         undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
         kink=np.any(judgement.gap != 0, axis=1).reshape(shape),
-        divergence=divergence_of(claims[:, first], judgement.reference[:, first], resolution=judgement.bound[:, first]),
-        detection_floor=float(floors.min()) if floors.size else float("inf"),
+        divergence=_divergence(claims[:, first], judgement, first),
+        detection_floor=judgement.detection_floor,
         diagnoses=_diagnoses(claims, judgement, wrong, first, shape),
     )
+
+
+def _divergence(claims: Floats, judgement: Judgement, column: int) -> Divergence:
+    """Compare a claim with what was measured.
+
+    Elements that were cleared together count as right, to within the least error that would have shown. Those about which nothing is
+    known are left out where something is known of others.
+    """
+    reference, bound = judgement.reference[:, column], judgement.bound[:, column]
+    floor = judgement.floor_along[column]
+    if np.isnan(floor):
+        return divergence_of(claims, reference, resolution=bound)
+    unseen = np.isnan(reference)
+    cleared = unseen & (judgement.doubt[:, column] == Doubt.NONE)
+    known = ~unseen | cleared
+    if not np.any(known):
+        return divergence_of(claims, reference)
+    reference, bound = np.where(cleared, claims, reference), np.where(cleared, floor, bound)
+    return divergence_of(claims[known], reference[known], resolution=bound[known])
 
 
 def _diagnoses(
@@ -159,7 +179,11 @@ def _diagnoses(
     """Explain a wrong parameter; where several elements of it agree by chance they are explained with the rest."""
     if not np.any(wrong[:, column]):
         return ()
-    return diagnose(claims[:, column].reshape(shape), judgement.reference[:, column].reshape(shape))
+    claimed, reference = claims[:, column], judgement.reference[:, column]
+    if np.any(judgement.doubt[:, column] == Doubt.GROUP):  # the leaf as a whole is wrong, and a sample of it known
+        sample = np.isfinite(reference)
+        return diagnose(claimed[sample], reference[sample])
+    return diagnose(claimed.reshape(shape), reference.reshape(shape))
 
 
 def _wrong_values(report: ParameterReport) -> Finding:
@@ -210,6 +234,14 @@ def _reason(
             "bound": bound,
         },
     )
+
+
+def _hidden_together(reports: dict[str, ParameterReport]) -> str:
+    """Say how large an error a single one of the elements may hide that were judged together."""
+    floors = [report.detection_floor for report in reports.values() if np.isfinite(report.detection_floor)]
+    if not floors:
+        return ""
+    return f"; an error below {min(floors):.1g} to {max(floors):.1g} in a single one, by parameter, does not show"
 
 
 def _blind_spots(report: ParameterReport, judgement: Judgement | None) -> list[str]:

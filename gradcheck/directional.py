@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.bench import Bench, Doubt, Judgement, rms
+from gradcheck.bench import Bench, Doubt, rms
 from gradcheck.differences import FIRST_STEP
 from gradcheck.directions import Directions, Part, Slopes
-from gradcheck.locating import DISAGREES, Group, locate
+from gradcheck.locating import CERTAIN, DISAGREES, Group, groups_of, locate
 from gradcheck.pilot import DEFAULT_STEP, choose_step, measure_noise
 from gradcheck.refinement import refine, try_suspects
 from gradcheck.screening import screen
@@ -27,11 +27,14 @@ Chosen = dict[int, Indices]
 DIRECTIONS = 4
 """Measured before anything is said of all elements together."""
 
-POWER = 6.0
-"""An error of so many deviations in a single element is seen along one of the directions in 99 of 100 checks."""
+SMALL_COMPONENT, UNLUCKY = 0.508, 2.33
+"""The component of an element along a direction is larger, and noise is smaller, in 99 of 100 cases."""
 
 MOST_ROUNDS = 8
 """Searches, each of which begins with fresh directions."""
+
+MOST_FRUITLESS = 2
+"""Searches in which no element to look at was found."""
 
 CROWD, PAIR = 32, 8
 """More groups than this disagree: not a few elements are wrong. The same for the search within one such group."""
@@ -45,14 +48,28 @@ SAMPLE, LEAST_SAMPLE = 160, 16
 MOST_ACCUSED = 12
 """Elements of a crowd, in each leaf, that go through the ladder."""
 
+SMALLER = 4.0
+"""By so much a crowd must shrink with another axis first to be a slice."""
+
 NARROWED = 4
 """Groups of a crowd, the most significant ones, that are searched on when the crowd is not dense."""
 
 INFORMATIVE = 3
 """Directions along which an error must show, so that their agreement once it is corrected says that there is no kink."""
 
-LONGER = 32.0
+CLEAN = 4.0
+"""Times the noise: more is unsure about a slope than noise explains, and a shorter step is tried."""
+
+SHORTENED, MOST_SHORTENED = 4.0, 3
+
+LONGER = 4.0
 """Times the step, for a leaf whose gradient is small beside the noise."""
+
+DEEPEST = 3
+"""So often such a leaf is parted in four, so that fewer elements move at once."""
+
+WRONG_SIGN = 2.0
+"""In units of the root mean square of a leaf: an error that must show, or the leaf is undecided."""
 
 SMALL = 128
 """A leaf of no more elements than this is looked at element by element where directions do not see enough of it."""
@@ -82,7 +99,7 @@ def search(bench: Bench, key: int) -> None:
     bench.steps = dict.fromkeys(bench.claims, DEFAULT_STEP)
     run = _Search(bench, Directions(bench, key))
     run.locate_all()
-    run.require_sight()
+    run.conclude()
 
 
 class _Search:
@@ -93,46 +110,85 @@ class _Search:
         self.directions = directions
         self.looked_at: dict[int, set[int]] = {leaf: set() for leaf in bench.claims}
         self.piloted: set[int] = set()
-        self.agrees = False
-        self.slopes = Slopes(np.zeros((0, 0)), np.zeros((0, 0)))
-        self.allowed = np.zeros((0, 0))
+        self.contradicted = False
+        """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
+        for found in bench.judgements.values():
+            found.floor_along = np.full_like(found.floor_along, np.inf)
 
     def locate_all(self) -> None:
         """Search until fresh directions agree with what is claimed, or measured, of all elements."""
+        self._look_at_infinite()
+        parts, slopes = self._first_look()
+        fruitless = 0
         for number in range(MOST_ROUNDS):
-            parts = [self.directions.whole() for _ in range(DIRECTIONS)]
-            self.slopes = self.directions.measure(parts)
-            self.allowed = np.zeros_like(self.slopes.residual)
-            if number and not any(found.wrong.any() for found in self.bench.judgements.values()) and not self.bench.suspects:
-                # Nobody is wrong alone: all may be a little off, by what is allowed to each.
-                self.allowed = np.array([ALLOWANCE * self.directions.allowed(part) for part in parts])
-            self.agrees = not np.any(self._disagrees())
-            if self.agrees:
-                self._clear_of_kinks(parts)
+            if number:
+                parts = [self.directions.whole() for _ in range(DIRECTIONS)]
+                slopes = self.directions.measure(parts)
+            allowed = np.zeros_like(slopes.residual)
+            if number and not self._anyone_accused():  # all may be a little off, by what is allowed to each
+                allowed = self._allowed(parts)
+            if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
+                self._clear_of_kinks(parts, slopes)
+                self._set_floors(self._least_seen(slopes, allowed))
                 break
-            worst = int(np.argmax(self.slopes.significance))
-            self._search([_group(parts[worst], self.slopes, worst)])
+            if fruitless == MOST_FRUITLESS:
+                self.contradicted = bool(np.max(slopes.significance) >= CERTAIN)
+                break
+            worst = int(np.argmax(slopes.significance))
+            fruitless += not self._search(groups_of(parts, slopes)[worst])
         try_suspects(self.bench)
-        self._conclude()
 
-    def _disagrees(self) -> NDArray[np.bool_]:
-        return np.asarray(np.abs(self.slopes.residual) > DISAGREES * self.slopes.deviation + self.allowed)
+    def _set_floors(self, seen: Floats) -> None:
+        """Set what error of each element would have shown along directions of all."""
+        for leaf, found in self.bench.judgements.items():
+            found.floor_along = seen / self.directions.shortest(leaf)
 
-    def _search(self, groups: list[Group]) -> None:
-        """Locate wrong elements in some groups and look at them."""
-        found, left = locate(self.directions, groups, CROWD)
-        if left and self._is_dense(left):
-            return
-        for group in sorted(left, key=lambda group: -group.significance)[:NARROWED]:
-            found += locate(self.directions, [group], PAIR)[0]
-        self._look_at(self._elements([(group.part.start, group.part.stop) for group in found]))
+    def _least_seen(self, slopes: Slopes, allowed: Floats | float = 0.0) -> Floats:
+        """Return the least error of an element with length one that shows along the best of some directions, shape (K,).
 
-    def _elements(self, ranges: list[tuple[int, int]]) -> Chosen:
-        """Return the elements of some ranges, leaf by leaf."""
+        In 99 of 100 checks: neither its component nor the noise is then worse than assumed.
+        """
+        needed = DISAGREES * slopes.deviation + allowed + UNLUCKY * self.bench.noise / np.sqrt(2)
+        return np.asarray(np.min(needed, axis=0) / SMALL_COMPONENT)
+
+    def _first_look(self) -> tuple[list[Part], Slopes]:
+        """Measure along four directions, with a shorter step where kinks and truncation leave more unsure than noise."""
+        parts = [self.directions.whole() for _ in range(DIRECTIONS)]
+        slopes = self.directions.measure(parts)
+        for _ in range(MOST_SHORTENED):
+            unsure, step = np.median(slopes.deviation, axis=0), self.directions.step
+            if not np.any(unsure > CLEAN * self.bench.noise):
+                break
+            self.directions.step = step / SHORTENED
+            shorter = self.directions.measure(parts)
+            if np.any(np.median(shorter.deviation, axis=0) * SHORTENED > unsure):
+                self.directions.step = step
+                break
+            slopes = shorter
+        return parts, slopes
+
+    def _anyone_accused(self) -> bool:
+        return bool(self.bench.suspects) or any(found.wrong.any() for found in self.bench.judgements.values())
+
+    def _allowed(self, parts: list[Part]) -> Floats:
+        return np.array([ALLOWANCE * self.directions.allowed(part) for part in parts])
+
+    def _search(self, group: Group) -> bool:
+        """Locate wrong elements in a group and look at them; tell whether there were any to look at."""
+        before = sum(map(len, self.looked_at.values()))
+        found, left = locate(self.directions, [group], CROWD)
+        if left:
+            found += self._part_crowd(group, sorted(left, key=lambda group: -group.significance))
+        self._look_at(self._elements(found))
+        return sum(map(len, self.looked_at.values())) > before
+
+    def _elements(self, groups: list[Group]) -> Chosen:
+        """Return the elements of some groups, leaf by leaf."""
         chosen: dict[int, list[Indices]] = {}
-        for start, stop in ranges:
-            for leaf, where in self.directions.slices(start, stop):
-                chosen.setdefault(leaf, []).append(np.arange(where.start, where.stop))
+        for group in groups:
+            for leaf, where in self.directions.members(group.part):
+                indices = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+                chosen.setdefault(leaf, []).append(indices)
         return {leaf: np.unique(np.concatenate(parts)) for leaf, parts in chosen.items()}
 
     # ---- one by one -------------------------------------------------------------------------------------------------
@@ -142,7 +198,8 @@ class _Search:
         fresh = {}
         for leaf, indices in chosen.items():
             known = np.isin(indices, list(self.looked_at[leaf]))
-            self._hold_undecided(leaf, indices[known])
+            if np.any(known):
+                self._look_again(leaf, indices[known])
             if not np.all(known):
                 fresh[leaf] = indices[~known]
                 self.looked_at[leaf].update(map(int, indices[~known]))
@@ -168,13 +225,29 @@ class _Search:
             doubtful = [i for i in indices if found.undecided[i].any() and (leaf, int(i)) not in suspects]
             self.directions.hold(leaf, np.array(doubtful, dtype=np.intp))
 
-    def _hold_undecided(self, leaf: int, indices: Indices) -> None:
-        """Leave out elements that directions contradict again, after they were looked at."""
-        if len(indices):
-            found = self.bench.judgements[leaf]
-            right = ~found.wrong[indices] & ~found.undecided[indices]
-            found.doubt[indices] = np.where(right, Doubt.UNCONFIRMED, found.doubt[indices])
-            self.directions.hold(leaf, indices)
+    def _look_again(self, leaf: int, indices: Indices) -> None:
+        """Leave out elements that directions contradict after they were looked at.
+
+        Those that were cleared are undecided where directions of them alone contradict their claims too.
+        """
+        found = self.bench.judgements[leaf]
+        right = indices[np.all(~found.wrong[indices] & ~found.undecided[indices], axis=1)]
+        if len(right):
+            parts = [self.directions.draw(0, len(right), (leaf, right)) for _ in range(DIRECTIONS)]
+            slopes = self.directions.measure(parts)
+            if np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + self._allowed(parts)):
+                found.doubt[right] = Doubt.UNCONFIRMED
+        self.directions.hold(leaf, indices)
+
+    def _look_at_infinite(self) -> None:
+        """Look at elements whose claim is infinite: no direction can. NaN is wrong anyway."""
+        infinite = {
+            leaf: np.flatnonzero(np.any(np.isinf(claim.values), axis=1) & ~np.any(np.isnan(claim.values), axis=1))
+            for leaf, claim in self.bench.claims.items()
+        }
+        for leaf, indices in infinite.items():
+            self.bench.judgements[leaf].doubt[indices[SAMPLE:]] = Doubt.GROUP
+        self._look_at({leaf: indices[:SAMPLE] for leaf, indices in infinite.items() if len(indices)})
 
     def _keep_strongest(self, leaf: int, indices: Indices, most: int) -> None:
         """Leave most of what contradicts its claim undecided."""
@@ -188,26 +261,65 @@ class _Search:
 
     # ---- many at once -----------------------------------------------------------------------------------------------
 
-    def _is_dense(self, left: list[Group]) -> bool:
-        """Look at a sample of a crowd; where much of it is wrong, leave the others of it undecided."""
-        left = sorted(left, key=lambda group: -group.significance)
-        everything = self._elements([(group.part.start, group.part.stop) for group in left])
+    def _part_crowd(self, whole: Group, left: list[Group]) -> list[Group]:
+        """Find out what so many groups that disagree are: most of a leaf, a slice of it, or scattered elements.
+
+        Returns those groups in which a search went on to few elements. Others of the crowd stay undecided.
+        """
+        found: list[Group] = []
+        dense = self._look_at_sample(left)
+        slack = DISAGREES * np.sqrt(whole.variance) + self._allowed([whole.part])[0]
+        if not self._anyone_accused() and np.all(np.abs(whole.residual) <= slack):
+            return []
+        for leaf, indices in self._elements(left).items():
+            if leaf not in dense:
+                slices = self._slices(leaf, len(indices))
+                if slices is not None:
+                    found += slices[0]
+                    if slices[1]:
+                        self._look_at_sample(slices[1])
+                        self._leave(leaf, self._elements(slices[1])[leaf])
+                    continue
+                inside = [
+                    group for group in left if any(other == leaf for other, _ in self.directions.members(group.part))
+                ]
+                for group in inside[:NARROWED]:
+                    found += locate(self.directions, [group], PAIR)[0]
+            near = self._elements(found).get(leaf, indices[:0])
+            self._leave(leaf, np.setdiff1d(indices, near))
+        return found
+
+    def _slices(self, leaf: int, crowd: int) -> tuple[list[Group], list[Group]] | None:
+        """Locate groups in a leaf with another axis first; None where they are no smaller so."""
+        shape = self.bench.leaves[leaf].value.shape
+        for axis in range(1, len(shape)):
+            order = np.moveaxis(np.arange(np.prod(shape)).reshape(shape), axis, 0).ravel()
+            part = self.directions.draw(0, len(order), (leaf, order))
+            found, left = locate(self.directions, groups_of([part], self.directions.measure([part])), CROWD)
+            if found + left and sum(group.part.size for group in found + left) < crowd / SMALLER:
+                return found, left
+        return None
+
+    def _look_at_sample(self, left: list[Group]) -> list[int]:
+        """Look at a sample of a crowd, and return the leaves in which much of it contradicts its claims."""
+        everything = self._elements(left)
         share = max(LEAST_SAMPLE, SAMPLE // len(everything))
         sample = {leaf: self._sample(indices, share) for leaf, indices in everything.items()}
         self._look_at(sample, MOST_ACCUSED)
-        contradicted = {
-            leaf: np.count_nonzero(np.any(found.wrong[sample[leaf]] | found.undecided[sample[leaf]], axis=1))
-            for leaf, found in self.bench.judgements.items()
-            if leaf in sample
-        }
-        dense = [leaf for leaf, count in contradicted.items() if count >= DENSE * len(sample[leaf])]
-        for leaf in dense:
+        dense = []
+        for leaf, indices in sample.items():
             found = self.bench.judgements[leaf]
-            rest = everything[leaf]
-            rest = rest[np.all(found.doubt[rest] == Doubt.NOT_PROBED, axis=1)]
-            found.doubt[rest] = Doubt.GROUP
-            self.directions.hold(leaf, rest)
-        return bool(dense)
+            contradicted = np.count_nonzero(np.any(found.wrong[indices] | found.undecided[indices], axis=1))
+            if contradicted >= DENSE * len(indices):
+                dense.append(leaf)
+        return dense
+
+    def _leave(self, leaf: int, indices: Indices) -> None:
+        """Leave those undecided that were not looked at, and out of all directions."""
+        found = self.bench.judgements[leaf]
+        rest = indices[np.all(found.doubt[indices] == Doubt.NOT_PROBED, axis=1)]
+        found.doubt[rest] = Doubt.GROUP
+        self.directions.hold(leaf, rest)
 
     def _sample(self, indices: Indices, count: int) -> Indices:
         """Choose some elements: all, or as many neighbours as others drawn at random."""
@@ -219,7 +331,7 @@ class _Search:
 
     # ---- when all agree -----------------------------------------------------------------------------------------------
 
-    def _clear_of_kinks(self, parts: list[Part]) -> None:
+    def _clear_of_kinks(self, parts: list[Part], slopes: Slopes) -> None:
         """Accuse suspects where directions, once they are corrected, show that there is no kink.
 
         Along random directions of all elements the functions are then linear, with the measured derivatives: another
@@ -230,7 +342,7 @@ class _Search:
             moves = np.abs([self.directions.component(part, suspect.leaf, suspect.index) for part in parts])
             with np.errstate(all="ignore"):
                 stake = np.abs(suspect.claimed - suspect.reference) - suspect.bound
-                shows = moves[:, None] * stake > 2 * DISAGREES * self.slopes.deviation
+                shows = moves[:, None] * stake > 2 * DISAGREES * slopes.deviation
             if np.any(suspect.gap) or np.any(np.count_nonzero(shows, axis=0)[concerned] < INFORMATIVE):
                 rest.append((suspect, concerned))
                 continue
@@ -239,56 +351,75 @@ class _Search:
             found.doubt[suspect.index] = np.where(concerned, Doubt.NONE, found.doubt[suspect.index])
         self.bench.suspects = rest
 
-    def _conclude(self) -> None:
-        """Clear the elements that were not looked at, where the last directions agree."""
-        doubt = Doubt.NONE if self.agrees else Doubt.GROUP
-        with np.errstate(all="ignore"):
-            unsure = POWER * np.median(self.slopes.deviation + self.allowed / DISAGREES, axis=0)
-        for leaf, found in self.bench.judgements.items():
-            found.doubt[found.doubt == Doubt.NOT_PROBED] = doubt
-            found.floor_along = unsure / self.directions.shortest(leaf) if self.agrees else np.full_like(unsure, np.inf)
-
     # ---- what could hide ------------------------------------------------------------------------------------------------
 
-    def require_sight(self) -> None:
-        """Look again, with longer steps, at leaves in which more could hide than their typical element."""
-        if not self.agrees:
-            return
+    def conclude(self) -> None:
+        """Clear the elements that were not looked at, where directions show enough of them; else look closer."""
+        blurred = [leaf for leaf in self.bench.judgements if not self._sees(leaf)]
+        for leaf in [] if self.contradicted else blurred:
+            if len(self.bench.judgements[leaf].doubt) <= SMALL:
+                self._look_at_all(leaf)
+            else:
+                step, part = self.directions.step, self.directions.of_leaf(leaf)
+                found = self.bench.judgements[leaf]
+                found.floor_along = self._look_closer(leaf, part, found.floor_along, DEEPEST)
+                self.directions.step = step
+        try_suspects(self.bench)
         for leaf, found in self.bench.judgements.items():
-            step = self.directions.step
-            while not self._sees(leaf, found) and self.directions.step < FIRST_STEP:
-                self.directions.step = min(self.directions.step * LONGER, FIRST_STEP)
-                parts = [self.directions.draw(*self.directions.of_leaf(leaf)) for _ in range(DIRECTIONS)]
-                slopes = self.directions.measure(parts)
-                if np.any(slopes.significance > DISAGREES):  # a kink or truncation: longer steps say nothing
-                    break
-                floor = POWER * np.median(slopes.deviation, axis=0) / self.directions.shortest(leaf)
-                found.floor_along = np.minimum(found.floor_along, floor)
-            self.directions.step = step
-            if not self._sees(leaf, found):
-                self._look_at_leaf(leaf, found)
+            hidden = Doubt.NOISE if np.any(np.isfinite(found.floor_along)) else Doubt.GROUP
+            unseen = found.doubt == Doubt.NOT_PROBED
+            found.doubt[unseen] = Doubt.NONE if self._sees(leaf) else hidden
 
-    def _sees(self, leaf: int, found: Judgement) -> bool:
-        """Tell whether an error the size of a leaf's typical element would show, or as small a one as anyone can see."""
+    def _look_closer(self, leaf: int, piece: Part, floor: Floats, deeper: int) -> Floats:
+        """Measure a piece of a leaf with longer and longer steps while they agree; then parts of it, as need be.
+
+        The fewer elements move, the fewer kinks are crossed. Returns the least error that shows, shape (K,).
+        """
+        step = self.directions.step
+        while not self._is_enough(leaf, floor) and self.directions.step < FIRST_STEP:
+            self.directions.step = min(self.directions.step * LONGER, FIRST_STEP)
+            slopes = self._agreeing(piece)
+            if slopes is None:
+                break
+            seen = self._least_seen(slopes) / self.directions.shortest(leaf)
+            if not np.any(seen < floor):
+                break
+            floor, step = np.minimum(seen, floor), self.directions.step
+        if self._is_enough(leaf, floor) or not deeper or piece.size <= SMALL:
+            return floor
+        floors = []
+        for half in self.directions.halves(piece):
+            for quarter in self.directions.halves(half):
+                self.directions.step = step / LONGER
+                floors.append(self._look_closer(leaf, quarter, floor, deeper - 1))
+        return np.asarray(np.max(floors, axis=0))
+
+    def _agreeing(self, piece: Part) -> Slopes | None:
+        """Measure along directions of a piece of a leaf; None where they disagree even when what is wrong is corrected."""
+        for _ in range(2):
+            parts = [self.directions.draw(piece.start, piece.stop) for _ in range(DIRECTIONS)]
+            slopes = self.directions.measure(parts)
+            worst = int(np.argmax(slopes.significance))
+            if slopes.significance[worst] <= DISAGREES:
+                return slopes
+            self._search(groups_of(parts, slopes)[worst])
+        return None
+
+    def _sees(self, leaf: int) -> bool:
+        """Tell whether directions show enough of a leaf."""
+        return self._is_enough(leaf, self.bench.judgements[leaf].floor_along)
+
+    def _is_enough(self, leaf: int, floor: Floats) -> bool:
+        """Tell whether a wrong sign of a leaf's typical element would show, or as small an error as anyone can see."""
         claims = self.bench.claims[leaf].values
-        size = rms(claims)
         length = float(np.median(self.bench.lengths[leaf]))
         visible = 2 * self.bench.multiplier * self.bench.noise / (FIRST_STEP * length)
-        return bool(np.any(found.floor_along <= np.maximum(size, visible)) or not np.any(claims))
+        enough = np.maximum(WRONG_SIGN * rms(claims), visible) if np.any(claims) else np.finfo(np.float64).max
+        return bool(np.any(floor <= enough))
 
-    def _look_at_leaf(self, leaf: int, found: Judgement) -> None:
-        """Look at the elements of a small leaf one by one; those of a large one stay undecided."""
-        count = len(found.doubt)
-        if count <= SMALL:
-            rest = np.array([i for i in range(count) if i not in self.looked_at[leaf]], dtype=np.intp)
-            found.doubt[rest] = Doubt.NOT_PROBED
-            self._look_at({leaf: rest})
-            try_suspects(self.bench)
-            return
-        unseen = np.isnan(found.reference) & (found.doubt == Doubt.NONE) & ~found.wrong
-        found.doubt[unseen] = Doubt.NOISE
-
-
-def _group(part: Part, slopes: Slopes, row: int) -> Group:
-    variance = slopes.deviation[row] ** 2
-    return Group(part, slopes.residual[row], variance, variance)
+    def _look_at_all(self, leaf: int) -> None:
+        """Look at the elements of a leaf one by one."""
+        found = self.bench.judgements[leaf]
+        rest = np.array([i for i in range(len(found.doubt)) if i not in self.looked_at[leaf]], dtype=np.intp)
+        found.doubt[rest] = Doubt.NOT_PROBED
+        self._look_at({leaf: rest})

@@ -8,7 +8,7 @@ leaf and the number of the direction, so an element's part does not depend on wh
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,21 @@ LOW_QUANTILE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A direction restricted to the elements ``start`` to ``stop``, counted through all leaves."""
+    """A direction restricted to the elements ``start`` to ``stop``, counted through all leaves or through a list.
+
+    Attributes
+    ----------
+    number : int
+        Of the direction.
+    start, stop : int
+    listed : (leaf, indices), optional
+        Elements of one leaf, in some order.
+    """
 
     number: int
     start: int
     stop: int
+    listed: tuple[int, Indices] | None = None
 
     @property
     def size(self) -> int:
@@ -108,9 +118,13 @@ class Directions:
         self.starts = np.cumsum([0, *(bench.claims[leaf].values.shape[0] for leaf in self.leaves)])
         self.elements = int(self.starts[-1])
         self.step = SHORTEST_STEP
-        self._held = {leaf: np.flatnonzero(~np.all(np.isfinite(bench.claims[leaf].values), axis=1)) for leaf in self.leaves}
+        self._held = {
+            leaf: np.flatnonzero(~np.all(np.isfinite(bench.claims[leaf].values), axis=1)) for leaf in self.leaves
+        }
         self._corrected: dict[tuple[int, int], Floats] = {}
-        self._roundoff = {leaf: HONEST * bench.claims[leaf].roundoff(rms(bench.claims[leaf].values)) for leaf in self.leaves}
+        self._roundoff = {
+            leaf: HONEST * bench.claims[leaf].roundoff(rms(bench.claims[leaf].values)) for leaf in self.leaves
+        }
         self._drawn = 0
         self._choose_step()
 
@@ -120,40 +134,47 @@ class Directions:
         """Draw a new direction of all elements."""
         return self.draw(0, self.elements)
 
-    def draw(self, start: int, stop: int) -> Part:
+    def draw(self, start: int, stop: int, listed: tuple[int, Indices] | None = None) -> Part:
         """Draw a new direction of some elements."""
         self._drawn += 1
-        return Part(self._drawn, start, stop)
+        return Part(self._drawn, start, stop, listed)
 
-    def of_leaf(self, leaf: int) -> tuple[int, int]:
-        """Return the first element of a leaf, and the one after its last."""
+    def of_leaf(self, leaf: int) -> Part:
+        """Draw a new direction of the elements of a leaf."""
         place = self.leaves.index(leaf)
-        return int(self.starts[place]), int(self.starts[place + 1])
+        return self.draw(int(self.starts[place]), int(self.starts[place + 1]))
 
-    def slices(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
-        """Give the leaves among some elements, and which of their elements."""
+    def halves(self, part: Part) -> tuple[Part, Part]:
+        """Halve a direction: between two leaves where there are several."""
+        middle = (part.start + part.stop) // 2
+        if part.listed is None:
+            edges = self.starts[(self.starts > part.start) & (self.starts < part.stop)]
+            middle = int(edges[np.argmin(np.abs(edges - middle))]) if len(edges) else middle
+        return replace(part, stop=middle), replace(part, start=middle)
+
+    def members(self, part: Part) -> Iterator[tuple[int, slice | Indices]]:
+        """Give the leaves among the elements of a direction, and which of their elements."""
+        if part.listed is not None:
+            leaf, indices = part.listed
+            yield leaf, indices[part.start : part.stop]
+            return
         for leaf, first, end in zip(self.leaves, self.starts[:-1], self.starts[1:], strict=True):
-            low, high = max(start, int(first)), min(stop, int(end))
+            low, high = max(part.start, int(first)), min(part.stop, int(end))
             if low < high:
                 yield leaf, slice(low - int(first), high - int(first))
-
-    def middle(self, start: int, stop: int) -> int:
-        """Return where to halve: between two leaves where there are several."""
-        half = (start + stop) // 2
-        edges = self.starts[(self.starts > start) & (self.starts < stop)]
-        return int(edges[np.argmin(np.abs(edges - half))]) if len(edges) else half
 
     def hold(self, leaf: int, indices: Indices) -> None:
         """Let some elements stand still from now on."""
         self._held[leaf] = np.union1d(self._held[leaf], indices)
 
     def correct(self, leaf: int, index: int, derivative: Floats) -> None:
-        """Take this for the claim of an element from now on, shape (K,)."""
-        self._corrected[leaf, index] = derivative - self.bench.claims[leaf].values[index]
+        """Take this for the claim of an element from now on, shape (K,); one whose claim is infinite stands still."""
+        if np.all(np.isfinite(self.bench.claims[leaf].values[index])):
+            self._corrected[leaf, index] = derivative - self.bench.claims[leaf].values[index]
 
     # ---- moving them ------------------------------------------------------------------------------------------------
 
-    def lengths(self, leaf: int, where: slice = slice(None)) -> Floats:
+    def lengths(self, leaf: int, where: slice | Indices = slice(None)) -> Floats:
         """Return by how much elements of a leaf move along a direction, but for sign and spread."""
         size = np.abs(self.bench.leaves[leaf].value.ravel()[where]).astype(np.float64)
         size[size == 0] = np.inf
@@ -168,9 +189,9 @@ class Directions:
 
         Whole and half steps come out exactly in the dtype of the parameters.
         """
-        return {leaf: self._moves(leaf, where, part.number) for leaf, where in self.slices(part.start, part.stop)}
+        return {leaf: self._moves(leaf, where, part.number) for leaf, where in self.members(part)}
 
-    def _moves(self, leaf: int, where: slice, number: int) -> Floats:
+    def _moves(self, leaf: int, where: slice | Indices, number: int) -> Floats:
         value = self.bench.leaves[leaf].value.ravel()
         rng = np.random.default_rng([self.key, number, *self.bench.leaves[leaf].name.encode()])
         drawn = 2 * rng.random(value.size, dtype=np.float32)[where].astype(np.float64) - 1

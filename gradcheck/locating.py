@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.directions import Directions, Part
+from gradcheck.directions import Directions, Part, Slopes
 
-__all__ = ["DISAGREES", "Group", "locate"]
+__all__ = ["CERTAIN", "DISAGREES", "Group", "groups_of", "locate"]
 
 Floats = NDArray[np.float64]
 
@@ -92,16 +92,20 @@ def _halves(directions: Directions, groups: list[Group]) -> list[Group]:
     sure = [group for group in groups if group.significance >= CERTAIN]
     unsure = [group for group in groups if group.significance < CERTAIN]
     halves = []
-    lefts = [Part(g.part.number, g.part.start, directions.middle(g.part.start, g.part.stop)) for g in sure]
-    for group, left, residual in zip(sure, lefts, directions.compare(lefts), strict=True):
-        right = Part(left.number, left.stop, group.part.stop)
+    pairs = [directions.halves(group.part) for group in sure]
+    residuals = directions.compare([left for left, _ in pairs])
+    for group, (left, right), residual in zip(sure, pairs, residuals, strict=True):
         halves.append(Group(left, residual, group.fresh, group.fresh))
         halves.append(Group(right, group.residual - residual, group.variance + group.fresh, group.fresh))
-    parts = []
-    for group in unsure:
-        middle = directions.middle(group.part.start, group.part.stop)
-        parts += [directions.draw(group.part.start, middle), directions.draw(middle, group.part.stop)]
-    slopes = directions.measure(parts)
-    for part, residual, deviation in zip(parts, slopes.residual, slopes.deviation, strict=True):
-        halves.append(Group(part, residual, deviation**2, deviation**2))
-    return halves
+    parts = [
+        directions.draw(half.start, half.stop, half.listed)
+        for group in unsure
+        for half in directions.halves(group.part)
+    ]
+    return halves + groups_of(parts, directions.measure(parts))
+
+
+def groups_of(parts: list[Part], slopes: Slopes) -> list[Group]:
+    """Return the elements of some directions as groups, with what was measured along them."""
+    rows = zip(parts, slopes.residual, slopes.deviation**2, strict=True)
+    return [Group(part, residual, variance, variance) for part, residual, variance in rows]

@@ -193,7 +193,7 @@ class Session:
         if elements > MOST_EXHAUSTIVE:
             return f"{together}: they are more than {MOST_EXHAUSTIVE:,}; method='exhaustive' looks at each"
         needed = 2 * elements + MOST_OVERHEAD
-        if limit is not None and limit < needed and DIRECTIONAL_CALLS < 2 * elements:
+        if limit is not None and limit < needed and 2 * elements > DIRECTIONAL_CALLS:
             return f"{together}: max_evaluations={limit} is less than the {needed:,} that looking at each may take"
         return ""
 

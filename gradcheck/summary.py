@@ -52,7 +52,7 @@ def summarise(
     judgements: dict[int, Judgement],
     *,
     findings: list[Finding],
-    together: str,
+    together: str = "",
     fatal: bool,
     **cost: Any,
 ) -> Report:

@@ -55,6 +55,8 @@ class Claim:
 
     def in_units(self, unit: Floats) -> Claim:
         """Return the claim in units of the function's values."""
+        if np.all(unit == 1):
+            return self
         with np.errstate(over="ignore"):
             return Claim(self.values / unit, self.spread / unit, self.eps)
 
@@ -90,6 +92,8 @@ class Judgement:
 
     def leave_units(self, unit: Floats) -> None:
         """Return from numbers in units of the function's values to plain ones."""
+        if np.all(unit == 1):
+            return
         with np.errstate(over="ignore"):
             for name in ("reference", "bound", "noise", "gap", "floor", "noise_of_f", "floor_along"):
                 setattr(self, name, getattr(self, name) * unit)

@@ -54,6 +54,8 @@ class Part:
     number : int
         Of the direction.
     start, stop : int
+    step : float
+        By how much the elements move, in units of their lengths.
     listed : (leaf, indices), optional
         Elements of one leaf, in some order.
     """
@@ -61,6 +63,7 @@ class Part:
     number: int
     start: int
     stop: int
+    step: float
     listed: tuple[int, Indices] | None = None
 
     @property
@@ -137,7 +140,12 @@ class Directions:
     def draw(self, start: int, stop: int, listed: tuple[int, Indices] | None = None) -> Part:
         """Draw a new direction of some elements."""
         self._drawn += 1
-        return Part(self._drawn, start, stop, listed)
+        return Part(self._drawn, start, stop, self.step, listed)
+
+    def redraw(self, part: Part) -> Part:
+        """Draw a new direction of the same elements: the fewer they are, the longer their step may be."""
+        step = max(self.step, min(self.step * np.sqrt(self.elements / part.size), LONGEST_STEP))
+        return replace(self.draw(part.start, part.stop, part.listed), step=step)
 
     def of_leaf(self, leaf: int) -> Part:
         """Draw a new direction of the elements of a leaf."""
@@ -174,28 +182,28 @@ class Directions:
 
     # ---- moving them ------------------------------------------------------------------------------------------------
 
-    def lengths(self, leaf: int, where: slice | Indices = slice(None)) -> Floats:
+    def lengths(self, leaf: int, where: slice | Indices, step: float) -> Floats:
         """Return by how much elements of a leaf move along a direction, but for sign and spread."""
         size = np.abs(self.bench.leaves[leaf].value.ravel()[where]).astype(np.float64)
         size[size == 0] = np.inf
-        return np.asarray(np.minimum(self.step * self.bench.lengths[leaf][where], WITHIN * size))
+        return np.asarray(np.minimum(step * self.bench.lengths[leaf][where], WITHIN * size))
 
     def shortest(self, leaf: int) -> float:
         """Return the length of a leaf's elements at a low quantile."""
-        return float(np.quantile(self.lengths(leaf), LOW_QUANTILE))
+        return float(np.quantile(self.lengths(leaf, slice(None), self.step), LOW_QUANTILE))
 
     def moves(self, part: Part) -> Moves:
         """Return by how much the elements of a direction move.
 
         Whole and half steps come out exactly in the dtype of the parameters.
         """
-        return {leaf: self._moves(leaf, where, part.number) for leaf, where in self.members(part)}
+        return {leaf: self._moves(leaf, where, part) for leaf, where in self.members(part)}
 
-    def _moves(self, leaf: int, where: slice | Indices, number: int) -> Floats:
+    def _moves(self, leaf: int, where: slice | Indices, part: Part) -> Floats:
         value = self.bench.leaves[leaf].value.ravel()
-        rng = np.random.default_rng([self.key, number, *self.bench.leaves[leaf].name.encode()])
+        rng = np.random.default_rng([self.key, part.number, *self.bench.leaves[leaf].name.encode()])
         drawn = 2 * rng.random(value.size, dtype=np.float32)[where].astype(np.float64) - 1
-        sizes = (SMALLEST + (LARGEST - SMALLEST) * np.abs(drawn)) * self.lengths(leaf, where)
+        sizes = (SMALLEST + (LARGEST - SMALLEST) * np.abs(drawn)) * self.lengths(leaf, where, part.step)
         grid = 2 * np.spacing((np.abs(value[where]) + sizes).astype(value.dtype)).astype(np.float64)
         moves = np.zeros(value.size)
         moves[where] = np.copysign(np.maximum(np.rint(sizes / grid), 1.0) * grid, drawn)
@@ -257,7 +265,7 @@ class Directions:
 
     def component(self, part: Part, leaf: int, index: int) -> float:
         """Return by how much one element moves along a direction."""
-        return float(self._moves(leaf, slice(index, index + 1), part.number)[index])
+        return float(self._moves(leaf, slice(index, index + 1), part)[index])
 
     def allowed(self, part: Part) -> Floats:
         """Return what ``rtol`` allows to the claims along a direction, as a standard deviation, shape (K,)."""

@@ -97,11 +97,7 @@ def _halves(directions: Directions, groups: list[Group]) -> list[Group]:
     for group, (left, right), residual in zip(sure, pairs, residuals, strict=True):
         halves.append(Group(left, residual, group.fresh, group.fresh))
         halves.append(Group(right, group.residual - residual, group.variance + group.fresh, group.fresh))
-    parts = [
-        directions.draw(half.start, half.stop, half.listed)
-        for group in unsure
-        for half in directions.halves(group.part)
-    ]
+    parts = [directions.redraw(half) for group in unsure for half in directions.halves(group.part)]
     return halves + groups_of(parts, directions.measure(parts))
 
 

@@ -91,6 +91,7 @@ def examine(check: Session, probe: Probe, cotangents: Floats, first: list[Readin
         check.find("inputs-changed", message, fatal=True)
     settles(check, probe)
     _repeats(check, cotangents, here, again, elsewhere)
+    del again, elsewhere, arrays  # they may be large
     _is_kept(check, here)
     _ignores_layout(check, probe, cotangents, here)
 

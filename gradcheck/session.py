@@ -235,6 +235,8 @@ class Session:
                 )
                 unknown = {i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(self.point.leaves)}
                 return [Reading(dict(unknown)) for _ in cotangents], {}
+        for reading in readings:  # what is large and no longer asked for
+            reading.given, reading.handed = {}, []
         claims = {}
         for leaf in readings[0].values:
             columns = [reading.values.get(leaf) for reading in readings]

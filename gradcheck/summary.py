@@ -128,16 +128,12 @@ def _parameter(
             divergence=divergence_of(claimed, blank),
             detection_floor=float("inf"),
         )
-    claims = np.stack([reading.values[position] for reading in readings], axis=1)
+    columns = [reading.values[position] for reading in readings]
+    claims = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
     wrong = judgement.wrong | np.isnan(claims)
-    with np.errstate(all="ignore"):
-        rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
-    rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
-    column = np.argmax(rank, axis=1) if count else np.zeros(0, dtype=np.intp)
-    pick = (np.arange(count), column)
-    first = 0
-    if count and np.any(wrong):
-        first = int(np.argmax(wrong.sum(axis=0)))
+    first = int(np.argmax(wrong.sum(axis=0))) if np.any(wrong) else 0
+    divergence = _divergence(claims[:, first], judgement, first)
+    pick = (np.arange(count), _worst_columns(claims, judgement, wrong))
     return ParameterReport(
         name=name,
         shape=shape,
@@ -148,10 +144,20 @@ def _parameter(
         wrong=np.any(wrong, axis=1).reshape(shape),
         undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
         kink=np.any(judgement.gap != 0, axis=1).reshape(shape),
-        divergence=_divergence(claims[:, first], judgement, first),
+        divergence=divergence,
         detection_floor=judgement.detection_floor,
         diagnoses=_diagnoses(claims, judgement, wrong, first, shape),
     )
+
+
+def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return for each element the cotangent under which it looks worst, shape (n,)."""
+    if claims.shape[1] == 1 or not len(claims):
+        return np.zeros(len(claims), dtype=np.intp)
+    with np.errstate(all="ignore"):
+        rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
+    rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
+    return np.argmax(rank, axis=1)
 
 
 def _divergence(claims: Floats, judgement: Judgement, column: int) -> Divergence:
@@ -166,9 +172,9 @@ def _divergence(claims: Floats, judgement: Judgement, column: int) -> Divergence
         return divergence_of(claims, reference, resolution=bound)
     unseen = np.isnan(reference)
     cleared = unseen & (judgement.doubt[:, column] == Doubt.NONE)
-    known = ~unseen | cleared
-    if not np.any(known):
+    if np.all(unseen & ~cleared):
         return divergence_of(claims, reference)
+    known = slice(None) if np.all(cleared) else ~unseen | cleared
     reference, bound = np.where(cleared, claims, reference), np.where(cleared, floor, bound)
     return divergence_of(claims[known], reference[known], resolution=bound[known])
 

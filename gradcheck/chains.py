@@ -90,7 +90,7 @@ def check_chain(
     >>> check_chain(stages, np.array([[0.3, 1.0], [-0.5, 0.4]])).stage
     'act'
     """
-    settings = read_options(options, vectorizable=False)
+    settings = read_options(options, vectorizable=False, directional=True)
     read = read_stages(stages)
     started = time.perf_counter()
     chain = _Chain(settings)

@@ -54,6 +54,8 @@ def spread(f: Callable[..., Any], inputs: dict[str, Any]) -> Any:
 class ScalarClaimant(Claimant):
     """A scalar function and its gradient."""
 
+    is_whole = True
+
     def __init__(self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True], params: Any) -> None:
         super().__init__(f)
         self.grad = grad
@@ -198,6 +200,7 @@ class VjpClaimant(PullbackClaimant):
     """A function of several inputs and its vector-Jacobian product."""
 
     derivative = "vjp"
+    is_whole = True
 
     def __init__(self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: dict[str, Any]) -> None:
         super().__init__(f, inputs)
@@ -220,6 +223,7 @@ class LayerClaimant(PullbackClaimant):
     name = "forward"
     derivative = "backward"
     seed = "its upstream"
+    is_whole = True
 
     def __init__(
         self, forward: Callable[..., Any], backward: Callable[[Any, Any], Any], inputs: dict[str, Any]

@@ -79,6 +79,7 @@ def examine(check: Session, probe: Probe, first: list[Reading]) -> None:
         check.find("inputs-changed", message, fatal=True)
     _is_kept(check, first if check.elsewhere is None else [*check.elsewhere.claims, *first])
     repeats = _repeats(check, cotangents, here, again)
+    del again, arrays  # they may be large
     if repeats and not changed:
         _ignores_layout(check, probe, cotangents, here)
 

@@ -38,6 +38,15 @@ JUMP = 0.01
 OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
 
+MOST_EXHAUSTIVE = 10_000
+"""Elements up to which each is looked at, unless the user says otherwise."""
+
+MOST_OVERHEAD = 100
+"""Calls beside two an element that looking at each may take."""
+
+DIRECTIONAL_CALLS = 60
+"""What a right gradient takes along random directions, about."""
+
 
 class Claimant(ABC):
     """What a check asks of the functions that it is given.
@@ -56,6 +65,8 @@ class Claimant(ABC):
         Whether the claim is a first derivative of the function.
     pulls_back : bool
         Whether the derivative takes a cotangent of the function's value.
+    is_whole : bool
+        Whether few calls give the claims for all elements, so that many can be judged together.
     calls : int
         Calls of the derivative so far.
     value : callable
@@ -71,6 +82,7 @@ class Claimant(ABC):
     probe: type[Probe] = Probe
     is_slope = True
     pulls_back = False
+    is_whole = False
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -149,10 +161,13 @@ class Session:
         """The function as seen through the cotangents, and what it gives at the point."""
         self.value: Floats = np.zeros(0)
         """What the function gave at the point, as one vector."""
+        self.why_directions = ""
+        """Why the elements are judged together, along random directions; empty where each is looked at."""
 
     def run(self) -> Report:
         """Make the check; Ctrl-C comes through with the report so far."""
         started = time.perf_counter()
+        self.why_directions = self._why_directions()
         with metering(self.settings.progress, self._forecast()) as meter, hire(self.settings.workers) as crew:
             self.budget.progress = meter
             with self.budget.until_exhausted():
@@ -164,6 +179,8 @@ class Session:
     def _forecast(self) -> int:
         """Return about how many calls the check takes."""
         sizes = [self.point.leaves[i].value.size for i in self.point.free()]
+        if self.why_directions:
+            return DIRECTIONAL_CALLS
         if self.settings.vectorized:  # about as many for each leaf as it has chunks of elements, and a few pilots
             return sum(2 * size // CHUNK_LENGTH + 5 for size in sizes) + OVERHEAD // 2
         return self.claimant.forecast(sum(sizes))
@@ -220,6 +237,7 @@ class Session:
             diagnoses=explain(self, ask, self.base, found) if ask is not None else {},
             faults=self.faults,
             remarks=self.remarks,
+            together=self.why_directions,
             blind_spots=unseen(self),
             stopped=self.budget.stopped,
             evaluations=self.budget.used,
@@ -235,6 +253,22 @@ class Session:
         self.elsewhere = None
         return self.claimant.cotangents(self.output, self.settings.rng)
 
+    def _why_directions(self) -> str:
+        """Choose how to judge, from counts alone, and say why where it is along random directions."""
+        elements = sum(self.point.leaves[i].value.size for i in self.point.free())
+        together = f"the {elements:,} elements were judged together along random directions, not one by one"
+        limit = self.settings.max_evaluations
+        if self.settings.method == "directional":
+            return f"{together}, as method='directional' asks"
+        if self.settings.method != "auto" or not self.claimant.is_whole:
+            return ""
+        if elements > MOST_EXHAUSTIVE:
+            return f"{together}: they are more than {MOST_EXHAUSTIVE:,}; method='exhaustive' looks at each"
+        needed = 2 * elements + MOST_OVERHEAD
+        if limit is not None and limit < needed and 2 * elements > DIRECTIONAL_CALLS:
+            return f"{together}: max_evaluations={limit} is less than the {needed:,} that looking at each may take"
+        return ""
+
     def _judge(self, probe: Probe, base: Floats, claims: dict[int, Claim]) -> dict[int, Judgement]:
         if self.settings.complex_step:
             try:
@@ -242,6 +276,8 @@ class Session:
             except NotAnalyticError as error:
                 message = f"{self.claimant.name} takes no complex step: {error}; differences were used instead"
                 self.find("complex-step-unsupported", message)
+        if self.why_directions:
+            return judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng, key=self.settings.key)
         return self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
@@ -272,6 +308,8 @@ class Session:
                 message = "max_evaluations was used up before the gradient was known; allow more"
                 self.find("undecided-not-probed", message)
             return {}
+        for reading in readings:  # what is large and no longer asked for
+            reading.given, reading.handed = {}, []
         claims = {}
         for leaf in readings[0].values:
             columns = [reading.values.get(leaf) for reading in readings]

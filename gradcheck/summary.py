@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.claims import Reading
-from gradcheck.comparison import divergence_of
+from gradcheck.comparison import Divergence, divergence_of
 from gradcheck.points import Point
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
 from gradcheck.text import badness
 
 __all__ = ["summarise"]
+
+Floats = NDArray[np.float64]
 
 MOST_NAMED = 20
 """Undecided elements that a finding names."""
@@ -51,6 +53,10 @@ REASONS = {
     Doubt.UNCONFIRMED: (
         "two measurements, good to {bound:.1g}, disagree about it; evaluate f more precisely, or move the point"
     ),
+    Doubt.GROUP: (
+        "together they contradict the claim along random directions, and only some of them were looked at one by one; "
+        "correct what is wrong and check again, or use method='exhaustive'"
+    ),
 }
 """Why elements are undecided, and what would help."""
 
@@ -63,6 +69,7 @@ def summarise(
     faults: list[Finding],
     remarks: list[Finding],
     diagnoses: Mapping[str, tuple[Diagnosis, ...]],
+    together: str = "",
     blind_spots: Sequence[str] = (),
     stopped: str = "",
     **cost: Any,
@@ -81,6 +88,8 @@ def summarise(
         What the protocol found: what fails the check by itself, and what does not.
     diagnoses : mapping
         Name of a wrong parameter -> what explains it.
+    together : str
+        Why elements were judged together; empty where each was looked at.
     blind_spots : sequence of str
         What the check could not see whatever the judgements.
     stopped : str
@@ -101,6 +110,8 @@ def summarise(
         report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position), explained)
         reports[leaf.name] = report
         unseen += _hidden_by_noise(report, judgements.get(position))
+    if together:
+        unseen.insert(0, together + _hidden_together(reports))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
     faults = sorted(faults, key=lambda finding: RANKS.get(finding.code, len(RANKS)))
@@ -149,17 +160,12 @@ def _parameter(
             detection_floor=float("inf"),
             diagnoses=diagnoses,
         )
-    claims = np.stack([reading.values[position] for reading in readings], axis=1)
+    columns = [reading.values[position] for reading in readings]
+    claims = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
     wrong = judgement.wrong | np.isnan(claims)
-    with np.errstate(all="ignore"):
-        rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
-    rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
-    column = np.argmax(rank, axis=1) if count else np.zeros(0, dtype=np.intp)
-    pick = (np.arange(count), column)
-    first = 0
-    if count and np.any(wrong):
-        first = int(np.argmax(wrong.sum(axis=0)))
-    floors = judgement.floor[np.isfinite(judgement.floor)]
+    first = int(np.argmax(wrong.sum(axis=0))) if np.any(wrong) else 0
+    divergence = _divergence(claims[:, first], judgement, first)
+    pick = (np.arange(count), _worst_columns(claims, judgement, wrong))
     return ParameterReport(
         name=name,
         shape=shape,
@@ -170,10 +176,39 @@ def _parameter(
         wrong=np.any(wrong, axis=1).reshape(shape),
         undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
         kink=np.any(judgement.gap != 0, axis=1).reshape(shape),
-        divergence=divergence_of(claims[:, first], judgement.reference[:, first], resolution=judgement.bound[:, first]),
-        detection_floor=float(floors.min()) if floors.size else float("inf"),
+        divergence=divergence,
+        detection_floor=judgement.detection_floor,
         diagnoses=diagnoses,
     )
+
+
+def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return for each element the cotangent under which it looks worst, shape (n,)."""
+    if claims.shape[1] == 1 or not len(claims):
+        return np.zeros(len(claims), dtype=np.intp)
+    with np.errstate(all="ignore"):
+        rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
+    rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
+    return np.asarray(np.argmax(rank, axis=1))
+
+
+def _divergence(claims: Floats, judgement: Judgement, column: int) -> Divergence:
+    """Compare a claim with what was measured.
+
+    Elements that were cleared together count as right, to within the least error that would have shown. Those about which nothing is
+    known are left out where something is known of others.
+    """
+    reference, bound = judgement.reference[:, column], judgement.bound[:, column]
+    floor = judgement.floor_along[column]
+    if np.isnan(floor):
+        return divergence_of(claims, reference, resolution=bound)
+    unseen = np.isnan(reference)
+    cleared = unseen & (judgement.doubt[:, column] == Doubt.NONE)
+    if np.all(unseen & ~cleared):
+        return divergence_of(claims, reference)
+    known = slice(None) if np.all(cleared) else ~unseen | cleared
+    reference, bound = np.where(cleared, claims, reference), np.where(cleared, floor, bound)
+    return divergence_of(claims[known], reference[known], resolution=bound[known])
 
 
 def _wrong_values(report: ParameterReport) -> Finding:
@@ -231,6 +266,14 @@ def _reason(
             "bound": bound,
         },
     )
+
+
+def _hidden_together(reports: dict[str, ParameterReport]) -> str:
+    """Say how large an error a single one of the elements may hide that were judged together."""
+    floors = [report.detection_floor for report in reports.values() if np.isfinite(report.detection_floor)]
+    if not floors:
+        return ""
+    return f"; an error below {min(floors):.1g} to {max(floors):.1g} in a single one, by parameter, does not show"
 
 
 def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> list[str]:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from gradcheck.report import Finding, ParameterReport, Report
 
@@ -88,6 +90,9 @@ def _listed(names: list[str], most: int = 5) -> str:
 def _parameter_line(parameter: ParameterReport) -> str:
     total = parameter.claimed.size
     wrong, undecided = int(parameter.wrong.sum()), int(parameter.undecided.sum())
+    if not wrong and not undecided and np.isnan(parameter.reference).any():
+        floor = f"an error above {parameter.detection_floor:.1g} in a single one would show"
+        return f"{count(total, 'element')} agree along random directions; {floor}"
     if not wrong and not undecided:
         return f"{count(total, 'element')} right to {parameter.digits:.0f} digits"
     parts = [f"{wrong:,} of {count(total, 'element')} wrong"] if wrong else []

@@ -14,6 +14,9 @@ __all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Pull"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Map = Callable[[Floats], Floats]
+ENOUGH = 16
+"""Measured elements that stand for the others where not all are."""
+
 Pull = Callable[[list[Floats]], list[dict[str, Floats]]]
 """Gives for each of several cotangents like ``dy`` the claims by name, shaped like `Clues.claimed`."""
 
@@ -69,7 +72,7 @@ class Clues:
         return (
             bool(np.any(self.wrong & self.used))
             and bool(np.all(np.isfinite(self.claimed)))
-            and 2 * known >= self.used.size
+            and known >= min(self.used.size / 2, ENOUGH)
         )
 
 

@@ -1,0 +1,26 @@
+"""What checks of large functions cost, and what they see: ``python -m benchmarks.scale [section ...]``.
+
+Prints tables; nothing is asserted. Sections: {sections}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+
+SECTIONS = {"directional": "benchmarks.scale_directional"}
+"""Name -> module, whose ``main()`` prints the section."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the sections asked for, or all."""
+    description = (__doc__ or "").format(sections=", ".join(SECTIONS))
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", default=list(SECTIONS), choices=[*SECTIONS, []], metavar="section")
+    for section in parser.parse_args(arguments).sections:
+        importlib.import_module(SECTIONS[section]).main()
+
+
+if __name__ == "__main__":
+    main()

@@ -33,6 +33,10 @@ class Bug:
     inputs : tuple of arrays
     cause : str
         A regular expression: what a message, or a code of ours, says that names this cause.
+    elements : array of bool, optional
+        What is wrong, where that is more than the elements that differ from ``right``: at a kink only together are they.
+    note : str
+        What else the page should say.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Bug:
     wrong: Callable[[Any, Any], Any]
     inputs: tuple[Array, ...]
     cause: str
+    elements: Array | None = None
+    note: str = ""
 
 
 def _draw(seed: int, *shape: int) -> Array:
@@ -140,6 +146,7 @@ def broadcast_sum() -> Bug:
         wrong=lambda dy, _: (dy.copy(), dy.copy()),
         inputs=(_draw(50, 5, 4), _draw(51, 4)),
         cause="shape|broadcast",
+        note="PyTorch's engine sums such a gradient by itself, so that there the bug does no harm.",
     )
 
 
@@ -222,14 +229,17 @@ def every_maximum() -> Bug:
     def wrong(dy, w):
         return unfold(dy[..., None] * (w == w.max(-1, keepdims=True)))
 
+    x = np.array([[3, 3, 1, 0, 2, 2], [0, 1, 2, 1, 2, 0], [1, 0, 3, 1, 0, 2], [2, 1, 0, 3, 1, 1.0]])
+    maxima = windows(x) == windows(x).max(-1, keepdims=True)
     return Bug(
         name="every maximum",
         mistake="2 x 2 max-pooling of small whole numbers: each tied maximum gets the whole gradient",
         forward=forward,
         right=right,
         wrong=wrong,
-        inputs=(np.array([[3, 3, 1, 0, 2, 2], [0, 1, 2, 1, 2, 0], [1, 0, 3, 1, 0, 2], [2, 1, 0, 3, 1, 1.0]]),),
+        inputs=(x,),
         cause="ties|tied",
+        elements=unfold(maxima & (maxima.sum(-1, keepdims=True) > 1)),
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import gradcheck
 
-__all__ = ["LAYER_JUDGES", "Outcome", "installed"]
+__all__ = ["LAYER_JUDGES", "Outcome", "installed", "several"]
 
 Forward = Callable[..., tuple[Any, Any]]
 Backward = Callable[[Any, Any], Any]
@@ -30,7 +30,8 @@ class Outcome(NamedTuple):
     message: str = ""
 
 
-def _several(gradients: Any) -> tuple[Any, ...]:
+def several(gradients: Any) -> tuple[Any, ...]:
+    """Return what a backward gave as a tuple, one gradient for each input."""
     return gradients if isinstance(gradients, tuple) else (gradients,)
 
 
@@ -55,7 +56,7 @@ def torch_gradcheck(forward: Forward, backward: Backward, *inputs: np.ndarray) -
 
         @staticmethod
         def backward(ctx: Any, dy: Any) -> Any:
-            return tuple(tensor(gradient) for gradient in _several(backward(dy.numpy(), ctx.cache)))
+            return tuple(tensor(gradient) for gradient in several(backward(dy.numpy(), ctx.cache)))
 
     points = tuple(torch.tensor(np.array(x), requires_grad=True) for x in inputs)
     try:
@@ -78,7 +79,7 @@ def jax_check_grads(forward: Forward, backward: Backward, *inputs: np.ndarray) -
 
     def gradients(dy: Any, *arrays: Any) -> tuple[np.ndarray, ...]:
         _, cache = forward(*(np.array(array) for array in arrays))
-        return tuple(np.asarray(gradient, dtype) for gradient in _several(backward(np.array(dy), cache)))
+        return tuple(np.asarray(gradient, dtype) for gradient in several(backward(np.array(dy), cache)))
 
     y = value(*inputs)
 
@@ -119,7 +120,7 @@ def scipy_check_grad(forward: Forward, backward: Backward, *inputs: np.ndarray) 
     def flat(z: np.ndarray) -> np.ndarray:
         _, cache = forward(*arrays(z))
         return np.concatenate(
-            [np.ravel(np.asarray(gradient, float)) for gradient in _several(backward(dy.copy(), cache))]
+            [np.ravel(np.asarray(gradient, float)) for gradient in several(backward(dy.copy(), cache))]
         )
 
     z = np.concatenate([np.ravel(x).astype(float) for x in inputs])

@@ -14,6 +14,7 @@ from gradcheck.comparison import divergence_of
 from gradcheck.diagnosis import diagnose
 from gradcheck.points import Point
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
+from gradcheck.text import badness
 
 __all__ = ["summarise"]
 
@@ -22,8 +23,22 @@ Floats = NDArray[np.float64]
 MOST_NAMED = 20
 """Undecided elements that a finding names."""
 
+CAUSES_FIRST = (
+    "wrong-structure", "missing-gradient", "wrong-type", "wrong-dtype", "wrong-shape", "not-finite",
+    "inputs-changed", "cache-changed", "upstream-changed", "vector-changed", "tangent-changed",
+    "accumulates", "stale-gradient", "buffer-reused", "second-call-differs",
+    "upstream-ignored", "vector-ignored", "tangent-ignored", "zero-upstream", "zero-vector", "zero-tangent",
+    "not-linear", "not-symmetric", "not-adjoint", "layout-dependent",
+)  # fmt: skip
+"""Faults in this order: each may bring about those after it."""
+
+RANKS = {code: rank for rank, code in enumerate(CAUSES_FIRST)}
+
+UNSETTLING = {"f-not-deterministic", "workers-lost", "interrupted"}
+"""Remarks that say why elements are undecided."""
+
 REASONS = {
-    Doubt.NOT_PROBED: "not looked at, max_evaluations was used up; allow more",
+    Doubt.NOT_PROBED: "not looked at, {stopped}",
     Doubt.NOISE: (
         "f is noisy at {noise:.1g}, so gradients below {bound:.1g} cannot be judged there; evaluate f in float64, with a "
         "tighter tolerance or without a large constant, or try method='complex-step'"
@@ -51,6 +66,7 @@ def summarise(
     faults: list[Finding],
     remarks: list[Finding],
     blind_spots: Sequence[str] = (),
+    stopped: str = "",
     **cost: Any,
 ) -> Report:
     """Build the report of a check.
@@ -67,6 +83,8 @@ def summarise(
         What the protocol found: what fails the check by itself, and what does not.
     blind_spots : sequence of str
         What the check could not see whatever the judgements.
+    stopped : str
+        Why the check ended before its time, if it did for another reason than ``max_evaluations``.
     **cost
         Passed on to `Report`.
     """
@@ -84,15 +102,18 @@ def summarise(
         unseen += _hidden_by_noise(report, judgements.get(position))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
-    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or not reports else "pass"
+    faults = sorted(faults, key=lambda finding: RANKS.get(finding.code, len(RANKS)))
+    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or stopped or not reports else "pass"
     if not reports:
         unseen.append("no gradient was given for any input, so nothing was checked")
+    first = [finding for finding in remarks if finding.code in UNSETTLING]
+    others = [finding for finding in remarks if finding.code not in UNSETTLING]
     named = {finding.where for finding in faults}
-    told = [_wrong_values(report) for report in wrong if report.name not in named]
+    told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*faults, *told, *_undecided(reports, judgements, point), *remarks),
+        findings=(*faults, *told, *first, *_undecided(reports, judgements, point, stopped), *others),
         blind_spots=(*unseen, *blind_spots),
         **cost,
     )
@@ -176,8 +197,11 @@ def _wrong_values(report: ParameterReport) -> Finding:
     )
 
 
-def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point) -> list[Finding]:
+def _undecided(
+    reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point, stopped: str
+) -> list[Finding]:
     """Say for each parameter with undecided elements what limits them and what would help."""
+    stopped = stopped or "max_evaluations was used up; allow more"
     findings = []
     for position, judgement in judgements.items():
         report = reports.get(point.leaves[position].name)
@@ -187,7 +211,7 @@ def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgem
         for doubt, reason in REASONS.items():
             chosen = report.undecided & (doubts == doubt)
             if chosen.any():
-                findings.append(_reason(report, judgement, doubt, reason, chosen))
+                findings.append(_reason(report, judgement, doubt, reason.replace("{stopped}", stopped), chosen))
     return findings
 
 

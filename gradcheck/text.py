@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gradcheck.report import Finding, ParameterReport, Report
 
-__all__ = ["render"]
+__all__ = ["badness", "render"]
 
 MOST_PARAMETERS = 8
 MOST_DIAGNOSES = 6
 MOST_FINDINGS = 6
 MOST_BLIND_SPOTS = 5
 """Lines of each part; the rest is counted."""
+
+
+def badness(parameter: ParameterReport) -> tuple[bool, bool, float]:
+    """Return a key that sorts the worst parameter first."""
+    error = parameter.relative_error
+    return not parameter.wrong.any(), not parameter.undecided.any(), -math.inf if math.isnan(error) else -error
 
 
 def render(report: Report, *, everything: bool = False) -> str:
@@ -31,7 +37,7 @@ def render(report: Report, *, everything: bool = False) -> str:
     everything : bool
         Whether to show all of it, however long.
     """
-    worst_first = sorted(report.parameters.values(), key=_badness)
+    worst_first = sorted(report.parameters.values(), key=badness)
     width = max((len(parameter.name) for parameter in worst_first), default=0)
     limits = (MOST_PARAMETERS, MOST_DIAGNOSES, MOST_FINDINGS, MOST_BLIND_SPOTS)
     parameters, diagnoses, remarks, blind_spots = (math.inf,) * 4 if everything else limits
@@ -77,11 +83,6 @@ def _headline(report: Report) -> str:
 
 def _listed(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _badness(parameter: ParameterReport) -> tuple[bool, bool, float]:
-    error = parameter.relative_error
-    return not parameter.wrong.any(), not parameter.undecided.any(), -math.inf if math.isnan(error) else -error
 
 
 def _parameter_line(parameter: ParameterReport) -> str:

@@ -10,10 +10,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "arguments", "progress", "points", "evaluation", "tangents", "outputs",
-    "noise", "differences", "complex_step", "pilot", "nearby", "ties", "kinks", "pooled", "bench", "screening", "refinement", "acceptance",
+    "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
+    "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pooled", "bench", "screening", "refinement", "acceptance",
     "derivatives", "comparison", "text", "report", "claims", "diagnosis", "summary", "elsewhere", "protocol", "blind_spots", "session", "claimants", "pushforwards",
-    "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "assertions",
+    "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "stages", "composition", "chains", "assertions",
 ]  # fmt: skip
 """Modules of gradcheck: each imports only modules before it."""
 

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from gradcheck import InvalidArgument, MissingDependency, assert_layer, check_gradient, check_layer
+from gradcheck import InvalidArgument, assert_layer, check_gradient, check_layer
 
 
 def f(p):
@@ -154,12 +154,6 @@ def test_progress_rises_and_ends_with_everything_done():
     check_gradient(f, grad, PARAMS, progress=lambda done, total: seen.append((done, total)))
     done = [pair[0] for pair in seen]
     assert done == sorted(set(done)) and seen[-1][0] == seen[-1][1]
-
-
-def test_a_missing_dependency_names_the_remedy(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
-    with pytest.raises(MissingDependency, match=r"gradcheck\[progress\]"):
-        check_gradient(f, grad, PARAMS, progress=True)
 
 
 def test_a_gradient_that_was_never_asked_for_is_not_accused():
@@ -362,14 +356,102 @@ def test_shared_memory_is_said_and_fails_nobody(backward, where):
     assert shared == where, str(report)
 
 
-def test_a_cache_that_backward_uses_up_is_said():
-    def backward(dy, cache):
-        gradient = 3 * cache["x"] ** 2 * dy
-        cache["x"] *= 1.5
-        return gradient
+class Linear:
+    """A product of matrices, as a layer with state of its own."""
 
-    report = check_layer(lambda x: (x**3, {"x": x.copy()}), backward, POINT)
-    assert "cache-changed" in codes(report), str(report)
+    def __init__(self):
+        self.kept = None
+        self.buffer = np.zeros((4, 3))
+        self.total = 0.0
+
+    def forward(self, x, w):
+        return x @ w, (x, w)
+
+    def backward(self, dy, cache):
+        x, w = cache
+        return dy @ w.T, x.T @ dy
+
+
+class KeepsItsState(Linear):
+    def forward(self, x, w):
+        self.kept = x.copy(), w.copy()
+        return x @ w, None
+
+    def backward(self, dy, cache):
+        return super().backward(dy, self.kept)
+
+
+class KeepsTheFirst(KeepsItsState):
+    def forward(self, x, w):
+        self.kept = self.kept or (x.copy(), w.copy())
+        return x @ w, None
+
+
+class ReusesABuffer(Linear):
+    def backward(self, dy, cache):
+        return np.matmul(dy, cache[1].T, out=self.buffer), cache[0].T @ dy
+
+
+class AddsUp(Linear):
+    def backward(self, dy, cache):
+        dx, dw = super().backward(dy, cache)
+        self.total = self.total + dw
+        return dx, self.total
+
+
+class UsesUpItsCache(Linear):
+    def forward(self, x, w):
+        return x @ w, (x.copy(), w)
+
+    def backward(self, dy, cache):
+        gradients = super().backward(dy, cache)
+        cache[0][:] *= 1.5
+        return gradients
+
+
+class ReadsRawMemory(Linear):
+    def backward(self, dy, cache):
+        return super().backward(np.frombuffer(dy.tobytes("A")).reshape(dy.shape), cache)
+
+
+class Drops(Linear):
+    def __init__(self):
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x, w):
+        dropped = x * (self.rng.random(x.shape) < 0.5)
+        return dropped @ w, (dropped, w)
+
+
+class IsRandomInBackward(Linear):
+    def __init__(self):
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def backward(self, dy, cache):
+        return super().backward(dy * (1 + 1e-4 * self.rng.normal()), cache)
+
+
+@pytest.mark.parametrize(
+    ("layer", "verdict", "code"),
+    [
+        (Linear, "pass", None),
+        (KeepsItsState, "pass", None),
+        (KeepsTheFirst, "fail", "stale-gradient"),
+        (ReusesABuffer, "fail", "buffer-reused"),
+        (AddsUp, "fail", "accumulates"),
+        (UsesUpItsCache, "fail", "cache-changed"),
+        (ReadsRawMemory, "fail", "layout-dependent"),
+        (Drops, "inconclusive", "f-not-deterministic"),
+        (IsRandomInBackward, "fail", "second-call-differs"),
+    ],
+)
+def test_state_and_memory_of_a_layer(layer, verdict, code):
+    rng, made = np.random.default_rng(3), layer()
+    report = check_layer(made.forward, made.backward, rng.normal(size=(4, 3)), rng.normal(size=(3, 2)))
+    assert report.verdict == verdict, str(report)
+    assert [finding.code for finding in report.findings[:1]] == ([code] if code else []), str(report)
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), TypeError("strides")])

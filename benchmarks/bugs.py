@@ -240,6 +240,7 @@ def every_maximum() -> Bug:
         inputs=(x,),
         cause="ties|tied",
         elements=unfold(maxima & (maxima.sum(-1, keepdims=True) > 1)),
+        note="All tied elements are wrong together: alone, each could be the one that gets it.",
     )
 
 

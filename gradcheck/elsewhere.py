@@ -101,6 +101,9 @@ def visit(check: Session) -> Elsewhere | None:
 def is_stale(check: Session, probe: Probe, claims: dict[int, Claim], judgements: dict[int, Judgement]) -> None:
     """Look at gradients that are the same at two points: is that of the second one given at the first, or a constant.
 
+    It is that of the second where it agrees there, and the function is seen to have another slope at the first: at a
+    kink, or in noise, a bound is so wide that anything agrees.
+
     A linear function has one. At a kink any of several gradients is right, and wrong everywhere else: what is off by as
     much a quarter of the way as at the second point is such a one. That of a smooth function is off by a quarter.
     """
@@ -121,6 +124,9 @@ def is_stale(check: Session, probe: Probe, claims: dict[int, Claim], judgements:
     near = [a + ((b - a) / 4).astype(a.dtype) for a, b in zip(check.point.copies(), there.arrays, strict=True)]
     close = _disagreement(check, probe, near, claims, alone)
     agrees = np.all(np.abs(far.apart) <= far.allowed, axis=1)
+    if wrong and np.any(agrees):
+        start = _disagreement(check, probe, check.point.copies(), claims, alone)
+        agrees &= np.any(np.abs(start.apart - far.apart) > start.allowed + far.allowed, axis=1)
     disagrees = (np.abs(far.apart) > CERTAIN * far.allowed) & ~far.kink
     disagrees &= np.abs(close.apart) + close.allowed < np.abs(far.apart) / 2
     derivative = check.claimant.derivative

@@ -63,6 +63,11 @@ class Clues:
         return np.asarray(self.used & ((np.abs(self.reference) > self.margin) | (self.claimed != 0)))
 
     @cached_property
+    def is_at_kinks(self) -> bool:
+        """Whether all wrong elements are at kinks, where several values are right and these are not."""
+        return bool(np.any(self.wrong)) and bool(np.all(self.kink[self.wrong])) and bool(np.any(self.used))
+
+    @cached_property
     def is_explicable(self) -> bool:
         """Whether there is something to explain, and enough is known for it."""
         known = int(np.count_nonzero(self.used | self.kink))
@@ -99,10 +104,10 @@ class Case:
     y: Floats | None = None
     is_inert: Callable[[str], bool] | None = None
     pull: Pull | None = None
-    _answers: list[dict[str, Floats]] = field(default_factory=list, init=False)
+    _answers: dict[str, list[dict[str, Floats]]] = field(default_factory=dict, init=False)
 
-    def pulled(self, cotangents: list[Floats]) -> list[dict[str, Floats]]:
-        """Ask for the claims under other cotangents, once for all parameters."""
-        if not self._answers and self.pull is not None:
-            self._answers.extend(self.pull(cotangents))
-        return self._answers
+    def pulled(self, family: str, cotangents: list[Floats]) -> list[dict[str, Floats]]:
+        """Ask for the claims under other cotangents, once a family for all parameters."""
+        if family not in self._answers:
+            self._answers[family] = self.pull(cotangents) if self.pull is not None else []
+        return self._answers[family]

@@ -21,11 +21,11 @@ LEAST_EVIDENCE = 3.0
 def parts(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that some elements are right; the others are zero, or a multiple, or lie together."""
     wrong = clues.wrong & clues.used
-    if np.all(clues.wrong[clues.is_alive | clues.wrong]) and not np.any(clues.kink):
+    if np.all(wrong[clues.is_alive]):
         return
     regions = regions_of(clues, case)
     exact = next((region for region in regions if region.is_exact and region.evidence >= 0), None)
-    count = int(np.count_nonzero(np.any(clues.wrong, axis=0)))
+    count = int(np.count_nonzero(np.any(wrong, axis=0)))
     where = exact.words if exact else f"{count} of {clues.claimed[0].size} elements"
     if not np.any(clues.claimed[wrong]):
         yield Candidate(

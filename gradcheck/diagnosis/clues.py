@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 __all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Pull"]
 
+SAMPLED = 200
+"""Wrong elements at which an explanation is tried first."""
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Map = Callable[[Floats], Floats]
@@ -56,6 +59,13 @@ class Clues:
     def used(self) -> Bools:
         """Where claim and reference can be compared."""
         return np.isfinite(self.reference) & np.isfinite(self.margin) & ~self.kink
+
+    @cached_property
+    def sample(self) -> tuple[NDArray[np.intp], ...]:
+        """Places of some wrong elements, spread over all: most explanations fail there already."""
+        places = np.nonzero(self.wrong & self.used)
+        step = max(1, len(places[0]) // SAMPLED)
+        return tuple(axis[::step] for axis in places)
 
     @cached_property
     def is_alive(self) -> Bools:

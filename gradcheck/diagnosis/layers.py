@@ -149,6 +149,7 @@ def upstream_slices(clues: Clues, case: Case) -> Iterator[Candidate]:
                 message=f"backward leaves out {words}" if unchanged[0] else f"backward uses only {words}",
                 predicted=clues.claimed,
                 margin=rounding,
+                cost=0.1 if unchanged[0] else 0.0,
                 is_observation=True,
                 is_generic=True,
             )

@@ -18,6 +18,9 @@ MOST_READINGS = 3
 LARGEST_COUNT = 1000
 """A whole number up to this is worth a name though no size explains it."""
 
+RARE = 2.5
+"""Digits that a number costs which is simple but has no meaning here: of a single element it is no evidence."""
+
 SMALL = {1, 2, 3, 4}
 """Numerators and denominators of ratios that need no explanation."""
 
@@ -59,14 +62,14 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
         if min(top, bottom) == 1:
             notes = _meanings(max(top, bottom), known, is_large=top > bottom)
             words = f"{sign}{top} times" if bottom == 1 else f"{sign}1/{bottom} of"
-            return Named(words, notes, 1.0 if notes or {top, bottom} <= SMALL else 2.0)
+            return Named(words, notes, 1.0 if notes or max(top, bottom) == 2 else RARE)
         if abs(top - bottom) == 1 and max(top, bottom) > 3 and error * max(top, bottom) ** 2 < 0.1:
             form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
             meaning = "; ".join(known.get(n, [])[:MOST_READINGS])
             note = f" ({form} with n = {n}{': ' + meaning if meaning else ''})"
-            return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else 2.0)
+            return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else RARE)
         if {top, bottom} <= SMALL:
-            return Named(f"{sign}{top}/{bottom} of", "", 1.5)
+            return Named(f"{sign}{top}/{bottom} of", "", RARE)
     for number, words in _others(case, known):
         if is_near(number):
             return Named(f"{sign}{size:.6g} times", f" ({size:.6g} is {words})", 2.0)

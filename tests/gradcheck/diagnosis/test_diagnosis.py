@@ -110,7 +110,7 @@ def test_at_most_three_are_shown_and_fits_lie_between_zero_and_one():
     ("ratio", "words"),
     [
         (5.0, "5 times the true one (5 is the number of outputs (the last axis of y)"),
-        (1 / 8, "1/8 of the true one (8 is the batch size (axis 0 of x)"),
+        (1 / 8, "1/8 of the true one (8 is the batch size (axis 0 of y)"),
         (8 / 7, "8/7 of the true one (n/(n - 1) with n = 8"),
         (7 / 8, "7/8 of the true one ((n - 1)/n with n = 8"),
         (5**0.5, "the square root of 5, the number of outputs"),
@@ -127,6 +127,13 @@ def test_numbers_are_named_by_what_occurs(ratio, words):
 
     report = gradcheck.check_layer(lambda x, w: layers.dense_forward(x, w), backward, x, w)
     assert words in report.parameters["w"].diagnoses[0].message
+
+
+def test_a_ratio_is_named_within_what_is_known_of_it():
+    g = 1 + RNG.random((6, 5))
+    noisy = 3 * g * (1 + 2e-4 * RNG.normal(size=g.shape))
+    assert "equals 3 times the true one" in explain(noisy, g, tolerance=1e-3)[0].message
+    assert "3.3" in explain(3.3 * g, g, tolerance=0.1)[0].message
 
 
 def test_a_stationary_point_is_not_taken_for_no_influence():

@@ -1,4 +1,4 @@
-"""What a check adds to each evaluation of a function that costs nothing."""
+"""What a check adds to each evaluation of a function that costs nothing, in time of the processor."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def main() -> None:
         gradient = np.eye(1, size)[0]
         seconds, calls = [], 0
         for _ in range(ROUNDS):
-            started = time.perf_counter()
+            started = time.process_time()
             report = gradcheck.check_gradient(first, lambda _, g=gradient: g.copy(), x)
-            seconds.append(time.perf_counter() - started)
+            seconds.append(time.process_time() - started)
             calls = report.evaluations
         copy = min(_seconds_of_copy(x) for _ in range(ROUNDS))
         print(
@@ -34,7 +34,7 @@ def first(x: np.ndarray) -> float:
 
 
 def _seconds_of_copy(x: np.ndarray) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(200):
         x.copy()
-    return (time.perf_counter() - started) / 200
+    return (time.process_time() - started) / 200

@@ -56,7 +56,7 @@ LAYER_ACTIVATIONS = {
 }
 """Layer -> the activation of each of its channels; dense layers have one."""
 
-BLOCK_BYTES = 2**19
+BLOCK_BYTES = 2**21
 """What the widest dense layer gives for the networks that are run at a time: it stays in a second-level cache."""
 
 NAMES = ("W1a", "W1b", "W2a", "W2b", "W2c", "W2d", "W3", "W4", "W5")

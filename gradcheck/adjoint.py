@@ -18,7 +18,9 @@ from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
+from gradcheck.diagnosis import diagnose
 from gradcheck.evaluation import Budget
+from gradcheck.explanations import gather
 from gradcheck.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.points import Point
 from gradcheck.progress import metering
@@ -60,8 +62,7 @@ class AdjointTest:
         self.there = LinearMap("matvec", matvec, x, y, self.budget)
         self.back = LinearMap("rmatvec", rmatvec, y, x, Budget())
         self.is_complex = {"x": x.value.dtype.kind == "c", "y": y.value.dtype.kind == "c"}
-        self.findings: list[Finding] = []
-        self.fatal = False
+        self.faults: list[Finding] = []
         self.claimed: Array | None = None
         self.found: tuple[Array, Floats, Bools] | None = None
 
@@ -89,12 +90,13 @@ class AdjointTest:
 
     def _report(self, chosen: NDArray[np.intp], started: float) -> Report:
         """Report what was found."""
+        point = Point(self._parts(self.x), lambda values: values)
+        found = point, [self._reading()], self._judgements(chosen)
         report = summarise(
-            Point(self._parts(self.x), lambda values: values),
-            [self._reading()],
-            self._judgements(chosen),
-            findings=self.findings,
-            fatal=self.fatal,
+            *found,
+            diagnoses=diagnose(gather(*found, {})),
+            faults=self.faults,
+            remarks=[],
             stopped=self.budget.stopped,
             evaluations=self.there.calls,
             gradient_evaluations=self.back.calls,
@@ -110,8 +112,7 @@ class AdjointTest:
         return np.sort(self.settings.rng.choice(size, size=MOST_ELEMENTS, replace=False))
 
     def _find(self, code: str, message: str, *, where: str = "", **evidence: Any) -> None:
-        self.findings.append(Finding(code=code, message=message, where=where, evidence=evidence))
-        self.fatal = True
+        self.faults.append(Finding(code=code, message=message, where=where, evidence=evidence))
 
     # ---- vectors ---------------------------------------------------------------------------------------------
 

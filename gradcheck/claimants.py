@@ -54,9 +54,10 @@ def spread(f: Callable[..., Any], inputs: dict[str, Any]) -> Any:
 class ScalarClaimant(Claimant):
     """A scalar function and its gradient."""
 
+    is_whole = True
+
     def __init__(self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True], params: Any) -> None:
-        super().__init__()
-        self.f = f
+        super().__init__(f)
         self.grad = grad
         self.params = params
         self.value = f if grad is not True else partial(_value_of, f)
@@ -91,7 +92,7 @@ class ScalarClaimant(Claimant):
         if self.grad is True:
             check.budget.spend()
             with calling("f", "for its gradient"):
-                return _pair(self.f(tree))[1]
+                return _pair(self.function(tree))[1]
         with calling("grad", "at the given point"):
             return self.grad(tree)
 
@@ -113,10 +114,11 @@ class PullbackClaimant(Claimant):
     """A function with outputs of any form, and something that pulls cotangents of them back."""
 
     optional = True
+    pulls_back = True
     words = GRADIENT
 
-    def __init__(self, tree: Any) -> None:
-        super().__init__()
+    def __init__(self, function: Callable[..., Any], tree: Any) -> None:
+        super().__init__(function)
         self.tree = tree
         self.form: Output | None = None
 
@@ -184,9 +186,8 @@ class PullbackClaimant(Claimant):
             names = ", ".join(changed)
             check.find("inputs-changed", f"{self.derivative} changed its arguments in place: {names}", fatal=True)
         elif not all(np.array_equal(array, copy, equal_nan=copy.dtype.kind in "fc") for array, copy in kept):
-            check.find(
-                "cache-changed", f"{self.derivative} changed what {self.name} kept for it: it can be called once"
-            )
+            message = f"{self.derivative} changed what {self.name} kept for it: called again it gives something else"
+            check.find("cache-changed", message, fatal=True)
 
     def _unchanged(self, seed: Any, row: Floats) -> bool:
         try:
@@ -199,9 +200,10 @@ class VjpClaimant(PullbackClaimant):
     """A function of several inputs and its vector-Jacobian product."""
 
     derivative = "vjp"
+    is_whole = True
 
     def __init__(self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: dict[str, Any]) -> None:
-        super().__init__(inputs)
+        super().__init__(f, inputs)
         self.vjp = vjp
         self.value = partial(spread, f)
 
@@ -221,20 +223,20 @@ class LayerClaimant(PullbackClaimant):
     name = "forward"
     derivative = "backward"
     seed = "its upstream"
+    is_whole = True
 
     def __init__(
         self, forward: Callable[..., Any], backward: Callable[[Any, Any], Any], inputs: dict[str, Any]
     ) -> None:
-        super().__init__(inputs)
-        self.forward = forward
+        super().__init__(forward, inputs)
         self.backward = backward
         self.value = partial(_output_of, forward)
 
     def prepare(self, check: Session, tree: Any) -> Any:
         """Run forward, for its cache."""
         check.budget.spend()
-        with calling("forward", "at the given point"):
-            return _run(self.forward, tree)[1]
+        with calling(self.name, "at the given point"):
+            return _run(self.function, tree)[1]
 
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call backward with an upstream and the cache."""
@@ -266,7 +268,7 @@ class HvpClaimant(PullbackClaimant):
     words = Words("its part of hvp(x, v)", "that of x")
 
     def __init__(self, grad: Callable[[Any], Any], hvp: Callable[[Any, Any], Any], x: Any, point: Point) -> None:
-        super().__init__(x)
+        super().__init__(grad, x)
         self.hvp = hvp
         self.point = point
         self.value = partial(_gradient_parts, grad, point, x)

@@ -48,6 +48,8 @@ class Reading:
         Position -> name, of all leaves.
     given : dict
         Position -> the array that came back, itself and no copy.
+    misfits : dict
+        Position -> the array that came back where its shape does not fit, as float64.
     handed : list of (name, array)
         What the derivative was given, for who wants to know whether memory is shared.
     """
@@ -58,6 +60,7 @@ class Reading:
     absent: set[int] = field(default_factory=set)
     names: dict[int, str] = field(default_factory=dict)
     given: dict[int, NDArray[Any]] = field(default_factory=dict)
+    misfits: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     handed: list[tuple[str, NDArray[Any]]] = field(default_factory=list)
 
 
@@ -102,6 +105,19 @@ def read_gradient(
     return reading
 
 
+def _hint(array: NDArray[Any], value: NDArray[Any]) -> str:
+    """Say how a shape may have come about."""
+    if array.size == value.size:
+        return ": the same numbers, perhaps, in another arrangement"
+    try:
+        broadcast = np.broadcast_shapes(array.shape, value.shape)
+    except ValueError:
+        return ""
+    if broadcast == array.shape:
+        return ": a sum over the axes along which the parameter was broadcast is missing"
+    return ": a sum over too many axes, or keepdims" if broadcast == value.shape else ""
+
+
 def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: Words) -> None:
     """Read the claim of one leaf into ``reading``."""
     try:
@@ -113,9 +129,11 @@ def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: 
         reading.findings.append(Finding(code="wrong-type", where=leaf.name, message=message))
         return
     if array.shape != leaf.value.shape:
-        message = f"{words.claim} has shape {array.shape}, {words.like} {leaf.value.shape}"
+        message = f"{words.claim} has shape {array.shape}, {words.like} {leaf.value.shape}{_hint(array, leaf.value)}"
         evidence = {"given": array.shape, "required": leaf.value.shape}
         reading.findings.append(Finding(code="wrong-shape", where=leaf.name, message=message, evidence=evidence))
+        if array.dtype.kind != "c":
+            reading.misfits[position] = array.astype(np.float64)
         return
     if array.dtype.kind == "c":
         if np.any(array.imag != 0):

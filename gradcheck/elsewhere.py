@@ -46,6 +46,11 @@ class Elsewhere:
     cotangents: Floats
     claims: list[Reading]
 
+    def rounding(self) -> float:
+        """Return the unit in the last place of the largest claim."""
+        sizes = [np.nan_to_num(np.abs(part)) for claim in self.claims for part in claim.values.values() if part.size]
+        return self.claims[0].eps * max((float(np.max(size)) for size in sizes), default=0.0)
+
 
 def visit(check: Session) -> Elsewhere | None:
     """Call function and derivative at a second point, before they are called at the given one.

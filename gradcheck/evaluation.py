@@ -8,7 +8,7 @@ a layer with a thousand outputs look the same from here on: each point gives one
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -234,6 +234,16 @@ class Probe:
         values : array, shape (P, K)
         """
         return self.values(Ray(directions, lengths))
+
+    def rays(self, directions: Iterable[Moves], lengths: Floats) -> Floats:
+        """Move along several directions, which are taken one at a time, by each of ``lengths``.
+
+        Returns
+        -------
+        values : array, shape (D, P, K)
+        """
+        values = [self.ray(direction, lengths) for direction in directions]
+        return np.array(values).reshape(len(values), len(lengths), len(self.cotangents))
 
     def line(self, start: Moves, leaf: int, index: int, shifts: Floats) -> Floats:
         """Move all leaves by ``start`` and then one element along its own axis, to each of ``shifts``.

@@ -32,7 +32,7 @@ class JacobianClaimant(Claimant):
     words = WORDS
 
     def __init__(self, f: Callable[[Any], Any], jac: Callable[[Any], Any], point: Point) -> None:
-        super().__init__()
+        super().__init__(f)
         self.value = f
         self.jac = jac
         self.first: Reading | None = None

@@ -19,12 +19,12 @@ from gradcheck.points import Layout
 if TYPE_CHECKING:
     from gradcheck.session import Session
 
-__all__ = ["examine", "is_linear", "is_zero_for_zero", "settles"]
+__all__ = ["examine", "is_linear", "is_random", "is_zero_for_zero", "settles"]
 
 Floats = NDArray[np.float64]
 
-ROUNDINGS = 30.0
-"""So many times the spread of claims an ulp away is no rounding."""
+ROUNDINGS = 1000.0
+"""So many units in the last place of what a gradient is at another point are no rounding."""
 
 REPEATED = 64.0
 """A function that gives values within so many units in the last place of each other repeats itself."""
@@ -77,16 +77,21 @@ def examine(check: Session, probe: Probe, first: list[Reading]) -> None:
     if changed:
         message = f"{claimant.derivative} changed its arguments in place: {', '.join(changed)}"
         check.find("inputs-changed", message, fatal=True)
-    settles(check, probe)
     _is_kept(check, first if check.elsewhere is None else [*check.elsewhere.claims, *first])
     repeats = _repeats(check, cotangents, here, again)
+    del again, arrays  # they may be large
     if repeats and not changed:
         _ignores_layout(check, probe, cotangents, here)
 
 
+def is_random(check: Session) -> bool:
+    """Tell whether the function was found to give something else when called again."""
+    return any(finding.code == "f-not-deterministic" for finding in check.remarks)
+
+
 def settles(check: Session, probe: Probe) -> None:
     """Call the function again: it must give what it gave first."""
-    if any(finding.code == "f-not-deterministic" for finding in check.findings):
+    if is_random(check):
         return
     again = _value(check, check.point.copies())
     with np.errstate(all="ignore"):
@@ -128,16 +133,17 @@ def _apart(values: Floats, others: Floats) -> tuple[float, float]:
         return float(np.max(np.where(both_nan, 0.0, difference), initial=0.0)), float(np.max(finite, initial=0.0))
 
 
-def _is_rounding(check: Session, cotangents: Floats, here: list[Reading], apart: float, size: float) -> bool:
-    """Tell whether two claims may differ like this by rounding: relatively little, or as those an ulp away do."""
-    if apart <= 10 * check.rtol * size:
-        return True
-    spread = check.spread(here, lambda arrays: check.claimant.sample(check, arrays, cotangents))
-    return apart <= ROUNDINGS * max((float(np.max(part)) for part in spread.values()), default=0.0)
+def _is_rounding(check: Session, apart: float, size: float) -> bool:
+    """Tell whether two results of this size may differ like this by rounding.
+
+    Near a minimum the gradient goes to zero and what it is summed from does not: at the second point that shows.
+    """
+    rounding = check.elsewhere.rounding() if check.elsewhere is not None else 0.0
+    return apart <= max(10 * check.rtol * size, ROUNDINGS * rounding)
 
 
 def _repeats(check: Session, cotangents: Floats, here: list[Reading], again: list[Reading]) -> bool:
-    """Say how a second claim at the same point differs from the first; return whether it does so by rounding at most."""
+    """Say how a second claim at the same point differs from the first; return whether it is the same."""
     derivative = check.claimant.derivative
     different = [
         (name, *_apart(a, b)) for name, a, b in _pairs(here, again) if not np.array_equal(a, b, equal_nan=True)
@@ -150,10 +156,8 @@ def _repeats(check: Session, cotangents: Floats, here: list[Reading], again: lis
         for (name, a, b), (_, _, c) in zip(_pairs(again, third), _pairs(again, fourth), strict=True)
     }
     lags = _lags(check, cotangents, here)
-    repeats = True
     for name, apart, size in different:
-        fatal = grows[name] or lags or not _is_rounding(check, cotangents, here, apart, size)
-        repeats &= not fatal
+        fatal = grows[name] or lags or not _is_rounding(check, apart, size)
         if grows[name]:
             code = "accumulates"
             message = f"{derivative} gives more by the same amount at each call: it adds to what it gave before; start from zeros"
@@ -167,7 +171,7 @@ def _repeats(check: Session, cotangents: Floats, here: list[Reading], again: lis
                 f"{apart:.3g}, the first is up to {size:.3g}"
             )
         check.find(code, message, where=name, fatal=fatal, difference=apart)
-    return repeats
+    return False
 
 
 def _same_steps(one: Floats, two: Floats, three: Floats) -> bool:
@@ -221,35 +225,39 @@ def _is_kept(check: Session, readings: list[Reading]) -> None:
 
 def _ignores_layout(check: Session, probe: Probe, cotangents: Floats, here: list[Reading]) -> None:
     """Hand out the same numbers in other memory layouts: nothing may change but by rounding."""
-    claimant, told = check.claimant, set[str]()
+    claimant, name = check.claimant, probe.output.name
     for words, layout in LAYOUTS.items():
         arrays = [layout(array) for array in check.point.copies()]
         if all(array.flags.c_contiguous for array in arrays):
             continue
         try:
-            value = _value(check, arrays)
-            there = claimant.sample(check, [layout(array) for array in check.point.copies()], cotangents, layout)
+            with np.errstate(all="ignore"):
+                value = _value(check, arrays)
+                there = claimant.sample(check, [layout(array) for array in check.point.copies()], cotangents, layout)
         except BudgetExhaustedError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the user's function raises
-            if not told:
-                message = f"for arguments {words} a {type(error).__name__} was raised: {error}"
-                check.find("layout-refused", message)
+        except Exception as error:  # noqa: BLE001 - whatever the user's functions raise: they may refuse a layout
+            check.untried.append(f"{words} ({type(error).__name__})")
+            continue
+        apart, size = _apart(check.value, value)
+        if not _is_rounding(check, apart, size):
+            _depends(check, "", name, words, apart, size)
             return
-        compared = [("", probe.output.name, check.value, value)]
-        compared += [(name, claimant.derivative, a, b) for name, a, b in _pairs(here, there)]
-        for name, who, one, other in compared:
+        for leaf, one, other in _pairs(here, there):
             apart, size = _apart(one, other)
-            if name not in told and not _is_rounding(check, cotangents, here, apart, size):
-                told.add(name)
-                check.find(
-                    "layout-dependent",
-                    f"{who} gives something else for the same numbers {words}: they differ by up to {apart:.3g}, it is "
-                    f"up to {size:.3g}",
-                    where=name,
-                    fatal=True,
-                    layout=words,
-                )
+            if not _is_rounding(check, apart, size):
+                _depends(check, leaf, claimant.derivative, words, apart, size)
+
+
+def _depends(check: Session, where: str, who: str, words: str, apart: float, size: float) -> None:
+    """Say that somebody's result depends on the layout. The function may ask for contiguous arrays, and gets them."""
+    check.find(
+        "layout-dependent",
+        f"{who} gives something else for the same numbers {words}: they differ by up to {apart:.3g}, it is up to {size:.3g}",
+        where=where,
+        fatal=bool(where),
+        layout=words,
+    )
 
 
 # ---- linear in the seed ---------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class JvpClaimant(Claimant):
     role = "tangent"
 
     def __init__(self, f: Callable[..., Any], jvp: Callable[..., Any], inputs: dict[str, Any]) -> None:
-        super().__init__()
+        super().__init__(f)
         self.jvp = jvp
         self.value = partial(spread, f)
         self.inputs = inputs

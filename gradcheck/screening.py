@@ -65,10 +65,10 @@ def step_along_the_imaginary_axis(bench: Bench) -> None:
     )
 
 
-def screen(bench: Bench) -> None:
-    """Compare every claim with one central difference."""
-    affordable = max(0.0, bench.probe.budget.left - CONFIRMING_CALLS) / 2
-    chosen = _sample(bench, affordable)
+def screen(bench: Bench, chosen: dict[int, Indices] | None = None) -> None:
+    """Compare every claim with one central difference, or those of the elements chosen in some leaves."""
+    if chosen is None:
+        chosen = _sample(bench, max(0.0, bench.probe.budget.left - CONFIRMING_CALLS) / 2)
     for leaf, indices in chosen.items():
         if len(indices):
             _screen_leaf(bench, leaf, indices)

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
+from gradcheck.blind_spots import unseen
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
 from gradcheck.elsewhere import Elsewhere, is_stale, visit
 from gradcheck.evaluation import CHUNK_LENGTH, Budget, Probe, calling
+from gradcheck.explanations import explain
 from gradcheck.points import Layout, Output, Point, as_given
 from gradcheck.progress import Meter, metering
-from gradcheck.protocol import examine, settles
+from gradcheck.protocol import examine, is_random, settles
 from gradcheck.report import Finding, Report
 from gradcheck.summary import summarise
 from gradcheck.workers import Crew, WorkersLostError, hire
@@ -36,20 +38,35 @@ JUMP = 0.01
 OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
 
+MOST_EXHAUSTIVE = 10_000
+"""Elements up to which each is looked at, unless the user says otherwise."""
+
+MOST_OVERHEAD = 100
+"""Calls beside two an element that looking at each may take."""
+
+DIRECTIONAL_CALLS = 60
+"""What a right gradient takes along random directions, about."""
+
 
 class Claimant(ABC):
     """What a check asks of the functions that it is given.
 
     Attributes
     ----------
+    function : callable
+        The user's function.
     name, derivative : str
-        What the user calls the function and the claimed derivative.
+        What the user calls it and the claimed derivative.
     seed, role : str
         The argument that the derivative is linear in, and what kind of thing it is.
     probe : type
         How the function's value is read.
     is_slope : bool
         Whether the claim is a first derivative of the function.
+    pulls_back : bool
+        Whether the derivative takes a cotangent of the function's value.
+    is_whole : bool
+        Whether few calls give the claims for all elements, so that many can be judged together.
     calls : int
         Calls of the derivative so far.
     value : callable
@@ -64,8 +81,11 @@ class Claimant(ABC):
     role = "upstream"
     probe: type[Probe] = Probe
     is_slope = True
+    pulls_back = False
+    is_whole = False
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
         self.calls = 0
 
     @abstractmethod
@@ -123,8 +143,12 @@ class Session:
         self.point = point
         self.claimant = claimant
         self.budget = Budget(settings.max_evaluations)
-        self.findings: list[Finding] = []
-        self.fatal = False
+        self.faults: list[Finding] = []
+        """What fails the check by itself."""
+        self.remarks: list[Finding] = []
+        """What does not."""
+        self.untried: list[str] = []
+        """Memory layouts that the functions refused."""
         self.rtol = settings.rtol or RTOL[8]
         self.output = Output(claimant.name)
         self.elsewhere: Elsewhere | None = None
@@ -132,23 +156,35 @@ class Session:
         self.readings = [Reading({i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(point.leaves)})]
         """The claims; before they are known nothing."""
         self.judgements: dict[int, Judgement] = {}
+        self.probe: Probe | None = None
+        self.base: Floats = np.zeros(0)
+        """The function as seen through the cotangents, and what it gives at the point."""
         self.value: Floats = np.zeros(0)
         """What the function gave at the point, as one vector."""
+        self.why_directions = ""
+        """Why the elements are judged together, along random directions; empty where each is looked at."""
 
     def run(self) -> Report:
         """Make the check; Ctrl-C comes through with the report so far."""
         started = time.perf_counter()
+        self.why_directions = self._why_directions()
         with metering(self.settings.progress, self._forecast()) as meter, hire(self.settings.workers) as crew:
             self.budget.progress = meter
             with self.budget.until_exhausted():
                 self._look(meter, crew)
-            report = self._report(started)
+            report: Report | None = None
+            with self.budget.until_exhausted():
+                report = self._report(started)
+            if report is None:  # interrupted while what is wrong was explained
+                report = self._report(started)
             self.budget.pass_on_interrupt(report)
         return report
 
     def _forecast(self) -> int:
         """Return about how many calls the check takes."""
         sizes = [self.point.leaves[i].value.size for i in self.point.free()]
+        if self.why_directions:
+            return DIRECTIONAL_CALLS
         if self.settings.vectorized:  # about as many for each leaf as it has chunks of elements, and a few pilots
             return sum(2 * size // CHUNK_LENGTH + 5 for size in sizes) + OVERHEAD // 2
         return self.claimant.forecast(sum(sizes))
@@ -171,7 +207,7 @@ class Session:
         changed = self.point.changed(arrays)
         if changed:
             self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
-        probe = self.claimant.probe(
+        self.probe = probe = self.claimant.probe(
             self.claimant.value,
             self.point,
             output,
@@ -180,7 +216,7 @@ class Session:
             vectorized=self.settings.vectorized,
             crew=crew,
         )
-        base = probe.read(value)
+        self.base = base = probe.read(value)
         if not np.all(np.isfinite(base)):
             self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
         claims = self._read(probe)
@@ -198,10 +234,15 @@ class Session:
             )
         elif self.budget.ended is not None:
             self.find("interrupted", "the check was interrupted before it was over")
+        found = self.claimant.laid_out(self.point, self.readings, self.judgements)
+        ask = self.probe if self.budget.ended is None else None
         return summarise(
-            *self.claimant.laid_out(self.point, self.readings, self.judgements),
-            findings=self.findings,
-            fatal=self.fatal,
+            *found,
+            diagnoses=explain(self, ask, self.base, found) if ask is not None else {},
+            faults=self.faults,
+            remarks=self.remarks,
+            together=self.why_directions,
+            blind_spots=unseen(self),
             stopped=self.budget.stopped,
             evaluations=self.budget.used,
             gradient_evaluations=self.claimant.calls,
@@ -216,6 +257,22 @@ class Session:
         self.elsewhere = None
         return self.claimant.cotangents(self.output, self.settings.rng)
 
+    def _why_directions(self) -> str:
+        """Choose how to judge, from counts alone, and say why where it is along random directions."""
+        elements = sum(self.point.leaves[i].value.size for i in self.point.free())
+        together = f"the {elements:,} elements were judged together along random directions, not one by one"
+        limit = self.settings.max_evaluations
+        if self.settings.method == "directional":
+            return f"{together}, as method='directional' asks"
+        if self.settings.method != "auto" or not self.claimant.is_whole:
+            return ""
+        if elements > MOST_EXHAUSTIVE:
+            return f"{together}: they are more than {MOST_EXHAUSTIVE:,}; method='exhaustive' looks at each"
+        needed = 2 * elements + MOST_OVERHEAD
+        if limit is not None and limit < needed and 2 * elements > DIRECTIONAL_CALLS:
+            return f"{together}: max_evaluations={limit} is less than the {needed:,} that looking at each may take"
+        return ""
+
     def _judge(self, probe: Probe, base: Floats, claims: dict[int, Claim]) -> dict[int, Judgement]:
         if self.settings.complex_step:
             try:
@@ -223,13 +280,15 @@ class Session:
             except NotAnalyticError as error:
                 message = f"{self.claimant.name} takes no complex step: {error}; differences were used instead"
                 self.find("complex-step-unsupported", message)
+        if self.why_directions:
+            return judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng, key=self.settings.key)
         return self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
         """Add a finding, each kind once a place; a fatal one fails the check by itself."""
-        if not any((known.code, known.where) == (code, where) for known in self.findings):
-            self.findings.append(Finding(code=code, message=message, where=where, evidence=evidence))
-        self.fatal |= fatal
+        if (code, where) not in {(known.code, known.where) for known in self.faults + self.remarks}:
+            finding = Finding(code=code, message=message, where=where, evidence=evidence)
+            (self.faults if fatal else self.remarks).append(finding)
 
     def _read(self, probe: Probe) -> dict[int, Claim]:
         """Ask for the claims, read them, and check how they come about."""
@@ -239,18 +298,22 @@ class Session:
         with self.budget.until_exhausted():
             readings = self.claimant.readings(self, self.point.copies(), cotangents)
             self.readings = readings
-            self.findings += readings[0].findings
-            self.fatal |= any(finding.code == "wrong-structure" for finding in readings[0].findings)
+            for finding in readings[0].findings:
+                (self.remarks if finding.code == "coarse-dtype" else self.faults).append(finding)
             self.rtol = self.settings.rtol or self._default_rtol(readings)
             if readings[0].eps > np.finfo(np.float64).eps:
                 spread = self.spread(readings, lambda arrays: self.claimant.readings(self, arrays, cotangents))
-            self.claimant.protocol(self, cotangents, readings)
-            examine(self, probe, readings)
+            settles(self, probe)
+            if not is_random(self):  # else whatever comes back may be another thing each time, and right
+                self.claimant.protocol(self, cotangents, readings)
+                examine(self, probe, readings)
         if not readings:
             if self.budget.ended is None:
                 message = "max_evaluations was used up before the gradient was known; allow more"
                 self.find("undecided-not-probed", message)
             return {}
+        for reading in readings:  # what is large and no longer asked for
+            reading.given, reading.handed = {}, []
         claims = {}
         for leaf in readings[0].values:
             columns = [reading.values.get(leaf) for reading in readings]

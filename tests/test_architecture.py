@@ -13,7 +13,7 @@ ORDER = [
     "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
     "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pooled", "bench", "screening", "refinement",
     "directions", "locating", "directional", "acceptance",
-    "derivatives", "comparison", "text", "report", "claims", 
+    "derivatives", "comparison", "text", "report", "claims",
     "diagnosis.clues", "diagnosis.candidates", "diagnosis.numbers", "diagnosis.symmetries", "diagnosis.regions", "diagnosis.scale",
     "diagnosis.penalties", "diagnosis.rearrangements", "diagnosis.precision", "diagnosis.partial", "diagnosis.layers",
     "diagnosis.ranking", "diagnosis.shapes", "diagnosis", "summary", "elsewhere", "protocol", "blind_spots", "explanations", "session", "claimants", "pushforwards",

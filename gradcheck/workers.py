@@ -82,10 +82,10 @@ def read_workers(value: Any) -> Workers | None:
 
 
 @contextmanager
-def hire(workers: Workers | None) -> Iterator[Crew | None]:
+def hire(workers: Workers | Crew | None) -> Iterator[Crew | None]:
     """Give a crew for the duration of a check; what was given stays open, what was started is ended."""
-    if workers is None:
-        yield None
+    if workers is None or isinstance(workers, Crew):  # one that was hired already goes on
+        yield workers
     elif isinstance(workers, int):
         crew = _Processes(workers)
         try:

@@ -9,7 +9,12 @@ import argparse
 import importlib
 from collections.abc import Sequence
 
-SECTIONS = {"directional": "benchmarks.scale_directional"}
+SECTIONS = {
+    "article": "benchmarks.scale_article",
+    "directional": "benchmarks.scale_directional",
+    "overhead": "benchmarks.scale_overhead",
+    "workers": "benchmarks.scale_workers",
+}
 """Name -> module, whose ``main()`` prints the section."""
 
 
@@ -17,8 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the sections asked for, or all."""
     description = (__doc__ or "").format(sections=", ".join(SECTIONS))
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", default=list(SECTIONS), choices=[*SECTIONS, []], metavar="section")
-    for section in parser.parse_args(arguments).sections:
+    parser.add_argument("sections", nargs="*", metavar="section", help="which; default: all")
+    sections = parser.parse_args(arguments).sections or list(SECTIONS)
+    for section in sections:
+        if section not in SECTIONS:
+            parser.error(f"there is no section {section!r}; the sections are {', '.join(SECTIONS)}")
         importlib.import_module(SECTIONS[section]).main()
 
 

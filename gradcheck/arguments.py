@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 import numpy as np
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.workers import Workers, read_workers
+from gradcheck.workers import Crew, Workers, read_workers
 
 __all__ = ["RTOL", "CheckOptions", "Method", "Settings", "read_options", "require_callable"]
 
@@ -84,7 +84,7 @@ class Settings:
     rtol: float | None
     method: Method
     vectorized: bool
-    workers: Workers | None
+    workers: Workers | Crew | None
     rng: np.random.Generator
     key: int
     seed: str

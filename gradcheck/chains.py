@@ -20,6 +20,7 @@ from gradcheck.progress import Meter, metering
 from gradcheck.report import Finding, ParameterReport, Report, Verdict
 from gradcheck.session import OVERHEAD, Session
 from gradcheck.stages import Passage, pass_through, read_stages
+from gradcheck.workers import hire
 
 __all__ = ["check_chain"]
 
@@ -100,8 +101,14 @@ def check_chain(
         message = f"max_evaluations was used up before the {len(read)} stages had been run once; allow more"
         chain.findings.append(Finding(code="undecided-not-probed", message=message))
         passages = []
-    with metering(settings.progress, _forecast(passages)) as meter:
-        chain.check(passages, meter)
+    with metering(settings.progress, _forecast(passages)) as meter, hire(settings.workers) as crew:
+        chain.settings = replace(settings, workers=crew)
+        try:
+            chain.check(passages, meter)
+        except KeyboardInterrupt as interrupt:
+            chain.interrupt()
+            interrupt.report = chain.report(time.perf_counter() - started)  # type: ignore[attr-defined]
+            raise
     return chain.report(time.perf_counter() - started)
 
 
@@ -212,6 +219,7 @@ class _Chain:
         self.parameters |= report.parameters
         self.blind_spots += report.blind_spots
         self.is_open |= any(parameter.undecided.any() for parameter in report.parameters.values())
+        self.is_open |= any(finding.code == "workers-lost" for finding in report.findings)
         self.findings[:0] = [replace(finding, where=finding.where or name) for finding in report.findings]
         if report.verdict == "fail":
             self._accuse(name, _reason(report), gradients=[p.name for p in report.parameters.values() if p.wrong.any()])
@@ -247,6 +255,13 @@ class _Chain:
             )
         elif outcome.verdict == "inconclusive" and is_all:
             self.blind_spots.append("how the stages fit together could not be judged near the given point")
+
+    def interrupt(self) -> None:
+        """Say which stages were not checked to the end."""
+        done = {name.split(".")[0] for name in self.parameters}
+        rest = ", ".join(name for name in self.order if name not in done) or "how they fit together"
+        message = f"the check was interrupted before it was over; not looked at: {rest}"
+        self._leave_open(Finding(code="interrupted", message=message))
 
     def _leave_open(self, finding: Finding) -> None:
         self.findings.append(finding)

@@ -77,6 +77,8 @@ def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[C
     ------
     InvalidArgument
         When the arguments cannot describe a derivative.
+    GradcheckError
+        When workers were lost, so that evaluations are missing.
 
     Notes
     -----
@@ -123,6 +125,8 @@ def numerical_jacobian(f: Callable[[Any], Any], x: Any, **options: Unpack[CheckO
     ------
     InvalidArgument
         When the arguments cannot describe a derivative.
+    GradcheckError
+        When workers were lost, so that evaluations are missing.
 
     Notes
     -----

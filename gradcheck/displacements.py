@@ -6,6 +6,7 @@ A batch is a few indices and numbers, however large the leaves are: it is what g
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradcheck.points import Point
 
-__all__ = ["Displacements", "Elements", "Line", "Moves", "Ray"]
+__all__ = ["Displacements", "Elements", "Line", "Moves", "Parts", "Ray"]
 
 Floats = NDArray[np.float64]
 Arrays = dict[int, NDArray[Any]]
@@ -56,6 +57,22 @@ class Displacements(ABC):
     @abstractmethod
     def block(self, point: Point) -> Arrays:
         """Return the same for all points in one, the lone leaf with a leading axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Sequence[Displacements]):
+    """A batch in parts of ``size`` points each, made as they are asked for."""
+
+    batch: Displacements
+    size: int
+
+    def __len__(self) -> int:
+        return (len(self.batch) + self.size - 1) // self.size
+
+    def __getitem__(self, number: int) -> Displacements:  # type: ignore[override]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self.batch.rows(slice(number * self.size, (number + 1) * self.size))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.displacements import Displacements, Elements, Line, Moves, Ray
+from gradcheck.displacements import Displacements, Elements, Line, Moves, Parts, Ray
 from gradcheck.errors import InvalidArgument
 from gradcheck.points import Output, Point
 from gradcheck.workers import Crew, WorkersLostError
@@ -264,19 +264,17 @@ class Probe:
         values : array, shape (P, K)
             The same whoever evaluates.
         """
-        blocks = self._blocks(batch)
-        calls = len(blocks) or len(batch)
+        size = self._points_in_a_call(batch)
+        calls = len(Parts(batch, size or 1))
         if self.crew is None or calls <= 1:
             return self.evaluate(batch)
         if calls > self.budget.left:  # as in this thread: as far as it goes
-            some = int(self.budget.left)
-            self.values(batch.rows(slice(sum(map(len, blocks[:some])) if blocks else some)))
+            self.values(batch.rows(slice(int(self.budget.left) * (size or 1))))
             raise BudgetExhaustedError
-        size = int(np.clip(len(batch) // FEWEST_TASKS, 1, POINTS_IN_A_TASK))
-        tasks = blocks or [batch.rows(slice(p, p + size)) for p in range(0, len(batch), size)]
+        tasks = Parts(batch, size or int(np.clip(len(batch) // FEWEST_TASKS, 1, POINTS_IN_A_TASK)))
 
         def received(number: int) -> None:
-            for _ in range(1 if blocks else len(tasks[number])):
+            for _ in range(1 if size else len(tasks[number])):
                 self.budget.spend()
 
         sent = self._like(budget=Budget(), crew=None)
@@ -287,26 +285,23 @@ class Probe:
             self.budget.end(lost)
             raise BudgetExhaustedError from lost
 
-    def _blocks(self, batch: Displacements) -> list[Displacements]:
-        """Part a batch into what goes through a vectorised function in one call each; nothing where it does not."""
+    def _points_in_a_call(self, batch: Displacements) -> int:
+        """Return how many points of a batch go through a vectorised function in one call; 0 where it gets no axis."""
         leaf = batch.lone_leaf()
         if not self.vectorized or leaf is None:
-            return []
-        size = max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
-        return [batch.rows(slice(p, p + size)) for p in range(0, len(batch), size)]
+            return 0
+        return max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
 
     def evaluate(self, batch: Displacements) -> Floats:
         """Evaluate a batch in this thread, values of shape (P, K)."""
         values = np.empty((len(batch), len(self.cotangents)))
-        blocks = self._blocks(batch)
+        size = self._points_in_a_call(batch)
         names = ", ".join(self.point.leaves[i].name for i in batch.leaves)
         # The point is ours, not the user's: what the function thinks of it is no matter for a warning.
         with np.errstate(all="ignore"):
-            if blocks:
-                start = 0
-                for block in blocks:
-                    values[start : start + len(block)] = self._call_block(block, names)
-                    start += len(block)
+            if size:
+                for number, block in enumerate(Parts(batch, size)):
+                    values[number * size : number * size + len(block)] = self._call_block(block, names)
                 return values
             with calling(self.output.name, f"with {names} slightly displaced" if names else "at the given point"):
                 function, point, read, spend = self.function, self.point, self._reader(), self.budget.spend

@@ -172,7 +172,11 @@ class Session:
             self.budget.progress = meter
             with self.budget.until_exhausted():
                 self._look(meter, crew)
-            report = self._report(started)
+            reports: list[Report] = []
+            with self.budget.until_exhausted():
+                reports.append(self._report(started))
+            # Interrupted while what is wrong was being explained, it goes without.
+            report = reports[0] if reports else self._report(started)
             self.budget.pass_on_interrupt(report)
         return report
 

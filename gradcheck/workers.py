@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import active_children, parent_process
 from multiprocessing.pool import AsyncResult, Pool, ThreadPool
 from time import monotonic
@@ -81,10 +82,10 @@ def read_workers(value: Any) -> Workers | None:
 
 
 @contextmanager
-def hire(workers: Workers | None) -> Iterator[Crew | None]:
+def hire(workers: Workers | Crew | None) -> Iterator[Crew | None]:
     """Give a crew for the duration of a check; what was given stays open, what was started is ended."""
-    if workers is None:
-        yield None
+    if workers is None or isinstance(workers, Crew):  # one that was hired already goes on
+        yield workers
     elif isinstance(workers, int):
         crew = _Processes(workers)
         try:
@@ -213,11 +214,12 @@ class Crew(ABC):
         """
         results: dict[int, Floats] = {}
         window = int(np.clip(BYTES_IN_FLIGHT // max(1, nbytes), FEWEST_IN_FLIGHT, MOST_IN_FLIGHT))
-        patience = SILENCE + MARGIN * self.pace * max(len(task) for task in tasks)
+        patience = SILENCE + MARGIN * self.pace * len(tasks[0])
         self.trouble = []
         try:
             for _ in range(self.attempts):
-                missing = deque((i, task) for i, task in enumerate(tasks) if i not in results)
+                known = set(results)
+                missing = ((i, task) for i, task in enumerate(tasks) if i not in known)
                 for number, answer in self._answers(_Task(job), missing, window, patience):
                     if number not in results:
                         results[number] = _value_of(answer)
@@ -230,7 +232,7 @@ class Crew(ABC):
         raise WorkersLostError(_told(self.trouble))
 
     def _answers(
-        self, task: _Task, missing: deque[Numbered], window: int, patience: float
+        self, task: _Task, missing: Iterator[Numbered], window: int, patience: float
     ) -> Iterator[tuple[int, Floats | _Raised]]:
         """Give the answers that come; what goes wrong with the workers is noted, or tells that they cannot be used."""
         answers = self.attempt(task, missing, window, patience)
@@ -256,7 +258,7 @@ class Crew(ABC):
         self.trouble.append(error)
 
     @abstractmethod
-    def attempt(self, task: _Task, missing: deque[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Hand over tasks, no more than ``window`` at a time, and give the answers as they come."""
 
     def abandon(self) -> None:  # noqa: B027 - what others started is theirs
@@ -270,7 +272,7 @@ class _Given(Crew):
         super().__init__()
         self.executor = executor
 
-    def attempt(self, task: _Task, missing: deque[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Submit tasks, and wait for them in order: an error is then the same one whatever the workers."""
         return self.over(self.executor, task, missing, window, patience)
 
@@ -278,29 +280,28 @@ class _Given(Crew):
         self,
         executor: Executor,
         task: Callable[[Numbered], Any],
-        missing: deque[Numbered],
+        missing: Iterator[Numbered],
         window: int,
         patience: float | None,
     ) -> Answers:
         """Do the same with any executor."""
         waiting: deque[Future[Any]] = deque()
         try:
-            while missing or waiting:
+            while True:
                 try:
-                    while missing and len(waiting) < window:
-                        waiting.append(executor.submit(task, missing[0]))
-                        missing.popleft()
+                    for numbered in islice(missing, window - len(waiting)):
+                        waiting.append(executor.submit(task, numbered))
                 except Exception as error:  # noqa: BLE001 - closed, or broken
                     self.note(error)
-                    missing.clear()
-                    continue
+                    missing = iter(())
+                if not waiting:
+                    break
                 future = waiting.popleft()
                 try:
                     answer = future.result(patience)
                 except TimeoutError:
                     self.note(TimeoutError(f"no result came for {patience:.0f} s"))
-                    patience = 0.0
-                    missing.clear()
+                    patience, missing = 0.0, iter(())
                 except Exception as error:  # noqa: BLE001 - one task is lost, others may not be
                     self.note(error)
                 else:
@@ -320,7 +321,7 @@ class _Processes(_Given):
         self.count = count if count > 0 else os.cpu_count() or 1
         self.pool: ProcessPoolExecutor | None = None
 
-    def attempt(self, task: _Task, missing: deque[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Submit tasks to processes, which are started where there are none."""
         del patience  # the pool says when a process ends
         try:
@@ -360,13 +361,14 @@ class _Watched(Crew):
         super().__init__()
         self.pool = pool
 
-    def attempt(self, task: _Task, missing: deque[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Hand over tasks and wait for them, as long as no process dies."""
         alive = set(active_children())
         waiting: deque[AsyncResult[Any]] = deque()
-        while missing or waiting:
-            while missing and len(waiting) < window:
-                waiting.append(self.pool.apply_async(task, (missing.popleft(),)))
+        while True:
+            waiting.extend(self.pool.apply_async(task, (n,)) for n in islice(missing, window - len(waiting)))
+            if not waiting:
+                return
             handle, until = waiting.popleft(), monotonic() + patience
             while not handle.ready():
                 handle.wait(GLANCE)
@@ -385,11 +387,10 @@ class _Mapped(Crew):
         super().__init__()
         self.function = function
 
-    def attempt(self, task: _Task, missing: deque[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Map the tasks."""
         del patience
-        while missing:
-            some = [missing.popleft() for _ in range(min(window, len(missing)))]
+        while some := list(islice(missing, window)):
             try:
                 yield from self.function(task, some)
             except TypeError as error:

@@ -16,6 +16,7 @@ import pytest
 from gradcheck import (
     GradcheckError,
     InvalidArgument,
+    check_chain,
     check_gradient,
     check_hessian,
     check_hvp,
@@ -113,6 +114,58 @@ def test_every_check_takes_workers(crews, name):
     RNG0.bit_generator.state = state
     helped = CHECKS[name](workers=crews["process executor"])
     assert told(alone) == told(helped) and helped.verdict == "pass"
+
+
+def stages(wrong=None):
+    rng = np.random.default_rng(2)
+    return [
+        ("one", functions.matrix_forward, functions.matrix_backward, (rng.normal(size=(3, 4)),)),
+        ("act", functions.tanh_forward, wrong or functions.tanh_backward, ()),
+        ("two", functions.matrix_forward, functions.matrix_backward, (rng.normal(size=(4, 1)),)),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [None, lambda dy, x: dy * (1 - x**2)])
+def test_a_chain_takes_workers(crews, wrong):
+    x = np.random.default_rng(4).normal(size=(2, 3))
+    alone = check_chain(stages(wrong), x)
+    for workers in (2, crews["threads"], crews["process executor"]):
+        assert told(check_chain(stages(wrong), x, workers=workers)) == told(alone)
+    assert alone.verdict == ("fail" if wrong else "pass")
+
+
+def test_directions_take_workers(crews):
+    for grad in (functions.gradient, functions.wrong_gradient):
+        alone = check_gradient(functions.value, grad, PARAMS, method="directional")
+        helped = check_gradient(functions.value, grad, PARAMS, method="directional", workers=crews["process executor"])
+        assert told(alone) == told(helped)
+
+
+def test_an_interrupted_chain_keeps_the_stages_that_were_checked():
+    calls = []
+
+    def tanh(x):
+        calls.append(1)
+        if len(calls) > 20:
+            raise KeyboardInterrupt
+        return np.tanh(x), x
+
+    one, (_, _, backward, _), two = stages()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        check_chain([one, ("act", tanh, backward, ()), two], np.ones((2, 3)) / 3)
+    report = caught.value.report
+    assert (
+        (report.verdict == "inconclusive"
+        and {"one.x", "one.w"} <= set(report.parameters))
+        or "two.x" in report.parameters
+    )
+    assert any(f.code == "interrupted" and "act" in f.message for f in report.findings)
+
+
+def test_a_chain_whose_workers_are_lost_does_not_pass():
+    x = np.random.default_rng(4).normal(size=(2, 3))
+    report = check_chain(stages(), x, workers=lambda f, xs: [f(x) for x in xs][1:])
+    assert report.verdict == "inconclusive" and any(f.code == "workers-lost" for f in report.findings)
 
 
 def test_numerical_derivatives_take_workers(crews):

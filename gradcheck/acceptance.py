@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.bench import Bench, Claim, Doubt, Judgement
-from gradcheck.evaluation import BudgetExhaustedError, Probe, unit_of
+from gradcheck.evaluation import Probe, unit_of
 from gradcheck.refinement import refine, require_sight, try_suspects
 from gradcheck.screening import prepare, screen, step_along_the_imaginary_axis
 
@@ -69,7 +69,7 @@ def judge(
         rtol,
         rng,
     )
-    try:
+    with probe.budget.until_exhausted():
         prepare(bench)
         if complex_step:
             step_along_the_imaginary_axis(bench)
@@ -77,8 +77,6 @@ def judge(
         refine(bench)
         try_suspects(bench)
         require_sight(bench)
-    except BudgetExhaustedError:
-        pass
     for judgement in bench.judgements.values():
         judgement.leave_units(unit)
     return bench.judgements

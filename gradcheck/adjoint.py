@@ -18,7 +18,9 @@ from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
-from gradcheck.evaluation import Budget, BudgetExhaustedError
+from gradcheck.diagnosis import diagnose
+from gradcheck.evaluation import Budget
+from gradcheck.explanations import gather
 from gradcheck.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.points import Point
 from gradcheck.progress import metering
@@ -75,20 +77,27 @@ class AdjointTest:
         chosen = self._chosen()
         with metering(self.settings.progress, len(chosen) + CALLS) as meter:
             self.budget.progress = meter
-            try:
-                vector = self._pairs()
-                self._elements(chosen, vector)
-            except UnfitError as unfit:
-                culprit = self.y if str(unfit).startswith("matvec") else self.x
-                self._find(unfit.code, str(unfit), where=culprit.name)
-            except BudgetExhaustedError:
-                pass
+            with self.budget.until_exhausted():
+                try:
+                    vector = self._pairs()
+                    self._elements(chosen, vector)
+                except UnfitError as unfit:
+                    culprit = self.y if str(unfit).startswith("matvec") else self.x
+                    self._find(unfit.code, str(unfit), where=culprit.name)
+            report = self._report(chosen, started)
+            self.budget.pass_on_interrupt(report)
+        return report
+
+    def _report(self, chosen: NDArray[np.intp], started: float) -> Report:
+        """Report what was found."""
+        point = Point(self._parts(self.x), lambda values: values)
+        found = point, [self._reading()], self._judgements(chosen)
         report = summarise(
-            Point(self._parts(self.x), lambda values: values),
-            [self._reading()],
-            self._judgements(chosen),
+            *found,
+            diagnoses=diagnose(gather(*found, {})),
             faults=self.faults,
             remarks=[],
+            stopped=self.budget.stopped,
             evaluations=self.there.calls,
             gradient_evaluations=self.back.calls,
             seconds=time.perf_counter() - started,

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, get_args
 import numpy as np
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.workers import Workers, read_workers
 
 __all__ = ["RTOL", "CheckOptions", "Method", "Settings", "read_options", "require_callable"]
 
@@ -37,18 +38,29 @@ class CheckOptions(TypedDict, total=False):
         and where it does not hold differences are used.
     vectorized : bool
         ``f`` accepts a tree in which one leaf carries one extra leading axis of length ``P``, and returns ``P``
-        values.
+        values. That they are those of ``P`` calls is checked, leaf by leaf.
+    workers : int, map-like or concurrent.futures.Executor, optional
+        Who calls ``f`` at displaced points: so many processes (-1: one a core), a function like `map`, or an executor,
+        which stays open. Default: this thread. The report is the same whatever the workers. ``f`` is sent to them with
+        the point, and must be picklable where they are processes; what it changes there is not seen here.
     rng : int or numpy.random.Generator
         The same seed gives the same report.
     max_evaluations : int, optional
         A hard bound on the calls of ``f``.
     progress : True or callable, optional
-        ``progress(done, total)``, rising, the last call with ``done == total``; True shows a bar on stderr.
+        ``progress(done, total)``, rising, the last call with ``done == total``; True shows a bar on stderr, or a line
+        where rich is not installed.
+
+    Notes
+    -----
+    Ctrl-C ends a check within a second. The `KeyboardInterrupt` has an attribute ``report``: what was found so far, never
+    a pass, elements that were not looked at undecided.
     """
 
     rtol: float | None
     method: Method
     vectorized: bool
+    workers: Workers | None
     rng: int | np.random.Generator
     max_evaluations: int | None
     progress: Callable[[int, int], object] | bool | None
@@ -61,6 +73,7 @@ class Settings:
     rtol: float | None
     complex_step: bool
     vectorized: bool
+    workers: Workers | None
     rng: np.random.Generator
     seed: str
     max_evaluations: int | None
@@ -97,6 +110,7 @@ def read_options(options: CheckOptions, *, vectorizable: bool = True, analytic: 
         rtol=_rtol(options.get("rtol")),
         complex_step=method == "complex-step",
         vectorized=bool(vectorized),
+        workers=read_workers(options.get("workers")),
         rng=rng,
         seed=seed,
         max_evaluations=_limit(options.get("max_evaluations")),

@@ -48,6 +48,8 @@ class Reading:
         Position -> name, of all leaves.
     given : dict
         Position -> the array that came back, itself and no copy.
+    misfits : dict
+        Position -> the array that came back where its shape does not fit, as float64.
     handed : list of (name, array)
         What the derivative was given, for who wants to know whether memory is shared.
     """
@@ -58,6 +60,7 @@ class Reading:
     absent: set[int] = field(default_factory=set)
     names: dict[int, str] = field(default_factory=dict)
     given: dict[int, NDArray[Any]] = field(default_factory=dict)
+    misfits: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     handed: list[tuple[str, NDArray[Any]]] = field(default_factory=list)
 
 
@@ -129,6 +132,8 @@ def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: 
         message = f"{words.claim} has shape {array.shape}, {words.like} {leaf.value.shape}{_hint(array, leaf.value)}"
         evidence = {"given": array.shape, "required": leaf.value.shape}
         reading.findings.append(Finding(code="wrong-shape", where=leaf.name, message=message, evidence=evidence))
+        if array.dtype.kind != "c":
+            reading.misfits[position] = array.astype(np.float64)
         return
     if array.dtype.kind == "c":
         if np.any(array.imag != 0):

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from gradcheck.acceptance import Claim, Judgement
 from gradcheck.claims import Reading
 from gradcheck.differences import climb, lengths_of, noise_multiplier
-from gradcheck.evaluation import Moves, Probe
+from gradcheck.displacements import Moves
+from gradcheck.evaluation import Probe
 from gradcheck.pilot import measure_noise
 from gradcheck.points import point_of
 

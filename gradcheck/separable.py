@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.evaluation import Moves
+from gradcheck.displacements import Moves
 from gradcheck.kinks import acquit
 from gradcheck.nearby import Neighbourhood, Suspect
 from gradcheck.outputs import EachOutput

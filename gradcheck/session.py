@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,12 +16,14 @@ from gradcheck.blind_spots import unseen
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
 from gradcheck.elsewhere import Elsewhere, is_stale, visit
-from gradcheck.evaluation import Budget, BudgetExhaustedError, Probe, calling
+from gradcheck.evaluation import CHUNK_LENGTH, Budget, Probe, calling
+from gradcheck.explanations import explain
 from gradcheck.points import Layout, Output, Point, as_given
-from gradcheck.progress import metering
+from gradcheck.progress import Meter, metering
 from gradcheck.protocol import examine, is_random, settles
 from gradcheck.report import Finding, Report
 from gradcheck.summary import summarise
+from gradcheck.workers import Crew, WorkersLostError, hire
 
 __all__ = ["Claimant", "Session"]
 
@@ -53,9 +54,15 @@ class Claimant(ABC):
         How the function's value is read.
     is_slope : bool
         Whether the claim is a first derivative of the function.
+    pulls_back : bool
+        Whether the derivative takes a cotangent of the function's value.
     calls : int
         Calls of the derivative so far.
+    value : callable
+        ``value(tree)`` gives the function's value. It goes to other processes, so it holds no more than the function.
     """
+
+    value: Callable[[Any], Any]
 
     name = "f"
     derivative = "grad"
@@ -63,14 +70,11 @@ class Claimant(ABC):
     role = "upstream"
     probe: type[Probe] = Probe
     is_slope = True
+    pulls_back = False
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.calls = 0
-
-    @abstractmethod
-    def value(self, tree: Any) -> Any:
-        """Return the function's value."""
 
     @abstractmethod
     def output(self, value: Any) -> Output:
@@ -137,42 +141,87 @@ class Session:
         self.output = Output(claimant.name)
         self.elsewhere: Elsewhere | None = None
         """What was claimed at another point, before anything was called at this one."""
+        self.readings = [Reading({i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(point.leaves)})]
+        """The claims; before they are known nothing."""
+        self.judgements: dict[int, Judgement] = {}
+        self.probe: Probe | None = None
+        self.base: Floats = np.zeros(0)
+        """The function as seen through the cotangents, and what it gives at the point."""
         self.value: Floats = np.zeros(0)
         """What the function gave at the point, as one vector."""
 
     def run(self) -> Report:
-        """Make the check."""
+        """Make the check; Ctrl-C comes through with the report so far."""
         started = time.perf_counter()
-        elements = sum(self.point.leaves[i].value.size for i in self.point.free())
-        with metering(self.settings.progress, self.claimant.forecast(elements)) as meter:
+        with metering(self.settings.progress, self._forecast()) as meter, hire(self.settings.workers) as crew:
             self.budget.progress = meter
-            self.elsewhere = visit(self)
-            arrays = self.point.copies()
-            self.budget.spend()
-            with calling(self.claimant.name, "at the given point"):
-                value = self.claimant.value(self.point.hand_out(arrays))
-            self.output = output = self.claimant.output(value)
-            self.value = output.read(value)
-            changed = self.point.changed(arrays)
-            if changed:
-                self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
-            cotangents = self._cotangents()
-            probe = self.claimant.probe(
-                self.claimant.value, self.point, output, cotangents, self.budget, vectorized=self.settings.vectorized
+            with self.budget.until_exhausted():
+                self._look(meter, crew)
+            report = self._report(started)
+            self.budget.pass_on_interrupt(report)
+        return report
+
+    def _forecast(self) -> int:
+        """Return about how many calls the check takes."""
+        sizes = [self.point.leaves[i].value.size for i in self.point.free()]
+        if self.settings.vectorized:  # about as many for each leaf as it has chunks of elements, and a few pilots
+            return sum(2 * size // CHUNK_LENGTH + 5 for size in sizes) + OVERHEAD // 2
+        return self.claimant.forecast(sum(sizes))
+
+    def _look(self, meter: Meter | None, crew: Crew | None) -> None:
+        """Call function and derivative, and judge, as far as the evaluations go."""
+        self.elsewhere = visit(self)
+        arrays = self.point.copies()
+        self.budget.spend()
+        began = time.perf_counter()
+        with calling(self.claimant.name, "at the given point"):
+            value = self.claimant.value(self.point.hand_out(arrays))
+        seconds = time.perf_counter() - began
+        if meter is not None:
+            meter.expect(seconds)
+        if crew is not None:
+            crew.pace = seconds
+        self.output = output = self.claimant.output(value)
+        self.value = output.read(value)
+        changed = self.point.changed(arrays)
+        if changed:
+            self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
+        self.probe = probe = self.claimant.probe(
+            self.claimant.value,
+            self.point,
+            output,
+            self._cotangents(),
+            self.budget,
+            vectorized=self.settings.vectorized,
+            crew=crew,
+        )
+        self.base = base = probe.read(value)
+        if not np.all(np.isfinite(base)):
+            self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
+        claims = self._read(probe)
+        self.judgements = self._judge(probe, base, claims)
+        settles(self, probe)
+        is_stale(self, probe, self.readings, claims, self.judgements)
+
+    def _report(self, started: float) -> Report:
+        """Report what was found."""
+        if isinstance(self.budget.ended, WorkersLostError):
+            self.find(
+                "workers-lost",
+                f"workers stopped answering before the check was over ({self.budget.ended}): what they had not evaluated "
+                "is missing; run it again, with fewer of them if memory is short",
             )
-            base = probe.read(value)
-            if not np.all(np.isfinite(base)):
-                self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
-            readings, claims = self._read(probe)
-            judgements = self._judge(probe, base, claims)
-            with contextlib.suppress(BudgetExhaustedError):
-                settles(self, probe)
-                is_stale(self, probe, readings, claims, judgements)
+        elif self.budget.ended is not None:
+            self.find("interrupted", "the check was interrupted before it was over")
+        found = self.claimant.laid_out(self.point, self.readings, self.judgements)
+        ask = self.probe if self.budget.ended is None else None
         return summarise(
-            *self.claimant.laid_out(self.point, readings, judgements),
+            *found,
+            diagnoses=explain(self, ask, self.base, found) if ask is not None else {},
             faults=self.faults,
             remarks=self.remarks,
             blind_spots=unseen(self),
+            stopped=self.budget.stopped,
             evaluations=self.budget.used,
             gradient_evaluations=self.claimant.calls,
             seconds=time.perf_counter() - started,
@@ -201,13 +250,14 @@ class Session:
             finding = Finding(code=code, message=message, where=where, evidence=evidence)
             (self.faults if fatal else self.remarks).append(finding)
 
-    def _read(self, probe: Probe) -> tuple[list[Reading], dict[int, Claim]]:
+    def _read(self, probe: Probe) -> dict[int, Claim]:
         """Ask for the claims, read them, and check how they come about."""
         cotangents = probe.cotangents
         readings: list[Reading] = []
         spread: dict[int, Floats] = {}
-        try:
+        with self.budget.until_exhausted():
             readings = self.claimant.readings(self, self.point.copies(), cotangents)
+            self.readings = readings
             for finding in readings[0].findings:
                 (self.remarks if finding.code == "coarse-dtype" else self.faults).append(finding)
             self.rtol = self.settings.rtol or self._default_rtol(readings)
@@ -217,20 +267,18 @@ class Session:
             if not is_random(self):  # else whatever comes back may be another thing each time, and right
                 self.claimant.protocol(self, cotangents, readings)
                 examine(self, probe, readings)
-        except BudgetExhaustedError:
-            if not readings:
-                self.find(
-                    "undecided-not-probed", "max_evaluations was used up before the gradient was known; allow more"
-                )
-                unknown = {i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(self.point.leaves)}
-                return [Reading(dict(unknown)) for _ in cotangents], {}
+        if not readings:
+            if self.budget.ended is None:
+                message = "max_evaluations was used up before the gradient was known; allow more"
+                self.find("undecided-not-probed", message)
+            return {}
         claims = {}
         for leaf in readings[0].values:
             columns = [reading.values.get(leaf) for reading in readings]
             if all(column is not None for column in columns):
                 values = np.stack([column for column in columns if column is not None], axis=1)
                 claims[leaf] = Claim(values, spread.get(leaf, np.zeros(values.shape[1])), readings[0].eps)
-        return readings, claims
+        return claims
 
     def _default_rtol(self, readings: list[Reading]) -> float:
         sizes = [self.point.leaves[i].value.dtype.itemsize for i in self.point.free()] + [self.output.dtype.itemsize]

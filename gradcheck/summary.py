@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
-from gradcheck.diagnosis import diagnose
 from gradcheck.points import Point
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
 from gradcheck.text import badness
 
 __all__ = ["summarise"]
-
-Floats = NDArray[np.float64]
 
 MOST_NAMED = 20
 """Undecided elements that a finding names."""
@@ -32,8 +29,13 @@ CAUSES_FIRST = (
 )  # fmt: skip
 """Faults in this order: each may bring about those after it."""
 
+RANKS = {code: rank for rank, code in enumerate(CAUSES_FIRST)}
+
+UNSETTLING = {"f-not-deterministic", "workers-lost", "interrupted"}
+"""Remarks that say why elements are undecided."""
+
 REASONS = {
-    Doubt.NOT_PROBED: "not looked at, max_evaluations was used up; allow more",
+    Doubt.NOT_PROBED: "not looked at, {stopped}",
     Doubt.NOISE: (
         "f is noisy at {noise:.1g}, so gradients below {bound:.1g} cannot be judged there; evaluate f in float64, with a "
         "tighter tolerance or without a large constant, or try method='complex-step'"
@@ -60,7 +62,9 @@ def summarise(
     *,
     faults: list[Finding],
     remarks: list[Finding],
+    diagnoses: Mapping[str, tuple[Diagnosis, ...]],
     blind_spots: Sequence[str] = (),
+    stopped: str = "",
     **cost: Any,
 ) -> Report:
     """Build the report of a check.
@@ -75,8 +79,12 @@ def summarise(
         Position of a leaf -> what was found about it.
     faults, remarks : lists of Finding
         What the protocol found: what fails the check by itself, and what does not.
+    diagnoses : mapping
+        Name of a wrong parameter -> what explains it.
     blind_spots : sequence of str
         What the check could not see whatever the judgements.
+    stopped : str
+        Why the check ended before its time, if it did for another reason than ``max_evaluations``.
     **cost
         Passed on to `Report`.
     """
@@ -89,30 +97,36 @@ def summarise(
         if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in faults):
             unseen.append(f"{leaf.name}: not differentiated, so not checked")
             continue
-        report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position))
+        explained = diagnoses.get(leaf.name, ())
+        report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position), explained)
         reports[leaf.name] = report
         unseen += _hidden_by_noise(report, judgements.get(position))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
-    faults = sorted(faults, key=lambda finding: CAUSES_FIRST.index(finding.code))
-    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or not reports else "pass"
+    faults = sorted(faults, key=lambda finding: RANKS.get(finding.code, len(RANKS)))
+    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or stopped or not reports else "pass"
     if not reports:
         unseen.append("no gradient was given for any input, so nothing was checked")
-    random = [finding for finding in remarks if finding.code == "f-not-deterministic"]
-    others = [finding for finding in remarks if finding.code != "f-not-deterministic"]
+    first = [finding for finding in remarks if finding.code in UNSETTLING]
+    others = [finding for finding in remarks if finding.code not in UNSETTLING]
     named = {finding.where for finding in faults}
     told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*faults, *told, *random, *_undecided(reports, judgements, point), *others),
+        findings=(*faults, *told, *first, *_undecided(reports, judgements, point, stopped), *others),
         blind_spots=(*unseen, *blind_spots),
         **cost,
     )
 
 
 def _parameter(
-    name: str, value: NDArray[Any], readings: list[Reading], position: int, judgement: Judgement | None
+    name: str,
+    value: NDArray[Any],
+    readings: list[Reading],
+    position: int,
+    judgement: Judgement | None,
+    diagnoses: tuple[Diagnosis, ...],
 ) -> ParameterReport:
     """Report one parameter, each element through the cotangent under which it looks worst."""
     shape, count = value.shape, value.size
@@ -133,6 +147,7 @@ def _parameter(
             kink=np.zeros(shape, dtype=bool),
             divergence=divergence_of(claimed, blank),
             detection_floor=float("inf"),
+            diagnoses=diagnoses,
         )
     claims = np.stack([reading.values[position] for reading in readings], axis=1)
     wrong = judgement.wrong | np.isnan(claims)
@@ -157,17 +172,8 @@ def _parameter(
         kink=np.any(judgement.gap != 0, axis=1).reshape(shape),
         divergence=divergence_of(claims[:, first], judgement.reference[:, first], resolution=judgement.bound[:, first]),
         detection_floor=float(floors.min()) if floors.size else float("inf"),
-        diagnoses=_diagnoses(claims, judgement, wrong, first, shape),
+        diagnoses=diagnoses,
     )
-
-
-def _diagnoses(
-    claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_], column: int, shape: tuple[int, ...]
-) -> tuple[Diagnosis, ...]:
-    """Explain a wrong parameter; where several elements of it agree by chance they are explained with the rest."""
-    if not np.any(wrong[:, column]):
-        return ()
-    return diagnose(claims[:, column].reshape(shape), judgement.reference[:, column].reshape(shape))
 
 
 def _wrong_values(report: ParameterReport) -> Finding:
@@ -189,8 +195,11 @@ def _wrong_values(report: ParameterReport) -> Finding:
     )
 
 
-def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point) -> list[Finding]:
+def _undecided(
+    reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point, stopped: str
+) -> list[Finding]:
     """Say for each parameter with undecided elements what limits them and what would help."""
+    stopped = stopped or "max_evaluations was used up; allow more"
     findings = []
     for position, judgement in judgements.items():
         report = reports.get(point.leaves[position].name)
@@ -200,7 +209,7 @@ def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgem
         for doubt, reason in REASONS.items():
             chosen = report.undecided & (doubts == doubt)
             if chosen.any():
-                findings.append(_reason(report, judgement, doubt, reason, chosen))
+                findings.append(_reason(report, judgement, doubt, reason.replace("{stopped}", stopped), chosen))
     return findings
 
 

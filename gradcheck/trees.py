@@ -10,6 +10,8 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
@@ -101,20 +103,30 @@ def flatten(
     def visit(node: Any, path: Path, above: tuple[int, ...]) -> Callable[[Sequence[Any]], Any]:
         parts = _parts(node)
         if parts is None:
-            index = len(values)
             paths.append(path)
             values.append(node)
-            return lambda entries: entries[index]
+            return itemgetter(len(values) - 1)
         if id(node) in above:
             raise InvalidArgument(
                 f"{argument} contains itself at {_name(path) or root!r}; give a finite tree of arrays."
             )
         builders = [visit(part, (*path, key), (*above, id(node))) for key, part in parts.items()]
-        return lambda entries: _assemble(node, [build(entries) for build in builders])
+        return _Builder(_assemble(node, [None] * len(parts)), builders)
 
     build = visit(tree, (), ())
     names = _unique_names(paths, root)
     return [_leaf(name, value, argument) for name, value in zip(names, values, strict=True)], build
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Builds a container like an empty one from the entries of the whole tree. It pickles, unlike a closure."""
+
+    like: Any
+    builders: list[Callable[[Sequence[Any]], Any]]
+
+    def __call__(self, entries: Sequence[Any]) -> Any:
+        return _assemble(self.like, [build(entries) for build in self.builders])
 
 
 def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
@@ -249,13 +261,14 @@ def _leaf(name: str, value: Any, argument: str) -> Leaf:
             f"{argument}: the leaf {name!r} has dtype {array.dtype}, but leaves hold numbers; "
             "convert it to float or leave it out."
         )
-    if is_array:
-        return Leaf(name, array, lambda replacement: replacement)
-    kind = type(value)
+    return Leaf(name, array, _same if is_array else partial(_number, type(value)))
 
-    def restore(replacement: NDArray[Any]) -> Any:
-        if replacement.ndim or replacement.dtype.kind == "c":
-            return replacement[()]  # a stack of copies, or a step along the imaginary axis
-        return kind(replacement[()])
 
-    return Leaf(name, array, restore)
+def _same(array: NDArray[Any]) -> NDArray[Any]:
+    return array
+
+
+def _number(kind: Callable[[Any], Any], array: NDArray[Any]) -> Any:
+    if array.ndim or array.dtype.kind == "c":
+        return array[()]  # a stack of copies, or a step along the imaginary axis
+    return kind(array[()])

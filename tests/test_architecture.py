@@ -10,14 +10,25 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "arguments", "progress", "points", "evaluation", "tangents", "outputs",
-    "noise", "differences", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pooled", "bench", "screening", "refinement", "acceptance",
-    "derivatives", "comparison", "text", "report", "claims", "diagnosis", "summary", "elsewhere", "protocol", "blind_spots", "session", "claimants", "pushforwards",
+    "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
+    "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pooled", "bench", "screening", "refinement", "acceptance",
+    "derivatives", "comparison", "text", "report", "claims", 
+    "diagnosis.clues", "diagnosis.candidates", "diagnosis.numbers", "diagnosis.symmetries", "diagnosis.regions", "diagnosis.scale",
+    "diagnosis.penalties", "diagnosis.rearrangements", "diagnosis.precision", "diagnosis.partial", "diagnosis.layers",
+    "diagnosis.ranking", "diagnosis.shapes", "diagnosis", "summary", "elsewhere", "protocol", "blind_spots", "explanations", "session", "claimants", "pushforwards",
     "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "stages", "composition", "chains", "assertions",
 ]  # fmt: skip
 """Modules of gradcheck: each imports only modules before it."""
 
 HEAVY = ("torch", "jax", "sklearn", "scipy", "matplotlib", "rich", "hypothesis", "pytest")
+
+
+FILES = {
+    ".".join(path.relative_to(ROOT / "gradcheck").with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "gradcheck").rglob("*.py")
+    if path != ROOT / "gradcheck" / "__init__.py"
+}
+"""Name of a module or package -> its file."""
 
 
 def imports(path):
@@ -32,8 +43,8 @@ def imports(path):
 
 @pytest.mark.parametrize("name", ORDER)
 def test_imports_inside_gradcheck_go_one_way(name):
-    text = (ROOT / "gradcheck" / f"{name}.py").read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    path = FILES[name]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
         alias
         for node in ast.walk(tree)
@@ -42,14 +53,12 @@ def test_imports_inside_gradcheck_go_one_way(name):
         if isinstance(inner, ast.ImportFrom)
         for alias in [inner.module]
     }
-    ours = {
-        i.split(".")[1] for i in imports(ROOT / "gradcheck" / f"{name}.py") - typing_only if i.startswith("gradcheck.")
-    }
+    ours = {i.removeprefix("gradcheck.") for i in imports(path) - typing_only if i.startswith("gradcheck.")}
     assert ours <= set(ORDER[: ORDER.index(name)])
 
 
 def test_every_module_has_its_place():
-    assert {path.stem for path in (ROOT / "gradcheck").glob("*.py")} - {"__init__"} == set(ORDER)
+    assert set(FILES) == set(ORDER)
 
 
 def test_gradcheck_needs_numpy_alone():

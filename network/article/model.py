@@ -106,7 +106,11 @@ def forward(params: Mapping[str, Array], images: Array, *, shared_kernel: bool =
         Naming the argument that does not fit; nothing is computed then.
     """
     checked = check_params(params)
-    images = check_data(checked, images)
+    return _forward(checked, check_data(checked, images), shared_kernel=shared_kernel)
+
+
+def _forward(checked: dict[str, Array], images: Array, *, shared_kernel: bool) -> tuple[Array, ForwardCache]:
+    """Run the network on arguments that were found good."""
     second = (checked["W1b"],) * 4 if shared_kernel else [checked[name] for name in KERNELS[2]]
     z1, conv1 = convolve_forward(images[..., None, :, :], *(checked[name] for name in KERNELS[1]))
     a1, act1 = activate_forward(z1, LAYER_ACTIVATIONS[1])
@@ -168,10 +172,10 @@ def loss(params: Mapping[str, Array], images: Array, labels: Array, *, shared_ke
     checked = check_params(params)
     images = check_data(checked, images)
     labels = check_labels(labels, checked, images)
-    outputs, _ = forward(checked, images, shared_kernel=shared_kernel)
+    outputs, _ = _forward(checked, images, shared_kernel=shared_kernel)
     value, _ = squared_error_forward(outputs, labels)
     # A weight that the shared kernel makes idle still says how many networks there are.
-    leading = broadcast(value=value.shape, **{name: array.shape[:-2] for name, array in checked.items()})
+    leading = broadcast(value=value.shape, params=_leading(checked))
     return value if value.shape == leading else np.broadcast_to(value, leading).copy()
 
 
@@ -181,8 +185,11 @@ def convolve_forward(x: Array, *kernels: Array, groups: int = 1) -> tuple[Array,
     True convolution: `network.layers.conv2d_forward` with flipped kernels, zeros around the map. Each group of kernels
     sees its own channel.
     """
-    leading = broadcast(**{f"kernel {i}": kernel.shape[:-2] for i, kernel in enumerate(kernels)})
-    stacked = np.stack([np.broadcast_to(kernel, (*leading, 3, 3)) for kernel in kernels], axis=-3)
+    if any(kernel.ndim > 2 for kernel in kernels):
+        leading = broadcast(**{f"kernel {i}": kernel.shape[:-2] for i, kernel in enumerate(kernels)})
+        stacked = np.stack([np.broadcast_to(kernel, (*leading, 3, 3)) for kernel in kernels], axis=-3)
+    else:
+        stacked = np.array(kernels)
     y, cache = conv2d_forward(x, stacked[..., None, ::-1, ::-1], padding=1, groups=groups)
     return y, ConvolveCache(cache, tuple((kernel.shape, kernel.dtype) for kernel in kernels))
 
@@ -220,7 +227,8 @@ def check_params(params: Mapping[str, Array]) -> dict[str, Array]:
             raise ValueError(
                 f"params[{name!r}] has shape {shape}, but its last two axes must be ({core[0]}, {core[1]})."
             )
-    broadcast(**{f"params[{name!r}]": array.shape[:-2] for name, array in checked.items()})
+    if any(array.ndim > 2 for array in checked.values()):
+        broadcast(**{f"params[{name!r}]": array.shape[:-2] for name, array in checked.items()})
     return checked
 
 
@@ -246,7 +254,8 @@ def check_labels(labels: Array, params: Mapping[str, Array], images: Array | Non
 
 
 def _leading(params: Mapping[str, Array]) -> Shape:
-    return np.broadcast_shapes(*(array.shape[:-2] for array in params.values()))
+    shapes = {array.shape[:-2] for array in params.values()} - {()}
+    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
 
 
 def _width(array: Array) -> Any:

@@ -1,0 +1,108 @@
+"""What a diagnosis may know: of each parameter its claim and its measured derivative, of a layer what it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Pull"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Map = Callable[[Floats], Floats]
+Pull = Callable[[list[Floats]], list[dict[str, Floats]]]
+"""Gives for each of several cotangents like ``dy`` the claims by name, shaped like `Clues.claimed`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clues:
+    """One parameter. All arrays but ``value`` have a leading axis of length K: one claim for each cotangent.
+
+    Attributes
+    ----------
+    name : str
+    claimed, reference : arrays, shape (K, *shape)
+    margin : array, shape (K, *shape)
+        How far a right claim may be from the reference: its error bound, the tolerance and the claim's round-off.
+    wrong, kink : arrays of bool, shape (K, *shape)
+        The verdict, and where the function has a kink: any valid derivative is right there.
+    value : array or None
+        The parameter itself, in a shape that broadcasts against ``shape``.
+    """
+
+    name: str
+    claimed: Floats
+    reference: Floats
+    margin: Floats
+    wrong: Bools
+    kink: Bools
+    value: Floats | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The parameter's shape."""
+        return self.claimed.shape[1:]
+
+    @cached_property
+    def error(self) -> Floats:
+        """Claim less reference."""
+        return np.asarray(self.claimed - self.reference)
+
+    @cached_property
+    def used(self) -> Bools:
+        """Where claim and reference can be compared."""
+        return np.isfinite(self.reference) & np.isfinite(self.margin) & ~self.kink
+
+    @cached_property
+    def is_alive(self) -> Bools:
+        """Where claim or reference is not zero."""
+        return np.asarray(self.used & ((np.abs(self.reference) > self.margin) | (self.claimed != 0)))
+
+    @cached_property
+    def is_explicable(self) -> bool:
+        """Whether there is something to explain, and enough is known for it."""
+        known = int(np.count_nonzero(self.used | self.kink))
+        return (
+            bool(np.any(self.wrong & self.used))
+            and bool(np.all(np.isfinite(self.claimed)))
+            and 2 * known >= self.used.size
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """All that one check found.
+
+    Attributes
+    ----------
+    parameters : dict
+        Name -> `Clues`, the right parameters too.
+    values : dict
+        Name -> value of every leaf, those held fixed included.
+    dy : array or None
+        The cotangents, shape (K, *y.shape), where the function is a layer whose value is one array.
+    y : array or None
+        That value.
+    is_inert : callable or None
+        Whether the function's value stays as it is when the parameter of that name moves.
+    pull : callable or None
+        Asks for the claims under other cotangents: arrays like ``dy``, one answer by name for each.
+    """
+
+    parameters: Mapping[str, Clues]
+    values: Mapping[str, Floats] = field(default_factory=dict)
+    dy: Floats | None = None
+    y: Floats | None = None
+    is_inert: Callable[[str], bool] | None = None
+    pull: Pull | None = None
+    _answers: list[dict[str, Floats]] = field(default_factory=list, init=False)
+
+    def pulled(self, cotangents: list[Floats]) -> list[dict[str, Floats]]:
+        """Ask for the claims under other cotangents, once for all parameters."""
+        if not self._answers and self.pull is not None:
+            self._answers.extend(self.pull(cotangents))
+        return self._answers

@@ -1,0 +1,126 @@
+"""What only a layer can be told: its upstream is passed on, its slope taken at the wrong variable, its upstream turned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck.diagnosis.candidates import SURE, Candidate
+from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
+from gradcheck.diagnosis.symmetries import symmetries
+
+__all__ = ["activations", "upstreams"]
+
+
+def _sigmoid(v: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-v)))
+
+
+SLOPES: dict[str, Map] = {
+    "1 - {0}**2": lambda v: 1 - v**2,
+    "1 - tanh({0})**2": lambda v: 1 - np.tanh(v) ** 2,
+    "{0} * (1 - {0})": lambda v: v * (1 - v),
+    "sigmoid({0}) * (1 - sigmoid({0}))": lambda v: _sigmoid(v) * (1 - _sigmoid(v)),
+    "sigmoid({0})": _sigmoid,
+    "1 - exp(-{0})": lambda v: -np.expm1(-v),
+    "1 / (1 + {0}**2)": lambda v: 1 / (1 + v**2),
+    "cos({0})**2": lambda v: np.cos(v) ** 2,
+    "1 + {0}**2": lambda v: 1 + v**2,
+    "{0}": lambda v: v,
+    "exp({0})": np.exp,
+    "1 / {0}": lambda v: 1 / v,
+    "2 * {0}": lambda v: 2 * v,
+    "1 / (2 * {0})": lambda v: 0.5 / v,
+    "1 / (2 * sqrt({0}))": lambda v: 0.5 / np.sqrt(v),
+    "cos({0})": np.cos,
+    "-sin({0})": lambda v: -np.sin(v),
+    "cosh({0})": np.cosh,
+    "sinh({0})": np.sinh,
+    "1 / sqrt(1 - {0}**2)": lambda v: 1 / np.sqrt(1 - v**2),
+    "1 / sqrt(1 + {0}**2)": lambda v: 1 / np.sqrt(1 + v**2),
+    "sigmoid({0}) * (1 + {0} * (1 - sigmoid({0})))": lambda v: _sigmoid(v) * (1 + v * (1 - _sigmoid(v))),
+    "1 / (1 + abs({0}))**2": lambda v: 1 / (1 + np.abs(v)) ** 2,
+    "(1 - abs({0}))**2": lambda v: (1 - np.abs(v)) ** 2,
+    "1 where {0} > 0, exp({0}) elsewhere": lambda v: np.where(v > 0, 1.0, np.exp(v)),
+    "1 where {0} > 0, 1 + {0} elsewhere": lambda v: np.where(v > 0, 1.0, 1 + v),
+    "1 where {0} > 0": lambda v: np.where(v > 0, 1.0, 0.0),
+}
+"""Derivatives of the usual activations, from their input or from their output."""
+
+
+def activations(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the slope of an elementwise layer is missing, or that of something else."""
+    if case.dy is None or case.dy.shape != clues.claimed.shape:
+        return
+    tiny = 1e-12 * np.abs(case.dy)
+    yield Candidate(
+        kind="activation-missing",
+        message="the gradient equals the upstream itself: the layer's own derivative is missing",
+        predicted=case.dy,
+        margin=tiny + 1e-3 * clues.margin,
+    )
+    if clues.value is None or case.y is None or clues.value.shape != case.y.shape:
+        return
+    variables = {clues.name: clues.value, "y": case.y}
+    with np.errstate(all="ignore"):
+        table = [
+            (form, name, case.dy * slope(value)) for form, slope in SLOPES.items() for name, value in variables.items()
+        ]
+    right = [(form, name) for form, name, g in table if _is_close(g, clues.reference, clues)]
+    for form, name, predicted in table:
+        if (form, name) in right or not _is_close(predicted, clues.claimed, clues):
+            continue
+        for true_form, true_name in right or [("", "")]:
+            yield _slope(clues, predicted, form, name, true_form, true_name)
+
+
+def _slope(clues: Clues, predicted: Floats, form: str, name: str, true_form: str, true_name: str) -> Candidate:
+    """Say which slope was taken, and which is the right one where that is known."""
+    taken = form.format(name)
+    if form == true_form and name != true_name:
+        kind = "wrong-variable"
+        message = f"the slope is taken as {taken} where {true_form.format(true_name)} is right: "
+        message += f"{name} in place of {true_name}"
+    else:
+        kind = "wrong-slope"
+        message = f"the slope is taken as {taken}" + (
+            f" where {true_form.format(true_name)} is right" if true_form else ""
+        )
+    return Candidate(
+        kind=kind,
+        message=message,
+        predicted=predicted,
+        margin=1e-12 * np.abs(predicted) + 1e-3 * clues.margin,
+        cost=math.log10(2 * len(SLOPES)) + (0.0 if kind == "wrong-variable" else 0.1 if true_form else 0.2),
+        most=SURE if np.unique(np.abs(clues.claimed)).size > 2 else 3.0,
+    )
+
+
+def _is_close(one: Floats, other: Floats, clues: Clues) -> bool:
+    with np.errstate(all="ignore"):
+        return bool(np.all((np.abs(one - other) <= 2 * clues.margin + 1e-9 * np.abs(other))[clues.used]))
+
+
+def upstreams(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the layer would be right if it were given its upstream turned, transposed or flipped: it does that itself."""
+    if case.dy is None or case.y is None or case.pull is None:
+        return
+    moves = symmetries(case.y.shape)
+    inverse = {"rotated by 90": "rotated by 270", "rotated by 270": "rotated by 90"}
+    pulled = case.pulled([move.apply(case.dy) for move in moves])
+    for move, answers in zip(moves, pulled, strict=False):
+        answer = answers.get(clues.name)
+        if answer is None or answer.shape != clues.claimed.shape:
+            continue
+        words = next((move.words.replace(a, b) for a, b in inverse.items() if move.words.startswith(a)), move.words)
+        yield Candidate(
+            kind="upstream-transformed",
+            message=f"the layer pulls back its upstream {words}: the gradient of the upstream as it is would be right",
+            predicted=clues.claimed - (answer - clues.reference),
+            margin=clues.margin,
+            cost=math.log10(2 * len(moves)),
+            key=move.words,
+            evidence={"upstream": words},
+        )

@@ -1,0 +1,129 @@
+"""Naming a ratio: -1, 1/2, the number of outputs, n/(n - 1), pi. The sizes are those that occur in this check."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from gradcheck.diagnosis.candidates import REAL
+from gradcheck.diagnosis.clues import Case
+
+__all__ = ["Named", "name_ratio", "sizes"]
+
+MOST_READINGS = 3
+"""Meanings of one number that are listed."""
+
+LARGEST_COUNT = 1000
+"""A whole number up to this is worth a name though no size explains it."""
+
+SMALL = {1, 2, 3, 4}
+"""Numerators and denominators of ratios that need no explanation."""
+
+CONSTANTS = {
+    "pi": math.pi,
+    "2 pi": 2 * math.pi,
+    "sqrt(pi)": math.sqrt(math.pi),
+    "sqrt(2 pi)": math.sqrt(2 * math.pi),
+    "sqrt(2)": math.sqrt(2),
+    "ln 2: a logarithm to base 2": math.log(2),
+    "ln 10: a logarithm to base 10": math.log(10),
+    "180/pi: degrees and radians": 180 / math.pi,
+    "e": math.e,
+}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A ratio in words: ``"1/3 of"``, a note that says what its numbers are, and the digits of evidence it costs."""
+
+    words: str
+    note: str
+    cost: float
+
+
+def name_ratio(ratio: float, error: float, case: Case) -> Named:
+    """Say a ratio as people write it."""
+    known = sizes(case)
+    sign, size = ("-" if ratio < 0 else ""), abs(ratio)
+
+    def is_near(number: float) -> bool:
+        return abs(size - number) <= max(error, 1e-9 * number)
+
+    if is_near(1.0) and ratio < 0:
+        return Named("minus", "", 1.0)
+    fraction = Fraction(size).limit_denominator(LARGEST_COUNT) if size < LARGEST_COUNT else Fraction(round(size))
+    top, bottom = fraction.numerator, fraction.denominator
+    if fraction > 0 and is_near(top / bottom):
+        if min(top, bottom) == 1:
+            notes = _meanings(max(top, bottom), known, is_large=top > bottom)
+            words = f"{sign}{top} times" if bottom == 1 else f"{sign}1/{bottom} of"
+            return Named(words, notes, 1.0 if notes or {top, bottom} <= SMALL else 2.0)
+        if abs(top - bottom) == 1 and max(top, bottom) > 3 and error * max(top, bottom) ** 2 < 0.1:
+            form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
+            meaning = "; ".join(known.get(n, [])[:MOST_READINGS])
+            note = f" ({form} with n = {n}{': ' + meaning if meaning else ''})"
+            return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else 2.0)
+        if {top, bottom} <= SMALL:
+            return Named(f"{sign}{top}/{bottom} of", "", 1.5)
+    for number, words in _others(case, known):
+        if is_near(number):
+            return Named(f"{sign}{size:.6g} times", f" ({size:.6g} is {words})", 2.0)
+    return Named(f"{ratio:.6g} times", "", REAL)
+
+
+def sizes(case: Case) -> dict[int, list[str]]:
+    """Return the lengths that occur, with what they are lengths of; likely meanings first."""
+    found: dict[int, list[str]] = {}
+
+    def note(length: int, words: str) -> None:
+        if length > 1:
+            found.setdefault(length, []).append(words)
+
+    y, values = case.y, case.values
+    matrices = [name for name, value in values.items() if value.ndim > 1]
+    last = matrices[-1] if matrices else ""
+    if y is not None and y.ndim:
+        note(y.shape[-1], "the number of outputs (the last axis of y)")
+        for axis, length in enumerate(y.shape[:-1]):
+            note(length, f"the length of axis {axis} of y")
+        note(y.size if y.ndim > 1 else 0, "the number of all elements of y")
+    elif last:
+        note(values[last].shape[-1], f"the number of outputs (the last axis of {last}?)")
+    for name, value in values.items():
+        for axis, length in enumerate(value.shape):
+            is_batch = y is not None and axis == 0 and value.ndim > 1 and y.ndim > 1 and length == y.shape[0]
+            if y is None and (name, axis) == (last, value.ndim - 1):
+                continue
+            note(length, f"the batch size (axis 0 of {name})" if is_batch else f"the length of axis {axis} of {name}")
+        note(value.size if value.ndim > 1 else 0, f"the number of elements of {name}")
+    return found
+
+
+def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> str:
+    """Say what a whole number may be: a size, twice a size, a size less one."""
+    readings = list(known.get(number, []))
+    if not readings and number > max(SMALL):
+        readings += [f"one less than {words}" for words in known.get(number + 1, [])]
+        readings += [f"twice {words}" for words in known.get(number // 2, []) if number % 2 == 0]
+    if not readings:
+        return ""
+    cause = "a sum where a mean is asked?" if is_large else "a mean where a sum is asked?"
+    return f" ({number} is {', or '.join(readings[:MOST_READINGS])}: {cause})"
+
+
+def _others(case: Case, known: dict[int, list[str]]) -> Iterator[tuple[float, str]]:
+    """Give numbers that are neither whole nor simple fractions, with words for them."""
+    for words, number in CONSTANTS.items():
+        yield number, words
+        yield 1 / number, f"1 / ({words})" if " " not in words else f"the inverse of {words}"
+    for length, readings in known.items():
+        root = math.sqrt(length)
+        yield root, f"the square root of {length}, {readings[0]}"
+        yield 1 / root, f"1 / the square root of {length}, {readings[0]}"
+    for name, value in case.values.items():
+        if value.size == 1 and math.isfinite(number := abs(float(value.ravel()[0]))) and number > 0:
+            yield number, f"the value of {name}"
+            yield 1 / number, f"1 / the value of {name}"
+            yield abs(1 - number), f"one less the value of {name}"

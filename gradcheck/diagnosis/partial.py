@@ -1,0 +1,105 @@
+"""The claim is right in one part and wrong in another: zero, a multiple, or just wrong in a part that has a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck.diagnosis.candidates import ENOUGH, Candidate
+from gradcheck.diagnosis.clues import Case, Clues
+from gradcheck.diagnosis.numbers import name_ratio
+from gradcheck.diagnosis.regions import Region, regions_of
+from gradcheck.diagnosis.scale import ratio_of
+
+__all__ = ["parts", "slice_ratios"]
+
+LEAST_EVIDENCE = 3.0
+"""Digits beyond which it is no chance where the wrong elements are; nothing else is known there."""
+
+
+def parts(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that some elements are right; the others are zero, or a multiple, or lie together."""
+    wrong = clues.wrong & clues.used
+    if np.all(clues.wrong[clues.is_alive | clues.wrong]) and not np.any(clues.kink):
+        return
+    regions = regions_of(clues, case)
+    exact = next((region for region in regions if region.is_exact and region.evidence >= 0), None)
+    count = int(np.count_nonzero(np.any(clues.wrong, axis=0)))
+    where = exact.words if exact else f"{count} of {clues.claimed[0].size} elements"
+    if not np.any(clues.claimed[wrong]):
+        yield Candidate(
+            kind="zeroed",
+            message=f"the gradient is zero in {where}, where the true one is not, and right elsewhere",
+            predicted=np.where(wrong, 0.0, clues.reference),
+            margin=clues.margin,
+            is_observation=True,
+        )
+    yield from _multiple(clues, case, exact, where)
+    for region in regions[:1]:
+        if region.evidence >= LEAST_EVIDENCE:
+            yield _located(clues, region)
+
+
+def _multiple(clues: Clues, case: Case, exact: Region | None, where: str) -> Iterator[Candidate]:
+    """Propose that the wrong elements are one multiple of the true ones."""
+    wrong = clues.wrong & clues.used
+    fitted = ratio_of(clues, wrong)
+    if fitted is None:
+        return
+    named = name_ratio(*fitted, case)
+    yield Candidate(
+        kind="constant-ratio",
+        message=f"the gradient equals {named.words} the true one in {where}, and is right elsewhere{named.note}",
+        predicted=np.where(wrong, fitted[0] * clues.reference, clues.reference),
+        margin=np.maximum(1.0, abs(fitted[0])) * clues.margin,
+        cost=named.cost + (exact.cost if exact else 2.0),
+        evidence={"ratio": fitted[0], "region": exact.kind if exact else ""},
+    )
+
+
+def _located(clues: Clues, region: Region) -> Candidate:
+    """Say where the wrong elements are."""
+    mask = np.broadcast_to(region.mask, clues.claimed.shape)
+    return Candidate(
+        kind=region.kind,
+        message=f"the gradient is wrong only in {region.words}",
+        predicted=np.where(mask, clues.claimed, clues.reference),
+        margin=clues.margin,
+        cost=ENOUGH,
+        is_observation=True,
+        is_generic=True,
+        evidence={"digits": region.evidence},
+    )
+
+
+def slice_ratios(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that each slice along an axis is a multiple of its own."""
+    for axis, length in enumerate(clues.shape):
+        if not 2 <= length <= clues.claimed.size // 3:
+            continue
+        predicted, margin = np.array(clues.reference), np.array(clues.margin)
+        ratios, cost = [], 0.0
+        for i in range(length):
+            here = (slice(None),) * (axis + 1) + (i,)
+            chosen = np.zeros(clues.used.shape, dtype=bool)
+            chosen[here] = clues.used[here]
+            fitted = ratio_of(clues, chosen)
+            if fitted is None:
+                ratios.append(1.0)
+                continue
+            named = name_ratio(*fitted, case)
+            cost += named.cost
+            ratios.append(fitted[0])
+            predicted[here] *= fitted[0]
+            margin[here] *= abs(fitted[0])
+        listed = ", ".join(f"{ratio:.4g}" for ratio in ratios[:6]) + (", ..." if length > 6 else "")
+        yield Candidate(
+            kind="slice-ratios",
+            message=f"each slice of the gradient along axis {axis} is a multiple of the true one: {listed}",
+            predicted=predicted,
+            margin=margin,
+            cost=cost,
+            is_generic=True,
+            evidence={"axis": axis, "ratios": ratios},
+        )

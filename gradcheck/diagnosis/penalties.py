@@ -1,0 +1,137 @@
+"""The gradient is right but for a penalty, or the penalty is right and the gradient of the data is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck.diagnosis.candidates import REAL, Candidate
+from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
+from gradcheck.diagnosis.numbers import name_ratio
+
+__all__ = ["offsets", "penalties", "two_terms"]
+
+TEMPLATES: dict[str, tuple[Map, str, str]] = {
+    "weight-decay": (lambda value: value, "times the parameter", "weight decay (an L2 penalty)"),
+    "l1-penalty": (np.sign, "times the parameter's sign", "an L1 penalty"),
+}
+"""Kind -> what a penalty's gradient is proportional to, and words for it."""
+
+
+def _fit(target: Floats, columns: list[Floats], margin: Floats) -> tuple[Floats, Floats] | None:
+    """Fit a vector by multiples of others, elements weighed by how well they are known; also how sure each is."""
+    with np.errstate(all="ignore"):
+        floor = np.max(np.abs(target)) * 1e-16 + np.finfo(float).tiny
+        weights = np.min(margin + floor) / (margin + floor)
+        matrix = np.stack([column * weights for column in columns], axis=1)
+        sizes = np.linalg.norm(matrix, axis=0)
+    if len(target) <= len(columns) or not np.all(np.isfinite(matrix)) or not np.all(sizes > 0):
+        return None
+    solution, _, rank, singular = np.linalg.lstsq(matrix / sizes, target * weights, rcond=None)
+    if rank < len(columns) or singular[-1] < 1e-6:
+        return None
+    unsure = np.min(margin + floor) / (sizes * singular[-1])
+    return solution / sizes, unsure
+
+
+def penalties(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim differs from the gradient by a multiple of the parameter, or of its sign."""
+    del case
+    used = clues.used
+    if clues.value is None or not np.any(clues.value):
+        return
+    for kind, (shape_of, words, name) in TEMPLATES.items():
+        template = np.broadcast_to(shape_of(clues.value), clues.claimed.shape)
+        fitted = _fit(clues.error[used], [template[used]], clues.margin[used])
+        if fitted is None:
+            continue
+        strength, unsure = float(fitted[0][0]), float(fitted[1][0])
+        which = "missing" if strength < 0 else "extra"
+        what = f"{name} of strength {abs(strength):.6g}"
+        cause = f"{what} is missing" if strength < 0 else f"{what} is in the gradient and not in f"
+        yield Candidate(
+            kind=f"{which}-{kind}",
+            message=f"the gradient equals the true one {'less' if strength < 0 else 'plus'} {abs(strength):.6g} {words}: {cause}",
+            predicted=clues.reference + strength * template,
+            margin=clues.margin,
+            cost=REAL,
+            key=kind,
+            factor=strength,
+            factor_error=unsure,
+            evidence={"strength": abs(strength)},
+        )
+
+
+def two_terms(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim is a multiple of the gradient plus a multiple of the parameter.
+
+    With ``true = data + strength * parameter`` a claim ``a * data + strength * parameter`` is
+    ``a * true + (1 - a) * strength * parameter``.
+    """
+    used = clues.used
+    if clues.value is None or not np.any(clues.value):
+        return
+    template = np.broadcast_to(clues.value, clues.claimed.shape)
+    fitted = _fit(clues.claimed[used], [clues.reference[used], template[used]], clues.margin[used])
+    if fitted is None:
+        return
+    (a, b), (unsure_a, unsure_b) = fitted[0], fitted[1]
+    if abs(a) <= unsure_a:
+        yield Candidate(
+            kind="penalty-only",
+            message=f"the gradient equals {b:.6g} times the parameter: that of a penalty alone, the data part is missing",
+            predicted=b * template,
+            margin=clues.margin * 1e-3,
+            cost=REAL,
+            evidence={"strength": b},
+        )
+        return
+    if abs(a - 1) <= unsure_a or abs(b) <= unsure_b:
+        return
+    named = name_ratio(a, unsure_a, case)
+    strength = b / (1 - a)
+    if strength > 0:
+        size = f"{named.words} what it should be" if named.words != "minus" else "of the wrong sign"
+        cause = f"the data part is {size}{named.note}, the penalty of strength {strength:.6g} is right"
+    else:
+        cause = f"a multiple of the gradient and a multiple of the parameter{named.note}"
+    yield Candidate(
+        kind="two-term",
+        message=f"the gradient equals {named.words} the true one {'plus' if b > 0 else 'less'} {abs(b):.6g} times the parameter: {cause}",
+        predicted=a * clues.reference + b * template,
+        margin=abs(a) * clues.margin,
+        cost=named.cost + REAL,
+        key="ratio",
+        factor=float(a),
+        factor_error=float(unsure_a),
+        is_generic=strength <= 0,
+        evidence={"ratio": float(a), "parameter": float(b), "strength": float(strength)},
+    )
+
+
+def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim is off by one number throughout, or by one for each slice along an axis."""
+    del case
+    if clues.claimed.size < 4:
+        return
+    weights = np.where(clues.used, 1 / (clues.margin + 1e-300), 0.0)
+    error = np.where(clues.used, clues.error, 0.0)
+    for axis in range(len(clues.shape)):
+        if clues.shape[axis] < 3:
+            continue
+        with np.errstate(all="ignore"):
+            share = weights / np.max(weights)
+            offset = np.sum(share * error, axis=axis + 1, keepdims=True) / np.sum(share, axis=axis + 1, keepdims=True)
+        yield Candidate(
+            kind="constant-offset",
+            message=(
+                "the gradient is off by the same number in all elements"
+                + (f" along axis {axis}" if len(clues.shape) > 1 else "")
+                + ": a sum or a mean over them is missing, or is too much"
+            ),
+            predicted=clues.reference + offset,
+            margin=clues.margin,
+            cost=REAL * offset.size,
+            is_generic=True,
+        )

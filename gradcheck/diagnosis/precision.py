@@ -1,0 +1,56 @@
+"""The claim is the gradient rounded to fewer digits than it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck.diagnosis.candidates import Candidate
+from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
+
+__all__ = ["truncations"]
+
+
+def _to_half(values: Floats) -> Floats:
+    return values.astype(np.float16).astype(np.float64)
+
+
+def _to_bfloat16(values: Floats) -> Floats:
+    """Keep the upper half of a single-precision number, rounded to nearest."""
+    bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
+    rounded = ((bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)) << np.uint64(16)
+    return rounded.astype(np.uint32).view(np.float32).astype(np.float64)
+
+
+FORMATS: list[tuple[str, Map, Map]] = [
+    ("float16", _to_half, lambda v: np.maximum(np.abs(v) * 2.0**-11, 2.0**-25)),
+    ("bfloat16", _to_bfloat16, lambda v: np.abs(v) * 2.0**-8),
+    ("whole numbers", np.rint, lambda v: np.full_like(v, 0.5)),
+    ("whole numbers, towards zero", np.trunc, lambda v: np.full_like(v, 1.0)),
+]
+"""Name, rounding, and how far that may move a number."""
+
+
+def truncations(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim is exact in a coarse format, and the gradient rounded to that."""
+    del case
+    for name, rounding, reach in FORMATS:
+        with np.errstate(all="ignore"):
+            coarse = rounding(clues.claimed)
+            is_exact = np.array_equal(coarse, clues.claimed)
+            reached = np.abs(clues.error) <= reach(clues.reference) * (1 + 1e-6) + clues.margin
+            needs = np.abs(rounding(clues.reference) - clues.reference) > clues.margin
+        distinct = len(np.unique(clues.claimed[clues.wrong & needs]))
+        if not is_exact or distinct < 3 or not np.all(reached[clues.used]):
+            continue
+        if name.startswith("whole") and not np.any(clues.claimed):
+            continue
+        yield Candidate(
+            kind="truncated",
+            message=f"the gradient equals the true one rounded to {name}: it passes through a type too narrow for it",
+            predicted=clues.claimed,
+            margin=np.zeros_like(clues.margin),
+            cost=1.0,
+            evidence={"format": name},
+        )

@@ -1,0 +1,120 @@
+"""Which explanations are given: those with enough evidence, of one parameter or of all together, the simplest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from gradcheck.diagnosis.candidates import Candidate, Weighed, weigh
+from gradcheck.diagnosis.clues import Case, Clues
+from gradcheck.diagnosis.layers import activations, upstreams
+from gradcheck.diagnosis.partial import parts, slice_ratios
+from gradcheck.diagnosis.penalties import offsets, penalties, two_terms
+from gradcheck.diagnosis.precision import truncations
+from gradcheck.diagnosis.rearrangements import of_other_parameters, permutations, rearrangements, repeated
+from gradcheck.diagnosis.scale import absences, factors, parametrisations, ratios
+from gradcheck.report import Diagnosis
+
+__all__ = ["diagnose"]
+
+Family = Callable[[Clues, Case], Iterator[Candidate]]
+
+OVERALL: list[Family] = [ratios, parametrisations, penalties, two_terms]
+"""Families whose explanation may hold for all parameters together."""
+
+FAMILIES: list[Family] = [
+    absences,
+    activations,
+    *OVERALL,
+    rearrangements,
+    of_other_parameters,
+    truncations,
+    factors,
+    upstreams,
+    repeated,
+    parts,
+    permutations,
+    offsets,
+    slice_ratios,
+]
+
+MOST_SHOWN = 3
+MOST_EXPLAINED = 40
+"""Wrong parameters that are explained: a report shows fewer."""
+
+
+def diagnose(case: Case) -> dict[str, tuple[Diagnosis, ...]]:
+    """Explain what is wrong with each parameter.
+
+    Parameters
+    ----------
+    case : Case
+        Everything that the check found.
+
+    Returns
+    -------
+    diagnoses : dict
+        Name -> at most three explanations, best first; only for parameters for which there is one.
+
+    Notes
+    -----
+    Calls backward for some turned upstreams where the case has a way to; f is not called.
+    """
+    wrong = [clues for clues in case.parameters.values() if clues.is_explicable][:MOST_EXPLAINED]
+    weighed = {clues.name: list(_weighed(clues, case, FAMILIES)) for clues in wrong}
+    together = _together(wrong)
+    known = [w.candidate for found in weighed.values() for w in found if w.is_enough]
+    if together is not None:
+        known += [w.candidate for w in _weighed(together, case, OVERALL) if w.is_enough]
+    found = {name: _chosen(candidates, known) for name, candidates in weighed.items()}
+    return {name: diagnoses for name, diagnoses in found.items() if diagnoses}
+
+
+def _weighed(clues: Clues, case: Case, families: list[Family]) -> Iterator[Weighed]:
+    for family in families:
+        with np.errstate(all="ignore"):
+            for candidate in family(clues, case):
+                weighed = weigh(clues, candidate)
+                if weighed is not None:
+                    yield weighed
+
+
+def _together(wrong: list[Clues]) -> Clues | None:
+    """Return all wrong parameters as one long one, so that one explanation of all of them is seen."""
+    if len(wrong) < 2 or any(clues.value is None or clues.value.shape != clues.shape for clues in wrong):
+        return None
+
+    rows = len(wrong[0].claimed)
+    return Clues(
+        name="",
+        claimed=np.concatenate([clues.claimed.reshape(rows, -1) for clues in wrong], axis=1),
+        reference=np.concatenate([clues.reference.reshape(rows, -1) for clues in wrong], axis=1),
+        margin=np.concatenate([clues.margin.reshape(rows, -1) for clues in wrong], axis=1),
+        wrong=np.concatenate([clues.wrong.reshape(rows, -1) for clues in wrong], axis=1),
+        kink=np.concatenate([clues.kink.reshape(rows, -1) for clues in wrong], axis=1),
+        value=np.concatenate([clues.value.ravel() for clues in wrong if clues.value is not None]),
+    )
+
+
+def _chosen(found: list[Weighed], known: list[Candidate]) -> tuple[Diagnosis, ...]:
+    """Choose at most three explanations of one parameter."""
+    enough = [w for w in found if w.is_enough]
+    enough += [
+        replace(w, candidate=replace(w.candidate, cost=0.0))
+        for w in found
+        if not w.is_enough and w.is_confirmed and any(w.candidate.agrees_with(other) for other in known)
+    ]
+    if any(not w.candidate.is_generic for w in enough):
+        enough = [w for w in enough if not w.candidate.is_generic]
+    enough.sort(key=lambda w: (-round(w.fit, 2), w.candidate.cost))
+    chosen: dict[str, Diagnosis] = {}
+    for w in enough:
+        if w.candidate.cost > enough[0].candidate.cost + 1.5:
+            continue
+        diagnosis = Diagnosis(
+            kind=w.candidate.kind, message=w.candidate.message, fit=min(1.0, w.fit), evidence=w.candidate.evidence
+        )
+        chosen.setdefault(diagnosis.message, diagnosis)
+    return tuple(chosen.values())[:MOST_SHOWN]

@@ -1,0 +1,145 @@
+"""The claim is a multiple of the gradient: nothing at all, a constant, or a value that occurs in the check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck.diagnosis.candidates import SURE, Candidate
+from gradcheck.diagnosis.clues import Bools, Case, Clues, Floats, Map
+from gradcheck.diagnosis.numbers import name_ratio
+
+__all__ = ["absences", "factors", "parametrisations", "ratio_of", "ratios"]
+
+OWN_VALUE: dict[str, tuple[Map, str]] = {
+    "times-value": (lambda v: v, "times the parameter: d/d log({0}) where d/d {0} is asked"),
+    "over-value": (lambda v: 1 / v, "divided by the parameter: d/d {0} where d/d log({0}) is asked"),
+    "over-exp": (lambda v: np.exp(-v), "divided by exp({0}): d/d exp({0}) where d/d {0}, a logarithm, is asked"),
+    "times-exp": (np.exp, "times exp({0}): the factor of a logarithm's chain rule once too often"),
+    "times-root": (lambda v: 2 * np.sqrt(v), "times 2 sqrt({0}): d/d sqrt({0}) where d/d {0} is asked"),
+    "over-double": (lambda v: 0.5 / v, "divided by 2 {0}: d/d {0}**2 where d/d {0} is asked"),
+    "times-square": (lambda v: -(v**2), "times minus {0}**2: d/d (1/{0}) where d/d {0} is asked"),
+    "over-square": (lambda v: -1 / v**2, "divided by minus {0}**2: d/d {0} where d/d (1/{0}) is asked"),
+    "times-logit": (lambda v: v * (1 - v), "times {0} (1 - {0}): d/d logit({0}) where d/d {0} is asked"),
+}
+"""Another parametrisation: key -> the factor, and the words for it."""
+
+
+def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim is zero throughout, or that the function does not depend on the parameter."""
+    if not np.any(clues.claimed):
+        message = "the gradient is zero throughout; the true one is not: it was dropped"
+        nothing = np.zeros_like(clues.claimed)
+        yield Candidate(kind="dropped", message=message, predicted=nothing, margin=clues.margin, is_observation=True)
+        return
+    is_zero = np.all(np.abs(clues.reference[clues.used]) <= clues.margin[clues.used])
+    if is_zero and case.is_inert is not None and case.is_inert(clues.name):
+        message = f"the true gradient is zero throughout: {clues.name} never influences the output at this point"
+        yield Candidate(
+            kind="no-influence",
+            message=message,
+            predicted=clues.claimed,
+            margin=np.zeros_like(clues.margin),
+            is_observation=True,
+        )
+
+
+def ratio_of(clues: Clues, chosen: Bools) -> tuple[float, float] | None:
+    """Fit ``claimed = ratio * reference`` to some elements; return the ratio and how well it is known."""
+    chosen = chosen & (np.abs(clues.reference) > clues.margin)
+    if not np.any(chosen):
+        return None
+    n, c, margin = clues.reference[chosen], clues.claimed[chosen], clues.margin[chosen]
+    with np.errstate(all="ignore"):
+        quotients, precision = c / n, margin / np.abs(n)
+        weights = (np.min(precision) + 1e-16) ** 2 / (precision + 1e-16) ** 2
+        ratio = float(np.sum(weights * quotients) / np.sum(weights))
+        error = float(np.min(precision)) * (1 + abs(ratio))
+    return (ratio, error) if np.isfinite(ratio) and ratio else None
+
+
+def ratios(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim is a constant multiple."""
+    fitted = ratio_of(clues, clues.used)
+    if fitted is None:
+        return
+    ratio, error = fitted
+    named = name_ratio(ratio, error, case)
+    yield Candidate(
+        kind="constant-ratio",
+        message=f"the gradient equals {named.words} the true one{named.note}",
+        predicted=ratio * clues.reference,
+        margin=abs(ratio) * clues.margin,
+        cost=named.cost,
+        most=SURE if named.cost < 3 else 3.0,
+        key="ratio",
+        factor=ratio,
+        factor_error=error,
+        evidence={"ratio": ratio},
+    )
+
+
+def parametrisations(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim is the gradient with respect to a function of the parameter."""
+    del case
+    if clues.value is None or clues.value.size == 0:
+        return
+    for key, (factor_of, words) in OWN_VALUE.items():
+        with np.errstate(all="ignore"):
+            factor = factor_of(clues.value)
+            predicted, margin = factor * clues.reference, np.abs(factor) * clues.margin
+        yield Candidate(
+            kind="parametrisation",
+            message=f"the gradient equals the true one {words.format(clues.name or 'it')}",
+            predicted=predicted,
+            margin=margin,
+            cost=1.0,
+            most=SURE if clues.value.size == 1 else 3.0,
+            key=key,
+        )
+
+
+def factors(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim lacks a factor, or has one too many, that is the value of another leaf."""
+    others = [(name, value) for name, value in case.values.items() if name != clues.name]
+    if case.y is not None:
+        others.append(("y", case.y))
+    laid = [(name, array, axis) for name, value in others for array, axis in _laid_along(value, clues.shape)]
+    for name, array, axis in laid:
+        where = "" if axis is None else f" along axis {axis}"
+        for kind, factor, words in (
+            ("extra-factor", array, "times"),
+            ("missing-factor", _inverse(array), "divided by"),
+        ):
+            with np.errstate(all="ignore"):
+                predicted, margin = factor * clues.reference, np.abs(factor) * clues.margin
+            yield Candidate(
+                kind=kind,
+                message=f"the gradient equals the true one {words} {name}{where}: {_moral(kind)}",
+                predicted=predicted,
+                margin=margin,
+                cost=np.log10(2 * len(laid)),
+                evidence={"factor": name},
+            )
+
+
+def _moral(kind: str) -> str:
+    return "a factor too many" if kind == "extra-factor" else "a factor is missing"
+
+
+def _inverse(array: Floats) -> Floats:
+    with np.errstate(all="ignore"):
+        return np.asarray(np.where(array == 0, np.nan, 1 / array))
+
+
+def _laid_along(value: Floats, shape: tuple[int, ...]) -> Iterator[tuple[Floats, int | None]]:
+    """Give an array in the ways in which it multiplies one of a shape: element by element, or along one axis."""
+    if value.size < 2 or not np.all(np.isfinite(value)) or np.ptp(value) == 0:
+        return
+    if value.shape == shape:
+        yield value, None
+    elif value.ndim == 1:
+        for axis, length in enumerate(shape):
+            if length == value.size:
+                yield value.reshape([-1 if i == axis else 1 for i in range(len(shape))]), axis

@@ -100,8 +100,13 @@ def check_chain(
         message = f"max_evaluations was used up before the {len(read)} stages had been run once; allow more"
         chain.findings.append(Finding(code="undecided-not-probed", message=message))
         passages = []
-    with metering(settings.progress, _forecast(passages)) as meter:
-        chain.check(passages, meter)
+    try:
+        with metering(settings.progress, _forecast(passages)) as meter:
+            chain.check(passages, meter)
+    except KeyboardInterrupt as interrupt:
+        chain.leave_open(Finding(code="interrupted", message="the check was interrupted before it was over"))
+        interrupt.report = chain.report(time.perf_counter() - started)  # type: ignore[attr-defined]
+        raise
     return chain.report(time.perf_counter() - started)
 
 
@@ -200,7 +205,7 @@ class _Chain:
         limit = int(share) if np.isfinite(share) else None
         if not passage.is_finite or limit == 0:
             why = "its input is not finite" if limit != 0 else "max_evaluations was used up; allow more"
-            self._leave_open(Finding(code="undecided-not-probed", where=name, message=f"{name} not looked at: {why}"))
+            self.leave_open(Finding(code="undecided-not-probed", where=name, message=f"{name} not looked at: {why}"))
             return
         used = self.budget.used
         show = None if meter is None else lambda done, _: meter(used + done)
@@ -248,7 +253,8 @@ class _Chain:
         elif outcome.verdict == "inconclusive" and is_all:
             self.blind_spots.append("how the stages fit together could not be judged near the given point")
 
-    def _leave_open(self, finding: Finding) -> None:
+    def leave_open(self, finding: Finding) -> None:
+        """Say what stays undecided."""
         self.findings.append(finding)
         self.is_open = True
 

@@ -127,7 +127,7 @@ class _Composition:
         if not self.start:
             return None
         moves = np.zeros(min(DIRECTIONS, len(self.start)), dtype=self.dtype)
-        settings = replace(self.settings, max_evaluations=most, progress=None, complex_step=False)
+        settings = replace(self.settings, max_evaluations=most, progress=None, complex_step=False, workers=None)
         claimant = LayerClaimant(self.forward, self.backward, {"moves": moves})
         session = Session(settings, point_of({"moves": moves}, "moves"), claimant)
         try:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
     "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pooled", "bench", "screening", "refinement", "acceptance",
-    "derivatives", "comparison", "text", "report", "claims", 
+    "derivatives", "comparison", "text", "report", "claims",
     "diagnosis.clues", "diagnosis.candidates", "diagnosis.numbers", "diagnosis.symmetries", "diagnosis.regions", "diagnosis.scale",
     "diagnosis.penalties", "diagnosis.rearrangements", "diagnosis.precision", "diagnosis.partial", "diagnosis.layers",
     "diagnosis.ranking", "diagnosis.shapes", "diagnosis", "summary", "elsewhere", "protocol", "blind_spots", "explanations", "session", "claimants", "pushforwards",

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -412,6 +413,30 @@ def test_the_report_is_data_and_text():
 def test_complex_step():
     assert check_chain([FC, ACT, OUT], X, method="complex-step").ok
     assert accused(check_chain(with_fault([FC, ACT, OUT], "act"), X, method="complex-step")) == ["act"]
+
+
+def test_workers_give_the_same_report():
+    stages = with_fault([FC, ACT, OUT], "act")
+    with ThreadPoolExecutor(2) as executor:
+        one, other = (
+            replace(check_chain(stages, X, workers=workers), seconds=0.0).to_json() for workers in (None, executor)
+        )
+    assert one == other
+
+
+def test_an_interrupt_carries_what_was_found_so_far():
+    calls = [0]
+
+    def interrupted(x):
+        calls[0] += 1
+        if calls[0] > 30:
+            raise KeyboardInterrupt
+        return tanh(x)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        check_chain([FC, ("act", interrupted, tanh_backward, ()), OUT], X)
+    assert caught.value.report.verdict == "inconclusive"
+    assert set(caught.value.report.parameters) >= {"fc.x", "fc.w", "fc.b"}
 
 
 def test_values_that_are_not_finite_end_the_chain():

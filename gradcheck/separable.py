@@ -18,6 +18,7 @@ from gradcheck.displacements import Moves
 from gradcheck.kinks import acquit
 from gradcheck.nearby import Neighbourhood, Suspect
 from gradcheck.outputs import EachOutput
+from gradcheck.ties import MOST_SHARING
 
 __all__ = ["acquit_many"]
 
@@ -26,7 +27,7 @@ Bools = NDArray[np.bool_]
 Place = tuple[int, int]
 
 FEWEST = 8
-"""Suspects; fewer are cheaper to look at one by one."""
+"""Suspects; so few are cheaper to look at one by one, unless too many others have their value."""
 
 MOST_MEMBERS = 8
 """Of a group: more orders of them are not met at `POINTS` points."""
@@ -79,7 +80,8 @@ def acquit_many(nearby: Neighbourhood, suspects: list[Suspect]) -> None:
     """
     bent = [suspect for suspect in suspects if np.any(suspect.gap)]
     output = nearby.probe.output
-    if len(bent) <= FEWEST or output.size <= 1 or isinstance(nearby.probe, EachOutput):
+    is_few = len(bent) <= FEWEST and all(np.count_nonzero(nearby.tied(suspect)) <= MOST_SHARING for suspect in bent)
+    if is_few or output.size <= 1 or isinstance(nearby.probe, EachOutput):
         acquit(nearby, suspects)
         return
     apart = _Apart(nearby, bent)

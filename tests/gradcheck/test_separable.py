@@ -59,6 +59,17 @@ def test_valid_gradients_at_many_ties_pass(backward, share, seed):
     assert report.ok, str(report)
 
 
+def test_one_tie_among_many_equals():
+    """Four tied in a window that nobody else shares, and a hundred zeros elsewhere that are not the largest."""
+    x = np.zeros((16, 14))
+    x[::2, ::2] = 1 + np.arange(56.0).reshape(8, 7)
+    x[:2, :2] = 0.0
+    assert check_layer(pool, to_the_first, x).ok
+    report = check_layer(pool, to_all, x)
+    assert report.verdict == "fail"
+    assert set(map(tuple, np.argwhere(report.parameters["x"].wrong))) <= {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
 @pytest.mark.parametrize("share", [1.0, 0.8])
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("backward", [to_all, dropped])

@@ -8,7 +8,7 @@ from network import article
 
 from .fixtures import regime
 
-SAMPLES = 4
+SAMPLES = 2
 
 
 def check(seed, backward, layers, ties, *, is_blank):

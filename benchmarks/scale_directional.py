@@ -121,4 +121,6 @@ def _false_alarms() -> None:
                 report = check_gradient(f, grad, params, method="directional", rng=seed)
                 verdicts[report.verdict] += 1
                 calls.append(report.evaluations)
-            print(f"{dtype.__name__} {activation:6s} right: {dict(verdicts)}, {int(np.median(calls))} to {max(calls)} evaluations")
+            print(
+                f"{dtype.__name__} {activation:6s} right: {dict(verdicts)}, {int(np.median(calls))} to {max(calls)} evaluations"
+            )

@@ -112,6 +112,7 @@ class _Search:
         self.piloted: set[int] = set()
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
+        self.typical = _typical_effect(bench)
         for found in bench.judgements.values():
             found.floor_along = np.full_like(found.floor_along, np.inf)
 
@@ -129,7 +130,8 @@ class _Search:
                 allowed = self._allowed(parts)
             if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
                 self._clear_of_kinks(parts, slopes)
-                self._set_floors(self._least_seen(slopes, allowed))
+                for leaf, found in self.bench.judgements.items():
+                    found.floor_along = self._floor(leaf, slopes, allowed)
                 break
             if fruitless == MOST_FRUITLESS:
                 self.contradicted = bool(np.max(slopes.significance) >= CERTAIN)
@@ -138,18 +140,14 @@ class _Search:
             fruitless += not self._search(groups_of(parts, slopes)[worst])
         try_suspects(self.bench)
 
-    def _set_floors(self, seen: Floats) -> None:
-        """Set what error of each element would have shown along directions of all."""
-        for leaf, found in self.bench.judgements.items():
-            found.floor_along = seen / self.directions.shortest(leaf)
-
-    def _least_seen(self, slopes: Slopes, allowed: Floats | float = 0.0) -> Floats:
-        """Return the least error of an element with length one that shows along the best of some directions, shape (K,).
+    def _floor(self, leaf: int, slopes: Slopes, allowed: Floats | float = 0.0) -> Floats:
+        """Return the least error in an element of a leaf that shows along the best of some directions, shape (K,).
 
         In 99 of 100 checks: neither its component nor the noise is then worse than assumed.
         """
         needed = DISAGREES * slopes.deviation + allowed + UNLUCKY * self.bench.noise / np.sqrt(2)
-        return np.asarray(np.min(needed, axis=0) / SMALL_COMPONENT)
+        seen = np.min(needed, axis=0) / (SMALL_COMPONENT * self.directions.shortest(leaf))
+        return np.asarray(seen + self.bench.rtol * rms(self.bench.claims[leaf].values))
 
     def _first_look(self) -> tuple[list[Part], Slopes]:
         """Measure along four directions, with a shorter step where kinks and truncation leave more unsure than noise."""
@@ -381,7 +379,7 @@ class _Search:
             slopes = self._agreeing(piece)
             if slopes is None:
                 break
-            seen = self._least_seen(slopes) / self.directions.shortest(leaf)
+            seen = self._floor(leaf, slopes)
             if not np.any(seen < floor):
                 break
             floor, step = np.minimum(seen, floor), self.directions.step
@@ -410,12 +408,14 @@ class _Search:
         return self._is_enough(leaf, self.bench.judgements[leaf].floor_along)
 
     def _is_enough(self, leaf: int, floor: Floats) -> bool:
-        """Tell whether a wrong sign of a leaf's typical element would show, or as small an error as anyone can see."""
-        claims = self.bench.claims[leaf].values
-        length = float(np.median(self.bench.lengths[leaf]))
+        """Tell whether a wrong sign of a leaf's typical element would show, or as small an error as anyone can see.
+
+        Where a leaf has no gradient at all its typical element is that of all leaves, by its effect.
+        """
+        claims, length = self.bench.claims[leaf].values, float(np.median(self.bench.lengths[leaf]))
         visible = 2 * self.bench.multiplier * self.bench.noise / (FIRST_STEP * length)
-        enough = np.maximum(WRONG_SIGN * rms(claims), visible) if np.any(claims) else np.finfo(np.float64).max
-        return bool(np.any(floor <= enough))
+        size = rms(claims) if np.any(claims) else self.typical / length
+        return bool(np.any(floor <= np.maximum(WRONG_SIGN * size, visible)))
 
     def _look_at_all(self, leaf: int) -> None:
         """Look at the elements of a leaf one by one."""
@@ -423,3 +423,11 @@ class _Search:
         rest = np.array([i for i in range(len(found.doubt)) if i not in self.looked_at[leaf]], dtype=np.intp)
         found.doubt[rest] = Doubt.NOT_PROBED
         self._look_at({leaf: rest})
+
+
+def _typical_effect(bench: Bench) -> Floats:
+    """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""
+    effects = [rms(claim.values) * float(np.median(bench.lengths[leaf])) for leaf, claim in bench.claims.items()]
+    counts = np.array([len(claim.values) for claim in bench.claims.values()])
+    with np.errstate(all="ignore"):
+        return np.asarray(np.sqrt(counts @ np.array(effects) ** 2 / np.sum(counts)))

@@ -38,6 +38,10 @@ WITHIN = 0.1
 
 FOUR_CALLS, TWO_CALLS = np.array([1.0, -1.0, 0.5, -0.5]), np.array([1.0, -1.0])
 
+TYPICAL = 0.33
+"""Two steps may agree by luck: a slope is no less unsure than this share of how far they are apart along other directions. It
+is what the same noise does to the slope."""
+
 HONEST = 0.25
 """An honest round-off in all elements of a leaf has about this share of the largest one for standard deviation."""
 
@@ -226,7 +230,10 @@ class Directions:
             slope = (ahead - behind) / 2
             odd = slope - (half_ahead - half_behind)
             even = half_ahead + half_behind - (ahead + behind) / 4 - 1.5 * self.bench.base
-            deviation = np.sqrt(self.bench.noise**2 / 2 + odd**2 + even**2 + roundoff**2)
+            apart = np.hypot(odd, even)
+            deviation = np.sqrt(
+                self.bench.noise**2 / 2 + apart**2 + (TYPICAL * np.median(apart, axis=0)) ** 2 + roundoff**2
+            )
             residual = claimed - slope
         known = np.isfinite(residual) & np.isfinite(deviation)
         return Slopes(np.where(known, residual, 0.0), np.where(known, deviation, np.inf))

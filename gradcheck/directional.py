@@ -65,8 +65,11 @@ SHORTENED, MOST_SHORTENED = 4.0, 3
 LONGER = 4.0
 """Times the step, for a leaf whose gradient is small beside the noise."""
 
-DEEPEST = 3
+DEEPEST = 4
 """So often such a leaf is parted in four, so that fewer elements move at once."""
+
+MOST_CLOSER = 2000
+"""Calls spent on such leaves."""
 
 WRONG_SIGN = 2.0
 """In units of the root mean square of a leaf: an error that must show, or the leaf is undecided."""
@@ -112,6 +115,8 @@ class _Search:
         self.piloted: set[int] = set()
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
+        self.enough: dict[int, Floats] = {}
+        self.until = 0
         self.typical = _typical_effect(bench)
         for found in bench.judgements.values():
             found.floor_along = np.full_like(found.floor_along, np.inf)
@@ -185,8 +190,7 @@ class _Search:
         chosen: dict[int, list[Indices]] = {}
         for group in groups:
             for leaf, where in self.directions.members(group.part):
-                indices = np.arange(where.start, where.stop) if isinstance(where, slice) else where
-                chosen.setdefault(leaf, []).append(indices)
+                chosen.setdefault(leaf, []).append(_indices(where))
         return {leaf: np.unique(np.concatenate(parts)) for leaf, parts in chosen.items()}
 
     # ---- one by one -------------------------------------------------------------------------------------------------
@@ -354,6 +358,7 @@ class _Search:
     def conclude(self) -> None:
         """Clear the elements that were not looked at, where directions show enough of them; else look closer."""
         blurred = [leaf for leaf in self.bench.judgements if not self._sees(leaf)]
+        self.until = self.bench.probe.budget.used + MOST_CLOSER
         for leaf in [] if self.contradicted else blurred:
             if len(self.bench.judgements[leaf].doubt) <= SMALL:
                 self._look_at_all(leaf)
@@ -383,8 +388,11 @@ class _Search:
             if not np.any(seen < floor):
                 break
             floor, step = np.minimum(seen, floor), self.directions.step
-        if self._is_enough(leaf, floor) or not deeper or piece.size <= SMALL:
+        if self._is_enough(leaf, floor) or not deeper or self.bench.probe.budget.used > self.until:
             return floor
+        if piece.size <= SMALL:
+            self._look_at({leaf: _indices(where) for leaf, where in self.directions.members(piece)})
+            return np.zeros_like(floor)
         floors = []
         for half in self.directions.halves(piece):
             for quarter in self.directions.halves(half):
@@ -412,10 +420,12 @@ class _Search:
 
         Where a leaf has no gradient at all its typical element is that of all leaves, by its effect.
         """
-        claims, length = self.bench.claims[leaf].values, float(np.median(self.bench.lengths[leaf]))
-        visible = 2 * self.bench.multiplier * self.bench.noise / (FIRST_STEP * length)
-        size = rms(claims) if np.any(claims) else self.typical / length
-        return bool(np.any(floor <= np.maximum(WRONG_SIGN * size, visible)))
+        if leaf not in self.enough:
+            claims = self.bench.claims[leaf].values
+            visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
+            size = rms(claims) if np.any(claims) else self.typical / np.median(self.bench.lengths[leaf])
+            self.enough[leaf] = np.maximum(WRONG_SIGN * size, visible)
+        return bool(np.any(floor <= self.enough[leaf]))
 
     def _look_at_all(self, leaf: int) -> None:
         """Look at the elements of a leaf one by one."""
@@ -423,6 +433,10 @@ class _Search:
         rest = np.array([i for i in range(len(found.doubt)) if i not in self.looked_at[leaf]], dtype=np.intp)
         found.doubt[rest] = Doubt.NOT_PROBED
         self._look_at({leaf: rest})
+
+
+def _indices(where: slice | Indices) -> Indices:
+    return np.arange(where.start, where.stop) if isinstance(where, slice) else where
 
 
 def _typical_effect(bench: Bench) -> Floats:

@@ -38,9 +38,9 @@ WITHIN = 0.1
 
 FOUR_CALLS, TWO_CALLS = np.array([1.0, -1.0, 0.5, -0.5]), np.array([1.0, -1.0])
 
-TYPICAL = 0.33
-"""Two steps may agree by luck: a slope is no less unsure than this share of how far they are apart along other directions. It
-is what the same noise does to the slope."""
+TYPICAL, LUCKY = 0.4, 3
+"""Two steps may agree by luck: a slope is no less unsure than this share of how far they are apart along other directions, the
+second closest of four. It is what the same noise does to the slope."""
 
 HONEST = 0.25
 """An honest round-off in all elements of a leaf has about this share of the largest one for standard deviation."""
@@ -192,9 +192,9 @@ class Directions:
         size[size == 0] = np.inf
         return np.asarray(np.minimum(step * self.bench.lengths[leaf][where], WITHIN * size))
 
-    def shortest(self, leaf: int) -> float:
-        """Return the length of a leaf's elements at a low quantile."""
-        return float(np.quantile(self.lengths(leaf, slice(None), self.step), LOW_QUANTILE))
+    def shortest(self, leaf: int, step: float | None = None) -> float:
+        """Return by how much the elements of a leaf move, at a low quantile."""
+        return float(np.quantile(self.lengths(leaf, slice(None), step or self.step), LOW_QUANTILE))
 
     def moves(self, part: Part) -> Moves:
         """Return by how much the elements of a direction move.
@@ -224,16 +224,17 @@ class Directions:
         Costs four calls a direction. A kink within the step changes the difference by no more than 2.83 times what the
         deviation has for it.
         """
+        if not parts:
+            return Slopes(np.zeros((0, len(self.bench.base))), np.zeros((0, len(self.bench.base))))
         values, claimed, roundoff = self._values(parts, FOUR_CALLS)
         with np.errstate(all="ignore"):
             ahead, behind, half_ahead, half_behind = np.moveaxis(values, 1, 0)
             slope = (ahead - behind) / 2
             odd = slope - (half_ahead - half_behind)
             even = half_ahead + half_behind - (ahead + behind) / 4 - 1.5 * self.bench.base
-            apart = np.hypot(odd, even)
-            deviation = np.sqrt(
-                self.bench.noise**2 / 2 + apart**2 + (TYPICAL * np.median(apart, axis=0)) ** 2 + roundoff**2
-            )
+            apart = np.hypot(odd, even)  # of noise of one: 2.2, where that of the slope is 0.71
+            typical = np.sort(apart, axis=0)[(len(apart) - 1) // LUCKY]
+            deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + roundoff**2)
             residual = claimed - slope
         known = np.isfinite(residual) & np.isfinite(deviation)
         return Slopes(np.where(known, residual, 0.0), np.where(known, deviation, np.inf))

@@ -163,11 +163,12 @@ class _Search:
             if not np.any(unsure > CLEAN * self.bench.noise):
                 break
             self.directions.step = step / SHORTENED
-            shorter = self.directions.measure(parts)
-            if np.any(np.median(shorter.deviation, axis=0) * SHORTENED > unsure):
+            shorter = [self.directions.whole() for _ in range(DIRECTIONS)]
+            their_slopes = self.directions.measure(shorter)
+            if np.any(np.median(their_slopes.deviation, axis=0) * SHORTENED > unsure):
                 self.directions.step = step
                 break
-            slopes = shorter
+            parts, slopes = shorter, their_slopes
         return parts, slopes
 
     def _anyone_accused(self) -> bool:

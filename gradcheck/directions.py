@@ -7,7 +7,7 @@ leaf and the number of the direction, so an element's part does not depend on wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -175,6 +175,15 @@ class Directions:
             if low < high:
                 yield leaf, slice(low - int(first), high - int(first))
 
+    def elements_of(self, groups: Iterable[Part]) -> dict[int, Indices]:
+        """Return the elements of some directions, leaf by leaf."""
+        chosen: dict[int, list[Indices]] = {}
+        for part in groups:
+            for leaf, where in self.members(part):
+                indices = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+                chosen.setdefault(leaf, []).append(indices)
+        return {leaf: np.unique(np.concatenate(parts)) for leaf, parts in chosen.items()}
+
     def hold(self, leaf: int, indices: Indices) -> None:
         """Let some elements stand still from now on."""
         self._held[leaf] = np.union1d(self._held[leaf], indices)
@@ -275,12 +284,13 @@ class Directions:
         """Return by how much one element moves along a direction."""
         return float(self._moves(leaf, slice(index, index + 1), part)[index])
 
-    def allowed(self, part: Part) -> Floats:
-        """Return what ``rtol`` allows to the claims along a direction, as a standard deviation, shape (K,)."""
-        squares = np.zeros_like(self.bench.base)
-        for leaf, move in self.moves(part).items():
-            with np.errstate(all="ignore"):
-                squares += _product(move**2, self.bench.claims[leaf].values ** 2)
+    def allowed(self, parts: Sequence[Part]) -> Floats:
+        """Return what ``rtol`` allows to the claims along directions, as standard deviations, shape (P, K)."""
+        squares = np.zeros((len(parts), len(self.bench.base)))
+        for row, part in enumerate(parts):
+            for leaf, move in self.moves(part).items():
+                with np.errstate(all="ignore"):
+                    squares[row] += _product(move**2, self.bench.claims[leaf].values ** 2)
         return np.asarray(self.bench.rtol * np.sqrt(squares))
 
     def _choose_step(self) -> None:

@@ -157,7 +157,7 @@ def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_
     with np.errstate(all="ignore"):
         rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
     rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
-    return np.argmax(rank, axis=1)
+    return np.asarray(np.argmax(rank, axis=1))
 
 
 def _divergence(claims: Floats, judgement: Judgement, column: int) -> Divergence:

@@ -164,6 +164,11 @@ class Bench:
         self.exact: dict[int, Floats] = {}
         """Derivatives by a complex step, where that was asked for and holds."""
 
+    @property
+    def accuses(self) -> bool:
+        """Whether some element is wrong, or is about to be called so."""
+        return bool(self.suspects) or any(found.wrong.any() for found in self.judgements.values())
+
     def slopes(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
         """Return first derivatives for screening, second ones, and the deviation of the first; shapes (m, K)."""
         if leaf not in self.exact:

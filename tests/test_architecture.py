@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = [
     "errors", "trees", "arguments", "progress", "points", "evaluation", "tangents", "outputs",
-    "noise", "differences", "complex_step", "pilot", "nearby", "ties", "kinks", "pooled", "bench", "screening", "refinement", "acceptance",
+    "noise", "differences", "complex_step", "pilot", "nearby", "ties", "kinks", "pooled", "pieces", "bench", "screening", "refinement", "acceptance",
     "derivatives", "comparison", "report", "claims", "diagnosis", "summary", "protocol", "session", "claimants", "pushforwards",
     "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "assertions",
 ]  # fmt: skip

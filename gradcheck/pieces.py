@@ -97,11 +97,11 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> Floats:
                 low, below = middle, between
         sizes.append(_step_between(probe, direction, low, high))
     stays = sizes[1] >= STAYS * sizes[0]
-    return np.where(stays & (sizes[1] > SEEN * jitter), sizes[1], 0.0)
+    return np.asarray(np.where(stays & (sizes[1] > SEEN * jitter), sizes[1], 0.0))
 
 
 def _step_between(probe: Probe, direction: Moves, low: float, high: float) -> Floats:
     """Return by how much the values change between two points beyond what the slopes on both sides of them explain."""
     width = high - low
     values = probe.ray(direction, np.array([low - width, low, high, high + width]))
-    return np.abs(values[2] - values[1] - (values[1] - values[0] + values[3] - values[2]) / 2)
+    return np.asarray(np.abs(values[2] - values[1] - (values[1] - values[0] + values[3] - values[2]) / 2))

@@ -162,7 +162,7 @@ def _parameter(
         )
     columns = [reading.values[position] for reading in readings]
     claims = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
-    wrong = judgement.wrong | np.isnan(claims)
+    wrong = judgement.wrong | ~np.isfinite(claims)
     first = int(np.argmax(wrong.sum(axis=0))) if np.any(wrong) else 0
     divergence = _divergence(claims[:, first], judgement, first)
     pick = (np.arange(count), _worst_columns(claims, judgement, wrong))

@@ -287,10 +287,13 @@ def _hidden_together(reports: dict[str, ParameterReport]) -> str:
 
 
 def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> list[str]:
-    if judgement is None or not judgement.limited.any():
+    """Say what noise may hide; where there is a kink it is the kink that does."""
+    if judgement is None:
         return []
-    limited = judgement.limited.any(axis=1)
-    bound = float(np.nanmax(judgement.bound[judgement.limited]))
-    hidden = f"{report.name}: in {int(limited.sum())} of {limited.size} elements"
+    hidden = judgement.limited & ~report.kink.reshape(-1, 1)
+    if not hidden.any():
+        return []
+    count, bound = int(hidden.any(axis=1).sum()), float(np.nanmax(judgement.bound[hidden]))
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
-    return [f"{hidden} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]
+    elements = f"{report.name}: in {count:,} of {len(hidden):,} elements"
+    return [f"{elements} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]

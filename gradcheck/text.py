@@ -77,7 +77,8 @@ def _headline(report: Report) -> str:
         return f"PASS: the gradient is right in {count(total, 'parameter')} ({count(elements, 'element')})"
     bad = [p for p in report.parameters.values() if (p.wrong if report.verdict == "fail" else p.undecided).any()]
     first = report.findings[0] if report.findings else None
-    others = [p.name for p in bad if first is None or p.name != first.where]
+    place = first.where if first else ""
+    others = [p.name for p in bad if p.name != place and not p.name.startswith(f"{place}.")]
     also = f"; {'also ' if first else ''}{_listed(others)}" if others else ""
     what = f"{_place(first)}{first.message} [{first.code}]" if first else "nothing was checked"
     return f"{report.verdict.upper()}: {what}{also}"

@@ -99,7 +99,7 @@ class _Search:
     def locate_all(self) -> None:
         """Search until fresh directions agree with what is claimed, or measured, of all elements."""
         self.singly.look_at_infinite()
-        parts, slopes = self._first_look()
+        parts, slopes = self._set_zeros_apart(*self._first_look())
         fruitless = 0
         for number in range(MOST_ROUNDS):
             if number:
@@ -136,6 +136,26 @@ class _Search:
                 break
             parts, slopes = shorter, their_slopes
         return parts, slopes
+
+    def _set_zeros_apart(self, parts: list[Part], slopes: Slopes) -> tuple[list[Part], Slopes]:
+        """Look one by one at elements that are exactly zero, where directions without them cross fewer kinks.
+
+        There a function often has its kink at the point itself, as ``abs`` has, or a ReLU of nothing but its bias.
+        """
+        values = {leaf: self.bench.leaves[leaf].value.ravel() for leaf in self.bench.claims}
+        zeros = {leaf: np.flatnonzero(value == 0) for leaf, value in values.items() if np.any(value == 0)}
+        unsure = np.median(slopes.deviation, axis=0)
+        if not 0 < sum(map(len, zeros.values())) <= SMALL or not np.any(unsure > CLEAN * self.bench.noise):
+            return parts, slopes
+        for leaf, indices in zeros.items():
+            self.directions.hold(leaf, indices)
+        without = self.directions.measure(parts)
+        if np.any(np.median(without.deviation, axis=0) > unsure / SHORTENED):
+            for leaf, indices in zeros.items():
+                self.directions.release(leaf, indices)
+            return parts, slopes
+        self.singly.look_at(zeros)
+        return parts, self.directions.measure(parts)
 
     def _search(self, group: Group) -> bool:
         """Locate wrong elements in a group and look at them; tell whether there were any to look at."""

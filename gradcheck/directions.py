@@ -188,6 +188,10 @@ class Directions:
         """Let some elements stand still from now on."""
         self._held[leaf] = np.union1d(self._held[leaf], indices)
 
+    def release(self, leaf: int, indices: Indices) -> None:
+        """Let them move again."""
+        self._held[leaf] = np.setdiff1d(self._held[leaf], indices)
+
     def correct(self, leaf: int, index: int, derivative: Floats) -> None:
         """Take this for the claim of an element from now on, shape (K,); one whose claim is infinite stands still."""
         if np.all(np.isfinite(self.bench.claims[leaf].values[index])):

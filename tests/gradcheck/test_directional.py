@@ -120,6 +120,18 @@ def test_a_valid_subgradient_at_a_tie_passes(claim):
     assert report.ok, str(report)
 
 
+@pytest.mark.parametrize(
+    ("at_zero", "verdict"), [(0.0, "pass"), (0.5, "pass"), (1.0, "pass"), (1.5, "fail"), (-1.0, "fail")]
+)
+def test_kinks_at_elements_that_are_exactly_zero(at_zero, verdict):
+    x = np.concatenate([X, np.zeros(5)])
+    report = check_gradient(
+        lambda x: np.maximum(x, 0).sum(), lambda x: np.where(x == 0, at_zero, x > 0), x, method="directional"
+    )
+    assert report.verdict == verdict, str(report)
+    assert not report.parameters["params"].wrong[:-5].any()
+
+
 @pytest.mark.parametrize("claim", [[0, 0, 0], [1, 1, 0], [1, 1, 1]])
 def test_an_invalid_one_does_not(claim):
     x = np.concatenate([np.ones(3), X])

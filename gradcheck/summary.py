@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 MOST_NAMED = 20
 """Undecided elements that a finding names."""
 
+MOST_RIGHT = 0.01
+"""Share of a leaf that may be right where a sample of it is taken to show what is wrong with all of it."""
+
 REASONS = {
     Doubt.NOT_PROBED: "not looked at, max_evaluations was used up; allow more",
     Doubt.NOISE: (
@@ -186,21 +189,29 @@ def _diagnoses(
     if not np.any(wrong[:, column]):
         return ()
     claimed, reference = claims[:, column], judgement.reference[:, column]
-    if np.any(judgement.doubt[:, column] == Doubt.GROUP):  # the leaf as a whole is wrong, and a sample of it known
-        sample = np.isfinite(reference)
-        return diagnose(claimed[sample], reference[sample])
+    unseen = np.isnan(reference)
+    if np.any(unseen):  # a sample is known: it speaks for the leaf where next to nothing of that was found right
+        right = unseen & (judgement.doubt[:, column] == Doubt.NONE) & (claimed != 0)
+        return () if np.mean(right) > MOST_RIGHT else diagnose(claimed[~unseen], reference[~unseen])
     return diagnose(claimed.reshape(shape), reference.reshape(shape))
 
 
 def _wrong_values(report: ParameterReport) -> Finding:
-    count = int(report.wrong.sum())
+    count, total = int(report.wrong.sum()), report.wrong.size
+    looked_at = int(np.count_nonzero(~np.isnan(report.reference)))
+    is_sample = bool(np.any(np.isnan(report.reference) & report.undecided))
+    number = (
+        f"{count} of the {looked_at:,} elements looked at, of {total:,},"
+        if is_sample
+        else f"{count} of {total} elements"
+    )
     worst = report.worst() or ()
     why = f"; {report.diagnoses[0].message}" if report.diagnoses else ""
     return Finding(
         code="wrong-gradient",
         where=report.name,
         message=(
-            f"{count} of {report.wrong.size} elements wrong: relative error {report.relative_error:.2g}, "
+            f"{number} wrong: relative error {report.relative_error:.2g}, "
             f"angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}{why}"
         ),
         evidence={"elements": count, "worst": list(worst)},
@@ -228,7 +239,7 @@ def _reason(
     """Say of some elements what keeps the check from deciding."""
     count, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
-    bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else float("inf")
+    bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else report.detection_floor
     return Finding(
         code=f"undecided-{doubt.name.lower().replace('_', '-')}",
         where=report.name,

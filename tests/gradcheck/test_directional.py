@@ -225,6 +225,17 @@ def test_a_slice_is_found_whole(where):
     expected = np.zeros_like(params["w0"], dtype=bool)
     expected[where] = True
     np.testing.assert_array_equal(report.parameters["w0"].wrong, expected)
+    assert not report.parameters["w0"].diagnoses
+
+
+def test_a_large_slice_is_sampled_and_not_taken_for_the_leaf():
+    f, grad, params = mlp((40, 700, 10, 1), "tanh", 4)
+    report = check_gradient(f, planted(grad, lambda g: np.negative(g["w0"][7], out=g["w0"][7])), params)
+    parameter = report.parameters["w0"]
+    assert {place[0] for place in wrong_elements(report)["w0"]} == {7}
+    assert parameter.wrong[7].any() and parameter.undecided[7].any()
+    assert parameter.undecided.sum() < 1000
+    assert not parameter.diagnoses
 
 
 def test_a_leaf_that_is_wrong_throughout_is_sampled_and_explained():

@@ -292,7 +292,7 @@ def _parameter_line(parameter: ParameterReport) -> str:
     parts = [f"{wrong} of {_count(total, 'element')} wrong"] if wrong else []
     parts += [f"{undecided} of {_count(total, 'element')} undecided"] if undecided else []
     worst = parameter.worst()
-    if worst is not None:
+    if worst is not None and not np.isnan(parameter.reference[worst]):
         parts.append(
             f"worst {list(worst)}: claimed {parameter.claimed[worst]:.6g}, "
             f"true {parameter.reference[worst]:.6g} ± {parameter.error_bound[worst]:.1g}"

@@ -17,8 +17,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the sections asked for, or all."""
     description = (__doc__ or "").format(sections=", ".join(SECTIONS))
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", default=list(SECTIONS), choices=[*SECTIONS, []], metavar="section")
-    for section in parser.parse_args(arguments).sections:
+    parser.add_argument("sections", nargs="*", metavar="section")
+    sections = parser.parse_args(arguments).sections or list(SECTIONS)
+    unknown = [section for section in sections if section not in SECTIONS]
+    if unknown:
+        parser.error(f"no section {unknown[0]!r}; there are {', '.join(SECTIONS)}")
+    for section in sections:
         importlib.import_module(SECTIONS[section]).main()
 
 

@@ -196,9 +196,8 @@ class _Search:
         self.bench.suspects = [pair for pair in self.bench.suspects if id(pair[0]) not in untried]
         try_suspects(self.bench)
         for suspect, _ in self.bench.suspects:
-            if (
-                not self.bench.judgements[suspect.leaf].wrong[suspect.index].any()
-            ):  # a kink is at the point: no direction tells
+            is_wrong = self.bench.judgements[suspect.leaf].wrong[suspect.index].any()
+            if not is_wrong:  # it is at a kink, of which directions say nothing
                 self.directions.hold(suspect.leaf, np.array([suspect.index]))
         self.bench.suspects = []
 

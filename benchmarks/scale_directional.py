@@ -49,49 +49,42 @@ def _large(name: str, sizes: tuple[int, ...], activation: str, seeds: int) -> No
 def _faults(right: Report, seeds: int) -> Iterator[tuple[str, Fault]]:
     """Give faults by name; the sizes of some are multiples of what the check of the right gradient said it sees."""
     floors = {name: report.detection_floor for name, report in right.parameters.items()}
-
-    def shift(count: int, times: float, seed: int) -> Fault:
-        def plant(gradient: Tree) -> None:
-            rng = np.random.default_rng(seed)
-            for number in range(count):
-                leaf = ("w0", "w1", "w0")[number]
-                place = rng.integers(gradient[leaf].size)
-                gradient[leaf].reshape(-1)[place] += times * floors[leaf] * rng.choice([-1, 1])
-
-        return plant
-
-    def scale(count: int, factor: float, seed: int) -> Fault:
-        def plant(gradient: Tree) -> None:
-            rng = np.random.default_rng(seed)
-            flat = gradient["w0"].reshape(-1)
-            typical = np.flatnonzero(np.abs(flat) >= 0.5 * np.sqrt(np.mean(flat**2)))
-            flat[rng.choice(typical, count, replace=False)] *= factor
-
-        return plant
-
     for seed in range(seeds):
-        for times in (1, 20, 100):
+        for times in (1, 2, 20, 100):
             for count in (1, 3):
-                yield f"{count} of {times} x the floor", shift(count, times, seed)
+                yield f"{count} of {times} x the floor", _shift(floors, count, times, seed)
         for factor in (-1, 2):
             for count in (1, 3):
-                yield f"{count} times {factor}", scale(count, factor, seed)
+                yield f"{count} times {factor}", _scale(count, factor, seed)
     yield "a row", lambda g: np.negative(g["w0"][7], out=g["w0"][7])
     yield "four columns", lambda g: np.negative(g["w0"][:, 8:12], out=g["w0"][:, 8:12])
     yield "a leaf times 1.01", lambda g: np.multiply(g["w1"], 1.01, out=g["w1"])
     yield "a small leaf times 2", lambda g: np.multiply(g["b1"], 2, out=g["b1"])
+    yield "everything halved", _halve
+    yield "two equal and opposite", lambda g: np.add.at(g["w0"], ([3, -5], [3, -7]), [1e-3, -1e-3])
 
-    def halve(gradient: Tree) -> None:
-        for values in gradient.values():
-            values *= 0.5
 
-    yield "everything halved", halve
+def _shift(floors: dict[str, float], count: int, times: float, seed: int) -> Fault:
+    def plant(gradient: Tree) -> None:
+        rng = np.random.default_rng(seed)
+        for leaf in ("w0", "w1", "w0")[:count]:
+            gradient[leaf].reshape(-1)[rng.integers(gradient[leaf].size)] += times * floors[leaf] * rng.choice([-1, 1])
 
-    def opposite(gradient: Tree) -> None:
-        gradient["w0"][3, 3] += 100 * floors["w0"]
-        gradient["w0"][-5, -7] -= 100 * floors["w0"]
+    return plant
 
-    yield "two equal and opposite", opposite
+
+def _scale(count: int, factor: float, seed: int) -> Fault:
+    def plant(gradient: Tree) -> None:
+        flat = gradient["w0"].reshape(-1)
+        typical = np.flatnonzero(np.abs(flat) >= 0.5 * np.sqrt(np.mean(flat**2)))
+        flat[np.random.default_rng(seed).choice(typical, count, replace=False)] *= factor
+
+    return plant
+
+
+def _halve(gradient: Tree) -> None:
+    for values in gradient.values():
+        np.multiply(values, 0.5, out=values)
 
 
 def _wrong(name: str, label: str, f: Any, grad: Any, params: Tree, plant: Fault) -> None:

@@ -18,7 +18,7 @@ __all__ = ["CROWD", "Crowds"]
 
 Indices = NDArray[np.intp]
 
-CROWD, PAIR = 32, 8
+CROWD, PAIR = 100, 8
 """More groups than this disagree: not a few elements are wrong. The same for the search within one such group."""
 
 DENSE = 0.2

@@ -36,6 +36,9 @@ MOST_FRUITLESS = 2
 INFORMATIVE = 3
 """Directions along which an error must show, so that their agreement once it is corrected says that there is no kink."""
 
+MOST_TRIED = 24
+"""Elements at a kink whose claims are tried."""
+
 CLEAN = 4.0
 """Times the noise: more is unsure about a slope than noise explains, and a shorter step is tried."""
 
@@ -99,7 +102,7 @@ class _Search:
     def locate_all(self) -> None:
         """Search until fresh directions agree with what is claimed, or measured, of all elements."""
         self.singly.look_at_infinite()
-        parts, slopes = self._first_look()
+        parts, slopes = self._set_zeros_apart(*self._first_look())
         fruitless = 0
         for number in range(MOST_ROUNDS):
             if number:
@@ -110,15 +113,15 @@ class _Search:
                 allowed = ALLOWANCE * self.directions.allowed(parts)
             if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
                 self._clear_of_kinks(parts, slopes)
-                for leaf, found in self.bench.judgements.items():
-                    found.floor_along = self._floor(leaf, slopes, allowed)
+                for leaf in self.directions.leaves:
+                    self.bench.judgements[leaf].floor_along = self._floor(leaf, slopes, allowed)
                 break
             if fruitless == MOST_FRUITLESS:
                 self.contradicted = bool(np.max(slopes.significance) >= CERTAIN)
                 break
             worst = int(np.argmax(slopes.significance))
             fruitless += not self._search(groups_of(parts, slopes)[worst])
-        try_suspects(self.bench)
+        self._try_suspects()
 
     def _first_look(self) -> tuple[list[Part], Slopes]:
         """Measure along four directions, with a shorter step where kinks and truncation leave more unsure than noise."""
@@ -136,6 +139,26 @@ class _Search:
                 break
             parts, slopes = shorter, their_slopes
         return parts, slopes
+
+    def _set_zeros_apart(self, parts: list[Part], slopes: Slopes) -> tuple[list[Part], Slopes]:
+        """Look one by one at elements that are exactly zero, where directions without them cross fewer kinks.
+
+        There a function often has its kink at the point itself, as ``abs`` has, or a ReLU of nothing but its bias.
+        """
+        values = {leaf: self.bench.leaves[leaf].value.ravel() for leaf in self.bench.claims}
+        zeros = {leaf: np.flatnonzero(value == 0) for leaf, value in values.items() if np.any(value == 0)}
+        unsure = np.median(slopes.deviation, axis=0)
+        if not 0 < sum(map(len, zeros.values())) <= SMALL or not np.any(unsure > CLEAN * self.bench.noise):
+            return parts, slopes
+        for leaf, indices in zeros.items():
+            self.directions.hold(leaf, indices)
+        without = self.directions.measure(parts)
+        if np.any(np.median(without.deviation, axis=0) > unsure / SHORTENED):
+            for leaf, indices in zeros.items():
+                self.directions.release(leaf, indices)
+            return parts, slopes
+        self.singly.look_at(zeros)
+        return parts, self.directions.measure(parts)
 
     def _search(self, group: Group) -> bool:
         """Locate wrong elements in a group and look at them; tell whether there were any to look at."""
@@ -166,11 +189,23 @@ class _Search:
             found.doubt[suspect.index] = np.where(concerned, Doubt.NONE, found.doubt[suspect.index])
         self.bench.suspects = rest
 
+    def _try_suspects(self) -> None:
+        """Give suspects their trial, of those at a kink no more than are worth its calls; the others stay undecided."""
+        at_kink = [suspect for suspect, _ in self.bench.suspects if np.any(suspect.gap)]
+        untried = {id(suspect) for suspect in at_kink[MOST_TRIED:]}
+        self.bench.suspects = [pair for pair in self.bench.suspects if id(pair[0]) not in untried]
+        try_suspects(self.bench)
+        for suspect, _ in self.bench.suspects:
+            is_wrong = self.bench.judgements[suspect.leaf].wrong[suspect.index].any()
+            if not is_wrong:  # it is at a kink, of which directions say nothing
+                self.directions.hold(suspect.leaf, np.array([suspect.index]))
+        self.bench.suspects = []
+
     # ---- what could hide ------------------------------------------------------------------------------------------------
 
     def conclude(self) -> None:
         """Clear the elements that were not looked at, where directions show enough of them; else look closer."""
-        blurred = [leaf for leaf in self.bench.judgements if not self._sees(leaf)]
+        blurred = [leaf for leaf in self.directions.leaves if not self._sees(leaf)]
         self._until = self.bench.probe.budget.used + MOST_CLOSER
         for leaf in [] if self.contradicted else blurred:
             if len(self.bench.judgements[leaf].doubt) <= SMALL:
@@ -180,8 +215,9 @@ class _Search:
                 found = self.bench.judgements[leaf]
                 found.floor_along = self._look_closer(leaf, part, found.floor_along, DEEPEST)
                 self.directions.step = step
-        try_suspects(self.bench)
-        for leaf, found in self.bench.judgements.items():
+        self._try_suspects()
+        for leaf in self.directions.leaves:
+            found = self.bench.judgements[leaf]
             hidden = Doubt.NOISE if np.any(np.isfinite(found.floor_along)) else Doubt.GROUP
             unseen = found.doubt == Doubt.NOT_PROBED
             found.doubt[unseen] = Doubt.NONE if self._sees(leaf) else hidden
@@ -245,7 +281,11 @@ class _Search:
         if leaf not in self._enough:
             claims = self.bench.claims[leaf].values
             visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
-            size = rms(claims) if np.any(claims) else _typical_effect(self.bench) / np.median(self.bench.lengths[leaf])
+            size = (
+                rms(claims)
+                if np.any(claims)
+                else _typical_effect(self.bench, self.directions.leaves) / np.median(self.bench.lengths[leaf])
+            )
             self._enough[leaf] = np.maximum(WRONG_SIGN * size, visible)
         return bool(np.any(floor <= self._enough[leaf]))
 
@@ -257,9 +297,9 @@ class _Search:
         self.singly.look_at({leaf: rest})
 
 
-def _typical_effect(bench: Bench) -> Floats:
+def _typical_effect(bench: Bench, leaves: list[int]) -> Floats:
     """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""
-    effects = [rms(claim.values) * float(np.median(bench.lengths[leaf])) for leaf, claim in bench.claims.items()]
-    counts = np.array([len(claim.values) for claim in bench.claims.values()])
+    effects = [rms(bench.claims[leaf].values) * float(np.median(bench.lengths[leaf])) for leaf in leaves]
+    counts = np.array([len(bench.claims[leaf].values) for leaf in leaves])
     with np.errstate(all="ignore"):
         return np.asarray(np.sqrt(counts @ np.array(effects) ** 2 / np.sum(counts)))

@@ -112,6 +112,8 @@ class Directions:
 
     Attributes
     ----------
+    leaves : list of int
+        Those with elements.
     elements : int
         Elements of all leaves, which are counted through in the order of the leaves.
     step : float
@@ -121,7 +123,7 @@ class Directions:
     def __init__(self, bench: Bench, key: int) -> None:
         self.bench = bench
         self.key = key
-        self.leaves = list(bench.claims)
+        self.leaves = [leaf for leaf, claim in bench.claims.items() if claim.values.size]
         self.starts = np.cumsum([0, *(bench.claims[leaf].values.shape[0] for leaf in self.leaves)])
         self.elements = int(self.starts[-1])
         self.step = SHORTEST_STEP
@@ -187,6 +189,10 @@ class Directions:
     def hold(self, leaf: int, indices: Indices) -> None:
         """Let some elements stand still from now on."""
         self._held[leaf] = np.union1d(self._held[leaf], indices)
+
+    def release(self, leaf: int, indices: Indices) -> None:
+        """Let them move again."""
+        self._held[leaf] = np.setdiff1d(self._held[leaf], indices)
 
     def correct(self, leaf: int, index: int, derivative: Floats) -> None:
         """Take this for the claim of an element from now on, shape (K,); one whose claim is infinite stands still."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance import Claim, Judgement
+from gradcheck.acceptance import Claim, Doubt, Judgement
 from gradcheck.claims import Reading
 from gradcheck.diagnosis import Case, Clues, diagnose, explain_shape, forms_of
 from gradcheck.differences import lengths_of
@@ -82,11 +82,12 @@ def gather(
         leaf = point.leaves[position]
         shape = (len(readings), *leaf.value.shape)
         claimed = claims[leaf.name]
+        reference, margin = _measured(claimed.reshape(len(readings), -1).T, judgement)
         parameters[leaf.name] = Clues(
             name=leaf.name,
             claimed=claimed,
-            reference=judgement.reference.T.reshape(shape),
-            margin=_margin(judgement).T.reshape(shape),
+            reference=reference.T.reshape(shape),
+            margin=margin.T.reshape(shape),
             wrong=judgement.wrong.T.reshape(shape) | np.isnan(claimed),
             kink=judgement.gap.T.reshape(shape) != 0,
             value=_laid_along(values, leaf.name, leaf.value.shape),
@@ -103,10 +104,15 @@ def _stacked(point: Point, readings: Sequence[Reading]) -> dict[str, Floats]:
     }
 
 
-def _margin(judgement: Judgement) -> Floats:
-    """Return how far a right claim may be from the reference, as far as that was found out, shape (n, K)."""
+def _measured(claimed: Floats, judgement: Judgement) -> tuple[Floats, Floats]:
+    """Return the reference and how far a right claim may be from it, as far as that was found out, shapes (n, K).
+
+    Elements that were cleared together are right, to within what would have shown.
+    """
     with np.errstate(all="ignore"):
-        return np.asarray(np.where(np.isfinite(judgement.floor), judgement.floor, judgement.bound))
+        margin = np.where(np.isfinite(judgement.floor), judgement.floor, judgement.bound)
+    together = np.isnan(judgement.reference) & (judgement.doubt == Doubt.NONE) & ~np.isnan(judgement.floor_along)
+    return np.where(together, claimed, judgement.reference), np.where(together, judgement.floor_along, margin)
 
 
 def _laid_along(values: dict[str, Floats], name: str, shape: tuple[int, ...]) -> Floats | None:
@@ -160,6 +166,6 @@ def _explain_shapes(check: Session, probe: Probe, base: Floats, point: Point, re
         values = (forms[0].values if forms else np.zeros(shape)).reshape(len(base), -1).T
         claim = Claim(values, np.zeros(len(base)), readings[0].eps)
         judged = check.claimant.judge(probe, base, {position: claim}, rtol=check.rtol, rng=check.settings.rng)[position]
-        reference, margin = (part.T.reshape(shape) for part in (judged.reference, _margin(judged)))
+        reference, margin = (part.T.reshape(shape) for part in _measured(values, judged))
         found[leaf.name] = explain_shape(claimed, reference, margin, leaf.name)
     return found

@@ -24,6 +24,9 @@ DIRECTIONS = 4
 ALLOWANCE = 3.0
 """What ``rtol`` allows to every element may add up to so many times its standard deviation along a direction."""
 
+FRESH_CALLS, STEP_CALLS, SCREENING_CALLS, CONFIRMING_CALLS = 24, 4, 4, 20
+"""Of the directions that follow, of choosing a step for a leaf, of screening an element, and of confirming its fault."""
+
 MOST_INFINITE = 160
 """Infinite claims in a leaf that are looked at."""
 
@@ -59,15 +62,12 @@ class Singly:
                 self._look_again(leaf, indices[known])
             if not np.all(known):
                 fresh[leaf] = indices[~known]
-                self.looked_at[leaf].update(map(int, indices[~known]))
-        for leaf in fresh.keys() - self._piloted:
-            self._piloted.add(leaf)
-            step = choose_step(
-                self.bench.probe, leaf, self.bench.lengths[leaf], self.bench.noise, self.bench.rtol, self.bench.rng
-            )
-            self.bench.steps[leaf] = step if step is not None else DEFAULT_STEP
         if not fresh:
             return
+        fresh, most = self._affordable(fresh, most)
+        for leaf, indices in fresh.items():
+            self.looked_at[leaf].update(map(int, indices))
+            self._choose_step(leaf)
         screen(self.bench, fresh)
         for leaf, indices in fresh.items():
             if most is not None:
@@ -81,6 +81,31 @@ class Singly:
                     self.directions.correct(leaf, index, found.reference[index])
             doubtful = [i for i in indices if found.undecided[i].any() and (leaf, int(i)) not in suspects]
             self.directions.hold(leaf, np.array(doubtful, dtype=np.intp))
+
+    def _affordable(self, fresh: Chosen, most: int | None) -> tuple[Chosen, int | None]:
+        """Leave out, undecided, what ``max_evaluations`` is too few for: what is looked at must be confirmed too."""
+        left = self.bench.probe.budget.left
+        if np.isinf(left):
+            return fresh, most
+        left -= FRESH_CALLS + STEP_CALLS * len(fresh)
+        total = sum(map(len, fresh.values()))
+        kept = {}
+        for leaf, indices in fresh.items():
+            count = int(max(1.0, min(1.0, left / 2 / (SCREENING_CALLS * total)) * len(indices)))
+            kept[leaf], rest = indices[:count], indices[count:]
+            self.bench.judgements[leaf].doubt[rest] = Doubt.GROUP
+            self.directions.hold(leaf, rest)
+        left -= SCREENING_CALLS * sum(map(len, kept.values()))
+        confirmed = int(max(1.0, left / (CONFIRMING_CALLS * len(fresh))))
+        return kept, confirmed if most is None else min(most, confirmed)
+
+    def _choose_step(self, leaf: int) -> None:
+        """Choose with which step the elements of a leaf are screened, once."""
+        if leaf not in self._piloted:
+            self._piloted.add(leaf)
+            bench = self.bench
+            step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
+            bench.steps[leaf] = step if step is not None else DEFAULT_STEP
 
     def _look_again(self, leaf: int, indices: Indices) -> None:
         """Leave out elements that directions contradict after they were looked at.

@@ -222,7 +222,15 @@ def _divergence(claims: Floats, judgement: Judgement, column: int, excused: NDAr
 
 
 def _wrong_values(report: ParameterReport) -> Finding:
-    count = int(report.wrong.sum())
+    count, total = int(report.wrong.sum()), report.wrong.size
+    looked_at = int(np.count_nonzero(~np.isnan(report.reference)))
+    is_sample = bool(np.any(np.isnan(report.reference) & report.undecided))
+    elements = "element" if total == 1 else "elements"
+    number = (
+        f"{count:,} of the {looked_at:,} {elements} looked at, of {total:,},"
+        if is_sample
+        else f"{count:,} of {total:,} {elements}"
+    )
     worst = report.worst() or ()
     best = report.diagnoses[0] if report.diagnoses else None
     why = (
@@ -235,7 +243,7 @@ def _wrong_values(report: ParameterReport) -> Finding:
     return Finding(
         code="wrong-gradient",
         where=report.name,
-        message=f"{count:,} of {report.wrong.size:,} element{'s' * (report.wrong.size != 1)} wrong; {why}",
+        message=f"{number} wrong; {why}",
         evidence={"elements": count, "worst": list(worst)},
     )
 
@@ -264,7 +272,7 @@ def _reason(
     """Say of some elements what keeps the check from deciding."""
     count, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
-    bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else float("inf")
+    bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else report.detection_floor
     return Finding(
         code=f"undecided-{doubt.name.lower().replace('_', '-')}",
         where=report.name,

@@ -99,7 +99,7 @@ def _parameter_line(parameter: ParameterReport) -> str:
     parts = [f"{wrong:,} of {count(total, 'element')} wrong"] if wrong else []
     parts += [f"{undecided:,} of {count(total, 'element')} undecided"] if undecided else []
     worst = parameter.worst()
-    if worst is not None:
+    if worst is not None and not np.isnan(parameter.reference[worst]):
         place = f"worst {list(worst)}: " if worst else ""
         parts.append(
             f"{place}claimed {parameter.claimed[worst]:.6g}, "

@@ -120,6 +120,18 @@ def test_a_valid_subgradient_at_a_tie_passes(claim):
     assert report.ok, str(report)
 
 
+@pytest.mark.parametrize(
+    ("at_zero", "verdict"), [(0.0, "pass"), (0.5, "pass"), (1.0, "pass"), (1.5, "fail"), (-1.0, "fail")]
+)
+def test_kinks_at_elements_that_are_exactly_zero(at_zero, verdict):
+    x = np.concatenate([X, np.zeros(5)])
+    report = check_gradient(
+        lambda x: np.maximum(x, 0).sum(), lambda x: np.where(x == 0, at_zero, x > 0), x, method="directional"
+    )
+    assert report.verdict == verdict, str(report)
+    assert not report.parameters["params"].wrong[:-5].any()
+
+
 @pytest.mark.parametrize("claim", [[0, 0, 0], [1, 1, 0], [1, 1, 1]])
 def test_an_invalid_one_does_not(claim):
     x = np.concatenate([np.ones(3), X])
@@ -213,6 +225,17 @@ def test_a_slice_is_found_whole(where):
     expected = np.zeros_like(params["w0"], dtype=bool)
     expected[where] = True
     np.testing.assert_array_equal(report.parameters["w0"].wrong, expected)
+    assert not report.parameters["w0"].diagnoses
+
+
+def test_a_large_slice_is_sampled_and_not_taken_for_the_leaf():
+    f, grad, params = mlp((40, 700, 10, 1), "tanh", 4)
+    report = check_gradient(f, planted(grad, lambda g: np.negative(g["w0"][7], out=g["w0"][7])), params)
+    parameter = report.parameters["w0"]
+    assert {place[0] for place in wrong_elements(report)["w0"]} == {7}
+    assert parameter.wrong[7].any() and parameter.undecided[7].any()
+    assert parameter.undecided.sum() < 1000
+    assert not parameter.diagnoses
 
 
 def test_a_leaf_that_is_wrong_throughout_is_sampled_and_explained():

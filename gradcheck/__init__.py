@@ -2,6 +2,7 @@
 
 from gradcheck.assertions import (
     assert_adjoint,
+    assert_chain,
     assert_gradient,
     assert_hessian,
     assert_hvp,
@@ -10,6 +11,7 @@ from gradcheck.assertions import (
     assert_layer,
     assert_vjp,
 )
+from gradcheck.chains import check_chain
 from gradcheck.checks import check_gradient, check_jvp, check_layer, check_vjp
 from gradcheck.comparison import Comparison, Divergence, compare
 from gradcheck.derivatives import NumericalDerivative, numerical_gradient, numerical_jacobian
@@ -32,6 +34,7 @@ __all__ = [
     "ParameterReport",
     "Report",
     "assert_adjoint",
+    "assert_chain",
     "assert_gradient",
     "assert_hessian",
     "assert_hvp",
@@ -40,6 +43,7 @@ __all__ = [
     "assert_layer",
     "assert_vjp",
     "check_adjoint",
+    "check_chain",
     "check_gradient",
     "check_hessian",
     "check_hvp",

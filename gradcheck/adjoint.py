@@ -19,7 +19,7 @@ from gradcheck.arguments import RTOL, Settings
 from gradcheck.claims import Reading
 from gradcheck.comparison import divergence_of
 from gradcheck.diagnosis import diagnose
-from gradcheck.evaluation import Budget, BudgetExhaustedError
+from gradcheck.evaluation import Budget
 from gradcheck.explanations import gather
 from gradcheck.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.points import Point
@@ -62,8 +62,7 @@ class AdjointTest:
         self.there = LinearMap("matvec", matvec, x, y, self.budget)
         self.back = LinearMap("rmatvec", rmatvec, y, x, Budget())
         self.is_complex = {"x": x.value.dtype.kind == "c", "y": y.value.dtype.kind == "c"}
-        self.findings: list[Finding] = []
-        self.fatal = False
+        self.faults: list[Finding] = []
         self.claimed: Array | None = None
         self.found: tuple[Array, Floats, Bools] | None = None
 
@@ -78,26 +77,27 @@ class AdjointTest:
         chosen = self._chosen()
         with metering(self.settings.progress, len(chosen) + CALLS) as meter:
             self.budget.progress = meter
-            try:
-                vector = self._pairs()
-                self._elements(chosen, vector)
-            except UnfitError as unfit:
-                culprit = self.y if str(unfit).startswith("matvec") else self.x
-                self._find(unfit.code, str(unfit), where=culprit.name)
-            except BudgetExhaustedError:
-                pass
-        point, readings, judgements = (
-            Point(self._parts(self.x), lambda v: v),
-            [self._reading()],
-            self._judgements(chosen),
-        )
+            with self.budget.until_exhausted():
+                try:
+                    vector = self._pairs()
+                    self._elements(chosen, vector)
+                except UnfitError as unfit:
+                    culprit = self.y if str(unfit).startswith("matvec") else self.x
+                    self._find(unfit.code, str(unfit), where=culprit.name)
+            report = self._report(chosen, started)
+            self.budget.pass_on_interrupt(report)
+        return report
+
+    def _report(self, chosen: NDArray[np.intp], started: float) -> Report:
+        """Report what was found."""
+        point = Point(self._parts(self.x), lambda values: values)
+        found = point, [self._reading()], self._judgements(chosen)
         report = summarise(
-            point,
-            readings,
-            judgements,
-            diagnoses=diagnose(gather(point, readings, judgements, {})),
-            findings=self.findings,
-            fatal=self.fatal,
+            *found,
+            diagnoses=diagnose(gather(*found, {})),
+            faults=self.faults,
+            remarks=[],
+            stopped=self.budget.stopped,
             evaluations=self.there.calls,
             gradient_evaluations=self.back.calls,
             seconds=time.perf_counter() - started,
@@ -112,8 +112,7 @@ class AdjointTest:
         return np.sort(self.settings.rng.choice(size, size=MOST_ELEMENTS, replace=False))
 
     def _find(self, code: str, message: str, *, where: str = "", **evidence: Any) -> None:
-        self.findings.append(Finding(code=code, message=message, where=where, evidence=evidence))
-        self.fatal = True
+        self.faults.append(Finding(code=code, message=message, where=where, evidence=evidence))
 
     # ---- vectors ---------------------------------------------------------------------------------------------
 

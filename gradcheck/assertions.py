@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Unpack
 
 from gradcheck.arguments import CheckOptions
+from gradcheck.chains import check_chain
 from gradcheck.checks import check_gradient, check_jvp, check_layer, check_vjp
 from gradcheck.matrices import check_adjoint, check_hessian, check_hvp, check_jacobian
 from gradcheck.report import Report
 
 __all__ = [
     "assert_adjoint",
+    "assert_chain",
     "assert_gradient",
     "assert_hessian",
     "assert_hvp",
@@ -94,5 +96,17 @@ def assert_hessian(
     """Do as `check_hessian`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
     __tracebackhide__ = True
     report = check_hessian(f, hess, x, **options)
+    report.assert_ok()
+    return report
+
+
+def assert_chain(
+    stages: Iterable[tuple[str, Callable[..., Any], Callable[[Any, Any], Any], tuple[Any, ...]]],
+    x: Any,
+    **options: Unpack[CheckOptions],
+) -> Report:
+    """Do as `check_chain`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
+    __tracebackhide__ = True
+    report = check_chain(stages, x, **options)
     report.assert_ok()
     return report

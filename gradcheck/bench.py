@@ -33,6 +33,7 @@ class Doubt(IntEnum):
     STEP = 3
     KINK = 4
     UNCONFIRMED = 5
+    GROUP = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Claim:
 
     def in_units(self, unit: Floats) -> Claim:
         """Return the claim in units of the function's values."""
+        if np.all(unit == 1):
+            return self
         with np.errstate(over="ignore"):
             return Claim(self.values / unit, self.spread / unit, self.eps)
 
@@ -84,17 +87,27 @@ class Judgement:
     """Where the claim is too large as a whole, the error as a multiple of the claim, else 0; shape (K,)."""
     noise_of_f: Floats
     """The standard deviation of the noise of the functions, shape (K,)."""
+    floor_along: Floats
+    """The smallest error in a single element that shows along random directions, shape (K,); NaN where there were none."""
 
     def leave_units(self, unit: Floats) -> None:
         """Return from numbers in units of the function's values to plain ones."""
+        if np.all(unit == 1):
+            return
         with np.errstate(over="ignore"):
-            for name in ("reference", "bound", "noise", "gap", "floor", "noise_of_f"):
+            for name in ("reference", "bound", "noise", "gap", "floor", "noise_of_f", "floor_along"):
                 setattr(self, name, getattr(self, name) * unit)
 
     @property
     def undecided(self) -> Bools:
         """Where the check cannot tell."""
         return np.asarray(self.doubt != Doubt.NONE)
+
+    @property
+    def detection_floor(self) -> float:
+        """The smallest error in one element that would have been called wrong."""
+        floors = self.floor if np.all(np.isnan(self.floor_along)) else self.floor_along
+        return float(np.min(floors[np.isfinite(floors)], initial=np.inf))
 
     @classmethod
     def open(cls, elements: int, columns: int) -> Judgement:
@@ -111,6 +124,7 @@ class Judgement:
             floor=np.full(shape, np.nan),
             excess=np.zeros(columns),
             noise_of_f=np.full(columns, np.nan),
+            floor_along=np.full(columns, np.nan),
         )
 
 
@@ -149,6 +163,11 @@ class Bench:
         self.suspects: list[tuple[Suspect, Bools]] = []
         self.exact: dict[int, Floats] = {}
         """Derivatives by a complex step, where that was asked for and holds."""
+
+    @property
+    def accuses(self) -> bool:
+        """Whether some element is wrong, or is about to be called so."""
+        return bool(self.suspects) or any(found.wrong.any() for found in self.judgements.values())
 
     def slopes(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
         """Return first derivatives for screening, second ones, and the deviation of the first; shapes (m, K)."""
@@ -222,5 +241,6 @@ def rms(values: Floats) -> Floats:
         finite = np.where(np.isfinite(values), np.abs(values), 0.0)
         largest = np.max(finite, axis=0, initial=0.0)
         scaled = finite / np.where(largest > 0, largest, 1.0)
-        rms: Floats = largest * np.sqrt(np.mean(scaled**2, axis=0)) if len(values) else largest
+        count = np.maximum(np.count_nonzero(np.isfinite(values), axis=0), 1)
+        rms: Floats = largest * np.sqrt(np.sum(scaled**2, axis=0) / count)
         return rms

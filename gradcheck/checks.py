@@ -68,7 +68,7 @@ def check_gradient(
     require_callable(f=f)
     if grad is not True:
         require_callable(grad=grad)
-    settings = read_options(options)
+    settings = read_options(options, directional=True)
     return Session(settings, point_of(params, "params"), ScalarClaimant(f, grad, params)).run()
 
 
@@ -117,7 +117,7 @@ def check_layer(
     'fail'
     """
     require_callable(forward=forward, backward=backward)
-    settings = read_options(options, vectorizable=False)
+    settings = read_options(options, vectorizable=False, directional=True)
     named = _named("check_layer", forward, inputs)
     return Session(settings, point_of(named, "inputs"), LayerClaimant(forward, backward, named)).run()
 
@@ -163,7 +163,7 @@ def check_vjp(f: Callable[..., Any], vjp: Callable[..., Any], *inputs: Any, **op
     'fail'
     """
     require_callable(f=f, vjp=vjp)
-    settings = read_options(options, vectorizable=False)
+    settings = read_options(options, vectorizable=False, directional=True)
     named = _named("check_vjp", f, inputs)
     return Session(settings, point_of(named, "inputs"), VjpClaimant(f, vjp, named)).run()
 

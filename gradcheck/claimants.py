@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ from gradcheck.session import Claimant, Session
 from gradcheck.tangents import differentiable, read_tangent, tangent
 from gradcheck.trees import MISSING, align, arrays_in
 
-__all__ = ["HvpClaimant", "LayerClaimant", "ScalarClaimant", "VjpClaimant", "input_names", "require_floats"]
+__all__ = ["HvpClaimant", "LayerClaimant", "ScalarClaimant", "VjpClaimant", "input_names", "require_floats", "spread"]
 
 Floats = NDArray[np.float64]
 
@@ -45,18 +46,21 @@ def require_floats(output: Output) -> None:
         raise InvalidArgument(f"{output.name} returned no floating-point output; there is nothing to differentiate.")
 
 
+def spread(f: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+    """Call a function of several inputs."""
+    return f(*inputs.values())
+
+
 class ScalarClaimant(Claimant):
     """A scalar function and its gradient."""
 
+    is_whole = True
+
     def __init__(self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True], params: Any) -> None:
-        super().__init__()
-        self.f = f
+        super().__init__(f)
         self.grad = grad
         self.params = params
-
-    def value(self, tree: Any) -> Any:
-        """Return the function's value alone."""
-        return self.f(tree) if self.grad is not True else self._pair(self.f(tree))[0]
+        self.value = f if grad is not True else partial(_value_of, f)
 
     def output(self, value: Any) -> Output:
         """Learn the form of the value."""
@@ -88,18 +92,22 @@ class ScalarClaimant(Claimant):
         if self.grad is True:
             check.budget.spend()
             with calling("f", "for its gradient"):
-                return self._pair(self.f(tree))[1]
+                return _pair(self.function(tree))[1]
         with calling("grad", "at the given point"):
             return self.grad(tree)
 
-    @staticmethod
-    def _pair(value: Any) -> tuple[Any, Any]:
-        if not (isinstance(value, tuple) and len(value) == 2):
-            raise InvalidArgument(
-                f"grad=True requires f to return (value, gradient), but it returned a {type(value).__name__}; "
-                "return both, or pass the gradient function as grad."
-            )
-        return value
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if not (isinstance(value, tuple) and len(value) == 2):
+        raise InvalidArgument(
+            f"grad=True requires f to return (value, gradient), but it returned a {type(value).__name__}; "
+            "return both, or pass the gradient function as grad."
+        )
+    return value
+
+
+def _value_of(f: Callable[[Any], Any], tree: Any) -> Any:
+    return _pair(f(tree))[0]
 
 
 class PullbackClaimant(Claimant):
@@ -109,8 +117,8 @@ class PullbackClaimant(Claimant):
     pulls_back = True
     words = GRADIENT
 
-    def __init__(self, tree: Any) -> None:
-        super().__init__()
+    def __init__(self, function: Callable[..., Any], tree: Any) -> None:
+        super().__init__(function)
         self.tree = tree
         self.form: Output | None = None
 
@@ -178,9 +186,8 @@ class PullbackClaimant(Claimant):
             names = ", ".join(changed)
             check.find("inputs-changed", f"{self.derivative} changed its arguments in place: {names}", fatal=True)
         elif not all(np.array_equal(array, copy, equal_nan=copy.dtype.kind in "fc") for array, copy in kept):
-            check.find(
-                "cache-changed", f"{self.derivative} changed what {self.name} kept for it: it can be called once"
-            )
+            message = f"{self.derivative} changed what {self.name} kept for it: called again it gives something else"
+            check.find("cache-changed", message, fatal=True)
 
     def _unchanged(self, seed: Any, row: Floats) -> bool:
         try:
@@ -193,15 +200,12 @@ class VjpClaimant(PullbackClaimant):
     """A function of several inputs and its vector-Jacobian product."""
 
     derivative = "vjp"
+    is_whole = True
 
     def __init__(self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: dict[str, Any]) -> None:
-        super().__init__(inputs)
-        self.f = f
+        super().__init__(f, inputs)
         self.vjp = vjp
-
-    def value(self, tree: dict[str, Any]) -> Any:
-        """Return the output."""
-        return self.f(*tree.values())
+        self.value = partial(spread, f)
 
     def prepare(self, check: Session, tree: Any) -> Any:
         """Return the inputs themselves."""
@@ -219,36 +223,38 @@ class LayerClaimant(PullbackClaimant):
     name = "forward"
     derivative = "backward"
     seed = "its upstream"
+    is_whole = True
 
     def __init__(
         self, forward: Callable[..., Any], backward: Callable[[Any, Any], Any], inputs: dict[str, Any]
     ) -> None:
-        super().__init__(inputs)
-        self.forward = forward
+        super().__init__(forward, inputs)
         self.backward = backward
-
-    def value(self, tree: dict[str, Any]) -> Any:
-        """Return the output of the layer."""
-        return self._forward(tree)[0]
-
-    def _forward(self, tree: dict[str, Any]) -> tuple[Any, Any]:
-        value = self.forward(*tree.values())
-        if not (isinstance(value, tuple) and len(value) == 2):
-            raise InvalidArgument(
-                f"forward must return (y, cache), but it returned a {type(value).__name__}"
-                f"{f' of {len(value)}' if isinstance(value, tuple) else ''}; return both."
-            )
-        return value
+        self.value = partial(_output_of, forward)
 
     def prepare(self, check: Session, tree: Any) -> Any:
         """Run forward, for its cache."""
         check.budget.spend()
-        with calling("forward", "at the given point"):
-            return self._forward(tree)[1]
+        with calling(self.name, "at the given point"):
+            return _run(self.function, tree)[1]
 
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call backward with an upstream and the cache."""
         return by_name(self.backward(seed, prepared), self.tree)
+
+
+def _run(forward: Callable[..., Any], tree: dict[str, Any]) -> tuple[Any, Any]:
+    value = forward(*tree.values())
+    if not (isinstance(value, tuple) and len(value) == 2):
+        raise InvalidArgument(
+            f"forward must return (y, cache), but it returned a {type(value).__name__}"
+            f"{f' of {len(value)}' if isinstance(value, tuple) else ''}; return both."
+        )
+    return value
+
+
+def _output_of(forward: Callable[..., Any], tree: dict[str, Any]) -> Any:
+    return _run(forward, tree)[0]
 
 
 class HvpClaimant(PullbackClaimant):
@@ -262,28 +268,10 @@ class HvpClaimant(PullbackClaimant):
     words = Words("its part of hvp(x, v)", "that of x")
 
     def __init__(self, grad: Callable[[Any], Any], hvp: Callable[[Any, Any], Any], x: Any, point: Point) -> None:
-        super().__init__(x)
-        self.grad = grad
+        super().__init__(grad, x)
         self.hvp = hvp
         self.point = point
-
-    def value(self, tree: Any) -> list[Any]:
-        """Return the gradient: one array for each differentiable leaf."""
-        given = self.grad(tree)
-        if isinstance(given, tuple) and len(given) == 1 and not isinstance(self.tree, tuple | list):
-            (given,) = given
-        entries, _ = align(self.tree, MISSING if given is None else given)
-        parts = []
-        for i in differentiable(self.point):
-            leaf = self.point.leaves[i]
-            shape = None if entries[i] is MISSING or entries[i] is None else np.shape(entries[i])
-            if shape != leaf.value.shape:
-                raise InvalidArgument(
-                    f"grad returned {'nothing' if shape is None else f'shape {shape}'} for {leaf.name}, which has "
-                    f"shape {leaf.value.shape}; a gradient like x is required."
-                )
-            parts.append(entries[i])
-        return parts
+        self.value = partial(_gradient_parts, grad, point, x)
 
     def seed_of(self, row: Floats, layout: Layout = as_given) -> Any:
         """Return a vector like x, fresh; zeros for what is held fixed."""
@@ -301,6 +289,25 @@ class HvpClaimant(PullbackClaimant):
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call hvp with a vector."""
         return self.hvp(prepared, seed)
+
+
+def _gradient_parts(grad: Callable[[Any], Any], point: Point, x: Any, tree: Any) -> list[Any]:
+    """Return the gradient: one array for each differentiable leaf."""
+    given = grad(tree)
+    if isinstance(given, tuple) and len(given) == 1 and not isinstance(x, tuple | list):
+        (given,) = given
+    entries, _ = align(x, MISSING if given is None else given)
+    parts = []
+    for i in differentiable(point):
+        leaf = point.leaves[i]
+        shape = None if entries[i] is MISSING or entries[i] is None else np.shape(entries[i])
+        if shape != leaf.value.shape:
+            raise InvalidArgument(
+                f"grad returned {'nothing' if shape is None else f'shape {shape}'} for {leaf.name}, which has "
+                f"shape {leaf.value.shape}; a gradient like x is required."
+            )
+        parts.append(entries[i])
+    return parts
 
 
 def by_name(given: Any, inputs: dict[str, Any]) -> Any:

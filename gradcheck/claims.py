@@ -105,6 +105,19 @@ def read_gradient(
     return reading
 
 
+def _hint(array: NDArray[Any], value: NDArray[Any]) -> str:
+    """Say how a shape may have come about."""
+    if array.size == value.size:
+        return ": the same numbers, perhaps, in another arrangement"
+    try:
+        broadcast = np.broadcast_shapes(array.shape, value.shape)
+    except ValueError:
+        return ""
+    if broadcast == array.shape:
+        return ": a sum over the axes along which the parameter was broadcast is missing"
+    return ": a sum over too many axes, or keepdims" if broadcast == value.shape else ""
+
+
 def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: Words) -> None:
     """Read the claim of one leaf into ``reading``."""
     try:
@@ -116,7 +129,7 @@ def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: 
         reading.findings.append(Finding(code="wrong-type", where=leaf.name, message=message))
         return
     if array.shape != leaf.value.shape:
-        message = f"{words.claim} has shape {array.shape}, {words.like} {leaf.value.shape}"
+        message = f"{words.claim} has shape {array.shape}, {words.like} {leaf.value.shape}{_hint(array, leaf.value)}"
         evidence = {"given": array.shape, "required": leaf.value.shape}
         reading.findings.append(Finding(code="wrong-shape", where=leaf.name, message=message, evidence=evidence))
         if array.dtype.kind != "c":

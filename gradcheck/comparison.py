@@ -145,16 +145,18 @@ def divergence_of(
         )
     with np.errstate(all="ignore"):
         # Halved, so that the difference of two huge numbers of opposite sign stays finite.
-        half = c / 2 - n / 2
+        half = c / 2
+        half -= n / 2
         size_c, size_n, apart = _norm(c), _norm(n), _norm(half)
         relative = _ratio(apart, size_n, 2.0)
-        unit_c, unit_n = _unit(c), _unit(n)
         if size_c[0] == 0 or size_n[0] == 0:
             same = size_c[0] == size_n[0]
             cosine, angle = (1.0, 0.0) if same else (0.0, 90.0)
         else:
             # From the chords: the scalar product has no digits left near 0 and 180 degrees.
+            unit_c, unit_n = _unit(c), _unit(n)
             chord, opposite = np.linalg.norm(unit_c - unit_n), np.linalg.norm(unit_c + unit_n)
+            del unit_c, unit_n  # they may be large
             cosine = float(1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1)
             angle = float(np.degrees(2 * np.arctan2(chord, opposite)))
         largest = float(np.max(np.abs(half)))
@@ -177,7 +179,7 @@ def _unfold(array: NDArray[Any]) -> NDArray[np.float64]:
     flat = np.asarray(array).ravel()
     if flat.dtype.kind == "c":
         return np.concatenate([flat.real, flat.imag]).astype(np.float64)
-    return flat.astype(np.float64)
+    return flat.astype(np.float64, copy=False)
 
 
 def _norm(vector: NDArray[np.float64]) -> tuple[float, float]:

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance import Claim, Doubt, Judgement
+from gradcheck.batching import require_rowwise
 from gradcheck.claims import Reading, Words
 from gradcheck.differences import lengths_of, noise_multiplier
 from gradcheck.errors import InvalidArgument
-from gradcheck.evaluation import BudgetExhaustedError, Probe
+from gradcheck.evaluation import Probe
 from gradcheck.jacobians import JacobianClaimant
 from gradcheck.noise import ulp
 from gradcheck.pilot import measure_noise
@@ -122,12 +123,15 @@ class _Bench:
         found = Judgement.open(self.size**2, 1)
         pairs = [(i, i) for i in range(self.size)]
         pairs += [(i, j) for i in range(self.size) for j in range(i)]
-        try:
+        is_complete = False
+        with self.probe.budget.until_exhausted():
             self.noise = float(measure_noise(self.probe, self.base, {0: self.lengths}, self.rng)[0])
+            require_rowwise(self.probe, {0: self.lengths}, np.array([self.noise]), self.rng)
             for i, j in pairs:
                 self._put(found, i, j, *self._measure(i, j, FIRST_STEP))
             self._decide(found, pairs)
-        except BudgetExhaustedError:
+            is_complete = True
+        if not is_complete:
             self._decide(found, ())
         return found
 

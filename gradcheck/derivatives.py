@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.arguments import RTOL, CheckOptions, Settings, read_options, require_callable
+from gradcheck.batching import require_rowwise
 from gradcheck.complex_step import ROUNDING, NotAnalyticError, complex_slopes
 from gradcheck.differences import Measurement, climb, lengths_of, noise_multiplier
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import GradcheckError, InvalidArgument
 from gradcheck.evaluation import Budget, BudgetExhaustedError, calling
 from gradcheck.outputs import EachOutput, one_array_of, one_leaf_of
 from gradcheck.pilot import measure_noise
 from gradcheck.points import Output, Point, point_of
 from gradcheck.progress import metering
+from gradcheck.workers import hire
 
 __all__ = ["NumericalDerivative", "numerical_gradient", "numerical_jacobian"]
 
@@ -74,6 +77,8 @@ def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[C
     ------
     InvalidArgument
         When the arguments cannot describe a derivative.
+    GradcheckError
+        When workers were lost, so that evaluations are missing.
 
     Notes
     -----
@@ -120,6 +125,8 @@ def numerical_jacobian(f: Callable[[Any], Any], x: Any, **options: Unpack[CheckO
     ------
     InvalidArgument
         When the arguments cannot describe a derivative.
+    GradcheckError
+        When workers were lost, so that evaluations are missing.
 
     Notes
     -----
@@ -165,8 +172,10 @@ class _Run:
         self.budget = Budget(settings.max_evaluations)
         self.elements = sum(point.leaves[leaf].value.size for leaf in point.free())
         self.budget.spend()
+        began = perf_counter()
         with calling("f", "at the given point"):
             value = f(point.tree())
+        self.pace = perf_counter() - began
         output = required(Output.of(value, "f"))
         factors = np.ones((output.size, 1))
         self.probe = EachOutput(f, point, output, factors, self.budget, vectorized=settings.vectorized)
@@ -179,10 +188,16 @@ class _Run:
         found = {leaf: Measurement.nothing(leaves[leaf].value.size, columns) for leaf in free}
         lengths = {leaf: lengths_of(leaves[leaf].value) for leaf in free}
         rtol = self.settings.rtol or RTOL[min(8, self.probe.output.dtype.itemsize)]
-        with metering(self.settings.progress, CALLS_AN_ELEMENT * self.elements + OVERHEAD) as meter:
-            self.budget.progress = meter
+        forecast = CALLS_AN_ELEMENT * self.elements + OVERHEAD
+        with metering(self.settings.progress, forecast) as meter, hire(self.settings.workers) as crew:
+            self.budget.progress, self.probe.crew = meter, crew
+            if meter is not None:
+                meter.expect(self.pace)
+            if crew is not None:
+                crew.pace = self.pace
             try:
                 noise = measure_noise(self.probe, self.base, lengths, self.settings.rng)
+                require_rowwise(self.probe, lengths, noise, self.settings.rng)
                 if self.settings.complex_step and self._step(found, lengths, noise):
                     return found
                 for leaf in free:
@@ -194,7 +209,11 @@ class _Run:
                         )  # fmt: skip
                         found[leaf].put(rows, part)
             except BudgetExhaustedError:
-                pass
+                if self.budget.ended is not None:
+                    raise GradcheckError(
+                        f"workers stopped answering ({self.budget.ended}) after {self.budget.used} evaluations; the derivative "
+                        "is not complete; run it again, with fewer of them if memory is short."
+                    ) from self.budget.ended
         return found
 
     def _step(self, found: dict[int, Measurement], lengths: dict[int, Floats], noise: Floats) -> bool:

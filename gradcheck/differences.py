@@ -42,6 +42,9 @@ MOST_LEVELS = 11
 REACH = 1e4
 """The ladder spans nine decades; a length this much larger than the element leaves five of them below it."""
 
+NOISE_LIMITED = 0.3
+"""Where noise is so much of the bound, a step longer than the first one may do better."""
+
 JITTER_SPREAD = 30.0
 """Three successive differences this close, each times its step, are noise: truncation shrinks by 512 a level."""
 
@@ -133,6 +136,18 @@ class Measurement:
             never,
             never[:, :1].copy(),
         )
+
+    @property
+    def noise_limited(self) -> Bools:
+        """Where a longer step may do better: noise is what keeps the bound up, and there is no kink."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self.exhausted & ~self.kink & (self.noise > NOISE_LIMITED * self.bound))
+
+    def improve(self, rows: NDArray[np.intp], other: Measurement) -> None:
+        """Take those entries of some rows of which another measurement knows more."""
+        better = (other.bound < self.bound[rows]) & ~other.kink
+        for name in ("value", "bound", "noise", "curvature"):
+            getattr(self, name)[rows] = np.where(better, getattr(other, name), getattr(self, name)[rows])
 
     def rows(self, rows: NDArray[Any]) -> Measurement:
         """Return some rows, as a measurement of its own."""
@@ -301,20 +316,21 @@ def climb(
 
     Notes
     -----
-    Costs eight calls of the function an element, two more for every level that an unsettled one climbs further, and
-    two for every factor of eight by which the edge of the domain is nearer than the first step.
+    Costs eight calls of the function an element, two more for every level that an unsettled one climbs further, two
+    where only noise limits the bound, and two for every factor of eight by which the edge of the domain is nearer than
+    the first step.
     """
     count, columns = len(indices), len(base)
     result = Measurement.nothing(count, columns)
     if not count:
         return result
-    if probe.point.leaves[leaf].value.dtype.itemsize <= HALF_PRECISION:
+    half = probe.point.leaves[leaf].value.dtype.itemsize <= HALF_PRECISION
+    if half:
         first_step *= RATIO  # or the dtype leaves no room for shorter ones
     steps, first = _first_pairs(probe, leaf, indices, lengths * first_step)
-    ahead, behind = (np.full((count, MOST_LEVELS), np.nan) for _ in range(2))
-    plus, minus = (np.full((count, MOST_LEVELS, columns), np.nan) for _ in range(2))
-    ahead[:, 0], behind[:, 0], plus[:, 0], minus[:, 0] = first
-    active = np.arange(count)
+    pairs = _Pairs(count, columns, base, noise, multiplier)
+    pairs.put(np.arange(count), 0, first)
+    active, coarse = np.arange(count), np.zeros(count, dtype=bool)
     resolution = _resolution(probe, leaf, indices)
     for level in range(1, MOST_LEVELS):
         ended = steps[active] * RATIO**-level <= resolution[active]
@@ -322,29 +338,52 @@ def climb(
         active = active[~ended]
         if not len(active):
             break
-        pair = _pair(probe, leaf, indices[active], steps[active] * RATIO**-level)
-        ahead[active, level], behind[active, level], plus[active, level], minus[active, level] = pair
+        pairs.put(active, level, _pair(probe, leaf, indices[active], steps[active] * RATIO**-level))
         if level + 1 < FEWEST_LEVELS:
             continue
-        rows = (active, slice(0, level + 1))
-        ladder = Ladder(ahead[rows], behind[rows], plus[rows], minus[rows], base, noise, multiplier)
+        ladder = pairs.ladder(active, level + 1)
         part = ladder.measure()
         result.put(active, part)
         precise = (part.bound <= rtol / 3 * np.abs(part.value)) & ladder.is_central()
         settled = np.all(part.exhausted | precise, axis=1)
+        coarse[active] = np.any(part.noise_limited & ~precise, axis=1)
         active = active[~settled]
     result.ended[active] = True
-    short = np.flatnonzero(np.isnan(ahead[:, FEWEST_LEVELS - 1]))
+    short = np.flatnonzero(pairs.levels < FEWEST_LEVELS)
     if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
-        few = slice(0, FEWEST_LEVELS - 1)
-        ladder = Ladder(
-            ahead[short, few], behind[short, few], plus[short, few], minus[short, few], base, noise, multiplier
-        )
-        result.put(short, ladder.measure())
+        result.put(short, pairs.ladder(short, FEWEST_LEVELS - 1).measure())
+    wide = np.zeros_like(coarse) if half else coarse & (steps == lengths * first_step)
+    for climbed in np.unique(pairs.levels[wide]):
+        rows = np.flatnonzero(wide & (pairs.levels == climbed))
+        longer = _pair(probe, leaf, indices[rows], steps[rows] * RATIO)
+        result.improve(rows, pairs.ladder(rows, climbed, longer).measure())
     return result
 
 
 Pair = tuple[Floats, Floats, Floats, Floats]
+
+
+class _Pairs:
+    """The values met so far by all elements: NaN for levels that an element has not climbed to."""
+
+    def __init__(self, count: int, columns: int, base: Floats, noise: Floats, multiplier: float) -> None:
+        self.base, self.noise, self.multiplier = base, noise, multiplier
+        self.levels = np.zeros(count, dtype=int)
+        shapes = [(count, MOST_LEVELS)] * 2 + [(count, MOST_LEVELS, columns)] * 2
+        self.parts = [np.full(shape, np.nan) for shape in shapes]
+
+    def put(self, rows: NDArray[np.intp], level: int, pair: Pair) -> None:
+        """Add one level to some elements."""
+        self.levels[rows] = level + 1
+        for part, new in zip(self.parts, pair, strict=True):
+            part[rows, level] = new
+
+    def ladder(self, rows: NDArray[np.intp], levels: int, longer: Pair | None = None) -> Ladder:
+        """Return what some elements met on their first levels, and at a step longer than those."""
+        parts = [part[rows, :levels] for part in self.parts]
+        if longer is not None:
+            parts = [np.concatenate([new[:, None], part], axis=1) for new, part in zip(longer, parts, strict=True)]
+        return Ladder(parts[0], parts[1], parts[2], parts[3], self.base, self.noise, self.multiplier)
 
 
 def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Pair:

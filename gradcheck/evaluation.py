@@ -7,21 +7,22 @@ a layer with a thousand outputs look the same from here on: each point gives one
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.displacements import Displacements, Elements, Line, Moves, Parts, Ray
 from gradcheck.errors import InvalidArgument
 from gradcheck.points import Output, Point
+from gradcheck.workers import Crew, WorkersLostError
 
-__all__ = ["Budget", "BudgetExhaustedError", "Moves", "Probe", "calling", "unit_of"]
+__all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "unit_of"]
 
 Floats = NDArray[np.float64]
-Moves = dict[int, Floats]
-"""Position of a leaf -> by how much its elements are moved, shape (n,)."""
 
 CHUNK_BYTES = 2**21
 """Perturbed copies that go through a vectorised function in one call: they should stay in the second-level cache."""
@@ -29,6 +30,9 @@ CHUNK_BYTES = 2**21
 CHUNK_LENGTH = 256
 """And no more than this many, since the function's own intermediates grow with them."""
 
+FEWEST_TASKS, POINTS_IN_A_TASK = 32, 16
+"""A batch that goes to workers is parted into at least so many tasks, where it has as many points; a task has no more
+points than this. It depends on nothing else, so that calls are the same whatever the workers."""
 
 LARGEST_EXPONENT = 300
 """Functions whose value is beyond this power of two, or below its inverse, are counted in units of their own size."""
@@ -53,22 +57,24 @@ class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
             error.add_note(f"gradcheck was calling {self.name} {self.where}")
 
 
-@dataclass(slots=True)
 class Budget:
-    """Calls of the function made so far, and the most that may be made."""
+    """Calls of the function made so far, the most that may be made, and why no more are.
 
-    limit: int | None = None
-    used: int = 0
-    progress: Callable[[int], None] | None = None
+    Attributes
+    ----------
+    used : int
+    ended : BaseException or None
+        What ended the evaluations before their time: lost workers, or Ctrl-C.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.used = 0
+        self.progress: Callable[[int], None] | None = None
+        self.ended: BaseException | None = None
 
     def spend(self) -> None:
-        """Count one call, before it is made.
-
-        Raises
-        ------
-        BudgetExhaustedError
-            When that call would be one too many.
-        """
+        """Count one call, before it is made; raise `BudgetExhaustedError` when that would be one too many."""
         if self.limit is not None and self.used >= self.limit:
             raise BudgetExhaustedError
         self.used += 1
@@ -79,6 +85,34 @@ class Budget:
     def left(self) -> float:
         """How many calls may still be made."""
         return np.inf if self.limit is None else self.limit - self.used
+
+    def end(self, reason: BaseException) -> None:
+        """Allow no more calls."""
+        self.ended = reason
+        self.limit = self.used
+
+    def pass_on_interrupt(self, report: Any) -> None:
+        """Raise the `KeyboardInterrupt` that ended the evaluations, if one did, with the report attached."""
+        if isinstance(self.ended, KeyboardInterrupt):
+            self.ended.report = report  # type: ignore[attr-defined]
+            raise self.ended
+
+    @property
+    def stopped(self) -> str:
+        """Why the evaluations ended, if not by the bound, as a part of a sentence."""
+        if isinstance(self.ended, KeyboardInterrupt):
+            return "the check was interrupted"
+        return "its evaluations were lost with the workers" if self.ended is not None else ""
+
+    @contextmanager
+    def until_exhausted(self) -> Iterator[None]:
+        """Run a block as far as the evaluations go: to the bound, to the loss of the workers, or to Ctrl-C."""
+        try:
+            yield
+        except BudgetExhaustedError:
+            pass
+        except KeyboardInterrupt as interrupt:
+            self.end(interrupt)
 
 
 def unit_of(base: Floats) -> Floats:
@@ -104,6 +138,8 @@ class Probe:
         Counts the calls.
     vectorized : bool
         Whether ``function`` takes a leading axis on one leaf and returns as many values.
+    crew : Crew, optional
+        Who evaluates batches in place of this thread.
     """
 
     def __init__(
@@ -115,6 +151,7 @@ class Probe:
         budget: Budget,
         *,
         vectorized: bool = False,
+        crew: Crew | None = None,
     ) -> None:
         self.function = function
         self.point = point
@@ -122,15 +159,29 @@ class Probe:
         self.cotangents = cotangents
         self.budget = budget
         self.vectorized = vectorized
+        self.crew = crew
 
-    def with_cotangents(self, cotangents: Floats) -> Probe:
+    def with_cotangents(self, cotangents: Floats) -> Self:
         """Return the same function and point, read through other cotangents."""
-        return Probe(self.function, self.point, self.output, cotangents, self.budget, vectorized=self.vectorized)
+        return self._like(cotangents=cotangents)
+
+    def one_by_one(self) -> Self:
+        """Return the same, but with a call for every point."""
+        return self._like(vectorized=False)
+
+    def _like(self, **changed: Any) -> Self:
+        other = copy.copy(self)
+        for name, value in changed.items():
+            setattr(other, name, value)
+        return other
 
     def read(self, value: Any) -> Floats:
         """Contract a value of the function with the cotangents; products are summed in float64."""
         with np.errstate(all="ignore"):
-            return self.cotangents @ self.output.read(value)
+            return self._contract(self.output.read(value))
+
+    def _contract(self, outputs: Floats) -> Floats:
+        return self.cotangents @ outputs
 
     def rounding(self) -> Floats:
         """Return the standard deviation that rounding of the outputs to their dtype gives each product, shape (K,).
@@ -139,6 +190,8 @@ class Probe:
         """
         with np.errstate(all="ignore"):
             return np.asarray(np.sqrt(np.sum((self.cotangents * self.output.rounding()) ** 2, axis=1)))
+
+    # ---- where the points are -----------------------------------------------------------------------------------
 
     def elements(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> tuple[Floats, Floats]:
         """Displace single elements.
@@ -159,15 +212,9 @@ class Probe:
         original = self.point.leaves[leaf].value
         start = original.ravel()[indices]
         with np.errstate(all="ignore"):
-            target = (start + steps).astype(original.dtype)
-            moved = np.real(target - start).astype(np.float64)
-
-        def displace(block: slice) -> NDArray[Any]:
-            copies = np.repeat(original.reshape(1, -1), len(indices[block]), axis=0)
-            copies[np.arange(len(copies)), indices[block]] = target[block]
-            return copies.reshape(-1, *original.shape)
-
-        return self._blocks(leaf, displace, indices), moved
+            targets = (start + steps).astype(original.dtype)
+            moved = np.real(targets - start).astype(np.float64)
+        return self.values(Elements(leaf, indices, targets)), moved
 
     def imaginary(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Floats:
         """Move single elements along the imaginary axis, and return the imaginary parts of the values, shape (P, K).
@@ -177,14 +224,7 @@ class Probe:
         TypeError
             When a value is not complex.
         """
-        original = self.point.leaves[leaf].value.astype(np.complex128)
-
-        def displace(block: slice) -> NDArray[Any]:
-            copies = np.repeat(original.reshape(1, -1), len(indices[block]), axis=0)
-            copies[np.arange(len(copies)), indices[block]] += 1j * steps[block]
-            return copies.reshape(-1, *original.shape)
-
-        return self._blocks(leaf, displace, indices, part=self.output.imaginary)
+        return self.values(Elements(leaf, indices, self.point.leaves[leaf].value.ravel()[indices] + 1j * steps))
 
     def ray(self, directions: Moves, lengths: Floats) -> Floats:
         """Move along one direction, all leaves named in ``directions`` together, by each of ``lengths``.
@@ -193,13 +233,17 @@ class Probe:
         -------
         values : array, shape (P, K)
         """
-        if self.vectorized and len(directions) == 1:
-            ((leaf, direction),) = directions.items()
-            return self._blocks(
-                leaf, lambda block: self._moved(leaf, np.multiply.outer(lengths[block], direction)), lengths
-            )
-        rows = [self._call({i: self._moved(i, length * part) for i, part in directions.items()}) for length in lengths]
-        return np.array(rows).reshape(len(lengths), -1)
+        return self.values(Ray(directions, lengths))
+
+    def rays(self, directions: Iterable[Moves], lengths: Floats) -> Floats:
+        """Move along several directions, which are taken one at a time, by each of ``lengths``.
+
+        Returns
+        -------
+        values : array, shape (D, P, K)
+        """
+        values = [self.ray(direction, lengths) for direction in directions]
+        return np.array(values).reshape(len(values), len(lengths), len(self.cotangents))
 
     def line(self, start: Moves, leaf: int, index: int, shifts: Floats) -> Floats:
         """Move all leaves by ``start`` and then one element along its own axis, to each of ``shifts``.
@@ -208,68 +252,85 @@ class Probe:
         -------
         values : array, shape (P, K)
         """
-        others = {i: move for i, move in start.items() if i != leaf}
+        return self.values(Line(start, leaf, index, shifts))
 
-        def displace(block: slice) -> NDArray[Any]:
-            moves = np.repeat(start[leaf][None], len(shifts[block]), axis=0)
-            moves[:, index] = shifts[block]
-            return self._moved(leaf, moves)
+    # ---- how they are evaluated ---------------------------------------------------------------------------------
 
-        return self._blocks(leaf, displace, shifts, others)
+    def values(self, batch: Displacements) -> Floats:
+        """Evaluate a batch, here or wherever the crew is.
 
-    def _moved(self, leaf: int, moves: Floats) -> NDArray[Any]:
-        """Return a leaf moved by ``moves``, shape (..., n), in its own dtype."""
-        original = self.point.leaves[leaf].value
-        with np.errstate(all="ignore"):
-            moved = original + moves.reshape((*moves.shape[:-1], *original.shape))
-            return np.asarray(moved).astype(original.dtype)
+        Returns
+        -------
+        values : array, shape (P, K)
+            The same whoever evaluates.
+        """
+        size = self._points_in_a_call(batch)
+        calls = len(Parts(batch, size or 1))
+        if self.crew is None or calls <= 1:
+            return self.evaluate(batch)
+        if calls > self.budget.left:  # as in this thread: as far as it goes
+            self.values(batch.rows(slice(int(self.budget.left) * (size or 1))))
+            raise BudgetExhaustedError
+        tasks = Parts(batch, size or int(np.clip(len(batch) // FEWEST_TASKS, 1, POINTS_IN_A_TASK)))
 
-    def _blocks(
-        self,
-        leaf: int,
-        displace: Callable[[slice], NDArray[Any]],
-        rows: NDArray[Any],
-        others: Moves | None = None,
-        part: Callable[[Any], Any] = lambda value: value,
-    ) -> Floats:
-        """Evaluate displaced copies of one leaf, as many in a call as the function takes, the others moved as told."""
-        others = others or {}
+        def received(number: int) -> None:
+            for _ in range(1 if size else len(tasks[number])):
+                self.budget.spend()
 
-        def surroundings() -> dict[int, NDArray[Any]]:
-            return {i: self._moved(i, move) for i, move in others.items()}
+        sent = self._like(budget=Budget(), crew=None)
+        nbytes = sum(leaf.value.nbytes for leaf in self.point.leaves) + self.cotangents.nbytes
+        try:
+            return np.concatenate(self.crew.run(sent.evaluate, tasks, received, nbytes))
+        except WorkersLostError as lost:
+            self.budget.end(lost)
+            raise BudgetExhaustedError from lost
 
-        length = len(rows)
-        if not self.vectorized:
-            copies = (np.asarray(displace(slice(p, p + 1))[0]) for p in range(length))
-            return np.array([self._call({**surroundings(), leaf: copy}, part) for copy in copies]).reshape(length, -1)
-        size = max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
-        blocks = [displace(slice(p, min(p + size, length))) for p in range(0, length, size)]
-        values = [self._call_block(leaf, block, surroundings(), part) for block in blocks]
-        return np.concatenate(values) if values else np.zeros((0, 1))
+    def _points_in_a_call(self, batch: Displacements) -> int:
+        """Return how many points of a batch go through a vectorised function in one call; 0 where it gets no axis."""
+        leaf = batch.lone_leaf()
+        if not self.vectorized or leaf is None:
+            return 0
+        return max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
 
-    def _call(self, replaced: dict[int, NDArray[Any]], part: Callable[[Any], Any] = lambda value: value) -> Floats:
-        self.budget.spend()
-        tree = self.point.tree(replaced)
+    def evaluate(self, batch: Displacements) -> Floats:
+        """Evaluate a batch in this thread, values of shape (P, K)."""
+        values = np.empty((len(batch), len(self.cotangents)))
+        size = self._points_in_a_call(batch)
+        names = ", ".join(self.point.leaves[i].name for i in batch.leaves)
         # The point is ours, not the user's: what the function thinks of it is no matter for a warning.
-        with np.errstate(all="ignore"), calling(self.output.name, self._where(replaced)):
-            value = self.function(tree)
-        return self.read(part(value))
+        with np.errstate(all="ignore"):
+            if size:
+                for number, block in enumerate(Parts(batch, size)):
+                    values[number * size : number * size + len(block)] = self._call_block(block, names)
+                return values
+            with calling(self.output.name, f"with {names} slightly displaced" if names else "at the given point"):
+                function, point, read, spend = self.function, self.point, self._reader(), self.budget.spend
+                is_imaginary = batch.is_imaginary
+                for row in range(len(batch)):
+                    spend()
+                    value = function(point.tree(batch.arrays(point, row)))
+                    values[row] = read(self.output.imaginary(value) if is_imaginary else value)
+        return values
 
-    def _call_block(
-        self, leaf: int, block: NDArray[Any], others: dict[int, NDArray[Any]], part: Callable[[Any], Any]
-    ) -> Floats:
+    def _reader(self) -> Callable[[Any], Floats]:
+        """Return what reads and contracts values; a product with one number is no product of matrices."""
+        if self.cotangents.shape[1] == 1 == self.output.size:
+            column, read = self.cotangents[:, 0], self.output.read
+            return lambda value: column * read(value)
+        return lambda value: self._contract(self.output.read(value))
+
+    def _call_block(self, block: Displacements, name: str) -> Floats:
         self.budget.spend()
-        name = self.point.leaves[leaf].name
-        tree = self.point.tree({**others, leaf: block})
-        with np.errstate(all="ignore"), calling(self.output.name, f"with {len(block)} perturbed copies of {name}"):
-            value = np.asarray(part(self.function(tree)))
-        if value.shape != (len(block),):
+        count = len(block)
+        tree = self.point.tree(block.block(self.point))
+        with calling(self.output.name, f"with {count} perturbed copies of {name} (vectorized=True)"):
+            value = self.function(tree)
+            if block.is_imaginary:
+                value = self.output.imaginary(value)
+            value = np.asarray(value)
+        if value.shape != (count,):
             raise InvalidArgument(
-                f"vectorized=True, but with {len(block)} copies of {name} along a leading axis f returned shape "
-                f"{value.shape}; {(len(block),)} was required; broadcast over that axis or leave vectorized out."
+                f"vectorized=True, but with {count} copies of {name} along a leading axis f returned shape "
+                f"{value.shape}; {(count,)} was required; broadcast over that axis or leave vectorized out."
             )
         return value.astype(np.float64)[:, None] * self.cotangents[:, 0]
-
-    def _where(self, replaced: dict[int, NDArray[Any]]) -> str:
-        names = ", ".join(self.point.leaves[i].name for i in replaced)
-        return f"with {names} slightly displaced" if names else "at the given point"

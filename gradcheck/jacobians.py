@@ -32,16 +32,12 @@ class JacobianClaimant(Claimant):
     words = WORDS
 
     def __init__(self, f: Callable[[Any], Any], jac: Callable[[Any], Any], point: Point) -> None:
-        super().__init__()
-        self.f = f
+        super().__init__(f)
+        self.value = f
         self.jac = jac
         self.first: Reading | None = None
         self.input = point.leaves[0]
         self.entries = Leaf(ROOT, np.zeros(0), lambda array: array)
-
-    def value(self, tree: Any) -> Any:
-        """Return the output."""
-        return self.f(tree)
 
     def output(self, value: Any) -> Output:
         """Learn the form of the output, and with it that of the Jacobian."""
@@ -97,7 +93,8 @@ class JacobianClaimant(Claimant):
         """Return one parameter that has the shape of the Jacobian."""
         del readings
         entries = Point([self.entries], point.build)
-        return entries, [self.first or Reading()], {leaf: as_one_column(found) for leaf, found in judgements.items()}
+        unknown = Reading({0: np.full(self.entries.value.size, np.nan)})
+        return entries, [self.first or unknown], {leaf: as_one_column(found) for leaf, found in judgements.items()}
 
 
 def as_one_column(found: Judgement) -> Judgement:

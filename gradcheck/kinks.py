@@ -38,8 +38,9 @@ CLOSER = 8.0
 SMOOTH_DEGREE = 5
 """Of the polynomial that is taken away from the slopes of a sweep."""
 
-LOOKED_AT = 4
-"""Accused elements of a leaf of which none sits at a kink: after so many the others are taken to be no different."""
+LOOKED_AT, LOOKED_IN_ALL = 4, 12
+"""Accused elements of a leaf of which none sits at a kink: after so many the others are taken to be no different. After
+so many in all leaves one of each leaf is enough."""
 
 MOST_SWEPT = 64
 """Suspects of which each is looked at on its own."""
@@ -63,13 +64,15 @@ def acquit(nearby: Neighbourhood, suspects: list[Suspect]) -> None:
     sweeps = _Sweeps(nearby)
     order = [suspects[i] for i in nearby.rng.permutation(len(suspects))]
     order.sort(key=lambda suspect: not np.any(suspect.gap))
-    sharing, smooth = [], Counter[int]()
-    for number, suspect in enumerate(order):
+    sharing, smooth, swept = [], Counter[int](), 0
+    for suspect in order:
         at_kink = suspect.gap != 0
-        if not np.any(at_kink) and smooth[suspect.leaf] >= LOOKED_AT:
+        enough = LOOKED_AT if smooth.total() < LOOKED_IN_ALL else 1
+        if not np.any(at_kink) and smooth[suspect.leaf] >= enough:
             suspect.valid, suspect.open = np.zeros_like(at_kink), np.zeros_like(at_kink)
-        elif number < MOST_SWEPT:
+        elif swept < MOST_SWEPT:
             kind = sweeps.sweep(suspect)
+            swept += 1
             smooth[suspect.leaf] += kind == "smooth"
             if kind == "shared":
                 sharing.append(suspect)
@@ -80,16 +83,19 @@ def acquit(nearby: Neighbourhood, suspects: list[Suspect]) -> None:
         try_together(nearby, group)
 
 
-def _smooth_part(places: Floats, slopes: Floats) -> tuple[Floats, Floats]:
+def _smooth_part(places: Floats, slopes: Floats) -> tuple[Floats, Floats, float]:
     """Fit the columns of ``slopes`` by a polynomial: return it at ``places`` and in the middle.
 
-    Its residual tells kinks, at which slopes jump, from curvature.
+    Its residual tells kinks, at which slopes jump, from curvature. The last number is by how much the values that the
+    slopes are differences of blur the middle, in units of what they blur a slope.
     """
     powers = np.polynomial.legendre.legvander(places / SPAN, SMOOTH_DEGREE)
+    middle = np.polynomial.legendre.legvander(np.zeros(1), SMOOTH_DEGREE)[0]
     finite = np.where(np.isfinite(slopes), slopes, 0.0)
-    coefficients = np.linalg.lstsq(powers, finite, rcond=None)[0]
-    middle = np.polynomial.legendre.legvander(np.zeros(1), SMOOTH_DEGREE)
-    return np.asarray(powers @ coefficients), np.asarray((middle @ coefficients)[0])
+    weights = np.linalg.pinv(powers)
+    shares = middle @ weights
+    blur = float(np.linalg.norm(np.diff(shares, prepend=0.0, append=0.0)) / np.sqrt(2))
+    return np.asarray(powers @ (weights @ finite)), np.asarray(shares @ finite), blur
 
 
 class _Sweeps:
@@ -133,13 +139,14 @@ class _Sweeps:
         shared, is_bent = False, False
         for spread in SPREADS:
             slopes, places, unsure = self._slopes(suspect, distance, spread, order)
-            smooth, middle = _smooth_part(places, slopes)
+            smooth, middle, blur = _smooth_part(places, slopes)
             kinked = np.ptp(slopes - smooth, axis=0) > 0.5 * apart + unsure
             is_bent |= bool(np.any(kinked))
             shared |= self._depends_on_others(suspect, slopes, places, unsure)
             # Without a kink the slope at the point is the derivative; with others moved it says nothing about it.
             alone = np.broadcast_to(middle if spread == 0 else np.nan, slopes.shape)
-            slopes = np.where(kinked & np.all(np.isfinite(slopes), axis=0), slopes, alone)
+            use = kinked & np.all(np.isfinite(slopes), axis=0)
+            slopes, unsure = np.where(use, slopes, alone), np.where(use, unsure, blur * unsure)
             slack = SLACK * np.ptp(slopes, axis=0)
             low = np.fmin(low, np.min(slopes, axis=0) - unsure - slack)
             high = np.fmax(high, np.max(slopes, axis=0) + unsure + slack)
@@ -160,11 +167,16 @@ class _Sweeps:
         # where its kink would look like one of the swept element alone.
         ranks = (np.linspace(-0.55, 1.25, len(tied)) if len(tied) > 1 else np.zeros(1))[order]
         start[suspect.leaf][tied] = spread * distance * ranks * self.nearby.lengths[suspect.leaf][tied]
-        shifts = ends * distance * self.nearby.lengths[suspect.leaf][suspect.index]
+        shifts = self._rounded(suspect, ends * distance * self.nearby.lengths[suspect.leaf][suspect.index])
         values = self.nearby.probe.line(start, suspect.leaf, suspect.index, shifts)
         with np.errstate(all="ignore"):
-            slopes = np.diff(values, axis=0) / step
+            slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]
         return slopes, (ends[1:] + ends[:-1]) / 2, 2 * self.nearby.noise / step
+
+    def _rounded(self, suspect: Suspect, shifts: Floats) -> Floats:
+        """Return displacements of an element as its dtype rounds them."""
+        value = self.nearby.probe.point.leaves[suspect.leaf].value.ravel()[suspect.index]
+        return np.asarray(((value + shifts).astype(value.dtype) - value).astype(np.float64))
 
     def _depends_on_others(self, suspect: Suspect, slopes: Floats, places: Floats, unsure: Floats) -> bool:
         """Tell whether the slopes are other than the one-sided derivatives at the point, with the kink at it."""

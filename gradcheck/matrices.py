@@ -136,7 +136,8 @@ def check_adjoint(
         They give shapes and dtypes. Between complex spaces both maps must be complex linear and the inner product is
         conjugate linear in its first argument; where one space is real, only its real part counts.
     **options
-        See `CheckOptions`; ``vectorized`` is refused.
+        See `CheckOptions`; ``vectorized`` is refused, and ``workers`` have nothing to do: both maps are called in this
+        thread, a thousand times at most.
 
     Returns
     -------

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.evaluation import Moves, Probe
+from gradcheck.displacements import Moves
+from gradcheck.evaluation import Probe
 
 __all__ = ["FARTHEST", "Neighbourhood", "Suspect"]
 
@@ -16,6 +17,9 @@ Bools = NDArray[np.bool_]
 
 CLOSEST, FARTHEST = 1.07e-10, 1.86e-2
 """Distances of near points, in units of the elements' lengths."""
+
+FARTHEST_IN_NOISE, LESS_SHARP = 0.27, 20.0
+"""Where noise would hide what is at stake even there: points so far away at most, for slopes so many times less sharp."""
 
 
 @dataclass(slots=True)
@@ -67,6 +71,8 @@ class Neighbourhood:
         By how much noise may change a value.
     rng : Generator
         Draws the near points and directions.
+    fellows : dict
+        Leaf and index of an element -> the elements of the leaf with which it has outputs in common, where that is known.
     """
 
     probe: Probe
@@ -74,6 +80,7 @@ class Neighbourhood:
     lengths: dict[int, Floats]
     noise: Floats
     rng: np.random.Generator
+    fellows: dict[tuple[int, int], NDArray[np.intp]] = field(default_factory=dict)
 
     def near(self, distance: float) -> Moves:
         """Draw a near point: random signs times a spread of sizes, so that ties break in every order."""
@@ -87,13 +94,17 @@ class Neighbourhood:
         return float(min(self.lengths[s.leaf][s.index] for s in suspects))
 
     def distance(self, suspects: list[Suspect]) -> float:
-        """Choose how near: so that noise blurs a slope of a sweep by about a hundredth of what is at stake."""
+        """Choose how near: so that noise blurs a slope of a sweep by about a hundredth of what is at stake.
+
+        Where even `FARTHEST` is not far enough for that, by about a fifth.
+        """
         with np.errstate(all="ignore"):
             stake = np.max([np.maximum(np.abs(s.claimed - s.reference), np.abs(s.gap)) for s in suspects], axis=0)
             slope = np.max([np.abs(s.claimed) + np.abs(s.reference) for s in suspects], axis=0)
             blur = self.noise + self._rounding(suspects) * slope
             needed = 2000 * blur / (self.unit(suspects) * np.where(np.isfinite(stake) & (stake > 0), stake, np.inf))
-        return float(np.clip(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)), CLOSEST, FARTHEST))
+        distance = float(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)))
+        return float(np.clip(distance, CLOSEST, np.clip(distance / LESS_SHARP, FARTHEST, FARTHEST_IN_NOISE)))
 
     def _rounding(self, suspects: list[Suspect]) -> float:
         """Return by how much the dtype of the parameters may round a displacement."""
@@ -101,6 +112,8 @@ class Neighbourhood:
         return float(max(np.spacing(np.abs(value)) for value in values))
 
     def tied(self, suspect: Suspect) -> Bools:
-        """Return which elements of the leaf have exactly the suspect's value."""
+        """Return which elements of the leaf have exactly the suspect's value, and may share its kink."""
         flat = self.probe.point.leaves[suspect.leaf].value.ravel()
-        return np.asarray(flat == flat[suspect.index])
+        tied = np.asarray(flat == flat[suspect.index])
+        fellows = self.fellows.get((suspect.leaf, suspect.index))
+        return tied if fellows is None else tied & np.isin(np.arange(flat.size), fellows)

@@ -22,14 +22,8 @@ class EachOutput(Probe):
     The rows of the identity would do the same in ``M`` times the work, and one infinite output would spoil the others.
     """
 
-    def with_cotangents(self, cotangents: Floats) -> EachOutput:
-        """Return the same function and point, read with other factors."""
-        return EachOutput(self.function, self.point, self.output, cotangents, self.budget, vectorized=self.vectorized)
-
-    def read(self, value: Any) -> Floats:
-        """Return the outputs, each times its factor."""
-        with np.errstate(all="ignore"):
-            return self.cotangents[:, 0] * self.output.read(value)
+    def _contract(self, outputs: Floats) -> Floats:
+        return self.cotangents[:, 0] * outputs
 
     def rounding(self) -> Floats:
         """Return half a unit in the last place of each, shape (M,)."""

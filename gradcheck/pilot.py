@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.batching import require_same_alone
 from gradcheck.differences import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.evaluation import Probe
 from gradcheck.noise import OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
@@ -74,6 +75,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     Costs 8 calls; up to 32 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
     24 to 48 where the function stands still.
     """
+    probe = probe.one_by_one()  # whether it may be called with many at once is seen when its noise is known
     # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
     signs = {
         leaf: rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
@@ -187,8 +189,12 @@ def choose_step(
     multiplier = noise_multiplier(lengths.size)
     longer, was_seen = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool)
     step = FIRST_STEP
+    pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
+    require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
     while step > SHORTEST_STEP:
-        values = probe.ray({leaf: direction}, np.array([step, -step]))
+        values, pairs = pairs[:2], pairs[2:]
+        if not len(values):
+            values = probe.ray({leaf: direction}, np.array([step, -step]))
         with np.errstate(all="ignore"):
             slope = (values[0] - values[1]) / (2 * step)
             size, change = np.abs(slope), np.abs(slope - longer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,11 @@ class Point:
     def tree(self, replaced: dict[int, NDArray[Any]] | None = None) -> Any:
         """Build the tree from fresh copies, some leaves replaced by arrays that are handed over as they are."""
         replaced = replaced or {}
-        return self.hand_out(
-            [replaced[i] if i in replaced else leaf.value.copy() for i, leaf in enumerate(self.leaves)]
+        return self.build(
+            [
+                leaf.restore(replaced[i] if i in replaced else leaf.value.copy())  # one pass: called for every point
+                for i, leaf in enumerate(self.leaves)
+            ]
         )
 
     def copies(self) -> list[NDArray[Any]]:
@@ -117,7 +121,12 @@ class Output:
 
     name: str
     leaves: list[Leaf] = field(default_factory=list)
-    build: Callable[[Sequence[Any]], Any] = lambda values: values
+    build: Callable[[Sequence[Any]], Any] = list
+    is_bare: bool = field(init=False)
+    """Whether the value is one array or number, in no container."""
+
+    def __post_init__(self) -> None:
+        self.is_bare = len(self.leaves) == 1 and isinstance(self.build, itemgetter)
 
     @classmethod
     def of(cls, value: Any, name: str) -> Output:
@@ -130,12 +139,6 @@ class Output:
                     "return its real and imaginary parts as two arrays."
                 )
         return cls(name, leaves, build)
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether the value is one array or number, in no container."""
-        mark = object()
-        return len(self.leaves) == 1 and self.build([mark]) is mark
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -161,7 +164,10 @@ class Output:
     def read(self, value: Any) -> Floats:
         """Return the value as one float64 vector."""
         if self.is_bare:
-            parts = [np.asarray(value)]
+            array = np.asarray(value)
+            if array.shape == self.leaves[0].value.shape:  # nearly always, and thousands of times
+                return array.astype(np.float64).ravel()
+            parts = [array]
         else:
             parts = [leaf.value for leaf in flatten(value, root="y", argument=f"the value of {self.name}")[0]]
         shapes = [part.shape for part in parts]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.evaluation import Moves, Probe
+from gradcheck.displacements import Moves
+from gradcheck.evaluation import Probe
 
 __all__ = ["Excess", "excess", "tied_groups", "together"]
 

@@ -1,20 +1,26 @@
-"""Showing how far a check is: through a callable of the user's, or as a bar when rich is installed."""
+"""Showing how far a check is: through a callable of the user's, as a bar when rich is installed, or as a plain line."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from gradcheck.errors import MissingDependency
+from time import monotonic
 
 __all__ = ["Meter", "metering"]
+
+Show = Callable[[int, int], object]
+
+OFTEN = 0.1
+"""Seconds between two updates of a plain line."""
 
 
 class Meter:
     """Passes on rising counts, and exactly once ``done == total``."""
 
-    def __init__(self, show: Callable[[int, int], object], total: int) -> None:
+    def __init__(self, show: Show, total: int, tell: Callable[[str], object] | None = None) -> None:
         self._show = show
+        self._tell = tell
         self._total = max(total, 1)
         self._done = -1
 
@@ -25,23 +31,31 @@ class Meter:
             self._done = done
             self._show(done, self._total)
 
+    def expect(self, seconds: float) -> None:
+        """Say what the check is likely to cost, from the seconds that one call took. Nothing is chosen from this."""
+        if self._tell is not None:
+            cost = _duration(self._total * seconds)
+            self._tell(f"about {self._total:,} evaluations of {_duration(seconds)}, {cost} one after another")
+
     def finish(self) -> None:
         """Report the end."""
         self._show(self._total, self._total)
 
 
+def _duration(seconds: float) -> str:
+    if seconds < 0.0995:
+        return f"{1000 * seconds:.2g} ms"
+    if seconds < 99.5:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 5970 else f"{seconds / 3600:,.3g} h"
+
+
 @contextmanager
 def metering(
-    progress: Callable[[int, int], object] | bool | None,  # noqa: FBT001 - True is a value of the option
+    progress: Show | bool | None,  # noqa: FBT001 - True is a value of the option
     total: int,
 ) -> Iterator[Meter | None]:
-    """Give a meter for the duration of a check, or None when no progress is wanted.
-
-    Raises
-    ------
-    MissingDependency
-        For ``progress=True`` without rich.
-    """
+    """Give a meter for the duration of a check, or None when no progress is wanted; stdout is never written to."""
     if progress is None or progress is False:
         yield None
         return
@@ -50,17 +64,47 @@ def metering(
         yield meter
         meter.finish()
         return
+    with _shown(total) as meter:
+        yield meter
+        meter.finish()
+
+
+@contextmanager
+def _shown(total: int) -> Iterator[Meter]:
+    """Show a bar on stderr, or a line where rich is not installed."""
     try:
         # Here, because rich is optional and slow to import.
         from rich.console import Console  # noqa: PLC0415
         from rich.progress import Progress  # noqa: PLC0415
     except ImportError:
-        raise MissingDependency(
-            "progress=True shows a bar with rich, which is not installed; "
-            'run pip install "gradcheck[progress]" or pass a callable (done, total).'
-        ) from None
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+        line = _Line()
+        yield Meter(line.show, total, line.tell)
+        return
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("gradcheck", total=total)
-        meter = Meter(lambda done, whole: bar.update(task, completed=done, total=whole), total)
-        yield meter
-        meter.finish()
+        yield Meter(
+            lambda done, whole: bar.update(task, completed=done, total=whole),
+            total,
+            lambda text: bar.update(task, description=f"gradcheck: {text}"),
+        )
+
+
+class _Line:
+    """One line on stderr, written over and over; in a file a line at the beginning and one at the end."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.next = 0.0
+
+    def tell(self, text: str) -> None:
+        self.text = f" ({text})"
+
+    def show(self, done: int, total: int) -> None:
+        now, is_over = monotonic(), done == total
+        if is_over or now >= self.next:
+            rewrites = sys.stderr.isatty()
+            self.next = now + OFTEN if rewrites else float("inf")
+            start, end = ("\r", "\n" if is_over else "") if rewrites else ("", "\n")
+            sys.stderr.write(f"{start}gradcheck: {done:,} of {total:,} evaluations{self.text}{end}")
+            sys.stderr.flush()

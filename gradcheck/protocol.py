@@ -1,7 +1,6 @@
-"""What a derivative must keep beside its values: the same for the same, another elsewhere, and memory of its own.
+"""What a derivative must keep beside its values: the same for the same numbers, linear, and memory of its own.
 
-Everything here is asked of the derivative at few points, and none of it needs differences, but for one case: a gradient
-that is the same at two points, which that of a linear function is and a stale one is not.
+Everything here is asked of the derivative at few points, and none of it needs differences.
 """
 
 from __future__ import annotations
@@ -13,34 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.claims import Reading
-from gradcheck.differences import climb, lengths_of, noise_multiplier
 from gradcheck.evaluation import BudgetExhaustedError, Probe, calling
 from gradcheck.noise import ulp
-from gradcheck.pilot import measure_noise
-from gradcheck.points import Layout, point_of
+from gradcheck.points import Layout
 
 if TYPE_CHECKING:
     from gradcheck.session import Session
 
-__all__ = ["examine", "is_linear", "is_zero_for_zero", "settles"]
+__all__ = ["examine", "is_linear", "is_random", "is_zero_for_zero", "settles"]
 
 Floats = NDArray[np.float64]
 
-AWAY = (0.03, 1e-3)
-"""How far the second point is from the first, relatively and at most; the next is tried where there is no value."""
-
-ROUNDINGS = 30.0
-"""So many times the spread of claims an ulp away is no rounding."""
+ROUNDINGS = 1000.0
+"""So many units in the last place of what a gradient is at another point are no rounding."""
 
 REPEATED = 64.0
 """A function that gives values within so many units in the last place of each other repeats itself."""
 
-CERTAIN = 10.0
-"""So many times its error bound a slope must be from a claim that is the same at two points."""
-
 
 def _fortran(array: NDArray[Any]) -> NDArray[Any]:
-    return np.asfortranarray(array)
+    return np.array(array, order="F")
 
 
 def _strided(array: NDArray[Any]) -> NDArray[Any]:
@@ -54,7 +45,7 @@ def _strided(array: NDArray[Any]) -> NDArray[Any]:
 
 def _reversed(array: NDArray[Any]) -> NDArray[Any]:
     backwards = (slice(None, None, -1),) * array.ndim
-    return array[backwards].copy()[backwards]
+    return array[backwards].copy()[backwards] if array.ndim else array
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -65,8 +56,8 @@ LAYOUTS: dict[str, Layout] = {
 """Ways to hold the same numbers in memory."""
 
 
-def examine(check: Session, probe: Probe, cotangents: Floats, first: list[Reading]) -> None:
-    """Call function and derivative again: at the point, at another one, and with other memory layouts.
+def examine(check: Session, probe: Probe, first: list[Reading]) -> None:
+    """Call function and derivative again, and with other memory layouts.
 
     Parameters
     ----------
@@ -74,30 +65,35 @@ def examine(check: Session, probe: Probe, cotangents: Floats, first: list[Readin
         The check; findings go there.
     probe : Probe
         The function.
-    cotangents : array, shape (K, M)
-        The cotangents of the claims.
     first : list of Reading
         The claims.
     """
-    claimant = check.claimant
+    claimant, cotangents = check.claimant, probe.cotangents
     here = claimant.first_sample(check, cotangents, first)
     _shares_memory(check, here)
-    elsewhere = _elsewhere(check, probe, cotangents, here, first)
     arrays = check.point.copies()
     again = claimant.sample(check, arrays, cotangents)
     changed = check.point.changed(arrays)
     if changed:
         message = f"{claimant.derivative} changed its arguments in place: {', '.join(changed)}"
         check.find("inputs-changed", message, fatal=True)
-    settles(check, probe)
-    _repeats(check, cotangents, here, again, elsewhere)
-    _is_kept(check, here)
-    _ignores_layout(check, probe, cotangents, here)
+    _is_kept(check, first if check.elsewhere is None else [*check.elsewhere.claims, *first])
+    repeats = _repeats(check, cotangents, here, again)
+    del again, arrays  # they may be large
+    if check.elsewhere is not None:
+        check.elsewhere.compare(check, here[0])
+    if repeats and not changed:
+        _ignores_layout(check, probe, cotangents, here)
+
+
+def is_random(check: Session) -> bool:
+    """Tell whether the function was found to give something else when called again."""
+    return any(finding.code == "f-not-deterministic" for finding in check.remarks)
 
 
 def settles(check: Session, probe: Probe) -> None:
     """Call the function again: it must give what it gave first."""
-    if any(finding.code == "f-not-deterministic" for finding in check.findings):
+    if is_random(check):
         return
     again = _value(check, check.point.copies())
     with np.errstate(all="ignore"):
@@ -139,37 +135,35 @@ def _apart(values: Floats, others: Floats) -> tuple[float, float]:
         return float(np.max(np.where(both_nan, 0.0, difference), initial=0.0)), float(np.max(finite, initial=0.0))
 
 
-def _is_rounding(check: Session, cotangents: Floats, here: list[Reading], apart: float, size: float) -> bool:
-    """Tell whether two claims may differ like this by rounding: relatively little, or as those an ulp away do."""
-    if apart <= 10 * check.rtol * size:
-        return True
-    spread = check.spread(here, lambda arrays: check.claimant.sample(check, arrays, cotangents))
-    return apart <= ROUNDINGS * max((float(np.max(part)) for part in spread.values()), default=0.0)
+def _is_rounding(check: Session, apart: float, size: float) -> bool:
+    """Tell whether two results of this size may differ like this by rounding.
+
+    Near a minimum the gradient goes to zero and what it is summed from does not: at the second point that shows.
+    """
+    rounding = check.elsewhere.rounding if check.elsewhere is not None else 0.0
+    return apart <= max(10 * check.rtol * size, ROUNDINGS * rounding)
 
 
-def _repeats(
-    check: Session, cotangents: Floats, here: list[Reading], again: list[Reading], elsewhere: list[Reading] | None
-) -> None:
-    """Say how a second claim at the same point differs from the first."""
+def _repeats(check: Session, cotangents: Floats, here: list[Reading], again: list[Reading]) -> bool:
+    """Say how a second claim at the same point differs from the first; return whether it is the same."""
     derivative = check.claimant.derivative
     different = [
         (name, *_apart(a, b)) for name, a, b in _pairs(here, again) if not np.array_equal(a, b, equal_nan=True)
     ]
     if not different:
-        return
+        return True
     third, fourth = (check.claimant.sample(check, check.point.copies(), cotangents) for _ in range(2))
-    growth = {
-        name: (a, c - b) for (name, a, b), (_, _, c) in zip(_pairs(here, again), _pairs(here, third), strict=True)
+    grows = {
+        name: _same_steps(a, b, c)
+        for (name, a, b), (_, _, c) in zip(_pairs(again, third), _pairs(again, fourth), strict=True)
     }
-    stays = all(np.array_equal(a, b) for _, a, b in _pairs(third, fourth))
-    moved = elsewhere is not None and stays and all(np.array_equal(a, b) for _, a, b in _pairs(again, elsewhere))
+    lags = _lags(check, cotangents, here)
     for name, apart, size in different:
-        claim, step = growth[name]
-        fatal = not _is_rounding(check, cotangents, here, apart, size)
-        if fatal and _apart(claim, step)[0] <= 1e-3 * size:
+        fatal = grows[name] or lags or not _is_rounding(check, apart, size)
+        if grows[name]:
             code = "accumulates"
-            message = f"{derivative} adds to what it gave before: each call gives one gradient more; start from zeros"
-        elif fatal and moved:
+            message = f"{derivative} gives more by the same amount at each call: it adds to what it gave before; start from zeros"
+        elif lags:
             code = "stale-gradient"
             message = f"{derivative} gives the gradient of the point at which it, or the function, was called before"
         else:
@@ -179,81 +173,23 @@ def _repeats(
                 f"{apart:.3g}, the first is up to {size:.3g}"
             )
         check.find(code, message, where=name, fatal=fatal, difference=apart)
+    return False
 
 
-# ---- elsewhere ------------------------------------------------------------------------------------------------------
+def _same_steps(one: Floats, two: Floats, three: Floats) -> bool:
+    """Tell whether three vectors lie on a line at equal distances."""
+    with np.errstate(all="ignore"):
+        first, second = two - one, three - two
+    return bool(np.any(first != 0)) and _apart(first, second)[0] <= 1e-3 * _apart(first, first)[1]
 
 
-def _elsewhere(
-    check: Session, probe: Probe, cotangents: Floats, here: list[Reading], first: list[Reading]
-) -> list[Reading] | None:
-    """Call the derivative at a second point, and return its claims there; None where there are none.
-
-    It is a point that nobody asked for: what the user's functions raise there is no fault of theirs.
-    """
-    for away in AWAY:
-        arrays = check.point.moved(away, check.settings.rng)
-        try:
-            if not np.all(np.isfinite(_value(check, arrays))):
-                continue
-            there = check.claimant.sample(check, [array.copy() for array in arrays], cotangents)
-        except BudgetExhaustedError:
-            raise
-        except Exception:  # noqa: BLE001, S112 - whatever the user's function raises; the blind spots say it
-            continue
-        check.second_point = True
-        if all(np.array_equal(a, b) for _, a, b in _pairs(here, there)):
-            _is_constant(check, probe, arrays, first)
-        return there
-    return None
-
-
-def _is_constant(check: Session, probe: Probe, arrays: list[NDArray[Any]], first: list[Reading]) -> None:
-    """Find leaves whose gradient, though it is the same at two points, is not that of the second one."""
-    if not check.claimant.is_slope:
-        return
-    rng = check.settings.rng
-    leaves = [leaf for leaf in check.point.free() if all(leaf in reading.values for reading in first)]
-    if not leaves:
-        return
-    directions = {leaf: lengths_of(arrays[leaf]) * rng.choice([-1.0, 1.0], arrays[leaf].size) for leaf in leaves}
-
-    def along(moves: NDArray[np.float64]) -> Any:
-        moved = [array.copy() for array in arrays]
-        for leaf, move in zip(leaves, moves, strict=True):
-            moved[leaf] = (arrays[leaf] + (move * directions[leaf]).reshape(arrays[leaf].shape)).astype(
-                moved[leaf].dtype
-            )
-        return check.claimant.value(check.point.hand_out(moved))
-
-    start = point_of(np.zeros(len(leaves)), "moves")
-    there = type(probe)(along, start, probe.output, probe.cotangents, check.budget)
-    base = there.ray({}, np.zeros(1))[0]
-    lengths = np.ones(len(leaves))
-    noise = measure_noise(there, base, {0: lengths}, rng)
-    slopes = climb(
-        there,
-        0,
-        np.arange(len(leaves)),
-        lengths,
-        base,
-        noise,
-        multiplier=noise_multiplier(base.size * len(leaves)),
-        rtol=check.rtol,
-    )
-    for row, leaf in enumerate(leaves):
-        terms = np.stack([reading.values[leaf] * directions[leaf] for reading in first])
-        with np.errstate(all="ignore"):
-            apart = np.abs(slopes.value[row] - terms.sum(axis=1))
-            allowed = CERTAIN * (slopes.bound[row] + check.rtol * np.abs(terms).sum(axis=1))
-        if np.any((apart > allowed) & ~slopes.kink[row]):
-            check.find(
-                "stale-gradient",
-                f"{check.claimant.derivative} gives the same at a second point, where the slope is another: it returns "
-                "the gradient of the first point for ever",
-                where=check.point.leaves[leaf].name,
-                fatal=True,
-            )
+def _lags(check: Session, cotangents: Floats, here: list[Reading]) -> bool:
+    """Tell whether the first claim was that of the point of the call before it: it comes again at the second point."""
+    if check.elsewhere is None:
+        return False
+    for _ in range(2):
+        there = check.claimant.sample(check, [array.copy() for array in check.elsewhere.arrays], cotangents)
+    return all(np.array_equal(a, b) for _, a, b in _pairs(here, there))
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------
@@ -265,7 +201,7 @@ def _shares_memory(check: Session, here: list[Reading]) -> None:
         gradients = [(f"the gradient of {reading.names[leaf]}", array) for leaf, array in reading.given.items()]
         for number, (leaf, array) in enumerate(reading.given.items()):
             for name, other in [*gradients[:number], *reading.handed]:
-                if array.size and np.may_share_memory(array, other) and np.shares_memory(array, other, max_work=10**5):
+                if array.size and np.may_share_memory(array, other) and np.shares_memory(array, other):
                     check.find(
                         "shares-memory",
                         f"its gradient shares memory with {name}: who writes into one changes the other",
@@ -274,9 +210,9 @@ def _shares_memory(check: Session, here: list[Reading]) -> None:
                     break
 
 
-def _is_kept(check: Session, here: list[Reading]) -> None:
-    """Look at what the first call returned: it must still be what it was then."""
-    for reading in here:
+def _is_kept(check: Session, readings: list[Reading]) -> None:
+    """Look at what earlier calls returned: it must still be what it was then."""
+    for reading in readings:
         for leaf, array in reading.given.items():
             values = np.real(array).astype(np.float64).ravel()
             if not np.array_equal(values, reading.values[leaf], equal_nan=True):
@@ -291,35 +227,39 @@ def _is_kept(check: Session, here: list[Reading]) -> None:
 
 def _ignores_layout(check: Session, probe: Probe, cotangents: Floats, here: list[Reading]) -> None:
     """Hand out the same numbers in other memory layouts: nothing may change but by rounding."""
-    claimant, told = check.claimant, set[str]()
+    claimant, name = check.claimant, probe.output.name
     for words, layout in LAYOUTS.items():
         arrays = [layout(array) for array in check.point.copies()]
         if all(array.flags.c_contiguous for array in arrays):
             continue
         try:
-            value = _value(check, arrays)
-            there = claimant.sample(check, [layout(array) for array in check.point.copies()], cotangents, layout)
+            with np.errstate(all="ignore"):
+                value = _value(check, arrays)
+                there = claimant.sample(check, [layout(array) for array in check.point.copies()], cotangents, layout)
         except BudgetExhaustedError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the user's function raises
-            if not told:
-                message = f"for arguments {words} a {type(error).__name__} was raised: {error}"
-                check.find("layout-refused", message)
+        except Exception as error:  # noqa: BLE001 - whatever the user's functions raise: they may refuse a layout
+            check.untried.append(f"{words} ({type(error).__name__})")
+            continue
+        apart, size = _apart(check.value, value)
+        if not _is_rounding(check, apart, size):
+            _depends(check, "", name, words, apart, size)
             return
-        compared = [("", probe.output.name, check.value, value)]
-        compared += [(name, claimant.derivative, a, b) for name, a, b in _pairs(here, there)]
-        for name, who, one, other in compared:
+        for leaf, one, other in _pairs(here, there):
             apart, size = _apart(one, other)
-            if name not in told and not _is_rounding(check, cotangents, here, apart, size):
-                told.add(name)
-                check.find(
-                    "layout-dependent",
-                    f"{who} gives something else for the same numbers {words}: they differ by up to {apart:.3g}, it is "
-                    f"up to {size:.3g}",
-                    where=name,
-                    fatal=True,
-                    layout=words,
-                )
+            if not _is_rounding(check, apart, size):
+                _depends(check, leaf, claimant.derivative, words, apart, size)
+
+
+def _depends(check: Session, where: str, who: str, words: str, apart: float, size: float) -> None:
+    """Say that somebody's result depends on the layout. The function may ask for contiguous arrays, and gets them."""
+    check.find(
+        "layout-dependent",
+        f"{who} gives something else for the same numbers {words}: they differ by up to {apart:.3g}, it is up to {size:.3g}",
+        where=where,
+        fatal=bool(where),
+        layout=words,
+    )
 
 
 # ---- linear in the seed ---------------------------------------------------------------------------------------------
@@ -352,9 +292,9 @@ def is_zero_for_zero(check: Session, reading: Reading, first: Reading) -> set[st
         name = reading.names[leaf]
         if not np.any(values != 0):
             continue
-        if np.array_equal(values, first.values.get(leaf)):
+        if leaf in first.values and np.array_equal(values, first.values[leaf]):
             ignored.add(name)
-            message = f"{derivative} gives the same whatever {seed} is: it ignores it, as if it were all ones"
+            message = f"{derivative} does not depend on {seed}: it gives the same for zeros, as if that were all ones"
             check.find(f"{role}-ignored", message, where=name, fatal=True)
         else:
             message = f"{derivative} is not zero where {seed} is zero: something is added that does not depend on it"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.claimants import require_floats
+from gradcheck.claimants import require_floats, spread
 from gradcheck.claims import Reading, Words, read_gradient
 from gradcheck.errors import InvalidArgument
 from gradcheck.evaluation import calling
@@ -38,15 +39,11 @@ class JvpClaimant(Claimant):
     role = "tangent"
 
     def __init__(self, f: Callable[..., Any], jvp: Callable[..., Any], inputs: dict[str, Any]) -> None:
-        super().__init__()
-        self.f = f
+        super().__init__(f)
         self.jvp = jvp
+        self.value = partial(spread, f)
         self.inputs = inputs
         self.form: Output | None = None
-
-    def value(self, tree: dict[str, Any]) -> Any:
-        """Return the output."""
-        return self.f(*tree.values())
 
     def output(self, value: Any) -> Output:
         """Learn the form of the output."""

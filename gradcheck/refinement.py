@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from gradcheck.bench import Bench, Doubt, rms
 from gradcheck.differences import FIRST_STEP, Measurement
-from gradcheck.kinks import acquit
 from gradcheck.nearby import Neighbourhood
+from gradcheck.separable import acquit_many
 
 __all__ = ["refine", "require_sight", "try_suspects"]
 
@@ -28,8 +28,16 @@ WORTH_IT = 0.1
 ROUGHLY = 0.3
 """Where no shorter step is left, a bound no larger than this share of the leaf says enough to let a claim go."""
 
-CLOSE, CLOSEST_STEP = 1.6, 1.07e-10
-"""The last look at an accused element: with the step at which its error is so many times what noise does."""
+CLOSE, CLOSEST_STEP, RESEMBLES = 1.6, 1.07e-13, 0.1
+"""The last look at an accused element: with the step at which its error is so many times what noise does. What differs
+from the slope there by so small a share of the error, beside noise, agrees with it: the rest may be truncation."""
+
+MANY, FEW = 16, 5
+"""Where so many elements of a leaf contradict their claims, so few of them are measured with ladders first."""
+
+PLAINLY, BRIEF_STEP = 30.0, 0.0937
+"""The others are accused after one more difference, with a step so many times the first one, where their error is so
+many times its bound."""
 
 SECOND_STEP = 0.4373 * FIRST_STEP
 """The ladder of an independent measurement: other steps, other points."""
@@ -63,9 +71,9 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     rows.sort()
     contradicted = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
     undecided = sum(1 for minus_evidence, _, _ in rows if minus_evidence == -1)
-    affordable = contradicted + min(undecided, bench.elements // 80) + REFINING_CALLS // FEWEST_CALLS
-    if bench.probe.vectorized:
-        affordable = len(rows)
+    if not bench.probe.vectorized:
+        undecided = min(undecided, bench.elements // 80)
+    affordable = contradicted + undecided + REFINING_CALLS // FEWEST_CALLS
     return [(leaf, index) for _, leaf, index in rows[:affordable]]
 
 
@@ -78,9 +86,36 @@ def _worth_it(bench: Bench, leaf: int) -> Bools:
 
 
 def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
-    """Climb the ladder with some elements of a leaf, decide, and measure what looks wrong once more.
+    """Measure elements of a leaf with ladders: all, or a few where those show that the others are plainly wrong too.
 
     Returns whether some element is about to be accused.
+    """
+    against = np.any(_contradicted(bench, leaf, indices), axis=1)
+    few = np.zeros_like(against)
+    few[np.flatnonzero(against)[:: max(1, np.count_nonzero(against) // FEW)]] = True
+    if np.count_nonzero(against) < MANY:
+        few |= against
+    accused, plain = _climb_leaf(bench, leaf, indices[few | ~against])
+    rest = indices[against & ~few]
+    if len(rest) and np.all(plain[against[few | ~against]]):
+        rest = np.setdiff1d(rest, _accuse_plainly(bench, leaf, rest))
+    return bool(np.any(accused)) | bool(np.any(_climb_leaf(bench, leaf, rest)[0]))
+
+
+def _contradicted(bench: Bench, leaf: int, indices: Indices) -> Bools:
+    """Return where screening spoke against the claim, shape (m, K)."""
+    claim, found = bench.claims[leaf].values[indices], bench.judgements[leaf]
+    with np.errstate(all="ignore"):
+        return np.asarray(np.abs(claim - found.reference[indices]) > found.noise[indices])
+
+
+def _climb_leaf(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
+    """Climb the ladder with some elements of a leaf, decide, and measure what looks wrong once more.
+
+    Returns
+    -------
+    accused, plain : arrays of bool, shape (m,)
+        Which elements are about to be accused, and which of them show no kink.
     """
     first = bench.climb(leaf, indices, FIRST_STEP)
     wrong = _decide(bench, leaf, indices, first)
@@ -94,16 +129,43 @@ def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
     confirmed[accused] = wrong[accused] & outside
     _reconsider(bench, leaf, indices, first, again, accused, ~outside)
     _look_close(bench, leaf, indices, confirmed, np.abs(bench.claims[leaf].values[indices] - first.value))
-    suspicious = np.any(confirmed | first.kink, axis=1)
-    analytic = leaf in bench.exact
-    for row in np.flatnonzero(suspicious):
-        if analytic and not np.any(first.kink[row]):  # where a complex step holds there is no kink to look for
+    _leave_to_trial(bench, leaf, indices, first, confirmed)
+    return np.any(confirmed, axis=1), np.any(confirmed, axis=1) & ~np.any(first.kink, axis=1)
+
+
+def _leave_to_trial(bench: Bench, leaf: int, indices: Indices, measured: Measurement, confirmed: Bools) -> None:
+    """Suspect elements that are about to be accused, and those at a kink."""
+    for row in np.flatnonzero(np.any(confirmed | measured.kink, axis=1)):
+        if leaf in bench.exact and not np.any(measured.kink[row]):  # where a complex step holds there is no kink
             bench.judgements[leaf].wrong[indices[row]] = confirmed[row]
             bench.judgements[leaf].doubt[indices[row]] = Doubt.NONE
             continue
-        concerned = confirmed[row] | first.kink[row]
-        bench.suspect(leaf, int(indices[row]), first.value[row], first.bound[row], first.gap[row], concerned)
-    return bool(np.any(confirmed))
+        concerned = confirmed[row] | measured.kink[row]
+        bench.suspect(leaf, int(indices[row]), measured.value[row], measured.bound[row], measured.gap[row], concerned)
+
+
+def _accuse_plainly(bench: Bench, leaf: int, indices: Indices) -> Indices:
+    """Return those elements whose error is many times what one more difference, with a shorter step, leaves unsure.
+
+    They are suspected then. It is a short trial for the many: a few like them had a long one.
+    """
+    found = bench.judgements[leaf]
+    measured = Measurement.nothing(len(indices), len(bench.base))
+    slope, measured.curvature, deviation = bench.difference(leaf, indices, bench.steps[leaf] * BRIEF_STEP)
+    claim, before = bench.claims[leaf].values[indices], found.reference[indices]
+    with np.errstate(all="ignore"):
+        measured.value, measured.noise = slope, bench.multiplier * deviation
+        measured.bound = np.abs(slope - before) + measured.noise
+        tolerance = bench.tolerance(leaf, indices, measured)[0]
+        apart = np.minimum(np.abs(claim - slope), np.abs(claim - before))
+        plain = np.isfinite(measured.bound) & (apart > PLAINLY * measured.bound + tolerance)
+        open_or_plain = plain | ~_contradicted(bench, leaf, indices)
+    rows = np.flatnonzero(np.any(plain, axis=1) & np.all(open_or_plain, axis=1))
+    chosen, part, confirmed = indices[rows], measured.rows(rows), plain[rows]
+    _decide(bench, leaf, chosen, part)
+    _look_close(bench, leaf, chosen, confirmed, np.abs(bench.claims[leaf].values[chosen] - part.value))
+    _leave_to_trial(bench, leaf, chosen, part, confirmed)
+    return np.asarray(chosen[np.any(confirmed, axis=1)])
 
 
 def _decide(bench: Bench, leaf: int, indices: Indices, measured: Measurement) -> Bools:
@@ -158,7 +220,7 @@ def _look_close(bench: Bench, leaf: int, indices: Indices, confirmed: Bools, apa
         slope, _, deviation = bench.difference(leaf, chosen, steps)
         near = np.abs(bench.claims[leaf].values[chosen] - slope)
         unsure = bench.multiplier * deviation
-        agrees = confirmed[rows] & (near <= unsure) & (unsure < apart[rows])
+        agrees = confirmed[rows] & (near <= unsure + RESEMBLES * apart[rows]) & (unsure < apart[rows])
     confirmed[rows] &= ~agrees
     found = bench.judgements[leaf]
     for array, new in ((found.reference, slope), (found.bound, near + unsure), (found.noise, unsure)):
@@ -171,7 +233,7 @@ def try_suspects(bench: Bench) -> None:
     """Accuse those whose claims are no valid derivative at any point very near."""
     claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
     nearby = Neighbourhood(bench.probe, claims, bench.lengths, bench.multiplier * bench.noise, bench.rng)
-    acquit(nearby, [suspect for suspect, _ in bench.suspects])
+    acquit_many(nearby, [suspect for suspect, _ in bench.suspects])
     for suspect, concerned in bench.suspects:
         found, row = bench.judgements[suspect.leaf], suspect.index
         decided = concerned & ~suspect.open

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from gradcheck.comparison import Divergence
 from gradcheck.errors import GradientError
+from gradcheck.text import render
 
 __all__ = ["Diagnosis", "Finding", "ParameterReport", "Report", "Verdict"]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
-
-MOST_LINES = 8
-"""Parameters, findings and blind spots that the text shows of each; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +187,11 @@ class Report:
         return self.ok
 
     def __str__(self) -> str:
-        return "\n".join(_text(self))
+        return self.to_text()
+
+    def to_text(self, *, everything: bool = False) -> str:
+        """Return the report as people read it: the worst first, about 30 lines at most, or everything."""
+        return render(self, everything=everything)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -240,73 +242,3 @@ def _strict(value: Any) -> Any:
     if isinstance(value, list):
         return [_strict(entry) for entry in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-# ---- the text ---------------------------------------------------------------------------------------------------------
-
-
-def _text(report: Report) -> list[str]:
-    """Return the lines of the report: verdict, parameters, findings, blind spots, cost."""
-    lines = [_headline(report)]
-    shown = sorted(report.parameters.values(), key=_badness)
-    width = max((len(parameter.name) for parameter in shown), default=0)
-    for parameter in shown[:MOST_LINES]:
-        lines.append(f"  {parameter.name:<{width}}  {_parameter_line(parameter)}")
-        lines += [f"  {'':<{width}}  {d.message} (fit {d.fit:.3f})" for d in parameter.diagnoses[:3]]
-    if len(shown) > MOST_LINES:
-        lines.append(f"  ... and {_count(len(shown) - MOST_LINES, 'more parameter')}")
-    lines += _listing("findings", [_finding_line(finding) for finding in report.findings])
-    lines += _listing("not seen", list(report.blind_spots))
-    calls = f"{report.evaluations:,} evaluations of f, {report.gradient_evaluations:,} of the gradient"
-    lines.append(f"cost: {calls}, {report.seconds:.2g} s; repeat with rng={report.seed}")
-    return lines
-
-
-def _headline(report: Report) -> str:
-    wrong = [p for p in report.parameters.values() if p.wrong.any()]
-    undecided = [p for p in report.parameters.values() if p.undecided.any()]
-    total = len(report.parameters)
-    if report.verdict == "pass":
-        return f"PASS: the gradient is right in {_count(total, 'parameter')}"
-    if report.verdict == "fail":
-        names = ", ".join(p.name for p in wrong[:MOST_LINES]) + (", ..." if len(wrong) > MOST_LINES else "")
-        return f"FAIL: the gradient is wrong in {len(wrong)} of {_count(total, 'parameter')}" + (
-            f": {names}" if names else ""
-        )
-    return f"INCONCLUSIVE: cannot tell for {len(undecided)} of {_count(total, 'parameter')}"
-
-
-def _badness(parameter: ParameterReport) -> tuple[bool, bool, float]:
-    error = parameter.relative_error
-    return not parameter.wrong.any(), not parameter.undecided.any(), -math.inf if math.isnan(error) else -error
-
-
-def _parameter_line(parameter: ParameterReport) -> str:
-    total = parameter.claimed.size
-    wrong, undecided = int(parameter.wrong.sum()), int(parameter.undecided.sum())
-    if not wrong and not undecided:
-        return f"{_count(total, 'element')} right to {parameter.digits:.0f} digits"
-    parts = [f"{wrong} of {_count(total, 'element')} wrong"] if wrong else []
-    parts += [f"{undecided} of {_count(total, 'element')} undecided"] if undecided else []
-    worst = parameter.worst()
-    if worst is not None:
-        parts.append(
-            f"worst {list(worst)}: claimed {parameter.claimed[worst]:.6g}, "
-            f"true {parameter.reference[worst]:.6g} ± {parameter.error_bound[worst]:.1g}"
-        )
-    return "; ".join(parts)
-
-
-def _finding_line(finding: Finding) -> str:
-    return f"[{finding.code}] {finding.where + ': ' if finding.where else ''}{finding.message}"
-
-
-def _listing(title: str, entries: list[str]) -> list[str]:
-    if not entries:
-        return []
-    more = [f"... and {len(entries) - MOST_LINES} more"] if len(entries) > MOST_LINES else []
-    return [f"{title}:"] + [f"  {entry}" for entry in entries[:MOST_LINES] + more]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.batching import require_rowwise
 from gradcheck.bench import MOST_ROUNDOFF, Bench, Doubt, rms
 from gradcheck.complex_step import complex_slopes
 from gradcheck.differences import FIRST_STEP
@@ -44,6 +45,8 @@ def prepare(bench: Bench) -> None:
         step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
         if step is not None:
             bench.steps[leaf] = step
+    others = {leaf: scale for leaf, scale in bench.lengths.items() if leaf not in largest}
+    require_rowwise(bench.probe, others, bench.noise, bench.rng)
     noisy = np.any(bench.noise > SUSPICIOUS * ulp(bench.base[None]))
     usual = float(np.median(list(bench.steps.values()))) if bench.steps else FIRST_STEP if noisy else DEFAULT_STEP
     bench.steps = {leaf: bench.steps.get(leaf, usual) for leaf in bench.claims}
@@ -62,10 +65,10 @@ def step_along_the_imaginary_axis(bench: Bench) -> None:
     )
 
 
-def screen(bench: Bench) -> None:
-    """Compare every claim with one central difference."""
-    affordable = max(0.0, bench.probe.budget.left - CONFIRMING_CALLS) / 2
-    chosen = _sample(bench, affordable)
+def screen(bench: Bench, chosen: dict[int, Indices] | None = None) -> None:
+    """Compare every claim with one central difference, or those of the elements chosen in some leaves."""
+    if chosen is None:
+        chosen = _sample(bench, max(0.0, bench.probe.budget.left - CONFIRMING_CALLS) / 2)
     for leaf, indices in chosen.items():
         if len(indices):
             _screen_leaf(bench, leaf, indices)

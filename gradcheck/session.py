@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,15 +12,18 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance import Claim, Judgement, judge
 from gradcheck.arguments import RTOL, Settings
+from gradcheck.blind_spots import unseen
 from gradcheck.claims import Reading
 from gradcheck.complex_step import NotAnalyticError
-from gradcheck.evaluation import Budget, BudgetExhaustedError, Probe, calling
+from gradcheck.elsewhere import Elsewhere, is_stale, visit
+from gradcheck.evaluation import CHUNK_LENGTH, Budget, Probe, calling
 from gradcheck.explanations import explain
 from gradcheck.points import Layout, Output, Point, as_given
-from gradcheck.progress import metering
-from gradcheck.protocol import examine, settles
+from gradcheck.progress import Meter, metering
+from gradcheck.protocol import examine, is_random, settles
 from gradcheck.report import Finding, Report
 from gradcheck.summary import summarise
+from gradcheck.workers import Crew, WorkersLostError, hire
 
 __all__ = ["Claimant", "Session"]
 
@@ -36,14 +38,25 @@ JUMP = 0.01
 OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
 
+MOST_EXHAUSTIVE = 10_000
+"""Elements up to which each is looked at, unless the user says otherwise."""
+
+MOST_OVERHEAD = 100
+"""Calls beside two an element that looking at each may take."""
+
+DIRECTIONAL_CALLS = 60
+"""What a right gradient takes along random directions, about."""
+
 
 class Claimant(ABC):
     """What a check asks of the functions that it is given.
 
     Attributes
     ----------
+    function : callable
+        The user's function.
     name, derivative : str
-        What the user calls the function and the claimed derivative.
+        What the user calls it and the claimed derivative.
     seed, role : str
         The argument that the derivative is linear in, and what kind of thing it is.
     probe : type
@@ -52,9 +65,15 @@ class Claimant(ABC):
         Whether the claim is a first derivative of the function.
     pulls_back : bool
         Whether the derivative takes a cotangent of the function's value.
+    is_whole : bool
+        Whether few calls give the claims for all elements, so that many can be judged together.
     calls : int
         Calls of the derivative so far.
+    value : callable
+        ``value(tree)`` gives the function's value. It goes to other processes, so it holds no more than the function.
     """
+
+    value: Callable[[Any], Any]
 
     name = "f"
     derivative = "grad"
@@ -63,13 +82,11 @@ class Claimant(ABC):
     probe: type[Probe] = Probe
     is_slope = True
     pulls_back = False
+    is_whole = False
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
         self.calls = 0
-
-    @abstractmethod
-    def value(self, tree: Any) -> Any:
-        """Return the function's value."""
 
     @abstractmethod
     def output(self, value: Any) -> Output:
@@ -96,7 +113,9 @@ class Claimant(ABC):
         del check, cotangents
         return first[:1]
 
-    def protocol(self, check: Session, cotangents: Floats, first: list[Reading]) -> None:
+    def protocol(  # noqa: B027 - most kinds have nothing of their own
+        self, check: Session, cotangents: Floats, first: list[Reading]
+    ) -> None:
         """Check what this kind of derivative must keep beside its values."""
 
     def forecast(self, elements: int) -> int:
@@ -124,53 +143,135 @@ class Session:
         self.point = point
         self.claimant = claimant
         self.budget = Budget(settings.max_evaluations)
-        self.findings: list[Finding] = []
-        self.fatal = False
+        self.faults: list[Finding] = []
+        """What fails the check by itself."""
+        self.remarks: list[Finding] = []
+        """What does not."""
+        self.untried: list[str] = []
+        """Memory layouts that the functions refused."""
         self.rtol = settings.rtol or RTOL[8]
         self.output = Output(claimant.name)
-        self.second_point = False
-        """Whether the derivative was called at another point as well."""
+        self.elsewhere: Elsewhere | None = None
+        """What was claimed at another point, before anything was called at this one."""
+        self.readings = [Reading({i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(point.leaves)})]
+        """The claims; before they are known nothing."""
+        self.judgements: dict[int, Judgement] = {}
+        self.probe: Probe | None = None
+        self.base: Floats = np.zeros(0)
+        """The function as seen through the cotangents, and what it gives at the point."""
         self.value: Floats = np.zeros(0)
         """What the function gave at the point, as one vector."""
+        self.why_directions = ""
+        """Why the elements are judged together, along random directions; empty where each is looked at."""
 
     def run(self) -> Report:
-        """Make the check."""
+        """Make the check; Ctrl-C comes through with the report so far."""
         started = time.perf_counter()
-        elements = sum(self.point.leaves[i].value.size for i in self.point.free())
-        with metering(self.settings.progress, self.claimant.forecast(elements)) as meter:
+        self.why_directions = self._why_directions()
+        with metering(self.settings.progress, self._forecast()) as meter, hire(self.settings.workers) as crew:
             self.budget.progress = meter
-            arrays = self.point.copies()
-            self.budget.spend()
-            with calling(self.claimant.name, "at the given point"):
-                value = self.claimant.value(self.point.hand_out(arrays))
-            self.output = output = self.claimant.output(value)
-            self.value = output.read(value)
-            changed = self.point.changed(arrays)
-            if changed:
-                self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
-            cotangents = self.claimant.cotangents(output, self.settings.rng)
-            probe = self.claimant.probe(
-                self.claimant.value, self.point, output, cotangents, self.budget, vectorized=self.settings.vectorized
+            with self.budget.until_exhausted():
+                self._look(meter, crew)
+            reports: list[Report] = []
+            with self.budget.until_exhausted():
+                reports.append(self._report(started))
+            # Interrupted while what is wrong was being explained, it goes without.
+            report = reports[0] if reports else self._report(started)
+            self.budget.pass_on_interrupt(report)
+        return report
+
+    def _forecast(self) -> int:
+        """Return about how many calls the check takes."""
+        sizes = [self.point.leaves[i].value.size for i in self.point.free()]
+        if self.why_directions:
+            return DIRECTIONAL_CALLS
+        if self.settings.vectorized:  # about as many for each leaf as it has chunks of elements, and a few pilots
+            return sum(2 * size // CHUNK_LENGTH + 5 for size in sizes) + OVERHEAD // 2
+        return self.claimant.forecast(sum(sizes))
+
+    def _look(self, meter: Meter | None, crew: Crew | None) -> None:
+        """Call function and derivative, and judge, as far as the evaluations go."""
+        self.elsewhere = visit(self)
+        arrays = self.point.copies()
+        self.budget.spend()
+        began = time.perf_counter()
+        with calling(self.claimant.name, "at the given point"):
+            value = self.claimant.value(self.point.hand_out(arrays))
+        seconds = time.perf_counter() - began
+        if meter is not None:
+            meter.expect(seconds)
+        if crew is not None:
+            crew.pace = seconds
+        self.output = output = self.claimant.output(value)
+        self.value = output.read(value)
+        changed = self.point.changed(arrays)
+        if changed:
+            self.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
+        self.probe = probe = self.claimant.probe(
+            self.claimant.value,
+            self.point,
+            output,
+            self._cotangents(),
+            self.budget,
+            vectorized=self.settings.vectorized,
+            crew=crew,
+        )
+        self.base = base = probe.read(value)
+        if not np.all(np.isfinite(base)):
+            self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
+        claims = self._read(probe)
+        self.judgements = self._judge(probe, base, claims)
+        settles(self, probe)
+        is_stale(self, probe, claims, self.judgements)
+
+    def _report(self, started: float) -> Report:
+        """Report what was found."""
+        if isinstance(self.budget.ended, WorkersLostError):
+            self.find(
+                "workers-lost",
+                f"workers stopped answering before the check was over ({self.budget.ended}): what they had not evaluated "
+                "is missing; run it again, with fewer of them if memory is short",
             )
-            base = probe.read(value)
-            if not np.all(np.isfinite(base)):
-                self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
-            readings, claims = self._read(probe)
-            judgements = self._judge(probe, base, claims)
-            with contextlib.suppress(BudgetExhaustedError):
-                settles(self, probe)
-            reported = self.claimant.laid_out(self.point, readings, judgements)
-            diagnoses = explain(self, probe, base, reported)
+        elif self.budget.ended is not None:
+            self.find("interrupted", "the check was interrupted before it was over")
+        found = self.claimant.laid_out(self.point, self.readings, self.judgements)
+        ask = self.probe if self.budget.ended is None else None
         return summarise(
-            *reported,
-            diagnoses=diagnoses,
-            findings=self.findings,
-            fatal=self.fatal,
+            *found,
+            diagnoses=explain(self, ask, self.base, found) if ask is not None else {},
+            faults=self.faults,
+            remarks=self.remarks,
+            together=self.why_directions,
+            blind_spots=unseen(self),
+            stopped=self.budget.stopped,
             evaluations=self.budget.used,
             gradient_evaluations=self.claimant.calls,
             seconds=time.perf_counter() - started,
             seed=self.settings.seed,
         )
+
+    def _cotangents(self) -> Floats:
+        """Return those that were used at the second point, where they fit."""
+        if self.elsewhere is not None and self.elsewhere.size == self.output.size:
+            return self.elsewhere.cotangents
+        self.elsewhere = None
+        return self.claimant.cotangents(self.output, self.settings.rng)
+
+    def _why_directions(self) -> str:
+        """Choose how to judge, from counts alone, and say why where it is along random directions."""
+        elements = sum(self.point.leaves[i].value.size for i in self.point.free())
+        together = f"the {elements:,} elements were judged together along random directions, not one by one"
+        limit = self.settings.max_evaluations
+        if self.settings.method == "directional":
+            return f"{together}, as method='directional' asks"
+        if self.settings.method != "auto" or not self.claimant.is_whole:
+            return ""
+        if elements > MOST_EXHAUSTIVE:
+            return f"{together}: they are more than {MOST_EXHAUSTIVE:,}; method='exhaustive' looks at each"
+        needed = 2 * elements + MOST_OVERHEAD
+        if limit is not None and limit < needed and 2 * elements > DIRECTIONAL_CALLS:
+            return f"{together}: max_evaluations={limit} is less than the {needed:,} that looking at each may take"
+        return ""
 
     def _judge(self, probe: Probe, base: Floats, claims: dict[int, Claim]) -> dict[int, Judgement]:
         if self.settings.complex_step:
@@ -179,42 +280,47 @@ class Session:
             except NotAnalyticError as error:
                 message = f"{self.claimant.name} takes no complex step: {error}; differences were used instead"
                 self.find("complex-step-unsupported", message)
+        if self.why_directions:
+            return judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng, key=self.settings.key)
         return self.claimant.judge(probe, base, claims, rtol=self.rtol, rng=self.settings.rng)
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
         """Add a finding, each kind once a place; a fatal one fails the check by itself."""
-        if not any((known.code, known.where) == (code, where) for known in self.findings):
-            self.findings.append(Finding(code=code, message=message, where=where, evidence=evidence))
-        self.fatal |= fatal
+        if (code, where) not in {(known.code, known.where) for known in self.faults + self.remarks}:
+            finding = Finding(code=code, message=message, where=where, evidence=evidence)
+            (self.faults if fatal else self.remarks).append(finding)
 
-    def _read(self, probe: Probe) -> tuple[list[Reading], dict[int, Claim]]:
+    def _read(self, probe: Probe) -> dict[int, Claim]:
         """Ask for the claims, read them, and check how they come about."""
         cotangents = probe.cotangents
         readings: list[Reading] = []
         spread: dict[int, Floats] = {}
-        try:
+        with self.budget.until_exhausted():
             readings = self.claimant.readings(self, self.point.copies(), cotangents)
-            self.findings += readings[0].findings
-            self.fatal |= any(finding.code == "wrong-structure" for finding in readings[0].findings)
+            self.readings = readings
+            for finding in readings[0].findings:
+                (self.remarks if finding.code == "coarse-dtype" else self.faults).append(finding)
             self.rtol = self.settings.rtol or self._default_rtol(readings)
             if readings[0].eps > np.finfo(np.float64).eps:
                 spread = self.spread(readings, lambda arrays: self.claimant.readings(self, arrays, cotangents))
-            self.claimant.protocol(self, cotangents, readings)
-            examine(self, probe, cotangents, readings)
-        except BudgetExhaustedError:
-            if not readings:
-                self.find(
-                    "undecided-not-probed", "max_evaluations was used up before the gradient was known; allow more"
-                )
-                unknown = {i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(self.point.leaves)}
-                return [Reading(dict(unknown)) for _ in cotangents], {}
+            settles(self, probe)
+            if not is_random(self):  # else whatever comes back may be another thing each time, and right
+                self.claimant.protocol(self, cotangents, readings)
+                examine(self, probe, readings)
+        if not readings:
+            if self.budget.ended is None:
+                message = "max_evaluations was used up before the gradient was known; allow more"
+                self.find("undecided-not-probed", message)
+            return {}
+        for reading in readings:  # what is large and no longer asked for
+            reading.given, reading.handed = {}, []
         claims = {}
         for leaf in readings[0].values:
             columns = [reading.values.get(leaf) for reading in readings]
             if all(column is not None for column in columns):
                 values = np.stack([column for column in columns if column is not None], axis=1)
                 claims[leaf] = Claim(values, spread.get(leaf, np.zeros(values.shape[1])), readings[0].eps)
-        return readings, claims
+        return claims
 
     def _default_rtol(self, readings: list[Reading]) -> float:
         sizes = [self.point.leaves[i].value.dtype.itemsize for i in self.point.free()] + [self.output.dtype.itemsize]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,34 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance import Doubt, Judgement
 from gradcheck.claims import Reading
-from gradcheck.comparison import divergence_of
+from gradcheck.comparison import Divergence, divergence_of
 from gradcheck.points import Point
 from gradcheck.report import Diagnosis, Finding, ParameterReport, Report, Verdict
+from gradcheck.text import badness
 
 __all__ = ["summarise"]
+
+Floats = NDArray[np.float64]
 
 MOST_NAMED = 20
 """Undecided elements that a finding names."""
 
+CAUSES_FIRST = (
+    "wrong-structure", "missing-gradient", "wrong-type", "wrong-dtype", "wrong-shape", "not-finite",
+    "inputs-changed", "cache-changed", "upstream-changed", "vector-changed", "tangent-changed",
+    "accumulates", "stale-gradient", "buffer-reused", "second-call-differs",
+    "upstream-ignored", "vector-ignored", "tangent-ignored", "zero-upstream", "zero-vector", "zero-tangent",
+    "not-linear", "not-symmetric", "not-adjoint", "layout-dependent",
+)  # fmt: skip
+"""Faults in this order: each may bring about those after it."""
+
+RANKS = {code: rank for rank, code in enumerate(CAUSES_FIRST)}
+
+UNSETTLING = {"f-not-deterministic", "workers-lost", "interrupted"}
+"""Remarks that say why elements are undecided."""
+
 REASONS = {
-    Doubt.NOT_PROBED: "not looked at, max_evaluations was used up; allow more",
+    Doubt.NOT_PROBED: "not looked at, {stopped}",
     Doubt.NOISE: (
         "f is noisy at {noise:.1g}, so gradients below {bound:.1g} cannot be judged there; evaluate f in float64, with a "
         "tighter tolerance or without a large constant, or try method='complex-step'"
@@ -36,6 +53,10 @@ REASONS = {
     Doubt.UNCONFIRMED: (
         "two measurements, good to {bound:.1g}, disagree about it; evaluate f more precisely, or move the point"
     ),
+    Doubt.GROUP: (
+        "together they contradict the claim along random directions, and only some of them were looked at one by one; "
+        "correct what is wrong and check again, or use method='exhaustive'"
+    ),
 }
 """Why elements are undecided, and what would help."""
 
@@ -45,9 +66,12 @@ def summarise(
     readings: list[Reading],
     judgements: dict[int, Judgement],
     *,
-    findings: list[Finding],
-    fatal: bool,
+    faults: list[Finding],
+    remarks: list[Finding],
     diagnoses: Mapping[str, tuple[Diagnosis, ...]],
+    together: str = "",
+    blind_spots: Sequence[str] = (),
+    stopped: str = "",
     **cost: Any,
 ) -> Report:
     """Build the report of a check.
@@ -60,40 +84,49 @@ def summarise(
         The claims, one per cotangent.
     judgements : dict
         Position of a leaf -> what was found about it.
-    findings : list of Finding
-        What the protocol found.
-    fatal : bool
-        Whether one of them fails the check by itself.
+    faults, remarks : lists of Finding
+        What the protocol found: what fails the check by itself, and what does not.
     diagnoses : mapping
         Name of a wrong parameter -> what explains it.
+    together : str
+        Why elements were judged together; empty where each was looked at.
+    blind_spots : sequence of str
+        What the check could not see whatever the judgements.
+    stopped : str
+        Why the check ended before its time, if it did for another reason than ``max_evaluations``.
     **cost
         Passed on to `Report`.
     """
     reports = {}
-    blind_spots = []
+    unseen = []
     for position, leaf in enumerate(point.leaves):
         if not leaf.is_differentiable:
             continue
         absent = all(position in reading.absent for reading in readings)
-        if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in findings):
-            blind_spots.append(f"{leaf.name}: not differentiated, so not checked")
+        if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in faults):
+            unseen.append(f"{leaf.name}: not differentiated, so not checked")
             continue
         explained = diagnoses.get(leaf.name, ())
         report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position), explained)
         reports[leaf.name] = report
-        blind_spots += _blind_spots(report, judgements.get(position))
+        unseen += _hidden_by_noise(report, judgements.get(position))
+    if together:
+        unseen.insert(0, together + _hidden_together(reports))
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
-    verdict: Verdict = "fail" if wrong or fatal else "inconclusive" if undecided or not reports else "pass"
+    faults = sorted(faults, key=lambda finding: RANKS.get(finding.code, len(RANKS)))
+    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or stopped or not reports else "pass"
     if not reports:
-        blind_spots.append("no gradient was given for any input, so nothing was checked")
-    named = {finding.where for finding in findings}
-    told = [_wrong_values(report) for report in wrong if report.name not in named]
+        unseen.append("no gradient was given for any input, so nothing was checked")
+    first = [finding for finding in remarks if finding.code in UNSETTLING]
+    others = [finding for finding in remarks if finding.code not in UNSETTLING]
+    named = {finding.where for finding in faults}
+    told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*findings, *told, *_undecided(reports, judgements, point)),
-        blind_spots=tuple(blind_spots),
+        findings=(*faults, *told, *first, *_undecided(reports, judgements, point, stopped), *others),
+        blind_spots=(*unseen, *blind_spots),
         **cost,
     )
 
@@ -127,17 +160,12 @@ def _parameter(
             detection_floor=float("inf"),
             diagnoses=diagnoses,
         )
-    claims = np.stack([reading.values[position] for reading in readings], axis=1)
+    columns = [reading.values[position] for reading in readings]
+    claims = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
     wrong = judgement.wrong | np.isnan(claims)
-    with np.errstate(all="ignore"):
-        rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
-    rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
-    column = np.argmax(rank, axis=1) if count else np.zeros(0, dtype=np.intp)
-    pick = (np.arange(count), column)
-    first = 0
-    if count and np.any(wrong):
-        first = int(np.argmax(wrong.sum(axis=0)))
-    floors = judgement.floor[np.isfinite(judgement.floor)]
+    first = int(np.argmax(wrong.sum(axis=0))) if np.any(wrong) else 0
+    divergence = _divergence(claims[:, first], judgement, first)
+    pick = (np.arange(count), _worst_columns(claims, judgement, wrong))
     return ParameterReport(
         name=name,
         shape=shape,
@@ -148,29 +176,65 @@ def _parameter(
         wrong=np.any(wrong, axis=1).reshape(shape),
         undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
         kink=np.any(judgement.gap != 0, axis=1).reshape(shape),
-        divergence=divergence_of(claims[:, first], judgement.reference[:, first], resolution=judgement.bound[:, first]),
-        detection_floor=float(floors.min()) if floors.size else float("inf"),
+        divergence=divergence,
+        detection_floor=judgement.detection_floor,
         diagnoses=diagnoses,
     )
+
+
+def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return for each element the cotangent under which it looks worst, shape (n,)."""
+    if claims.shape[1] == 1 or not len(claims):
+        return np.zeros(len(claims), dtype=np.intp)
+    with np.errstate(all="ignore"):
+        rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
+    rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
+    return np.asarray(np.argmax(rank, axis=1))
+
+
+def _divergence(claims: Floats, judgement: Judgement, column: int) -> Divergence:
+    """Compare a claim with what was measured.
+
+    Elements that were cleared together count as right, to within the least error that would have shown. Those about which nothing is
+    known are left out where something is known of others.
+    """
+    reference, bound = judgement.reference[:, column], judgement.bound[:, column]
+    floor = judgement.floor_along[column]
+    if np.isnan(floor):
+        return divergence_of(claims, reference, resolution=bound)
+    unseen = np.isnan(reference)
+    cleared = unseen & (judgement.doubt[:, column] == Doubt.NONE)
+    if np.all(unseen & ~cleared):
+        return divergence_of(claims, reference)
+    known = slice(None) if np.all(cleared) else ~unseen | cleared
+    reference, bound = np.where(cleared, claims, reference), np.where(cleared, floor, bound)
+    return divergence_of(claims[known], reference[known], resolution=bound[known])
 
 
 def _wrong_values(report: ParameterReport) -> Finding:
     count = int(report.wrong.sum())
     worst = report.worst() or ()
-    why = f"; {report.diagnoses[0].message}" if report.diagnoses else ""
+    best = report.diagnoses[0] if report.diagnoses else None
+    why = (
+        f"{best.message} (fit {best.fit:.3f})"
+        if best
+        else (
+            f"relative error {report.relative_error:.2g}, angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
+        )
+    )
     return Finding(
         code="wrong-gradient",
         where=report.name,
-        message=(
-            f"{count} of {report.wrong.size} elements wrong: relative error {report.relative_error:.2g}, "
-            f"angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}{why}"
-        ),
+        message=f"{count:,} of {report.wrong.size:,} element{'s' * (report.wrong.size != 1)} wrong; {why}",
         evidence={"elements": count, "worst": list(worst)},
     )
 
 
-def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point) -> list[Finding]:
+def _undecided(
+    reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point, stopped: str
+) -> list[Finding]:
     """Say for each parameter with undecided elements what limits them and what would help."""
+    stopped = stopped or "max_evaluations was used up; allow more"
     findings = []
     for position, judgement in judgements.items():
         report = reports.get(point.leaves[position].name)
@@ -180,7 +244,7 @@ def _undecided(reports: dict[str, ParameterReport], judgements: dict[int, Judgem
         for doubt, reason in REASONS.items():
             chosen = report.undecided & (doubts == doubt)
             if chosen.any():
-                findings.append(_reason(report, judgement, doubt, reason, chosen))
+                findings.append(_reason(report, judgement, doubt, reason.replace("{stopped}", stopped), chosen))
     return findings
 
 
@@ -204,7 +268,15 @@ def _reason(
     )
 
 
-def _blind_spots(report: ParameterReport, judgement: Judgement | None) -> list[str]:
+def _hidden_together(reports: dict[str, ParameterReport]) -> str:
+    """Say how large an error a single one of the elements may hide that were judged together."""
+    floors = [report.detection_floor for report in reports.values() if np.isfinite(report.detection_floor)]
+    if not floors:
+        return ""
+    return f"; an error below {min(floors):.1g} to {max(floors):.1g} in a single one, by parameter, does not show"
+
+
+def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> list[str]:
     if judgement is None or not judgement.limited.any():
         return []
     limited = judgement.limited.any(axis=1)

@@ -10,6 +10,8 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
@@ -97,24 +99,41 @@ def flatten(
     """
     paths: list[Path] = []
     values: list[Any] = []
-
-    def visit(node: Any, path: Path, above: tuple[int, ...]) -> Callable[[Sequence[Any]], Any]:
-        parts = _parts(node)
-        if parts is None:
-            index = len(values)
-            paths.append(path)
-            values.append(node)
-            return lambda entries: entries[index]
-        if id(node) in above:
-            raise InvalidArgument(
-                f"{argument} contains itself at {_name(path) or root!r}; give a finite tree of arrays."
-            )
-        builders = [visit(part, (*path, key), (*above, id(node))) for key, part in parts.items()]
-        return lambda entries: _assemble(node, [build(entries) for build in builders])
-
-    build = visit(tree, (), ())
+    build = _visit(tree, (), (), paths, values, root=root, argument=argument)
     names = _unique_names(paths, root)
     return [_leaf(name, value, argument) for name, value in zip(names, values, strict=True)], build
+
+
+def _visit(
+    node: Any, path: Path, above: tuple[int, ...], paths: list[Path], values: list[Any], *, root: str, argument: str
+) -> Callable[[Sequence[Any]], Any]:
+    """Append the leaves of a tree to ``paths`` and ``values``, and return what builds it from new ones.
+
+    No inner function: one that calls itself is a cycle, which keeps large arrays in memory until they are collected.
+    """
+    parts = _parts(node)
+    if parts is None:
+        paths.append(path)
+        values.append(node)
+        return itemgetter(len(values) - 1)
+    if id(node) in above:
+        raise InvalidArgument(f"{argument} contains itself at {_name(path) or root!r}; give a finite tree of arrays.")
+    builders = [
+        _visit(part, (*path, key), (*above, id(node)), paths, values, root=root, argument=argument)
+        for key, part in parts.items()
+    ]
+    return _Builder(_assemble(node, [None] * len(parts)), builders)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Builds a container like an empty one from the entries of the whole tree. It pickles, unlike a closure."""
+
+    like: Any
+    builders: list[Callable[[Sequence[Any]], Any]]
+
+    def __call__(self, entries: Sequence[Any]) -> Any:
+        return _assemble(self.like, [build(entries) for build in self.builders])
 
 
 def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
@@ -131,26 +150,27 @@ def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
     """
     entries: list[Any] = []
     mismatches: list[Mismatch] = []
-
-    def visit(node: Any, twin: Any, path: Path) -> None:
-        parts = _parts(node)
-        if parts is None:
-            entries.append(twin)
-            return
-        twins = {} if twin is MISSING else _parts(twin)
-        where = _name(path)
-        if twins is None or (twins and _is_mapping(node) != _is_mapping(twin)):
-            mismatches.append(Mismatch(where, f"is a {type(twin).__name__} in place of a {type(node).__name__}"))
-            twins = {}
-        elif twin is not MISSING:
-            extra = [key for key in twins if key not in parts]
-            if extra:
-                mismatches.append(Mismatch(where, f"has {_listed(path, extra)}, which was not asked for"))
-        for key, part in parts.items():
-            visit(part, twins.get(key, MISSING), (*path, key))
-
-    visit(tree, other, ())
+    _lay_beside(tree, other, (), entries, mismatches)
     return entries, mismatches
+
+
+def _lay_beside(node: Any, twin: Any, path: Path, entries: list[Any], mismatches: list[Mismatch]) -> None:
+    """Append what stands beside the leaves of a tree to ``entries``, and what does not fit to ``mismatches``."""
+    parts = _parts(node)
+    if parts is None:
+        entries.append(twin)
+        return
+    twins = {} if twin is MISSING else _parts(twin)
+    where = _name(path)
+    if twins is None or (twins and _is_mapping(node) != _is_mapping(twin)):
+        mismatches.append(Mismatch(where, f"is a {type(twin).__name__} in place of a {type(node).__name__}"))
+        twins = {}
+    elif twin is not MISSING:
+        extra = [key for key in twins if key not in parts]
+        if extra:
+            mismatches.append(Mismatch(where, f"has {_listed(path, extra)}, which was not asked for"))
+    for key, part in parts.items():
+        _lay_beside(part, twins.get(key, MISSING), (*path, key), entries, mismatches)
 
 
 def arrays_in(thing: Any, depth: int = 6) -> Iterator[NDArray[Any]]:
@@ -249,13 +269,14 @@ def _leaf(name: str, value: Any, argument: str) -> Leaf:
             f"{argument}: the leaf {name!r} has dtype {array.dtype}, but leaves hold numbers; "
             "convert it to float or leave it out."
         )
-    if is_array:
-        return Leaf(name, array, lambda replacement: replacement)
-    kind = type(value)
+    return Leaf(name, array, _same if is_array else partial(_number, type(value)))
 
-    def restore(replacement: NDArray[Any]) -> Any:
-        if replacement.ndim or replacement.dtype.kind == "c":
-            return replacement[()]  # a stack of copies, or a step along the imaginary axis
-        return kind(replacement[()])
 
-    return Leaf(name, array, restore)
+def _same(array: NDArray[Any]) -> NDArray[Any]:
+    return array
+
+
+def _number(kind: Callable[[Any], Any], array: NDArray[Any]) -> Any:
+    if array.ndim or array.dtype.kind == "c":
+        return array[()]  # a stack of copies, or a step along the imaginary axis
+    return kind(array[()])

@@ -10,13 +10,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "arguments", "progress", "points", "evaluation", "tangents", "outputs",
-    "noise", "differences", "complex_step", "pilot", "nearby", "ties", "kinks", "pooled", "bench", "screening", "refinement", "acceptance",
-    "derivatives", "comparison", "report", "claims",
+    "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
+    "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pooled", "bench", "screening", "refinement",
+    "directions", "locating", "singly", "crowds", "directional", "acceptance",
+    "derivatives", "comparison", "text", "report", "claims",
     "diagnosis.clues", "diagnosis.candidates", "diagnosis.numbers", "diagnosis.symmetries", "diagnosis.regions", "diagnosis.scale",
     "diagnosis.penalties", "diagnosis.rearrangements", "diagnosis.precision", "diagnosis.partial", "diagnosis.layers",
-    "diagnosis.ranking", "diagnosis.shapes", "diagnosis", "summary", "protocol", "explanations", "session", "claimants", "pushforwards",
-    "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "assertions",
+    "diagnosis.ranking", "diagnosis.shapes", "diagnosis", "summary", "elsewhere", "protocol", "blind_spots", "explanations", "session", "claimants", "pushforwards",
+    "jacobians", "curvature", "checks", "linear_maps", "adjoint", "matrices", "stages", "composition", "chains", "assertions",
 ]  # fmt: skip
 """Modules of gradcheck: each imports only modules before it."""
 

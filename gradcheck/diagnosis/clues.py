@@ -17,6 +17,9 @@ SAMPLED = 200
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Map = Callable[[Floats], Floats]
+ENOUGH = 16
+"""Measured elements that stand for the others where not all are."""
+
 Pull = Callable[[list[Floats]], list[dict[str, Floats]]]
 """Gives for each of several cotangents like ``dy`` the claims by name, shaped like `Clues.claimed`."""
 
@@ -82,7 +85,7 @@ class Clues:
     def is_explicable(self) -> bool:
         """Whether there is something to explain, and enough is known for it."""
         known = int(np.count_nonzero(self.used | self.kink))
-        return bool(np.any(self.wrong & self.used)) and 2 * known >= self.used.size
+        return bool(np.any(self.wrong & self.used)) and known >= min(self.used.size / 2, ENOUGH)
 
 
 @dataclass(frozen=True, eq=False)

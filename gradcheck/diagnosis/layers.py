@@ -115,6 +115,8 @@ def upstreams(clues: Clues, case: Case) -> Iterator[Candidate]:
     if case.dy is None or case.y is None or case.pull is None:
         return
     moves = symmetries(case.y.shape)
+    if not moves:
+        return
     inverse = {"rotated by 90": "rotated by 270", "rotated by 270": "rotated by 90"}
     pulled = case.pulled("symmetries", [move.apply(case.dy) for move in moves])
     for move, answers in zip(moves, pulled, strict=False):

@@ -56,6 +56,9 @@ LAYER_ACTIVATIONS = {
 }
 """Layer -> the activation of each of its channels; dense layers have one."""
 
+BLOCK_BYTES = 2**21
+"""What the widest dense layer gives for the networks that are run at a time: it stays in a second-level cache."""
+
 NAMES = ("W1a", "W1b", "W2a", "W2b", "W2c", "W2d", "W3", "W4", "W5")
 KERNELS = {1: NAMES[:2], 2: NAMES[2:6]}
 
@@ -106,7 +109,11 @@ def forward(params: Mapping[str, Array], images: Array, *, shared_kernel: bool =
         Naming the argument that does not fit; nothing is computed then.
     """
     checked = check_params(params)
-    images = check_data(checked, images)
+    return _forward(checked, check_data(checked, images), shared_kernel=shared_kernel)
+
+
+def _forward(checked: dict[str, Array], images: Array, *, shared_kernel: bool) -> tuple[Array, ForwardCache]:
+    """Run the network on arguments that were found good."""
     second = (checked["W1b"],) * 4 if shared_kernel else [checked[name] for name in KERNELS[2]]
     z1, conv1 = convolve_forward(images[..., None, :, :], *(checked[name] for name in KERNELS[1]))
     a1, act1 = activate_forward(z1, LAYER_ACTIVATIONS[1])
@@ -168,10 +175,24 @@ def loss(params: Mapping[str, Array], images: Array, labels: Array, *, shared_ke
     checked = check_params(params)
     images = check_data(checked, images)
     labels = check_labels(labels, checked, images)
-    outputs, _ = forward(checked, images, shared_kernel=shared_kernel)
+    leading = _leading(checked)
+    each = max(1, BLOCK_BYTES // max(1, images[..., 0, 0].nbytes * checked["W4"].shape[-1]))
+    if len(leading) != 1 or leading[0] <= each or images.ndim > 3 or labels.ndim > 1:
+        return _loss(checked, images, labels, shared_kernel=shared_kernel)
+    parts = [slice(start, start + each) for start in range(0, leading[0], each)]
+    several = [
+        {name: array[part] if array.ndim > 2 and len(array) > 1 else array for name, array in checked.items()}
+        for part in parts
+    ]
+    return np.concatenate([_loss(some, images, labels, shared_kernel=shared_kernel) for some in several])
+
+
+def _loss(checked: dict[str, Array], images: Array, labels: Array, *, shared_kernel: bool) -> Array:
+    """Return the loss for arguments that were found good."""
+    outputs, _ = _forward(checked, images, shared_kernel=shared_kernel)
     value, _ = squared_error_forward(outputs, labels)
     # A weight that the shared kernel makes idle still says how many networks there are.
-    leading = broadcast(value=value.shape, **{name: array.shape[:-2] for name, array in checked.items()})
+    leading = broadcast(value=value.shape, params=_leading(checked))
     return value if value.shape == leading else np.broadcast_to(value, leading).copy()
 
 
@@ -181,8 +202,11 @@ def convolve_forward(x: Array, *kernels: Array, groups: int = 1) -> tuple[Array,
     True convolution: `network.layers.conv2d_forward` with flipped kernels, zeros around the map. Each group of kernels
     sees its own channel.
     """
-    leading = broadcast(**{f"kernel {i}": kernel.shape[:-2] for i, kernel in enumerate(kernels)})
-    stacked = np.stack([np.broadcast_to(kernel, (*leading, 3, 3)) for kernel in kernels], axis=-3)
+    if any(kernel.ndim > 2 for kernel in kernels):
+        leading = broadcast(**{f"kernel {i}": kernel.shape[:-2] for i, kernel in enumerate(kernels)})
+        stacked = np.stack([np.broadcast_to(kernel, (*leading, 3, 3)) for kernel in kernels], axis=-3)
+    else:
+        stacked = np.array(kernels)
     y, cache = conv2d_forward(x, stacked[..., None, ::-1, ::-1], padding=1, groups=groups)
     return y, ConvolveCache(cache, tuple((kernel.shape, kernel.dtype) for kernel in kernels))
 
@@ -220,7 +244,8 @@ def check_params(params: Mapping[str, Array]) -> dict[str, Array]:
             raise ValueError(
                 f"params[{name!r}] has shape {shape}, but its last two axes must be ({core[0]}, {core[1]})."
             )
-    broadcast(**{f"params[{name!r}]": array.shape[:-2] for name, array in checked.items()})
+    if any(array.ndim > 2 for array in checked.values()):
+        broadcast(**{f"params[{name!r}]": array.shape[:-2] for name, array in checked.items()})
     return checked
 
 
@@ -246,7 +271,8 @@ def check_labels(labels: Array, params: Mapping[str, Array], images: Array | Non
 
 
 def _leading(params: Mapping[str, Array]) -> Shape:
-    return np.broadcast_shapes(*(array.shape[:-2] for array in params.values()))
+    shapes = {array.shape[:-2] for array in params.values()} - {()}
+    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
 
 
 def _width(array: Array) -> Any:

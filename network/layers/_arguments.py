@@ -59,6 +59,8 @@ def common_dtype(first: Array, *others: Array) -> np.dtype[Any]:
 
 def broadcast(**leading: Shape) -> Shape:
     """Return what the leading axes of the named operands broadcast to, as `numpy.matmul` does it."""
+    if len(shapes := set(leading.values()) - {()}) <= 1:  # nearly always
+        return shapes.pop() if shapes else ()
     try:
         return np.broadcast_shapes(*leading.values())
     except ValueError:

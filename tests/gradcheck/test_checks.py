@@ -135,7 +135,7 @@ def overwrites(array, derivative):
 @pytest.mark.parametrize(
     ("claim", "code"),
     [
-        (lambda dy, x: slope(x), "zero-upstream"),
+        (lambda dy, x: slope(x), "upstream-ignored"),
         (lambda dy, x: abs(dy) * slope(x), "not-linear"),
         (lambda dy, x: (dy * slope(x)).sum(axis=0), "wrong-shape"),
         (lambda dy, x: dy * slope(x) * np.nan, "not-finite"),
@@ -144,14 +144,14 @@ def overwrites(array, derivative):
         (lambda dy, x: (dy * slope(x), dy), "wrong-structure"),
         (lambda dy, x: overwrites(dy, lambda: dy * slope(x)), "upstream-changed"),
         (lambda dy, x: overwrites(x, lambda: dy * slope(x)), "inputs-changed"),
-        (grows(lambda dy, x: dy * slope(x)), "second-call-differs"),
+        (grows(lambda dy, x: dy * slope(x)), "accumulates"),
         (lambda dy, x: dy * x**2, "wrong-gradient"),
     ],
 )
 def test_faults_of_a_vjp_are_named(claim, code):
     report = check_vjp(cube, claim, X)
     assert report.verdict == "fail" and code in codes(report), str(report)
-    protocol = {"upstream-changed", "inputs-changed", "not-linear", "second-call-differs", "zero-upstream"}
+    protocol = {"upstream-changed", "inputs-changed", "not-linear", "second-call-differs", "accumulates"}
     assert all(finding.message.startswith("vjp ") for finding in report.findings if finding.code in protocol)
     with pytest.raises(GradientError):
         assert_vjp(cube, claim, X)
@@ -160,7 +160,7 @@ def test_faults_of_a_vjp_are_named(claim, code):
 @pytest.mark.parametrize(
     ("claim", "code"),
     [
-        (lambda t, x: slope(x), "zero-tangent"),
+        (lambda t, x: slope(x), "tangent-ignored"),
         (lambda t, x: abs(t[0]) * slope(x), "not-linear"),
         (lambda t, x: (t[0] * slope(x)).sum(axis=0), "wrong-shape"),
         (lambda t, x: t[0] * slope(x) * np.nan, "not-finite"),
@@ -171,7 +171,7 @@ def test_faults_of_a_vjp_are_named(claim, code):
         (lambda t, x: {"y": t[0] * slope(x)}, "wrong-type"),
         (lambda t, x: overwrites(t[0], lambda: t[0] * slope(x)), "tangent-changed"),
         (lambda t, x: overwrites(x, lambda: t[0] * slope(x)), "inputs-changed"),
-        (grows(lambda t, x: t[0] * slope(x)), "second-call-differs"),
+        (grows(lambda t, x: t[0] * slope(x)), "accumulates"),
         (lambda t, x: t[0] * x**2, "wrong-gradient"),
     ],
 )
@@ -218,7 +218,7 @@ def test_tangents_are_fresh_and_have_the_form_of_the_inputs():
 
 def test_the_cost_of_a_jvp_check_is_one_call_an_element():
     report = check_jvp(np.sin, lambda t, x: np.cos(x) * t[0], np.linspace(0, 1, 50))
-    assert report.gradient_evaluations <= 50 + 4 and report.evaluations <= 2 * 50 + 100
+    assert report.gradient_evaluations <= 50 + 10 and report.evaluations <= 2 * 50 + 100
 
 
 def test_a_single_output_may_come_in_a_container():
@@ -291,7 +291,7 @@ def test_quadratic_forms_of_any_size(n, seed):
     ("claim", "code"),
     [
         (lambda p, v: {**hvp(p, v), "b": hvp(p, v)["b"] + v["b"]}, "wrong-gradient"),
-        (lambda p, v: {**hvp(p, v), "a": np.exp(p["a"])}, "zero-vector"),
+        (lambda p, v: {**hvp(p, v), "a": np.exp(p["a"])}, "vector-ignored"),
         (lambda p, v: {**hvp(p, v), "b": abs(hvp(p, v)["b"])}, "not-linear"),
         (lambda p, v: {**hvp(p, v), "b": None}, "missing-gradient"),
         (lambda p, v: {**hvp(p, v), "a": hvp(p, v)["a"].T}, "wrong-shape"),

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from gradcheck import InvalidArgument, MissingDependency, assert_layer, check_gradient, check_layer
+from gradcheck import InvalidArgument, assert_layer, check_gradient, check_layer
 
 
 def f(p):
@@ -156,12 +156,6 @@ def test_progress_rises_and_ends_with_everything_done():
     assert done == sorted(set(done)) and seen[-1][0] == seen[-1][1]
 
 
-def test_a_missing_dependency_names_the_remedy(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "rich.console", None)
-    with pytest.raises(MissingDependency, match=r"gradcheck\[progress\]"):
-        check_gradient(f, grad, PARAMS, progress=True)
-
-
 def test_a_gradient_that_was_never_asked_for_is_not_accused():
     both = check_gradient(lambda x: (x @ x, 2 * x), True, np.ones(3), max_evaluations=1)
     layer = check_layer(lambda x: (x**2, x), lambda dy, x: 2 * x * dy, np.ones(3), max_evaluations=1)
@@ -194,7 +188,7 @@ def test_a_right_layer_passes_and_inputs_are_named_after_the_signature():
 @pytest.mark.parametrize(
     ("backward", "code"),
     [
-        (lambda dy, c: (np.ones_like(dy) * c[1], c[0].sum(0)), "zero-upstream"),
+        (lambda dy, c: (np.ones_like(dy) * c[1], c[0].sum(0)), "upstream-ignored"),
         (lambda dy, c: (dy * c[1] + 1, (dy * c[0]).sum(0)), "zero-upstream"),
         (lambda dy, c: (dy**2 * c[1], (dy * c[0]).sum(0)), "not-linear"),
         (lambda dy, c: (dy * c[1], dy * c[0]), "wrong-shape"),
@@ -227,7 +221,7 @@ def test_accumulation_on_the_second_call_is_seen():
         total["gain"] = total["gain"] + dgain
         return dx, total["gain"]
 
-    assert "second-call-differs" in codes(check_layer(scale_forward, accumulates, X, GAIN))
+    assert "accumulates" in codes(check_layer(scale_forward, accumulates, X, GAIN))
 
 
 def test_none_is_not_differentiated_and_said():
@@ -261,3 +255,239 @@ def test_a_forward_without_cache_is_refused():
 def test_empty_axes_are_checked_like_any_other():
     report = check_layer(scale_forward, scale_backward, np.zeros((0, 3)), GAIN)
     assert report.ok and report.parameters["x"].wrong.shape == (0, 3)
+
+
+# ---- state and memory ------------------------------------------------------------------------------------------------
+
+
+def keeps_first(right):
+    kept = []
+
+    def claim(*arguments):
+        if not kept:
+            kept.append(right(*arguments))
+        return kept[0]
+
+    return claim
+
+
+def lags(right):
+    """Gives what it was asked for the time before, like a layer that reads what an earlier forward left."""
+    kept = []
+
+    def claim(*arguments):
+        kept.append(right(*arguments))
+        return kept[max(0, len(kept) - 2)]
+
+    return claim
+
+
+def cube(x):
+    return float((x**3).sum())
+
+
+def cube_gradient(x):
+    return 3 * x**2
+
+
+POINT = np.linspace(0.5, 2.0, 6).reshape(2, 3)
+NOISE, TOTAL, BUFFER = np.random.default_rng(0), np.zeros((2, 3)), np.zeros((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("claim", "code"),
+    [
+        (keeps_first(cube_gradient), "stale-gradient"),
+        (lags(cube_gradient), "stale-gradient"),
+        (lambda x: cube_gradient(x) * (1 + 1e-3 * NOISE.normal()), "second-call-differs"),
+        (lambda x: np.add(TOTAL, cube_gradient(x), out=TOTAL).copy(), "accumulates"),
+        (lambda x: np.multiply(cube_gradient(x), 1, out=BUFFER), "buffer-reused"),
+        (lambda x: 3 * np.frombuffer(x.tobytes("A")).reshape(x.shape) ** 2, "layout-dependent"),
+        (lambda x: (x.__imul__(1.001), cube_gradient(x))[1], "inputs-changed"),
+    ],
+    ids=["kept", "lags", "random", "accumulates", "buffer", "layout", "inputs"],
+)
+def test_state_and_memory_of_a_gradient(claim, code):
+    report = check_gradient(cube, claim, POINT)
+    assert report.verdict == "fail" and report.findings[0].code == code, str(report)
+
+
+def test_a_right_constant_passes_and_is_said():
+    report = check_gradient(cube, lambda x: cube_gradient(POINT), POINT)
+    assert report.ok and codes(report) == {"constant-gradient"}
+    assert not check_gradient(lambda x: float(x.sum()), lambda x: np.ones((2, 3)), POINT).findings
+    assert check_gradient(
+        lambda x: float(np.abs(x - 1).max()), lambda x: np.eye(2, 3)[::-1] * 0 + [[0, 0, 0], [0, 0, 1]], POINT
+    ).ok
+
+
+def test_a_constant_valid_at_a_kink_alone_is_not_said_to_be_stale():
+    report = check_gradient(lambda x: float(np.abs(x - POINT).sum()), lambda x: np.full((2, 3), 0.5), POINT)
+    assert report.ok and not report.findings
+
+
+@pytest.mark.parametrize("seed", [21, 22, 24, 27, 32])
+def test_a_wrong_slope_with_a_kink_at_both_points_is_not_said_to_be_stale(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(4, 5)) * (rng.random((4, 5)) > 0.15)
+    report = check_layer(lambda x: (np.where(x > 0, x, 0.2 * x), x), lambda dy, x: dy * np.where(x > 0, 1.0, 0.01), x)
+    assert report.verdict == "fail" and "stale-gradient" not in codes(report), str(report)
+
+
+@pytest.mark.parametrize("seed", [30, 50, 85, 96])
+def test_a_wrong_constant_in_noise_is_not_said_to_be_stale(seed):
+    rng = np.random.default_rng(seed)
+    a, offset = (10 * rng.normal(size=(50, 6))).astype(np.float32), (1e4 * rng.normal(size=50)).astype(np.float32)
+    x = rng.normal(size=6).astype(np.float32)
+    report = check_layer(lambda x: (a @ x + offset, None), lambda dy, _: np.float32(1.02) * (dy @ a), x)
+    assert report.verdict == "fail" and "stale-gradient" not in codes(report), str(report)
+
+
+def test_a_random_function_is_named():
+    rng = np.random.default_rng(0)
+    report = check_gradient(lambda x: cube(x) + 1e-3 * rng.normal(), cube_gradient, POINT)
+    assert codes(report) == {"f-not-deterministic"}
+    report = check_layer(lambda x: (x * (rng.random(x.shape) < 0.5), x), lambda dy, x: dy, POINT)
+    assert "f-not-deterministic" in codes(report) and not report.ok
+
+
+@pytest.mark.parametrize(
+    ("backward", "where"),
+    [
+        (lambda dy, c: (dy, dy), {"a", "b"}),
+        (lambda dy, c: (dy.copy(), dy), {"b"}),
+        (lambda dy, c: (c[0], 2 * dy), {"a"}),
+        (lambda dy, c: tuple([dy.copy()] * 2), {"b"}),
+    ],
+    ids=["both the upstream", "one the upstream", "the cache", "each other"],
+)
+def test_shared_memory_is_said_and_fails_nobody(backward, where):
+    def forward(a, b):
+        return (a + b if backward(1.0 * a, (a, b))[0] is not a else a * a / 2 + 2 * b), (a, b)
+
+    def scaled(dy, cache):
+        return backward(dy, cache)
+
+    report = check_layer(forward, scaled, POINT, POINT + 1)
+    shared = {finding.where for finding in report.findings if finding.code == "shares-memory"}
+    assert shared == where, str(report)
+
+
+class Linear:
+    """A product of matrices, as a layer with state of its own."""
+
+    def __init__(self):
+        self.kept = None
+        self.buffer = np.zeros((4, 3))
+        self.total = 0.0
+
+    def forward(self, x, w):
+        return x @ w, (x, w)
+
+    def backward(self, dy, cache):
+        x, w = cache
+        return dy @ w.T, x.T @ dy
+
+
+class KeepsItsState(Linear):
+    def forward(self, x, w):
+        self.kept = x.copy(), w.copy()
+        return x @ w, None
+
+    def backward(self, dy, cache):
+        return super().backward(dy, self.kept)
+
+
+class KeepsTheFirst(KeepsItsState):
+    def forward(self, x, w):
+        self.kept = self.kept or (x.copy(), w.copy())
+        return x @ w, None
+
+
+class ReusesABuffer(Linear):
+    def backward(self, dy, cache):
+        return np.matmul(dy, cache[1].T, out=self.buffer), cache[0].T @ dy
+
+
+class AddsUp(Linear):
+    def backward(self, dy, cache):
+        dx, dw = super().backward(dy, cache)
+        self.total = self.total + dw
+        return dx, self.total
+
+
+class UsesUpItsCache(Linear):
+    def forward(self, x, w):
+        return x @ w, (x.copy(), w)
+
+    def backward(self, dy, cache):
+        gradients = super().backward(dy, cache)
+        cache[0][:] *= 1.5
+        return gradients
+
+
+class ReadsRawMemory(Linear):
+    def backward(self, dy, cache):
+        return super().backward(np.frombuffer(dy.tobytes("A")).reshape(dy.shape), cache)
+
+
+class Drops(Linear):
+    def __init__(self):
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x, w):
+        dropped = x * (self.rng.random(x.shape) < 0.5)
+        return dropped @ w, (dropped, w)
+
+
+class IsRandomInBackward(Linear):
+    def __init__(self):
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def backward(self, dy, cache):
+        return super().backward(dy * (1 + 1e-4 * self.rng.normal()), cache)
+
+
+@pytest.mark.parametrize(
+    ("layer", "verdict", "code"),
+    [
+        (Linear, "pass", None),
+        (KeepsItsState, "pass", None),
+        (KeepsTheFirst, "fail", "stale-gradient"),
+        (ReusesABuffer, "fail", "buffer-reused"),
+        (AddsUp, "fail", "accumulates"),
+        (UsesUpItsCache, "fail", "cache-changed"),
+        (ReadsRawMemory, "fail", "layout-dependent"),
+        (Drops, "inconclusive", "f-not-deterministic"),
+        (IsRandomInBackward, "fail", "second-call-differs"),
+    ],
+)
+def test_state_and_memory_of_a_layer(layer, verdict, code):
+    rng, made = np.random.default_rng(3), layer()
+    report = check_layer(made.forward, made.backward, rng.normal(size=(4, 3)), rng.normal(size=(3, 2)))
+    assert report.verdict == verdict, str(report)
+    assert [finding.code for finding in report.findings[:1]] == ([code] if code else []), str(report)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), TypeError("strides")])
+def test_a_layout_that_is_refused_is_said_and_fails_nobody(error):
+    def picky(x):
+        if not x.flags.c_contiguous:
+            raise error
+        return cube(x)
+
+    report = check_gradient(picky, cube_gradient, POINT)
+    assert report.ok and not report.findings and any("negative strides" in spot for spot in report.blind_spots)
+
+
+def test_a_function_that_fails_away_from_the_point_is_checked_there_alone():
+    def narrow(x):
+        if np.any(np.abs(x - POINT) > 1e-2):
+            raise RuntimeError("too far")
+        return cube(x)
+
+    assert check_gradient(lambda x: cube(x), cube_gradient, POINT).ok
+    with pytest.raises(RuntimeError, match="too far"):
+        check_gradient(narrow, cube_gradient, POINT)

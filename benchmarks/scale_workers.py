@@ -1,0 +1,32 @@
+"""A function that keeps a processor busy for a millisecond, checked with and without workers."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+import gradcheck
+
+ROUNDS, ELEMENTS = 3, 1000
+
+
+def main() -> None:
+    x = np.linspace(0.1, 0.9, ELEMENTS)
+    seconds: dict[object, list[float]] = {None: [], 2: []}
+    for _ in range(ROUNDS):
+        for workers, taken in seconds.items():
+            report = gradcheck.check_gradient(busy, np.cos, x, workers=workers)  # type: ignore[arg-type]
+            assert report.ok
+            taken.append(report.seconds)
+    alone, helped = min(seconds[None]), min(seconds[2])
+    print(f"f that takes 1 ms, {ELEMENTS} elements, {report.evaluations:,} evaluations")
+    print(f"  alone {alone:.2f} s, workers=2 {helped:.2f} s: {alone / helped:.2f} x")
+
+
+def busy(x: np.ndarray) -> float:
+    """Take a millisecond of the processor."""
+    until = time.thread_time() + 1e-3
+    while time.thread_time() < until:
+        pass
+    return float(np.sum(np.sin(x)))

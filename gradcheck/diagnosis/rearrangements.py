@@ -123,6 +123,8 @@ def _order(clues: Clues, axis: int) -> np.ndarray | None:
 def repeated(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that every slice along an axis is one slice of the gradient, or the sum or mean of all, or of those before."""
     del case
+    if np.any(clues.kink):
+        return
     for axis, length in enumerate(clues.shape):
         if length < 2:
             continue

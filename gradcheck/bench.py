@@ -188,7 +188,7 @@ class Bench:
             deviation = np.maximum(self.noise, ulp(np.stack([plus, minus])) / 2)
             return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
 
-    def climb(self, leaf: int, indices: Indices, first_step: float) -> Measurement:
+    def climb(self, leaf: int, indices: Indices, first_step: float, noise: Floats | None = None) -> Measurement:
         """Measure elements of a leaf with a ladder of steps; see `gradcheck.differences.climb`."""
         measured = climb(
             self.probe,
@@ -196,7 +196,7 @@ class Bench:
             indices,
             self.lengths[leaf][indices],
             self.base,
-            self.noise,
+            self.noise if noise is None else noise,
             multiplier=self.multiplier,
             rtol=self.rtol,
             first_step=first_step,

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.points import Point
+
 if TYPE_CHECKING:
     from gradcheck.session import Session
 
-__all__ = ["unseen"]
+__all__ = ["of_the_point", "unseen"]
 
 MOST_NAMED = 5
 
@@ -31,7 +33,7 @@ def unseen(check: Session) -> list[str]:
     check : Session
         When everything was asked and measured.
     """
-    return [*_of_the_calls(check), *_of_the_point(check), *_of_the_signature(check)]
+    return [*_of_the_calls(check), *of_the_point(check.point), *_of_the_signature(check)]
 
 
 def _of_the_calls(check: Session) -> Iterator[str]:
@@ -42,8 +44,9 @@ def _of_the_calls(check: Session) -> Iterator[str]:
         yield f"memory layouts that were refused: {', '.join(check.untried)}; accept them, or copy what comes in"
 
 
-def _of_the_point(check: Session) -> Iterator[str]:
-    arrays = {check.point.leaves[i].name: check.point.leaves[i].value for i in check.point.free()}
+def of_the_point(*points: Point) -> Iterator[str]:
+    """Give what the values and shapes of a point, or of several together, hide."""
+    arrays = {point.leaves[i].name: point.leaves[i].value for point in points for i in point.free()}
     for holds, sentence in PROPERTIES:
         names = [name for name, array in arrays.items() if holds(array)]
         if names:

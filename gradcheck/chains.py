@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.arguments import CheckOptions, Settings, read_options
+from gradcheck.blind_spots import of_the_point
 from gradcheck.claimants import LayerClaimant
 from gradcheck.claims import Reading
 from gradcheck.composition import check_composition
 from gradcheck.evaluation import Budget, BudgetExhaustedError
-from gradcheck.points import Output
+from gradcheck.points import Output, Point
 from gradcheck.progress import Meter, metering
 from gradcheck.report import Finding, ParameterReport, Report, Verdict
 from gradcheck.session import OVERHEAD, Session
@@ -176,6 +177,7 @@ class _Chain:
     wrong: dict[str, Finding] = field(default_factory=dict)
     """Wrong stages, and what is said first of each."""
     order: list[str] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
     is_open: bool = False
     """Whether something that matters stays undecided."""
 
@@ -185,6 +187,7 @@ class _Chain:
     def check(self, passages: list[Passage], meter: Meter | None) -> None:
         """Check each stage, and then those after the last wrong one together."""
         self.order = [passage.stage.name for passage in passages]
+        self.points = [passage.point for passage in passages]
         self.budget.progress = meter
         self.gradient_evaluations = sum(passage.reading is not None for passage in passages)
         shares = [_share(passage) for passage in passages]
@@ -217,7 +220,8 @@ class _Chain:
         self.budget.used += report.evaluations
         self.gradient_evaluations += report.gradient_evaluations
         self.parameters |= report.parameters
-        self.blind_spots += report.blind_spots
+        own = set(of_the_point(passage.point))  # said once, of all stages together
+        self.blind_spots += [spot for spot in report.blind_spots if spot not in own]
         self.is_open |= any(parameter.undecided.any() for parameter in report.parameters.values())
         self.is_open |= any(finding.code == "workers-lost" for finding in report.findings)
         self.findings[:0] = [replace(finding, where=finding.where or name) for finding in report.findings]
@@ -286,7 +290,7 @@ class _Chain:
             parameters=self.parameters,
             findings=(*accused, *self.findings),
             stage=accused[0].where if accused else None,
-            blind_spots=tuple(self.blind_spots),
+            blind_spots=(*self.blind_spots, *of_the_point(*self.points)),
             evaluations=self.budget.used,
             gradient_evaluations=self.gradient_evaluations,
             seconds=seconds,

@@ -43,10 +43,10 @@ def render(report: Report, *, everything: bool = False) -> str:
     width = max((len(parameter.name) for parameter in worst_first), default=0)
     limits = (MOST_PARAMETERS, MOST_DIAGNOSES, MOST_FINDINGS, MOST_BLIND_SPOTS)
     parameters, diagnoses, remarks, blind_spots = (math.inf,) * 4 if everything else limits
-    # What a wrong-gradient finding says stands in the line of its parameter and among the diagnoses.
+    # The first stands in the first line; what a wrong-gradient finding says in the line of its parameter and as a diagnosis.
     findings = [
         finding
-        for finding in report.findings
+        for finding in report.findings[1 if report.verdict != "pass" else 0 :]
         if finding.code != "wrong-gradient" or finding.where not in report.parameters
     ]
     calls = f"{report.evaluations:,} evaluations of f, {report.gradient_evaluations:,} of the gradient"
@@ -77,9 +77,10 @@ def _headline(report: Report) -> str:
         return f"PASS: the gradient is right in {count(total, 'parameter')} ({count(elements, 'element')})"
     bad = [p for p in report.parameters.values() if (p.wrong if report.verdict == "fail" else p.undecided).any()]
     first = report.findings[0] if report.findings else None
-    others = [p.name for p in bad if first is None or p.name != first.where]
+    place = first.where if first else ""
+    others = [p.name for p in bad if p.name != place and not p.name.startswith(f"{place}.")]
     also = f"; {'also ' if first else ''}{_listed(others)}" if others else ""
-    what = f"{_place(first)}{first.message}" if first else "nothing was checked"
+    what = f"{_place(first)}{first.message} [{first.code}]" if first else "nothing was checked"
     return f"{report.verdict.upper()}: {what}{also}"
 
 

@@ -61,7 +61,8 @@ class Clues:
     @cached_property
     def used(self) -> Bools:
         """Where claim and reference can be compared."""
-        return np.isfinite(self.reference) & np.isfinite(self.margin) & ~self.kink
+        known = np.isfinite(self.claimed) & np.isfinite(self.reference) & np.isfinite(self.margin)
+        return np.asarray(known & ~self.kink)
 
     @cached_property
     def sample(self) -> tuple[NDArray[np.intp], ...]:
@@ -84,11 +85,7 @@ class Clues:
     def is_explicable(self) -> bool:
         """Whether there is something to explain, and enough is known for it."""
         known = int(np.count_nonzero(self.used | self.kink))
-        return (
-            bool(np.any(self.wrong & self.used))
-            and bool(np.all(np.isfinite(self.claimed)))
-            and known >= min(self.used.size / 2, ENOUGH)
-        )
+        return bool(np.any(self.wrong & self.used)) and known >= min(self.used.size / 2, ENOUGH)
 
 
 @dataclass(frozen=True, eq=False)

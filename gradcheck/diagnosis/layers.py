@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -49,6 +49,12 @@ SLOPES: dict[str, Map] = {
 }
 """Derivatives of the usual activations, from their input or from their output."""
 
+COUPLED: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "{0} * (dy - sum(dy * {0})), a softmax's,": lambda dy, y: y * (dy - np.sum(dy * y, axis=-1, keepdims=True)),
+    "dy - exp({0}) * sum(dy), a log-softmax's,": lambda dy, y: dy - np.exp(y) * np.sum(dy, axis=-1, keepdims=True),
+}
+"""Gradients of layers that are not elementwise, of which a wrong one may keep the elementwise part."""
+
 
 def activations(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the slope of an elementwise layer is missing, or that of something else."""
@@ -68,7 +74,8 @@ def activations(clues: Clues, case: Case) -> Iterator[Candidate]:
         table = [
             (form, name, case.dy * slope(value)) for form, slope in SLOPES.items() for name, value in variables.items()
         ]
-    right = [(form, name) for form, name, g in table if _is_close(g, clues.reference, clues)]
+        coupled = [(form, "y", gradient(case.dy, case.y)) for form, gradient in COUPLED.items()]
+    right = [(form, name) for form, name, g in table + coupled if _is_close(g, clues.reference, clues)]
     for form, name, predicted in table:
         if (form, name) in right or not _is_close(predicted, clues.claimed, clues):
             continue

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
-from gradcheck.diagnosis.numbers import name_ratio
+from gradcheck.diagnosis.numbers import Named, name_ratio
 
 __all__ = ["offsets", "penalties", "two_terms"]
 
@@ -89,16 +89,11 @@ def two_terms(clues: Clues, case: Case) -> Iterator[Candidate]:
         return
     if abs(a - 1) <= unsure_a or abs(b) <= unsure_b:
         return
-    named = name_ratio(a, unsure_a, case)
-    strength = b / (1 - a)
-    if strength > 0:
-        size = f"{named.words} what it should be" if named.words != "minus" else "of the wrong sign"
-        cause = f"the data part is {size}{named.note}, the penalty of strength {strength:.6g} is right"
-    else:
-        cause = f"a multiple of the gradient and a multiple of the parameter{named.note}"
+    named, strength = name_ratio(a, unsure_a, case), b / (1 - a)
+    multiple = f"{'plus' if b > 0 else 'less'} {abs(b):.6g} times the parameter"
     yield Candidate(
         kind="two-term",
-        message=f"the gradient equals {named.words} the true one {'plus' if b > 0 else 'less'} {abs(b):.6g} times the parameter: {cause}",
+        message=f"the gradient equals {named.words} the true one {multiple}: {_parted(named, strength)}",
         predicted=a * clues.reference + b * template,
         margin=abs(a) * clues.margin,
         cost=named.cost + REAL,
@@ -108,6 +103,14 @@ def two_terms(clues: Clues, case: Case) -> Iterator[Candidate]:
         is_generic=strength <= 0,
         evidence={"ratio": float(a), "parameter": float(b), "strength": float(strength)},
     )
+
+
+def _parted(named: Named, strength: float) -> str:
+    """Say which part of the gradient is wrong, if the other is that of a penalty."""
+    if strength <= 0:
+        return f"a multiple of the gradient and a multiple of the parameter{named.note}"
+    size = "of the wrong sign" if named.words == "minus" else f"{named.words} what it should be{named.note}"
+    return f"the data part is {size}, the penalty of strength {strength:.6g} is right"
 
 
 def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:

@@ -42,6 +42,9 @@ FAMILIES: list[Family] = [
 ]
 
 MOST_SHOWN = 3
+AS_SIMPLE = 1.5
+"""Digits by which another explanation may cost more than the first and still be given."""
+
 MOST_EXPLAINED = 40
 """Wrong parameters that are explained: a report shows fewer."""
 
@@ -69,7 +72,10 @@ def diagnose(case: Case) -> dict[str, tuple[Diagnosis, ...]]:
     known = [w.candidate for found in weighed.values() for w in found if w.is_enough]
     if together is not None:
         known += [w.candidate for w in _weighed(together, case, OVERALL) if w.is_enough]
-    found = {name: _chosen(candidates, known) for name, candidates in weighed.items()}
+    found = {
+        name: _chosen(mine, known, [theirs for other, theirs in weighed.items() if other != name])
+        for name, mine in weighed.items()
+    }
     found |= {clues.name: (_of_kinks(clues),) for clues in case.parameters.values() if clues.is_at_kinks}
     return {name: diagnoses for name, diagnoses in found.items() if diagnoses}
 
@@ -110,8 +116,8 @@ def _together(wrong: list[Clues]) -> Clues | None:
     )
 
 
-def _chosen(found: list[Weighed], known: list[Candidate]) -> tuple[Diagnosis, ...]:
-    """Choose at most three explanations of one parameter."""
+def _chosen(found: list[Weighed], known: list[Candidate], others: list[list[Weighed]]) -> tuple[Diagnosis, ...]:
+    """Choose at most three explanations of one parameter: those that hold for all parameters first, then the simplest."""
     enough = [w for w in found if w.is_enough]
     enough += [
         replace(w, candidate=replace(w.candidate, cost=0.0))
@@ -120,13 +126,17 @@ def _chosen(found: list[Weighed], known: list[Candidate]) -> tuple[Diagnosis, ..
     ]
     if any(not w.candidate.is_generic for w in enough):
         enough = [w for w in enough if not w.candidate.is_generic]
-    enough.sort(key=lambda w: (-round(w.fit, 2), w.candidate.cost))
+
+    def rank(w: Weighed) -> tuple[float, bool, float]:
+        is_shared = all(any(w.candidate.agrees_with(v.candidate) for v in other) for other in others)
+        return -round(w.fit, 2), not is_shared, w.candidate.cost
+
+    enough.sort(key=rank)
     chosen: dict[str, Diagnosis] = {}
     for w in enough:
-        if w.candidate.cost > enough[0].candidate.cost + 1.5:
-            continue
-        diagnosis = Diagnosis(
-            kind=w.candidate.kind, message=w.candidate.message, fit=min(1.0, w.fit), evidence=w.candidate.evidence
-        )
-        chosen.setdefault(diagnosis.message, diagnosis)
+        if w.candidate.cost <= enough[0].candidate.cost + AS_SIMPLE:
+            diagnosis = Diagnosis(
+                kind=w.candidate.kind, message=w.candidate.message, fit=min(1.0, w.fit), evidence=w.candidate.evidence
+            )
+            chosen.setdefault(diagnosis.message, diagnosis)
     return tuple(chosen.values())[:MOST_SHOWN]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from gradcheck.diagnosis.candidates import Candidate
-from gradcheck.diagnosis.clues import Case, Clues, Map
+from gradcheck.diagnosis.candidates import REAL, SURE, Candidate
+from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
+from gradcheck.diagnosis.numbers import name_ratio
+from gradcheck.diagnosis.scale import ratio_of
 from gradcheck.diagnosis.symmetries import Move, reshapes, shifts, symmetries
 
 __all__ = ["of_other_parameters", "permutations", "rearrangements", "repeated"]
@@ -27,27 +30,35 @@ MOST_MOVED = 200_000
 
 
 def rearrangements(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that the claim is the gradient turned, mirrored, transposed or shifted, perhaps with the wrong sign."""
-    del case
+    """Propose that the claim is the gradient turned, mirrored, transposed or shifted, perhaps times a number."""
     if not _tells_places_apart(clues):
         return
-    moves = symmetries(clues.shape)
-    if clues.claimed.size <= MOST_MOVED:
-        moves += [*reshapes(clues.shape), *shifts(clues.shape)]
+    common = symmetries(clues.shape)
+    moves = common + [*reshapes(clues.shape), *shifts(clues.shape)] * (clues.claimed.size <= MOST_MOVED)
     cost = math.log10(2 * len(moves)) if moves else 0.0
-    for sign, words in ((1.0, ""), (-1.0, "minus ")):
-        for rank, move in enumerate(moves):
-            yield _moved(clues, move, sign, words, cost + rank * 1e-3 + (sign < 0))
+    for rank, move in enumerate(moves):
+        yield _moved(clues, move, 1.0, "", cost + rank * 1e-3)
+    for move in moves if clues.claimed.size <= MOST_MOVED else common:
+        fitted = ratio_of(_after(clues, move), clues.used & ~move.apply(clues.kink))
+        if fitted and abs(fitted[0] - 1) > fitted[1]:
+            named = name_ratio(*fitted, case)
+            yield _moved(clues, move, fitted[0], f"{named.words} ", cost + named.cost, named.note)
 
 
-def _moved(clues: Clues, move: Move, sign: float, words: str, cost: float) -> Candidate:
+def _after(clues: Clues, move: Move) -> Clues:
+    """Return the clues with the gradient moved."""
+    margin = np.nan_to_num(move.apply(clues.margin), nan=np.inf)
+    return replace(clues, reference=np.nan_to_num(move.apply(clues.reference), nan=0.0), margin=margin)
+
+
+def _moved(clues: Clues, move: Move, ratio: float, words: str, cost: float, note: str = "") -> Candidate:
     """Say what the claim would be; nothing where a number comes from a kink, where any of several would be right."""
-    predicted = np.where(move.apply(clues.kink), np.nan, sign * move.apply(clues.reference))
+    predicted = np.where(move.apply(clues.kink), np.nan, ratio * move.apply(clues.reference))
     return Candidate(
         kind=move.kind,
-        message=f"the gradient equals {words}the true one {move.words}",
+        message=f"the gradient equals {words}the true one {move.words}{note}",
         predicted=predicted,
-        margin=np.nan_to_num(move.apply(clues.margin), nan=0.0),
+        margin=abs(ratio) * np.nan_to_num(move.apply(clues.margin), nan=0.0),
         cost=cost,
         key=f"{words}{move.words}",
         is_generic=move.is_partial,
@@ -93,7 +104,7 @@ def _log10_orders(length: int, moved: int) -> float:
 
 def _order(clues: Clues, axis: int) -> np.ndarray | None:
     """Find which slice of the gradient each slice of the claim is, from one projection of each; None without one."""
-    if np.any(clues.kink):
+    if np.any(clues.kink) or not np.all(np.isfinite(clues.claimed)):
         return None
     length = clues.shape[axis]
     c = np.moveaxis(clues.claimed, axis + 1, 0).reshape(length, -1)
@@ -110,21 +121,37 @@ def _order(clues: Clues, axis: int) -> np.ndarray | None:
 
 
 def repeated(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that every slice along an axis is one slice of the gradient, or the sum or mean of all."""
+    """Propose that every slice along an axis is one slice of the gradient, or the sum or mean of all, or of those before."""
     del case
-    if len(clues.shape) < 2:
+    if np.any(clues.kink):
         return
     for axis, length in enumerate(clues.shape):
         if length < 2:
             continue
-        for words, source in _sources(length, axis + 1):
+        sources = list(_sources(length, axis + 1))
+        for words, source in sources if len(clues.shape) > 1 else sources[:2]:
             yield Candidate(
                 kind="repeated",
                 message=f"every slice of the gradient along axis {axis} equals {words}",
                 predicted=np.broadcast_to(source(clues.reference), clues.claimed.shape),
                 margin=np.broadcast_to(source(clues.margin), clues.claimed.shape),
                 cost=math.log10(4 * len(clues.shape)),
+                most=SURE if len(clues.shape) == 1 else REAL,
             )
+        for words, way in (("", 1), (" from the end", -1)):
+            yield Candidate(
+                kind="accumulated",
+                message=f"the gradient equals the running sum of the true one{words} along axis {axis}",
+                predicted=_running_sum(clues.reference, axis + 1, way),
+                margin=_running_sum(clues.margin, axis + 1, way),
+                cost=math.log10(4 * len(clues.shape)),
+            )
+
+
+def _running_sum(array: Floats, axis: int, way: int) -> Floats:
+    turned = array if way > 0 else np.flip(array, axis=axis)
+    total = np.cumsum(turned, axis=axis)
+    return total if way > 0 else np.flip(total, axis=axis)
 
 
 def _sources(length: int, axis: int) -> Iterator[tuple[str, Map]]:

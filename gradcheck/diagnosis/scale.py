@@ -12,6 +12,9 @@ from gradcheck.diagnosis.numbers import name_ratio
 
 __all__ = ["absences", "factors", "parametrisations", "ratio_of", "ratios"]
 
+VISIBLE = 0.01
+"""A derivative is zero where what its bound leaves open is no more than this share of the largest claim."""
+
 OWN_VALUE: dict[str, tuple[Map, str]] = {
     "times-value": (lambda v: v, "times the parameter: d/d log({0}) where d/d {0} is asked"),
     "over-value": (lambda v: 1 / v, "divided by the parameter: d/d {0} where d/d log({0}) is asked"),
@@ -34,7 +37,8 @@ def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
         yield Candidate(kind="dropped", message=message, predicted=nothing, margin=clues.margin, is_observation=True)
         return
     is_zero = np.all(np.abs(clues.reference[clues.used]) <= clues.margin[clues.used])
-    if is_zero and case.is_inert is not None and case.is_inert(clues.name):
+    sees = np.max(clues.margin[clues.used]) < VISIBLE * np.max(np.abs(clues.claimed[clues.used]))
+    if is_zero and sees and case.is_inert is not None and case.is_inert(clues.name):
         message = f"the true gradient is zero throughout: {clues.name} never influences the output at this point"
         yield Candidate(
             kind="no-influence",

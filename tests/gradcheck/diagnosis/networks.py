@@ -236,6 +236,9 @@ def convolutions(seed: int) -> Iterator[Planted]:
         return dx, dw.T, db
 
     yield _layer(f"dense {seed}", ("transposed",), layers.dense_forward, dense, z, v, c, of="w")
+    soft = lambda x: (np.exp(x) / np.exp(x).sum(-1, keepdims=True),) * 2  # noqa: E731
+    # thinc 56f02723: the diagonal alone
+    yield _layer(f"softmax {seed}", ("wrong-slope",), soft, lambda dy, y: dy * y * (1 - y), z, words="a softmax's")
     gamma = rng.uniform(0.5, 2, size=4)
     yield _layer(f"gamma missing {seed}", ("missing-factor", "activation-missing"), lambda x, gamma: (x * gamma, (x, gamma)), lambda dy, cache: (dy, (dy * cache[0]).sum(0)), z, gamma)  # fmt: skip
     yield _layer(f"gamma twice {seed}", ("extra-factor",), lambda x, gamma: (x * gamma, (x, gamma)), lambda dy, cache: (dy * cache[1] ** 2, (dy * cache[0]).sum(0)), z, gamma, words="gamma")  # fmt: skip

@@ -101,9 +101,12 @@ MOVES = [
     ("shifted", "zeros entering", lambda g, x: np.roll(g, 1, axis=-1) * (np.arange(g.shape[-1]) > 0), SHAPES),
     ("permuted", "exchanged", lambda g, x: g[[1, 0, *range(2, len(g))]], SHAPES),
     ("permuted", "", lambda g, x: g[[2, 0, 1, *range(3, len(g))]], [(7,), (4, 6), (5, 5), (4, 2, 3, 3)]),
+    ("transposed", "1/2 of", lambda g, x: np.swapaxes(g, -1, -2) / 2, SQUARES),
+    ("flipped", "-3 times", lambda g, x: -3 * g[..., ::-1], SHAPES),
+    ("accumulated", "axis 0", lambda g, x: np.cumsum(g, axis=0), SHAPES),
     ("rotated", "minus", lambda g, x: -g[..., ::-1, ::-1], MAPS),
     ("repeated", "first slice", lambda g, x: np.broadcast_to(g[:1], g.shape), MAPS),
-    ("repeated", "sum", lambda g, x: np.broadcast_to(g.sum(0), g.shape), MAPS),
+    ("repeated", "sum", lambda g, x: np.broadcast_to(g.sum(0), g.shape), SHAPES),
 ]
 
 OWN = [

@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 def clues_of(claimed, reference, *, name="w", value=None, kink=None, tolerance=1e-7):
     """Clues as an exact measurement would give them."""
     c, n = np.asarray(claimed, dtype=float)[None], np.asarray(reference, dtype=float)[None]
-    margin = tolerance * np.abs(n) + 1e-12 * float(np.max(np.abs(n), initial=0.0))
+    margin = tolerance * np.abs(n) + 1e-12 * float(np.max(np.abs(n), where=np.isfinite(n), initial=0.0))
     with np.errstate(all="ignore"):
         wrong = ~(np.abs(c - n) <= margin)
     kinks = np.zeros(c.shape, dtype=bool) if kink is None else np.asarray(kink)[None]
@@ -35,6 +35,13 @@ def test_a_right_or_broken_gradient_is_not_explained():
     g = RNG.normal(size=(3, 3))
     assert kinds(g, g) == [] and kinds(g * np.nan, g) == [] and kinds(g, g * np.nan) == []
     assert kinds(np.zeros((0, 2)), np.zeros((0, 2))) == []
+
+
+def test_numbers_that_are_missing_do_not_hide_the_cause_of_the_others():
+    g = RNG.normal(size=(4, 5))
+    claimed, reference = 2 * g, g.copy()
+    claimed[1, 1], reference[2, 2] = np.nan, np.nan
+    assert kinds(claimed, reference) == ["constant-ratio"]
 
 
 @pytest.mark.parametrize("scale", [1e-290, 1e-150, 1.0, 1e150, 1e300])
@@ -91,6 +98,17 @@ def test_a_small_parameter_borrows_the_explanation_of_the_others():
     assert alone == {} and diagnose(Case(both))["b"][0].kind == "constant-ratio"
     both["b"] = clues_of(1.3 * b, b, name="b")
     assert "b" not in diagnose(Case(both))
+
+
+def test_what_holds_for_all_parameters_comes_first():
+    """Twice the gradient is also the gradient times a parameter that happens to be 2."""
+    g = {"a": np.array(1.3), "b": np.array(-0.4)}
+    by = {"ratio": (2.0, 2.0), "value": (2.0, 3.7)}
+    values = {"a": np.array(2.0), "b": np.array(3.7)}
+    for kind, factors in by.items():
+        parameters = {n: clues_of(f * g[n], g[n], name=n, value=values[n]) for n, f in zip(g, factors, strict=True)}
+        firsts = {name: found[0].kind for name, found in diagnose(Case(parameters, values)).items()}
+        assert firsts == dict.fromkeys(g, {"ratio": "constant-ratio", "value": "parametrisation"}[kind])
 
 
 def test_many_single_numbers_are_explained_together():

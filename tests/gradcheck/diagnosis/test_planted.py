@@ -18,14 +18,16 @@ FAMILIES = [
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_the_first_diagnosis_is_the_true_one(family):
-    missed = {bug.name: bug.first() for bug in family(0) if not bug.is_met()}
+    """In one shape each; `benchmarks.diagnoses` runs all of them at many seeds."""
+    one_of_each = {bug.name.split(" (")[0]: bug for bug in family(0)}
+    missed = {name: bug.first() for name, bug in one_of_each.items() if not bug.is_met()}
     assert missed == {}
 
 
 def test_nothing_is_said_of_random_errors():
-    cases = itertools.islice(noise.residuals(0), 0, None, 5)
+    cases = itertools.islice(noise.residuals(0), 0, None, 11)
     said = {case.name: case.report().parameters["params"].diagnoses for case in cases}
-    assert len(said) > 200 and not {name: found for name, found in said.items() if found}
+    assert len(said) > 100 and not {name: found for name, found in said.items() if found}
 
 
 def test_nothing_is_said_of_a_layer_with_random_errors():

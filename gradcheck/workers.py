@@ -35,7 +35,7 @@ Job = Callable[[Any], Floats]
 Map = Callable[..., Any]
 Workers = int | Executor | Map
 
-SILENCE = 60.0
+SILENCE = 30.0
 """Seconds without any result, beside a hundred times those that one should take, after which it is given up. Executors
 of others may lose a task without a word."""
 

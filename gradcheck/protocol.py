@@ -138,10 +138,9 @@ def _is_rounding(check: Session, apart: float, size: float) -> bool:
 
     Near a minimum the gradient goes to zero and what it is summed from does not: at the second point that shows.
     """
-    if apart == 0:
+    if apart <= 10 * check.rtol * size:
         return True
-    rounding = check.elsewhere.rounding() if check.elsewhere is not None else 0.0
-    return apart <= max(10 * check.rtol * size, ROUNDINGS * rounding)
+    return check.elsewhere is not None and apart <= ROUNDINGS * check.elsewhere.rounding()
 
 
 def _repeats(check: Session, cotangents: Floats, here: list[Reading], again: list[Reading]) -> bool:

@@ -1,8 +1,8 @@
-"""The rules by which people decide whether a gradient is right, as functions of a NumPy function and its gradient.
+"""The rules by which people decide whether a gradient is right: ours and the peers'.
 
-Each returns ``"pass"``, ``"fail"`` or ``"inconclusive"`` and the calls of the function that it took. The rules are the
-peers' own: PyTorch's and SciPy's are called, JAX's and the course's are written out as published, numdifftools'
-derivative is compared within its own error estimate.
+PyTorch, JAX and SciPy judge a layer, ``forward(*inputs) -> (y, cache)`` and ``backward(dy, cache)``, in their own words;
+a scalar function with its gradient is such a layer. numdifftools' derivative is compared within its own error estimate,
+and the course's rule is written out as published.
 """
 
 from __future__ import annotations
@@ -10,54 +10,148 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import gradcheck
 
-__all__ = ["JUDGES", "installed"]
+__all__ = ["LAYER_JUDGES", "Outcome", "installed", "several"]
 
+Forward = Callable[..., tuple[Any, Any]]
+Backward = Callable[[Any, Any], Any]
 Judge = Callable[[Callable[[Any], Any], Callable[[Any], Any], np.ndarray], str]
+
+
+class Outcome(NamedTuple):
+    """``"pass"`` or ``"fail"``, and what is said."""
+
+    verdict: str
+    message: str = ""
+
+
+def several(gradients: Any) -> tuple[Any, ...]:
+    """Return what a backward gave as a tuple, one gradient for each input."""
+    return gradients if isinstance(gradients, tuple) else (gradients,)
+
+
+# ---- of a layer -------------------------------------------------------------------------------------------------------
+
+
+def torch_gradcheck(forward: Forward, backward: Backward, *inputs: np.ndarray) -> Outcome:
+    """Call ``torch.autograd.gradcheck`` with its defaults, in the dtype of the first input."""
+    import torch  # noqa: PLC0415 - a peer, measured where installed
+    from torch.autograd.gradcheck import GradcheckError  # noqa: PLC0415
+
+    dtype = inputs[0].dtype
+
+    def tensor(array: Any) -> Any:
+        return torch.from_numpy(np.asarray(array, dtype=dtype, order="C"))
+
+    class Wrapped(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:
+            y, ctx.cache = forward(*(t.detach().numpy() for t in tensors))
+            return tensor(y)
+
+        @staticmethod
+        def backward(ctx: Any, dy: Any) -> Any:
+            return tuple(tensor(gradient) for gradient in several(backward(dy.numpy(), ctx.cache)))
+
+    points = tuple(torch.tensor(np.array(x), requires_grad=True) for x in inputs)
+    try:
+        torch.autograd.gradcheck(Wrapped.apply, points)
+    except GradcheckError as error:
+        return Outcome("fail", str(error))
+    return Outcome("pass")
+
+
+def jax_check_grads(forward: Forward, backward: Backward, *inputs: np.ndarray) -> Outcome:
+    """Call ``jax.test_util.check_grads`` in reverse mode with its defaults, in the dtypes of the inputs."""
+    import jax  # noqa: PLC0415
+    from jax.test_util import check_grads  # noqa: PLC0415
+
+    jax.config.update("jax_enable_x64", True)
+    dtype = inputs[0].dtype
+
+    def value(*arrays: Any) -> np.ndarray:
+        return np.asarray(forward(*(np.array(array) for array in arrays))[0], dtype)
+
+    def gradients(dy: Any, *arrays: Any) -> tuple[np.ndarray, ...]:
+        _, cache = forward(*(np.array(array) for array in arrays))
+        return tuple(np.asarray(gradient, dtype) for gradient in several(backward(np.array(dy), cache)))
+
+    y = value(*inputs)
+
+    @jax.custom_vjp
+    def layer(*arrays: Any) -> Any:
+        return jax.pure_callback(value, jax.ShapeDtypeStruct(y.shape, dtype), *arrays)
+
+    def pull_back(arrays: Any, dy: Any) -> Any:
+        return jax.pure_callback(gradients, tuple(jax.ShapeDtypeStruct(x.shape, dtype) for x in inputs), dy, *arrays)
+
+    layer.defvjp(lambda *arrays: (layer(*arrays), arrays), pull_back)
+    try:
+        check_grads(layer, inputs, order=1, modes=("rev",))
+    except AssertionError as error:
+        return Outcome("fail", str(error))
+    return Outcome("pass")
+
+
+def scipy_check_grad(forward: Forward, backward: Backward, *inputs: np.ndarray) -> Outcome:
+    """Call ``scipy.optimize.check_grad`` on ``sum(dy * y)`` for a fixed random ``dy``, which is 1 where ``y`` is a scalar.
+
+    It returns the norm of the difference and leaves the verdict to its caller: here that is below 1e-6, or below 1e-6
+    of the gradient's norm.
+    """
+    from scipy.optimize import check_grad  # noqa: PLC0415
+
+    ends = np.cumsum([x.size for x in inputs])[:-1]
+    y = np.asarray(forward(*(np.array(x) for x in inputs))[0])
+    dy = np.random.default_rng(0).normal(size=y.shape).astype(y.dtype) if y.ndim else np.ones((), y.dtype)
+
+    def arrays(z: np.ndarray) -> list[np.ndarray]:
+        parts = np.split(z, ends)
+        return [part.reshape(x.shape).astype(x.dtype) for part, x in zip(parts, inputs, strict=True)]
+
+    def value(z: np.ndarray) -> float:
+        return float(np.sum(dy * forward(*arrays(z))[0], dtype=float))
+
+    def flat(z: np.ndarray) -> np.ndarray:
+        _, cache = forward(*arrays(z))
+        return np.concatenate(
+            [np.ravel(np.asarray(gradient, float)) for gradient in several(backward(dy.copy(), cache))]
+        )
+
+    z = np.concatenate([np.ravel(x).astype(float) for x in inputs])
+    error = check_grad(value, flat, z)
+    close = error <= 1e-6 * max(1.0, float(np.linalg.norm(flat(z))))
+    return Outcome("pass" if close else "fail", f"{error:.3g}")
+
+
+LAYER_JUDGES: dict[str, tuple[Callable[..., Outcome], str]] = {
+    "torch gradcheck": (torch_gradcheck, "torch"),
+    "JAX check_grads": (jax_check_grads, "jax"),
+    "SciPy check_grad": (scipy_check_grad, "scipy"),
+}
+"""Name -> rule, and the module that it needs."""
+
+
+# ---- of the gradient of a scalar function -----------------------------------------------------------------------------
+
+
+def _of_gradient(judge: Callable[..., Outcome]) -> Judge:
+    """Let a judge of layers judge the gradient of a scalar function."""
+
+    def verdict(f: Callable[[Any], Any], gradient: Callable[[Any], Any], x: np.ndarray) -> str:
+        return judge(lambda x: (f(x), np.array(x)), lambda dy, x: dy * np.array(gradient(x)), x).verdict
+
+    return verdict
 
 
 def ours(f: Callable[[Any], Any], gradient: Callable[[Any], Any], x: np.ndarray) -> str:
     """Return the verdict of `gradcheck.check_gradient`."""
     return gradcheck.check_gradient(f, gradient, x).verdict
-
-
-def torch_gradcheck(f: Callable[[Any], Any], gradient: Callable[[Any], Any], x: np.ndarray) -> str:
-    """Call ``torch.autograd.gradcheck`` with its defaults, in the dtype of the point."""
-    import torch  # noqa: PLC0415 - a peer, measured where installed
-
-    class Wrapped(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, t: Any) -> Any:
-            ctx.save_for_backward(t)
-            return torch.tensor(np.asarray(f(t.detach().numpy())).item(), dtype=t.dtype)
-
-        @staticmethod
-        def backward(ctx: Any, dy: Any) -> Any:
-            (t,) = ctx.saved_tensors
-            return dy * torch.tensor(np.array(gradient(t.detach().numpy())), dtype=t.dtype)
-
-    point = torch.tensor(np.array(x), requires_grad=True)
-    return "pass" if torch.autograd.gradcheck(Wrapped.apply, (point,), raise_exception=False) else "fail"
-
-
-def scipy_check_grad(f: Callable[[Any], Any], gradient: Callable[[Any], Any], x: np.ndarray) -> str:
-    """Call ``scipy.optimize.check_grad``; the norm of the difference must be below 1e-6 of the gradient's, or 1e-6."""
-    from scipy.optimize import check_grad  # noqa: PLC0415
-
-    def flat(z: np.ndarray) -> np.ndarray:
-        return np.ravel(np.asarray(gradient(z.reshape(x.shape).astype(x.dtype)), float))
-
-    def value(z: np.ndarray) -> float:
-        return float(f(z.reshape(x.shape).astype(x.dtype)))
-
-    z = np.ravel(x).astype(float)
-    error = check_grad(value, flat, z)
-    return "pass" if error <= 1e-6 * max(1.0, float(np.linalg.norm(flat(z)))) else "fail"
 
 
 def numdifftools_gradient(f: Callable[[Any], Any], gradient: Callable[[Any], Any], x: np.ndarray) -> str:
@@ -69,16 +163,6 @@ def numdifftools_gradient(f: Callable[[Any], Any], gradient: Callable[[Any], Any
     value, error = np.ravel(found[0]), np.ravel(found[1])
     apart = np.abs(np.ravel(np.asarray(gradient(x), float)) - value)
     return "pass" if np.all(apart <= 1e-6 * np.abs(value) + np.abs(error)) else "fail"
-
-
-def jax_check_grads(f: Callable[[Any], Any], gradient: Callable[[Any], Any], x: np.ndarray) -> str:
-    """Apply the rule of ``jax.test_util.check_grads``: one random direction, step 1e-4, a tolerance by dtype."""
-    tolerance = {2: 1e-2, 4: 2e-3, 8: 1e-5}[x.dtype.itemsize]
-    direction = np.random.default_rng(0).normal(size=x.shape)
-    step = 1e-4
-    ends = [float(f((x + sign * step / 2 * direction).astype(x.dtype))) for sign in (1, -1)]
-    numerical, claimed = (ends[0] - ends[1]) / step, float(np.sum(np.asarray(gradient(x), float) * direction))
-    return "pass" if abs(claimed - numerical) <= tolerance + tolerance * abs(numerical) else "fail"
 
 
 def cs231n(f: Callable[[Any], Any], gradient: Callable[[Any], Any], x: np.ndarray) -> str:
@@ -97,9 +181,7 @@ def cs231n(f: Callable[[Any], Any], gradient: Callable[[Any], Any], x: np.ndarra
 
 JUDGES: dict[str, tuple[Judge, str]] = {
     "gradcheck": (ours, "gradcheck"),
-    "torch gradcheck": (torch_gradcheck, "torch"),
-    "JAX check_grads": (jax_check_grads, "numpy"),
-    "SciPy check_grad": (scipy_check_grad, "scipy"),
+    **{name: (_of_gradient(judge), module) for name, (judge, module) in LAYER_JUDGES.items()},
     "numdifftools": (numdifftools_gradient, "numdifftools"),
     "CS231n": (cs231n, "numpy"),
 }

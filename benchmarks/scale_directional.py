@@ -16,6 +16,7 @@ Tree = dict[str, Any]
 Fault = Callable[[Tree], None]
 
 SIZES = {"1e5": (300, 300, 32, 1), "1e6": (1000, 960, 42, 1)}
+SEEDS = {"1e5": 3, "1e6": 1}
 RUNS = 400
 SMALL = [(40, 40, 10, 1), (100, 80, 20, 1), (150, 100, 20, 1)]
 
@@ -25,11 +26,11 @@ def main() -> None:
     print("random directions: verdict, evaluations, wrong elements found / planted, beside them, undecided")
     for name, sizes in SIZES.items():
         for activation in ("tanh", "relu", "max"):
-            _large(f"{name} {activation}", sizes, activation)
+            _large(f"{name} {activation}", sizes, activation, SEEDS[name])
     _false_alarms()
 
 
-def _large(name: str, sizes: tuple[int, ...], activation: str) -> None:
+def _large(name: str, sizes: tuple[int, ...], activation: str, seeds: int) -> None:
     f, grad, params = mlp(sizes, activation, 0)
     size = sum(value.nbytes for value in params.values())
     tracemalloc.start()
@@ -41,11 +42,11 @@ def _large(name: str, sizes: tuple[int, ...], activation: str) -> None:
         f"{name:10s} {'right':32s} {right.verdict:12s} {right.evaluations:5d}"
         f"  floor {floor:.1e}, peak memory {peak:.1f} x the parameters"
     )
-    for label, plant in _faults(right, activation):
+    for label, plant in _faults(right, seeds):
         _wrong(name, label, f, grad, params, plant)
 
 
-def _faults(right: Report, activation: str) -> Iterator[tuple[str, Fault]]:
+def _faults(right: Report, seeds: int) -> Iterator[tuple[str, Fault]]:
     """Give faults by name; the sizes of some are multiples of what the check of the right gradient said it sees."""
     floors = {name: report.detection_floor for name, report in right.parameters.items()}
 
@@ -68,21 +69,23 @@ def _faults(right: Report, activation: str) -> Iterator[tuple[str, Fault]]:
 
         return plant
 
-    for seed in range(3):
+    for seed in range(seeds):
         for times in (1, 20, 100):
             for count in (1, 3):
                 yield f"{count} of {times} x the floor", shift(count, times, seed)
         for factor in (-1, 2):
             for count in (1, 3):
                 yield f"{count} times {factor}", scale(count, factor, seed)
-    row = 7
-    yield "a row", lambda g: np.negative(g["w0"][row], out=g["w0"][row])
-    column = 8 if activation == "tanh" else None
-    if column is not None:
-        yield "a column", lambda g: np.negative(g["w0"][:, column], out=g["w0"][:, column])
+    yield "a row", lambda g: np.negative(g["w0"][7], out=g["w0"][7])
+    yield "four columns", lambda g: np.negative(g["w0"][:, 8:12], out=g["w0"][:, 8:12])
     yield "a leaf times 1.01", lambda g: np.multiply(g["w1"], 1.01, out=g["w1"])
     yield "a small leaf times 2", lambda g: np.multiply(g["b1"], 2, out=g["b1"])
-    yield "everything halved", lambda g: [np.multiply(v, 0.5, out=v) for v in g.values()] and None
+
+    def halve(gradient: Tree) -> None:
+        for values in gradient.values():
+            values *= 0.5
+
+    yield "everything halved", halve
 
     def opposite(gradient: Tree) -> None:
         gradient["w0"][3, 3] += 100 * floors["w0"]
@@ -121,4 +124,6 @@ def _false_alarms() -> None:
                 report = check_gradient(f, grad, params, method="directional", rng=seed)
                 verdicts[report.verdict] += 1
                 calls.append(report.evaluations)
-            print(f"{dtype.__name__} {activation:6s} right: {dict(verdicts)}, {int(np.median(calls))} to {max(calls)} evaluations")
+            print(
+                f"{dtype.__name__} {activation:6s} right: {dict(verdicts)}, {int(np.median(calls))} to {max(calls)} evaluations"
+            )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gradcheck.bench import Bench, Claim, Doubt, Judgement
 from gradcheck.directional import search
 from gradcheck.evaluation import Probe, unit_of
-from gradcheck.refinement import refine, require_sight, try_suspects
+from gradcheck.refinement import let_pieces_go, refine, require_sight, try_suspects
 from gradcheck.screening import prepare, screen, step_along_the_imaginary_axis
 
 __all__ = ["Claim", "Doubt", "Judgement", "judge"]
@@ -90,5 +90,6 @@ def _look_at_each(bench: Bench, *, complex_step: bool) -> None:
         step_along_the_imaginary_axis(bench)
     screen(bench)
     refine(bench)
+    let_pieces_go(bench)
     try_suspects(bench)
     require_sight(bench)

@@ -164,6 +164,11 @@ class Bench:
         self.exact: dict[int, Floats] = {}
         """Derivatives by a complex step, where that was asked for and holds."""
 
+    @property
+    def accuses(self) -> bool:
+        """Whether some element is wrong, or is about to be called so."""
+        return bool(self.suspects) or any(found.wrong.any() for found in self.judgements.values())
+
     def slopes(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
         """Return first derivatives for screening, second ones, and the deviation of the first; shapes (m, K)."""
         if leaf not in self.exact:
@@ -183,7 +188,7 @@ class Bench:
             deviation = np.maximum(self.noise, ulp(np.stack([plus, minus])) / 2)
             return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
 
-    def climb(self, leaf: int, indices: Indices, first_step: float) -> Measurement:
+    def climb(self, leaf: int, indices: Indices, first_step: float, noise: Floats | None = None) -> Measurement:
         """Measure elements of a leaf with a ladder of steps; see `gradcheck.differences.climb`."""
         measured = climb(
             self.probe,
@@ -191,7 +196,7 @@ class Bench:
             indices,
             self.lengths[leaf][indices],
             self.base,
-            self.noise,
+            self.noise if noise is None else noise,
             multiplier=self.multiplier,
             rtol=self.rtol,
             first_step=first_step,

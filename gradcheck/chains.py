@@ -231,12 +231,12 @@ class _Chain:
         if writer and (disagrees or passage.is_overwritten):
             what = "a gradient that {} had returned" if passage.is_overwritten else "what {} had kept for its backward"
             self._accuse(
-                writer, f"it writes into {what.format(name)}, which is wrong from then on", gradients=disagrees
+                writer, f"{writer} writes into {what.format(name)}, which is wrong from then on", gradients=disagrees
             )
         elif disagrees:
             self._accuse(
                 name,
-                f"in sequence it gives another gradient of {', '.join(disagrees)} than alone at the same values: it "
+                f"in the chain it gives another gradient of {', '.join(disagrees)} than alone at the same values: it "
                 "shares state with another stage",
                 gradients=disagrees,
             )
@@ -250,7 +250,7 @@ class _Chain:
             self._accuse(
                 passages[outcome.position].stage.name,
                 "the gradient of the chain from it to the end is wrong, though each stage is right alone: it gives a "
-                "later stage something beside its output, or is wrong at a point near by",
+                "later stage something beside its output, or it is wrong at a point near the given one",
                 gradients=[],
             )
         elif outcome.verdict == "inconclusive" and is_all:
@@ -270,8 +270,8 @@ class _Chain:
     def _accuse(self, name: str, reason: str, *, gradients: list[str]) -> None:
         """Say once of a stage that it is wrong."""
         place = len(self.order) - self.order.index(name)
-        counted = "the last one" if place == 1 else f"number {place} counted from the output"
-        message = f"{name} ({counted} of {len(self.order)}) is wrong: {reason}"
+        counted = f"number {place} of {len(self.order)} counted from the output"
+        message = f"the backward of stage {name}, {counted}, is wrong: {reason}"
         evidence = {"from_output": place, "gradients": gradients}
         self.wrong.setdefault(name, Finding(code="wrong-stage", where=name, message=message, evidence=evidence))
 

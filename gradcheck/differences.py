@@ -45,6 +45,10 @@ REACH = 1e4
 NOISE_LIMITED = 0.3
 """Where noise is so much of the bound, a step longer than the first one may do better."""
 
+NOISY, BENT = 1e-6, 2.0
+"""Where noise is more than this share of a difference, kinks are looked for in the second differences as well: in what
+they have beyond so many times the noise of the first."""
+
 JITTER_SPREAD = 30.0
 """Three successive differences this close, each times its step, are noise: truncation shrinks by 512 a level."""
 
@@ -189,7 +193,10 @@ class Ladder:
         backward = np.where(np.isfinite(self.minus), (self.base - self.minus) / behind, np.nan)
 
         shrink = h[:, :-1] / h[:, 1:]
-        value, bound, floor, level = _settle(_extrapolate(central, shrink**2), noise)
+        bend = np.where(both, forward - backward, np.nan)
+        value, bound, floor, level = _settle(
+            _extrapolate(central, shrink**2), noise, self._crossing(bend, shrink, noise, central)
+        )
         for side, other in ((forward, self.minus), (backward, self.plus)):
             # One-sided only where the other side never was finite: at the edge of the domain.
             sided = _settle(_extrapolate(_extrapolate(side, shrink), shrink**2), 2 * noise)
@@ -198,7 +205,6 @@ class Ladder:
                 np.where(edge, new, old) for new, old in zip(sided, (value, bound, floor, level), strict=True)
             )
 
-        bend = np.where(both, forward - backward, np.nan)
         gap, gap_bound, _, _ = _settle(_extrapolate(bend, shrink), 4 * noise)
         sharp = np.isfinite(gap_bound) & (np.abs(gap) > KINK_SIGNIFICANCE * gap_bound)
         gap = np.where(sharp, gap, 0.0)
@@ -232,6 +238,18 @@ class Ladder:
         same = np.ptp(last, axis=1) <= SAME_JUMP * size
         return np.asarray(same & (size > self.multiplier * np.max(deviation[:, -3:], axis=1)))
 
+    def _crossing(self, bend: Floats, shrink: Floats, noise: Floats, central: Floats) -> Floats:
+        """Return what kinks between two successive steps may be worth, shape (m, J, K); 0 where noise is no matter.
+
+        Two differences that both cross kinks may agree by luck, and noise forbids the shorter steps that would tell. The
+        gap between the one-sided slopes shrinks with the step where there is no kink.
+        """
+        crossing = np.zeros_like(noise)
+        excess = np.abs(bend[:, 1:] - bend[:, :-1] / shrink) / 2 - BENT * noise[:, 1:]
+        noisy = noise[:, 1:] > NOISY * np.abs(central[:, 1:])
+        crossing[:, 1:] = np.where(noisy, np.fmax(excess, 0.0), 0.0)
+        return crossing
+
     def _jitter(self, central: Floats, h: Floats) -> Floats:
         """Return the noise that the finest levels show, shape (m, K); 0 where it cannot be told.
 
@@ -256,10 +274,12 @@ def _extrapolate(sequence: Floats, shrink: Floats) -> Floats:
     return better
 
 
-def _settle(sequence: Floats, noise: Floats) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
+def _settle(
+    sequence: Floats, noise: Floats, more: Floats | float = 0.0
+) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
     """Choose the level of least bound.
 
-    The bound of a level is its distance to the level before, plus its noise; and no less than its distance to any
+    The bound of a level is its distance to the level before, plus its noise and what more there is; and no less than its distance to any
     finer level beyond that level's noise, since noise is all that is wrong with a finer level.
 
     Returns
@@ -269,6 +289,7 @@ def _settle(sequence: Floats, noise: Floats) -> tuple[Floats, Floats, Floats, ND
     """
     bound = np.full_like(sequence, np.inf)
     bound[:, 1:] = np.abs(np.diff(sequence, axis=1)) + noise[:, 1:]
+    bound += more
     bound = np.where(np.isfinite(bound), bound, np.inf)
     levels = sequence.shape[1]
     for finer in range(1, levels):
@@ -339,17 +360,21 @@ def climb(
         if not len(active):
             break
         pairs.put(active, level, _pair(probe, leaf, indices[active], steps[active] * RATIO**-level))
-        if level + 1 < FEWEST_LEVELS:
+        if level + 2 < FEWEST_LEVELS:
             continue
         ladder = pairs.ladder(active, level + 1)
         part = ladder.measure()
-        result.put(active, part)
         precise = (part.bound <= rtol / 3 * np.abs(part.value)) & ladder.is_central()
-        settled = np.all(part.exhausted | precise, axis=1)
-        coarse[active] = np.any(part.noise_limited & ~precise, axis=1)
+        limited = part.noise_limited & ~precise
+        coarse[active] = np.any(limited, axis=1)
+        if level + 1 < FEWEST_LEVELS:  # too early to settle, but not to see that noise hides whatever comes
+            settled = np.all(limited, axis=1) & (not half)
+        else:
+            settled = np.all(part.exhausted | precise, axis=1)
+        result.put(active, part)
         active = active[~settled]
     result.ended[active] = True
-    short = np.flatnonzero(pairs.levels < FEWEST_LEVELS)
+    short = np.flatnonzero((pairs.levels < FEWEST_LEVELS) & ~coarse)
     if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
         result.put(short, pairs.ladder(short, FEWEST_LEVELS - 1).measure())
     wide = np.zeros_like(coarse) if half else coarse & (steps == lengths * first_step)

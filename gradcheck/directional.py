@@ -11,21 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.bench import Bench, Doubt, rms
+from gradcheck.crowds import CROWD, Crowds
 from gradcheck.differences import FIRST_STEP
 from gradcheck.directions import Directions, Part, Slopes
 from gradcheck.locating import CERTAIN, DISAGREES, Group, groups_of, locate
-from gradcheck.pilot import DEFAULT_STEP, choose_step, measure_noise
-from gradcheck.refinement import refine, try_suspects
-from gradcheck.screening import screen
+from gradcheck.pilot import DEFAULT_STEP, measure_noise
+from gradcheck.refinement import try_suspects
+from gradcheck.singly import ALLOWANCE, DIRECTIONS, Singly
 
-__all__ = ["DIRECTIONS", "search"]
+__all__ = ["search"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-Chosen = dict[int, Indices]
-
-DIRECTIONS = 4
-"""Measured before anything is said of all elements together."""
 
 SMALL_COMPONENT, UNLUCKY = 0.508, 2.33
 """The component of an element along a direction is larger, and noise is smaller, in 99 of 100 cases."""
@@ -35,24 +32,6 @@ MOST_ROUNDS = 8
 
 MOST_FRUITLESS = 2
 """Searches in which no element to look at was found."""
-
-CROWD, PAIR = 32, 8
-"""More groups than this disagree: not a few elements are wrong. The same for the search within one such group."""
-
-DENSE = 0.2
-"""Where so many of the elements looked at in a crowd contradict their claims, the others are taken to do so too."""
-
-SAMPLE, LEAST_SAMPLE = 160, 16
-"""Elements of a crowd that are looked at one by one, and the least number in each leaf."""
-
-MOST_ACCUSED = 12
-"""Elements of a crowd, in each leaf, that go through the ladder."""
-
-SMALLER = 4.0
-"""By so much a crowd must shrink with another axis first to be a slice."""
-
-NARROWED = 4
-"""Groups of a crowd, the most significant ones, that are searched on when the crowd is not dense."""
 
 INFORMATIVE = 3
 """Directions along which an error must show, so that their agreement once it is corrected says that there is no kink."""
@@ -65,17 +44,17 @@ SHORTENED, MOST_SHORTENED = 4.0, 3
 LONGER = 4.0
 """Times the step, for a leaf whose gradient is small beside the noise."""
 
-DEEPEST = 3
+DEEPEST = 4
 """So often such a leaf is parted in four, so that fewer elements move at once."""
+
+MOST_CLOSER = 2000
+"""Calls spent on such leaves."""
 
 WRONG_SIGN = 2.0
 """In units of the root mean square of a leaf: an error that must show, or the leaf is undecided."""
 
 SMALL = 128
 """A leaf of no more elements than this is looked at element by element where directions do not see enough of it."""
-
-ALLOWANCE = 3.0
-"""What ``rtol`` allows to every element may add up to so many times its standard deviation along a direction."""
 
 
 def search(bench: Bench, key: int) -> None:
@@ -108,16 +87,18 @@ class _Search:
     def __init__(self, bench: Bench, directions: Directions) -> None:
         self.bench = bench
         self.directions = directions
-        self.looked_at: dict[int, set[int]] = {leaf: set() for leaf in bench.claims}
-        self.piloted: set[int] = set()
+        self.singly = Singly(bench, directions)
+        self.crowds = Crowds(self.singly)
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
+        self._enough: dict[int, Floats] = {}
+        self._until = 0
         for found in bench.judgements.values():
             found.floor_along = np.full_like(found.floor_along, np.inf)
 
     def locate_all(self) -> None:
         """Search until fresh directions agree with what is claimed, or measured, of all elements."""
-        self._look_at_infinite()
+        self.singly.look_at_infinite()
         parts, slopes = self._first_look()
         fruitless = 0
         for number in range(MOST_ROUNDS):
@@ -125,11 +106,12 @@ class _Search:
                 parts = [self.directions.whole() for _ in range(DIRECTIONS)]
                 slopes = self.directions.measure(parts)
             allowed = np.zeros_like(slopes.residual)
-            if number and not self._anyone_accused():  # all may be a little off, by what is allowed to each
-                allowed = self._allowed(parts)
+            if number and not self.bench.accuses:  # all may be a little off, by what is allowed to each
+                allowed = ALLOWANCE * self.directions.allowed(parts)
             if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
                 self._clear_of_kinks(parts, slopes)
-                self._set_floors(self._least_seen(slopes, allowed))
+                for leaf, found in self.bench.judgements.items():
+                    found.floor_along = self._floor(leaf, slopes, allowed)
                 break
             if fruitless == MOST_FRUITLESS:
                 self.contradicted = bool(np.max(slopes.significance) >= CERTAIN)
@@ -137,19 +119,6 @@ class _Search:
             worst = int(np.argmax(slopes.significance))
             fruitless += not self._search(groups_of(parts, slopes)[worst])
         try_suspects(self.bench)
-
-    def _set_floors(self, seen: Floats) -> None:
-        """Set what error of each element would have shown along directions of all."""
-        for leaf, found in self.bench.judgements.items():
-            found.floor_along = seen / self.directions.shortest(leaf)
-
-    def _least_seen(self, slopes: Slopes, allowed: Floats | float = 0.0) -> Floats:
-        """Return the least error of an element with length one that shows along the best of some directions, shape (K,).
-
-        In 99 of 100 checks: neither its component nor the noise is then worse than assumed.
-        """
-        needed = DISAGREES * slopes.deviation + allowed + UNLUCKY * self.bench.noise / np.sqrt(2)
-        return np.asarray(np.min(needed, axis=0) / SMALL_COMPONENT)
 
     def _first_look(self) -> tuple[list[Part], Slopes]:
         """Measure along four directions, with a shorter step where kinks and truncation leave more unsure than noise."""
@@ -160,176 +129,22 @@ class _Search:
             if not np.any(unsure > CLEAN * self.bench.noise):
                 break
             self.directions.step = step / SHORTENED
-            shorter = self.directions.measure(parts)
-            if np.any(np.median(shorter.deviation, axis=0) * SHORTENED > unsure):
+            shorter = [self.directions.whole() for _ in range(DIRECTIONS)]
+            their_slopes = self.directions.measure(shorter)
+            if np.any(np.median(their_slopes.deviation, axis=0) * SHORTENED > unsure):
                 self.directions.step = step
                 break
-            slopes = shorter
+            parts, slopes = shorter, their_slopes
         return parts, slopes
-
-    def _anyone_accused(self) -> bool:
-        return bool(self.bench.suspects) or any(found.wrong.any() for found in self.bench.judgements.values())
-
-    def _allowed(self, parts: list[Part]) -> Floats:
-        return np.array([ALLOWANCE * self.directions.allowed(part) for part in parts])
 
     def _search(self, group: Group) -> bool:
         """Locate wrong elements in a group and look at them; tell whether there were any to look at."""
-        before = sum(map(len, self.looked_at.values()))
+        before = self.singly.count
         found, left = locate(self.directions, [group], CROWD)
         if left:
-            found += self._part_crowd(group, sorted(left, key=lambda group: -group.significance))
-        self._look_at(self._elements(found))
-        return sum(map(len, self.looked_at.values())) > before
-
-    def _elements(self, groups: list[Group]) -> Chosen:
-        """Return the elements of some groups, leaf by leaf."""
-        chosen: dict[int, list[Indices]] = {}
-        for group in groups:
-            for leaf, where in self.directions.members(group.part):
-                indices = np.arange(where.start, where.stop) if isinstance(where, slice) else where
-                chosen.setdefault(leaf, []).append(indices)
-        return {leaf: np.unique(np.concatenate(parts)) for leaf, parts in chosen.items()}
-
-    # ---- one by one -------------------------------------------------------------------------------------------------
-
-    def _look_at(self, chosen: Chosen, most: int | None = None) -> None:
-        """Judge elements one by one; no more than ``most`` of a leaf, those with most evidence, by the ladder."""
-        fresh = {}
-        for leaf, indices in chosen.items():
-            known = np.isin(indices, list(self.looked_at[leaf]))
-            if np.any(known):
-                self._look_again(leaf, indices[known])
-            if not np.all(known):
-                fresh[leaf] = indices[~known]
-                self.looked_at[leaf].update(map(int, indices[~known]))
-        for leaf in fresh.keys() - self.piloted:
-            self.piloted.add(leaf)
-            step = choose_step(
-                self.bench.probe, leaf, self.bench.lengths[leaf], self.bench.noise, self.bench.rtol, self.bench.rng
-            )
-            self.bench.steps[leaf] = step if step is not None else DEFAULT_STEP
-        if not fresh:
-            return
-        screen(self.bench, fresh)
-        for leaf, indices in fresh.items():
-            if most is not None:
-                self._keep_strongest(leaf, indices, most)
-        refine(self.bench)
-        suspects = {(suspect.leaf, suspect.index) for suspect, _ in self.bench.suspects}
-        for leaf, indices in fresh.items():
-            found = self.bench.judgements[leaf]
-            for index in map(int, indices):
-                if (leaf, index) in suspects or found.wrong[index].any():
-                    self.directions.correct(leaf, index, found.reference[index])
-            doubtful = [i for i in indices if found.undecided[i].any() and (leaf, int(i)) not in suspects]
-            self.directions.hold(leaf, np.array(doubtful, dtype=np.intp))
-
-    def _look_again(self, leaf: int, indices: Indices) -> None:
-        """Leave out elements that directions contradict after they were looked at.
-
-        Those that were cleared are undecided where directions of them alone contradict their claims too.
-        """
-        found = self.bench.judgements[leaf]
-        right = indices[np.all(~found.wrong[indices] & ~found.undecided[indices], axis=1)]
-        if len(right):
-            parts = [self.directions.draw(0, len(right), (leaf, right)) for _ in range(DIRECTIONS)]
-            slopes = self.directions.measure(parts)
-            if np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + self._allowed(parts)):
-                found.doubt[right] = Doubt.UNCONFIRMED
-        self.directions.hold(leaf, indices)
-
-    def _look_at_infinite(self) -> None:
-        """Look at elements whose claim is infinite: no direction can. NaN is wrong anyway."""
-        infinite = {
-            leaf: np.flatnonzero(np.any(np.isinf(claim.values), axis=1) & ~np.any(np.isnan(claim.values), axis=1))
-            for leaf, claim in self.bench.claims.items()
-        }
-        for leaf, indices in infinite.items():
-            self.bench.judgements[leaf].doubt[indices[SAMPLE:]] = Doubt.GROUP
-        self._look_at({leaf: indices[:SAMPLE] for leaf, indices in infinite.items() if len(indices)})
-
-    def _keep_strongest(self, leaf: int, indices: Indices, most: int) -> None:
-        """Leave most of what contradicts its claim undecided."""
-        found = self.bench.judgements[leaf]
-        doubtful = indices[np.any(found.doubt[indices] == Doubt.NOISE, axis=1)]
-        with np.errstate(all="ignore"):
-            apart = np.abs(self.bench.claims[leaf].values[doubtful] - found.reference[doubtful]) / found.noise[doubtful]
-        order = np.argsort(-np.max(np.nan_to_num(apart, nan=0.0), axis=1, initial=0.0), kind="stable")
-        rest = doubtful[order[most:]]
-        found.doubt[rest] = np.where(found.doubt[rest] == Doubt.NOISE, Doubt.GROUP, found.doubt[rest])
-
-    # ---- many at once -----------------------------------------------------------------------------------------------
-
-    def _part_crowd(self, whole: Group, left: list[Group]) -> list[Group]:
-        """Find out what so many groups that disagree are: most of a leaf, a slice of it, or scattered elements.
-
-        Returns those groups in which a search went on to few elements. Others of the crowd stay undecided.
-        """
-        found: list[Group] = []
-        dense = self._look_at_sample(left)
-        slack = DISAGREES * np.sqrt(whole.variance) + self._allowed([whole.part])[0]
-        if not self._anyone_accused() and np.all(np.abs(whole.residual) <= slack):
-            return []
-        for leaf, indices in self._elements(left).items():
-            if leaf not in dense:
-                slices = self._slices(leaf, len(indices))
-                if slices is not None:
-                    found += slices[0]
-                    if slices[1]:
-                        self._look_at_sample(slices[1])
-                        self._leave(leaf, self._elements(slices[1])[leaf])
-                    continue
-                inside = [
-                    group for group in left if any(other == leaf for other, _ in self.directions.members(group.part))
-                ]
-                for group in inside[:NARROWED]:
-                    found += locate(self.directions, [group], PAIR)[0]
-            near = self._elements(found).get(leaf, indices[:0])
-            self._leave(leaf, np.setdiff1d(indices, near))
-        return found
-
-    def _slices(self, leaf: int, crowd: int) -> tuple[list[Group], list[Group]] | None:
-        """Locate groups in a leaf with another axis first; None where they are no smaller so."""
-        shape = self.bench.leaves[leaf].value.shape
-        for axis in range(1, len(shape)):
-            order = np.moveaxis(np.arange(np.prod(shape)).reshape(shape), axis, 0).ravel()
-            part = self.directions.draw(0, len(order), (leaf, order))
-            found, left = locate(self.directions, groups_of([part], self.directions.measure([part])), CROWD)
-            if found + left and sum(group.part.size for group in found + left) < crowd / SMALLER:
-                return found, left
-        return None
-
-    def _look_at_sample(self, left: list[Group]) -> list[int]:
-        """Look at a sample of a crowd, and return the leaves in which much of it contradicts its claims."""
-        everything = self._elements(left)
-        share = max(LEAST_SAMPLE, SAMPLE // len(everything))
-        sample = {leaf: self._sample(indices, share) for leaf, indices in everything.items()}
-        self._look_at(sample, MOST_ACCUSED)
-        dense = []
-        for leaf, indices in sample.items():
-            found = self.bench.judgements[leaf]
-            contradicted = np.count_nonzero(np.any(found.wrong[indices] | found.undecided[indices], axis=1))
-            if contradicted >= DENSE * len(indices):
-                dense.append(leaf)
-        return dense
-
-    def _leave(self, leaf: int, indices: Indices) -> None:
-        """Leave those undecided that were not looked at, and out of all directions."""
-        found = self.bench.judgements[leaf]
-        rest = indices[np.all(found.doubt[indices] == Doubt.NOT_PROBED, axis=1)]
-        found.doubt[rest] = Doubt.GROUP
-        self.directions.hold(leaf, rest)
-
-    def _sample(self, indices: Indices, count: int) -> Indices:
-        """Choose some elements: all, or as many neighbours as others drawn at random."""
-        if len(indices) <= count:
-            return indices
-        start = int(self.bench.rng.integers(len(indices) - count // 2))
-        drawn = self.bench.rng.choice(len(indices), size=count // 2, replace=False)
-        return indices[np.union1d(drawn, np.arange(start, start + count // 2))]
-
-    # ---- when all agree -----------------------------------------------------------------------------------------------
+            found += self.crowds.part(group, sorted(left, key=lambda group: -group.significance))
+        self.singly.look_at(self.directions.elements_of(group.part for group in found))
+        return self.singly.count > before
 
     def _clear_of_kinks(self, parts: list[Part], slopes: Slopes) -> None:
         """Accuse suspects where directions, once they are corrected, show that there is no kink.
@@ -356,6 +171,7 @@ class _Search:
     def conclude(self) -> None:
         """Clear the elements that were not looked at, where directions show enough of them; else look closer."""
         blurred = [leaf for leaf in self.bench.judgements if not self._sees(leaf)]
+        self._until = self.bench.probe.budget.used + MOST_CLOSER
         for leaf in [] if self.contradicted else blurred:
             if len(self.bench.judgements[leaf].doubt) <= SMALL:
                 self._look_at_all(leaf)
@@ -381,12 +197,15 @@ class _Search:
             slopes = self._agreeing(piece)
             if slopes is None:
                 break
-            seen = self._least_seen(slopes) / self.directions.shortest(leaf)
+            seen = self._floor(leaf, slopes)
             if not np.any(seen < floor):
                 break
             floor, step = np.minimum(seen, floor), self.directions.step
-        if self._is_enough(leaf, floor) or not deeper or piece.size <= SMALL:
+        if self._is_enough(leaf, floor) or not deeper or self.bench.probe.budget.used > self._until:
             return floor
+        if piece.size <= SMALL:
+            self.singly.look_at(self.directions.elements_of([piece]))
+            return np.zeros_like(floor)
         floors = []
         for half in self.directions.halves(piece):
             for quarter in self.directions.halves(half):
@@ -405,21 +224,42 @@ class _Search:
             self._search(groups_of(parts, slopes)[worst])
         return None
 
+    def _floor(self, leaf: int, slopes: Slopes, allowed: Floats | float = 0.0) -> Floats:
+        """Return the least error in an element of a leaf that shows along the best of some directions, shape (K,).
+
+        In 99 of 100 checks: neither its component nor the noise is then worse than assumed.
+        """
+        needed = DISAGREES * slopes.deviation + allowed + UNLUCKY * self.bench.noise / np.sqrt(2)
+        seen = np.min(needed, axis=0) / (SMALL_COMPONENT * self.directions.shortest(leaf))
+        return np.asarray(seen + self.bench.rtol * rms(self.bench.claims[leaf].values))
+
     def _sees(self, leaf: int) -> bool:
         """Tell whether directions show enough of a leaf."""
         return self._is_enough(leaf, self.bench.judgements[leaf].floor_along)
 
     def _is_enough(self, leaf: int, floor: Floats) -> bool:
-        """Tell whether a wrong sign of a leaf's typical element would show, or as small an error as anyone can see."""
-        claims = self.bench.claims[leaf].values
-        length = float(np.median(self.bench.lengths[leaf]))
-        visible = 2 * self.bench.multiplier * self.bench.noise / (FIRST_STEP * length)
-        enough = np.maximum(WRONG_SIGN * rms(claims), visible) if np.any(claims) else np.finfo(np.float64).max
-        return bool(np.any(floor <= enough))
+        """Tell whether a wrong sign of a leaf's typical element would show, or as small an error as anyone can see.
+
+        Where a leaf has no gradient at all its typical element is that of all leaves, by its effect.
+        """
+        if leaf not in self._enough:
+            claims = self.bench.claims[leaf].values
+            visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
+            size = rms(claims) if np.any(claims) else _typical_effect(self.bench) / np.median(self.bench.lengths[leaf])
+            self._enough[leaf] = np.maximum(WRONG_SIGN * size, visible)
+        return bool(np.any(floor <= self._enough[leaf]))
 
     def _look_at_all(self, leaf: int) -> None:
         """Look at the elements of a leaf one by one."""
         found = self.bench.judgements[leaf]
-        rest = np.array([i for i in range(len(found.doubt)) if i not in self.looked_at[leaf]], dtype=np.intp)
+        rest = np.array([i for i in range(len(found.doubt)) if i not in self.singly.looked_at[leaf]], dtype=np.intp)
         found.doubt[rest] = Doubt.NOT_PROBED
-        self._look_at({leaf: rest})
+        self.singly.look_at({leaf: rest})
+
+
+def _typical_effect(bench: Bench) -> Floats:
+    """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""
+    effects = [rms(claim.values) * float(np.median(bench.lengths[leaf])) for leaf, claim in bench.claims.items()]
+    counts = np.array([len(claim.values) for claim in bench.claims.values()])
+    with np.errstate(all="ignore"):
+        return np.asarray(np.sqrt(counts @ np.array(effects) ** 2 / np.sum(counts)))

@@ -7,7 +7,7 @@ leaf and the number of the direction, so an element's part does not depend on wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,6 +37,10 @@ WITHIN = 0.1
 """No element moves by more than this share of its own size: the edge of a domain may be at zero."""
 
 FOUR_CALLS, TWO_CALLS = np.array([1.0, -1.0, 0.5, -0.5]), np.array([1.0, -1.0])
+
+TYPICAL, LUCKY = 0.4, 3
+"""Two steps may agree by luck: a slope is no less unsure than this share of how far they are apart along other directions, the
+second closest of four. It is what the same noise does to the slope."""
 
 HONEST = 0.25
 """An honest round-off in all elements of a leaf has about this share of the largest one for standard deviation."""
@@ -171,6 +175,15 @@ class Directions:
             if low < high:
                 yield leaf, slice(low - int(first), high - int(first))
 
+    def elements_of(self, groups: Iterable[Part]) -> dict[int, Indices]:
+        """Return the elements of some directions, leaf by leaf."""
+        chosen: dict[int, list[Indices]] = {}
+        for part in groups:
+            for leaf, where in self.members(part):
+                indices = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+                chosen.setdefault(leaf, []).append(indices)
+        return {leaf: np.unique(np.concatenate(parts)) for leaf, parts in chosen.items()}
+
     def hold(self, leaf: int, indices: Indices) -> None:
         """Let some elements stand still from now on."""
         self._held[leaf] = np.union1d(self._held[leaf], indices)
@@ -188,9 +201,9 @@ class Directions:
         size[size == 0] = np.inf
         return np.asarray(np.minimum(step * self.bench.lengths[leaf][where], WITHIN * size))
 
-    def shortest(self, leaf: int) -> float:
-        """Return the length of a leaf's elements at a low quantile."""
-        return float(np.quantile(self.lengths(leaf, slice(None), self.step), LOW_QUANTILE))
+    def shortest(self, leaf: int, step: float | None = None) -> float:
+        """Return by how much the elements of a leaf move, at a low quantile."""
+        return float(np.quantile(self.lengths(leaf, slice(None), step or self.step), LOW_QUANTILE))
 
     def moves(self, part: Part) -> Moves:
         """Return by how much the elements of a direction move.
@@ -220,13 +233,17 @@ class Directions:
         Costs four calls a direction. A kink within the step changes the difference by no more than 2.83 times what the
         deviation has for it.
         """
+        if not parts:
+            return Slopes(np.zeros((0, len(self.bench.base))), np.zeros((0, len(self.bench.base))))
         values, claimed, roundoff = self._values(parts, FOUR_CALLS)
         with np.errstate(all="ignore"):
             ahead, behind, half_ahead, half_behind = np.moveaxis(values, 1, 0)
             slope = (ahead - behind) / 2
             odd = slope - (half_ahead - half_behind)
             even = half_ahead + half_behind - (ahead + behind) / 4 - 1.5 * self.bench.base
-            deviation = np.sqrt(self.bench.noise**2 / 2 + odd**2 + even**2 + roundoff**2)
+            apart = np.hypot(odd, even)  # of noise of one: 2.2, where that of the slope is 0.71
+            typical = np.sort(apart, axis=0)[(len(apart) - 1) // LUCKY]
+            deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + roundoff**2)
             residual = claimed - slope
         known = np.isfinite(residual) & np.isfinite(deviation)
         return Slopes(np.where(known, residual, 0.0), np.where(known, deviation, np.inf))
@@ -267,12 +284,13 @@ class Directions:
         """Return by how much one element moves along a direction."""
         return float(self._moves(leaf, slice(index, index + 1), part)[index])
 
-    def allowed(self, part: Part) -> Floats:
-        """Return what ``rtol`` allows to the claims along a direction, as a standard deviation, shape (K,)."""
-        squares = np.zeros_like(self.bench.base)
-        for leaf, move in self.moves(part).items():
-            with np.errstate(all="ignore"):
-                squares += _product(move**2, self.bench.claims[leaf].values ** 2)
+    def allowed(self, parts: Sequence[Part]) -> Floats:
+        """Return what ``rtol`` allows to the claims along directions, as standard deviations, shape (P, K)."""
+        squares = np.zeros((len(parts), len(self.bench.base)))
+        for row, part in enumerate(parts):
+            for leaf, move in self.moves(part).items():
+                with np.errstate(all="ignore"):
+                    squares[row] += _product(move**2, self.bench.claims[leaf].values ** 2)
         return np.asarray(self.bench.rtol * np.sqrt(squares))
 
     def _choose_step(self) -> None:

@@ -6,7 +6,7 @@ at the given point.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,19 +37,41 @@ CERTAIN = 10.0
 """So many times its error bound a slope must be from a claim that is the same at two points."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Elsewhere:
-    """A second point, how many numbers the function gives there, the cotangents, and what was claimed."""
+    """A second point.
+
+    Attributes
+    ----------
+    arrays : list of arrays
+        The point: one array per leaf.
+    size : int
+        How many numbers the function gives there.
+    cotangents : array, shape (K, M)
+    claims : list of Reading
+        What was claimed there.
+    rounding : float
+        The unit in the last place of the largest claim.
+    same : list of int
+        Leaves for which the same was claimed at the given point, once that is known.
+    """
 
     arrays: list[NDArray[Any]]
     size: int
     cotangents: Floats
     claims: list[Reading]
+    rounding: float = field(init=False)
+    same: list[int] = field(init=False, default_factory=list)
 
-    def rounding(self) -> float:
-        """Return the unit in the last place of the largest claim."""
+    def __post_init__(self) -> None:
         sizes = [np.nan_to_num(np.abs(part)) for claim in self.claims for part in claim.values.values() if part.size]
-        return self.claims[0].eps * max((float(np.max(size)) for size in sizes), default=0.0)
+        self.rounding = self.claims[0].eps * max((float(np.max(size)) for size in sizes), default=0.0)
+
+    def compare(self, check: Session, here: Reading) -> None:
+        """Find the leaves for which the same is claimed here, and let go of what is not needed any more."""
+        self.same = _same(check, here, self.claims[0])
+        self.claims = []
+        self.arrays = self.arrays if self.same else []
 
 
 def visit(check: Session) -> Elsewhere | None:
@@ -76,10 +98,11 @@ def visit(check: Session) -> Elsewhere | None:
     return None
 
 
-def is_stale(
-    check: Session, probe: Probe, first: list[Reading], claims: dict[int, Claim], judgements: dict[int, Judgement]
-) -> None:
+def is_stale(check: Session, probe: Probe, claims: dict[int, Claim], judgements: dict[int, Judgement]) -> None:
     """Look at gradients that are the same at two points: is that of the second one given at the first, or a constant.
+
+    It is that of the second where it agrees there, and the function is seen to have another slope at the first: at a
+    kink, or in noise, a bound is so wide that anything agrees.
 
     A linear function has one. At a kink any of several gradients is right, and wrong everywhere else: what is off by as
     much a quarter of the way as at the second point is such a one. That of a smooth function is off by a quarter.
@@ -87,8 +110,7 @@ def is_stale(
     if check.elsewhere is None or not check.claimant.is_slope:
         return
     there = check.elsewhere
-    (here,) = check.claimant.first_sample(check, there.cotangents, first)
-    same = [leaf for leaf in _same(check, here, there.claims[0]) if leaf in judgements]
+    same = [leaf for leaf in there.same if leaf in judgements]
     if not same:
         return
     wrong = {leaf for leaf in same if np.any(judgements[leaf].wrong)}
@@ -102,6 +124,9 @@ def is_stale(
     near = [a + ((b - a) / 4).astype(a.dtype) for a, b in zip(check.point.copies(), there.arrays, strict=True)]
     close = _disagreement(check, probe, near, claims, alone)
     agrees = np.all(np.abs(far.apart) <= far.allowed, axis=1)
+    if wrong and np.any(agrees):
+        start = _disagreement(check, probe, check.point.copies(), claims, alone)
+        agrees &= np.any(np.abs(start.apart - far.apart) > start.allowed + far.allowed, axis=1)
     disagrees = (np.abs(far.apart) > CERTAIN * far.allowed) & ~far.kink
     disagrees &= np.abs(close.apart) + close.allowed < np.abs(far.apart) / 2
     derivative = check.claimant.derivative

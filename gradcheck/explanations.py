@@ -122,6 +122,8 @@ def _laid_along(values: dict[str, Floats], name: str, shape: tuple[int, ...]) ->
 
 def _pull(check: Session, cotangents: list[Floats]) -> list[dict[str, Floats]]:
     """Ask for the claims under other cotangents; nothing where the budget does not allow it."""
+    if not cotangents:
+        return []
     count = len(cotangents[0])
     rows = np.concatenate([cotangent.reshape(count, -1) for cotangent in cotangents])
     try:

@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 DISAGREES = 3.3
 """Deviations that are no accident: along four directions of a right gradient they are met in 1 of 50,000 checks."""
 
+FAINT = 1.5
+"""Deviations of the likelier of two halves, neither of which disagrees clearly, that are worth following."""
+
 CERTAIN = 20.0
 """A disagreement of so many deviations is followed by subtraction; a smaller one is measured anew."""
 
@@ -81,14 +84,25 @@ def locate(directions: Directions, groups: list[Group], crowd: int) -> tuple[lis
     while groups:
         if len(groups) + len(found) > crowd:
             return found, groups
-        groups = [half for half in _halves(directions, groups) if half.significance > DISAGREES]
+        groups = _followed(_halves(directions, groups))
         found += [group for group in groups if group.part.size <= FEW]
         groups = [group for group in groups if group.part.size > FEW]
     return found, []
 
 
+def _followed(halves: list[Group]) -> list[Group]:
+    """Choose the halves that disagree, or the likelier of two where neither does clearly: their whole did."""
+    chosen = []
+    for pair in zip(halves[::2], halves[1::2], strict=True):
+        clear = [half for half in pair if half.significance > DISAGREES]
+        chosen += clear or [
+            half for half in [max(pair, key=lambda half: half.significance)] if half.significance > FAINT
+        ]
+    return chosen
+
+
 def _halves(directions: Directions, groups: list[Group]) -> list[Group]:
-    """Return both halves of every group."""
+    """Return both halves of every group, one after the other."""
     sure = [group for group in groups if group.significance >= CERTAIN]
     unsure = [group for group in groups if group.significance < CERTAIN]
     halves = []

@@ -80,6 +80,8 @@ def examine(check: Session, probe: Probe, first: list[Reading]) -> None:
     _is_kept(check, first if check.elsewhere is None else [*check.elsewhere.claims, *first])
     repeats = _repeats(check, cotangents, here, again)
     del again, arrays  # they may be large
+    if check.elsewhere is not None:
+        check.elsewhere.compare(check, here[0])
     if repeats and not changed:
         _ignores_layout(check, probe, cotangents, here)
 
@@ -138,9 +140,8 @@ def _is_rounding(check: Session, apart: float, size: float) -> bool:
 
     Near a minimum the gradient goes to zero and what it is summed from does not: at the second point that shows.
     """
-    if apart <= 10 * check.rtol * size:
-        return True
-    return check.elsewhere is not None and apart <= ROUNDINGS * check.elsewhere.rounding()
+    rounding = check.elsewhere.rounding if check.elsewhere is not None else 0.0
+    return apart <= max(10 * check.rtol * size, ROUNDINGS * rounding)
 
 
 def _repeats(check: Session, cotangents: Floats, here: list[Reading], again: list[Reading]) -> bool:

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from gradcheck.bench import Bench, Doubt, rms
 from gradcheck.differences import FIRST_STEP, Measurement
 from gradcheck.nearby import Neighbourhood
+from gradcheck.pieces import jump_nearby
 from gradcheck.separable import acquit_many
 
-__all__ = ["refine", "require_sight", "try_suspects"]
+__all__ = ["let_pieces_go", "refine", "require_sight", "try_suspects"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -38,6 +39,9 @@ MANY, FEW = 16, 5
 PLAINLY, BRIEF_STEP = 30.0, 0.0937
 """The others are accused after one more difference, with a step so many times the first one, where their error is so
 many times its bound."""
+
+MOST_HIDDEN = 0.05
+"""Jumps may explain an error of this share of an element, or of its leaf, at most."""
 
 SECOND_STEP = 0.4373 * FIRST_STEP
 """The ladder of an independent measurement: other steps, other points."""
@@ -227,6 +231,43 @@ def _look_close(bench: Bench, leaf: int, indices: Indices, confirmed: Bools, apa
         array[chosen] = np.where(agrees, new, array[chosen])
     found.limited[chosen] |= agrees
     found.doubt[chosen] = np.where(agrees, Doubt.NONE, found.doubt[chosen])
+
+
+def let_pieces_go(bench: Bench) -> None:
+    """Let go of claims that differ by no more than jumps near by may explain: those of a solver that stops early."""
+    near: dict[int, list[int]] = {}
+    for suspect, concerned in bench.suspects:
+        size = np.maximum(np.abs(suspect.reference), rms(bench.judgements[suspect.leaf].reference))
+        apart = np.abs(suspect.claimed - suspect.reference)
+        if np.all((suspect.gap == 0) & (apart <= MOST_HIDDEN * size) | ~concerned):
+            near.setdefault(suspect.leaf, []).append(suspect.index)
+    if not near:
+        return
+    noise = np.maximum(bench.noise, jump_nearby(bench.probe, bench.lengths, bench.multiplier * bench.noise, bench.rng))
+    if np.all(noise == bench.noise):
+        return
+    for leaf, elements in near.items():
+        indices = np.array(elements)
+        for part in (indices[:FEW], indices[FEW:]):
+            if len(part) and not np.any(_explained(bench, leaf, part, noise)):
+                break
+
+
+def _explained(bench: Bench, leaf: int, indices: Indices, noise: Floats) -> Bools:
+    """Let go of those suspects that noise of some size explains, and return which, shape (m,)."""
+    found, claim = bench.judgements[leaf], bench.claims[leaf].values[indices]
+    measured = bench.climb(leaf, indices, FIRST_STEP, noise)
+    with np.errstate(all="ignore"):
+        inside = np.abs(claim - measured.value) <= measured.bound + bench.tolerance(leaf, indices, measured)[0]
+        size = np.maximum(np.abs(measured.value), rms(found.reference))
+    explained = np.all(inside & (measured.bound <= MOST_HIDDEN * size), axis=1)
+    gone = indices[explained]
+    found.noise_of_f = np.where(np.any(explained), noise, found.noise_of_f)
+    found.reference[gone], found.bound[gone] = measured.value[explained], measured.bound[explained]
+    found.noise[gone], found.gap[gone], found.floor[gone] = measured.noise[explained], 0.0, measured.bound[explained]
+    found.limited[gone], found.doubt[gone] = True, Doubt.NONE
+    bench.suspects = [(s, where) for s, where in bench.suspects if s.leaf != leaf or s.index not in gone]
+    return np.asarray(explained)
 
 
 def try_suspects(bench: Bench) -> None:

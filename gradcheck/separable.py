@@ -18,6 +18,7 @@ from gradcheck.displacements import Moves
 from gradcheck.kinks import acquit
 from gradcheck.nearby import Neighbourhood, Suspect
 from gradcheck.outputs import EachOutput
+from gradcheck.ties import MOST_SHARING
 
 __all__ = ["acquit_many"]
 
@@ -26,7 +27,7 @@ Bools = NDArray[np.bool_]
 Place = tuple[int, int]
 
 FEWEST = 8
-"""Suspects; fewer are cheaper to look at one by one."""
+"""Suspects; so few are cheaper to look at one by one, unless too many others have their value."""
 
 MOST_MEMBERS = 8
 """Of a group: more orders of them are not met at `POINTS` points."""
@@ -47,8 +48,8 @@ SLACK = 1e-3
 ROUNDINGS = 8
 """An output that differs by no more units in its last place has not changed."""
 
-ITERATIONS = 400
-"""Of the search for the nearest point of a hull, which stops earlier when it is near enough."""
+ITERATIONS, EXHAUSTED = 60, 1e-12
+"""Points that are tried for a place in the hull at most, and a weight or gain that is none."""
 
 
 @dataclass(slots=True)
@@ -79,7 +80,8 @@ def acquit_many(nearby: Neighbourhood, suspects: list[Suspect]) -> None:
     """
     bent = [suspect for suspect in suspects if np.any(suspect.gap)]
     output = nearby.probe.output
-    if len(bent) <= FEWEST or output.size <= 1 or isinstance(nearby.probe, EachOutput):
+    is_few = len(bent) <= FEWEST and all(np.count_nonzero(nearby.tied(suspect)) <= MOST_SHARING for suspect in bent)
+    if is_few or output.size <= 1 or isinstance(nearby.probe, EachOutput):
         acquit(nearby, suspects)
         return
     apart = _Apart(nearby, bent)
@@ -205,21 +207,45 @@ def _differ(values: Floats, base: Floats) -> Bools:
 
 
 def _are_in_hull(points: Floats, targets: Floats, tolerance: Floats) -> Bools:
-    """Tell whether targets, shape (Q, m), are in the convex hulls of points, shape (Q, P, m).
+    """Tell whether targets, shape (Q, m), are in the convex hulls of points, shape (Q, P, m)."""
+    with np.errstate(all="ignore"):
+        nearest = np.min(np.linalg.norm(points - targets[:, None], axis=2), axis=1)
+    rows = zip(points, targets, tolerance, nearest <= tolerance, strict=True)
+    return np.array([known or _is_in_hull(hull, target, most) for hull, target, most, known in rows], dtype=bool)
 
-    By the conditional gradient method: each step goes towards the point that lies farthest in the direction of the
-    target.
+
+def _is_in_hull(points: Floats, target: Floats, tolerance: float) -> bool:
+    """Tell whether a target is in the convex hull of points, the rows, by non-negative least squares.
+
+    The weights of the points are found with the active set method of Lawson and Hanson (1974).
     """
-    finite = np.all(np.isfinite(points), axis=(1, 2)) & np.all(np.isfinite(targets), axis=1)
-    points, targets = np.where(finite[:, None, None], points, 0.0), np.where(finite[:, None], targets, 0.0)
-    rows = np.arange(len(points))
-    at = points[rows, np.argmin(np.sum((points - targets[:, None]) ** 2, axis=2), axis=1)]
+    size = float(np.max(np.abs(points), initial=0.0))
+    if not (size > 0 and np.isfinite(size) and np.all(np.isfinite(target))):
+        return False
+    system, wanted = np.vstack([points.T / size, np.ones(len(points))]), np.append(target / size, 1.0)
+    weights, used = np.zeros(len(points)), np.zeros(len(points), dtype=bool)
     for _ in range(ITERATIONS):
-        off = at - targets
-        if np.all(np.linalg.norm(off, axis=1) <= tolerance):
-            break
-        towards = points[rows, np.argmin(np.einsum("qpm,qm->qp", points, off), axis=1)] - at
-        square = np.sum(towards**2, axis=1)
-        share = -np.sum(off * towards, axis=1) / np.where(square > 0, square, 1.0)
-        at = at + np.clip(share, 0.0, 1.0)[:, None] * towards
-    return np.asarray(finite & (np.linalg.norm(at - targets, axis=1) <= tolerance))
+        total = weights.sum()
+        if total > 0 and np.linalg.norm(points.T @ weights / total - target) <= tolerance:
+            return True
+        gain = np.where(used, -np.inf, system.T @ (wanted - system @ weights))
+        best = int(np.argmax(gain))
+        if not gain[best] > EXHAUSTED:
+            return False
+        used[best] = True
+        weights = _solve(system, wanted, weights, used)
+    return False
+
+
+def _solve(system: Floats, wanted: Floats, weights: Floats, used: Bools) -> Floats:
+    """Fit the weights in use, and take out of use whatever would become negative."""
+    while True:
+        fitted = np.zeros_like(weights)
+        fitted[used] = np.linalg.lstsq(system[:, used], wanted, rcond=None)[0]
+        negative = used & (fitted <= 0)
+        if not np.any(negative):
+            return fitted
+        fall = np.maximum(weights[negative] - fitted[negative], np.finfo(np.float64).tiny)
+        share = float(np.min(weights[negative] / fall))
+        weights = weights + share * (fitted - weights)
+        used &= ~(negative & (weights <= EXHAUSTED))

@@ -222,7 +222,7 @@ class Session:
         claims = self._read(probe)
         self.judgements = self._judge(probe, base, claims)
         settles(self, probe)
-        is_stale(self, probe, self.readings, claims, self.judgements)
+        is_stale(self, probe, claims, self.judgements)
 
     def _report(self, started: float) -> Report:
         """Report what was found."""

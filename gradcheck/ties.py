@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import permutations
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ LINKED = 0.05
 
 ONE_BY_ONE = 12
 """Elements among which partners are looked for singly: moved together, those of an order statistic hide each other."""
+
+MERGING = 8
+"""Random moves of all groups with which it is tried whether their effects add up."""
 
 DIRECTIONS, FLAT_DIRECTIONS, RANDOM_POINTS = 8, 4, 24
 """Joint directions beside the common one, and near points beside those that take every element through every rank."""
@@ -66,7 +69,8 @@ def groups(nearby: Neighbourhood, suspects: list[Suspect], stand_ins: list[Suspe
 
     Notes
     -----
-    Costs for each element that has partners ``6 * k`` calls among few others; among many they are found by halving.
+    Costs for each element that has partners ``6 * k`` calls among few others; among many they are found by halving. Eight
+    calls a group, and eight a pair of groups where there are nested ones.
     """
     if not suspects:
         return []
@@ -88,7 +92,7 @@ def groups(nearby: Neighbourhood, suspects: list[Suspect], stand_ins: list[Suspe
         else:
             alone += group
     # Whoever shares a kink with nobody found shares it with the others of that sort, as in an order statistic.
-    return [*found, alone + rest] if alone else found
+    return links.merge([*found, alone + rest] if alone else found)
 
 
 def _remove(suspects: list[Suspect], gone: list[Suspect]) -> bool:
@@ -97,6 +101,18 @@ def _remove(suspects: list[Suspect], gone: list[Suspect]) -> bool:
     names = {id(suspect) for suspect in gone}
     suspects[:] = [suspect for suspect in suspects if id(suspect) not in names]
     return len(suspects) < before
+
+
+def _joined(groups: list[list[Suspect]], pairs: list[tuple[int, int]]) -> list[list[Suspect]]:
+    """Return the groups with those that are linked, directly or through others, made one."""
+    names = list(range(len(groups)))
+    for one, other in pairs:
+        low, high = sorted((names[one], names[other]))
+        names = [low if name == high else name for name in names]
+    return [
+        [s for name, group in zip(names, groups, strict=True) if name == kept for s in group]
+        for kept in sorted(set(names))
+    ]
 
 
 class _Links:
@@ -130,6 +146,40 @@ class _Links:
             alone = self._at(([one], own))
             found += self._halve(one, own, alone, left, signs)
         return found
+
+    def merge(self, groups: list[list[Suspect]]) -> list[list[Suspect]]:
+        """Join groups whose effects do not add up either, the others being moved at random.
+
+        So it is with a minimum of maxima: two elements of different maxima matter together only where the third lets them.
+        """
+        for _ in range(MERGING if len(groups) > 1 else 0):
+            start, other = (
+                [{id(s): float(self.nearby.rng.choice([-1.0, 1.0])) for s in group} for group in groups]
+                for _ in range(2)
+            )
+
+            def at(moved: set[int]) -> Floats:
+                return self._at(*((g, (other if i in moved else start)[i]) for i, g in enumerate(groups)))  # noqa: B023
+
+            base = at(set())
+            one = [at({i}) - base for i in range(len(groups))]
+            if not self._is_kinked(at(set(range(len(groups)))) - base - sum(one), groups):
+                continue
+            pairs = [
+                (i, j)
+                for i, j in combinations(range(len(groups)), 2)
+                if self._is_kinked(at({i, j}) - base - one[i] - one[j], groups)
+            ]
+            groups = _joined(groups, pairs or list(pairwise(range(len(groups)))))
+            if len(groups) == 1:
+                break
+        return groups
+
+    def _is_kinked(self, excess: Floats, groups: list[list[Suspect]]) -> bool:
+        """Tell whether effects that do not add up are of first order."""
+        stakes = [np.maximum(np.abs(s.gap), np.abs(s.claimed - s.reference)) for group in groups for s in group]
+        stake = np.max(stakes, axis=0) * self.distance * self.unit
+        return bool(np.any(np.abs(excess) > (2 * len(groups) + 2) * self.nearby.noise + LINKED * stake))
 
     def _patterns(self, others: list[Suspect]) -> Iterator[tuple[float, Signs]]:
         """Give the signs with which the one and the others are moved: alike, opposite, and at random for many."""

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 ORDER = [
     "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
-    "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pooled", "bench", "screening", "refinement",
-    "directions", "locating", "directional", "acceptance",
+    "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pieces", "pooled", "bench", "screening", "refinement",
+    "directions", "locating", "singly", "crowds", "directional", "acceptance",
     "derivatives", "comparison", "text", "report", "claims",
     "diagnosis.clues", "diagnosis.candidates", "diagnosis.numbers", "diagnosis.symmetries", "diagnosis.regions", "diagnosis.scale",
     "diagnosis.penalties", "diagnosis.rearrangements", "diagnosis.precision", "diagnosis.partial", "diagnosis.layers",

@@ -113,13 +113,15 @@ class Weighed:
 
 def weigh(clues: Clues, candidate: Candidate) -> Weighed | None:
     """Compare a candidate with the claim; None where something contradicts it."""
+    if _fails_at_once(clues, candidate):
+        return None
     with np.errstate(all="ignore"):
         speaks = clues.used & np.isfinite(candidate.predicted) & np.isfinite(candidate.margin)
         wrong = clues.wrong & speaks
         if 2 * np.count_nonzero(wrong) < np.count_nonzero(clues.wrong & clues.used) or not np.any(wrong):
             return None
         apart = np.abs(clues.claimed - candidate.predicted)
-        tolerance = SLACK * candidate.margin + 8 * np.finfo(np.float64).eps * np.abs(clues.claimed)
+        tolerance = _tolerance(candidate.margin, clues.claimed)
         outliers = np.count_nonzero((apart > tolerance) & speaks)
         if outliers > MOST_OUTLIERS * np.count_nonzero(speaks):
             return None
@@ -129,6 +131,18 @@ def weigh(clues: Clues, candidate: Candidate) -> Weighed | None:
     if not fit >= LEAST_FIT:
         return None
     return Weighed(candidate, fit, digits_of(clues, wrong, np.maximum(apart, tolerance), candidate.most))
+
+
+def _tolerance(margin: Floats, claimed: Floats) -> Floats:
+    return np.asarray(SLACK * margin + 8 * np.finfo(np.float64).eps * np.abs(claimed))
+
+
+def _fails_at_once(clues: Clues, candidate: Candidate) -> bool:
+    """Whether more of a sample of the wrong elements contradict a candidate than could be outliers."""
+    claimed, predicted = clues.claimed[clues.sample], candidate.predicted[clues.sample]
+    with np.errstate(all="ignore"):
+        contradicted = np.abs(claimed - predicted) > _tolerance(candidate.margin[clues.sample], claimed)
+    return bool(np.count_nonzero(contradicted) > max(2, 0.05 * len(claimed)))
 
 
 def digits_of(clues: Clues, chosen: Bools, unexplained: Floats, most: float) -> float:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 __all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Pull"]
 
+SAMPLED = 200
+"""Wrong elements at which an explanation is tried first."""
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Map = Callable[[Floats], Floats]
@@ -61,9 +64,21 @@ class Clues:
         return np.isfinite(self.reference) & np.isfinite(self.margin) & ~self.kink
 
     @cached_property
+    def sample(self) -> tuple[NDArray[np.intp], ...]:
+        """Places of some wrong elements, spread over all: most explanations fail there already."""
+        places = np.nonzero(self.wrong & self.used)
+        step = max(1, len(places[0]) // SAMPLED)
+        return tuple(axis[::step] for axis in places)
+
+    @cached_property
     def is_alive(self) -> Bools:
         """Where claim or reference is not zero."""
         return np.asarray(self.used & ((np.abs(self.reference) > self.margin) | (self.claimed != 0)))
+
+    @cached_property
+    def is_at_kinks(self) -> bool:
+        """Whether all wrong elements are at kinks, where several values are right and these are not."""
+        return bool(np.any(self.wrong)) and bool(np.all(self.kink[self.wrong])) and bool(np.any(self.used))
 
     @cached_property
     def is_explicable(self) -> bool:
@@ -102,10 +117,10 @@ class Case:
     y: Floats | None = None
     is_inert: Callable[[str], bool] | None = None
     pull: Pull | None = None
-    _answers: list[dict[str, Floats]] = field(default_factory=list, init=False)
+    _answers: dict[str, list[dict[str, Floats]]] = field(default_factory=dict, init=False)
 
-    def pulled(self, cotangents: list[Floats]) -> list[dict[str, Floats]]:
-        """Ask for the claims under other cotangents, once for all parameters."""
-        if not self._answers and self.pull is not None:
-            self._answers.extend(self.pull(cotangents))
-        return self._answers
+    def pulled(self, family: str, cotangents: list[Floats]) -> list[dict[str, Floats]]:
+        """Ask for the claims under other cotangents, once a family for all parameters."""
+        if family not in self._answers:
+            self._answers[family] = self.pull(cotangents) if self.pull is not None else []
+        return self._answers[family]

@@ -11,7 +11,7 @@ from gradcheck.diagnosis.candidates import SURE, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.symmetries import symmetries
 
-__all__ = ["activations", "upstreams"]
+__all__ = ["activations", "upstream_slices", "upstreams"]
 
 
 def _sigmoid(v: Floats) -> Floats:
@@ -108,8 +108,10 @@ def upstreams(clues: Clues, case: Case) -> Iterator[Candidate]:
     if case.dy is None or case.y is None or case.pull is None:
         return
     moves = symmetries(case.y.shape)
+    if not moves:
+        return
     inverse = {"rotated by 90": "rotated by 270", "rotated by 270": "rotated by 90"}
-    pulled = case.pulled([move.apply(case.dy) for move in moves])
+    pulled = case.pulled("symmetries", [move.apply(case.dy) for move in moves])
     for move, answers in zip(moves, pulled, strict=False):
         answer = answers.get(clues.name)
         if answer is None or answer.shape != clues.claimed.shape:
@@ -124,3 +126,45 @@ def upstreams(clues: Clues, case: Case) -> Iterator[Candidate]:
             key=move.words,
             evidence={"upstream": words},
         )
+
+
+def upstream_slices(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the layer leaves out one slice of its upstream, uses no other, or counts it twice."""
+    if case.dy is None or case.y is None or case.pull is None:
+        return
+    places = [
+        (f"the {end} slice of its upstream along axis {axis}", _slice_mask(case.y.shape, axis, end))
+        for axis in sorted({0, case.y.ndim - 1})
+        for end in ("last", "first")
+        if case.y.ndim and case.y.shape[axis] > 1
+    ]
+    weights = [weight for _, mask in places for weight in (1.0 - mask, mask, 1.0 - mask / 2)]
+    answers = [answer.get(clues.name) for answer in case.pulled("slices", [weight * case.dy for weight in weights])]
+    for (words, _), without, only, half in zip(places, answers[::3], answers[1::3], answers[2::3], strict=False):
+        if without is None or only is None or half is None:
+            continue
+        rounding = 1e-12 * np.abs(clues.claimed) + 1e-3 * clues.margin
+        unchanged = [bool(np.all(np.abs(answer - clues.claimed) <= rounding)) for answer in (without, only)]
+        if unchanged[0] != unchanged[1]:
+            yield Candidate(
+                kind="upstream-slice",
+                message=f"backward leaves out {words}" if unchanged[0] else f"backward uses only {words}",
+                predicted=clues.claimed,
+                margin=rounding,
+                cost=0.1 if unchanged[0] else 0.0,
+                is_observation=True,
+                is_generic=True,
+            )
+        yield Candidate(
+            kind="upstream-slice",
+            message=f"backward counts {words} twice",
+            predicted=clues.claimed - (half - clues.reference),
+            margin=clues.margin,
+            cost=math.log10(2 * len(places)),
+        )
+
+
+def _slice_mask(shape: tuple[int, ...], axis: int, end: str) -> Floats:
+    mask = np.zeros(shape)
+    np.moveaxis(mask, axis, 0)[-1 if end == "last" else 0] = 1.0
+    return mask

@@ -15,8 +15,17 @@ __all__ = ["Named", "name_ratio", "sizes"]
 MOST_READINGS = 3
 """Meanings of one number that are listed."""
 
+VAGUE = 0.01
+"""How well a ratio must be known, relatively, to be given a name."""
+
+MOST = 1e9
+"""Ratios beyond this, or below its inverse, have no name."""
+
 LARGEST_COUNT = 1000
 """A whole number up to this is worth a name though no size explains it."""
+
+RARE = 2.5
+"""Digits that a number costs which is simple but has no meaning here: of a single element it is no evidence."""
 
 SMALL = {1, 2, 3, 4}
 """Numerators and denominators of ratios that need no explanation."""
@@ -44,33 +53,39 @@ class Named:
 
 
 def name_ratio(ratio: float, error: float, case: Case) -> Named:
-    """Say a ratio as people write it."""
+    """Say a ratio as people write it, if it is known well enough to be one of these numbers."""
     known = sizes(case)
     sign, size = ("-" if ratio < 0 else ""), abs(ratio)
-
-    def is_near(number: float) -> bool:
-        return abs(size - number) <= max(error, 1e-9 * number)
-
-    if is_near(1.0) and ratio < 0:
-        return Named("minus", "", 1.0)
-    fraction = Fraction(size).limit_denominator(LARGEST_COUNT) if size < LARGEST_COUNT else Fraction(round(size))
+    if not 1 / MOST <= size <= MOST:
+        return Named(f"{ratio:.6g} times", "", REAL)
+    error = min(max(error, 1e-9 * size), VAGUE * size)
+    fraction = _simplest(size - error, size + error)
     top, bottom = fraction.numerator, fraction.denominator
-    if fraction > 0 and is_near(top / bottom):
-        if min(top, bottom) == 1:
-            notes = _meanings(max(top, bottom), known, is_large=top > bottom)
-            words = f"{sign}{top} times" if bottom == 1 else f"{sign}1/{bottom} of"
-            return Named(words, notes, 1.0 if notes or {top, bottom} <= SMALL else 2.0)
-        if abs(top - bottom) == 1 and max(top, bottom) > 3 and error * max(top, bottom) ** 2 < 0.1:
-            form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
-            meaning = "; ".join(known.get(n, [])[:MOST_READINGS])
-            note = f" ({form} with n = {n}{': ' + meaning if meaning else ''})"
-            return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else 2.0)
-        if {top, bottom} <= SMALL:
-            return Named(f"{sign}{top}/{bottom} of", "", 1.5)
+    if top == bottom == 1 and ratio < 0:
+        return Named("minus", "", 1.0)
+    if min(top, bottom) == 1 and top != bottom and (max(top, bottom) in known or max(top, bottom) <= LARGEST_COUNT):
+        notes = _meanings(max(top, bottom), known, is_large=top > bottom)
+        words = f"{sign}{top} times" if bottom == 1 else f"{sign}1/{bottom} of"
+        return Named(words, notes, 1.0 if notes or max(top, bottom) == 2 else RARE)
+    if abs(top - bottom) == 1 and 3 < max(top, bottom) <= LARGEST_COUNT and error * max(top, bottom) ** 2 < 0.1:
+        form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
+        meaning = ", or ".join(known.get(n, [])[:MOST_READINGS])
+        note = f" ({form} with n = {n}{': ' + meaning if meaning else ''})"
+        return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else RARE)
+    if {top, bottom} <= SMALL and top != bottom:
+        return Named(f"{sign}{top}/{bottom} of", "", RARE)
     for number, words in _others(case, known):
-        if is_near(number):
+        if abs(size - number) <= error:
             return Named(f"{sign}{size:.6g} times", f" ({size:.6g} is {words})", 2.0)
     return Named(f"{ratio:.6g} times", "", REAL)
+
+
+def _simplest(low: float, high: float) -> Fraction:
+    """Return the fraction with the smallest denominator in an interval of positive numbers (Stern and Brocot)."""
+    whole = math.floor(low)
+    if whole == low or whole + 1 <= high:
+        return Fraction(whole if whole == low else whole + 1)
+    return whole + 1 / _simplest(1 / (high - whole), 1 / (low - whole))
 
 
 def sizes(case: Case) -> dict[int, list[str]]:
@@ -87,16 +102,16 @@ def sizes(case: Case) -> dict[int, list[str]]:
     if y is not None and y.ndim:
         note(y.shape[-1], "the number of outputs (the last axis of y)")
         for axis, length in enumerate(y.shape[:-1]):
-            note(length, f"the length of axis {axis} of y")
+            note(length, f"the batch size (axis {axis} of y)" if axis == 0 else f"the length of axis {axis} of y")
         note(y.size if y.ndim > 1 else 0, "the number of all elements of y")
     elif last:
         note(values[last].shape[-1], f"the number of outputs (the last axis of {last}?)")
     for name, value in values.items():
         for axis, length in enumerate(value.shape):
             is_batch = y is not None and axis == 0 and value.ndim > 1 and y.ndim > 1 and length == y.shape[0]
-            if y is None and (name, axis) == (last, value.ndim - 1):
-                continue
-            note(length, f"the batch size (axis 0 of {name})" if is_batch else f"the length of axis {axis} of {name}")
+            is_output = y is None and (name, axis) == (last, value.ndim - 1)
+            if not is_batch and not is_output:
+                note(length, f"the length of axis {axis} of {name}")
         note(value.size if value.ndim > 1 else 0, f"the number of elements of {name}")
     return found
 

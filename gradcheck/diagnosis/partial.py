@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradcheck.diagnosis.candidates import ENOUGH, Candidate
+from gradcheck.diagnosis.candidates import ENOUGH, REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues
 from gradcheck.diagnosis.numbers import name_ratio
 from gradcheck.diagnosis.regions import Region, regions_of
 from gradcheck.diagnosis.scale import ratio_of
 
 __all__ = ["parts", "slice_ratios"]
+
+LISTED = 6
+"""Ratios that a message lists."""
 
 LEAST_EVIDENCE = 3.0
 """Digits beyond which it is no chance where the wrong elements are; nothing else is known there."""
@@ -21,11 +24,11 @@ LEAST_EVIDENCE = 3.0
 def parts(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that some elements are right; the others are zero, or a multiple, or lie together."""
     wrong = clues.wrong & clues.used
-    if np.all(clues.wrong[clues.is_alive | clues.wrong]) and not np.any(clues.kink):
+    if np.all(wrong[clues.is_alive]):
         return
     regions = regions_of(clues, case)
     exact = next((region for region in regions if region.is_exact and region.evidence >= 0), None)
-    count = int(np.count_nonzero(np.any(clues.wrong, axis=0)))
+    count = int(np.count_nonzero(np.any(wrong, axis=0)))
     where = exact.words if exact else f"{count} of {clues.claimed[0].size} elements"
     if not np.any(clues.claimed[wrong]):
         yield Candidate(
@@ -75,31 +78,26 @@ def _located(clues: Clues, region: Region) -> Candidate:
 
 def slice_ratios(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that each slice along an axis is a multiple of its own."""
+    del case
+    known = clues.used & (np.abs(clues.reference) > clues.margin)
+    n, c = np.where(known, clues.reference, 0.0), np.where(known, clues.claimed, 0.0)
+    share = np.where(known, n / (clues.margin + 1e-16 * np.abs(n)), 0.0)
+    weights = (share / (np.max(share**2, initial=0.0) ** 0.5 or 1.0)) ** 2
     for axis, length in enumerate(clues.shape):
         if not 2 <= length <= clues.claimed.size // 3:
             continue
-        predicted, margin = np.array(clues.reference), np.array(clues.margin)
-        ratios, cost = [], 0.0
-        for i in range(length):
-            here = (slice(None),) * (axis + 1) + (i,)
-            chosen = np.zeros(clues.used.shape, dtype=bool)
-            chosen[here] = clues.used[here]
-            fitted = ratio_of(clues, chosen)
-            if fitted is None:
-                ratios.append(1.0)
-                continue
-            named = name_ratio(*fitted, case)
-            cost += named.cost
-            ratios.append(fitted[0])
-            predicted[here] *= fitted[0]
-            margin[here] *= abs(fitted[0])
-        listed = ", ".join(f"{ratio:.4g}" for ratio in ratios[:6]) + (", ..." if length > 6 else "")
+        others = tuple(i for i in range(n.ndim) if i != axis + 1)
+        quotients = np.divide(c, n, out=np.zeros_like(c), where=n != 0)
+        total = np.sum(weights, axis=others, keepdims=True)
+        ratio = np.where(total > 0, np.sum(weights * quotients, axis=others, keepdims=True) / total, 1.0)
+        flat = ratio.ravel()
+        listed = ", ".join(f"{number:.4g}" for number in flat[:LISTED]) + (", ..." if length > LISTED else "")
         yield Candidate(
             kind="slice-ratios",
             message=f"each slice of the gradient along axis {axis} is a multiple of the true one: {listed}",
-            predicted=predicted,
-            margin=margin,
-            cost=cost,
+            predicted=ratio * clues.reference,
+            margin=np.abs(ratio) * clues.margin,
+            cost=REAL * length,
             is_generic=True,
-            evidence={"axis": axis, "ratios": ratios},
+            evidence={"axis": axis, "ratios": flat.tolist()},
         )

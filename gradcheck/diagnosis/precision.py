@@ -23,6 +23,9 @@ def _to_bfloat16(values: Floats) -> Floats:
     return rounded.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
+FEWEST = 3
+"""Different numbers that must have been rounded."""
+
 FORMATS: list[tuple[str, Map, Map]] = [
     ("float16", _to_half, lambda v: np.maximum(np.abs(v) * 2.0**-11, 2.0**-25)),
     ("bfloat16", _to_bfloat16, lambda v: np.abs(v) * 2.0**-8),
@@ -37,14 +40,13 @@ def truncations(clues: Clues, case: Case) -> Iterator[Candidate]:
     del case
     for name, rounding, reach in FORMATS:
         with np.errstate(all="ignore"):
-            coarse = rounding(clues.claimed)
-            is_exact = np.array_equal(coarse, clues.claimed)
+            is_exact = np.array_equal(rounding(clues.claimed), clues.claimed)
+            if not is_exact or not np.any(clues.claimed):
+                continue
             reached = np.abs(clues.error) <= reach(clues.reference) * (1 + 1e-6) + clues.margin
             needs = np.abs(rounding(clues.reference) - clues.reference) > clues.margin
         distinct = len(np.unique(clues.claimed[clues.wrong & needs]))
-        if not is_exact or distinct < 3 or not np.all(reached[clues.used]):
-            continue
-        if name.startswith("whole") and not np.any(clues.claimed):
+        if distinct < FEWEST or not np.all(reached[clues.used]):
             continue
         yield Candidate(
             kind="truncated",

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import Candidate, Weighed, weigh
 from gradcheck.diagnosis.clues import Case, Clues
-from gradcheck.diagnosis.layers import activations, upstreams
+from gradcheck.diagnosis.layers import activations, upstream_slices, upstreams
 from gradcheck.diagnosis.partial import parts, slice_ratios
 from gradcheck.diagnosis.penalties import offsets, penalties, two_terms
 from gradcheck.diagnosis.precision import truncations
@@ -33,6 +33,7 @@ FAMILIES: list[Family] = [
     truncations,
     factors,
     upstreams,
+    upstream_slices,
     repeated,
     parts,
     permutations,
@@ -69,7 +70,18 @@ def diagnose(case: Case) -> dict[str, tuple[Diagnosis, ...]]:
     if together is not None:
         known += [w.candidate for w in _weighed(together, case, OVERALL) if w.is_enough]
     found = {name: _chosen(candidates, known) for name, candidates in weighed.items()}
+    found |= {clues.name: (_of_kinks(clues),) for clues in case.parameters.values() if clues.is_at_kinks}
     return {name: diagnoses for name, diagnoses in found.items() if diagnoses}
+
+
+def _of_kinks(clues: Clues) -> Diagnosis:
+    """Say that all wrong elements are at kinks; which of several values would be right there nobody can tell."""
+    count = int(np.count_nonzero(np.any(clues.wrong, axis=0)))
+    message = (
+        f"the gradient is wrong only in {count} element{'s' if count > 1 else ''} at ties or kinks of f: "
+        "those that tie must get together what one of them would get alone"
+    )
+    return Diagnosis(kind="ties-only", message=message, fit=1.0, evidence={"elements": count})
 
 
 def _weighed(clues: Clues, case: Case, families: list[Family]) -> Iterator[Weighed]:

@@ -22,7 +22,7 @@ FEWEST = 3
 MOST_OTHERS = 200
 """Other parameters whose gradient the claim is compared with."""
 
-MOST_MOVED = 2_000_000
+MOST_MOVED = 200_000
 """Of larger arrays only the common rearrangements are tried."""
 
 

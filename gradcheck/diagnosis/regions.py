@@ -45,7 +45,8 @@ class Region:
 
 def regions_of(clues: Clues, case: Case) -> list[Region]:
     """Return the regions that hold all wrong elements, but not all elements; the most telling first."""
-    alive, wrong = clues.is_alive | clues.wrong, clues.wrong
+    wrong = clues.wrong & clues.used
+    alive = clues.is_alive | wrong
     if np.all(wrong[alive]):
         return []
     found = []
@@ -74,7 +75,7 @@ def _candidates(clues: Clues, case: Case) -> Iterator[Region]:
 
 def _slices(clues: Clues) -> Iterator[Region]:
     """Give the slices that hold wrong elements along each axis, where they are few or one run."""
-    wrong = np.any(clues.wrong, axis=0)
+    wrong = np.any(clues.wrong & clues.used, axis=0)
     for axis, length in enumerate(clues.shape):
         others = tuple(i for i in range(wrong.ndim) if i != axis)
         touched = np.flatnonzero(np.any(wrong, axis=others))
@@ -117,10 +118,7 @@ def _borders(clues: Clues) -> Iterator[Region]:
 
 
 def _at_values(clues: Clues, case: Case) -> Iterator[Region]:
-    """Give the elements at kinks and ties, and those whose value is negative, positive or zero."""
-    at_kink = np.any(clues.kink, axis=0, keepdims=True)
-    if np.any(at_kink):
-        yield Region("ties-only", "elements at a kink of f: ties and thresholds", at_kink, 0.5)
+    """Give the elements whose value ties with another, or is negative, positive or zero."""
     if clues.value is None or clues.value.shape != clues.shape:
         return
     value, name = clues.value[None], clues.name
@@ -160,7 +158,7 @@ def _diagonals(clues: Clues) -> Iterator[Region]:
 
 def _blocks(clues: Clues) -> Iterator[Region]:
     """Give the smallest box around the wrong elements of an array, and around those of one half of a symmetric one."""
-    wrong = np.any(clues.wrong, axis=0)
+    wrong = np.any(clues.wrong & clues.used, axis=0)
     shape = clues.shape
     if len(shape) < 2 or not np.any(wrong):
         return

@@ -113,7 +113,11 @@ def test_a_right_smooth_gradient_costs_two_calls_an_element():
 def test_evaluations_are_counted_exactly_and_bounded():
     calls = []
     report = check_gradient(
-        lambda x: calls.append(1) or float(x @ x), lambda x: 2 * x, np.ones(300), method="exhaustive", max_evaluations=123
+        lambda x: calls.append(1) or float(x @ x),
+        lambda x: 2 * x,
+        np.ones(300),
+        method="exhaustive",
+        max_evaluations=123,
     )
     assert report.evaluations == len(calls) <= 123
     assert report.verdict == "inconclusive" and report.parameters["params"].undecided.any()

@@ -326,6 +326,23 @@ def test_a_constant_valid_at_a_kink_alone_is_not_said_to_be_stale():
     assert report.ok and not report.findings
 
 
+@pytest.mark.parametrize("seed", [21, 22, 24, 27, 32])
+def test_a_wrong_slope_with_a_kink_at_both_points_is_not_said_to_be_stale(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(4, 5)) * (rng.random((4, 5)) > 0.15)
+    report = check_layer(lambda x: (np.where(x > 0, x, 0.2 * x), x), lambda dy, x: dy * np.where(x > 0, 1.0, 0.01), x)
+    assert report.verdict == "fail" and "stale-gradient" not in codes(report), str(report)
+
+
+@pytest.mark.parametrize("seed", [30, 50, 85, 96])
+def test_a_wrong_constant_in_noise_is_not_said_to_be_stale(seed):
+    rng = np.random.default_rng(seed)
+    a, offset = (10 * rng.normal(size=(50, 6))).astype(np.float32), (1e4 * rng.normal(size=50)).astype(np.float32)
+    x = rng.normal(size=6).astype(np.float32)
+    report = check_layer(lambda x: (a @ x + offset, None), lambda dy, _: np.float32(1.02) * (dy @ a), x)
+    assert report.verdict == "fail" and "stale-gradient" not in codes(report), str(report)
+
+
 def test_a_random_function_is_named():
     rng = np.random.default_rng(0)
     report = check_gradient(lambda x: cube(x) + 1e-3 * rng.normal(), cube_gradient, POINT)

@@ -155,10 +155,8 @@ def test_an_interrupted_chain_keeps_the_stages_that_were_checked():
         check_chain([one, ("act", tanh, backward, ()), two], np.ones((2, 3)) / 3)
     report = caught.value.report
     assert (
-        (report.verdict == "inconclusive"
-        and {"one.x", "one.w"} <= set(report.parameters))
-        or "two.x" in report.parameters
-    )
+        report.verdict == "inconclusive" and {"one.x", "one.w"} <= set(report.parameters)
+    ) or "two.x" in report.parameters
     assert any(f.code == "interrupted" and "act" in f.message for f in report.findings)
 
 

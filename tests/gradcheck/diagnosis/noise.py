@@ -76,3 +76,22 @@ def residuals(seed: int) -> Iterator[Noise]:
             for error, claimed in errors(g, rng):
                 if not np.array_equal(claimed, g):
                     yield Noise(f"{error} on {kind} {shape} {seed}", g, claimed)
+
+
+def layers(seed: int) -> Iterator[tuple[str, Report]]:
+    """Give checks of layers whose backward is right but for a random linear map of the upstream."""
+    for shape in ((4,), (3, 3), (4, 3), (2, 2, 4, 4)):
+        rng = np.random.default_rng([seed, *shape])
+        size = int(np.prod(shape))
+        x, scale = rng.normal(size=shape), rng.normal(size=shape)
+        disturbance = rng.normal(size=(size, size))
+        for name, strength, sparse in (("dense", 1.0, 1.0), ("weak", 0.01, 1.0), ("sparse", 1.0, 0.1)):
+            errors_of = strength * np.where(rng.random((size, size)) < sparse, disturbance, 0.0)
+
+            def backward(dy: Array, x: Array, m: Array = errors_of, s: Array = scale) -> tuple[Array, Array]:
+                return dy * s * np.cos(x) + (m @ dy.ravel()).reshape(dy.shape), (dy * np.sin(x))
+
+            yield (
+                f"{name} {shape} {seed}",
+                gradcheck.check_layer(lambda x, scale: (np.sin(x) * scale, x), backward, x, scale),
+            )

@@ -1,0 +1,33 @@
+"""On planted bugs the first diagnosis is the true kind; of errors without an explanation nothing is said."""
+
+import itertools
+
+import pytest
+
+from tests.gradcheck.diagnosis import networks, noise, planted
+
+FAMILIES = [
+    planted.arrays,
+    networks.trees,
+    networks.activations,
+    networks.convolutions,
+    networks.matrices,
+    networks.shapes,
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+def test_the_first_diagnosis_is_the_true_one(family):
+    missed = {bug.name: bug.first() for bug in family(0) if not bug.is_met()}
+    assert missed == {}
+
+
+def test_nothing_is_said_of_random_errors():
+    cases = itertools.islice(noise.residuals(0), 0, None, 5)
+    said = {case.name: case.report().parameters["params"].diagnoses for case in cases}
+    assert len(said) > 200 and not {name: found for name, found in said.items() if found}
+
+
+def test_nothing_is_said_of_a_layer_with_random_errors():
+    for name, report in noise.layers(0):
+        assert report.verdict == "fail" and not report.parameters["x"].diagnoses, name

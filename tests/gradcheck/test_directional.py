@@ -1,0 +1,396 @@
+"""Random directions: what they clear, what they locate, and what they must not accuse."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from benchmarks.networks import mlp
+from gradcheck import (
+    InvalidArgument,
+    check_gradient,
+    check_hvp,
+    check_jvp,
+    check_layer,
+    check_vjp,
+    numerical_gradient,
+)
+from gradcheck.bench import Bench, Claim
+from gradcheck.directions import Directions
+from gradcheck.evaluation import Budget, Probe
+from gradcheck.points import Output, point_of
+
+SIZES = (120, 90, 20, 1)
+X = np.random.default_rng(0).normal(size=2000)
+
+
+def planted(grad, change):
+    """A gradient function with a fault: ``change`` works on the right gradient in place."""
+
+    def wrong(params):
+        gradient = grad(params)
+        change(gradient)
+        return gradient
+
+    return wrong
+
+
+def wrong_elements(report):
+    return {
+        name: {tuple(map(int, i)) for i in np.argwhere(p.wrong)}
+        for name, p in report.parameters.items()
+        if p.wrong.any()
+    }
+
+
+def directions_of(params, key=0):
+    """Directions through the leaves of some parameters, of a function that is zero."""
+    point = point_of(params, "params")
+    probe = Probe(lambda tree: 0.0, point, Output.of(0.0, "f"), np.ones((1, 1)), Budget())
+    claims = {i: Claim(np.zeros((point.leaves[i].value.size, 1)), np.zeros(1), 2.2e-16) for i in point.free()}
+    bench = Bench(probe, np.zeros(1), claims, 1e-6, np.random.default_rng(0))
+    bench.noise = np.full(1, 1e-16)
+    return Directions(bench, key), [leaf.name for leaf in point.leaves]
+
+
+# ---- directions -----------------------------------------------------------------------------------------------------
+
+
+def test_a_direction_depends_on_the_name_of_the_leaf_alone():
+    w, b = X[:30].reshape(5, 6), X[30:40]
+    one, names = directions_of({"w": w, "b": b})
+    other, others = directions_of({"extra": X[:7], "b": b, "w": w})
+    mine, theirs = one.moves(one.whole()), other.moves(other.whole())
+    for name in names:
+        np.testing.assert_array_equal(mine[names.index(name)], theirs[others.index(name)])
+    assert not np.array_equal(mine[0], directions_of({"w": w, "b": b}, key=1)[0].moves(one.whole())[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_no_component_is_small_and_every_step_is_exact(dtype):
+    x = np.concatenate([X, np.zeros(3)]).astype(dtype)
+    directions, _ = directions_of(x)
+    (move,) = directions.moves(directions.whole()).values()
+    unit = np.abs(move) / directions.lengths(0, slice(None), directions.step)
+    assert unit.min() > 0.4
+    assert unit.max() < 1.45
+    for step in (move, -move, move / 2, -move / 2):
+        np.testing.assert_array_equal((x + step).astype(dtype).astype(np.float64) - x, step)
+
+
+# ---- right gradients ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "max"])
+def test_a_right_gradient_passes_in_a_few_dozen_evaluations(activation):
+    f, grad, params = mlp(SIZES, activation, 0)
+    calls = []
+    report = check_gradient(lambda p: calls.append(1) or f(p), grad, params)
+    assert report.ok, str(report)
+    assert report.evaluations == len(calls) <= 60
+    for parameter in report.parameters.values():
+        assert np.isnan(parameter.reference).all()
+        assert not parameter.undecided.any()
+        assert np.isfinite([parameter.relative_error, parameter.angle, parameter.max_abs_error]).all()
+        assert 0 < parameter.detection_floor < 1e-5
+    assert "random directions" in report.blind_spots[0]
+    assert "more than 10,000" in report.blind_spots[0]
+    assert "would show" in str(report)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("activation", ["relu", "max", "leaky", "abs"])
+def test_networks_with_kinks_are_never_accused(activation, dtype):
+    for seed in range(8):
+        f, grad, params = mlp((60, 40, 10, 1), activation, seed, rows=1 + seed, dtype=dtype)
+        report = check_gradient(f, grad, params, method="directional", rng=seed)
+        assert report.verdict != "fail", str(report)
+        assert report.ok or dtype is np.float32, str(report)
+
+
+@pytest.mark.parametrize("claim", [[1, 0, 0], [0, 1, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]])
+def test_a_valid_subgradient_at_a_tie_passes(claim):
+    x = np.concatenate([np.ones(3), X])
+    report = check_gradient(
+        lambda x: np.median(x[:3]) + np.sin(x[3:]).sum(),
+        lambda x: np.concatenate([claim, np.cos(x[3:])]),
+        x,
+        method="directional",
+    )
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("claim", [[0, 0, 0], [1, 1, 0], [1, 1, 1]])
+def test_an_invalid_one_does_not(claim):
+    x = np.concatenate([np.ones(3), X])
+    report = check_gradient(
+        lambda x: np.median(x[:3]) + np.sin(x[3:]).sum(),
+        lambda x: np.concatenate([claim, np.cos(x[3:])]),
+        x,
+        method="directional",
+    )
+    assert not report.ok
+    assert not report.parameters["params"].wrong[3:].any()
+
+
+def test_many_errors_that_rtol_allows_are_allowed_together():
+    f, grad, params = mlp(SIZES, "tanh", 1)
+    rng = np.random.default_rng(0)
+    noise = {name: 1e-7 * rng.normal(size=value.shape) for name, value in params.items()}
+    report = check_gradient(f, lambda p: {name: g * (1 + noise[name]) for name, g in grad(p).items()}, params)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_huge_and_tiny_functions(scale):
+    def grad(x):
+        return scale * (1 - np.tanh(x) ** 2)
+
+    assert check_gradient(lambda x: scale * np.tanh(x).sum(), grad, X, method="directional").ok
+    wrong = planted(grad, lambda g: np.multiply(g[3:4], 2, out=g[3:4]))
+    found = wrong_elements(check_gradient(lambda x: scale * np.tanh(x).sum(), wrong, X, method="directional"))
+    assert found == {"params": {(3,)}}
+
+
+# ---- wrong gradients ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("factor", [-1, 2, 0])
+def test_wrong_elements_are_located_exactly(activation, factor):
+    f, grad, params = mlp(SIZES, activation, 2)
+    right = grad(params)
+    places = {
+        "w0": tuple(map(int, np.unravel_index(np.argsort(np.abs(right["w0"]).ravel())[-500], right["w0"].shape))),
+        "w1": tuple(map(int, np.unravel_index(np.argsort(np.abs(right["w1"]).ravel())[-50], right["w1"].shape))),
+        "b0": (int(np.argmax(np.abs(right["b0"]))),),
+    }
+
+    def change(gradient):
+        for name, place in places.items():
+            gradient[name][place] *= factor
+
+    report = check_gradient(f, planted(grad, change), params)
+    assert report.verdict == "fail"
+    assert report.evaluations <= 400
+    assert wrong_elements(report) == {name: {place} for name, place in places.items()}
+    assert not any(parameter.undecided.any() for parameter in report.parameters.values())
+    for name, place in places.items():
+        parameter = report.parameters[name]
+        assert parameter.reference[place] == pytest.approx(right[name][place], rel=1e-6)
+        assert 0 < parameter.relative_error < 2
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_the_floor_promises_is_kept(seed, dtype):
+    f, grad, params = mlp((60, 50, 10, 1), "tanh", seed, dtype=dtype)
+    floor = check_gradient(f, grad, params, method="directional", rng=seed).parameters["w0"].detection_floor
+    place = tuple(np.random.default_rng(seed).integers((60, 50)))
+
+    def change(gradient):
+        size = abs(gradient["w0"][place]) * (1e-3 if dtype is np.float32 else 3.3e-7)
+        gradient["w0"][place] += 1.5 * floor + size
+
+    report = check_gradient(f, planted(grad, change), params, method="directional", rng=seed)
+    assert wrong_elements(report) == {"w0": {place}}
+
+
+def test_equal_and_opposite_errors_do_not_hide_each_other():
+    f, grad, params = mlp(SIZES, "relu", 3)
+
+    def change(gradient):
+        gradient["w0"][3, 3] += 1e-3
+        gradient["w0"][100, 70] -= 1e-3
+
+    assert wrong_elements(check_gradient(f, planted(grad, change), params)) == {"w0": {(3, 3), (100, 70)}}
+
+
+@pytest.mark.parametrize("where", [(slice(20, 21), slice(0, 60)), (slice(0, 90), slice(33, 34))], ids=["row", "column"])
+def test_a_slice_is_found_whole(where):
+    f, grad, params = mlp(SIZES, "tanh", 4)
+    report = check_gradient(f, planted(grad, lambda g: np.negative(g["w0"][where], out=g["w0"][where])), params)
+    expected = np.zeros_like(params["w0"], dtype=bool)
+    expected[where] = True
+    np.testing.assert_array_equal(report.parameters["w0"].wrong, expected)
+
+
+def test_a_leaf_that_is_wrong_throughout_is_sampled_and_explained():
+    f, grad, params = mlp(SIZES, "relu", 5)
+    report = check_gradient(f, planted(grad, lambda g: np.multiply(g["w0"], 1.01, out=g["w0"])), params)
+    assert report.verdict == "fail"
+    assert set(wrong_elements(report)) == {"w0"}
+    parameter = report.parameters["w0"]
+    assert 3 <= parameter.wrong.sum() < 100
+    assert parameter.undecided.sum() > 0.8 * parameter.wrong.size
+    assert parameter.diagnoses[0].kind == "constant-ratio"
+    assert parameter.diagnoses[0].evidence["ratio"] == pytest.approx(1.01)
+    assert np.isfinite(parameter.relative_error)
+    assert report.evaluations <= 2000
+    others = [other for name, other in report.parameters.items() if name != "w0"]
+    assert not any(other.wrong.any() or other.undecided.any() for other in others)
+
+
+def test_scattered_errors_fail_without_a_false_accusation():
+    f, grad, params = mlp(SIZES, "tanh", 6)
+    places = np.random.default_rng(0).choice(params["w0"].size, 300, replace=False)
+    report = check_gradient(f, planted(grad, lambda g: np.put(g["w0"], places, 1.0)), params)
+    assert report.verdict == "fail"
+    found = np.flatnonzero(report.parameters["w0"].wrong)
+    assert len(found)
+    assert set(found) <= set(places)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_claims_that_are_no_numbers_fail(value):
+    f, grad, params = mlp(SIZES, "tanh", 7)
+    report = check_gradient(f, planted(grad, lambda g: np.put(g["w0"], 5, value)), params)
+    assert report.verdict == "fail"
+    assert wrong_elements(report) == {"w0": {(0, 5)}}
+
+
+def test_layers_and_products():
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(5, 60)), rng.normal(size=(60, 50))
+
+    def vjp(dy, x, w):
+        d = dy / np.cosh(x @ w) ** 2
+        return d @ w.T, x.T @ d
+
+    def forward(x, w):
+        return np.tanh(x @ w), (x, w)
+
+    def backward(dy, cache):
+        return vjp(dy, *cache)
+
+    def last_column_dropped(dy, x, w):
+        dx, dw = vjp(dy, x, w)
+        return dx, dw * (np.arange(50) < 49)
+
+    assert check_layer(forward, backward, x, w, method="directional").ok
+    assert check_vjp(lambda x, w: np.tanh(x @ w), vjp, x, w, method="directional").ok
+    report = check_vjp(lambda x, w: np.tanh(x @ w), last_column_dropped, x, w, method="directional")
+    assert {place[1] for place in wrong_elements(report)["w"]} == {49}
+    assert report.parameters["w"].wrong.sum() == 60
+
+
+def test_vectorized_calls():
+    def slope(x):
+        return 1 - np.tanh(x) ** 2
+
+    def f(x):
+        return np.tanh(x).sum(axis=-1)
+
+    assert check_gradient(f, slope, X, method="directional", vectorized=True).evaluations < 30
+    wrong = planted(slope, lambda g: np.negative(g[7:8], out=g[7:8]))
+    found = wrong_elements(check_gradient(f, wrong, X, method="directional", vectorized=True))
+    assert found == {"params": {(7,)}}
+
+
+# ---- what cannot be told --------------------------------------------------------------------------------------------
+
+
+def noisy(x):
+    return np.tanh(x).sum() + 1e-2 * np.sin(1e9 * x.sum())
+
+
+def test_noise_that_hides_a_typical_element_is_no_pass():
+    for claim in (lambda x: 1 - np.tanh(x) ** 2, np.zeros_like):
+        report = check_gradient(noisy, claim, X, method="directional")
+        assert report.verdict != "pass"
+    assert check_gradient(noisy, lambda x: 1 - np.tanh(x) ** 2, X, method="directional").verdict == "inconclusive"
+
+
+def test_a_function_that_is_nowhere_finite_beside_the_point_is_no_pass():
+    report = check_gradient(
+        lambda x: np.tanh(x).sum() if np.array_equal(x, X) else np.nan,
+        lambda x: 1 - np.tanh(x) ** 2,
+        X,
+        method="directional",
+    )
+    assert report.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("limit", [1, 5, 12, 20, 25, 30, 40, 60, 90, 120])
+def test_max_evaluations_is_kept_and_nothing_passes_unseen(limit):
+    f, grad, params = mlp(SIZES, "tanh", 8)
+    calls = []
+
+    def counted(p):
+        calls.append(1)
+        return f(p)
+
+    for claim in (grad, planted(grad, lambda g: np.negative(g["w1"][:1, :1], out=g["w1"][:1, :1]))):
+        calls.clear()
+        report = check_gradient(counted, claim, params, max_evaluations=limit)
+        assert report.evaluations == len(calls) <= limit
+        assert report.verdict == "inconclusive" or (report.ok if claim is grad else report.verdict == "fail")
+        if report.verdict == "inconclusive":
+            assert all(parameter.undecided.all() or name == "w1" for name, parameter in report.parameters.items())
+
+
+# ---- choosing the method --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("elements", "limit", "directional"),
+    [
+        (20, None, False),
+        (20, 100, False),
+        (400, None, False),
+        (400, 900, False),
+        (400, 899, True),
+        (10_001, None, True),
+        (10_001, 30_000, True),
+    ],
+)
+def test_auto_chooses_from_counts(elements, limit, directional):
+    x = np.random.default_rng(0).normal(size=elements)
+    report = check_gradient(lambda x: np.sin(x).sum(), np.cos, x, max_evaluations=limit)
+    assert bool(np.isnan(report.parameters["params"].reference).all()) == directional
+    assert any("random directions" in spot for spot in report.blind_spots) == directional
+    assert report.ok
+
+
+def test_exhaustive_looks_at_each_whatever_the_count():
+    x = np.random.default_rng(0).normal(size=10_001)
+    report = check_gradient(lambda x: np.sin(x).sum(), np.cos, x, method="exhaustive")
+    assert report.ok
+    assert not np.isnan(report.parameters["params"].reference).any()
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda: numerical_gradient(lambda x: x @ x, X, method="directional"),
+        lambda: check_jvp(np.sin, lambda t, x: np.cos(x) * t[0], X, method="directional"),
+        lambda: check_hvp(lambda x: 2 * x, lambda x, v: 2 * v, X, method="directional"),
+    ],
+)
+def test_where_directions_make_no_sense_they_are_refused(check):
+    with pytest.raises(InvalidArgument, match="directional"):
+        check()
+
+
+# ---- cost and repetition --------------------------------------------------------------------------------------------
+
+
+def test_memory_is_a_few_copies_of_the_parameters():
+    f, grad, params = mlp((400, 400, 20, 1), "tanh", 0)
+    size = sum(value.nbytes for value in params.values())
+    tracemalloc.start()
+    try:
+        report = check_gradient(f, grad, params)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert report.ok
+    assert peak <= 20 * size
+
+
+def test_the_same_seed_gives_the_same_report():
+    f, grad, params = mlp((60, 50, 10, 1), "relu", 0)
+    wrong = planted(grad, lambda g: np.negative(g["w0"][:2], out=g["w0"][:2]))
+    one, other = (check_gradient(f, wrong, params, method="directional", rng=5).to_dict() for _ in range(2))
+    one.pop("seconds"), other.pop("seconds")
+    assert str(one) == str(other)

@@ -1,0 +1,90 @@
+"""The article's network as a chain: each wrong backward pass is found in the stage that is wrong, and in no other."""
+
+import numpy as np
+import pytest
+
+from gradcheck import check_chain
+from network import article
+
+from .fixtures import regime
+
+SAMPLES = 2
+
+
+def check(seed, backward, layers, ties, *, is_blank):
+    """Check a chain on digits, or on digits without a blank background."""
+    params, images, labels, _, _ = regime(seed, "G", (5, 6))
+    images, labels = images[:SAMPLES], labels[:SAMPLES]
+    if not is_blank:
+        images = images + 0.1 * np.random.default_rng(seed).standard_normal(images.shape)
+    return check_chain(article.stages(params, labels, backward=backward, layers=layers, ties=ties), images, rng=seed)
+
+
+def accused(report):
+    return [finding.where for finding in report.findings if finding.code == "wrong-stage"]
+
+
+def pools(layers):
+    return [f"pool{layer}" for layer in sorted(layers, reverse=True)]
+
+
+@pytest.mark.parametrize("is_blank", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_right_pass_is_right(seed, is_blank):
+    report = check(seed, "right", (1, 2), "first", is_blank=is_blank)
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_gradient_to_all_tied_maxima_is_no_gradient(seed):
+    """A blank background ties; the activations of both channels of the first layer keep it so."""
+    report = check(seed, "right", (1, 2), "all", is_blank=True)
+    assert report.verdict == "fail"
+    assert set(accused(report)) <= {"pool1", "pool2"}
+    assert "pool1" in accused(report)
+
+
+VARIANTS = [
+    (f"{kind}-{what}", layers)
+    for kind in ("transpose", "rotate")
+    for what in ("gradient", "mask", "upstream")
+    for layers in ((1,), (2,), (1, 2))
+]
+
+
+@pytest.mark.parametrize("is_blank", [True, False])
+@pytest.mark.parametrize(("backward", "layers"), VARIANTS)
+def test_a_variant_is_wrong_in_its_pools(backward, layers, is_blank):
+    report = check(11, backward, layers, "first", is_blank=is_blank)
+    assert accused(report) == pools(layers)
+    assert report.stage == report.findings[0].where == pools(layers)[0]
+    assert report.stage in report.findings[0].message
+
+
+@pytest.mark.parametrize("is_blank", [True, False])
+@pytest.mark.parametrize(
+    ("backward", "wrong"),
+    [
+        ("author-original", ["conv2"]),
+        ("author-broken", ["pool2", "conv2", "pool1", "conv1"]),
+        ("article-transpose", ["pool2", "pool1"]),
+        ("article-rotate", ["pool2", "pool1"]),
+    ],
+)
+def test_the_passes_of_author_and_article(backward, wrong, is_blank):
+    assert accused(check(5, backward, (1, 2), "first", is_blank=is_blank)) == wrong
+
+
+def test_the_rotation_of_the_input_gradient_is_said():
+    report = check(5, "author-original", (1, 2), "first", is_blank=False)
+    (diagnosis, *_) = report.parameters["conv2.x"].diagnoses
+    assert diagnosis.kind == "rotated"
+    assert "rotated by 180 degrees" in report.findings[0].message
+
+
+def test_leading_axes_and_single_precision():
+    trees = [regime(seed, "G", (5, 6)) for seed in range(2)]
+    params = {name: np.stack([tree[0][name] for tree in trees]).astype(np.float32) for name in trees[0][0]}
+    images, labels = (np.stack([tree[i][:2] for tree in trees]).astype(np.float32) for i in (1, 2))
+    report = check_chain(article.stages(params, labels, backward="rotate-upstream", layers=(2,), ties="first"), images)
+    assert report.stage == "pool2"

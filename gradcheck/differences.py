@@ -246,7 +246,7 @@ class Ladder:
         """
         crossing = np.zeros_like(noise)
         excess = np.abs(bend[:, 1:] - bend[:, :-1] / shrink) / 2 - BENT * noise[:, 1:]
-        noisy = noise[:, 1:] > NOISY * np.abs(central[:, 1:])
+        noisy = noise[:, 1:] > NOISY * np.fmax(np.abs(central[:, 1:]), np.abs(bend[:, 1:]))
         crossing[:, 1:] = np.where(noisy, np.fmax(excess, 0.0), 0.0)
         return crossing
 

@@ -224,7 +224,9 @@ def _look_close(bench: Bench, leaf: int, indices: Indices, confirmed: Bools, apa
         slope, _, deviation = bench.difference(leaf, chosen, steps)
         near = np.abs(bench.claims[leaf].values[chosen] - slope)
         unsure = bench.multiplier * deviation
-        agrees = confirmed[rows] & (near <= unsure + RESEMBLES * apart[rows]) & (unsure < apart[rows])
+        agrees = (
+            confirmed[rows] & (near <= unsure + RESEMBLES * apart[rows]) & (unsure < apart[rows]) & np.isfinite(near)
+        )
     confirmed[rows] &= ~agrees
     found = bench.judgements[leaf]
     for array, new in ((found.reference, slope), (found.bound, near + unsure), (found.noise, unsure)):

@@ -162,9 +162,10 @@ def _parameter(
         )
     columns = [reading.values[position] for reading in readings]
     claims = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
-    wrong = judgement.wrong | np.isnan(claims)
+    wrong = judgement.wrong | ~np.isfinite(claims)
+    excused = _excused(claims, judgement, wrong)
     first = int(np.argmax(wrong.sum(axis=0))) if np.any(wrong) else 0
-    divergence = _divergence(claims[:, first], judgement, first)
+    divergence = _divergence(claims[:, first], judgement, first, excused[:, first])
     pick = (np.arange(count), _worst_columns(claims, judgement, wrong))
     return ParameterReport(
         name=name,
@@ -175,7 +176,7 @@ def _parameter(
         error_bound=judgement.bound[pick].reshape(shape),
         wrong=np.any(wrong, axis=1).reshape(shape),
         undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
-        kink=np.any(judgement.gap != 0, axis=1).reshape(shape),
+        kink=np.any((judgement.gap != 0) | excused, axis=1).reshape(shape),
         divergence=divergence,
         detection_floor=judgement.detection_floor,
         diagnoses=diagnoses,
@@ -192,13 +193,22 @@ def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_
     return np.asarray(np.argmax(rank, axis=1))
 
 
-def _divergence(claims: Floats, judgement: Judgement, column: int) -> Divergence:
+def _excused(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the elements at kinks whose claims are valid, though others than what was measured."""
+    with np.errstate(all="ignore"):
+        apart = np.abs(claims - judgement.reference)
+        at_kink = (judgement.gap != 0) | (apart > np.fmax(judgement.bound, judgement.floor))
+    return np.asarray(at_kink & ~wrong & ~judgement.undecided)
+
+
+def _divergence(claims: Floats, judgement: Judgement, column: int, excused: NDArray[np.bool_]) -> Divergence:
     """Compare a claim with what was measured.
 
-    Elements that were cleared together count as right, to within the least error that would have shown. Those about which nothing is
-    known are left out where something is known of others.
+    Elements that were cleared together count as right, to within the least error that would have shown, and so do valid ones at
+    kinks. Those about which nothing is known are left out where something is known of others.
     """
-    reference, bound = judgement.reference[:, column], judgement.bound[:, column]
+    reference = np.where(excused, claims, judgement.reference[:, column])
+    bound = np.where(excused, 0.0, judgement.bound[:, column])
     floor = judgement.floor_along[column]
     if np.isnan(floor):
         return divergence_of(claims, reference, resolution=bound)

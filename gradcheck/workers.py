@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
-import threading
-import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import active_children, parent_process
+from multiprocessing import active_children
 from multiprocessing.pool import AsyncResult, Pool, ThreadPool
 from time import monotonic
 from typing import Any
@@ -27,15 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.tasks import REMEDY, Job, Packed, Raised, Task, settle_in
 
 __all__ = ["Crew", "Workers", "WorkersLostError", "hire", "read_workers"]
 
 Floats = NDArray[np.float64]
-Job = Callable[[Any], Floats]
 Map = Callable[..., Any]
 Workers = int | Executor | Map
 
-SILENCE = 60.0
+SILENCE = 30.0
 """Seconds without any result, beside a hundred times those that one should take, after which it is given up. Executors
 of others may lose a task without a word."""
 
@@ -46,11 +43,6 @@ FEWEST_IN_FLIGHT, MOST_IN_FLIGHT, BYTES_IN_FLIGHT = 8, 256, 2**27
 
 GLANCE = 0.05
 """Seconds between two looks at whether the processes of a pool still live."""
-
-REMEDY = (
-    "define it at the top level of a module, or pass a concurrent.futures.ThreadPoolExecutor, or an executor that pickles "
-    "functions by value, such as joblib's loky (joblib.externals.loky.get_reusable_executor())"
-)
 
 
 class WorkersLostError(Exception):
@@ -99,72 +91,6 @@ def hire(workers: Workers | Crew | None) -> Iterator[Crew | None]:
     else:
         yield _Mapped(workers)
 
-
-# ---- in the worker --------------------------------------------------------------------------------------------------
-
-
-class _Raised:
-    """What the user's function raised. It pickles whatever that is."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-    def __reduce__(self) -> tuple[type[_Raised], tuple[BaseException]]:
-        told = "".join(traceback.format_exception(self.error))
-        try:
-            error = pickle.loads(pickle.dumps(self.error))  # noqa: S301 - our own bytes: does it survive the way?
-        except Exception:  # noqa: BLE001 - whatever its class does to being pickled
-            error = RuntimeError(f"{type(self.error).__name__}: {self.error}")
-            for note in getattr(self.error, "__notes__", ()):
-                error.add_note(note)
-        error.add_note(f"raised in a worker:\n{told}")
-        return _Raised, (error,)
-
-
-class _Task:
-    """A job as it is called by a worker: with a number and a batch, and returning that number and the values."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-    def __call__(self, numbered: tuple[int, Any]) -> tuple[int, Floats | _Raised]:
-        number, task = numbered
-        try:
-            return number, self.job(task)
-        except BaseException as error:  # noqa: BLE001 - it goes on to the user, from where it was asked for
-            return number, _Raised(error)
-
-
-class _Packed:
-    """A task pickled beforehand, so that a worker that cannot read it can say so."""
-
-    def __init__(self, task: _Task) -> None:
-        self.bytes = pickle.dumps(task)
-
-    def __call__(self, numbered: tuple[int, Any]) -> tuple[int, Floats | _Raised]:
-        try:
-            task = pickle.loads(self.bytes)  # noqa: S301 - made by this package a moment ago
-        except Exception as error:  # noqa: BLE001 - whatever importing the user's module does
-            unread = f"workers: f cannot be read by another process ({type(error).__name__}: {error}); {REMEDY}."
-            return numbered[0], _Raised(InvalidArgument(unread))
-        answer: tuple[int, Floats | _Raised] = task(numbered)
-        return answer
-
-
-def _settle_in() -> None:
-    """Leave Ctrl-C to the parent, and end with it: nobody else would end this process if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-
-
-def _follow(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
-
-
-# ---- in this process ------------------------------------------------------------------------------------------------
 
 Numbered = tuple[int, Any]
 Answers = Iterator[Any]
@@ -220,7 +146,7 @@ class Crew(ABC):
             for _ in range(self.attempts):
                 known = set(results)
                 missing = ((i, task) for i, task in enumerate(tasks) if i not in known)
-                for number, answer in self._answers(_Task(job), missing, window, patience):
+                for number, answer in self._answers(Task(job), missing, window, patience):
                     if number not in results:
                         results[number] = _value_of(answer)
                         received(number)
@@ -232,21 +158,21 @@ class Crew(ABC):
         raise WorkersLostError(_told(self.trouble))
 
     def _answers(
-        self, task: _Task, missing: Iterator[Numbered], window: int, patience: float
-    ) -> Iterator[tuple[int, Floats | _Raised]]:
+        self, task: Task, missing: Iterator[Numbered], window: int, patience: float
+    ) -> Iterator[tuple[int, Floats | Raised]]:
         """Give the answers that come; what goes wrong with the workers is noted, or tells that they cannot be used."""
         answers = self.attempt(task, missing, window, patience)
         while True:
             try:
-                answer = next(answers, None)
+                answer = next(answers)
+            except StopIteration:
+                return
             except InvalidArgument:
                 raise
-            except Exception as error:  # noqa: BLE001 - the user's function does not raise here; see `_Raised`
+            except Exception as error:  # noqa: BLE001 - the user's function does not raise here; see `Raised`
                 self.note(error)
                 return
-            if answer is None:
-                return
-            if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], np.ndarray | _Raised):
+            if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], np.ndarray | Raised):
                 yield answer
 
     def note(self, error: Exception) -> None:
@@ -258,7 +184,7 @@ class Crew(ABC):
         self.trouble.append(error)
 
     @abstractmethod
-    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Hand over tasks, no more than ``window`` at a time, and give the answers as they come."""
 
     def abandon(self) -> None:  # noqa: B027 - what others started is theirs
@@ -272,7 +198,7 @@ class _Given(Crew):
         super().__init__()
         self.executor = executor
 
-    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Submit tasks, and wait for them in order: an error is then the same one whatever the workers."""
         return self.over(self.executor, task, missing, window, patience)
 
@@ -321,17 +247,17 @@ class _Processes(_Given):
         self.count = count if count > 0 else os.cpu_count() or 1
         self.pool: ProcessPoolExecutor | None = None
 
-    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Submit tasks to processes, which are started where there are none."""
         del patience  # the pool says when a process ends
         try:
-            packed = _Packed(task)
+            packed = Packed(task)
         except Exception as error:
             raise InvalidArgument(
                 f"workers={self.count}: f cannot be sent to another process ({type(error).__name__}: {error}); {REMEDY}."
             ) from error
         if self.pool is None:
-            self.pool = ProcessPoolExecutor(self.count, initializer=_settle_in)
+            self.pool = ProcessPoolExecutor(self.count, initializer=settle_in)
         before = len(self.trouble)
         yield from self.over(self.pool, packed, missing, window, patience=None)
         if len(self.trouble) > before:
@@ -361,7 +287,7 @@ class _Watched(Crew):
         super().__init__()
         self.pool = pool
 
-    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Hand over tasks and wait for them, as long as no process dies."""
         alive = set(active_children())
         waiting: deque[AsyncResult[Any]] = deque()
@@ -387,7 +313,7 @@ class _Mapped(Crew):
         super().__init__()
         self.function = function
 
-    def attempt(self, task: _Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
+    def attempt(self, task: Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Map the tasks."""
         del patience
         while some := list(islice(missing, window)):
@@ -400,9 +326,9 @@ class _Mapped(Crew):
                 ) from error
 
 
-def _value_of(answer: Floats | _Raised) -> Floats:
+def _value_of(answer: Floats | Raised) -> Floats:
     """Return the values; raise what the user's function raised instead."""
-    if isinstance(answer, _Raised):
+    if isinstance(answer, Raised):
         raise answer.error
     return answer
 

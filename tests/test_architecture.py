@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ORDER = [
-    "errors", "trees", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
+    "errors", "trees", "tasks", "workers", "arguments", "progress", "points", "displacements", "evaluation", "tangents", "outputs",
     "noise", "differences", "batching", "complex_step", "pilot", "nearby", "ties", "kinks", "separable", "pieces", "pooled", "bench", "screening", "refinement",
     "directions", "locating", "singly", "crowds", "directional", "acceptance",
     "derivatives", "comparison", "text", "report", "claims",

@@ -30,6 +30,9 @@ from gradcheck import (
 from gradcheck import workers as workers_module
 from tests.gradcheck import worker_functions as functions
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+"""Python from 3.12 on says so of a fork beside threads; here there are threads on purpose."""
+
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(7)
 PARAMS = {"w": RNG.normal(size=(4, 3)), "b": RNG.normal(size=3), "c": 0.7}

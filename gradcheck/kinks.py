@@ -25,8 +25,8 @@ Bools = NDArray[np.bool_]
 SPAN = 1.39
 """An element is swept from this far below to this far above others that lie within 1."""
 
-FEWEST_PLACES, MOST_PLACES = 17, 129
-"""Points of a sweep: enough to stop twice between any two of a tie."""
+FEWEST_PLACES, PLACES_AMONG_MANY = 17, 33
+"""Points of a sweep: enough to stop twice between any two of a tie, unless it is so large that few of them can matter."""
 
 SPREADS = (0.0, 1.0, -1.0)
 """How far the others are moved: not at all, so that the element decides alone, and as far as the element itself; equal
@@ -124,7 +124,7 @@ class _Sweeps:
             within, is_bent, shared = self._within(suspect, distance, order)
             if is_bent or np.any(within):
                 break
-        if is_bent and len(order) > MOST_SHARING:  # too many ranks to go through
+        if is_bent and tied > MOST_SHARING and not np.any(within):  # too many ranks to go through
             suspect.valid, suspect.open = np.zeros_like(suspect.valid), np.ones_like(suspect.open)
             return "alone"
         if np.any(within):  # a fast oscillation, which looks like a kink from afar, does not from near by
@@ -167,7 +167,8 @@ class _Sweeps:
     ) -> tuple[Floats, Floats, Floats]:
         """Return the slopes along a sweep, the middles of their intervals, and how noise blurs them."""
         tied = np.flatnonzero(self.nearby.tied(suspect))
-        ends = np.linspace(-SPAN, SPAN, int(np.clip(4 * len(tied) + 1, FEWEST_PLACES, MOST_PLACES)))
+        wanted = 4 * len(tied) + 1 if len(tied) <= MOST_SHARING else PLACES_AMONG_MANY
+        ends = np.linspace(-SPAN, SPAN, max(wanted, FEWEST_PLACES))
         step = (ends[1] - ends[0]) * distance * self.nearby.lengths[suspect.leaf][suspect.index]
         start = self.nearby.near(distance * abs(spread))
         # Equal elements at equal distances, so that no rank among them is too narrow to be seen; and none in the middle,

@@ -174,6 +174,7 @@ class Ladder:
     base: Floats  # (K,)
     noise: Floats  # (K,)
     multiplier: float
+    longer: bool = False  # whether the first level is one beyond the usual ones
 
     def measure(self) -> Measurement:
         """Turn the values into derivatives with bounds."""
@@ -194,9 +195,11 @@ class Ladder:
 
         shrink = h[:, :-1] / h[:, 1:]
         bend = np.where(both, forward - backward, np.nan)
-        value, bound, floor, level = _settle(
-            _extrapolate(central, shrink**2), noise, self._crossing(bend, shrink, noise, central)
-        )
+        gap, gap_bound, _, _ = _settle(_extrapolate(bend, shrink), 4 * noise)
+        sharp = np.isfinite(gap_bound) & (np.abs(gap) > KINK_SIGNIFICANCE * gap_bound)
+        gap = np.where(sharp, gap, 0.0)
+        crossing = np.where(sharp[:, None, :], 0.0, self._crossing(bend, shrink, noise, central))
+        value, bound, floor, level = _settle(_extrapolate(central, shrink**2), noise, crossing)
         for side, other in ((forward, self.minus), (backward, self.plus)):
             # One-sided only where the other side never was finite: at the edge of the domain.
             sided = _settle(_extrapolate(_extrapolate(side, shrink), shrink**2), 2 * noise)
@@ -205,9 +208,6 @@ class Ladder:
                 np.where(edge, new, old) for new, old in zip(sided, (value, bound, floor, level), strict=True)
             )
 
-        gap, gap_bound, _, _ = _settle(_extrapolate(bend, shrink), 4 * noise)
-        sharp = np.isfinite(gap_bound) & (np.abs(gap) > KINK_SIGNIFICANCE * gap_bound)
-        gap = np.where(sharp, gap, 0.0)
         curvature = np.take_along_axis(bend / h, level[:, None, :], axis=1)[:, 0, :]
         curvature = np.where(np.isfinite(curvature), curvature, 0.0)
         # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
@@ -246,7 +246,7 @@ class Ladder:
         """
         crossing = np.zeros_like(noise)
         excess = np.abs(bend[:, 1:] - bend[:, :-1] / shrink) / 2 - BENT * noise[:, 1:]
-        noisy = noise[:, 1:] > NOISY * np.fmax(np.abs(central[:, 1:]), np.abs(bend[:, 1:]))
+        noisy = noise[:, 1:] > NOISY * np.maximum(np.abs(central[:, 1:]), np.abs(bend[:, 1:]))
         crossing[:, 1:] = np.where(noisy, np.fmax(excess, 0.0), 0.0)
         return crossing
 
@@ -256,7 +256,7 @@ class Ladder:
         There the differences of a smooth function have converged, and what is left of them, times the step, is
         the noise. It may exceed what was measured along one direction.
         """
-        if central.shape[1] <= FEWEST_LEVELS:
+        if central.shape[1] - self.longer <= FEWEST_LEVELS:
             return np.zeros_like(central[:, 0])
         jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
         steady = np.max(jitter, axis=1) <= JITTER_SPREAD * np.min(jitter, axis=1)
@@ -408,7 +408,9 @@ class _Pairs:
         parts = [part[rows, :levels] for part in self.parts]
         if longer is not None:
             parts = [np.concatenate([new[:, None], part], axis=1) for new, part in zip(longer, parts, strict=True)]
-        return Ladder(parts[0], parts[1], parts[2], parts[3], self.base, self.noise, self.multiplier)
+        return Ladder(
+            parts[0], parts[1], parts[2], parts[3], self.base, self.noise, self.multiplier, longer is not None
+        )
 
 
 def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Pair:

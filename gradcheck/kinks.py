@@ -25,8 +25,9 @@ Bools = NDArray[np.bool_]
 SPAN = 1.39
 """An element is swept from this far below to this far above others that lie within 1."""
 
-FEWEST_PLACES, MOST_PLACES = 17, 129
-"""Points of a sweep: enough to stop twice between any two of a tie."""
+FEWEST_PLACES, PLACES_AMONG_MANY, MOST_PLACES = 17, 33, 129
+"""Points of a sweep: enough to stop twice between any two of a tie. In a large one few can matter, as in a pool; where
+these show no kink it is looked at closer, as for a median."""
 
 SPREADS = (0.0, 1.0, -1.0)
 """How far the others are moved: not at all, so that the element decides alone, and as far as the element itself; equal
@@ -119,17 +120,21 @@ class _Sweeps:
         """
         distance = self.nearby.distance([suspect])
         tied = int(np.count_nonzero(self.nearby.tied(suspect)))
+        places = PLACES_AMONG_MANY
         for _ in range(ORDERS if 1 < tied <= MOST_SHARING else 1):
             order = self.nearby.rng.permutation(tied)
-            within, is_bent, shared = self._within(suspect, distance, order)
+            within, is_bent, shared = self._within(suspect, distance, order, places)
             if is_bent or np.any(within):
                 break
-        if is_bent and len(order) > MOST_SHARING:  # too many ranks to go through
+        if tied > MOST_SHARING and not is_bent and not np.any(within):
+            places = MOST_PLACES
+            within, is_bent, shared = self._within(suspect, distance, order, places)
+        if is_bent and tied > MOST_SHARING and not np.any(within):  # too many ranks to go through
             suspect.valid, suspect.open = np.zeros_like(suspect.valid), np.ones_like(suspect.open)
             return "alone"
         if np.any(within):  # a fast oscillation, which looks like a kink from afar, does not from near by
             from_afar = within
-            within = within & self._within(suspect, distance / CLOSER, order)[0]
+            within = within & self._within(suspect, distance / CLOSER, order, places)[0]
             # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
             suspect.hidden = from_afar & ~within & is_bent & (distance >= FARTHEST)
         # A claim between the one-sided derivatives is no fault of this element alone.
@@ -139,13 +144,15 @@ class _Sweeps:
             return "shared"
         return "alone" if is_bent or np.any(within) else "smooth"
 
-    def _within(self, suspect: Suspect, distance: float, order: NDArray[np.intp]) -> tuple[Bools, bool, bool]:
+    def _within(
+        self, suspect: Suspect, distance: float, order: NDArray[np.intp], places_among_many: int
+    ) -> tuple[Bools, bool, bool]:
         """Tell where the claim is among the slopes of sweeps, whether there is a kink, and whether others share it."""
         apart = np.abs(suspect.claimed - suspect.reference)
         low, high = np.full_like(suspect.reference, np.inf), np.full_like(suspect.reference, -np.inf)
         shared, is_bent = False, False
         for spread in SPREADS:
-            slopes, places, unsure = self._slopes(suspect, distance, spread, order)
+            slopes, places, unsure = self._slopes(suspect, distance, spread, order, places_among_many)
             smooth, middle, blur = _smooth_part(places, slopes)
             kinked = np.ptp(slopes - smooth, axis=0) > 0.5 * apart + unsure
             is_bent |= bool(np.any(kinked))
@@ -163,11 +170,12 @@ class _Sweeps:
         return within, is_bent, shared
 
     def _slopes(
-        self, suspect: Suspect, distance: float, spread: float, order: NDArray[np.intp]
+        self, suspect: Suspect, distance: float, spread: float, order: NDArray[np.intp], places_among_many: int
     ) -> tuple[Floats, Floats, Floats]:
         """Return the slopes along a sweep, the middles of their intervals, and how noise blurs them."""
         tied = np.flatnonzero(self.nearby.tied(suspect))
-        ends = np.linspace(-SPAN, SPAN, int(np.clip(4 * len(tied) + 1, FEWEST_PLACES, MOST_PLACES)))
+        wanted = 4 * len(tied) + 1 if len(tied) <= MOST_SHARING else places_among_many
+        ends = np.linspace(-SPAN, SPAN, max(wanted, FEWEST_PLACES))
         step = (ends[1] - ends[0]) * distance * self.nearby.lengths[suspect.leaf][suspect.index]
         start = self.nearby.near(distance * abs(spread))
         # Equal elements at equal distances, so that no rank among them is too narrow to be seen; and none in the middle,

@@ -18,6 +18,14 @@ def nested(x):
     return min(max(x[0], x[1]), x[2])
 
 
+def max_of_minima(x):
+    return np.max(np.min(x.reshape(3, 3), axis=1))
+
+
+def min_of_maxima(x):
+    return np.min(np.max(x.reshape(3, 2), axis=1))
+
+
 def weighted_order(x):
     return np.sort(x) @ np.arange(5.0)
 
@@ -37,6 +45,8 @@ VALID = [
     ("difference of relus", lambda x: relu(x[0] - x[1]) - relu(x[1] - x[2]), np.ones(3), [0, 0, 0]),
     ("nested, a", nested, np.ones(3), [1, 0, 0]),
     ("nested, c", nested, np.ones(3), [0, 0, 1]),
+    ("maximum of minima, one", max_of_minima, np.ones(9), [0, 0, 0, 0, 1, 0, 0, 0, 0]),
+    ("minimum of maxima, one", min_of_maxima, np.ones(6), [0, 0, 0, 1, 0, 0]),
     ("relu of a product", lambda x: relu(np.array([-0.7, 0.6, -0.03, 0.4]) @ x), np.zeros(4), [0.0] * 4),
 ]
 
@@ -52,6 +62,9 @@ INVALID = [
     ("sort, one weight twice", weighted_order, SORTED_TIE, [0, 4, 3, 1, 1]),
     ("difference of maxima, b to both", difference_of_maxima, np.ones(3), [0, 1, 0]),
     ("difference of maxima, too much", difference_of_maxima, np.ones(3), [1, 1, -1]),
+    ("maximum of minima, two", max_of_minima, np.ones(9), [0, 0, 0, 1, 1, 0, 0, 0, 0]),
+    ("minimum of maxima, two of one", min_of_maxima, np.ones(6), [0, 0, 1, 1, 0, 0]),
+    ("minimum of maxima, dropped", min_of_maxima, np.ones(6), [0] * 6),
     ("nested, two", nested, np.ones(3), [1, 0, 1]),
 ]
 
@@ -79,6 +92,26 @@ def test_a_large_tie_is_left_open():
     report = check_gradient(np.median, lambda x: np.eye(61)[0], np.ones(61))
     assert report.verdict == "inconclusive"
     assert report.findings[0].code == "undecided-kink"
+
+
+def pooled(image):
+    """The largest of each two by two, weighted."""
+    largest = image.reshape(4, 2, 4, 2).max(axis=(1, 3))
+    return float(np.sum(largest * np.arange(1.0, 17.0).reshape(4, 4)))
+
+
+def spread(shares):
+    """Gradient of `pooled` in an image of zeros, with these shares for the four of a window."""
+    return np.kron(np.arange(1.0, 17.0).reshape(4, 4), np.reshape(shares, (2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [([1, 0, 0, 0], "pass"), ([0.25] * 4, "pass"), ([1, 1, 1, 1], "fail"), ([0, 0, 0, 0], "fail")],
+)
+def test_windows_of_a_constant_image_are_judged_apart(shares, verdict):
+    """All 64 are equal, and only four at a time share a kink."""
+    assert check_gradient(pooled, lambda x: spread(shares), np.zeros((8, 8))).verdict == verdict
 
 
 def test_many_equal_elements_of_a_smooth_function_are_no_tie():

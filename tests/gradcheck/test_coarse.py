@@ -1,0 +1,108 @@
+"""Where noise or a coarse dtype leaves only long steps, a gross error is still one; and where only short steps tell."""
+
+import numpy as np
+import pytest
+
+from gradcheck import check_gradient, numerical_gradient
+
+WEIGHTS = np.arange(1.0, 7.0)
+
+
+def waves(x):
+    return np.sum(WEIGHTS * np.sin(x))
+
+
+def slope(x):
+    return WEIGHTS * np.cos(x)
+
+
+def point(seed):
+    return np.random.default_rng(seed).uniform(0.3, 1.2, 6)
+
+
+FUNCTIONS = {
+    "float16 inside": lambda x: float(waves(x.astype(np.float16).astype(np.float64))),
+    "float32, large offset": lambda x: np.float32(1e4) + np.float32(waves(x)),
+    "large offset": lambda x: 1e12 + waves(x),
+    "three decimals": lambda x: round(float(waves(x)), 3),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_gross_error_is_seen_and_the_right_gradient_passes(name, seed):
+    f, x = FUNCTIONS[name], point(seed)
+    assert check_gradient(f, slope, x, rng=seed).ok
+    for factor in (-1.0, 0.0, 0.5, 2.0):
+        report = check_gradient(f, lambda x, t=factor: slope(x) * np.where(np.arange(6) == 4, t, 1.0), x, rng=seed)
+        assert report.verdict == "fail", factor
+        assert np.flatnonzero(report.parameters["params"].wrong).tolist() == [4]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sign_in_float16_is_seen(seed):
+    """Function in float32, point and gradient in float16."""
+    x = point(seed).astype(np.float16)
+
+    def f(x):
+        return np.sum(np.sin(x.astype(np.float32)))
+
+    def right(x):
+        return np.cos(x.astype(np.float64)).astype(np.float16)
+
+    assert check_gradient(f, right, x, rng=seed).ok
+    report = check_gradient(f, lambda x: right(x) * np.array([1, 1, -1, 1, 1, 1], np.float16), x, rng=seed)
+    assert np.flatnonzero(report.parameters["params"].wrong).tolist() == [2]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_bound_covers_the_error_and_a_longer_step_makes_it_small(name):
+    for seed in range(4):
+        x = point(seed)
+        measured = numerical_gradient(FUNCTIONS[name], x, rng=seed)
+        assert np.all(np.abs(measured.value - slope(x)) <= measured.error_bound)
+        assert np.median(measured.error_bound) < 0.3
+
+
+STEEP = {
+    "tanh": (lambda z: np.tanh(z), lambda z: 1 / np.cosh(z) ** 2),
+    "bump": (lambda z: np.exp(-z * z), lambda z: -2 * z * np.exp(-z * z)),
+    "softplus": (lambda z: np.logaddexp(0, z), lambda z: 1 / (1 + np.exp(-z))),
+}
+
+
+@pytest.mark.parametrize("name", STEEP)
+@pytest.mark.parametrize("power", [3, 5, 7, 9])
+def test_what_happens_near_the_point_only_is_not_accused(name, power):
+    """The function is steep over a billionth of the point; farther away it does not move."""
+    f, derivative = STEEP[name]
+    k = 10.0**power
+    for seed in range(3):
+        x = 1 + np.random.default_rng(seed).uniform(-0.5, 0.5, 3) / k
+        report = check_gradient(lambda x: np.sum(f(k * (x - 1))), lambda x: k * derivative(k * (x - 1)), x, rng=seed)
+        assert report.verdict != "fail", str(report)
+
+
+def test_many_wrong_elements_cost_little_more_than_right_ones():
+    x = np.random.default_rng(0).normal(size=300)
+    report = check_gradient(lambda x: np.sum(np.sin(x)), lambda x: 2 * np.cos(x), x)
+    assert report.parameters["params"].wrong.all()
+    assert report.evaluations <= 12 * x.size
+
+
+def test_a_right_element_among_many_wrong_ones_is_not_accused():
+    x = np.random.default_rng(0).normal(size=60)
+    right = np.zeros(60, dtype=bool)
+    right[[0, 7, 31, 59]] = True
+    report = check_gradient(lambda x: np.sum(np.sin(x)), lambda x: np.where(right, 1.0, 2.0) * np.cos(x), x)
+    np.testing.assert_array_equal(report.parameters["params"].wrong, ~right)
+
+
+def test_all_leaves_of_a_gradient_that_is_wrong_throughout_are_named():
+    params = {f"w{i}": np.random.default_rng(i).normal(size=12) for i in range(10)}
+    report = check_gradient(
+        lambda p: sum(float(np.sum(np.exp(v))) for v in p.values()),
+        lambda p: {k: 2 * np.exp(v) for k, v in p.items()},
+        params,
+    )
+    assert all(parameter.wrong.all() for parameter in report.parameters.values())

@@ -225,7 +225,8 @@ def test_a_slice_is_found_whole(where):
     expected = np.zeros_like(params["w0"], dtype=bool)
     expected[where] = True
     np.testing.assert_array_equal(report.parameters["w0"].wrong, expected)
-    assert not report.parameters["w0"].diagnoses
+    diagnoses = report.parameters["w0"].diagnoses
+    assert all(f"{part.start} to {part.stop - 1}" in diagnoses[0].message for part in where)
 
 
 def test_a_large_slice_is_sampled_and_not_taken_for_the_leaf():
@@ -235,7 +236,7 @@ def test_a_large_slice_is_sampled_and_not_taken_for_the_leaf():
     assert {place[0] for place in wrong_elements(report)["w0"]} == {7}
     assert parameter.wrong[7].any() and parameter.undecided[7].any()
     assert parameter.undecided.sum() < 1000
-    assert not parameter.diagnoses
+    assert all("slice 7 along axis 0" in diagnosis.message for diagnosis in parameter.diagnoses)
 
 
 def test_a_leaf_that_is_wrong_throughout_is_sampled_and_explained():

@@ -75,9 +75,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     rows.sort()
     contradicted = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
     undecided = sum(1 for minus_evidence, _, _ in rows if minus_evidence == -1)
-    if not bench.probe.vectorized:
-        undecided = min(undecided, bench.elements // 80)
-    affordable = contradicted + undecided + REFINING_CALLS // FEWEST_CALLS
+    affordable = contradicted + min(undecided, bench.elements // 80) + REFINING_CALLS // FEWEST_CALLS
     return [(leaf, index) for _, leaf, index in rows[:affordable]]
 
 

@@ -41,6 +41,9 @@ WIDENINGS = (64.0, 64.0**2, 64.0**3)
 NOISE_SHARES = 4.0
 """Noise may be so many times the truncation error of the elements sampled: that of others may be much larger."""
 
+UNLIKE = 0.6
+"""A step that balances noise and truncation is shortened to this: truncation is larger elsewhere in the leaf, noise is not."""
+
 ONE_SIDED = 10.0
 """Noise that is so many times larger on one side of the point than on the other is a kink."""
 
@@ -226,5 +229,5 @@ def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> flo
     enough = float(np.median(jitter * step / (NOISE_SHARES * share)))
     if enough > longest:  # no step makes both small: take the one where they are least together
         least = float(np.median(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share))))
-        return float(np.clip(least, min(longest, DEFAULT_STEP), min(step * RATIO, LONGEST_STEP)))
+        return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, LONGEST_STEP)))
     return max(min(longest, LONGEST_STEP, max(DEFAULT_STEP, enough)), SHORTEST_STEP)

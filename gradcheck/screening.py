@@ -28,8 +28,9 @@ USUAL = 1.5
 PILOTED_LEAVES = 9
 """Leaves, the largest ones, whose step is chosen by a pilot; the others take the usual one."""
 
-SHORTER = 0.2291
-"""The step with which what contradicts its claim is screened again, in units of the first."""
+SHORTER, SHORTEST, CLEARED = 0.2291, 1e-8, 0.7
+"""The step with which what contradicts its claim is screened again, in units of the one before; the least such step; and
+more than this share of the elements still open means that it does not help."""
 
 POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""
@@ -92,14 +93,35 @@ def _sample(bench: Bench, affordable: float) -> dict[int, Indices]:
 
 
 def _screen_again(bench: Bench, leaf: int) -> None:
-    """Screen elements that speak against their claims with a shorter step: truncation, or a kink, may be all it is."""
+    """Screen elements that speak against their claims with other steps: truncation, or a kink, may be all it is.
+
+    With shorter ones as long as noise allows, and as long as that clears some. Where noise does not, a longer one gives
+    the truncation error, which grows with the square of the step, and is taken away.
+    """
     claim, found = bench.claims[leaf].values, bench.judgements[leaf]
+    step, before = bench.steps[leaf], len(claim) + 1
+    while leaf not in bench.exact and step > SHORTEST:
+        with np.errstate(all="ignore"):
+            contradicted = (found.doubt == Doubt.NOISE) & (np.abs(claim - found.reference) > found.noise)
+            improves = bench.rtol * np.abs(claim) > found.noise / SHORTER
+        if step == bench.steps[leaf]:
+            _take_truncation_away(bench, leaf, np.flatnonzero(np.any(contradicted & ~improves, axis=1)))
+        indices = np.flatnonzero(np.any(contradicted & improves, axis=1))
+        if not len(indices) or len(indices) >= CLEARED * before:
+            return
+        step, before = step * SHORTER, len(indices)
+        _compare(bench, leaf, indices, *bench.difference(leaf, indices, step))
+
+
+def _take_truncation_away(bench: Bench, leaf: int, indices: Indices) -> None:
+    """Screen elements with the extrapolation of their first difference and one with a longer step."""
+    if not len(indices):
+        return
+    first = bench.judgements[leaf].reference[indices]
+    longer, bend, deviation = bench.difference(leaf, indices, bench.steps[leaf] / SHORTER)
     with np.errstate(all="ignore"):
-        contradicted = (found.doubt == Doubt.NOISE) & (np.abs(claim - found.reference) > found.noise)
-        improves = bench.rtol * np.abs(claim) > found.noise / SHORTER
-    indices = np.flatnonzero(np.any(contradicted & improves, axis=1))
-    if len(indices) and leaf not in bench.exact:
-        _compare(bench, leaf, indices, *bench.difference(leaf, indices, bench.steps[leaf] * SHORTER))
+        better = first + (first - longer) * SHORTER**2 / (1 - SHORTER**2)
+    _compare(bench, leaf, indices, better, bend, deviation / SHORTER)
 
 
 def _screen_leaf(bench: Bench, leaf: int, indices: Indices) -> None:

@@ -365,7 +365,8 @@ def climb(
         ladder = pairs.ladder(active, level + 1)
         part = ladder.measure()
         precise = (part.bound <= rtol / 3 * np.abs(part.value)) & ladder.is_central()
-        limited = part.noise_limited & ~precise
+        matters = part.bound > rtol / 3 * np.max(np.abs(part.value), axis=1, initial=0.0, keepdims=True)
+        limited = part.noise_limited & ~precise & matters
         coarse[active] = np.any(limited, axis=1)
         if level + 1 < FEWEST_LEVELS:  # too early to settle, but not to see that noise hides whatever comes
             settled = np.all(limited, axis=1) & (not half)

@@ -32,7 +32,7 @@ STAYS, CLOSER = 0.5, 3
 SEEN = 4.0
 """Jumps that are so many times what noise may do to a value are looked for."""
 
-DIRECTIONS = 2
+DIRECTIONS = 4
 """Along which jumps are looked for until one is found."""
 
 

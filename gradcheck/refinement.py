@@ -43,6 +43,9 @@ many times its bound."""
 MOST_HIDDEN = 0.05
 """Jumps may explain an error of this share of an element, or of its leaf, at most."""
 
+MARGIN, CLOSE_STEP = 10.0, 1.07e-10
+"""Shorter than this it is so many times as long: so near, the rounding of the element may be noise that nobody measured."""
+
 SECOND_STEP = 0.4373 * FIRST_STEP
 """The ladder of an independent measurement: other steps, other points."""
 
@@ -218,7 +221,9 @@ def _look_close(bench: Bench, leaf: int, indices: Indices, confirmed: Bools, apa
     with np.errstate(all="ignore"):
         needed = np.where(confirmed[rows], CLOSE * bench.multiplier * bench.noise / apart[rows], 0.0)
         shortest = np.maximum(CLOSEST_STEP, 8 * np.spacing(value).astype(np.float64) / bench.lengths[leaf][chosen])
-        steps = np.clip(np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1), shortest, SECOND_STEP)
+        wanted = np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1)
+        wanted = np.maximum(wanted, np.minimum(MARGIN * wanted, CLOSE_STEP))
+        steps = np.clip(wanted, shortest, SECOND_STEP)
         slope, _, deviation = bench.difference(leaf, chosen, steps)
         near = np.abs(bench.claims[leaf].values[chosen] - slope)
         unsure = bench.multiplier * deviation

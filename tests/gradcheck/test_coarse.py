@@ -106,3 +106,19 @@ def test_all_leaves_of_a_gradient_that_is_wrong_throughout_are_named():
         params,
     )
     assert all(parameter.wrong.all() for parameter in report.parameters.values())
+
+
+def test_rounding_near_the_point_that_nobody_measured_excuses_no_sign():
+    """An ill-conditioned system: the noise along one element is larger than along the direction that was sampled."""
+    hilbert = 1 / (np.arange(8)[:, None] + np.arange(8) + 1.0)
+    right = np.linalg.inv(hilbert).T @ np.ones(8) * 1e-6
+    for seed in range(6):
+        for element in (4, 5, 6):
+            signs = np.where(np.arange(8) == element, -1.0, 1.0)
+            report = check_gradient(
+                lambda x: np.sum(np.linalg.solve(hilbert, x)) * 1e-6,
+                lambda x, signs=signs: right * signs,
+                np.random.default_rng(seed).normal(size=8),
+                rng=seed,
+            )
+            assert report.parameters["params"].wrong[element]

@@ -53,6 +53,9 @@ DEEPEST = 4
 MOST_CLOSER = 2000
 """Calls spent on such leaves."""
 
+COMMON = 0.05
+"""Or an error of this share of every element must show, as it does first where there are many."""
+
 WRONG_SIGN = 2.0
 """In units of the root mean square of a leaf: an error that must show, or the leaf is undecided."""
 
@@ -286,7 +289,8 @@ class _Search:
                 if np.any(claims)
                 else _typical_effect(self.bench, self.directions.leaves) / np.median(self.bench.lengths[leaf])
             )
-            self._enough[leaf] = np.maximum(WRONG_SIGN * size, visible)
+            common = COMMON * np.sqrt(len(claims))
+            self._enough[leaf] = np.maximum(max(WRONG_SIGN, common) * size, visible)
         return bool(np.any(floor <= self._enough[leaf]))
 
     def _look_at_all(self, leaf: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.trees import align, flatten
+from gradcheck.trees import MISSING, align, flatten
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence_of"]
 
@@ -101,18 +101,21 @@ def compare(claimed: Any, reference: Any) -> Comparison:
     for leaf, entry in zip(leaves, entries, strict=True):
         if not leaf.is_differentiable:
             continue
+        if entry is MISSING or entry is None:
+            raise InvalidArgument(f"claimed lacks {leaf.name}; both trees must have the same structure.")
         try:
-            given = np.array(entry, dtype=np.result_type(np.asarray(entry).dtype, np.float64))
+            given = np.asarray(entry)
+            common = np.result_type(given.dtype, leaf.value.dtype, np.float64)  # both complex where one is
         except (TypeError, ValueError):
-            raise InvalidArgument(
-                f"claimed {leaf.name} is a {type(entry).__name__}; an array of numbers was required."
-            ) from None
+            common = np.dtype(object)
+        if common.kind not in "fc":
+            raise InvalidArgument(f"claimed {leaf.name} is a {type(entry).__name__}; an array of numbers was required.")
         if given.shape != leaf.value.shape:
             raise InvalidArgument(
                 f"claimed {leaf.name} has shape {given.shape}, reference has {leaf.value.shape}; "
                 "both must have the same shape."
             )
-        pairs[leaf.name] = (given.ravel(), leaf.value.ravel())
+        pairs[leaf.name] = (given.ravel().astype(common), leaf.value.ravel().astype(common))
     if not pairs:
         raise InvalidArgument("reference holds no floating-point array; there is nothing to compare.")
     return Comparison(

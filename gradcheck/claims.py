@@ -5,6 +5,7 @@ What does not fit is a finding against the claim, never an exception: a wrong gr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +91,8 @@ def read_gradient(
     reading = Reading(names={position: leaf.name for position, leaf in enumerate(leaves)})
     if given is not MISSING:
         for mismatch in mismatches:
-            message = f"{words.claim.replace('its', 'the')} {mismatch.message}"
+            wrong = _not_by_input(given, tree) if optional and not mismatch.where else ""
+            message = f"{words.claim.replace('its', 'the')} {wrong or mismatch.message}"
             reading.findings.append(Finding(code="wrong-structure", where=mismatch.where, message=message))
     for position, (leaf, entry) in enumerate(zip(leaves, entries, strict=True)):
         if not leaf.is_differentiable:
@@ -103,6 +105,15 @@ def read_gradient(
             continue
         _read_entry(reading, position, leaf, entry, words)
     return reading
+
+
+def _not_by_input(given: Any, inputs: Mapping[str, Any]) -> str:
+    """Say what came back in place of one gradient for each input; nothing for a mapping, which names them."""
+    if isinstance(given, Mapping):
+        return ""
+    length = f" of {len(given)}" if isinstance(given, tuple | list) else ""
+    required = f"a tuple of {len(inputs)}" if len(inputs) > 1 else "one gradient"
+    return f"is a {type(given).__name__}{length}; {required} was required, for {', '.join(inputs)}; None: not differentiated"
 
 
 def _hint(array: NDArray[Any], value: NDArray[Any]) -> str:

@@ -220,6 +220,7 @@ class AdjointTest:
             judgement.wrong[:, 0], judgement.floor[:, 0] = wrong, tolerance
             judgement.doubt[:, 0] = np.where(missed, Doubt.NOT_PROBED, doubt)
             judgement.limited[:, 0] = limited
+            judgement.noise_of_f[:] = max(self.there.noise, self.back.noise)
             judgements[position] = judgement
         return judgements
 

@@ -178,6 +178,7 @@ class _Chain:
     """Wrong stages, and what is said first of each."""
     order: list[str] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
+    finished: set[str] = field(default_factory=set)
     is_open: bool = False
     """Whether something that matters stays undecided."""
 
@@ -195,9 +196,10 @@ class _Chain:
         for position, passage in enumerate(passages):
             share = shares[position] / max(1, sum(shares[position:]) + rest)
             self._check_stage(passage, self.budget.left * share, meter)
+            self.finished.add(passage.stage.name)
         start = max((i + 1 for i, name in enumerate(self.order) if name in self.wrong), default=0)
-        reached = [i for i, passage in enumerate(passages) if passage.upstream is None]
-        start = max(start, *(i + 1 for i in reached), 0)
+        unreached = [i for i, passage in enumerate(passages) if passage.upstream is None]
+        start = max(start, *(i + 1 for i in unreached), 0)
         if start < len(passages):
             self._check_whole(passages[start:], is_all=start == 0)
 
@@ -262,8 +264,7 @@ class _Chain:
 
     def interrupt(self) -> None:
         """Say which stages were not checked to the end."""
-        done = {name.split(".")[0] for name in self.parameters}
-        rest = ", ".join(name for name in self.order if name not in done) or "how they fit together"
+        rest = ", ".join(name for name in self.order if name not in self.finished) or "how they fit together"
         message = f"the check was interrupted before it was over; not looked at: {rest}"
         self._leave_open(Finding(code="interrupted", message=message))
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.claims import GRADIENT, Reading, Words, read_gradient
+from gradcheck.claims import GRADIENT, Misfit, Reading, Words, read_gradient
 from gradcheck.errors import InvalidArgument
 from gradcheck.evaluation import calling
 from gradcheck.points import Layout, Output, Point, as_given
@@ -214,7 +214,7 @@ class VjpClaimant(PullbackClaimant):
 
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call vjp with a cotangent and the inputs."""
-        return by_name(self.vjp(seed, *prepared.values()), self.tree)
+        return by_name(self.vjp(seed, *prepared.values()), self.tree, self.derivative)
 
 
 class LayerClaimant(PullbackClaimant):
@@ -240,7 +240,7 @@ class LayerClaimant(PullbackClaimant):
 
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call backward with an upstream and the cache."""
-        return by_name(self.backward(seed, prepared), self.tree)
+        return by_name(self.backward(seed, prepared), self.tree, self.derivative)
 
 
 def _run(forward: Callable[..., Any], tree: dict[str, Any]) -> tuple[Any, Any]:
@@ -310,10 +310,14 @@ def _gradient_parts(grad: Callable[[Any], Any], point: Point, x: Any, tree: Any)
     return parts
 
 
-def by_name(given: Any, inputs: dict[str, Any]) -> Any:
-    """Lay a returned tuple beside the names of the inputs."""
-    if isinstance(given, tuple) and len(given) == len(inputs):
+def by_name(given: Any, inputs: dict[str, Any], derivative: str) -> Any:
+    """Lay a returned tuple beside the names of the inputs; what does not fit is a `Misfit`."""
+    if isinstance(given, tuple | list) and len(given) == len(inputs) and (isinstance(given, tuple) or len(inputs) > 1):
         return dict(zip(inputs, given, strict=True))
     if len(inputs) == 1 and not isinstance(given, tuple):
         return dict.fromkeys(inputs, given)
-    return dict.fromkeys(inputs) if given is None else given
+    if given is None:
+        return dict.fromkeys(inputs)
+    what = f"a {type(given).__name__}{f' of {len(given)}' if isinstance(given, tuple | list) else ''}"
+    names = f" ({', '.join(inputs)})" if len(inputs) > 1 else ""
+    return Misfit(f"{derivative} returned {what}; a tuple of {len(inputs)}{names} was required")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gradcheck.report import Finding
 from gradcheck.trees import MISSING, Leaf, align
 
-__all__ = ["GRADIENT", "Reading", "Words", "read_gradient"]
+__all__ = ["GRADIENT", "Misfit", "Reading", "Words", "read_gradient"]
 
 Floats = NDArray[np.float64]
 
@@ -64,6 +64,13 @@ class Reading:
     handed: list[tuple[str, NDArray[Any]]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Something in place of a tuple of gradients: nothing can be read from it."""
+
+    message: str
+
+
 def read_gradient(
     given: Any, tree: Any, leaves: list[Leaf], *, optional: bool = False, words: Words = GRADIENT
 ) -> Reading:
@@ -82,12 +89,15 @@ def read_gradient(
     words : Words
         For the findings.
     """
+    names = {position: leaf.name for position, leaf in enumerate(leaves)}
+    if isinstance(given, Misfit):
+        return Reading(names=names, findings=[Finding(code="wrong-structure", message=given.message)])
     if isinstance(given, tuple) and len(given) == 1 and not isinstance(tree, tuple | list):
         (given,) = given
     if given is None:
         given = MISSING
     entries, mismatches = align(tree, given)
-    reading = Reading(names={position: leaf.name for position, leaf in enumerate(leaves)})
+    reading = Reading(names=names)
     if given is not MISSING:
         for mismatch in mismatches:
             message = f"{words.claim.replace('its', 'the')} {mismatch.message}"

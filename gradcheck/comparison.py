@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.trees import align, flatten
+from gradcheck.trees import MISSING, align, flatten
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence_of"]
 
@@ -92,15 +92,12 @@ def compare(claimed: Any, reference: Any) -> Comparison:
     """
     leaves, _ = flatten(reference, argument="reference")
     entries, mismatches = align(reference, claimed)
-    if mismatches:
-        first = mismatches[0]
-        raise InvalidArgument(
-            f"claimed {first.where} {first.message}; both trees must have the same structure.".replace("  ", " ")
-        )
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
     for leaf, entry in zip(leaves, entries, strict=True):
         if not leaf.is_differentiable:
             continue
+        if entry is MISSING or entry is None:
+            raise InvalidArgument(f"claimed lacks {leaf.name!r}; both trees must have the same structure.")
         try:
             given = np.array(entry, dtype=np.result_type(np.asarray(entry).dtype, np.float64))
         except (TypeError, ValueError):
@@ -113,6 +110,10 @@ def compare(claimed: Any, reference: Any) -> Comparison:
                 "both must have the same shape."
             )
         pairs[leaf.name] = (given.ravel(), leaf.value.ravel())
+    if mismatches:
+        first = mismatches[0]
+        place = f" {first.where}" if first.where else ""
+        raise InvalidArgument(f"claimed{place} {first.message}; both trees must have the same structure.")
     if not pairs:
         raise InvalidArgument("reference holds no floating-point array; there is nothing to compare.")
     return Comparison(

@@ -126,6 +126,7 @@ class _Bench:
         is_complete = False
         with self.probe.budget.until_exhausted():
             self.noise = float(measure_noise(self.probe, self.base, {0: self.lengths}, self.rng)[0])
+            found.noise_of_f[:] = self.noise
             require_rowwise(self.probe, {0: self.lengths}, np.array([self.noise]), self.rng)
             for i, j in pairs:
                 self._put(found, i, j, *self._measure(i, j, FIRST_STEP))

@@ -204,7 +204,7 @@ def _shares_memory(check: Session, here: list[Reading]) -> None:
                 if array.size and np.may_share_memory(array, other) and np.shares_memory(array, other):
                     check.find(
                         "shares-memory",
-                        f"its gradient shares memory with {name}: who writes into one changes the other",
+                        f"its gradient is the same memory as {name}: who writes into one changes the other; return a copy",
                         where=reading.names[leaf],
                     )
                     break

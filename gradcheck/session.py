@@ -220,6 +220,8 @@ class Session:
         if not np.all(np.isfinite(base)):
             self.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
         claims = self._read(probe)
+        if not np.any(np.isfinite(base)):
+            return
         self.judgements = self._judge(probe, base, claims)
         settles(self, probe)
         is_stale(self, probe, claims, self.judgements)

@@ -58,7 +58,7 @@ class Stage:
         """Call backward, and lay what it returns beside the names of the inputs."""
         with calling(self.pair[1], where):
             given = self.backward(dy, cache)
-        return by_name(given, inputs)
+        return by_name(given, inputs, self.pair[1])
 
 
 def read_stages(stages: Any) -> list[Stage]:

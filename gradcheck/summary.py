@@ -33,7 +33,7 @@ CAUSES_FIRST = (
 
 RANKS = {code: rank for rank, code in enumerate(CAUSES_FIRST)}
 
-UNSETTLING = {"f-not-deterministic", "workers-lost", "interrupted"}
+UNSETTLING = {"value-not-finite", "f-not-deterministic", "workers-lost", "interrupted"}
 """Remarks that say why elements are undecided."""
 
 REASONS = {
@@ -291,7 +291,9 @@ def _hidden_together(reports: dict[str, ParameterReport]) -> str:
     floors = [report.detection_floor for report in reports.values() if np.isfinite(report.detection_floor)]
     if not floors:
         return ""
-    return f"; an error below {min(floors):.1g} to {max(floors):.1g} in a single one, by parameter, does not show"
+    least, most = f"{min(floors):.1g}", f"{max(floors):.1g}"
+    size = least if least == most else f"{least} to {most}, by parameter,"
+    return f"; an error below {size} in a single one does not show"
 
 
 def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> list[str]:

@@ -39,7 +39,7 @@ def render(report: Report, *, everything: bool = False) -> str:
     everything : bool
         Whether to show all of it, however long.
     """
-    worst_first = sorted(report.parameters.values(), key=badness)
+    worst_first = sorted(report.parameters.values(), key=badness) if not report.ok else list(report.parameters.values())
     width = max((len(parameter.name) for parameter in worst_first), default=0)
     limits = (MOST_PARAMETERS, MOST_DIAGNOSES, MOST_FINDINGS, MOST_BLIND_SPOTS)
     parameters, diagnoses, remarks, blind_spots = (math.inf,) * 4 if everything else limits
@@ -101,10 +101,9 @@ def _parameter_line(parameter: ParameterReport) -> str:
     worst = parameter.worst()
     if worst is not None and not np.isnan(parameter.reference[worst]):
         place = f"worst {list(worst)}: " if worst else ""
-        parts.append(
-            f"{place}claimed {parameter.claimed[worst]:.6g}, "
-            f"true {parameter.reference[worst]:.6g} ± {parameter.error_bound[worst]:.1g}"
-        )
+        bound = parameter.error_bound[worst]
+        known = f" ± {bound:.1g}" if np.isfinite(bound) else ""
+        parts.append(f"{place}claimed {parameter.claimed[worst]:.6g}, true {parameter.reference[worst]:.6g}{known}")
     return "; ".join(parts)
 
 

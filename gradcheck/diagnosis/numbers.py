@@ -70,8 +70,9 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
     if abs(top - bottom) == 1 and 3 < max(top, bottom) <= LARGEST_COUNT and error * max(top, bottom) ** 2 < 0.1:
         form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
         meaning = ", or ".join(known.get(n, [])[:MOST_READINGS])
-        note = f" ({form} with n = {n}{': ' + meaning if meaning else ''})"
-        return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else RARE)
+        if meaning or n > max(SMALL):
+            note = f" ({form} with n = {n}{': ' + meaning if meaning else ''})"
+            return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else RARE)
     if {top, bottom} <= SMALL and top != bottom:
         return Named(f"{sign}{top}/{bottom} of", "", RARE)
     for number, words in _others(case, known):
@@ -118,7 +119,7 @@ def sizes(case: Case) -> dict[int, list[str]]:
 
 def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> str:
     """Say what a whole number may be: a size, twice a size, a size less one."""
-    readings = list(known.get(number, []))
+    readings = [words for words in known.get(number, []) if number > 2 or "of axis" not in words]
     if not readings and number > max(SMALL):
         readings += [f"one less than {words}" for words in known.get(number + 1, [])]
         readings += [f"twice {words}" for words in known.get(number // 2, []) if number % 2 == 0]

@@ -491,3 +491,30 @@ def test_a_function_that_fails_away_from_the_point_is_checked_there_alone():
     assert check_gradient(lambda x: cube(x), cube_gradient, POINT).ok
     with pytest.raises(RuntimeError, match="too far"):
         check_gradient(narrow, cube_gradient, POINT)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda dx, dw: dx, "backward returned a ndarray; a tuple of 2 (x, w) was required"),
+        (lambda dx, dw: (dx,), "backward returned a tuple of 1; a tuple of 2 (x, w) was required"),
+        (lambda dx, dw: [dx, dw, dw], "backward returned a list of 3; a tuple of 2 (x, w) was required"),
+        (lambda dx, dw: {"x": dx, "w": dw}, "backward returned a dict; a tuple of 2 (x, w) was required"),
+    ],
+)
+def test_what_is_no_tuple_of_gradients_is_named(given, message):
+    layer, rng = Linear(), np.random.default_rng(3)
+    report = check_layer(
+        layer.forward, lambda dy, c: given(*layer.backward(dy, c)), rng.normal(size=(4, 3)), rng.normal(size=(3, 2))
+    )
+    assert report.verdict == "fail" and report.findings[0].message == message
+    assert all(parameter.wrong.all() for parameter in report.parameters.values())
+    assert check_layer(
+        layer.forward, lambda dy, c: list(layer.backward(dy, c)), rng.normal(size=(4, 3)), rng.normal(size=(3, 2))
+    ).ok
+
+
+def test_nothing_is_measured_where_the_function_is_not_finite():
+    report = check_gradient(lambda x: float("nan"), lambda x: 1.0 * x, POINT)
+    assert report.verdict == "inconclusive" and report.findings[0].code == "value-not-finite"
+    assert report.evaluations < 20 and report.parameters["params"].undecided.all()

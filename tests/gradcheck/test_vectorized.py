@@ -50,7 +50,7 @@ def test_it_finds_what_single_calls_find(params, wrong):
     assert one.verdict == many.verdict == ("fail" if wrong else "pass")
     for name, single in one.parameters.items():
         np.testing.assert_array_equal(single.wrong, many.parameters[name].wrong)
-    assert many.evaluations < one.evaluations / 8
+    assert many.evaluations < one.evaluations / 7
 
 
 def test_single_precision_inside_is_no_mixing():

@@ -22,7 +22,7 @@ import numpy as np
 import gradcheck
 from benchmarks.bugs import BUGS, Bug
 from benchmarks.judges import LAYER_JUDGES, Outcome, several
-from gradcheck.arguments import RTOL
+from gradcheck.functions.options import RTOL
 
 __all__ = ["cause", "main", "wrong_elements"]
 

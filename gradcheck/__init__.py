@@ -11,13 +11,13 @@ from gradcheck.assertions import (
     assert_layer,
     assert_vjp,
 )
-from gradcheck.chains import check_chain
-from gradcheck.checks import check_gradient, check_jvp, check_layer, check_vjp
-from gradcheck.comparison import Comparison, Divergence, compare
+from gradcheck.checks.chains import check_chain
+from gradcheck.checks.first_order import check_gradient, check_jvp, check_layer, check_vjp
+from gradcheck.checks.matrices import check_adjoint, check_hessian, check_hvp, check_jacobian
 from gradcheck.derivatives import NumericalDerivative, numerical_gradient, numerical_jacobian
 from gradcheck.errors import GradcheckError, GradientError, InvalidArgument, MissingDependency
-from gradcheck.matrices import check_adjoint, check_hessian, check_hvp, check_jacobian
-from gradcheck.report import Diagnosis, Finding, ParameterReport, Report
+from gradcheck.reports.comparison import Comparison, Divergence, compare
+from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report
 
 __version__ = "0.1.0"
 

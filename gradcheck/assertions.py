@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Unpack
 
-from gradcheck.arguments import CheckOptions
-from gradcheck.chains import check_chain
-from gradcheck.checks import check_gradient, check_jvp, check_layer, check_vjp
-from gradcheck.matrices import check_adjoint, check_hessian, check_hvp, check_jacobian
-from gradcheck.report import Report
+from gradcheck.checks.chains import check_chain
+from gradcheck.checks.first_order import check_gradient, check_jvp, check_layer, check_vjp
+from gradcheck.checks.matrices import check_adjoint, check_hessian, check_hvp, check_jacobian
+from gradcheck.functions.options import CheckOptions
+from gradcheck.reports.report import Report
 
 __all__ = [
     "assert_adjoint",

@@ -10,17 +10,17 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.arguments import RTOL, CheckOptions, Settings, read_options, require_callable
-from gradcheck.batching import require_rowwise
-from gradcheck.complex_step import ROUNDING, NotAnalyticError, complex_slopes
-from gradcheck.differences import Measurement, climb, lengths_of, noise_multiplier
+from gradcheck.differences.complex_step import ROUNDING, NotAnalyticError, complex_slopes
+from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
+from gradcheck.differences.steps import measure_noise
+from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import GradcheckError, InvalidArgument
-from gradcheck.evaluation import Budget, BudgetExhaustedError, calling
-from gradcheck.outputs import EachOutput, one_array_of, one_leaf_of
-from gradcheck.pilot import measure_noise
-from gradcheck.points import Output, Point, point_of
-from gradcheck.progress import metering
-from gradcheck.workers import hire
+from gradcheck.functions.options import RTOL, CheckOptions, Settings, read_options, require_callable
+from gradcheck.functions.outputs import EachOutput, one_array_of, one_leaf_of
+from gradcheck.functions.points import Output, Point, point_of
+from gradcheck.functions.probe import Budget, BudgetExhaustedError, calling
+from gradcheck.functions.progress import metering
+from gradcheck.functions.workers import hire
 
 __all__ = ["NumericalDerivative", "numerical_gradient", "numerical_jacobian"]
 
@@ -83,7 +83,7 @@ def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[C
     Notes
     -----
     Costs eight calls of ``f`` an element and about ten in all; more for elements near a kink, on a fast oscillation or
-    at the edge of the domain. See `gradcheck.differences` for the method.
+    at the edge of the domain. See `gradcheck.differences.ladder` for the method.
 
     Examples
     --------

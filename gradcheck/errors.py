@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gradcheck.report import Report
+    from gradcheck.reports.report import Report
 
 __all__ = ["GradcheckError", "GradientError", "InvalidArgument", "MissingDependency"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 from gradcheck import Comparison, Report, check_gradient, compare
-from gradcheck.arguments import CheckOptions
+from gradcheck.functions.options import CheckOptions
 from network import article
 
 __all__ = ["check", "divergence", "weigh"]

@@ -15,7 +15,7 @@ from gradcheck.diagnosis.penalties import offsets, penalties, two_terms
 from gradcheck.diagnosis.precision import truncations
 from gradcheck.diagnosis.rearrangements import of_other_parameters, permutations, rearrangements, repeated
 from gradcheck.diagnosis.scale import absences, factors, parametrisations, ratios
-from gradcheck.report import Diagnosis
+from gradcheck.reports.report import Diagnosis
 
 __all__ = ["diagnose"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import ENOUGH, SURE
 from gradcheck.diagnosis.clues import Floats
-from gradcheck.report import Diagnosis
+from gradcheck.reports.report import Diagnosis
 
 __all__ = ["Form", "explain_shape", "forms_of"]
 

@@ -15,10 +15,10 @@ from gradcheck import (
     check_vjp,
     numerical_gradient,
 )
-from gradcheck.bench import Bench, Claim
-from gradcheck.directions import Directions
-from gradcheck.evaluation import Budget, Probe
-from gradcheck.points import Output, point_of
+from gradcheck.acceptance.bench import Bench, Claim
+from gradcheck.acceptance.directions import Directions
+from gradcheck.functions.points import Output, point_of
+from gradcheck.functions.probe import Budget, Probe
 
 SIZES = (120, 90, 20, 1)
 X = np.random.default_rng(0).normal(size=2000)

@@ -5,11 +5,11 @@ import zlib
 import numpy as np
 import pytest
 
-from gradcheck.differences import lengths_of
-from gradcheck.evaluation import Budget, Probe
-from gradcheck.noise import OFFSETS, noise_from_samples, output_quantum
-from gradcheck.pilot import measure_noise
-from gradcheck.points import Output, point_of
+from gradcheck.differences.ladder import lengths_of
+from gradcheck.differences.noise import OFFSETS, noise_from_samples, output_quantum
+from gradcheck.differences.steps import measure_noise
+from gradcheck.functions.points import Output, point_of
+from gradcheck.functions.probe import Budget, Probe
 
 X = np.random.default_rng(3).normal(size=10)
 

@@ -498,7 +498,7 @@ def test_a_function_that_fails_away_from_the_point_is_checked_there_alone():
     [
         (lambda dx, dw: dx, "backward returned a ndarray; a tuple of 2 (x, w) was required"),
         (lambda dx, dw: (dx,), "backward returned a tuple of 1; a tuple of 2 (x, w) was required"),
-        (lambda dx, dw: [dx, dw, dw], "backward returned a list of 3; a tuple of 2 (x, w) was required"),
+        (lambda dx, dw: [dx, dw], "backward returned a list of 2; a tuple of 2 (x, w) was required"),
         (lambda dx, dw: {"x": dx, "w": dw}, "backward returned a dict; a tuple of 2 (x, w) was required"),
     ],
 )
@@ -509,9 +509,6 @@ def test_what_is_no_tuple_of_gradients_is_named(given, message):
     )
     assert report.verdict == "fail" and report.findings[0].message == message
     assert all(parameter.wrong.all() for parameter in report.parameters.values())
-    assert check_layer(
-        layer.forward, lambda dy, c: list(layer.backward(dy, c)), rng.normal(size=(4, 3)), rng.normal(size=(3, 2))
-    ).ok
 
 
 def test_nothing_is_measured_where_the_function_is_not_finite():

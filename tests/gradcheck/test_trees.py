@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gradcheck import InvalidArgument
-from gradcheck.trees import MISSING, align, flatten
+from gradcheck.functions.trees import MISSING, align, flatten
 
 
 class Layer(NamedTuple):

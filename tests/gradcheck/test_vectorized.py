@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradcheck import InvalidArgument, check_gradient, check_hessian, numerical_gradient
-from gradcheck.evaluation import CHUNK_LENGTH
+from gradcheck.functions.probe import CHUNK_LENGTH
 from network import article
 from tests.gradcheck.corpus import smooth
 

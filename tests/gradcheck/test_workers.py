@@ -27,7 +27,7 @@ from gradcheck import (
     numerical_gradient,
     numerical_jacobian,
 )
-from gradcheck import workers as workers_module
+from gradcheck.functions import workers as workers_module
 from tests.gradcheck import worker_functions as functions
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")

@@ -1,0 +1,1 @@
+"""The rule of acceptance: which elements are right, wrong or undecided."""

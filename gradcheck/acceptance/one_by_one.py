@@ -1,0 +1,144 @@
+"""Elements that a search came down to, judged one by one by the engine that judges every element of a small function."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.bench import Bench, Doubt
+from gradcheck.acceptance.directions import Directions
+from gradcheck.acceptance.group_testing import DISAGREES
+from gradcheck.acceptance.refinement import refine
+from gradcheck.acceptance.screening import screen
+from gradcheck.differences.steps import DEFAULT_STEP, choose_step
+
+__all__ = ["ALLOWANCE", "DIRECTIONS", "Chosen", "Singly"]
+
+Indices = NDArray[np.intp]
+Chosen = dict[int, Indices]
+"""Position of a leaf -> some of its elements."""
+
+DIRECTIONS = 4
+"""Measured before anything is said of several elements together."""
+
+ALLOWANCE = 3.0
+"""What ``rtol`` allows to every element may add up to so many times its standard deviation along a direction."""
+
+FRESH_CALLS, STEP_CALLS, SCREENING_CALLS, CONFIRMING_CALLS = 24, 4, 4, 20
+"""Of the directions that follow, of choosing a step for a leaf, of screening an element, and of confirming its fault."""
+
+MOST_INFINITE = 160
+"""Infinite claims in a leaf that are looked at."""
+
+
+class Singly:
+    """Judges elements one by one, and tells the directions what came out.
+
+    Parameters
+    ----------
+    bench : Bench
+        Claims, functions and judgements.
+    directions : Directions
+        What is wrong is corrected there, what stays undecided stands still.
+    """
+
+    def __init__(self, bench: Bench, directions: Directions) -> None:
+        self.bench = bench
+        self.directions = directions
+        self.looked_at: dict[int, set[int]] = {leaf: set() for leaf in bench.claims}
+        self._piloted: set[int] = set()
+
+    @property
+    def count(self) -> int:
+        """How many elements were looked at."""
+        return sum(map(len, self.looked_at.values()))
+
+    def look_at(self, chosen: Chosen, most: int | None = None) -> None:
+        """Judge elements one by one; no more than ``most`` of a leaf, those with most evidence, by the ladder."""
+        fresh = {}
+        for leaf, indices in chosen.items():
+            known = np.isin(indices, list(self.looked_at[leaf]))
+            if np.any(known):
+                self._look_again(leaf, indices[known])
+            if not np.all(known):
+                fresh[leaf] = indices[~known]
+        if not fresh:
+            return
+        fresh, most = self._affordable(fresh, most)
+        for leaf, indices in fresh.items():
+            self.looked_at[leaf].update(map(int, indices))
+            self._choose_step(leaf)
+        screen(self.bench, fresh)
+        for leaf, indices in fresh.items():
+            if most is not None:
+                self._keep_strongest(leaf, indices, most)
+        refine(self.bench)
+        suspects = {(suspect.leaf, suspect.index) for suspect, _ in self.bench.suspects}
+        for leaf, indices in fresh.items():
+            found = self.bench.judgements[leaf]
+            for index in map(int, indices):
+                if (leaf, index) in suspects or found.wrong[index].any():
+                    self.directions.correct(leaf, index, found.reference[index])
+            doubtful = [i for i in indices if found.undecided[i].any() and (leaf, int(i)) not in suspects]
+            self.directions.hold(leaf, np.array(doubtful, dtype=np.intp))
+
+    def _affordable(self, fresh: Chosen, most: int | None) -> tuple[Chosen, int | None]:
+        """Leave out, undecided, what ``max_evaluations`` is too few for: what is looked at must be confirmed too."""
+        left = self.bench.probe.budget.left
+        if np.isinf(left):
+            return fresh, most
+        left -= FRESH_CALLS + STEP_CALLS * len(fresh)
+        total = sum(map(len, fresh.values()))
+        kept = {}
+        for leaf, indices in fresh.items():
+            count = int(max(1.0, min(1.0, left / 2 / (SCREENING_CALLS * total)) * len(indices)))
+            kept[leaf], rest = indices[:count], indices[count:]
+            self.bench.judgements[leaf].doubt[rest] = Doubt.GROUP
+            self.directions.hold(leaf, rest)
+        left -= SCREENING_CALLS * sum(map(len, kept.values()))
+        confirmed = int(max(1.0, left / (CONFIRMING_CALLS * len(fresh))))
+        return kept, confirmed if most is None else min(most, confirmed)
+
+    def _choose_step(self, leaf: int) -> None:
+        """Choose with which step the elements of a leaf are screened, once."""
+        if leaf not in self._piloted:
+            self._piloted.add(leaf)
+            bench = self.bench
+            step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
+            bench.steps[leaf] = step if step is not None else DEFAULT_STEP
+
+    def _look_again(self, leaf: int, indices: Indices) -> None:
+        """Leave out elements that directions contradict after they were looked at.
+
+        Those that were cleared are undecided where directions of them alone contradict their claims too.
+        """
+        found = self.bench.judgements[leaf]
+        right = indices[np.all(~found.wrong[indices] & ~found.undecided[indices], axis=1)]
+        if len(right):
+            parts = [self.directions.draw(0, len(right), (leaf, right)) for _ in range(DIRECTIONS)]
+            slopes = self.directions.measure(parts)
+            if np.any(
+                np.abs(slopes.residual) > DISAGREES * slopes.deviation + ALLOWANCE * self.directions.allowed(parts)
+            ):
+                found.doubt[right] = Doubt.UNCONFIRMED
+        self.directions.hold(leaf, indices)
+
+    def look_at_infinite(self) -> None:
+        """Look at elements whose claim is infinite: no direction can. NaN is wrong anyway."""
+        infinite = {
+            leaf: np.flatnonzero(np.any(np.isinf(claim.values), axis=1) & ~np.any(np.isnan(claim.values), axis=1))
+            for leaf, claim in self.bench.claims.items()
+        }
+        for leaf, indices in infinite.items():
+            self.bench.judgements[leaf].doubt[indices[MOST_INFINITE:]] = Doubt.GROUP
+        self.look_at({leaf: indices[:MOST_INFINITE] for leaf, indices in infinite.items() if len(indices)})
+
+    def _keep_strongest(self, leaf: int, indices: Indices, most: int) -> None:
+        """Leave most of what contradicts its claim undecided."""
+        found = self.bench.judgements[leaf]
+        doubtful = indices[np.any(found.doubt[indices] == Doubt.NOISE, axis=1)]
+        with np.errstate(all="ignore"):
+            apart = np.abs(self.bench.claims[leaf].values[doubtful] - found.reference[doubtful]) / found.noise[doubtful]
+        order = np.argsort(-np.max(np.nan_to_num(apart, nan=0.0), axis=1, initial=0.0), kind="stable")
+        rest = doubtful[order[most:]]
+        found.doubt[rest] = np.where(found.doubt[rest] == Doubt.NOISE, Doubt.GROUP, found.doubt[rest])

@@ -1,0 +1,115 @@
+"""Evidence that no single element gives: pooled over a leaf, or from elements moved together.
+
+A small error common to a whole leaf drowns in noise element by element, and not in their sum. And where several
+elements tie, as in a median, moving any one of them alone shows nothing, although moving them together does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.functions.displacements import Moves
+from gradcheck.functions.probe import Probe
+
+__all__ = ["Excess", "excess", "tied_groups", "together"]
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+SIGNIFICANT = 6.0
+"""Standard deviations of a pooled error that open doubt, and that an independent measurement must show again."""
+
+CONSISTENT = 0.5
+"""Two measurements of a pooled error agree when they differ by no more than this share of the smaller: truncation,
+which is no error of the claim, changes with the square of the step."""
+
+FEWEST_POOLED = 8
+
+CLOSER = 0.125
+SAME_SLOPE = 0.25
+"""Slopes at two steps that are this close, relatively, are of first order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """By how much a claim is too large as a whole.
+
+    Attributes
+    ----------
+    share : array, shape (K,)
+        The error as a multiple of the claim: 0.02 when the claim is 1.02 times the true gradient.
+    deviations : array, shape (K,)
+        The same in standard deviations of what noise does to it.
+    """
+
+    share: Floats
+    deviations: Floats
+
+    @property
+    def significant(self) -> NDArray[np.bool_]:
+        """Where noise is no explanation."""
+        return np.asarray(np.abs(self.deviations) > SIGNIFICANT)
+
+    def confirmed_by(self, other: Excess) -> NDArray[np.bool_]:
+        """Where an independent measurement with another step says the same."""
+        apart = np.abs(self.share - other.share)
+        least = np.minimum(np.abs(self.share), np.abs(other.share))
+        same_sign = np.sign(self.share) == np.sign(other.share)
+        return np.asarray(self.significant & other.significant & same_sign & (apart <= CONSISTENT * least))
+
+
+def excess(claimed: Floats, measured: Floats, deviation: Floats) -> Excess:
+    """Fit the error of a claim by a multiple of the claim itself.
+
+    Parameters
+    ----------
+    claimed, measured, deviation : arrays, shape (m, K)
+        Elements of one leaf; ``deviation`` is the standard deviation of the noise of ``measured``.
+    """
+    with np.errstate(all="ignore"):
+        usable = np.isfinite(claimed) & np.isfinite(measured) & (deviation > 0)
+        weighted = np.where(usable, claimed / deviation, 0.0)
+        apart = np.where(usable, (claimed - measured) / deviation, 0.0)
+        evidence = np.sum(weighted**2, axis=0)
+        share = np.sum(weighted * apart, axis=0) / evidence
+        deviations = share * np.sqrt(evidence)
+    enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= FEWEST_POOLED
+    return Excess(np.where(enough, np.nan_to_num(share), 0.0), np.where(enough, np.nan_to_num(deviations), 0.0))
+
+
+def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
+    """Return the derivative along a common move where it is of first order and above the noise, else 0; shape (K,).
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions.
+    moves : dict
+        The move.
+    jitter : array, shape (K,)
+        By how much two values may differ through noise.
+
+    Notes
+    -----
+    Costs 2 calls; 2 more where something moved.
+    """
+    far = probe.ray(moves, np.array([1.0, -1.0]))
+    with np.errstate(all="ignore"):
+        slope = (far[0] - far[1]) / 2
+        seen = np.abs(slope) > jitter
+        if not np.any(seen):
+            return np.zeros_like(slope)
+        near = probe.ray(moves, np.array([CLOSER, -CLOSER]))
+        closer = (near[0] - near[1]) / (2 * CLOSER)
+        steady = np.abs(slope - closer) <= SAME_SLOPE * np.abs(closer) + jitter / CLOSER
+        return np.where(seen & steady & (np.abs(closer) > jitter / CLOSER), closer, 0.0)
+
+
+def tied_groups(value: NDArray[np.generic], indices: Indices, most: int) -> list[Indices]:
+    """Return those elements that have exactly the same value as others of them, two to ``most`` in a group."""
+    flat = value.ravel()[indices]
+    groups = [indices[flat == common] for common in np.unique(flat)]
+    return [group for group in groups if 2 <= len(group) <= most]

@@ -1,0 +1,95 @@
+"""The rule of acceptance: which elements of a claimed gradient are right, wrong or undecided.
+
+Every element is screened with one central difference. Where that agrees with the claim the element is done; the
+others climb a ladder of steps, those with most evidence of a fault first. An element is wrong only when its claim
+lies outside the measured interval by more than the tolerance, and an independent measurement says so too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.bench import Bench, Claim, Doubt, Judgement
+from gradcheck.acceptance.directional import search
+from gradcheck.acceptance.refinement import let_pieces_go, refine, require_sight, try_suspects
+from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
+from gradcheck.functions.probe import Probe, unit_of
+
+__all__ = ["Claim", "Doubt", "Judgement", "judge"]
+
+Floats = NDArray[np.float64]
+
+
+def judge(
+    probe: Probe,
+    base: Floats,
+    claims: dict[int, Claim],
+    *,
+    rtol: float,
+    rng: np.random.Generator,
+    complex_step: bool = False,
+    key: int | None = None,
+) -> dict[int, Judgement]:
+    """Judge a claimed gradient, element by element.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions, ``K`` of them.
+    base : array, shape (K,)
+        Their values at the point.
+    claims : dict
+        For each free leaf its claim.
+    rtol : float
+        The relative error that matters.
+    rng : Generator
+        Draws directions and signs.
+    complex_step : bool
+        Whether to screen with a complex step instead of a difference.
+    key : int, optional
+        The seed of random directions along which all elements are judged together; without it each is looked at.
+
+    Raises
+    ------
+    NotAnalyticError
+        When the function does not take a complex step. Nothing is decided then.
+
+    Returns
+    -------
+    judgements : dict
+        For each leaf of ``claims`` what was found.
+
+    Notes
+    -----
+    Costs two calls an element where claim and difference agree, one with a complex step, and at most about a hundred
+    more in all. Along directions about forty, and a few hundred for each wrong element; see `gradcheck.acceptance.directional`.
+    """
+    unit = unit_of(base)
+    bench = Bench(
+        probe.with_cotangents(probe.cotangents / unit[:, None]),
+        base / unit,
+        {leaf: claim.in_units(unit) for leaf, claim in claims.items()},
+        rtol,
+        rng,
+    )
+    with probe.budget.until_exhausted():
+        if key is None:
+            _look_at_each(bench, complex_step=complex_step)
+        else:
+            search(bench, key)
+    for judgement in bench.judgements.values():
+        judgement.leave_units(unit)
+    return bench.judgements
+
+
+def _look_at_each(bench: Bench, *, complex_step: bool) -> None:
+    """Judge every element on its own."""
+    prepare(bench)
+    if complex_step:
+        step_along_the_imaginary_axis(bench)
+    screen(bench)
+    refine(bench)
+    let_pieces_go(bench)
+    try_suspects(bench)
+    require_sight(bench)

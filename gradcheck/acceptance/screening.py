@@ -1,0 +1,203 @@
+"""The first look: noise, a step for each leaf, one central difference an element, and what the elements say together."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.bench import MOST_ROUNDOFF, Bench, Doubt, rms
+from gradcheck.acceptance.pooled import excess, tied_groups, together
+from gradcheck.differences.complex_step import complex_slopes
+from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.noise import ulp
+from gradcheck.differences.steps import DEFAULT_STEP, SUSPICIOUS, choose_step, measure_noise
+from gradcheck.differences.vectorized import require_rowwise
+from gradcheck.kinks.ties import MOST_SHARING
+
+__all__ = ["prepare", "screen", "step_along_the_imaginary_axis"]
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+CONFIRMING_CALLS = 14
+"""Kept back before screening begins, so that a fault that was seen can be confirmed."""
+
+USUAL = 1.5
+"""Elements in which noise hides up to so many times what it hides in the typical one need no second look."""
+
+PILOTED_LEAVES = 9
+"""Leaves, the largest ones, whose step is chosen by a pilot; the others take the usual one."""
+
+SHORTER, SHORTEST, CLEARED = 0.2291, 1e-8, 0.7
+"""The step with which what contradicts its claim is screened again, in units of the one before; the least such step; and
+more than this share of the elements still open means that it does not help."""
+
+POOLED_STEP = 0.4373
+"""The step of a second screening, in units of the first."""
+
+
+def prepare(bench: Bench) -> None:
+    """Measure the noise and choose a step for each leaf, the largest leaves first."""
+    bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng)
+    for judgement in bench.judgements.values():
+        judgement.noise_of_f = bench.noise.copy()
+    largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
+    for leaf in largest:
+        step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
+        if step is not None:
+            bench.steps[leaf] = step
+    others = {leaf: scale for leaf, scale in bench.lengths.items() if leaf not in largest}
+    require_rowwise(bench.probe, others, bench.noise, bench.rng)
+    noisy = np.any(bench.noise > SUSPICIOUS * ulp(bench.base[None]))
+    usual = float(np.median(list(bench.steps.values()))) if bench.steps else FIRST_STEP if noisy else DEFAULT_STEP
+    bench.steps = {leaf: bench.steps.get(leaf, usual) for leaf in bench.claims}
+
+
+def step_along_the_imaginary_axis(bench: Bench) -> None:
+    """Differentiate every element by a complex step.
+
+    Raises
+    ------
+    NotAnalyticError
+        When the function is not made for that; nothing has changed then.
+    """
+    bench.exact = complex_slopes(
+        bench.probe, bench.base, bench.lengths, bench.noise, multiplier=bench.multiplier, rng=bench.rng
+    )
+
+
+def screen(bench: Bench, chosen: dict[int, Indices] | None = None) -> None:
+    """Compare every claim with one central difference, or those of the elements chosen in some leaves."""
+    if chosen is None:
+        chosen = _sample(bench, max(0.0, bench.probe.budget.left - CONFIRMING_CALLS) / 2)
+    for leaf, indices in chosen.items():
+        if len(indices):
+            _screen_leaf(bench, leaf, indices)
+    for leaf in chosen:
+        _screen_again(bench, leaf)
+    for leaf, indices in chosen.items():
+        if len(indices):
+            _pool(bench, leaf, indices)
+    _move_zeros(bench)
+
+
+def _sample(bench: Bench, affordable: float) -> dict[int, Indices]:
+    """Choose the elements to look at: all, or as many as the budget allows, drawn at random."""
+    everything = {leaf: np.arange(claim.values.shape[0]) for leaf, claim in bench.claims.items()}
+    if bench.probe.vectorized or affordable >= bench.elements:
+        return everything
+    keys = np.concatenate([np.full(len(indices), leaf) for leaf, indices in everything.items()])
+    numbers = np.concatenate(list(everything.values()))
+    drawn = np.sort(bench.rng.choice(len(keys), size=int(affordable), replace=False))
+    return {leaf: numbers[drawn][keys[drawn] == leaf] for leaf in everything}
+
+
+def _screen_again(bench: Bench, leaf: int) -> None:
+    """Screen elements that speak against their claims with other steps: truncation, or a kink, may be all it is.
+
+    With shorter ones as long as noise allows, and as long as that clears some. Where noise does not, a longer one gives
+    the truncation error, which grows with the square of the step, and is taken away.
+    """
+    claim, found = bench.claims[leaf].values, bench.judgements[leaf]
+    step, before = bench.steps[leaf], len(claim) + 1
+    while leaf not in bench.exact and step > SHORTEST:
+        with np.errstate(all="ignore"):
+            contradicted = (found.doubt == Doubt.NOISE) & (np.abs(claim - found.reference) > found.noise)
+            improves = bench.rtol * np.abs(claim) > found.noise / SHORTER
+        if step == bench.steps[leaf]:
+            _take_truncation_away(bench, leaf, np.flatnonzero(np.any(contradicted & ~improves, axis=1)))
+        indices = np.flatnonzero(np.any(contradicted & improves, axis=1))
+        if not len(indices) or len(indices) >= CLEARED * before:
+            return
+        step, before = step * SHORTER, len(indices)
+        _compare(bench, leaf, indices, *bench.difference(leaf, indices, step))
+
+
+def _take_truncation_away(bench: Bench, leaf: int, indices: Indices) -> None:
+    """Screen elements with the extrapolation of their first difference and one with a longer step."""
+    if not len(indices):
+        return
+    first = bench.judgements[leaf].reference[indices]
+    longer, bend, deviation = bench.difference(leaf, indices, bench.steps[leaf] / SHORTER)
+    with np.errstate(all="ignore"):
+        better = first + (first - longer) * SHORTER**2 / (1 - SHORTER**2)
+    _compare(bench, leaf, indices, better, bend, deviation / SHORTER)
+
+
+def _screen_leaf(bench: Bench, leaf: int, indices: Indices) -> None:
+    """Compare the claims of a leaf with one derivative each."""
+    _compare(bench, leaf, indices, *bench.slopes(leaf, indices))
+
+
+def _compare(bench: Bench, leaf: int, indices: Indices, slope: Floats, bend: Floats, deviation: Floats) -> None:
+    """Compare claims with derivatives, second ones and the deviation of the first; record what comes out."""
+    claim, found = bench.claims[leaf], bench.judgements[leaf]
+    found.reference[indices] = slope
+    value = bench.leaves[leaf].value.ravel()[indices]
+    with np.errstate(all="ignore"):
+        jitter = bench.multiplier * deviation
+        apart = np.abs(claim.values[indices] - slope)
+        rounding = 4 * np.spacing(np.abs(value)).astype(np.float64)[:, None] * np.abs(bend)
+        size = rms(found.reference)
+        roundoff = claim.roundoff(size)
+        tolerance = bench.rtol * np.abs(slope) + rounding + roundoff
+        clearing = tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size)
+        agree = np.isfinite(apart) & np.isfinite(tolerance) & (apart <= clearing)
+        # What noise hides from anyone is let go, and said; what it hides here alone is looked at again.
+        visible = np.maximum(bench.rtol * size, 2 * USUAL * np.median(jitter, axis=0))
+        limited = (apart <= jitter) & (apart + jitter <= visible)
+        limited &= np.isfinite(apart) & np.isfinite(jitter)
+    found.noise[indices] = jitter
+    found.bound[indices] = apart + jitter
+    found.limited[indices] = limited & ~agree
+    found.doubt[indices] = np.where(agree | limited, Doubt.NONE, Doubt.NOISE)
+    found.floor[indices] = tolerance + jitter
+
+
+def _pool(bench: Bench, leaf: int, indices: Indices) -> None:
+    """Look for an error that a whole leaf has in common, among the elements that noise keeps from being judged."""
+    claim, found = bench.claims[leaf].values[indices], bench.judgements[leaf]
+    deviation = found.noise[indices] / bench.multiplier
+    with np.errstate(all="ignore"):
+        apart = np.abs(claim - found.reference[indices])
+        hazy = (found.noise[indices] > bench.rtol * np.abs(claim)) & (apart <= 2 * found.noise[indices])
+        sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
+        # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
+        hazy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
+    first = excess(claim, found.reference[indices], np.where(hazy, deviation, np.nan))
+    if not np.any(first.significant & (np.abs(first.share) > bench.rtol)) or bench.probe.budget.left < 2 * len(indices):
+        return
+    slope, _, deviation = bench.difference(leaf, indices, bench.steps[leaf] * POOLED_STEP)
+    wrong = (np.abs(first.share) > bench.rtol) & first.confirmed_by(
+        excess(claim, slope, np.where(hazy, deviation, np.nan))
+    )
+    found.excess = np.where(wrong, first.share, 0.0)
+    found.wrong[indices] |= wrong
+    found.doubt[np.ix_(indices, np.flatnonzero(wrong))] = Doubt.NONE
+
+
+def _move_zeros(bench: Bench) -> None:
+    """Move elements together whose claim and difference are both zero; where that moves ``f``, suspect them."""
+    zeros = {}
+    for leaf, found in bench.judgements.items():
+        unmoved = (bench.claims[leaf].values == 0) & (np.abs(found.reference) <= found.noise)
+        zeros[leaf] = np.flatnonzero(np.all(unmoved, axis=1))
+    moves = {leaf: _common_move(bench, leaf, indices) for leaf, indices in zeros.items() if len(indices)}
+    jitter = bench.multiplier * bench.noise
+    if not moves or not np.any(together(bench.probe, moves, jitter)):
+        return
+    for leaf in moves:
+        for group in tied_groups(bench.leaves[leaf].value, zeros[leaf], MOST_SHARING):
+            slope = together(bench.probe, {leaf: _common_move(bench, leaf, group)}, jitter)
+            if np.any(slope):
+                step = np.mean(bench.lengths[leaf][group]) * bench.steps[leaf]
+                for index in group:
+                    bench.suspect(leaf, int(index), np.zeros_like(slope), jitter / step, slope / step, slope != 0)
+
+
+def _common_move(bench: Bench, leaf: int, indices: Indices) -> Floats:
+    """Return a move of some elements, all upwards, by about the screening step."""
+    move = np.zeros_like(bench.lengths[leaf])
+    spread = bench.rng.uniform(0.5, 1.5, len(indices))
+    move[indices] = bench.steps[leaf] * bench.lengths[leaf][indices] * spread
+    return move

@@ -1,0 +1,1 @@
+"""The checks: each describes a function and a claimed derivative, asks the protocol, and reports."""

@@ -1,0 +1,236 @@
+"""The dot test: whether one linear map is the adjoint of another. There are no differences in it, only rounding.
+
+Inner products are conjugate linear in their first argument. Where one of the two spaces is real, so are they: the
+adjoint of the real-to-complex Fourier transform gives real vectors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.rule import Doubt, Judgement
+from gradcheck.checks.explanations import gather
+from gradcheck.checks.linear_maps import LinearMap, UnfitError, norm
+from gradcheck.diagnosis import diagnose
+from gradcheck.functions.options import RTOL, Settings
+from gradcheck.functions.points import Point
+from gradcheck.functions.probe import Budget
+from gradcheck.functions.progress import metering
+from gradcheck.functions.trees import Leaf
+from gradcheck.reports.claims import Reading
+from gradcheck.reports.comparison import divergence_of
+from gradcheck.reports.report import Finding, Report
+from gradcheck.reports.summary import summarise
+
+__all__ = ["AdjointTest"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Array = NDArray[Any]
+
+PAIRS = 3
+"""Random pairs of vectors beside the one given."""
+
+CALLS = 9
+"""Of each map, beside those for single elements."""
+
+MOST_ELEMENTS = 1000
+"""Of ``x`` that are looked at one by one; of more elements, so many drawn at random."""
+
+ROUNDING = 16.0
+"""Times the rounding that was measured, and the epsilon of the dtype, is what an honest pair may differ by."""
+
+HIDDEN = 0.1
+"""An element is undecided where rounding hides more than this share of the root mean square."""
+
+
+class AdjointTest:
+    """One check of two linear maps."""
+
+    def __init__(
+        self, settings: Settings, matvec: Callable[[Any], Any], rmatvec: Callable[[Any], Any], x: Leaf, y: Leaf
+    ) -> None:
+        self.settings = settings
+        self.x, self.y = x, y
+        self.budget = Budget(settings.max_evaluations)
+        self.there = LinearMap("matvec", matvec, x, y, self.budget)
+        self.back = LinearMap("rmatvec", rmatvec, y, x, Budget())
+        self.is_complex = {"x": x.value.dtype.kind == "c", "y": y.value.dtype.kind == "c"}
+        self.faults: list[Finding] = []
+        self.claimed: Array | None = None
+        self.found: tuple[Array, Floats, Bools] | None = None
+
+    @property
+    def rtol(self) -> float:
+        """The relative error that matters."""
+        return self.settings.rtol or RTOL[min(8, self.there.itemsize, self.back.itemsize)]
+
+    def run(self) -> Report:
+        """Make the check."""
+        started = time.perf_counter()
+        chosen = self._chosen()
+        with metering(self.settings.progress, len(chosen) + CALLS) as meter:
+            self.budget.progress = meter
+            with self.budget.until_exhausted():
+                try:
+                    vector = self._pairs()
+                    self._elements(chosen, vector)
+                except UnfitError as unfit:
+                    culprit = self.y if str(unfit).startswith("matvec") else self.x
+                    self._find(unfit.code, str(unfit), where=culprit.name)
+            report = self._report(chosen, started)
+            self.budget.pass_on_interrupt(report)
+        return report
+
+    def _report(self, chosen: NDArray[np.intp], started: float) -> Report:
+        """Report what was found."""
+        point = Point(self._parts(self.x), lambda values: values)
+        found = point, [self._reading()], self._judgements(chosen)
+        report = summarise(
+            *found,
+            diagnoses=diagnose(gather(*found, {})),
+            faults=self.faults,
+            remarks=[],
+            stopped=self.budget.stopped,
+            evaluations=self.there.calls,
+            gradient_evaluations=self.back.calls,
+            seconds=time.perf_counter() - started,
+            seed=self.settings.seed,
+        )
+        return report if len(chosen) == self.x.value.size else self._of_sample(report, len(chosen))
+
+    def _chosen(self) -> NDArray[np.intp]:
+        size = self.x.value.size
+        if size <= MOST_ELEMENTS:
+            return np.arange(size)
+        return np.sort(self.settings.rng.choice(size, size=MOST_ELEMENTS, replace=False))
+
+    def _find(self, code: str, message: str, *, where: str = "", **evidence: Any) -> None:
+        self.faults.append(Finding(code=code, message=message, where=where, evidence=evidence))
+
+    # ---- vectors ---------------------------------------------------------------------------------------------
+
+    def _pairs(self) -> Array:
+        """Compare the inner products of the pair given and of random ones; return a random vector like ``y``."""
+        rng = self.settings.rng
+        ys = [self.back.draw(rng) for _ in range(PAIRS)]
+        self.claimed = self.back(ys[0])
+        pulled = [self.claimed, *(self.back(y) for y in ys[1:])]
+        xs = [self.there.draw(rng) for _ in range(PAIRS)]
+        pushed = [self.there(x) for x in xs]
+        for each, vectors, images in ((self.there, xs, pushed), (self.back, ys, pulled)):
+            for code, message in each.measure(vectors, images, self._weights(), self.rtol):
+                self._find(code, message, where=each.codomain.name)
+        given = self.there.rounded(self.x.value), self.back.rounded(self.y.value)
+        pairs = [*zip(xs, ys, pushed, pulled, strict=True), (*given, self.there(given[0]), self.back(given[1]))]
+        for number, pair in enumerate(pairs):
+            if not self._agree(*pair):
+                which = "the pair given" if number == PAIRS else f"random pair {number + 1} of {PAIRS}"
+                left, right = self._product(pair[2], pair[1]), self._product(pair[0], pair[3])
+                self._find(
+                    "not-adjoint",
+                    f"for {which} <matvec(x), y> = {left:.9g}, but <x, rmatvec(y)> = {right:.9g}",
+                    left=left,
+                    right=right,
+                )
+                break
+        return ys[0]
+
+    def _weights(self) -> Array:
+        """Draw weights; complex ones where both spaces are."""
+        rng = self.settings.rng
+        weights = rng.uniform(0.5, 1.5, PAIRS) * (1, -1, 1)
+        return weights * np.exp(2j * np.pi * rng.random(PAIRS)) if all(self.is_complex.values()) else weights
+
+    def _product(self, a: Array, b: Array) -> Any:
+        with np.errstate(all="ignore"):
+            product = np.sum(np.conj(a) * b)
+        return product if all(self.is_complex.values()) else product.real
+
+    def _agree(self, x: Array, y: Array, pushed: Array, pulled: Array) -> bool:
+        left, right = self._product(pushed, y), self._product(x, pulled)
+        if not (np.isfinite(left) and np.isfinite(right)):  # the pair given is huge; the random ones are not
+            return True
+        # An error of every element is this large when it has a sign of its own in each, and when it has not.
+        matters = self.rtol * (norm(x * pulled) + abs(left))
+        eps = max(self.there.eps, self.back.eps)
+        sizes = norm(pushed) * norm(y), norm(x) * norm(pulled)
+        rounding = (eps + self.there.noise) * sizes[0] + (eps + self.back.noise) * sizes[1]
+        return bool(abs(left - right) <= matters + ROUNDING * rounding)
+
+    # ---- elements --------------------------------------------------------------------------------------------
+
+    def _elements(self, chosen: NDArray[np.intp], y: Array) -> None:
+        """Compare elements of ``rmatvec(y)`` with the products of ``y`` with the images of unit vectors."""
+        size, shape = self.x.value.size, self.x.value.shape
+        reference = np.full(size, np.nan, dtype=np.complex128)
+        rounding, looked_at = np.full(size, np.nan), np.zeros(size, dtype=bool)
+        self.found = reference, rounding, looked_at
+        share = (max(self.there.eps, self.back.eps) + self.there.noise) * norm(y)
+        blur = self.back.blur.ravel()
+        unit = np.zeros(size, dtype=np.complex128 if self.is_complex["x"] else np.float64)
+        for i in chosen:
+            unit[i] = 1
+            image = self.there(unit.reshape(shape))
+            product = complex(self._product(image, y))
+            if self.is_complex["x"] and not self.is_complex["y"]:
+                unit[i] = 1j
+                product += 1j * float(self._product(self.there(unit.reshape(shape)), y))
+            unit[i] = 0
+            reference[i], looked_at[i] = product, True
+            rounding[i] = ROUNDING * (share * norm(image) + blur[i])
+
+    # ---- the report ------------------------------------------------------------------------------------------
+
+    def _parts(self, leaf: Leaf) -> list[Leaf]:
+        """Return what is reported: a real array, or the real and the imaginary part of a complex one."""
+        if not self.is_complex["x"]:
+            return [leaf]
+        return [Leaf(f"{leaf.name}.{part}", getattr(leaf.value, part), leaf.restore) for part in ("real", "imag")]
+
+    def _reading(self) -> Reading:
+        if self.claimed is None:
+            return Reading()
+        flat = self.claimed.ravel()
+        return Reading({0: flat.real, 1: flat.imag} if self.is_complex["x"] else {0: flat})
+
+    def _judgements(self, chosen: NDArray[np.intp]) -> dict[int, Judgement]:
+        if self.found is None or self.claimed is None:
+            return {}
+        reference, rounding, looked_at = self.found
+        missed = np.zeros(len(looked_at), dtype=bool)
+        missed[chosen] = ~looked_at[chosen]
+        usual = norm(reference[looked_at]) / max(1, int(looked_at.sum())) ** 0.5
+        claims = self._reading().values
+        judgements = {}
+        for position, part in enumerate([reference.real, reference.imag][: len(claims)]):
+            with np.errstate(all="ignore"):
+                tolerance = self.rtol * np.abs(reference) + rounding
+                wrong = np.abs(claims[position] - part) > tolerance
+                doubt = np.where(~wrong & (rounding > HIDDEN * usual) & (rounding > 0), Doubt.NOISE, Doubt.NONE)
+                limited = looked_at & (rounding > self.rtol * np.maximum(usual, np.abs(reference)))
+            judgement = Judgement.open(len(part), 1)
+            judgement.reference[:, 0], judgement.bound[:, 0], judgement.noise[:, 0] = part, rounding, rounding
+            judgement.wrong[:, 0], judgement.floor[:, 0] = wrong, tolerance
+            judgement.doubt[:, 0] = np.where(missed, Doubt.NOT_PROBED, doubt)
+            judgement.limited[:, 0] = limited
+            judgement.noise_of_f[:] = max(self.there.noise, self.back.noise)
+            judgements[position] = judgement
+        return judgements
+
+    def _of_sample(self, report: Report, count: int) -> Report:
+        """Measure the divergence where elements were looked at, and say that the others were not."""
+        parameters = {}
+        for name, parameter in report.parameters.items():
+            seen = np.isfinite(parameter.reference)
+            divergence = divergence_of(parameter.claimed[seen], parameter.reference[seen])
+            parameters[name] = replace(parameter, divergence=divergence)
+        others = self.x.value.size - count
+        spot = f"{self.x.name}: {others} of {self.x.value.size} elements were seen in {PAIRS + 1} inner products only"
+        return replace(report, parameters=parameters, blind_spots=(*report.blind_spots, spot))

@@ -1,0 +1,179 @@
+"""One check: what it is given, what it asks of the user's functions, and what it has found so far."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.rule import Claim, Judgement, judge
+from gradcheck.functions.options import RTOL, Settings
+from gradcheck.functions.points import Layout, Output, Point, as_given
+from gradcheck.functions.probe import Budget, Probe
+from gradcheck.reports.claims import Reading
+from gradcheck.reports.report import Finding
+
+__all__ = ["OVERHEAD", "Check", "Claimant", "Elsewhere"]
+
+Floats = NDArray[np.float64]
+
+OVERHEAD = 60
+"""Calls beside two an element that a progress bar expects."""
+
+
+class Claimant(ABC):
+    """What a check asks of the functions that it is given.
+
+    Attributes
+    ----------
+    function : callable
+        The user's function.
+    name, derivative : str
+        What the user calls it and the claimed derivative.
+    seed, role : str
+        The argument that the derivative is linear in, and what kind of thing it is.
+    probe : type
+        How the function's value is read.
+    is_slope : bool
+        Whether the claim is a first derivative of the function.
+    pulls_back : bool
+        Whether the derivative takes a cotangent of the function's value.
+    is_whole : bool
+        Whether few calls give the claims for all elements, so that many can be judged together.
+    calls : int
+        Calls of the derivative so far.
+    value : callable
+        ``value(tree)`` gives the function's value. It goes to other processes, so it holds no more than the function.
+    """
+
+    value: Callable[[Any], Any]
+
+    name = "f"
+    derivative = "grad"
+    seed = "dy"
+    role = "upstream"
+    probe: type[Probe] = Probe
+    is_slope = True
+    pulls_back = False
+    is_whole = False
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.calls = 0
+
+    @abstractmethod
+    def output(self, value: Any) -> Output:
+        """Learn the form of the value."""
+
+    @abstractmethod
+    def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
+        """Return the cotangents, one row each."""
+
+    @abstractmethod
+    def readings(
+        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Return the claimed gradients at a point, one per cotangent; the first has all findings."""
+
+    def sample(
+        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Return one claim at a point, to be compared with the same at other points; the seed laid out like that."""
+        return self.readings(check, arrays, cotangents[:1], layout)
+
+    def first_sample(self, check: Check, cotangents: Floats, first: list[Reading]) -> list[Reading]:
+        """Return that claim at the given point, where the first claims are already known."""
+        del check, cotangents
+        return first[:1]
+
+    def protocol(  # noqa: B027 - most kinds have nothing of their own
+        self, check: Check, cotangents: Floats, first: list[Reading]
+    ) -> None:
+        """Check what this kind of derivative must keep beside its values."""
+
+    def forecast(self, elements: int) -> int:
+        """Return about how many calls of the function a check of so many elements takes."""
+        return 2 * elements + OVERHEAD
+
+    def judge(
+        self, probe: Probe, base: Floats, claims: dict[int, Claim], *, rtol: float, rng: np.random.Generator
+    ) -> dict[int, Judgement]:
+        """Decide which elements are right."""
+        return judge(probe, base, claims, rtol=rtol, rng=rng)
+
+    def laid_out(
+        self, point: Point, readings: list[Reading], judgements: dict[int, Judgement]
+    ) -> tuple[Point, list[Reading], dict[int, Judgement]]:
+        """Return point, claims and judgements in the form in which they are reported."""
+        return point, readings, judgements
+
+
+@dataclass(slots=True)
+class Elsewhere:
+    """A second point.
+
+    Attributes
+    ----------
+    arrays : list of arrays
+        The point: one array per leaf.
+    size : int
+        How many numbers the function gives there.
+    cotangents : array, shape (K, M)
+    claims : list of Reading
+        What was claimed there.
+    rounding : float
+        The unit in the last place of the largest claim.
+    same : list of int
+        Leaves for which the same was claimed at the given point, once that is known.
+    """
+
+    arrays: list[NDArray[Any]]
+    size: int
+    cotangents: Floats
+    claims: list[Reading]
+    rounding: float = field(init=False)
+    same: list[int] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        sizes = [np.nan_to_num(np.abs(part)) for claim in self.claims for part in claim.values.values() if part.size]
+        self.rounding = self.claims[0].eps * max((float(np.max(size)) for size in sizes), default=0.0)
+
+
+class Check:
+    """What a check is given, and what it has found so far."""
+
+    def __init__(self, settings: Settings, point: Point, claimant: Claimant) -> None:
+        self.settings = settings
+        self.point = point
+        self.claimant = claimant
+        self.budget = Budget(settings.max_evaluations)
+        self.faults: list[Finding] = []
+        """What fails the check by itself."""
+        self.remarks: list[Finding] = []
+        """What does not."""
+        self.untried: list[str] = []
+        """Memory layouts that the functions refused."""
+        self.rtol = settings.rtol or RTOL[8]
+        self.output = Output(claimant.name)
+        self.elsewhere: Elsewhere | None = None
+        """What was claimed at another point, before anything was called at this one."""
+        self.readings = [Reading({i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(point.leaves)})]
+        """The claims; before they are known nothing."""
+        self.judgements: dict[int, Judgement] = {}
+        self.probe: Probe | None = None
+        self.base: Floats = np.zeros(0)
+        """The function as seen through the cotangents, and what it gives at the point."""
+        self.value: Floats = np.zeros(0)
+        """What the function gave at the point, as one vector."""
+        self.why_directions = ""
+        """Why the elements are judged together, along random directions; empty where each is looked at."""
+
+    def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
+        """Add a finding, each kind once a place; a fatal one fails the check by itself."""
+        if (code, where) not in {(known.code, known.where) for known in self.faults + self.remarks}:
+            finding = Finding(code=code, message=message, where=where, evidence=evidence)
+            (self.faults if fatal else self.remarks).append(finding)

@@ -1,0 +1,323 @@
+"""Who claims: a scalar function with its gradient, or something that pulls cotangents back. All tell the engine alike.
+
+The value of the function, the form of that value, the cotangents to read it through, and the claimed gradients; and
+each checks the protocol that its own kind of derivative must keep.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.checks.check import Check, Claimant
+from gradcheck.checks.protocol import examine_linearity, examine_zero
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.points import Layout, Output, Point, as_given
+from gradcheck.functions.probe import calling
+from gradcheck.functions.tangents import differentiable, read_tangent, tangent
+from gradcheck.functions.trees import MISSING, align, arrays_in
+from gradcheck.reports.claims import GRADIENT, Misfit, Reading, Words, read_gradient
+
+__all__ = ["HvpClaimant", "LayerClaimant", "ScalarClaimant", "VjpClaimant", "input_names", "require_floats", "spread"]
+
+Floats = NDArray[np.float64]
+
+
+def input_names(forward: Callable[..., Any], count: int) -> list[str]:
+    """Name the inputs as in the signature of the function, else x0, x1, ...."""
+    fallback = [f"x{i}" for i in range(count)]
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):
+        return fallback
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
+    return names + fallback[len(names) :] if len(set(names) | set(fallback[len(names) :])) == count else fallback
+
+
+def require_floats(output: Output) -> None:
+    """Raise `InvalidArgument` where no number of the value can be differentiated."""
+    if output.size and not any(leaf.value.dtype.kind == "f" for leaf in output.leaves):
+        raise InvalidArgument(f"{output.name} returned no floating-point output; there is nothing to differentiate.")
+
+
+def spread(f: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+    """Call a function of several inputs."""
+    return f(*inputs.values())
+
+
+class ScalarClaimant(Claimant):
+    """A scalar function and its gradient."""
+
+    is_whole = True
+
+    def __init__(self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True], params: Any) -> None:
+        super().__init__(f)
+        self.grad = grad
+        self.params = params
+        self.value = f if grad is not True else partial(_value_of, f)
+
+    def output(self, value: Any) -> Output:
+        """Learn the form of the value."""
+        output = Output.of(value, "f")
+        if output.size != 1 or len(output.leaves) != 1:
+            shapes = [leaf.value.shape for leaf in output.leaves]
+            raise InvalidArgument(
+                f"f returned {'shape ' + str(shapes[0]) if len(shapes) == 1 else f'{len(shapes)} arrays'}; "
+                "a single number was required; return a scalar, or check a layer with check_layer."
+            )
+        return output
+
+    def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
+        """Return the one cotangent of a scalar."""
+        del output, rng
+        return np.ones((1, 1))
+
+    def readings(
+        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Return the claimed gradient at a point."""
+        del cotangents, layout
+        reading = read_gradient(self._gradient(check, check.point.hand_out(arrays)), self.params, check.point.leaves)
+        reading.handed = check.point.named(arrays)
+        return [reading]
+
+    def _gradient(self, check: Check, tree: Any) -> Any:
+        self.calls += 1
+        if self.grad is True:
+            check.budget.spend()
+            with calling("f", "for its gradient"):
+                return _pair(self.function(tree))[1]
+        with calling("grad", "at the given point"):
+            return self.grad(tree)
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if not (isinstance(value, tuple) and len(value) == 2):
+        raise InvalidArgument(
+            f"grad=True requires f to return (value, gradient), but it returned a {type(value).__name__}; "
+            "return both, or pass the gradient function as grad."
+        )
+    return value
+
+
+def _value_of(f: Callable[[Any], Any], tree: Any) -> Any:
+    return _pair(f(tree))[0]
+
+
+class PullbackClaimant(Claimant):
+    """A function with outputs of any form, and something that pulls cotangents of them back."""
+
+    optional = True
+    pulls_back = True
+    words = GRADIENT
+
+    def __init__(self, function: Callable[..., Any], tree: Any) -> None:
+        super().__init__(function)
+        self.tree = tree
+        self.form: Output | None = None
+
+    @abstractmethod
+    def prepare(self, check: Check, tree: Any) -> Any:
+        """Return what pulling back needs beside the cotangent: made at one point, used for several cotangents."""
+
+    @abstractmethod
+    def pull(self, seed: Any, prepared: Any) -> Any:
+        """Call the derivative with one cotangent."""
+
+    def output(self, value: Any) -> Output:
+        """Learn the form of the output."""
+        self.form = Output.of(value, self.name)
+        require_floats(self.form)
+        return self.form
+
+    def seed_of(self, row: Floats, layout: Layout = as_given) -> Any:
+        """Return a cotangent as the user gets it, fresh."""
+        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
+        return self.form.like(row, layout)
+
+    def seen(self, seed: Any) -> Floats:
+        """Read a cotangent that the user got."""
+        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
+        return self.form.read(seed)
+
+    def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
+        """Draw two cotangents, rounded to the dtype in which they are handed out."""
+        return np.stack([self.seen(self.seed_of(row)) for row in rng.normal(size=(2, output.size))])
+
+    def readings(
+        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Return the pulled-back cotangents at a point, in the order of the rows."""
+        prepared = self.prepare(check, check.point.hand_out(arrays))
+        readings = [self._read(check, self.seed_of(row, layout), prepared) for row in cotangents]
+        for reading in readings:
+            reading.handed += check.point.named(arrays)
+        return readings
+
+    def _read(self, check: Check, seed: Any, prepared: Any) -> Reading:
+        self.calls += 1
+        with calling(self.derivative, "at the given point"):
+            given = self.pull(seed, prepared)
+        reading = read_gradient(given, self.tree, check.point.leaves, optional=self.optional, words=self.words)
+        reading.handed = [(self.seed, array) for array in arrays_in(seed)]
+        return reading
+
+    def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
+        """Check that it is linear in the cotangent, zero for zero, and changes nothing that it gets."""
+        arrays = check.point.copies()
+        prepared = self.prepare(check, check.point.hand_out(arrays))
+        kept = [(array, array.copy()) for array in arrays_in(prepared)]
+        weights = check.settings.rng.uniform(0.5, 1.5, size=2) * (1, -1)
+        rows = [weights @ cotangents, np.zeros_like(cotangents[0])]
+        seeds = [self.seed_of(row) for row in rows]
+        combined, nothing = (self._read(check, seed, prepared) for seed in seeds)
+        ignored = examine_zero(check, nothing, first[0])
+        examine_linearity(check, combined, first, weights, ignored)
+        if not all(self._unchanged(seed, row) for seed, row in zip(seeds, rows, strict=True)):
+            check.find(f"{self.role}-changed", f"{self.derivative} changed {self.seed} in place", fatal=True)
+        changed = check.point.changed(arrays)
+        if changed:
+            names = ", ".join(changed)
+            check.find("inputs-changed", f"{self.derivative} changed its arguments in place: {names}", fatal=True)
+        elif not all(np.array_equal(array, copy, equal_nan=copy.dtype.kind in "fc") for array, copy in kept):
+            message = f"{self.derivative} changed what {self.name} kept for it: called again it gives something else"
+            check.find("cache-changed", message, fatal=True)
+
+    def _unchanged(self, seed: Any, row: Floats) -> bool:
+        try:
+            return np.array_equal(self.seen(seed), self.seen(self.seed_of(row)), equal_nan=True)
+        except InvalidArgument:  # its containers are no longer what they were
+            return False
+
+
+class VjpClaimant(PullbackClaimant):
+    """A function of several inputs and its vector-Jacobian product."""
+
+    derivative = "vjp"
+    is_whole = True
+
+    def __init__(self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: dict[str, Any]) -> None:
+        super().__init__(f, inputs)
+        self.vjp = vjp
+        self.value = partial(spread, f)
+
+    def prepare(self, check: Check, tree: Any) -> Any:
+        """Return the inputs themselves."""
+        del check
+        return tree
+
+    def pull(self, seed: Any, prepared: Any) -> Any:
+        """Call vjp with a cotangent and the inputs."""
+        return by_name(self.vjp(seed, *prepared.values()), self.tree, self.derivative)
+
+
+class LayerClaimant(PullbackClaimant):
+    """A forward/backward pair."""
+
+    name = "forward"
+    derivative = "backward"
+    seed = "its upstream"
+    is_whole = True
+
+    def __init__(
+        self, forward: Callable[..., Any], backward: Callable[[Any, Any], Any], inputs: dict[str, Any]
+    ) -> None:
+        super().__init__(forward, inputs)
+        self.backward = backward
+        self.value = partial(_output_of, forward)
+
+    def prepare(self, check: Check, tree: Any) -> Any:
+        """Run forward, for its cache."""
+        check.budget.spend()
+        with calling(self.name, "at the given point"):
+            return _run(self.function, tree)[1]
+
+    def pull(self, seed: Any, prepared: Any) -> Any:
+        """Call backward with an upstream and the cache."""
+        return by_name(self.backward(seed, prepared), self.tree, self.derivative)
+
+
+def _run(forward: Callable[..., Any], tree: dict[str, Any]) -> tuple[Any, Any]:
+    value = forward(*tree.values())
+    if not (isinstance(value, tuple) and len(value) == 2):
+        raise InvalidArgument(
+            f"forward must return (y, cache), but it returned a {type(value).__name__}"
+            f"{f' of {len(value)}' if isinstance(value, tuple) else ''}; return both."
+        )
+    return value
+
+
+def _output_of(forward: Callable[..., Any], tree: dict[str, Any]) -> Any:
+    return _run(forward, tree)[0]
+
+
+class HvpClaimant(PullbackClaimant):
+    """A gradient and the product of the Hessian with a vector: since that is symmetric, a pull-back of the gradient."""
+
+    name = "grad"
+    derivative = "hvp"
+    seed = "v"
+    role = "vector"
+    optional = False
+    words = Words("its part of hvp(x, v)", "that of x")
+
+    def __init__(self, grad: Callable[[Any], Any], hvp: Callable[[Any, Any], Any], x: Any, point: Point) -> None:
+        super().__init__(grad, x)
+        self.hvp = hvp
+        self.point = point
+        self.value = partial(_gradient_parts, grad, point, x)
+
+    def seed_of(self, row: Floats, layout: Layout = as_given) -> Any:
+        """Return a vector like x, fresh; zeros for what is held fixed."""
+        return tangent(self.point, row, layout)
+
+    def seen(self, seed: Any) -> Floats:
+        """Read a vector that the user got."""
+        return read_tangent(self.point, seed)
+
+    def prepare(self, check: Check, tree: Any) -> Any:
+        """Return the point itself."""
+        del check
+        return tree
+
+    def pull(self, seed: Any, prepared: Any) -> Any:
+        """Call hvp with a vector."""
+        return self.hvp(prepared, seed)
+
+
+def _gradient_parts(grad: Callable[[Any], Any], point: Point, x: Any, tree: Any) -> list[Any]:
+    """Return the gradient: one array for each differentiable leaf."""
+    given = grad(tree)
+    if isinstance(given, tuple) and len(given) == 1 and not isinstance(x, tuple | list):
+        (given,) = given
+    entries, _ = align(x, MISSING if given is None else given)
+    parts = []
+    for i in differentiable(point):
+        leaf = point.leaves[i]
+        shape = None if entries[i] is MISSING or entries[i] is None else np.shape(entries[i])
+        if shape != leaf.value.shape:
+            raise InvalidArgument(
+                f"grad returned {'nothing' if shape is None else f'shape {shape}'} for {leaf.name}, which has "
+                f"shape {leaf.value.shape}; a gradient like x is required."
+            )
+        parts.append(entries[i])
+    return parts
+
+
+def by_name(given: Any, inputs: dict[str, Any], derivative: str) -> Any:
+    """Lay a returned tuple beside the names of the inputs; what does not fit is a `Misfit`."""
+    if isinstance(given, tuple) and len(given) == len(inputs):
+        return dict(zip(inputs, given, strict=True))
+    if len(inputs) == 1 and not isinstance(given, tuple):
+        return dict.fromkeys(inputs, given)
+    if given is None:
+        return dict.fromkeys(inputs)
+    what = f"a {type(given).__name__}{f' of {len(given)}' if isinstance(given, tuple | list) else ''}"
+    names = f" ({', '.join(inputs)})" if len(inputs) > 1 else ""
+    return Misfit(f"{derivative} returned {what}; a tuple of {len(inputs)}{names} was required")

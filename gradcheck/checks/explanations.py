@@ -1,0 +1,169 @@
+"""From a finished check to the explanations in its report: gathers what a diagnosis may know, and asks for more of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.rule import Claim, Doubt, Judgement
+from gradcheck.checks.check import Check
+from gradcheck.diagnosis import Case, Clues, diagnose, explain_shape, forms_of
+from gradcheck.differences.ladder import lengths_of
+from gradcheck.functions.points import Point
+from gradcheck.functions.probe import BudgetExhaustedError, Probe
+from gradcheck.reports.claims import Reading
+from gradcheck.reports.report import Diagnosis
+
+__all__ = ["explain", "gather"]
+
+Floats = NDArray[np.float64]
+Explanations = dict[str, tuple[Diagnosis, ...]]
+
+MOVED = 0.0137
+"""How far, in units of its elements' lengths, a parameter is moved to see whether it matters at all."""
+
+
+def explain(
+    check: Check,
+    probe: Probe,
+    base: Floats,
+    reported: tuple[Point, list[Reading], dict[int, Judgement]],
+) -> Explanations:
+    """Explain the wrong parameters of a check.
+
+    Parameters
+    ----------
+    check : Check
+        The check.
+    probe : Probe
+        The function.
+    base : array, shape (K,)
+        Its values at the point.
+    reported : (Point, list of Reading, dict)
+        Point, claims and judgements in the form in which they are reported.
+
+    Returns
+    -------
+    diagnoses : dict
+        Name of a parameter -> what explains its claim, best first.
+
+    Notes
+    -----
+    A right gradient costs nothing. A wrong one of a layer costs one more call of it and up to some forty of its
+    backward; a claim of the wrong shape the measurement of its parameter; a derivative that is zero throughout two calls.
+    """
+    values = {leaf.name: np.asarray(leaf.value, dtype=np.float64) for leaf in check.point.leaves}
+    more: dict[str, Any] = {"is_inert": lambda name: _is_inert(check, probe, base, name)}
+    if check.claimant.pulls_back and check.output.is_bare:
+        shape = check.output.leaves[0].value.shape
+        more["dy"] = probe.cotangents.reshape(len(probe.cotangents), *shape)
+        more["y"] = check.value.reshape(shape)
+        more["pull"] = lambda cotangents: _pull(check, cotangents)
+    case = gather(*reported, values, **more)
+    return diagnose(case) | _explain_shapes(check, probe, base, *reported[:2])
+
+
+def gather(
+    point: Point,
+    readings: Sequence[Reading],
+    judgements: dict[int, Judgement],
+    values: dict[str, Floats],
+    **more: Any,
+) -> Case:
+    """Lay out what a check found, parameter by parameter; the rest goes to `Case` as it is."""
+    parameters = {}
+    claims = _stacked(point, readings)
+    for position, judgement in judgements.items():
+        leaf = point.leaves[position]
+        shape = (len(readings), *leaf.value.shape)
+        claimed = claims[leaf.name]
+        reference, margin = _measured(claimed.reshape(len(readings), -1).T, judgement)
+        parameters[leaf.name] = Clues(
+            name=leaf.name,
+            claimed=claimed,
+            reference=reference.T.reshape(shape),
+            margin=margin.T.reshape(shape),
+            wrong=judgement.wrong.T.reshape(shape) | np.isnan(claimed),
+            kink=judgement.gap.T.reshape(shape) != 0,
+            value=_laid_along(values, leaf.name, leaf.value.shape),
+        )
+    return Case(parameters, values, **more)
+
+
+def _stacked(point: Point, readings: Sequence[Reading]) -> dict[str, Floats]:
+    """Return the claims of each parameter that has one in all readings, shape (K, *shape), by name."""
+    return {
+        leaf.name: np.stack([reading.values[i] for reading in readings]).reshape(len(readings), *leaf.value.shape)
+        for i, leaf in enumerate(point.leaves)
+        if readings and all(i in reading.values for reading in readings)
+    }
+
+
+def _measured(claimed: Floats, judgement: Judgement) -> tuple[Floats, Floats]:
+    """Return the reference and how far a right claim may be from it, as far as that was found out, shapes (n, K).
+
+    Elements that were cleared together are right, to within what would have shown.
+    """
+    with np.errstate(all="ignore"):
+        margin = np.where(np.isfinite(judgement.floor), judgement.floor, judgement.bound)
+    together = np.isnan(judgement.reference) & (judgement.doubt == Doubt.NONE) & ~np.isnan(judgement.floor_along)
+    return np.where(together, claimed, judgement.reference), np.where(together, judgement.floor_along, margin)
+
+
+def _laid_along(values: dict[str, Floats], name: str, shape: tuple[int, ...]) -> Floats | None:
+    """Return the parameter's value; for a Jacobian that of its one input, which is laid along its last axes."""
+    value = values.get(name)
+    if value is None and len(values) == 1:
+        (value,) = values.values()
+    return value if value is not None and shape[len(shape) - value.ndim :] == value.shape else None
+
+
+# ---- asking for more -------------------------------------------------------------------------------------------------
+
+
+def _pull(check: Check, cotangents: list[Floats]) -> list[dict[str, Floats]]:
+    """Ask for the claims under other cotangents; nothing where the budget does not allow it."""
+    if not cotangents:
+        return []
+    count = len(cotangents[0])
+    rows = np.concatenate([cotangent.reshape(count, -1) for cotangent in cotangents])
+    try:
+        readings = check.claimant.readings(check, check.point.copies(), rows)
+    except BudgetExhaustedError:
+        return []
+    return [_stacked(check.point, readings[i : i + count]) for i in range(0, len(rows), count)]
+
+
+def _is_inert(check: Check, probe: Probe, base: Floats, name: str) -> bool:
+    """Whether the value stays as it is, to the last bit, when all elements of a leaf move, one way and the other."""
+    free = check.point.free()
+    leaf = next((i for i in free if check.point.leaves[i].name == name), free[0])
+    lengths = lengths_of(check.point.leaves[leaf].value)
+    signs = np.where(np.arange(len(lengths)) % 2, -1.0, 1.0)
+    try:
+        values = probe.ray({leaf: signs * lengths}, np.array([MOVED, -MOVED]))
+    except BudgetExhaustedError:
+        return False
+    return bool(np.all(values == base))
+
+
+def _explain_shapes(check: Check, probe: Probe, base: Floats, point: Point, readings: list[Reading]) -> Explanations:
+    """Measure the derivatives where claims have the wrong shape, to see whether they are right in another form."""
+    found = {}
+    for position, leaf in enumerate(point.leaves):
+        misfits = [reading.misfits[position] for reading in readings if position in reading.misfits]
+        if not misfits or len(misfits) != len(readings) or len({array.shape for array in misfits}) != 1:
+            continue
+        claimed, shape = np.stack(misfits), (len(misfits), *leaf.value.shape)
+        if not claimed.size or not leaf.value.size or not np.all(np.isfinite(claimed)):
+            continue
+        forms = forms_of(claimed, leaf.value.shape, leaf.name)
+        values = (forms[0].values if forms else np.zeros(shape)).reshape(len(base), -1).T
+        claim = Claim(values, np.zeros(len(base)), readings[0].eps)
+        judged = check.claimant.judge(probe, base, {position: claim}, rtol=check.rtol, rng=check.settings.rng)[position]
+        reference, margin = (part.T.reshape(shape) for part in _measured(values, judged))
+        found[leaf.name] = explain_shape(claimed, reference, margin, leaf.name)
+    return found

@@ -1,0 +1,105 @@
+"""Who claims a whole Jacobian: every entry is judged, each output on its own, from the same evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.rule import Judgement
+from gradcheck.checks.check import Check, Claimant
+from gradcheck.functions.outputs import EachOutput, one_array_of
+from gradcheck.functions.points import Layout, Output, Point, as_given
+from gradcheck.functions.probe import Probe, calling
+from gradcheck.functions.trees import ROOT, Leaf
+from gradcheck.reports.claims import Reading, Words, read_gradient
+
+__all__ = ["JacobianClaimant"]
+
+Floats = NDArray[np.float64]
+
+WORDS = Words("the Jacobian", "y.shape + x.shape")
+
+
+class JacobianClaimant(Claimant):
+    """A function from one array to another and its Jacobian."""
+
+    derivative = "jac"
+    probe: type[Probe] = EachOutput
+    words = WORDS
+
+    def __init__(self, f: Callable[[Any], Any], jac: Callable[[Any], Any], point: Point) -> None:
+        super().__init__(f)
+        self.value = f
+        self.jac = jac
+        self.first: Reading | None = None
+        self.input = point.leaves[0]
+        self.entries = Leaf(ROOT, np.zeros(0), lambda array: array)
+
+    def output(self, value: Any) -> Output:
+        """Learn the form of the output, and with it that of the Jacobian."""
+        output = one_array_of(Output.of(value, "f"))
+        self.require_shape(output.leaves[0].value.shape + self.input.value.shape)
+        return output
+
+    def require_shape(self, shape: tuple[int, ...]) -> None:
+        """Say which shape the claim must have."""
+        self.entries = replace(self.entries, value=np.zeros(shape, dtype=self.input.value.dtype))
+
+    def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
+        """Read each output as it is."""
+        del rng
+        return np.ones((output.size, 1))
+
+    def _matrix(self, check: Check, arrays: list[NDArray[Any]]) -> Reading:
+        self.calls += 1
+        with calling(self.derivative, "at the given point"):
+            given = self.jac(check.point.hand_out(arrays))
+        reading = read_gradient(given, self.entries.value, [self.entries], words=self.words)
+        reading.handed = check.point.named(arrays)
+        return reading
+
+    def readings(
+        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Return the rows of the claimed Jacobian."""
+        del layout
+        whole = self._matrix(check, arrays)
+        self.first = self.first or whole
+        rows = [Reading({}, [], whole.eps, whole.absent) for _ in cotangents]
+        rows[0].findings = whole.findings
+        for row, values in zip(rows, whole.values[0].reshape(len(rows), -1) if whole.values else (), strict=False):
+            row.values[0] = values
+        return rows
+
+    def sample(
+        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Return the whole matrix."""
+        del cotangents, layout
+        return [self._matrix(check, arrays)]
+
+    def first_sample(self, check: Check, cotangents: Floats, first: list[Reading]) -> list[Reading]:
+        """Return the matrix as it was claimed first."""
+        del check, cotangents, first
+        return [self.first or Reading()]
+
+    def laid_out(
+        self, point: Point, readings: list[Reading], judgements: dict[int, Judgement]
+    ) -> tuple[Point, list[Reading], dict[int, Judgement]]:
+        """Return one parameter that has the shape of the Jacobian."""
+        del readings
+        entries = Point([self.entries], point.build)
+        unknown = Reading({0: np.full(self.entries.value.size, np.nan)})
+        return entries, [self.first or unknown], {leaf: as_one_column(found) for leaf, found in judgements.items()}
+
+
+def as_one_column(found: Judgement) -> Judgement:
+    """Return a judgement of ``n`` elements under ``K`` outputs, (n, K), as one of ``K n`` entries, (K n, 1)."""
+    arrays = {field.name: getattr(found, field.name) for field in fields(found)}
+    return Judgement(
+        **{name: a.T.reshape(-1, 1) if a.ndim == 2 else np.max(a, keepdims=True) for name, a in arrays.items()}
+    )

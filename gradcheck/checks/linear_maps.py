@@ -1,0 +1,192 @@
+"""A user's linear map: called on fresh vectors, read, and measured for rounding, linearity and repeatability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.probe import Budget, calling
+from gradcheck.functions.trees import Leaf, flatten
+
+__all__ = ["LinearMap", "UnfitError", "norm", "vector_like"]
+
+Floats = NDArray[np.float64]
+Array = NDArray[Any]
+
+NUDGE = 64
+"""Epsilons by which a vector is scaled to see how the map rounds: too few for anything smooth to show."""
+
+NOT_ROUNDING = 30.0
+"""So many times what was measured is no rounding any more."""
+
+
+class UnfitError(Exception):
+    """A map gave something that cannot be compared. Never leaves the package."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def vector_like(value: Any, argument: str) -> Leaf:
+    """Read an array of floating-point or complex numbers that stands for a space.
+
+    Raises
+    ------
+    InvalidArgument
+        For anything else, for an empty array and for NaN or infinity.
+    """
+    if not isinstance(value, float | complex | np.ndarray | np.number):
+        raise InvalidArgument(f"{argument} is a {type(value).__name__}; an array of floats or complex was required.")
+    (leaf,), _ = flatten(value, root=argument, argument=argument)
+    if leaf.value.dtype.kind not in "fc" or not leaf.value.size:
+        raise InvalidArgument(
+            f"{argument} is an array of {leaf.value.dtype} with {leaf.value.size} elements; floats or complex numbers "
+            "were required, at least one; convert it with astype(float)."
+        )
+    if not np.all(np.isfinite(leaf.value)):
+        raise InvalidArgument(f"{argument} holds NaN or infinity; give finite numbers.")
+    return leaf
+
+
+@dataclass(slots=True)
+class LinearMap:
+    """A map between the spaces of two leaves.
+
+    Attributes
+    ----------
+    noise : float
+        By how much what it gives is off by its rounding, relative to its norm: measured.
+    blur : array
+        The same for each number that it gives, relative to nothing.
+    itemsize : int
+        Bytes of the coarsest floating-point numbers met.
+    """
+
+    name: str
+    function: Callable[[Any], Any]
+    domain: Leaf
+    codomain: Leaf
+    budget: Budget
+    calls: int = 0
+    noise: float = 0.0
+    blur: Floats = field(default_factory=lambda: np.zeros(()))
+    itemsize: int = 8
+
+    def __post_init__(self) -> None:
+        self.blur = np.zeros(self.codomain.value.shape)
+        self.itemsize = min(8, *(real_dtype(leaf.value).itemsize for leaf in (self.domain, self.codomain)))
+
+    @property
+    def eps(self) -> float:
+        """Machine epsilon of the coarsest dtype met."""
+        return float(np.finfo(f"f{self.itemsize}").eps)
+
+    def draw(self, rng: np.random.Generator) -> Array:
+        """Draw a vector of its domain."""
+        value = self.domain.value
+        drawn = rng.normal(size=value.shape)
+        if value.dtype.kind == "c":
+            drawn = drawn + 1j * rng.normal(size=value.shape)
+        return self.rounded(drawn)
+
+    def rounded(self, vector: Array) -> Array:
+        """Round a vector to the dtype of the domain, in double precision."""
+        return _double(np.asarray(vector).astype(self.domain.value.dtype))
+
+    def __call__(self, vector: Array) -> Array:
+        """Apply it to a fresh copy of a vector; return what came back in double precision."""
+        handed = np.array(vector, dtype=self.domain.value.dtype)
+        kept = handed.copy()
+        self.budget.spend()
+        self.calls += 1
+        with calling(self.name, f"with a vector like {self.domain.name}"):
+            given = self.function(self.domain.restore(handed))
+        if not np.array_equal(handed, kept):
+            raise UnfitError("inputs-changed", f"{self.name} changed its argument in place")
+        return self._read(given)
+
+    def _read(self, given: Any) -> Array:
+        like, name = self.codomain.value, self.codomain.name
+        try:
+            array = np.asarray(given)
+        except ValueError:
+            array = np.empty(0, dtype=object)
+        if array.dtype.kind not in "biufc":
+            raise UnfitError("wrong-type", f"{self.name} returned a {type(given).__name__} that is no array of numbers")
+        if array.shape != like.shape:
+            raise UnfitError("wrong-shape", f"{self.name} returned shape {array.shape}, but {name} has {like.shape}")
+        if like.dtype.kind != "c" and array.dtype.kind == "c":
+            if np.any(array.imag != 0):
+                raise UnfitError("wrong-dtype", f"{self.name} returned {array.dtype}, but {name} is {like.dtype}")
+            array = array.real
+        if not np.all(np.isfinite(array)):
+            raise UnfitError("not-finite", f"{self.name} returned NaN or infinity for a finite argument")
+        if array.dtype.kind in "fc":
+            self.itemsize = min(self.itemsize, real_dtype(array).itemsize)
+        return _double(array.astype(np.complex128)) if like.dtype.kind == "c" else _double(array)
+
+    def measure(self, vectors: list[Array], images: list[Array], weights: Array, rtol: float) -> list[tuple[str, str]]:
+        """Check that it is repeatable and linear, and measure its rounding.
+
+        Parameters
+        ----------
+        vectors, images : lists of arrays
+            What it was given before, and what it gave.
+        weights : array, shape (len(vectors),)
+            Vector ``k`` and the one after it are combined with the weights in their places.
+        rtol : float
+            The relative error that matters.
+
+        Returns
+        -------
+        findings : list of (code, message)
+        """
+        findings = []
+        scale = max(norm(images[0]), np.finfo(float).tiny)
+        again = norm(self(vectors[0]) - images[0]) / scale
+        if again > 10 * rtol:
+            findings.append(
+                ("second-call-differs", f"{self.name} gave something else, by {again:.2g}, when called again")
+            )
+        nudged = self.rounded(vectors[0] * (1 + NUDGE * self.eps))
+        self.noise = norm(self(nudged) - images[0] * (1 + NUDGE * self.eps)) / scale
+        allowed = max(100 * self.eps, rtol, NOT_ROUNDING * self.noise)
+        worst, is_linear = 0.0, True
+        for k in range(len(vectors)):
+            pair = [k, (k + 1) % len(vectors)]
+            combined = self(self.rounded(sum(weights[i] * vectors[i] for i in pair)))
+            terms = sum(np.abs(weights[i] * images[i]) for i in pair)
+            defect = np.abs(combined - sum(weights[i] * images[i] for i in pair))
+            relative = norm(defect) / max(norm(terms), np.finfo(float).tiny)
+            alone = (defect > allowed * terms) & (defect > 100 * np.median(defect) + 1000 * self.eps * terms)
+            is_linear &= relative <= allowed and not np.any(alone)
+            worst = max(worst, float(np.max(defect)))
+            self.noise = max(self.noise, min(relative, allowed))
+            self.blur = np.maximum(self.blur, np.where(alone, 0.0, defect))
+        if not is_linear:
+            size = max(float(np.max(np.abs(image))) for image in images)
+            apart = f"a combination of two vectors is off by {worst:.3g}, what it gives is up to {size:.3g}"
+            findings.append(("not-linear", f"{self.name} is not linear: {apart}"))
+        return findings
+
+
+def norm(array: Array) -> float:
+    """Return the Euclidean norm of all elements; without BLAS, whose threads cost more than they save here."""
+    sizes = np.abs(array)
+    largest = float(np.max(sizes, initial=0.0))
+    return largest * float(np.sqrt(np.sum((sizes / largest) ** 2))) if 0 < largest < np.inf else largest
+
+
+def real_dtype(array: Array) -> np.dtype[Any]:
+    """Return the dtype of the real part."""
+    return array.real.dtype
+
+
+def _double(array: Array) -> Array:
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)

@@ -1,0 +1,303 @@
+"""What a derivative must keep beside its values: the same for the same numbers, linear, and memory of its own.
+
+Everything here is asked of the derivative at few points, and none of it needs differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.checks.check import Check
+from gradcheck.checks.second_point import compare
+from gradcheck.differences.noise import ulp
+from gradcheck.functions.points import Layout
+from gradcheck.functions.probe import BudgetExhaustedError, Probe, calling
+from gradcheck.reports.claims import Reading
+
+__all__ = ["examine", "examine_linearity", "examine_value", "examine_zero", "is_random"]
+
+Floats = NDArray[np.float64]
+
+ROUNDINGS = 1000.0
+"""So many units in the last place of what a gradient is at another point are no rounding."""
+
+REPEATED = 64.0
+"""A function that gives values within so many units in the last place of each other repeats itself."""
+
+
+def _fortran(array: NDArray[Any]) -> NDArray[Any]:
+    return np.array(array, order="F")
+
+
+def _strided(array: NDArray[Any]) -> NDArray[Any]:
+    """Put other numbers between those of the last axis."""
+    if not array.ndim:
+        return array
+    wide = np.repeat(array, 2, axis=-1) + np.ones((), dtype=array.dtype)
+    wide[..., ::2] = array
+    return wide[..., ::2]
+
+
+def _reversed(array: NDArray[Any]) -> NDArray[Any]:
+    backwards = (slice(None, None, -1),) * array.ndim
+    return array[backwards].copy()[backwards] if array.ndim else array
+
+
+LAYOUTS: dict[str, Layout] = {
+    "in Fortran order": _fortran,
+    "with gaps in memory": _strided,
+    "with negative strides": _reversed,
+}
+"""Ways to hold the same numbers in memory."""
+
+
+def examine(check: Check, probe: Probe, first: list[Reading]) -> None:
+    """Call function and derivative again, and with other memory layouts.
+
+    Parameters
+    ----------
+    check : Check
+        The check; findings go there.
+    probe : Probe
+        The function.
+    first : list of Reading
+        The claims.
+    """
+    claimant, cotangents = check.claimant, probe.cotangents
+    here = claimant.first_sample(check, cotangents, first)
+    _examine_memory(check, here)
+    arrays = check.point.copies()
+    again = claimant.sample(check, arrays, cotangents)
+    changed = check.point.changed(arrays)
+    if changed:
+        message = f"{claimant.derivative} changed its arguments in place: {', '.join(changed)}"
+        check.find("inputs-changed", message, fatal=True)
+    _examine_kept(check, first if check.elsewhere is None else [*check.elsewhere.claims, *first])
+    repeats = _examine_repetition(check, cotangents, here, again)
+    del again, arrays  # they may be large
+    if check.elsewhere is not None:
+        compare(check, here[0])
+    if repeats and not changed:
+        _examine_layouts(check, probe, cotangents, here)
+
+
+def is_random(check: Check) -> bool:
+    """Tell whether the function was found to give something else when called again."""
+    return any(finding.code == "f-not-deterministic" for finding in check.remarks)
+
+
+def examine_value(check: Check, probe: Probe) -> None:
+    """Call the function again: it must give what it gave first."""
+    if is_random(check):
+        return
+    again = _value(check, check.point.copies())
+    with np.errstate(all="ignore"):
+        apart = np.abs(again - check.value)
+        beyond = apart > REPEATED * np.array([ulp(number) for number in check.value])
+    if np.any(beyond):
+        largest = float(np.max(apart[beyond]))
+        check.find(
+            "f-not-deterministic",
+            f"{probe.output.name} gave something else when called again at the same point: they differ by up to "
+            f"{largest:.3g}, the first is up to {np.max(np.abs(check.value)):.3g}; fix its random numbers and its state",
+            difference=largest,
+        )
+
+
+def _value(check: Check, arrays: list[NDArray[Any]]) -> Floats:
+    """Return the function's value at a point as one vector."""
+    check.budget.spend()
+    with calling(check.claimant.name, "at the given point"):
+        return check.output.read(check.claimant.value(check.point.hand_out(arrays)))
+
+
+# ---- the same again -------------------------------------------------------------------------------------------------
+
+
+def _pairs(one: list[Reading], other: list[Reading]) -> Iterator[tuple[str, Floats, Floats]]:
+    """Give name and both claims of every leaf for which either has one; NaN where one of them lacks it."""
+    for mine, theirs in zip(one, other, strict=True):
+        for leaf, values in mine.values.items():
+            yield mine.names[leaf], values, theirs.values.get(leaf, np.full_like(values, np.nan))
+
+
+def _apart(values: Floats, others: Floats) -> tuple[float, float]:
+    """Return the largest difference and the largest number."""
+    with np.errstate(all="ignore"):
+        finite = np.abs(values[np.isfinite(values)])
+        difference = np.where(values == others, 0.0, np.abs(values - others))
+        both_nan = np.isnan(values) & np.isnan(others)
+        return float(np.max(np.where(both_nan, 0.0, difference), initial=0.0)), float(np.max(finite, initial=0.0))
+
+
+def _is_rounding(check: Check, apart: float, size: float) -> bool:
+    """Tell whether two results of this size may differ like this by rounding.
+
+    Near a minimum the gradient goes to zero and what it is summed from does not: at the second point that shows.
+    """
+    rounding = check.elsewhere.rounding if check.elsewhere is not None else 0.0
+    return apart <= max(10 * check.rtol * size, ROUNDINGS * rounding)
+
+
+def _examine_repetition(check: Check, cotangents: Floats, here: list[Reading], again: list[Reading]) -> bool:
+    """Say how a second claim at the same point differs from the first; return whether it is the same."""
+    derivative = check.claimant.derivative
+    different = [
+        (name, *_apart(a, b)) for name, a, b in _pairs(here, again) if not np.array_equal(a, b, equal_nan=True)
+    ]
+    if not different:
+        return True
+    third, fourth = (check.claimant.sample(check, check.point.copies(), cotangents) for _ in range(2))
+    grows = {
+        name: _same_steps(a, b, c)
+        for (name, a, b), (_, _, c) in zip(_pairs(again, third), _pairs(again, fourth), strict=True)
+    }
+    lags = _lags(check, cotangents, here)
+    for name, apart, size in different:
+        fatal = grows[name] or lags or not _is_rounding(check, apart, size)
+        if grows[name]:
+            code = "accumulates"
+            message = f"{derivative} gives more by the same amount at each call: it adds to what it gave before; start from zeros"
+        elif lags:
+            code = "stale-gradient"
+            message = f"{derivative} gives the gradient of the point at which it, or the function, was called before"
+        else:
+            code = "second-call-differs"
+            message = (
+                f"{derivative} gave something else when called again at the same point: they differ by up to "
+                f"{apart:.3g}, the first is up to {size:.3g}"
+            )
+        check.find(code, message, where=name, fatal=fatal, difference=apart)
+    return False
+
+
+def _same_steps(one: Floats, two: Floats, three: Floats) -> bool:
+    """Tell whether three vectors lie on a line at equal distances."""
+    with np.errstate(all="ignore"):
+        first, second = two - one, three - two
+    return bool(np.any(first != 0)) and _apart(first, second)[0] <= 1e-3 * _apart(first, first)[1]
+
+
+def _lags(check: Check, cotangents: Floats, here: list[Reading]) -> bool:
+    """Tell whether the first claim was that of the point of the call before it: it comes again at the second point."""
+    if check.elsewhere is None:
+        return False
+    for _ in range(2):
+        there = check.claimant.sample(check, [array.copy() for array in check.elsewhere.arrays], cotangents)
+    return all(np.array_equal(a, b) for _, a, b in _pairs(here, there))
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------
+
+
+def _examine_memory(check: Check, here: list[Reading]) -> None:
+    """Say which gradients share memory with each other, with an argument or with the seed."""
+    for reading in here:
+        gradients = [(f"the gradient of {reading.names[leaf]}", array) for leaf, array in reading.given.items()]
+        for number, (leaf, array) in enumerate(reading.given.items()):
+            for name, other in [*gradients[:number], *reading.handed]:
+                if array.size and np.may_share_memory(array, other) and np.shares_memory(array, other):
+                    check.find(
+                        "shares-memory",
+                        f"its gradient is the same memory as {name}: who writes into one changes the other; return a copy",
+                        where=reading.names[leaf],
+                    )
+                    break
+
+
+def _examine_kept(check: Check, readings: list[Reading]) -> None:
+    """Look at what earlier calls returned: it must still be what it was then."""
+    for reading in readings:
+        for leaf, array in reading.given.items():
+            values = np.real(array).astype(np.float64).ravel()
+            if not np.array_equal(values, reading.values[leaf], equal_nan=True):
+                check.find(
+                    "buffer-reused",
+                    f"the gradient returned first was overwritten when {check.claimant.derivative} was called again: "
+                    "both calls return the same memory; return a new array",
+                    where=reading.names[leaf],
+                    fatal=True,
+                )
+
+
+def _examine_layouts(check: Check, probe: Probe, cotangents: Floats, here: list[Reading]) -> None:
+    """Hand out the same numbers in other memory layouts: nothing may change but by rounding."""
+    claimant, name = check.claimant, probe.output.name
+    for words, layout in LAYOUTS.items():
+        arrays = [layout(array) for array in check.point.copies()]
+        if all(array.flags.c_contiguous for array in arrays):
+            continue
+        try:
+            with np.errstate(all="ignore"):
+                value = _value(check, arrays)
+                there = claimant.sample(check, [layout(array) for array in check.point.copies()], cotangents, layout)
+        except BudgetExhaustedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the user's functions raise: they may refuse a layout
+            check.untried.append(f"{words} ({type(error).__name__})")
+            continue
+        apart, size = _apart(check.value, value)
+        if not _is_rounding(check, apart, size):
+            _depends(check, "", name, words, apart, size)
+            return
+        for leaf, one, other in _pairs(here, there):
+            apart, size = _apart(one, other)
+            if not _is_rounding(check, apart, size):
+                _depends(check, leaf, claimant.derivative, words, apart, size)
+
+
+def _depends(check: Check, where: str, who: str, words: str, apart: float, size: float) -> None:
+    """Say that somebody's result depends on the layout. The function may ask for contiguous arrays, and gets them."""
+    check.find(
+        "layout-dependent",
+        f"{who} gives something else for the same numbers {words}: they differ by up to {apart:.3g}, it is up to {size:.3g}",
+        where=where,
+        fatal=bool(where),
+        layout=words,
+    )
+
+
+# ---- linear in the seed ---------------------------------------------------------------------------------------------
+
+
+def examine_linearity(
+    check: Check, combined: Reading, first: list[Reading], weights: Floats, ignored: set[str]
+) -> None:
+    """Compare what a combination of seeds gives with the combination of what they give; not where it is ignored."""
+    for leaf, values in combined.values.items():
+        parts = [reading.values[leaf] for reading in first if leaf in reading.values]
+        if len(parts) < len(first) or combined.names[leaf] in ignored:
+            continue
+        with np.errstate(all="ignore"):
+            apart = np.max(np.abs(values - sum(w * part for w, part in zip(weights, parts, strict=True))), initial=0.0)
+            size = np.max(np.abs(parts), initial=0.0)
+        if apart > max(100 * combined.eps, check.rtol) * size:
+            check.find(
+                "not-linear",
+                f"{check.claimant.derivative} is not linear in {check.claimant.seed}: a combination of two is off by "
+                f"{apart:.3g}, what it gives is up to {size:.3g}",
+                where=combined.names[leaf],
+                fatal=True,
+            )
+
+
+def examine_zero(check: Check, reading: Reading, first: Reading) -> set[str]:
+    """Check that zeros give zeros; return the names of leaves whose gradient does not depend on the seed at all."""
+    derivative, seed, role = check.claimant.derivative, check.claimant.seed, check.claimant.role
+    ignored = set()
+    for leaf, values in reading.values.items():
+        name = reading.names[leaf]
+        if not np.any(values != 0):
+            continue
+        if leaf in first.values and np.array_equal(values, first.values[leaf]):
+            ignored.add(name)
+            message = f"{derivative} does not depend on {seed}: it gives the same for zeros, as if that were all ones"
+            check.find(f"{role}-ignored", message, where=name, fatal=True)
+        else:
+            message = f"{derivative} is not zero where {seed} is zero: something is added that does not depend on it"
+            check.find(f"zero-{role}", message, where=name, fatal=True)
+    return ignored

@@ -1,0 +1,212 @@
+"""Who claims a Jacobian-vector product: unit tangents give its columns, read through the check's cotangents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.checks.check import Check, Claimant
+from gradcheck.checks.claimants import require_floats, spread
+from gradcheck.checks.protocol import examine_zero
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.points import Layout, Output, as_given
+from gradcheck.functions.probe import calling
+from gradcheck.functions.tangents import differentiable, read_tangent, tangent
+from gradcheck.functions.trees import arrays_in
+from gradcheck.reports.claims import Reading, Words, read_gradient
+from gradcheck.reports.report import Finding
+
+__all__ = ["JvpClaimant"]
+
+Floats = NDArray[np.float64]
+
+WORDS = Words("dy", "y")
+
+MIXED = 20180101
+"""Seed of the tangent that is compared between calls."""
+
+
+class JvpClaimant(Claimant):
+    """A function of several inputs and its Jacobian-vector product."""
+
+    derivative = "jvp"
+    seed = "its tangents"
+    role = "tangent"
+
+    def __init__(self, f: Callable[..., Any], jvp: Callable[..., Any], inputs: dict[str, Any]) -> None:
+        super().__init__(f)
+        self.jvp = jvp
+        self.value = partial(spread, f)
+        self.inputs = inputs
+        self.form: Output | None = None
+
+    def output(self, value: Any) -> Output:
+        """Learn the form of the output."""
+        self.form = Output.of(value, self.name)
+        require_floats(self.form)
+        return self.form
+
+    def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
+        """Draw two rows through which dy and y are read."""
+        return rng.normal(size=(2, output.size))
+
+    def readings(
+        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Push every unit tangent forward, and read what comes out through each cotangent."""
+        del layout
+        tree = check.point.hand_out(arrays)
+        names = {position: leaf.name for position, leaf in enumerate(check.point.leaves)}
+        readings = [Reading(names=names) for _ in cotangents]
+        start = 0
+        for leaf in differentiable(check.point):
+            end = start + check.point.leaves[leaf].value.size
+            table = self._columns(check, leaf, slice(start, end), tree, cotangents, readings[0])
+            if table is not None:
+                for k, reading in enumerate(readings):
+                    reading.values[leaf] = table[:, k]
+            start = end
+        for reading in readings:
+            reading.eps = readings[0].eps
+        return readings
+
+    def _columns(
+        self, check: Check, leaf: int, place: slice, tree: Any, cotangents: Floats, notes: Reading
+    ) -> Floats | None:
+        """Return the products of one leaf's columns with the cotangents, shape (n, K); None where dy is unlike y."""
+        name, shape = check.point.leaves[leaf].name, check.point.leaves[leaf].value.shape
+        vector, rows, told = np.zeros(_length(check)), [], set[str]()
+        for number, index in enumerate(np.ndindex(shape)):
+            vector[place.start + number] = 1.0
+            dy, reading = self._push(tangent(check.point, vector), tree)
+            vector[place.start + number] = 0.0
+            notes.eps = max(notes.eps, reading.eps)
+            for finding in reading.findings:
+                if finding.code not in told:
+                    told.add(finding.code)
+                    notes.findings.append(_of_unit(finding, name, index))
+            if dy is None:
+                return None
+            rows.append(_contract(cotangents, dy))
+        return np.array(rows).reshape(len(rows), len(cotangents))
+
+    def _push(self, tangents: dict[str, Any], tree: dict[str, Any]) -> tuple[Floats | None, Reading]:
+        """Call jvp, and read what it gives as one vector; None where it has not the form of y."""
+        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
+        self.calls += 1
+        with calling("jvp", "at the given point"):
+            given = self.jvp(tuple(tangents.values()), *tree.values())
+        like = self.form.like(np.zeros(self.form.size))
+        reading = read_gradient(given, like, self.form.leaves, words=WORDS)
+        fits = not any(finding.code == "wrong-structure" for finding in reading.findings)
+        parts = []
+        for i, leaf in enumerate(self.form.leaves):
+            part = reading.values.get(i) if leaf.is_differentiable else np.zeros(leaf.value.size)
+            if part is None:
+                fits = False
+            else:
+                parts.append(part)
+        return np.concatenate(parts) if fits else None, reading
+
+    def sample(
+        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
+    ) -> list[Reading]:
+        """Push one tangent forward, without small elements and always the same."""
+        del cotangents
+        tangents = tangent(check.point, self._mixed(check), layout)
+        reading = self._push(tangents, check.point.hand_out(arrays))[1]
+        reading.handed = [("its tangents", array) for array in arrays_in(tangents)] + check.point.named(arrays)
+        return [reading]
+
+    def first_sample(self, check: Check, cotangents: Floats, first: list[Reading]) -> list[Reading]:
+        """Push that tangent forward at the given point."""
+        del first
+        return self.sample(check, check.point.copies(), cotangents)
+
+    def _mixed(self, check: Check) -> Floats:
+        rng = np.random.default_rng(MIXED)
+        size = _length(check)
+        drawn = rng.uniform(0.5, 1.5, size) * rng.choice([-1.0, 1.0], size)
+        return read_tangent(check.point, tangent(check.point, drawn))
+
+    def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
+        """Check that it is linear in its tangents, zero for zero, and changes nothing that it gets."""
+        if not all(leaf in first[0].values for leaf in differentiable(check.point)):
+            return
+        arrays = check.point.copies()
+        tree = check.point.hand_out(arrays)
+        mixed = self._mixed(check)
+        vectors = [mixed, np.zeros_like(mixed), *self._parts(check, -mixed)]
+        trees = [tangent(check.point, vector) for vector in vectors]
+        answers = [self._push(handed, tree) for handed in trees]
+        told = {finding.code for finding in first[0].findings} | {"coarse-dtype"}
+        for finding in (finding for _, reading in answers for finding in reading.findings):
+            if finding.code not in told:
+                told.add(finding.code)
+                check.find(finding.code, f"for a random tangent, {finding.message}", fatal=True)
+        pushed = [dy for dy, _ in answers]
+        ignored = examine_zero(check, answers[1][1], answers[0][1])
+        if not ignored:
+            self._linear(check, cotangents, first, [(vectors[k], pushed[k]) for k in (0, *range(2, len(pushed)))])
+        if not all(_unchanged(check, handed, vector) for handed, vector in zip(trees, vectors, strict=True)):
+            check.find("tangent-changed", "jvp changed its tangents in place", fatal=True)
+        changed = check.point.changed(arrays)
+        if changed:
+            check.find("inputs-changed", f"jvp changed its arguments in place: {', '.join(changed)}", fatal=True)
+
+    def _parts(self, check: Check, vector: Floats) -> list[Floats]:
+        """Return the part of a vector in each leaf, the rest zero."""
+        sizes = [check.point.leaves[leaf].value.size for leaf in differentiable(check.point)]
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        return [np.where(owner == k, vector, 0.0) for k in range(len(sizes))]
+
+    def _linear(
+        self, check: Check, cotangents: Floats, first: list[Reading], pushed: list[tuple[Floats, Floats | None]]
+    ) -> None:
+        """Compare what a tangent gives with the sum of what its elements give."""
+        leaves = differentiable(check.point)
+        columns = np.stack([np.concatenate([reading.values[leaf] for leaf in leaves]) for reading in first])
+        for number, (vector, dy) in enumerate(pushed):
+            if dy is None:
+                continue
+            with np.errstate(all="ignore"):
+                terms = columns * vector
+                apart = np.abs(_contract(cotangents, dy) - terms.sum(axis=1))
+                size = np.abs(terms).sum(axis=1)
+            worst = int(np.argmax(apart / np.maximum(size, np.finfo(float).tiny)))
+            if np.any(apart > max(100 * first[0].eps, check.rtol) * size):
+                check.find(
+                    "not-linear",
+                    f"jvp is not linear in its tangents: a combination of unit tangents is off by {apart[worst]:.3g}, "
+                    f"its terms add up to {size[worst]:.3g}",
+                    where=check.point.leaves[leaves[number - 1]].name if number else "",
+                    fatal=True,
+                )
+
+
+def _length(check: Check) -> int:
+    return sum(check.point.leaves[leaf].value.size for leaf in differentiable(check.point))
+
+
+def _contract(cotangents: Floats, dy: Floats) -> Floats:
+    with np.errstate(all="ignore"):
+        return np.asarray(cotangents @ dy)
+
+
+def _of_unit(finding: Finding, name: str, index: tuple[int, ...]) -> Finding:
+    """Say with which tangent a finding about dy was made; ``where`` is the input, not the output."""
+    which = f"for a tangent of one{f' at {list(index)}' if index else ''}"
+    output = f" (in {finding.where})" if finding.where not in {"", "y"} else ""
+    return replace(finding, where=name, message=f"{which}, {finding.message}{output}")
+
+
+def _unchanged(check: Check, handed: Any, vector: Floats) -> bool:
+    try:
+        return np.array_equal(read_tangent(check.point, handed), vector)
+    except InvalidArgument:  # its containers are no longer what they were
+        return False

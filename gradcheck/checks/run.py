@@ -1,0 +1,237 @@
+"""How a check goes from claims to a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.rule import Claim, Judgement, judge
+from gradcheck.checks.blind_spots import unseen
+from gradcheck.checks.check import OVERHEAD, Check
+from gradcheck.checks.explanations import explain
+from gradcheck.checks.protocol import examine, examine_value, is_random
+from gradcheck.checks.second_point import examine_constancy, visit
+from gradcheck.differences.complex_step import NotAnalyticError
+from gradcheck.functions.options import RTOL
+from gradcheck.functions.probe import CHUNK_LENGTH, Probe, calling
+from gradcheck.functions.progress import Meter, metering
+from gradcheck.functions.workers import Crew, WorkersLostError, hire
+from gradcheck.reports.claims import Reading
+from gradcheck.reports.report import Report
+from gradcheck.reports.summary import summarise
+
+__all__ = ["run"]
+
+Floats = NDArray[np.float64]
+
+NUDGES = 4
+"""Claims at points an ulp away: their spread is the round-off of an honest backward."""
+
+JUMP = 0.01
+"""A claim that changes by this share of its leaf when the point moves by an ulp does not do so by round-off."""
+
+MOST_EXHAUSTIVE = 10_000
+"""Elements up to which each is looked at, unless the user says otherwise."""
+
+MOST_OVERHEAD = 100
+"""Calls beside two an element that looking at each may take."""
+
+DIRECTIONAL_CALLS = 60
+"""What a right gradient takes along random directions, about."""
+
+
+def run(check: Check) -> Report:
+    """Make the check; Ctrl-C comes through with the report so far."""
+    started = time.perf_counter()
+    check.why_directions = _why_directions(check)
+    with metering(check.settings.progress, _forecast(check)) as meter, hire(check.settings.workers) as crew:
+        check.budget.progress = meter
+        with check.budget.until_exhausted():
+            _look(check, meter, crew)
+        reports: list[Report] = []
+        with check.budget.until_exhausted():
+            reports.append(_report(check, started))
+        # Interrupted while what is wrong was being explained, it goes without.
+        report = reports[0] if reports else _report(check, started)
+        check.budget.pass_on_interrupt(report)
+    return report
+
+
+def _forecast(check: Check) -> int:
+    """Return about how many calls the check takes."""
+    sizes = [check.point.leaves[i].value.size for i in check.point.free()]
+    if check.why_directions:
+        return DIRECTIONAL_CALLS
+    if check.settings.vectorized:  # about as many for each leaf as it has chunks of elements, and a few pilots
+        return sum(2 * size // CHUNK_LENGTH + 5 for size in sizes) + OVERHEAD // 2
+    return check.claimant.forecast(sum(sizes))
+
+
+def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
+    """Call function and derivative, and judge, as far as the evaluations go."""
+    check.elsewhere = visit(check)
+    arrays = check.point.copies()
+    check.budget.spend()
+    began = time.perf_counter()
+    with calling(check.claimant.name, "at the given point"):
+        value = check.claimant.value(check.point.hand_out(arrays))
+    seconds = time.perf_counter() - began
+    if meter is not None:
+        meter.expect(seconds)
+    if crew is not None:
+        crew.pace = seconds
+    check.output = output = check.claimant.output(value)
+    check.value = output.read(value)
+    changed = check.point.changed(arrays)
+    if changed:
+        check.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
+    check.probe = probe = check.claimant.probe(
+        check.claimant.value,
+        check.point,
+        output,
+        _cotangents(check),
+        check.budget,
+        vectorized=check.settings.vectorized,
+        crew=crew,
+    )
+    check.base = base = probe.read(value)
+    if not np.all(np.isfinite(base)):
+        check.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
+    claims = _read(check, probe)
+    if not np.any(np.isfinite(base)):
+        return
+    check.judgements = _judge(check, probe, base, claims)
+    examine_value(check, probe)
+    examine_constancy(check, probe, claims, check.judgements)
+
+
+def _report(check: Check, started: float) -> Report:
+    """Report what was found."""
+    if isinstance(check.budget.ended, WorkersLostError):
+        check.find(
+            "workers-lost",
+            f"workers stopped answering before the check was over ({check.budget.ended}): what they had not evaluated "
+            "is missing; run it again, with fewer of them if memory is short",
+        )
+    elif check.budget.ended is not None:
+        check.find("interrupted", "the check was interrupted before it was over")
+    found = check.claimant.laid_out(check.point, check.readings, check.judgements)
+    ask = check.probe if check.budget.ended is None else None
+    return summarise(
+        *found,
+        diagnoses=explain(check, ask, check.base, found) if ask is not None else {},
+        faults=check.faults,
+        remarks=check.remarks,
+        together=check.why_directions,
+        blind_spots=unseen(check),
+        stopped=check.budget.stopped,
+        evaluations=check.budget.used,
+        gradient_evaluations=check.claimant.calls,
+        seconds=time.perf_counter() - started,
+        seed=check.settings.seed,
+    )
+
+
+def _cotangents(check: Check) -> Floats:
+    """Return those that were used at the second point, where they fit."""
+    if check.elsewhere is not None and check.elsewhere.size == check.output.size:
+        return check.elsewhere.cotangents
+    check.elsewhere = None
+    return check.claimant.cotangents(check.output, check.settings.rng)
+
+
+def _why_directions(check: Check) -> str:
+    """Choose how to judge, from counts alone, and say why where it is along random directions."""
+    elements = sum(check.point.leaves[i].value.size for i in check.point.free())
+    together = f"the {elements:,} elements were judged together along random directions, not one by one"
+    limit = check.settings.max_evaluations
+    if check.settings.method == "directional":
+        return f"{together}, as method='directional' asks"
+    if check.settings.method != "auto" or not check.claimant.is_whole:
+        return ""
+    if elements > MOST_EXHAUSTIVE:
+        return f"{together}: they are more than {MOST_EXHAUSTIVE:,}; method='exhaustive' looks at each"
+    needed = 2 * elements + MOST_OVERHEAD
+    if limit is not None and limit < needed and 2 * elements > DIRECTIONAL_CALLS:
+        return f"{together}: max_evaluations={limit} is less than the {needed:,} that looking at each may take"
+    return ""
+
+
+def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -> dict[int, Judgement]:
+    if check.settings.complex_step:
+        try:
+            return judge(probe, base, claims, rtol=check.rtol, rng=check.settings.rng, complex_step=True)
+        except NotAnalyticError as error:
+            message = f"{check.claimant.name} takes no complex step: {error}; differences were used instead"
+            check.find("complex-step-unsupported", message)
+    if check.why_directions:
+        return judge(probe, base, claims, rtol=check.rtol, rng=check.settings.rng, key=check.settings.key)
+    return check.claimant.judge(probe, base, claims, rtol=check.rtol, rng=check.settings.rng)
+
+
+def _read(check: Check, probe: Probe) -> dict[int, Claim]:
+    """Ask for the claims, read them, and check how they come about."""
+    cotangents = probe.cotangents
+    readings: list[Reading] = []
+    spread: dict[int, Floats] = {}
+    with check.budget.until_exhausted():
+        readings = check.claimant.readings(check, check.point.copies(), cotangents)
+        check.readings = readings
+        for finding in readings[0].findings:
+            (check.remarks if finding.code == "coarse-dtype" else check.faults).append(finding)
+        check.rtol = check.settings.rtol or _default_rtol(check, readings)
+        if readings[0].eps > np.finfo(np.float64).eps:
+            spread = _spread(check, readings, lambda arrays: check.claimant.readings(check, arrays, cotangents))
+        examine_value(check, probe)
+        if not is_random(check):  # else whatever comes back may be another thing each time, and right
+            check.claimant.protocol(check, cotangents, readings)
+            examine(check, probe, readings)
+    if not readings:
+        if check.budget.ended is None:
+            message = "max_evaluations was used up before the gradient was known; allow more"
+            check.find("undecided-not-probed", message)
+        return {}
+    for reading in readings:  # what is large and no longer asked for
+        reading.given, reading.handed = {}, []
+    claims = {}
+    for leaf in readings[0].values:
+        columns = [reading.values.get(leaf) for reading in readings]
+        if all(column is not None for column in columns):
+            values = np.stack([column for column in columns if column is not None], axis=1)
+            claims[leaf] = Claim(values, spread.get(leaf, np.zeros(values.shape[1])), readings[0].eps)
+    return claims
+
+
+def _default_rtol(check: Check, readings: list[Reading]) -> float:
+    sizes = [check.point.leaves[i].value.dtype.itemsize for i in check.point.free()] + [check.output.dtype.itemsize]
+    sizes += [4] if readings[0].eps > np.finfo(np.float64).eps else []
+    return RTOL[min(8, *sizes)]
+
+
+def _spread(
+    check: Check, readings: list[Reading], ask: Callable[[list[NDArray[Any]]], list[Reading]]
+) -> dict[int, Floats]:
+    """Measure the round-off of claims: their root-mean-square spread over points an ulp away, per leaf."""
+    squares: dict[int, Floats] = {}
+    for _ in range(NUDGES):
+        moved = ask(check.point.nudged(readings[0].eps, check.settings.rng))
+        for leaf in readings[0].values:
+            apart = [
+                _round_off(old.values.get(leaf), new.values.get(leaf)) for new, old in zip(moved, readings, strict=True)
+            ]
+            squares[leaf] = squares.get(leaf, 0.0) + np.array(apart) ** 2 / NUDGES
+    return {leaf: np.sqrt(square) for leaf, square in squares.items()}
+
+
+def _round_off(one: Floats | None, other: Floats | None) -> float:
+    """Return the root mean square by which two claims differ, elements aside that jump: they are at a kink."""
+    if one is None or other is None or not one.size:
+        return 0.0
+    with np.errstate(all="ignore"):
+        apart = np.abs(other - one)
+        smooth = apart[apart <= JUMP * np.sqrt(np.mean(one**2))]
+    return float(np.sqrt(np.mean(smooth**2))) if smooth.size else 0.0

@@ -1,0 +1,165 @@
+"""A second point, for gradients that are kept from another one.
+
+It is visited first, before anything is called at the given point: so a gradient that is kept from the first call is wrong
+at the given point.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.rule import Claim, Judgement
+from gradcheck.checks.check import Check, Elsewhere
+from gradcheck.differences.ladder import climb, lengths_of, noise_multiplier
+from gradcheck.functions.displacements import Moves
+from gradcheck.functions.points import point_of
+from gradcheck.functions.probe import Probe
+from gradcheck.reports.claims import Reading
+
+__all__ = ["compare", "examine_constancy", "visit"]
+
+Floats = NDArray[np.float64]
+
+AWAY = (0.03, 1e-3)
+"""How far the second point is from the first, relatively and at most; the next is tried where there is no value."""
+
+FEWEST_CALLS = 50
+"""With fewer calls allowed, none is spent on a second point."""
+
+CERTAIN = 10.0
+"""So many times its error bound a slope must be from a claim that is the same at two points."""
+
+
+def visit(check: Check) -> Elsewhere | None:
+    """Call function and derivative at a second point, before they are called at the given one.
+
+    A gradient that is the same everywhere and right at the given point, as somebody writes it who has computed it
+    before, is then told from one that is kept from the first call. It is a point that nobody asked for: what the
+    user's functions raise there is no fault of theirs. None when they do, or when few calls are allowed.
+    """
+    for away in AWAY if check.budget.left >= FEWEST_CALLS else ():
+        arrays = check.point.moved(away, check.settings.rng)
+        try:
+            check.budget.spend()
+            with np.errstate(all="ignore"):
+                value = check.claimant.value(check.point.hand_out([array.copy() for array in arrays]))
+                check.output = check.claimant.output(value)
+                if not np.all(np.isfinite(check.output.read(value))):
+                    continue
+                cotangents = check.claimant.cotangents(check.output, check.settings.rng)
+                claims = check.claimant.sample(check, [array.copy() for array in arrays], cotangents)
+        except Exception:  # noqa: BLE001, S112 - whatever the user's functions raise; the blind spots say it
+            continue
+        return Elsewhere(arrays, check.output.size, cotangents, claims)
+    return None
+
+
+def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judgements: dict[int, Judgement]) -> None:
+    """Look at gradients that are the same at two points: is that of the second one given at the first, or a constant.
+
+    It is that of the second where it agrees there, and the function is seen to have another slope at the first: at a
+    kink, or in noise, a bound is so wide that anything agrees.
+
+    A linear function has one. At a kink any of several gradients is right, and wrong everywhere else: what is off by as
+    much a quarter of the way as at the second point is such a one. That of a smooth function is off by a quarter.
+    """
+    if check.elsewhere is None or not check.claimant.is_slope:
+        return
+    there = check.elsewhere
+    same = [leaf for leaf in there.same if leaf in judgements]
+    if not same:
+        return
+    wrong = {leaf for leaf in same if np.any(judgements[leaf].wrong)}
+    signs = {leaf: check.settings.rng.choice([-1.0, 1.0], there.arrays[leaf].size) for leaf in same}
+    directions = {leaf: lengths_of(there.arrays[leaf]) * signs[leaf] for leaf in same}
+    # The points are so near that noise is the same there.
+    noise = np.max([judgement.noise_of_f for judgement in judgements.values()], axis=0)
+    joint = _disagreement(check, probe, there.arrays, claims, [directions], noise)
+    if not wrong and not np.any(np.abs(joint.apart) > CERTAIN * joint.allowed):
+        return
+    alone = [{leaf: directions[leaf]} for leaf in same]
+    far = _disagreement(check, probe, there.arrays, claims, alone, noise)
+    near = [a + ((b - a) / 4).astype(a.dtype) for a, b in zip(check.point.copies(), there.arrays, strict=True)]
+    close = _disagreement(check, probe, near, claims, alone, noise)
+    agrees = np.all(np.abs(far.apart) <= far.allowed, axis=1)
+    if wrong and np.any(agrees):
+        start = _disagreement(check, probe, check.point.copies(), claims, alone, noise)
+        agrees &= np.any(np.abs(start.apart - far.apart) > start.allowed + far.allowed, axis=1)
+    disagrees = (np.abs(far.apart) > CERTAIN * far.allowed) & ~far.kink
+    disagrees &= np.abs(close.apart) + close.allowed < np.abs(far.apart) / 2
+    derivative = check.claimant.derivative
+    for row, leaf in enumerate(same):
+        name = check.point.leaves[leaf].name
+        if leaf in wrong and agrees[row]:
+            message = f"{derivative} returns the gradient of the point where it was first called for ever"
+            check.find("stale-gradient", message, where=name, fatal=True)
+        elif leaf not in wrong and np.any(disagrees[row]):
+            message = f"{derivative} gives the same at a second point, where the slope is another: is it a constant?"
+            check.find("constant-gradient", message, where=name)
+
+
+def compare(check: Check, here: Reading) -> None:
+    """Find the leaves for which the same is claimed here and there, and let go of what is not needed any more."""
+    there = check.elsewhere
+    if there is not None:
+        there.same = _same(check, here, there.claims[0])
+        there.claims = []
+        there.arrays = there.arrays if there.same else []
+
+
+def _same(check: Check, here: Reading, there: Reading) -> list[int]:
+    """Return the leaves for which the same was claimed at two points, and not zero."""
+    equal = [
+        leaf
+        for leaf, values in here.values.items()
+        if np.any(values != 0) and leaf in there.values and np.array_equal(values, there.values[leaf])
+    ]
+    if all(name == check.point.leaves[leaf].name for leaf, name in here.names.items()):
+        return equal
+    return check.point.free() if len(equal) == len(here.values) else []  # its leaves are those of y
+
+
+class _Disagreement(NamedTuple):
+    """Measured slopes less the claimed ones, by how much they may differ, and where there is a kink; shapes (D, K)."""
+
+    apart: Floats
+    allowed: Floats
+    kink: NDArray[np.bool_]
+
+
+def _disagreement(
+    check: Check,
+    probe: Probe,
+    arrays: list[NDArray[Any]],
+    claims: dict[int, Claim],
+    directions: list[Moves],
+    noise: Floats,
+) -> _Disagreement:
+    """Compare slopes at another point along some directions with those that the claims of the first one give.
+
+    ``noise`` is that of the functions near the first point, shape (K,).
+    """
+
+    def along(lengths: Floats) -> Any:
+        moved = [array.copy() for array in arrays]
+        for length, direction in zip(lengths, directions, strict=True):
+            for leaf, part in direction.items() if length else ():
+                target = moved[leaf] + (length * part).reshape(arrays[leaf].shape)
+                moved[leaf] = target.astype(arrays[leaf].dtype)
+        return check.claimant.value(check.point.hand_out(moved))
+
+    start = point_of(np.zeros(len(directions)), "lengths")
+    there = type(probe)(along, start, probe.output, probe.cotangents, check.budget)
+    base = there.ray({}, np.zeros(1))[0]
+    lengths = np.ones(len(directions))
+    rows = np.arange(len(directions))
+    multiplier = noise_multiplier(base.size * len(directions))
+    slopes = climb(there, 0, rows, lengths, base, noise, multiplier=multiplier, rtol=check.rtol)
+    terms = [np.concatenate([claims[leaf].values * part[:, None] for leaf, part in d.items()]) for d in directions]
+    claimed = np.stack([part.sum(axis=0) for part in terms])
+    sizes = np.stack([np.abs(part).sum(axis=0) for part in terms])
+    with np.errstate(all="ignore"):
+        return _Disagreement(slopes.value - claimed, slopes.bound + check.rtol * sizes, slopes.kink)

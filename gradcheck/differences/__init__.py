@@ -1,0 +1,1 @@
+"""Finite differences that know their error: noise, steps, ladders with bounds."""

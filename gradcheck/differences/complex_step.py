@@ -1,0 +1,113 @@
+"""Derivatives from the imaginary part of a function at a point moved along the imaginary axis.
+
+There is no difference, so there is no cancellation: the derivative has all digits. It holds only for a function that
+is analytic as it is written; ``abs``, a real part or a comparison inside give plausible nonsense. So it is checked
+against central differences along random directions before anything is made of it.
+
+Source: W. Squire and G. Trapp, "Using complex variables to estimate derivatives of real functions", SIAM Review 40
+(1998).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.differences.ladder import FIRST_STEP, RATIO, Ladder
+from gradcheck.functions.probe import BudgetExhaustedError, Probe
+
+__all__ = ["ROUNDING", "NotAnalyticError", "complex_slopes"]
+
+Floats = NDArray[np.float64]
+
+STEP = 1e-20
+"""In units of the element's length. Its square is far below rounding, so there is no truncation error."""
+
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
+"""Relative error of a derivative: there is no cancellation beyond that of the function itself."""
+
+DIRECTIONS, LEVELS = 3, 4
+
+
+class NotAnalyticError(Exception):
+    """The function does not take complex numbers as a complex step needs it. Never leaves the package."""
+
+
+def complex_slopes(
+    probe: Probe,
+    base: Floats,
+    lengths: dict[int, Floats],
+    noise: Floats,
+    *,
+    multiplier: float,
+    rng: np.random.Generator,
+) -> dict[int, Floats]:
+    """Differentiate with respect to every element of some leaves by a complex step.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions, ``K`` of them.
+    base, noise : arrays, shape (K,)
+        Their values at the point and the standard deviation of their noise.
+    lengths : dict
+        For each leaf the lengths of its elements.
+    multiplier : float
+        How many standard deviations of noise count.
+    rng : Generator
+        Draws directions.
+
+    Returns
+    -------
+    slopes : dict
+        For each leaf its derivatives, shape (n, K).
+
+    Raises
+    ------
+    NotAnalyticError
+        Saying why: the function refuses complex numbers, drops the imaginary part, or disagrees with differences.
+
+    Notes
+    -----
+    Costs one call an element and 24 for the comparison with differences.
+    """
+    slopes = {}
+    for leaf, scale in lengths.items():
+        steps = np.maximum(STEP * scale, np.finfo(np.float64).tiny)
+        try:
+            imaginary = probe.imaginary(leaf, np.arange(scale.size), steps)
+        except BudgetExhaustedError:
+            raise
+        except Exception as error:
+            raise NotAnalyticError(f"it raised {type(error).__name__} for a complex argument") from error
+        with np.errstate(all="ignore"):
+            slopes[leaf] = imaginary / steps[:, None]
+    for _ in range(DIRECTIONS):
+        _compare(probe, base, lengths, noise, multiplier, rng, slopes)
+    return slopes
+
+
+def _compare(
+    probe: Probe,
+    base: Floats,
+    lengths: dict[int, Floats],
+    noise: Floats,
+    multiplier: float,
+    rng: np.random.Generator,
+    slopes: dict[int, Floats],
+) -> None:
+    """Raise `NotAnalyticError` where differences along a random direction contradict the slopes."""
+    direction = {
+        leaf: scale * rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
+        for leaf, scale in lengths.items()
+    }
+    steps = FIRST_STEP * RATIO ** -np.arange(1.0, LEVELS + 1)
+    values = probe.ray(direction, np.concatenate([steps, -steps]))
+    plus, minus = values[None, :LEVELS], values[None, LEVELS:]
+    measured = Ladder(steps[None], steps[None], plus, minus, base, noise, multiplier).measure()
+    with np.errstate(all="ignore"):
+        parts = np.concatenate([direction[leaf][:, None] * slopes[leaf] for leaf in direction])
+        apart = np.abs(np.sum(parts, axis=0) - measured.value[0])
+        unsure = measured.bound[0] + ROUNDING * np.sum(np.abs(parts), axis=0)
+    if not np.all(apart <= unsure):
+        raise NotAnalyticError("what it gives for complex arguments disagrees with differences")

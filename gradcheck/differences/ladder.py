@@ -1,0 +1,461 @@
+"""Finite differences that know their error.
+
+For one element a ladder of symmetric steps gives central differences and second differences; both sequences are
+extrapolated (Richardson; the error estimate is Ridders') and every level gets a bound made of truncation, noise and
+what the finer levels say. Nothing here ever sees the gradient that is being checked.
+
+Sources: C. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering Software 4 (1982);
+P. Gill, W. Murray, M. Saunders and M. Wright, "Computing forward-difference intervals for numerical optimization",
+SIAM Journal on Scientific and Statistical Computing 4 (1983).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.differences.noise import ulp
+from gradcheck.functions.probe import Probe
+
+__all__ = ["FIRST_STEP", "RATIO", "Ladder", "Measurement", "climb", "is_beyond", "lengths_of", "noise_multiplier"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+RATIO = 7.8172937
+"""Each step of the ladder is this many times shorter than the one before. Not a whole number, or the steps could all be
+multiples of the period of an oscillation, which then looks smooth."""
+
+FIRST_STEP = 0.0291438719
+"""The longest step, in units of the element's length. Not a round number: functions are rounded at those."""
+
+HALF_PRECISION = 2
+"""Bytes."""
+
+FEWEST_LEVELS = 4
+MOST_LEVELS = 11
+"""Levels beyond the fourth are climbed only by elements that have not settled: near kinks, fast oscillation."""
+
+REACH = 1e4
+"""The ladder spans nine decades; a length this much larger than the element leaves five of them below it."""
+
+BEYOND = 10.0
+"""A step so many times longer than an element may pass over all that the function does near it."""
+
+NOISE_LIMITED = 0.3
+"""Where noise is so much of the bound, a step longer than the first one may do better."""
+
+NOISY, BENT = 1e-6, 2.0
+"""Where noise is more than this share of a difference, kinks are looked for in the second differences as well: in what
+they have beyond so many times the noise of the first."""
+
+JITTER_SPREAD = 30.0
+"""Three successive differences this close, each times its step, are noise: truncation shrinks by 512 a level."""
+
+SAME_JUMP = 0.2
+"""Differences over three successive steps that are this close, relatively, are a jump: those of a slope shrink."""
+
+KINK_SIGNIFICANCE = 3.0
+"""A gap between the one-sided slopes counts when it is this many times its own bound."""
+
+
+def noise_multiplier(chances: int) -> float:
+    """Return how many standard deviations of noise a bound allows for.
+
+    ``sqrt(2 ln(n / 0.005))``: among ``n`` right elements the largest of ``n`` Gaussian errors stays below it in
+    about 99.5 % of the checks, so a check of a thousand elements is as safe as one of ten.
+    """
+    return float(np.sqrt(2.0 * np.log(max(chances, 1) / 0.005)))
+
+
+def lengths_of(value: NDArray[np.generic]) -> Floats:
+    """Return the length over which each element is taken to matter: its size, or the leaf's if that is larger.
+
+    An element much smaller than its leaf keeps a length within `REACH` of its own size, so that the ladder gets down
+    to steps that are short for it.
+
+    Returns
+    -------
+    lengths : array, shape (n,)
+        Positive and finite; 1 throughout for a leaf of zeros.
+    """
+    with np.errstate(all="ignore"):
+        sizes = np.abs(value.ravel()).astype(np.float64)
+        sizes = np.where(np.isfinite(sizes), sizes, 0.0)
+        largest = np.max(sizes, initial=0.0)
+        if largest == 0:
+            return np.ones_like(sizes)
+        rms = largest * np.sqrt(np.mean((sizes / largest) ** 2))
+        reach = np.where(sizes > 0, sizes * REACH, np.inf)
+        lengths: Floats = np.maximum(np.clip(rms, sizes, reach), np.finfo(np.float64).tiny)
+        return lengths
+
+
+def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:
+    """Tell which elements are so small beside a step that what it shows may not be their derivative.
+
+    Others of the leaf being larger is why it is so long; nothing says that the element's own scale is theirs. Of zeros
+    nothing else is known.
+    """
+    return np.asarray((sizes > 0) & (steps > BEYOND * sizes))
+
+
+@dataclass(slots=True)
+class Measurement:
+    """Derivatives of ``K`` functions with respect to ``m`` elements.
+
+    Attributes
+    ----------
+    value, bound : arrays, shape (m, K)
+        The derivative lies within ``bound`` of ``value``. At a kink the interval holds both one-sided derivatives.
+        An infinite bound says that nothing was established.
+    noise : array, shape (m, K)
+        The part of the bound that no shorter or longer step could remove.
+    gap : array, shape (m, K)
+        Right minus left derivative where they differ, else 0.
+    curvature : array, shape (m, K)
+        The second derivative, roughly.
+    exhausted : array of bool, shape (m, K)
+        Where noise keeps any shorter step from doing better.
+    ended : array of bool, shape (m, 1)
+        Where there is no shorter step.
+    """
+
+    value: Floats
+    bound: Floats
+    noise: Floats
+    gap: Floats
+    curvature: Floats
+    exhausted: Bools
+    ended: Bools
+
+    @property
+    def kink(self) -> Bools:
+        """Where left and right derivative differ."""
+        return np.asarray(self.gap != 0)
+
+    @classmethod
+    def nothing(cls, elements: int, columns: int) -> Measurement:
+        """Return a measurement in which nothing is established yet."""
+        unknown = np.full((elements, columns), np.nan)
+        zero = np.zeros((elements, columns))
+        never = np.zeros((elements, columns), dtype=bool)
+        return cls(
+            unknown,
+            np.full_like(zero, np.inf),
+            np.full_like(zero, np.inf),
+            zero.copy(),
+            zero,
+            never,
+            never[:, :1].copy(),
+        )
+
+    @property
+    def noise_limited(self) -> Bools:
+        """Where a longer step may do better: noise is what keeps the bound up, and there is no kink."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self.exhausted & ~self.kink & (self.noise > NOISE_LIMITED * self.bound))
+
+    def improve(self, rows: NDArray[np.intp], other: Measurement) -> None:
+        """Take those entries of some rows of which another measurement knows more."""
+        better = (other.bound < self.bound[rows]) & ~other.kink
+        for name in ("value", "bound", "noise", "curvature"):
+            getattr(self, name)[rows] = np.where(better, getattr(other, name), getattr(self, name)[rows])
+
+    def rows(self, rows: NDArray[Any]) -> Measurement:
+        """Return some rows, as a measurement of its own."""
+        return Measurement(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def put(self, rows: NDArray[np.intp], part: Measurement) -> None:
+        """Overwrite some rows."""
+        for name in self.__slots__:
+            getattr(self, name)[rows] = getattr(part, name)
+
+
+@dataclass(slots=True)
+class Ladder:
+    """The values met while climbing down: one entry per element, level and cotangent."""
+
+    ahead: Floats  # (m, J): displacements as they came out in the leaf's dtype
+    behind: Floats  # (m, J)
+    plus: Floats  # (m, J, K)
+    minus: Floats  # (m, J, K)
+    base: Floats  # (K,)
+    noise: Floats  # (K,)
+    multiplier: float
+    longer: bool = False  # whether the first level is one beyond the usual ones
+
+    def measure(self) -> Measurement:
+        """Turn the values into derivatives with bounds."""
+        with np.errstate(all="ignore"):
+            return self._measure()
+
+    def _measure(self) -> Measurement:
+        ahead, behind = self.ahead[:, :, None], self.behind[:, :, None]
+        h = (ahead + behind) / 2
+        both = np.isfinite(self.plus) & np.isfinite(self.minus)
+        central = np.where(both, (self.plus - self.minus) / (2 * h), np.nan)
+        deviation = self._noise_deviation()
+        jump = self._jumps(central * h, deviation)
+        jitter = np.where(jump, 0.0, self._jitter(central, h))
+        noise = self.multiplier * np.maximum(deviation, jitter[:, None, :]) / h
+        forward = np.where(np.isfinite(self.plus), (self.plus - self.base) / ahead, np.nan)
+        backward = np.where(np.isfinite(self.minus), (self.base - self.minus) / behind, np.nan)
+
+        shrink = h[:, :-1] / h[:, 1:]
+        bend = np.where(both, forward - backward, np.nan)
+        gap, gap_bound, _, _ = _settle(_extrapolate(bend, shrink), 4 * noise)
+        sharp = np.isfinite(gap_bound) & (np.abs(gap) > KINK_SIGNIFICANCE * gap_bound)
+        gap = np.where(sharp, gap, 0.0)
+        crossing = np.where(sharp[:, None, :], 0.0, self._crossing(bend, shrink, noise, central))
+        value, bound, floor, level = _settle(_extrapolate(central, shrink**2), noise, crossing)
+        for side, other in ((forward, self.minus), (backward, self.plus)):
+            # One-sided only where the other side never was finite: at the edge of the domain.
+            sided = _settle(_extrapolate(_extrapolate(side, shrink), shrink**2), 2 * noise)
+            edge = ~np.isfinite(other).any(axis=1) & np.isfinite(sided[0])
+            value, bound, floor, level = (
+                np.where(edge, new, old) for new, old in zip(sided, (value, bound, floor, level), strict=True)
+            )
+
+        curvature = np.take_along_axis(bend / h, level[:, None, :], axis=1)[:, 0, :]
+        curvature = np.where(np.isfinite(curvature), curvature, 0.0)
+        # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
+        asymmetry = np.take_along_axis(np.abs(ahead - behind), level[:, None, :], axis=1)[:, 0, :] / 2
+        bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
+        bound = np.where(jump, np.inf, bound)
+        exhausted = np.isfinite(bound) & (self.multiplier * deviation[:, -1] * RATIO / h[:, -1] > bound)
+        return Measurement(
+            value, bound, floor, gap, curvature, exhausted & self.is_central(), np.zeros((len(h), 1), dtype=bool)
+        )
+
+    def is_central(self) -> Bools:
+        """Where both sides are finite at some level. Elsewhere only the last level tells the edge of a domain."""
+        return np.asarray(np.any(np.isfinite(self.plus) & np.isfinite(self.minus), axis=1))
+
+    def _noise_deviation(self) -> Floats:
+        """Return the standard deviation of the noise at each level, shape (m, J, K).
+
+        The measured noise, or half a unit in the last place of the largest value met there if that is more.
+        """
+        met = np.maximum(ulp(np.stack([self.plus, self.minus])), ulp(self.base[None]))
+        return np.maximum(self.noise, met / 2)
+
+    def _jumps(self, halves: Floats, deviation: Floats) -> Bools:
+        """Tell where the function jumps: its differences keep their size and sign however short the step; shape (m, K)."""
+        last = halves[:, -3:]
+        size = np.min(np.abs(last), axis=1)
+        same = np.ptp(last, axis=1) <= SAME_JUMP * size
+        return np.asarray(same & (size > self.multiplier * np.max(deviation[:, -3:], axis=1)))
+
+    def _crossing(self, bend: Floats, shrink: Floats, noise: Floats, central: Floats) -> Floats:
+        """Return what kinks between two successive steps may be worth, shape (m, J, K); 0 where noise is no matter.
+
+        Two differences that both cross kinks may agree by luck, and noise forbids the shorter steps that would tell. The
+        gap between the one-sided slopes shrinks with the step where there is no kink.
+        """
+        crossing = np.zeros_like(noise)
+        excess = np.abs(bend[:, 1:] - bend[:, :-1] / shrink) / 2 - BENT * noise[:, 1:]
+        noisy = noise[:, 1:] > NOISY * np.maximum(np.abs(central[:, 1:]), np.abs(bend[:, 1:]))
+        crossing[:, 1:] = np.where(noisy, np.fmax(excess, 0.0), 0.0)
+        return crossing
+
+    def _jitter(self, central: Floats, h: Floats) -> Floats:
+        """Return the noise that the finest levels show, shape (m, K); 0 where it cannot be told.
+
+        There the differences of a smooth function have converged, and what is left of them, times the step, is
+        the noise. It may exceed what was measured along one direction.
+        """
+        if central.shape[1] - self.longer <= FEWEST_LEVELS:
+            return np.zeros_like(central[:, 0])
+        jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
+        steady = np.max(jitter, axis=1) <= JITTER_SPREAD * np.min(jitter, axis=1)
+        return np.asarray(np.where(steady, np.max(jitter, axis=1), 0.0))
+
+
+def _extrapolate(sequence: Floats, shrink: Floats) -> Floats:
+    """Remove the leading error term, which shrinks by ``shrink`` from level to level, shape (m, J - 1, 1).
+
+    The first entry is kept as it is, so that level ``j`` never uses steps shorter than the ``j``-th.
+    """
+    better = sequence.copy()
+    better[:, 1:] += (sequence[:, 1:] - sequence[:, :-1]) / (shrink - 1)
+    better[:, 1:] = np.where(np.isfinite(sequence[:, :-1]), better[:, 1:], sequence[:, 1:])
+    return better
+
+
+def _settle(
+    sequence: Floats, noise: Floats, more: Floats | float = 0.0
+) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
+    """Choose the level of least bound.
+
+    The bound of a level is its distance to the level before, plus its noise and what more there is; and no less than its distance to any
+    finer level beyond that level's noise, since noise is all that is wrong with a finer level.
+
+    Returns
+    -------
+    value, bound, noise : arrays, shape (m, K)
+    level : array of int, shape (m, K)
+    """
+    bound = np.full_like(sequence, np.inf)
+    bound[:, 1:] = np.abs(np.diff(sequence, axis=1)) + noise[:, 1:]
+    bound += more
+    bound = np.where(np.isfinite(bound), bound, np.inf)
+    levels = sequence.shape[1]
+    for finer in range(1, levels):
+        distance = np.abs(sequence[:, :finer] - sequence[:, finer : finer + 1]) - noise[:, finer : finer + 1]
+        bound[:, :finer] = np.fmax(bound[:, :finer], distance)
+    level = np.argmin(bound, axis=1)
+    chosen = [np.take_along_axis(a, level[:, None, :], axis=1)[:, 0, :] for a in (sequence, bound, noise)]
+    return chosen[0], chosen[1], chosen[2], level
+
+
+def climb(
+    probe: Probe,
+    leaf: int,
+    indices: NDArray[np.intp],
+    lengths: Floats,
+    base: Floats,
+    noise: Floats,
+    *,
+    multiplier: float,
+    rtol: float,
+    first_step: float = FIRST_STEP,
+) -> Measurement:
+    """Differentiate with respect to some elements of one leaf.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions.
+    leaf, indices : int, array of shape (m,)
+        Which leaf, and which of its elements.
+    lengths : array, shape (m,)
+        The unit of the steps of each element.
+    base, noise : arrays, shape (K,)
+        The values at the point and the standard deviation of their noise.
+    multiplier : float
+        How many standard deviations of noise a bound allows for.
+    rtol : float
+        An element has settled when its bound is a third of this, relatively.
+    first_step : float
+        The longest step, in units of ``lengths``.
+
+    Returns
+    -------
+    Measurement
+
+    Notes
+    -----
+    Costs eight calls of the function an element, two more for every level that an unsettled one climbs further, two
+    where only noise limits the bound, and two for every factor of eight by which the edge of the domain is nearer than
+    the first step.
+    """
+    count, columns = len(indices), len(base)
+    result = Measurement.nothing(count, columns)
+    if not count:
+        return result
+    half = probe.point.leaves[leaf].value.dtype.itemsize <= HALF_PRECISION
+    if half:
+        first_step *= RATIO  # or the dtype leaves no room for shorter ones
+    steps, first = _first_pairs(probe, leaf, indices, lengths * first_step)
+    pairs = _Pairs(count, columns, base, noise, multiplier)
+    pairs.put(np.arange(count), 0, first)
+    active, coarse = np.arange(count), np.zeros(count, dtype=bool)
+    resolution = _resolution(probe, leaf, indices)
+    for level in range(1, MOST_LEVELS):
+        ended = steps[active] * RATIO**-level <= resolution[active]
+        result.ended[active[ended]] = True
+        active = active[~ended]
+        if not len(active):
+            break
+        pairs.put(active, level, _pair(probe, leaf, indices[active], steps[active] * RATIO**-level))
+        if level + 2 < FEWEST_LEVELS:
+            continue
+        ladder = pairs.ladder(active, level + 1)
+        part = ladder.measure()
+        precise = (part.bound <= rtol / 3 * np.abs(part.value)) & ladder.is_central()
+        matters = part.bound > rtol / 3 * np.max(np.abs(part.value), axis=1, initial=0.0, keepdims=True)
+        limited = part.noise_limited & ~precise & matters
+        coarse[active] = np.any(limited, axis=1)
+        if level + 1 < FEWEST_LEVELS:  # too early to settle, but not to see that noise hides whatever comes
+            settled = np.all(limited, axis=1) & (not half)
+        else:
+            settled = np.all(part.exhausted | precise, axis=1)
+        result.put(active, part)
+        active = active[~settled]
+    result.ended[active] = True
+    short = np.flatnonzero((pairs.levels < FEWEST_LEVELS) & ~coarse)
+    if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
+        result.put(short, pairs.ladder(short, FEWEST_LEVELS - 1).measure())
+    wide = np.zeros_like(coarse) if half else coarse & (steps == lengths * first_step)
+    for climbed in np.unique(pairs.levels[wide]):
+        rows = np.flatnonzero(wide & (pairs.levels == climbed))
+        longer = _pair(probe, leaf, indices[rows], steps[rows] * RATIO)
+        result.improve(rows, pairs.ladder(rows, climbed, longer).measure())
+    return result
+
+
+Pair = tuple[Floats, Floats, Floats, Floats]
+
+
+class _Pairs:
+    """The values met so far by all elements: NaN for levels that an element has not climbed to."""
+
+    def __init__(self, count: int, columns: int, base: Floats, noise: Floats, multiplier: float) -> None:
+        self.base, self.noise, self.multiplier = base, noise, multiplier
+        self.levels = np.zeros(count, dtype=int)
+        shapes = [(count, MOST_LEVELS)] * 2 + [(count, MOST_LEVELS, columns)] * 2
+        self.parts = [np.full(shape, np.nan) for shape in shapes]
+
+    def put(self, rows: NDArray[np.intp], level: int, pair: Pair) -> None:
+        """Add one level to some elements."""
+        self.levels[rows] = level + 1
+        for part, new in zip(self.parts, pair, strict=True):
+            part[rows, level] = new
+
+    def ladder(self, rows: NDArray[np.intp], levels: int, longer: Pair | None = None) -> Ladder:
+        """Return what some elements met on their first levels, and at a step longer than those."""
+        parts = [part[rows, :levels] for part in self.parts]
+        if longer is not None:
+            parts = [np.concatenate([new[:, None], part], axis=1) for new, part in zip(longer, parts, strict=True)]
+        return Ladder(
+            parts[0], parts[1], parts[2], parts[3], self.base, self.noise, self.multiplier, longer is not None
+        )
+
+
+def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Pair:
+    """Evaluate one step on both sides: displacements ahead and behind, shape (m,), and values there, shape (m, K)."""
+    values, moved = probe.elements(leaf, np.repeat(indices, 2), np.stack([steps, -steps], axis=1).ravel())
+    return moved[::2], -moved[1::2], values[::2], values[1::2]
+
+
+def _resolution(probe: Probe, leaf: int, indices: NDArray[np.intp]) -> Floats:
+    """Return the shortest steps that the dtype of the parameters still resolves."""
+    return np.asarray(2 * np.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[indices])).astype(np.float64))
+
+
+def _first_pairs(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> tuple[Floats, Pair]:
+    """Shorten the first step of each element until the functions are finite on both sides.
+
+    Where they never are, at the very edge of the domain, the first step is kept.
+    """
+    steps = steps.copy()
+    first = _pair(probe, leaf, indices, steps)
+    kept = [part.copy() for part in first]
+    resolution = _resolution(probe, leaf, indices)
+    waiting = np.arange(len(indices))
+    trial = steps.copy()
+    while True:
+        finite = np.all(np.isfinite(first[2][waiting]) & np.isfinite(first[3][waiting]), axis=1)
+        steps[waiting[finite]] = trial[waiting[finite]]
+        for part, tried in zip(kept, first, strict=True):
+            part[waiting[finite]] = tried[waiting[finite]]
+        waiting = waiting[~finite & (trial[waiting] / RATIO > resolution[waiting])]
+        if not len(waiting):
+            return steps, (kept[0], kept[1], kept[2], kept[3])
+        trial[waiting] /= RATIO
+        for part, new in zip(first, _pair(probe, leaf, indices[waiting], trial[waiting]), strict=True):
+            part[waiting] = new

@@ -1,0 +1,233 @@
+"""A few evaluations before the first element is looked at: how noisy is the function, and which step suits a leaf.
+
+Both are measured along random directions, in units of each element's length. Neither ever sees a claim.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
+from gradcheck.differences.noise import OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
+from gradcheck.differences.vectorized import require_same_alone
+from gradcheck.functions.probe import Probe
+
+__all__ = ["DEFAULT_STEP", "SUSPICIOUS", "choose_step", "measure_noise"]
+
+Floats = NDArray[np.float64]
+
+DEFAULT_STEP = 1.9130581736e-4
+"""Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
+
+LONGEST_STEP, SHORTEST_STEP = FIRST_STEP, 1e-9
+
+SAMPLES = (
+    (5507.0, 1.8834172961e-7),
+    (-5507.0, 1.8834172961e-7),
+    (0.0, 1.8834172961e-7),
+    (0.0, 1.8834172961e-10),
+    (0.0, 1.8834172961e-14),
+)
+"""Where noise is sampled along a direction: distance from the point in spacings, spacing. The next is tried where the function is
+not finite, or where what looks like noise may be something else."""
+
+SUSPICIOUS = 1e3
+"""Noise of so many units in the last place may be a fast oscillation."""
+
+WIDENINGS = (64.0, 64.0**2, 64.0**3)
+"""Times the spacing, for a function that stands still."""
+
+NOISE_SHARES = 4.0
+"""Noise may be so many times the truncation error of the elements sampled: that of others may be much larger."""
+
+UNLIKE = 0.6
+"""A step that balances noise and truncation is shortened to this: truncation is larger elsewhere in the leaf, noise is not."""
+
+ONE_SIDED = 10.0
+"""Noise that is so many times larger on one side of the point than on the other is a kink."""
+
+CONVERGED = 0.02
+"""Central differences at two successive steps this close, relatively: what is left is truncation."""
+
+SAMPLED = 4
+"""Elements that the pilot of a leaf moves together."""
+
+
+def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
+    """Measure the standard deviation of the functions' noise near the point.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions.
+    base : array, shape (K,)
+        Their values at the point.
+    lengths : dict
+        For each leaf to be moved the lengths of its elements.
+    rng : Generator
+        Draws the signs.
+
+    Returns
+    -------
+    noise : array, shape (K,)
+        Never below half a unit in the last place of the outputs' dtype, nor below half their quantum.
+
+    Notes
+    -----
+    Costs 8 calls; up to 32 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
+    24 to 48 where the function stands still.
+    """
+    probe = probe.one_by_one()  # whether it may be called with many at once is seen when its noise is known
+    # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
+    signs = {
+        leaf: rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
+        for leaf, scale in lengths.items()
+    }
+    floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
+    dtypes = [probe.point.leaves[leaf].value.dtype for leaf in lengths]
+    offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
+    noise, quantum = np.full_like(base, np.inf), np.zeros_like(base)
+    for distance, spacing in SAMPLES:
+        reach = abs(distance) + OFFSETS[-1]
+        directions = {leaf: _exact(probe, leaf, spacing * signs[leaf], scale, reach) for leaf, scale in lengths.items()}
+        values = probe.ray(directions, distance + offsets)
+        if not np.all(np.isfinite(values)):
+            continue
+        estimate = np.array([_settled(column, offsets) for column in values.T])
+        quantum = np.maximum(
+            quantum, [output_quantum(np.append(c, at)) / 2 for c, at in zip(values.T, base, strict=True)]
+        )
+        if distance:
+            estimate = _of_staircase(probe, directions, distance + offsets, values, estimate)
+        if np.all(np.isinf(noise)):
+            noise = np.maximum(estimate, quantum)
+        elif distance:  # on the other side of the point: a kink among the samples looks like noise, on one side only
+            less, more = np.minimum(noise, estimate), np.maximum(noise, estimate)
+            noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), quantum)
+        else:  # an oscillation looks like noise from afar and is smooth from near by; a staircase stands still there
+            staircase = np.any(np.diff(values, axis=0) == 0, axis=0)
+            noise = np.where(staircase, noise, np.maximum(np.minimum(noise, estimate), quantum))
+        if np.all((noise <= SUSPICIOUS * ulp(values)) | (noise == quantum)):
+            break
+    return np.asarray(np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor))
+
+
+def _settled(values: Floats, offsets: Floats) -> float:
+    """Return the noise of sampled values, or infinity where they may show the function's smooth part instead."""
+    noise, settled = noise_from_samples(values, offsets)
+    return noise if settled or noise <= SUSPICIOUS * float(ulp(values)) else np.inf
+
+
+def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: float) -> Floats:
+    """Return a move of each element, whole multiples of which the dtype of the parameters holds exactly.
+
+    Near the point, at small ``reach``, no element moves by more than a share of its own size: an edge may be there.
+    """
+    value = np.abs(probe.point.leaves[leaf].value.ravel())
+    sizes = value.astype(np.float64)
+    near = np.where(sizes > 0, np.minimum(sizes, lengths), lengths) if reach <= OFFSETS[-1] else lengths
+    moves = spacings * near
+    unit = np.spacing((value + reach * np.abs(moves)).astype(value.dtype)).astype(np.float64)
+    return np.asarray(np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves))
+
+
+def _of_staircase(probe: Probe, directions: dict[int, Floats], places: Floats, values: Floats, noise: Floats) -> Floats:
+    """Look further away at functions that stood still between two points: the noise of a staircase is its steps.
+
+    One that never moves is constant. One that moves steadily once it moves was in a flat region, as of a ReLU.
+    """
+    still = np.any(np.diff(values, axis=0) == 0, axis=0)
+    offsets = places - places[0]
+    for wide in WIDENINGS:
+        if not np.any(still):
+            break
+        wider = probe.ray(directions, places[0] + wide * offsets)
+        moves = np.abs(wider - values[0])
+        moved = still & np.any(moves > 0, axis=0) & np.all(np.isfinite(wider), axis=0)
+        furthest = np.argmax(moves, axis=0)
+        for sample in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
+            there = probe.ray(directions, places[0] + wide * offsets[sample] + offsets)
+            found = moved & (furthest == sample)
+            stairs = found & np.any(np.diff(there, axis=0) == 0, axis=0)
+            heights = np.array([noise_from_samples(column, offsets)[0] for column in wider.T])
+            noise = np.where(stairs, np.maximum(noise, heights), noise)
+            still &= ~found | (stairs & np.any(np.diff(wider, axis=0) == 0, axis=0))
+    return noise
+
+
+def choose_step(
+    probe: Probe, leaf: int, lengths: Floats, noise: Floats, rtol: float, rng: np.random.Generator
+) -> float | None:
+    """Choose the step with which the elements of a leaf are screened.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions.
+    leaf : int
+        Which leaf.
+    lengths : array, shape (n,)
+        The lengths of its elements.
+    noise : array, shape (K,)
+        Standard deviations.
+    rtol : float
+        The relative error that matters.
+    rng : Generator
+        Draws the elements that are moved, and their signs.
+
+    Returns
+    -------
+    step : float or None
+        In units of the lengths: the truncation error of a central difference is about an eighth of ``rtol`` or less,
+        and no shorter than noise demands. None where nothing moved.
+
+    Notes
+    -----
+    Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length.
+    """
+    chosen = rng.choice(lengths.size, size=min(SAMPLED, lengths.size), replace=False)
+    direction = np.zeros_like(lengths)
+    direction[chosen] = lengths[chosen] * np.where(rng.random(len(chosen)) < 0.5, -1.0, 1.0)
+    multiplier = noise_multiplier(lengths.size)
+    longer, was_seen = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool)
+    step = FIRST_STEP
+    pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
+    require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
+    while step > SHORTEST_STEP:
+        values, pairs = pairs[:2], pairs[2:]
+        if not len(values):
+            values = probe.ray({leaf: direction}, np.array([step, -step]))
+        with np.errstate(all="ignore"):
+            slope = (values[0] - values[1]) / (2 * step)
+            size, change = np.abs(slope), np.abs(slope - longer)
+        jitter = multiplier * noise / step
+        seen = size > jitter
+        if np.all(np.isfinite(change)):
+            if not np.any(seen):  # noise leaves no choice but the longest step
+                return step * RATIO if np.any(was_seen) else DEFAULT_STEP if np.any(change > 2 * jitter) else None
+            if np.all(change[seen] <= CONVERGED * size[seen] + jitter[seen]):
+                return _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
+        longer, was_seen = slope, seen
+        step /= RATIO
+    return DEFAULT_STEP
+
+
+def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> float:
+    """Choose between truncation, which grows with the square of a step, and noise, which shrinks with it.
+
+    Parameters
+    ----------
+    step : float
+        At eight times this step the truncation error is about ``change``, and at it noise is ``jitter``.
+    change, jitter : arrays
+        Per function.
+    share : array
+        An error that does not matter.
+    """
+    longest = float(np.min(step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))))
+    enough = float(np.median(jitter * step / (NOISE_SHARES * share)))
+    if enough > longest:  # no step makes both small: take the one where they are least together
+        least = float(np.median(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share))))
+        return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, LONGEST_STEP)))
+    return max(min(longest, LONGEST_STEP, max(DEFAULT_STEP, enough)), SHORTEST_STEP)

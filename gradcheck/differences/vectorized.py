@@ -1,0 +1,91 @@
+"""Whether a function that is said to be vectorised treats each entry along the leading axis as a point of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.displacements import Moves
+from gradcheck.functions.probe import Probe
+
+__all__ = ["require_rowwise", "require_same_alone"]
+
+Floats = NDArray[np.float64]
+
+PLACES = np.array([1.0, -0.6137, 0.3719])
+"""Three points along one direction: their mean, their sums and each other's values are unlike the value of the second."""
+
+DISTANCES = (FIRST_STEP, 1e-3 * FIRST_STEP)
+"""The next is tried where the function is not finite."""
+
+DIFFERENT = 1e3
+"""Values that differ by so many times the noise are not the same but for rounding."""
+
+
+def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng: np.random.Generator) -> None:
+    """Compare what a function gives for a point among three with what it gives for that point alone, leaf by leaf.
+
+    Parameters
+    ----------
+    probe : Probe
+        The function; nothing is done unless it is vectorised.
+    lengths : dict
+        For each leaf the lengths of its elements.
+    noise : array, shape (K,)
+        The standard deviation of the noise of the values, measured one by one.
+    rng : Generator
+        Draws directions.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the leaf along whose axis the function mixes or drops points.
+
+    Notes
+    -----
+    Costs 2 calls a leaf; 2 more at the edge of a domain.
+    """
+    if not probe.vectorized:
+        return
+    for leaf, scale in lengths.items():
+        direction = scale * rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
+        for distance in DISTANCES:
+            among = probe.ray({leaf: direction}, distance * PLACES)
+            require_same_alone(probe, {leaf: direction}, distance * PLACES[1], among[1], noise)
+            if np.all(np.isfinite(among)):
+                break
+
+
+def require_same_alone(probe: Probe, direction: Moves, place: float, among: Floats, noise: Floats) -> None:
+    """Compare what a vectorised function gave for a point between others with what it gives for that point alone.
+
+    Parameters
+    ----------
+    probe : Probe
+        The function; nothing is done unless it is vectorised.
+    direction : dict
+        A move of one leaf.
+    place : float
+        How far along it the point is.
+    among, noise : arrays, shape (K,)
+        The values there, with others before and behind it along the axis, and the standard deviation of their noise.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the leaf.
+    """
+    if not probe.vectorized:
+        return
+    alone = probe.one_by_one().ray(direction, np.array([place]))[0]
+    with np.errstate(all="ignore"):
+        is_same = (np.abs(among - alone) <= DIFFERENT * noise) | (among == alone)
+    if not np.all(is_same | (np.isnan(among) & np.isnan(alone))):
+        name = ", ".join(probe.point.leaves[leaf].name for leaf in direction)
+        raise InvalidArgument(
+            f"vectorized=True, but f gives {among[0]:.9g} for a point of {name} that is one of several along a leading "
+            f"axis, and {alone[0]:.9g} for that point alone; each entry along the axis must be treated as a point of its "
+            "own: reduce over the other axes only, or leave vectorized out."
+        )

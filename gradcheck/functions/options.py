@@ -1,0 +1,187 @@
+"""The options of a check: what they are, and clear errors for what they cannot be."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, get_args
+
+import numpy as np
+
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.workers import Crew, Workers, read_workers
+
+__all__ = ["RTOL", "CheckOptions", "Method", "Settings", "read_options", "require_callable"]
+
+Method = Literal["auto", "exhaustive", "directional", "complex-step"]
+
+RTOL = {8: 3.3e-7, 4: 1e-3, 2: 3e-2}
+"""Bytes of the coarsest float dtype met -> the relative error that matters.
+
+In float64 a third of 1e-6, so that an error of 1e-6 is seen where the reference is good to as much again, and a right
+element is cleared where it is.
+"""
+
+
+class CheckOptions(TypedDict, total=False):
+    """The keyword options of every check.
+
+    Attributes
+    ----------
+    rtol : float, optional
+        The relative error that matters; default from the coarsest dtype among parameters, function value and
+        gradient: 3.3e-7 for float64, 1e-3 for float32, 3e-2 for float16.
+    method : {"auto", "exhaustive", "directional", "complex-step"}
+        ``"exhaustive"`` looks at every element by differences; ``"directional"`` compares all of them together along
+        random directions, and locates those that are wrong, for `check_gradient`, `check_layer` and `check_vjp`;
+        ``"auto"`` takes the first, unless there are more than 10,000 elements or ``max_evaluations`` is too few for it
+        and enough for the second; ``"complex-step"`` looks at every element by a step along the imaginary axis,
+        which has no truncation error and no cancellation, where the function takes complex numbers; that is checked,
+        and where it does not hold differences are used.
+    vectorized : bool
+        ``f`` accepts a tree in which one leaf carries one extra leading axis of length ``P``, and returns ``P``
+        values. That they are those of ``P`` calls is checked, leaf by leaf.
+    workers : int, map-like or concurrent.futures.Executor, optional
+        Who calls ``f`` at displaced points: so many processes (-1: one a core), a function like `map`, or an executor,
+        which stays open. Default: this thread. The report is the same whatever the workers. ``f`` is sent to them with
+        the point, and must be picklable where they are processes; what it changes there is not seen here.
+    rng : int or numpy.random.Generator
+        The same seed gives the same report.
+    max_evaluations : int, optional
+        A hard bound on the calls of ``f``.
+    progress : True or callable, optional
+        ``progress(done, total)``, rising, the last call with ``done == total``; True shows a bar on stderr, or a line
+        where rich is not installed.
+
+    Notes
+    -----
+    Ctrl-C ends a check within a second. The `KeyboardInterrupt` has an attribute ``report``: what was found so far, never
+    a pass, elements that were not looked at undecided.
+    """
+
+    rtol: float | None
+    method: Method
+    vectorized: bool
+    workers: Workers | None
+    rng: int | np.random.Generator
+    max_evaluations: int | None
+    progress: Callable[[int, int], object] | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Options that were read and found good.
+
+    Attributes
+    ----------
+    key : int
+        A seed for what must not depend on the order of draws, nor on what else there is.
+    seed : str
+        What to pass as ``rng`` to repeat the check. The other attributes are the options themselves.
+    """
+
+    rtol: float | None
+    method: Method
+    vectorized: bool
+    workers: Workers | Crew | None
+    rng: np.random.Generator
+    key: int
+    seed: str
+    max_evaluations: int | None
+    progress: Callable[[int, int], object] | bool | None
+
+    @property
+    def complex_step(self) -> bool:
+        """Whether to step along the imaginary axis."""
+        return self.method == "complex-step"
+
+
+def read_options(
+    options: CheckOptions, *, vectorizable: bool = True, analytic: bool = True, directional: bool = False
+) -> Settings:
+    """Validate the options of a check, and whether it can do what they ask for.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the option, what was given and what is required.
+    """
+    known = CheckOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}.")
+    method = options.get("method", "auto")
+    if method not in get_args(Method):
+        raise InvalidArgument(f"method={method!r} is not known; use {' or '.join(map(repr, get_args(Method)))}.")
+    if method == "complex-step" and not analytic:
+        raise InvalidArgument("method='complex-step' differentiates once, and this check needs more; leave it out.")
+    if method == "directional" and not directional:
+        raise InvalidArgument(
+            "method='directional' judges many elements of a gradient together, and this function gives each on its own; "
+            "leave it out, or use check_gradient, check_layer or check_vjp."
+        )
+    vectorized = options.get("vectorized", False)
+    if not isinstance(vectorized, bool | np.bool_):
+        raise InvalidArgument(f"vectorized={vectorized!r} must be True or False.")
+    if vectorized and not vectorizable:
+        raise InvalidArgument("vectorized=True needs a function with one value; this check has many; leave it out.")
+    progress = options.get("progress")
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise InvalidArgument(f"progress={progress!r} must be True or a callable (done, total).")
+    rng, key, seed = _generator(options.get("rng", 0))
+    return Settings(
+        rtol=_rtol(options.get("rtol")),
+        method=method,
+        vectorized=bool(vectorized),
+        workers=read_workers(options.get("workers")),
+        rng=rng,
+        key=key,
+        seed=seed,
+        max_evaluations=_limit(options.get("max_evaluations")),
+        progress=progress,
+    )
+
+
+def require_callable(**functions: Any) -> None:
+    """Raise `InvalidArgument` for the first argument that cannot be called."""
+    for name, function in functions.items():
+        if not callable(function):
+            raise InvalidArgument(f"{name}={function!r} is a {type(function).__name__}; a function was required.")
+
+
+def _rtol(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if isinstance(value, bool) or not (np.isfinite(number) and number > 0):
+        raise InvalidArgument(f"rtol={value!r} must be a finite positive number; leave it out for the default.")
+    return number
+
+
+def _limit(value: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if isinstance(value, bool) or number < 1:
+        raise InvalidArgument(f"max_evaluations={value!r} must be a positive whole number; leave it out for no bound.")
+    return number
+
+
+def _generator(value: Any) -> tuple[np.random.Generator, int, str]:
+    """Return a generator, a seed for what must not depend on the order of draws, and how to say it."""
+    if isinstance(value, np.random.Generator):
+        return value, int(value.integers(2**63)), "the generator given, in the same state"
+    try:
+        seed = operator.index(value)
+    except TypeError:
+        seed = -1
+    if isinstance(value, bool) or seed < 0:
+        raise InvalidArgument(f"rng={value!r} must be a non-negative whole number or a numpy.random.Generator.")
+    return np.random.default_rng(seed), seed, str(seed)

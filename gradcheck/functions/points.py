@@ -1,0 +1,197 @@
+"""The forms of what goes into a function and of what comes out: trees taken apart, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.trees import Leaf, flatten
+
+__all__ = ["Layout", "Output", "Point", "as_given", "point_of"]
+
+Floats = NDArray[np.float64]
+Layout = Callable[[NDArray[Any]], NDArray[Any]]
+"""Holds the same numbers in another way in memory."""
+
+
+def as_given(array: NDArray[Any]) -> NDArray[Any]:
+    """Leave an array as it is."""
+    return array
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a tree space: leaves, and how to build the user's tree from arrays."""
+
+    leaves: list[Leaf]
+    build: Callable[[Sequence[Any]], Any]
+
+    def tree(self, replaced: dict[int, NDArray[Any]] | None = None) -> Any:
+        """Build the tree from fresh copies, some leaves replaced by arrays that are handed over as they are."""
+        replaced = replaced or {}
+        return self.build(
+            [
+                leaf.restore(replaced[i] if i in replaced else leaf.value.copy())  # one pass: called for every point
+                for i, leaf in enumerate(self.leaves)
+            ]
+        )
+
+    def copies(self) -> list[NDArray[Any]]:
+        """Return a fresh copy of each leaf."""
+        return [leaf.value.copy() for leaf in self.leaves]
+
+    def hand_out(self, arrays: Sequence[NDArray[Any]]) -> Any:
+        """Build the tree from one array per leaf."""
+        return self.build([leaf.restore(array) for leaf, array in zip(self.leaves, arrays, strict=True)])
+
+    def named(self, arrays: Sequence[NDArray[Any]]) -> list[tuple[str, NDArray[Any]]]:
+        """Return one array per leaf with the leaves' names."""
+        return [(leaf.name, array) for leaf, array in zip(self.leaves, arrays, strict=True)]
+
+    def changed(self, arrays: Sequence[NDArray[Any]]) -> list[str]:
+        """Return the names of the leaves whose handed-out copies are no longer what they were."""
+        return [
+            leaf.name
+            for leaf, array in zip(self.leaves, arrays, strict=True)
+            if not np.array_equal(leaf.value, array, equal_nan=leaf.value.dtype.kind in "fc")
+        ]
+
+    def nudged(self, eps: float, rng: np.random.Generator) -> list[NDArray[Any]]:
+        """Return copies of the leaves, every element of the free ones moved by ``eps`` of its size, up or down."""
+        arrays = self.copies()
+        for i in self.free():
+            signs = np.where(rng.random(arrays[i].shape) < 0.5, -eps, eps)
+            arrays[i] = np.asarray(arrays[i] * (1 + signs)).astype(arrays[i].dtype)
+        return arrays
+
+    def moved(self, away: float, rng: np.random.Generator) -> list[NDArray[Any]]:
+        """Return copies of the leaves, every element of the free ones up to ``away`` of its size nearer to zero.
+
+        That way leads out of few domains. Where all elements are zero they are moved up by as much.
+        """
+        arrays = self.copies()
+        is_zero = not any(np.any(arrays[i]) for i in self.free())
+        for i in self.free():
+            shares = away * rng.uniform(0.3, 1.0, arrays[i].shape)
+            arrays[i] = np.asarray(shares if is_zero else arrays[i] * (1 - shares)).astype(arrays[i].dtype)
+        return arrays
+
+    def free(self) -> list[int]:
+        """Return the positions of the leaves that are differentiated."""
+        return [i for i, leaf in enumerate(self.leaves) if leaf.is_differentiable and leaf.value.size]
+
+
+def point_of(tree: Any, argument: str) -> Point:
+    """Take a point apart and refuse what cannot be differentiated.
+
+    Raises
+    ------
+    InvalidArgument
+        For complex or non-finite leaves, and when there is no floating-point element.
+    """
+    leaves, build = flatten(tree, argument=argument)
+    for leaf in leaves:
+        if leaf.value.dtype.kind == "c":
+            raise InvalidArgument(
+                f"{argument}: {leaf.name} is complex ({leaf.value.dtype}); real parameters are required; "
+                "pass its real and imaginary parts as two leaves."
+            )
+        if leaf.is_differentiable and not np.all(np.isfinite(leaf.value)):
+            raise InvalidArgument(
+                f"{argument}: {leaf.name} holds NaN or infinity; there is no derivative there; give a finite point."
+            )
+    point = Point(leaves, build)
+    if not point.free():
+        raise InvalidArgument(
+            f"{argument} holds no floating-point element ({len(leaves)} leaves); there is nothing to check; "
+            "integers are held fixed, so convert what is to be differentiated to float."
+        )
+    return point
+
+
+@dataclass(slots=True)
+class Output:
+    """The form of the function's value: learnt from its first value, then required of all others."""
+
+    name: str
+    leaves: list[Leaf] = field(default_factory=list)
+    build: Callable[[Sequence[Any]], Any] = list
+    is_bare: bool = field(init=False)
+    """Whether the value is one array or number, in no container."""
+
+    def __post_init__(self) -> None:
+        self.is_bare = len(self.leaves) == 1 and isinstance(self.build, itemgetter)
+
+    @classmethod
+    def of(cls, value: Any, name: str) -> Output:
+        """Learn the form from a value."""
+        leaves, build = flatten(value, root="y", argument=f"the value of {name}")
+        for leaf in leaves:
+            if leaf.value.dtype.kind == "c":
+                raise InvalidArgument(
+                    f"{name} returned {leaf.name} of dtype {leaf.value.dtype}; real values are required; "
+                    "return its real and imaginary parts as two arrays."
+                )
+        return cls(name, leaves, build)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The coarsest float dtype among the values; float64 when they are integers."""
+        kinds = [leaf.value.dtype for leaf in self.leaves if leaf.value.dtype.kind == "f"]
+        return min(kinds, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
+
+    @property
+    def size(self) -> int:
+        """How many numbers a value holds."""
+        return sum(leaf.value.size for leaf in self.leaves)
+
+    def rounding(self) -> Floats:
+        """Return half a unit in the last place of each number of the first value, shape (M,)."""
+        parts = [
+            np.finfo(leaf.value.dtype).eps / 2 * np.abs(leaf.value.ravel().astype(np.float64))
+            if leaf.value.dtype.kind == "f"
+            else np.zeros(leaf.value.size)
+            for leaf in self.leaves
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def read(self, value: Any) -> Floats:
+        """Return the value as one float64 vector."""
+        if self.is_bare:
+            array = np.asarray(value)
+            if array.shape == self.leaves[0].value.shape:  # nearly always, and thousands of times
+                return array.astype(np.float64).ravel()
+            parts = [array]
+        else:
+            parts = [leaf.value for leaf in flatten(value, root="y", argument=f"the value of {self.name}")[0]]
+        shapes = [part.shape for part in parts]
+        expected = [leaf.value.shape for leaf in self.leaves]
+        if shapes != expected:
+            raise InvalidArgument(
+                f"{self.name} returned shapes {shapes} at a displaced point but {expected} at the given one; "
+                "its value must have the same form everywhere."
+            )
+        return np.concatenate([part.ravel() for part in parts]).astype(np.float64) if parts else np.zeros(0)
+
+    def imaginary(self, value: Any) -> Any:
+        """Return a value of the same form that holds the imaginary parts; raise TypeError when it is not complex."""
+        leaves, build = flatten(value, root="y", argument=f"the value of {self.name}")
+        if not any(leaf.value.dtype.kind == "c" for leaf in leaves):
+            raise TypeError(f"{self.name} gives real values for complex arguments")
+        return build([leaf.value.imag for leaf in leaves])
+
+    def like(self, vector: Floats, layout: Layout = as_given) -> Any:
+        """Build a fresh value of the same form and dtypes from a vector, as for a cotangent."""
+        arrays, start = [], 0
+        for leaf in self.leaves:
+            part = vector[start : start + leaf.value.size].reshape(leaf.value.shape)
+            dtype = leaf.value.dtype if leaf.value.dtype.kind == "f" else np.float64
+            arrays.append(leaf.restore(layout(np.array(part, dtype=dtype))))
+            start += leaf.value.size
+        return self.build(arrays)

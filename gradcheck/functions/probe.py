@@ -1,0 +1,340 @@
+"""Calling the user's function at displaced points: counted, bounded, and without sharing anything with it.
+
+Every call gets fresh arrays of the user's own dtype, so the function may keep or even overwrite them. What comes
+back is read as a vector of float64 and contracted with the cotangents of the check, so that a scalar function and
+a layer with a thousand outputs look the same from here on: each point gives one number per cotangent.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.displacements import Displacements, Elements, Line, Moves, Parts, Ray
+from gradcheck.functions.points import Output, Point
+from gradcheck.functions.workers import Crew, WorkersLostError
+
+__all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "unit_of"]
+
+Floats = NDArray[np.float64]
+
+CHUNK_BYTES = 2**21
+"""Perturbed copies that go through a vectorised function in one call: they should stay in the second-level cache."""
+
+CHUNK_LENGTH = 256
+"""And no more than this many, since the function's own intermediates grow with them."""
+
+FEWEST_TASKS, POINTS_IN_A_TASK = 32, 16
+"""A batch that goes to workers is parted into at least so many tasks, where it has as many points; a task has no more
+points than this. It depends on nothing else, so that calls are the same whatever the workers."""
+
+LARGEST_EXPONENT = 300
+"""Functions whose value is beyond this power of two, or below its inverse, are counted in units of their own size."""
+
+
+class BudgetExhaustedError(Exception):
+    """``max_evaluations`` is used up. Never leaves the package."""
+
+
+class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
+    """Add a note to an exception of the user's function: who was called, and where."""
+
+    def __init__(self, name: str, where: str) -> None:
+        self.name = name
+        self.where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and not isinstance(error, BudgetExhaustedError):
+            error.add_note(f"gradcheck was calling {self.name} {self.where}")
+
+
+class Budget:
+    """Calls of the function made so far, the most that may be made, and why no more are.
+
+    Attributes
+    ----------
+    used : int
+    points : int
+        At which the function was evaluated: more than the calls where it is vectorised.
+    ended : BaseException or None
+        What ended the evaluations before their time: lost workers, or Ctrl-C.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.used = 0
+        self.points = 0
+        self.progress: Callable[[int], None] | None = None
+        self.ended: BaseException | None = None
+
+    def spend(self, points: int = 1) -> None:
+        """Count one call, before it is made, with so many points; raise `BudgetExhaustedError` when that would be one too many."""
+        if self.limit is not None and self.used >= self.limit:
+            raise BudgetExhaustedError
+        self.used += 1
+        self.points += points
+        if self.progress is not None:
+            self.progress(self.used)
+
+    @property
+    def left(self) -> float:
+        """How many calls may still be made."""
+        return np.inf if self.limit is None else self.limit - self.used
+
+    def end(self, reason: BaseException) -> None:
+        """Allow no more calls."""
+        self.ended = reason
+        self.limit = self.used
+
+    def pass_on_interrupt(self, report: Any) -> None:
+        """Raise the `KeyboardInterrupt` that ended the evaluations, if one did, with the report attached."""
+        if isinstance(self.ended, KeyboardInterrupt):
+            self.ended.report = report  # type: ignore[attr-defined]
+            raise self.ended
+
+    @property
+    def stopped(self) -> str:
+        """Why the evaluations ended, if not by the bound, as a part of a sentence."""
+        if isinstance(self.ended, KeyboardInterrupt):
+            return "the check was interrupted"
+        return "its evaluations were lost with the workers" if self.ended is not None else ""
+
+    @contextmanager
+    def until_exhausted(self) -> Iterator[None]:
+        """Run a block as far as the evaluations go: to the bound, to the loss of the workers, or to Ctrl-C."""
+        try:
+            yield
+        except BudgetExhaustedError:
+            pass
+        except KeyboardInterrupt as interrupt:
+            self.end(interrupt)
+
+
+def unit_of(base: Floats) -> Floats:
+    """Return powers of two in which huge or tiny values are counted, so that no difference overflows; shape (K,)."""
+    exponents = np.frexp(np.where(np.isfinite(base), base, 0.0))[1]
+    return np.where(np.abs(exponents) > LARGEST_EXPONENT, np.ldexp(1.0, np.clip(exponents, -1000, 1000)), 1.0)
+
+
+class Probe:
+    """A function seen from one point.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(tree)``; its value is read by ``output``.
+    point : Point
+        Where the derivatives are wanted.
+    output : Output
+        The form of the value.
+    cotangents : array, shape (K, M)
+        Each point gives ``K`` numbers, the products of these rows with the ``M`` outputs.
+    budget : Budget
+        Counts the calls.
+    vectorized : bool
+        Whether ``function`` takes a leading axis on one leaf and returns as many values.
+    crew : Crew, optional
+        Who evaluates batches in place of this thread.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        point: Point,
+        output: Output,
+        cotangents: Floats,
+        budget: Budget,
+        *,
+        vectorized: bool = False,
+        crew: Crew | None = None,
+    ) -> None:
+        self.function = function
+        self.point = point
+        self.output = output
+        self.cotangents = cotangents
+        self.budget = budget
+        self.vectorized = vectorized
+        self.crew = crew
+
+    def with_cotangents(self, cotangents: Floats) -> Self:
+        """Return the same function and point, read through other cotangents."""
+        return self._like(cotangents=cotangents)
+
+    def one_by_one(self) -> Self:
+        """Return the same, but with a call for every point."""
+        return self._like(vectorized=False)
+
+    def _like(self, **changed: Any) -> Self:
+        other = copy.copy(self)
+        for name, value in changed.items():
+            setattr(other, name, value)
+        return other
+
+    def read(self, value: Any) -> Floats:
+        """Contract a value of the function with the cotangents; products are summed in float64."""
+        with np.errstate(all="ignore"):
+            return self._contract(self.output.read(value))
+
+    def _contract(self, outputs: Floats) -> Floats:
+        return self.cotangents @ outputs
+
+    def rounding(self) -> Floats:
+        """Return the standard deviation that rounding of the outputs to their dtype gives each product, shape (K,).
+
+        A constant stretch of a coarse output shows no noise, and hides a slope all the same.
+        """
+        with np.errstate(all="ignore"):
+            return np.asarray(np.sqrt(np.sum((self.cotangents * self.output.rounding()) ** 2, axis=1)))
+
+    # ---- where the points are -----------------------------------------------------------------------------------
+
+    def elements(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> tuple[Floats, Floats]:
+        """Displace single elements.
+
+        Parameters
+        ----------
+        leaf : int
+            Which leaf.
+        indices, steps : arrays, shape (P,)
+            Row ``p`` moves the element with flat index ``indices[p]`` by ``steps[p]``.
+
+        Returns
+        -------
+        values : array, shape (P, K)
+        moved : array, shape (P,)
+            The displacements as they came out in the leaf's dtype.
+        """
+        original = self.point.leaves[leaf].value
+        start = original.ravel()[indices]
+        with np.errstate(all="ignore"):
+            targets = (start + steps).astype(original.dtype)
+            moved = np.real(targets - start).astype(np.float64)
+        return self.values(Elements(leaf, indices, targets)), moved
+
+    def imaginary(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Floats:
+        """Move single elements along the imaginary axis, and return the imaginary parts of the values, shape (P, K).
+
+        Raises
+        ------
+        TypeError
+            When a value is not complex.
+        """
+        return self.values(Elements(leaf, indices, self.point.leaves[leaf].value.ravel()[indices] + 1j * steps))
+
+    def ray(self, directions: Moves, lengths: Floats) -> Floats:
+        """Move along one direction, all leaves named in ``directions`` together, by each of ``lengths``.
+
+        Returns
+        -------
+        values : array, shape (P, K)
+        """
+        return self.values(Ray(directions, lengths))
+
+    def rays(self, directions: Iterable[Moves], lengths: Floats) -> Floats:
+        """Move along several directions, which are taken one at a time, by each of ``lengths``.
+
+        Returns
+        -------
+        values : array, shape (D, P, K)
+        """
+        values = [self.ray(direction, lengths) for direction in directions]
+        return np.array(values).reshape(len(values), len(lengths), len(self.cotangents))
+
+    def line(self, start: Moves, leaf: int, index: int, shifts: Floats) -> Floats:
+        """Move all leaves by ``start`` and then one element along its own axis, to each of ``shifts``.
+
+        Returns
+        -------
+        values : array, shape (P, K)
+        """
+        return self.values(Line(start, leaf, index, shifts))
+
+    # ---- how they are evaluated ---------------------------------------------------------------------------------
+
+    def values(self, batch: Displacements) -> Floats:
+        """Evaluate a batch, here or wherever the crew is.
+
+        Returns
+        -------
+        values : array, shape (P, K)
+            The same whoever evaluates.
+        """
+        size = self._points_in_a_call(batch)
+        calls = len(Parts(batch, size or 1))
+        if self.crew is None or calls <= 1:
+            return self.evaluate(batch)
+        if calls > self.budget.left:  # as in this thread: as far as it goes
+            self.values(batch.rows(slice(int(self.budget.left) * (size or 1))))
+            raise BudgetExhaustedError
+        tasks = Parts(batch, size or int(np.clip(len(batch) // FEWEST_TASKS, 1, POINTS_IN_A_TASK)))
+
+        def received(number: int) -> None:
+            for _ in range(1 if size else len(tasks[number])):
+                self.budget.spend(len(tasks[number]) if size else 1)
+
+        sent = self._like(budget=Budget(), crew=None)
+        nbytes = sum(leaf.value.nbytes for leaf in self.point.leaves) + self.cotangents.nbytes
+        try:
+            return np.concatenate(self.crew.run(sent.evaluate, tasks, received, nbytes))
+        except WorkersLostError as lost:
+            self.budget.end(lost)
+            raise BudgetExhaustedError from lost
+
+    def _points_in_a_call(self, batch: Displacements) -> int:
+        """Return how many points of a batch go through a vectorised function in one call; 0 where it gets no axis."""
+        leaf = batch.lone_leaf()
+        if not self.vectorized or leaf is None:
+            return 0
+        return max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
+
+    def evaluate(self, batch: Displacements) -> Floats:
+        """Evaluate a batch in this thread, values of shape (P, K)."""
+        values = np.empty((len(batch), len(self.cotangents)))
+        size = self._points_in_a_call(batch)
+        names = ", ".join(self.point.leaves[i].name for i in batch.leaves)
+        # The point is ours, not the user's: what the function thinks of it is no matter for a warning.
+        with np.errstate(all="ignore"):
+            if size:
+                for number, block in enumerate(Parts(batch, size)):
+                    values[number * size : number * size + len(block)] = self._call_block(block, names)
+                return values
+            with calling(self.output.name, f"with {names} slightly displaced" if names else "at the given point"):
+                function, point, read, spend = self.function, self.point, self._reader(), self.budget.spend
+                is_imaginary = batch.is_imaginary
+                for row in range(len(batch)):
+                    spend()
+                    value = function(point.tree(batch.arrays(point, row)))
+                    values[row] = read(self.output.imaginary(value) if is_imaginary else value)
+        return values
+
+    def _reader(self) -> Callable[[Any], Floats]:
+        """Return what reads and contracts values; a product with one number is no product of matrices."""
+        if self.cotangents.shape[1] == 1 == self.output.size:
+            column, read = self.cotangents[:, 0], self.output.read
+            return lambda value: column * read(value)
+        return lambda value: self._contract(self.output.read(value))
+
+    def _call_block(self, block: Displacements, name: str) -> Floats:
+        count = len(block)
+        self.budget.spend(count)
+        tree = self.point.tree(block.block(self.point))
+        with calling(self.output.name, f"with {count} perturbed copies of {name} (vectorized=True)"):
+            value = self.function(tree)
+            if block.is_imaginary:
+                value = self.output.imaginary(value)
+            value = np.asarray(value)
+        if value.shape != (count,):
+            raise InvalidArgument(
+                f"vectorized=True, but with {count} copies of {name} along a leading axis f returned shape "
+                f"{value.shape}; {(count,)} was required; broadcast over that axis or leave vectorized out."
+            )
+        return value.astype(np.float64)[:, None] * self.cotangents[:, 0]

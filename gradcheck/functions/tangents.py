@@ -1,0 +1,53 @@
+"""Vectors at a point: trees like it, with numbers for what is differentiated and zeros for what is held fixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.points import Layout, Point, as_given
+from gradcheck.functions.trees import Leaf, flatten
+
+__all__ = ["differentiable", "read_tangent", "tangent"]
+
+Floats = NDArray[np.float64]
+
+
+def differentiable(point: Point) -> list[int]:
+    """Return the positions of the floating-point leaves, the empty ones among them."""
+    return [i for i, leaf in enumerate(point.leaves) if leaf.is_differentiable]
+
+
+def tangent(point: Point, vector: Floats, layout: Layout = as_given) -> Any:
+    """Build a fresh tree like the point: ``vector`` in the floating-point leaves' own dtypes, else zeros in float64."""
+    parts, start = [], 0
+    for leaf in point.leaves:
+        if leaf.is_differentiable:
+            part = vector[start : start + leaf.value.size].reshape(leaf.value.shape)
+            parts.append(leaf.restore(layout(part.astype(leaf.value.dtype))))
+            start += leaf.value.size
+        else:
+            parts.append(_nothing(leaf))
+    return point.build(parts)
+
+
+def _nothing(leaf: Leaf) -> Any:
+    return np.zeros(leaf.value.shape) if isinstance(leaf.restore(leaf.value), np.ndarray) else 0.0
+
+
+def read_tangent(point: Point, tree: Any) -> Floats:
+    """Read back the vector of a tree that `tangent` built.
+
+    Raises
+    ------
+    InvalidArgument
+        When the tree has been given another form since.
+    """
+    leaves, _ = flatten(tree)
+    if [leaf.value.shape for leaf in leaves] != [leaf.value.shape for leaf in point.leaves]:
+        raise InvalidArgument("the vector has another form than the point; it must be like it.")
+    parts = [leaves[i].value.ravel().astype(np.float64) for i in differentiable(point)]
+    return np.concatenate(parts) if parts else np.zeros(0)

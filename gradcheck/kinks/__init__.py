@@ -1,0 +1,1 @@
+"""Points without a derivative: which claims are valid there."""

@@ -1,0 +1,168 @@
+"""Reading a claimed gradient: does it have the structure, shapes and numbers that it must have.
+
+What does not fit is a finding against the claim, never an exception: a wrong gradient of any sort is a failed check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.functions.trees import MISSING, Leaf, align
+from gradcheck.reports.report import Finding
+
+__all__ = ["GRADIENT", "Misfit", "Reading", "Words", "read_gradient"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What findings call the claim, and the thing whose form it must have."""
+
+    claim: str
+    like: str
+
+
+GRADIENT = Words("its gradient", "the parameter")
+
+
+@dataclass(slots=True)
+class Reading:
+    """One claimed gradient, leaf by leaf.
+
+    Attributes
+    ----------
+    values : dict
+        Position of a leaf -> its claim as a float64 vector; missing where nothing of the right shape was given.
+    findings : list of Finding
+        What did not fit.
+    eps : float
+        Machine epsilon of the coarsest dtype in which numbers were given; float32's for anything narrower.
+    absent : set of int
+        Leaves for which nothing was given, by ``None`` or a missing entry.
+    names : dict
+        Position -> name, of all leaves.
+    given : dict
+        Position -> the array that came back, itself and no copy.
+    misfits : dict
+        Position -> the array that came back where its shape does not fit, as float64.
+    handed : list of (name, array)
+        What the derivative was given, for who wants to know whether memory is shared.
+    """
+
+    values: dict[int, Floats] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    eps: float = float(np.finfo(np.float64).eps)
+    absent: set[int] = field(default_factory=set)
+    names: dict[int, str] = field(default_factory=dict)
+    given: dict[int, NDArray[Any]] = field(default_factory=dict)
+    misfits: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    handed: list[tuple[str, NDArray[Any]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Something in place of a tuple of gradients: nothing can be read from it."""
+
+    message: str
+
+
+def read_gradient(
+    given: Any, tree: Any, leaves: list[Leaf], *, optional: bool = False, words: Words = GRADIENT
+) -> Reading:
+    """Read what a gradient function returned.
+
+    Parameters
+    ----------
+    given : object
+        What came back.
+    tree : tree
+        The parameters, for their structure.
+    leaves : list of Leaf
+        Their leaves.
+    optional : bool
+        Whether ``None`` may stand for a gradient that is not computed.
+    words : Words
+        For the findings.
+    """
+    names = {position: leaf.name for position, leaf in enumerate(leaves)}
+    if isinstance(given, Misfit):
+        return Reading(names=names, findings=[Finding(code="wrong-structure", message=given.message)])
+    if isinstance(given, tuple) and len(given) == 1 and not isinstance(tree, tuple | list):
+        (given,) = given
+    if given is None:
+        given = MISSING
+    entries, mismatches = align(tree, given)
+    reading = Reading(names=names)
+    if given is not MISSING:
+        for mismatch in mismatches:
+            message = f"{words.claim.replace('its', 'the')} {mismatch.message}"
+            reading.findings.append(Finding(code="wrong-structure", where=mismatch.where, message=message))
+    for position, (leaf, entry) in enumerate(zip(leaves, entries, strict=True)):
+        if not leaf.is_differentiable:
+            continue
+        if entry is MISSING or entry is None:
+            reading.absent.add(position)
+            if not optional:
+                message = f"{words.claim} is missing"
+                reading.findings.append(Finding(code="missing-gradient", where=leaf.name, message=message))
+            continue
+        _read_entry(reading, position, leaf, entry, words)
+    return reading
+
+
+def _hint(array: NDArray[Any], value: NDArray[Any]) -> str:
+    """Say how a shape may have come about."""
+    if array.size == value.size:
+        return ": the same numbers, perhaps, in another arrangement"
+    try:
+        broadcast = np.broadcast_shapes(array.shape, value.shape)
+    except ValueError:
+        return ""
+    if broadcast == array.shape:
+        return ": a sum over the axes along which the parameter was broadcast is missing"
+    return ": a sum over too many axes, or keepdims" if broadcast == value.shape else ""
+
+
+def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: Words) -> None:
+    """Read the claim of one leaf into ``reading``."""
+    try:
+        array = np.asarray(entry)
+    except ValueError:
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "biufc":
+        message = f"{words.claim} is a {type(entry).__name__} that is not an array of numbers"
+        reading.findings.append(Finding(code="wrong-type", where=leaf.name, message=message))
+        return
+    if array.shape != leaf.value.shape:
+        message = f"{words.claim} has shape {array.shape}, {words.like} {leaf.value.shape}{_hint(array, leaf.value)}"
+        evidence = {"given": array.shape, "required": leaf.value.shape}
+        reading.findings.append(Finding(code="wrong-shape", where=leaf.name, message=message, evidence=evidence))
+        if array.dtype.kind != "c":
+            reading.misfits[position] = array.astype(np.float64)
+        return
+    if array.dtype.kind == "c":
+        if np.any(array.imag != 0):
+            message = f"{words.claim} is complex ({array.dtype}) with an imaginary part, {words.like} is real"
+            reading.findings.append(Finding(code="wrong-dtype", where=leaf.name, message=message))
+            return
+        array = array.real
+    values = array.astype(np.float64).ravel()
+    reading.values[position], reading.given[position] = values, array
+    coarse = array.dtype.kind != "f" or array.dtype.itemsize < np.dtype(np.float64).itemsize
+    if coarse:
+        reading.eps = max(reading.eps, float(np.finfo(np.float32).eps))
+    if coarse and array.dtype != leaf.value.dtype:
+        message = f"{words.claim} is {array.dtype}, {words.like} {leaf.value.dtype}; it is judged at float32's accuracy"
+        reading.findings.append(Finding(code="coarse-dtype", where=leaf.name, message=message))
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        first = [int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), leaf.value.shape)]
+        message = f"{words.claim} is NaN or infinite in {bad} of {values.size} elements, the first at {first}"
+        reading.findings.append(
+            Finding(code="not-finite", where=leaf.name, message=message, evidence={"count": bad, "first": first})
+        )

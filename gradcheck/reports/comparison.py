@@ -1,0 +1,212 @@
+"""How far two gradients are apart, in numbers that mean the same whatever their size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.trees import MISSING, align, flatten
+
+__all__ = ["Comparison", "Divergence", "compare", "divergence_of"]
+
+LARGEST = float(np.finfo(np.float64).max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """How far a claimed gradient is from a reference.
+
+    All fields are finite wherever the arrays are; a ratio that overflows, or whose denominator alone is zero, is the
+    largest float. Of two zero vectors the claim is right.
+
+    Attributes
+    ----------
+    relative_error : float
+        ``|claimed - reference| / |reference|``, Euclidean norms.
+    cosine : float
+        Of the angle between both; 0 where just one of them is zero.
+    angle : float
+        In degrees, accurate also near 0 and 180.
+    norm_ratio : float
+        ``|claimed| / |reference|``.
+    sign_agreement : float
+        Share of the elements with equal sign (-, 0, +).
+    max_abs_error : float
+        The largest difference of one element.
+    digits : float
+        To how many decimal digits both agree, as far as the reference can tell; between 0 and 15.95.
+    """
+
+    relative_error: float
+    cosine: float
+    angle: float
+    norm_ratio: float
+    sign_agreement: float
+    max_abs_error: float
+    digits: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two trees compared.
+
+    Attributes
+    ----------
+    parameters : dict
+        Name of each leaf -> its `Divergence`.
+    total : Divergence
+        Over all leaves together, as one long vector.
+    """
+
+    parameters: dict[str, Divergence]
+    total: Divergence
+
+
+def compare(claimed: Any, reference: Any) -> Comparison:
+    """Compare a claimed gradient with a reference; nothing is evaluated and nothing decided.
+
+    Parameters
+    ----------
+    claimed, reference : tree
+        Of the same structure and shapes. Integer and boolean leaves of ``reference`` are passed over.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InvalidArgument
+        When structure or shapes differ, or there is nothing to compare.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> true = np.array([3.0, 4.0])
+    >>> compare(true[::-1], true).total.angle.__round__(2)
+    16.26
+    """
+    leaves, _ = flatten(reference, argument="reference")
+    entries, mismatches = align(reference, claimed)
+    pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
+    for leaf, entry in zip(leaves, entries, strict=True):
+        if not leaf.is_differentiable:
+            continue
+        if entry is MISSING or entry is None:
+            raise InvalidArgument(f"claimed lacks {leaf.name!r}; both trees must have the same structure.")
+        try:
+            given = np.array(entry, dtype=np.result_type(np.asarray(entry).dtype, np.float64))
+        except (TypeError, ValueError):
+            raise InvalidArgument(
+                f"claimed {leaf.name} is a {type(entry).__name__}; an array of numbers was required."
+            ) from None
+        if given.shape != leaf.value.shape:
+            raise InvalidArgument(
+                f"claimed {leaf.name} has shape {given.shape}, reference has {leaf.value.shape}; "
+                "both must have the same shape."
+            )
+        pairs[leaf.name] = (given.ravel(), leaf.value.ravel())
+    if mismatches:
+        first = mismatches[0]
+        place = f" {first.where}" if first.where else ""
+        raise InvalidArgument(f"claimed{place} {first.message}; both trees must have the same structure.")
+    if not pairs:
+        raise InvalidArgument("reference holds no floating-point array; there is nothing to compare.")
+    return Comparison(
+        parameters={name: divergence_of(*pair) for name, pair in pairs.items()},
+        total=divergence_of(*(np.concatenate(side) for side in zip(*pairs.values(), strict=True))),
+    )
+
+
+def divergence_of(
+    claimed: NDArray[Any], reference: NDArray[Any], *, resolution: NDArray[Any] | float = 0.0
+) -> Divergence:
+    """Compare two vectors.
+
+    Parameters
+    ----------
+    claimed, reference : arrays, shape (n,)
+    resolution : array, shape (n,), or float
+        How well the reference is known; it limits `Divergence.digits`.
+    """
+    c, n = _unfold(claimed), _unfold(reference)
+    if not c.size:
+        return Divergence(
+            relative_error=0.0,
+            cosine=1.0,
+            angle=0.0,
+            norm_ratio=1.0,
+            sign_agreement=1.0,
+            max_abs_error=0.0,
+            digits=_digits(0.0),
+        )
+    with np.errstate(all="ignore"):
+        # Halved, so that the difference of two huge numbers of opposite sign stays finite.
+        half = c / 2
+        half -= n / 2
+        size_c, size_n, apart = _norm(c), _norm(n), _norm(half)
+        relative = _ratio(apart, size_n, 2.0)
+        if size_c[0] == 0 or size_n[0] == 0:
+            same = size_c[0] == size_n[0]
+            cosine, angle = (1.0, 0.0) if same else (0.0, 90.0)
+        else:
+            # From the chords: the scalar product has no digits left near 0 and 180 degrees.
+            unit_c, unit_n = _unit(c), _unit(n)
+            chord, opposite = np.linalg.norm(unit_c - unit_n), np.linalg.norm(unit_c + unit_n)
+            del unit_c, unit_n  # they may be large
+            cosine = float(1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1)
+            angle = float(np.degrees(2 * np.arctan2(chord, opposite)))
+        largest = float(np.max(np.abs(half)))
+        unknown = np.broadcast_to(np.asarray(resolution, dtype=np.float64), n.shape)
+        limit = _ratio(_norm(np.where(np.isfinite(unknown), unknown, 0.0)), size_n)
+        norm_ratio = _ratio(size_c, size_n, zero=1.0)
+    return Divergence(
+        relative_error=relative,
+        cosine=cosine,
+        angle=angle,
+        norm_ratio=norm_ratio,
+        sign_agreement=float(np.mean(np.sign(c) == np.sign(n))),
+        max_abs_error=2 * largest if not largest > LARGEST / 2 else LARGEST if np.isfinite(largest) else largest,
+        digits=_digits(max(relative, limit) if np.isfinite(relative) else relative),
+    )
+
+
+def _unfold(array: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a float64 vector; a complex one as real and imaginary parts."""
+    flat = np.asarray(array).ravel()
+    if flat.dtype.kind == "c":
+        return np.concatenate([flat.real, flat.imag]).astype(np.float64)
+    return flat.astype(np.float64, copy=False)
+
+
+def _norm(vector: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the Euclidean norm as (largest element, factor), whose product might overflow."""
+    largest = float(np.max(np.abs(vector)))
+    if largest == 0 or not np.isfinite(largest):
+        return largest, 1.0
+    return largest, float(np.linalg.norm(vector / largest))
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    largest, factor = _norm(vector)
+    return vector / largest / factor if largest else vector
+
+
+def _ratio(over: tuple[float, float], under: tuple[float, float], factor: float = 1.0, *, zero: float = 0.0) -> float:
+    """Return ``factor * over / under``: ``zero`` for 0 / 0, and never more than the largest float."""
+    if np.isnan(over[0]) or np.isnan(under[0]):
+        return float("nan")
+    if under[0] == 0:
+        return zero if over[0] == 0 else LARGEST
+    value = float(np.float64(over[0]) / np.float64(under[0])) * (over[1] / under[1]) * factor
+    return min(value, LARGEST) if np.isfinite(over[0]) else value
+
+
+def _digits(relative: float) -> float:
+    if np.isnan(relative):
+        return relative
+    return float(np.clip(-np.log10(max(relative, np.finfo(np.float64).eps / 2)), 0.0, None))

@@ -1,0 +1,309 @@
+"""From judgements to a report: one column per parameter, the verdict, findings and blind spots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.rule import Doubt, Judgement
+from gradcheck.functions.points import Point
+from gradcheck.reports.claims import Reading
+from gradcheck.reports.comparison import Divergence, divergence_of
+from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report, Verdict
+from gradcheck.reports.text import badness
+
+__all__ = ["summarise"]
+
+Floats = NDArray[np.float64]
+
+MOST_NAMED = 20
+"""Undecided elements that a finding names."""
+
+CAUSES_FIRST = (
+    "wrong-structure", "missing-gradient", "wrong-type", "wrong-dtype", "wrong-shape", "not-finite",
+    "inputs-changed", "cache-changed", "upstream-changed", "vector-changed", "tangent-changed",
+    "accumulates", "stale-gradient", "buffer-reused", "second-call-differs",
+    "upstream-ignored", "vector-ignored", "tangent-ignored", "zero-upstream", "zero-vector", "zero-tangent",
+    "not-linear", "not-symmetric", "not-adjoint", "layout-dependent",
+)  # fmt: skip
+"""Faults in this order: each may bring about those after it."""
+
+RANKS = {code: rank for rank, code in enumerate(CAUSES_FIRST)}
+
+UNSETTLING = {"value-not-finite", "f-not-deterministic", "workers-lost", "interrupted"}
+"""Remarks that say why elements are undecided."""
+
+REASONS = {
+    Doubt.NOT_PROBED: "not looked at, {stopped}",
+    Doubt.NOISE: (
+        "f is noisy at {noise:.1g}, so gradients below {bound:.1g} cannot be judged there; evaluate f in float64, with a "
+        "tighter tolerance or without a large constant, or try method='complex-step'"
+    ),
+    Doubt.STEP: (
+        "no step gives a settled difference (the best is known to {bound:.1g}): f oscillates, jumps or has a kink very "
+        "near; move the point"
+    ),
+    Doubt.KINK: (
+        "f has no single derivative here: a kink too near for its noise of {noise:.1g}, or a tie of many elements; "
+        "move the point slightly"
+    ),
+    Doubt.UNCONFIRMED: (
+        "two measurements, good to {bound:.1g}, disagree about it; evaluate f more precisely, or move the point"
+    ),
+    Doubt.GROUP: (
+        "together they contradict the claim along random directions, and only some of them were looked at one by one; "
+        "correct what is wrong and check again, or use method='exhaustive'"
+    ),
+}
+"""Why elements are undecided, and what would help."""
+
+
+def summarise(
+    point: Point,
+    readings: list[Reading],
+    judgements: dict[int, Judgement],
+    *,
+    faults: list[Finding],
+    remarks: list[Finding],
+    diagnoses: Mapping[str, tuple[Diagnosis, ...]],
+    together: str = "",
+    blind_spots: Sequence[str] = (),
+    stopped: str = "",
+    **cost: Any,
+) -> Report:
+    """Build the report of a check.
+
+    Parameters
+    ----------
+    point : Point
+        The parameters.
+    readings : list of Reading
+        The claims, one per cotangent.
+    judgements : dict
+        Position of a leaf -> what was found about it.
+    faults, remarks : lists of Finding
+        What the protocol found: what fails the check by itself, and what does not.
+    diagnoses : mapping
+        Name of a wrong parameter -> what explains it.
+    together : str
+        Why elements were judged together; empty where each was looked at.
+    blind_spots : sequence of str
+        What the check could not see whatever the judgements.
+    stopped : str
+        Why the check ended before its time, if it did for another reason than ``max_evaluations``.
+    **cost
+        Passed on to `Report`.
+    """
+    reports = {}
+    unseen = []
+    for position, leaf in enumerate(point.leaves):
+        if not leaf.is_differentiable:
+            continue
+        absent = all(position in reading.absent for reading in readings)
+        if absent and not any(f.where == leaf.name and f.code == "missing-gradient" for f in faults):
+            unseen.append(f"{leaf.name}: not differentiated, so not checked")
+            continue
+        explained = diagnoses.get(leaf.name, ())
+        report = _parameter(leaf.name, leaf.value, readings, position, judgements.get(position), explained)
+        reports[leaf.name] = report
+        unseen += _hidden_by_noise(report, judgements.get(position))
+    if together:
+        unseen.insert(0, together + _hidden_together(reports))
+    wrong = [report for report in reports.values() if report.wrong.any()]
+    undecided = any(report.undecided.any() for report in reports.values())
+    faults = sorted(faults, key=lambda finding: RANKS.get(finding.code, len(RANKS)))
+    verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or stopped or not reports else "pass"
+    if not reports:
+        unseen.append("no gradient was given for any input, so nothing was checked")
+    first = [finding for finding in remarks if finding.code in UNSETTLING]
+    others = [finding for finding in remarks if finding.code not in UNSETTLING]
+    named = {finding.where for finding in faults}
+    told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
+    return Report(
+        verdict=verdict,
+        parameters=reports,
+        findings=(*faults, *told, *first, *_undecided(reports, judgements, point, stopped), *others),
+        blind_spots=(*unseen, *blind_spots),
+        **cost,
+    )
+
+
+def _parameter(
+    name: str,
+    value: NDArray[Any],
+    readings: list[Reading],
+    position: int,
+    judgement: Judgement | None,
+    diagnoses: tuple[Diagnosis, ...],
+) -> ParameterReport:
+    """Report one parameter, each element through the cotangent under which it looks worst."""
+    shape, count = value.shape, value.size
+    if judgement is None:
+        blank = np.full(shape, np.nan)
+        given = readings[0].values.get(position)
+        claimed = blank if given is None else given.reshape(shape)
+        unread = np.full(shape, given is None)
+        return ParameterReport(
+            name=name,
+            shape=shape,
+            dtype=value.dtype,
+            claimed=claimed.copy(),
+            reference=blank,
+            error_bound=blank.copy(),
+            wrong=unread,
+            undecided=np.asarray(~unread),
+            kink=np.zeros(shape, dtype=bool),
+            divergence=divergence_of(claimed, blank),
+            detection_floor=float("inf"),
+            diagnoses=diagnoses,
+        )
+    columns = [reading.values[position] for reading in readings]
+    claims = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
+    wrong = judgement.wrong | ~np.isfinite(claims)
+    excused = _excused(claims, judgement, wrong)
+    first = int(np.argmax(wrong.sum(axis=0))) if np.any(wrong) else 0
+    divergence = _divergence(claims[:, first], judgement, first, excused[:, first])
+    pick = (np.arange(count), _worst_columns(claims, judgement, wrong))
+    return ParameterReport(
+        name=name,
+        shape=shape,
+        dtype=value.dtype,
+        claimed=claims[pick].reshape(shape),
+        reference=judgement.reference[pick].reshape(shape),
+        error_bound=judgement.bound[pick].reshape(shape),
+        wrong=np.any(wrong, axis=1).reshape(shape),
+        undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
+        kink=np.any((judgement.gap != 0) | excused, axis=1).reshape(shape),
+        divergence=divergence,
+        detection_floor=judgement.detection_floor,
+        diagnoses=diagnoses,
+    )
+
+
+def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return for each element the cotangent under which it looks worst, shape (n,)."""
+    if claims.shape[1] == 1 or not len(claims):
+        return np.zeros(len(claims), dtype=np.intp)
+    with np.errstate(all="ignore"):
+        rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
+    rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
+    return np.asarray(np.argmax(rank, axis=1))
+
+
+def _excused(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the elements at kinks whose claims are valid, though others than what was measured."""
+    with np.errstate(all="ignore"):
+        apart = np.abs(claims - judgement.reference)
+        at_kink = (judgement.gap != 0) | (apart > np.fmax(judgement.bound, judgement.floor))
+    return np.asarray(at_kink & ~wrong & ~judgement.undecided)
+
+
+def _divergence(claims: Floats, judgement: Judgement, column: int, excused: NDArray[np.bool_]) -> Divergence:
+    """Compare a claim with what was measured.
+
+    Elements that were cleared together count as right, to within the least error that would have shown, and so do valid ones at
+    kinks. Those about which nothing is known are left out where something is known of others.
+    """
+    reference = np.where(excused, claims, judgement.reference[:, column])
+    bound = np.where(excused, 0.0, judgement.bound[:, column])
+    floor = judgement.floor_along[column]
+    if np.isnan(floor):
+        return divergence_of(claims, reference, resolution=bound)
+    unseen = np.isnan(reference)
+    cleared = unseen & (judgement.doubt[:, column] == Doubt.NONE)
+    if np.all(unseen & ~cleared):
+        return divergence_of(claims, reference)
+    known = slice(None) if np.all(cleared) else ~unseen | cleared
+    reference, bound = np.where(cleared, claims, reference), np.where(cleared, floor, bound)
+    return divergence_of(claims[known], reference[known], resolution=bound[known])
+
+
+def _wrong_values(report: ParameterReport) -> Finding:
+    count, total = int(report.wrong.sum()), report.wrong.size
+    looked_at = int(np.count_nonzero(~np.isnan(report.reference)))
+    is_sample = bool(np.any(np.isnan(report.reference) & report.undecided))
+    elements = "element" if total == 1 else "elements"
+    number = (
+        f"{count:,} of the {looked_at:,} {elements} looked at, of {total:,},"
+        if is_sample
+        else f"{count:,} of {total:,} {elements}"
+    )
+    worst = report.worst() or ()
+    best = report.diagnoses[0] if report.diagnoses else None
+    why = (
+        f"{best.message} (fit {best.fit:.3f})"
+        if best
+        else (
+            f"relative error {report.relative_error:.2g}, angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
+        )
+    )
+    return Finding(
+        code="wrong-gradient",
+        where=report.name,
+        message=f"{number} wrong; {why}",
+        evidence={"elements": count, "worst": list(worst)},
+    )
+
+
+def _undecided(
+    reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point, stopped: str
+) -> list[Finding]:
+    """Say for each parameter with undecided elements what limits them and what would help."""
+    stopped = stopped or "max_evaluations was used up; allow more"
+    findings = []
+    for position, judgement in judgements.items():
+        report = reports.get(point.leaves[position].name)
+        if report is None:
+            continue
+        doubts = judgement.doubt.max(axis=1, initial=0).reshape(report.shape)
+        for doubt, reason in REASONS.items():
+            chosen = report.undecided & (doubts == doubt)
+            if chosen.any():
+                findings.append(_reason(report, judgement, doubt, reason.replace("{stopped}", stopped), chosen))
+    return findings
+
+
+def _reason(
+    report: ParameterReport, judgement: Judgement, doubt: Doubt, reason: str, chosen: NDArray[np.bool_]
+) -> Finding:
+    """Say of some elements what keeps the check from deciding."""
+    count, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
+    noise = float(np.max(judgement.noise_of_f, initial=0.0))
+    bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else report.detection_floor
+    return Finding(
+        code=f"undecided-{doubt.name.lower().replace('_', '-')}",
+        where=report.name,
+        message=f"{count} of {report.wrong.size} elements undecided: {reason.format(noise=noise, bound=bound)}",
+        evidence={
+            "elements": count,
+            "first": [[int(i) for i in index] for index in np.argwhere(chosen)[:MOST_NAMED]],
+            "noise": noise,
+            "bound": bound,
+        },
+    )
+
+
+def _hidden_together(reports: dict[str, ParameterReport]) -> str:
+    """Say how large an error a single one of the elements may hide that were judged together."""
+    floors = [report.detection_floor for report in reports.values() if np.isfinite(report.detection_floor)]
+    if not floors:
+        return ""
+    least, most = f"{min(floors):.1g}", f"{max(floors):.1g}"
+    size = least if least == most else f"{least} to {most}, by parameter,"
+    return f"; an error below {size} in a single one does not show"
+
+
+def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> list[str]:
+    """Say what noise may hide; where there is a kink it is the kink that does."""
+    if judgement is None:
+        return []
+    hidden = judgement.limited & ~report.kink.reshape(-1, 1)
+    if not hidden.any():
+        return []
+    count, bound = int(hidden.any(axis=1).sum()), float(np.nanmax(judgement.bound[hidden]))
+    noise = float(np.max(judgement.noise_of_f, initial=0.0))
+    elements = f"{report.name}: in {count:,} of {len(hidden):,} elements"
+    return [f"{elements} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]

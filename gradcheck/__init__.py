@@ -16,12 +16,14 @@ from gradcheck.checks.first_order import check_gradient, check_jvp, check_layer,
 from gradcheck.checks.matrices import check_adjoint, check_hessian, check_hvp, check_jacobian
 from gradcheck.derivatives import NumericalDerivative, numerical_gradient, numerical_jacobian
 from gradcheck.errors import GradcheckError, GradientError, InvalidArgument, MissingDependency
+from gradcheck.functions.options import CheckOptions
 from gradcheck.reports.comparison import Comparison, Divergence, compare
 from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CheckOptions",
     "Comparison",
     "Diagnosis",
     "Divergence",

@@ -37,3 +37,7 @@ class GradientError(GradcheckError, AssertionError):
 
     def __reduce__(self) -> tuple[type[GradientError], tuple[Report]]:
         return GradientError, (self.report,)
+
+
+for _error in (GradcheckError, InvalidArgument, MissingDependency, GradientError):
+    _error.__module__ = "gradcheck"  # where users find it: tracebacks, and a test runner's one line, are shorter

@@ -276,8 +276,8 @@ class _Chain:
     def _accuse(self, name: str, reason: str, *, gradients: list[str]) -> None:
         """Say once of a stage that it is wrong."""
         place = len(self.order) - self.order.index(name)
-        counted = f"number {place} of {len(self.order)} counted from the output"
-        message = f"the backward of stage {name}, {counted}, is wrong: {reason}"
+        counted = f"{place} of {len(self.order)} counted from the output"
+        message = f"stage {name}, number {counted}, has a wrong backward: {reason}"
         evidence = {"from_output": place, "gradients": gradients}
         self.wrong.setdefault(name, Finding(code="wrong-stage", where=name, message=message, evidence=evidence))
 

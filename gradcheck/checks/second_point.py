@@ -57,6 +57,7 @@ def visit(check: Check) -> Elsewhere | None:
     return None
 
 
+@np.errstate(all="ignore")
 def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judgements: dict[int, Judgement]) -> None:
     """Look at gradients that are the same at two points: is that of the second one given at the first, or a constant.
 
@@ -94,7 +95,7 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
     for row, leaf in enumerate(same):
         name = check.point.leaves[leaf].name
         if leaf in wrong and agrees[row]:
-            message = f"{derivative} returns the gradient of the point where it was first called for ever"
+            message = f"{derivative} always returns the gradient of the point at which it was first called"
             check.find("stale-gradient", message, where=name, fatal=True)
         elif leaf not in wrong and np.any(disagrees[row]):
             message = f"{derivative} gives the same at a second point, where the slope is another: is it a constant?"

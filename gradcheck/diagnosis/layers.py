@@ -141,27 +141,22 @@ def upstream_slices(clues: Clues, case: Case) -> Iterator[Candidate]:
         return
     places = [
         (f"the {end} slice of its upstream along axis {axis}", _slice_mask(case.y.shape, axis, end))
-        for axis in sorted({0, case.y.ndim - 1})
+        for axis in sorted({0, max(0, case.y.ndim - 2), max(0, case.y.ndim - 1)})
         for end in ("last", "first")
         if case.y.ndim and case.y.shape[axis] > 1
     ]
     weights = [weight for _, mask in places for weight in (1.0 - mask, mask, 1.0 - mask / 2)]
     answers = [answer.get(clues.name) for answer in case.pulled("slices", [weight * case.dy for weight in weights])]
+    left_out = []
     for (words, _), without, only, half in zip(places, answers[::3], answers[1::3], answers[2::3], strict=False):
         if without is None or only is None or half is None:
             continue
         rounding = 1e-12 * np.abs(clues.claimed) + 1e-3 * clues.margin
         unchanged = [bool(np.all(np.abs(answer - clues.claimed) <= rounding)) for answer in (without, only)]
-        if unchanged[0] != unchanged[1]:
-            yield Candidate(
-                kind="upstream-slice",
-                message=f"backward leaves out {words}" if unchanged[0] else f"backward uses only {words}",
-                predicted=clues.claimed,
-                margin=rounding,
-                cost=0.1 if unchanged[0] else 0.0,
-                is_observation=True,
-                is_generic=True,
-            )
+        if unchanged[0] and not unchanged[1]:
+            left_out.append(words)
+        elif unchanged[1] and not unchanged[0]:
+            yield _seen_of_upstream(clues, f"backward uses only {words}", 0.0)
         yield Candidate(
             kind="upstream-slice",
             message=f"backward counts {words} twice",
@@ -169,6 +164,23 @@ def upstream_slices(clues: Clues, case: Case) -> Iterator[Candidate]:
             margin=clues.margin,
             cost=math.log10(2 * len(places)),
         )
+    if left_out:
+        is_border = len(left_out) == len(places)
+        what = "the border of its upstream" if is_border else ", ".join(left_out)
+        yield _seen_of_upstream(clues, f"backward leaves out {what}", 0.1)
+
+
+def _seen_of_upstream(clues: Clues, message: str, cost: float) -> Candidate:
+    """Say what changing the upstream showed."""
+    return Candidate(
+        kind="upstream-slice",
+        message=message,
+        predicted=clues.claimed,
+        margin=1e-12 * np.abs(clues.claimed) + 1e-3 * clues.margin,
+        cost=cost,
+        is_observation=True,
+        is_generic=True,
+    )
 
 
 def _slice_mask(shape: tuple[int, ...], axis: int, end: str) -> Floats:

@@ -118,14 +118,11 @@ def sizes(case: Case) -> dict[int, list[str]]:
 
 
 def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> str:
-    """Say what a whole number may be: a size, twice a size, a size less one."""
+    """Say what a whole number may be."""
     readings = [words for words in known.get(number, []) if number > 2 or "of axis" not in words]
-    if not readings and number > max(SMALL):
-        readings += [f"one less than {words}" for words in known.get(number + 1, [])]
-        readings += [f"twice {words}" for words in known.get(number // 2, []) if number % 2 == 0]
-    if not readings:
-        return ""
     cause = "a sum where a mean is asked?" if is_large else "a mean where a sum is asked?"
+    if not readings:
+        return f" ({cause})" if number > max(SMALL) else ""
     return f" ({number} is {', or '.join(readings[:MOST_READINGS])}: {cause})"
 
 

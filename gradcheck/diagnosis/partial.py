@@ -53,7 +53,7 @@ def _multiple(clues: Clues, case: Case, exact: Region | None, where: str) -> Ite
     named = name_ratio(*fitted, case)
     yield Candidate(
         kind="constant-ratio",
-        message=f"the gradient equals {named.words} the true one in {where}, and is right elsewhere{named.note}",
+        message=f"the gradient equals {named.words} the true one in {where}, and is right elsewhere",
         predicted=np.where(wrong, fitted[0] * clues.reference, clues.reference),
         margin=np.maximum(1.0, abs(fitted[0])) * clues.margin,
         cost=named.cost + (exact.cost if exact else 2.0),

@@ -111,12 +111,18 @@ def read_gradient(
                 message = f"{words.claim} is missing"
                 reading.findings.append(Finding(code="missing-gradient", where=leaf.name, message=message))
             continue
-        _read_entry(reading, position, leaf, entry, words)
+        _read_entry(reading, leaves, position, entry, words)
     return reading
 
 
-def _hint(array: NDArray[Any], value: NDArray[Any]) -> str:
+def _hint(array: NDArray[Any], leaf: Leaf, leaves: list[Leaf]) -> str:
     """Say how a shape may have come about."""
+    value = leaf.value
+    others = [other.name for other in leaves if other.value.shape == array.shape]
+    if others:
+        return f": that is the shape of {others[0]}; another order?"
+    if [n for n in array.shape if n != 1] == [n for n in value.shape if n != 1]:
+        return ": axes of size one too many or too few, as of keepdims"
     if array.size == value.size:
         return ": the same numbers, perhaps, in another arrangement"
     try:
@@ -125,11 +131,12 @@ def _hint(array: NDArray[Any], value: NDArray[Any]) -> str:
         return ""
     if broadcast == array.shape:
         return ": a sum over the axes along which the parameter was broadcast is missing"
-    return ": a sum over too many axes, or keepdims" if broadcast == value.shape else ""
+    return ": a sum over too many axes" if broadcast == value.shape else ""
 
 
-def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: Words) -> None:
+def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any, words: Words) -> None:
     """Read the claim of one leaf into ``reading``."""
+    leaf = leaves[position]
     try:
         array = np.asarray(entry)
     except ValueError:
@@ -139,7 +146,7 @@ def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: 
         reading.findings.append(Finding(code="wrong-type", where=leaf.name, message=message))
         return
     if array.shape != leaf.value.shape:
-        message = f"{words.claim} has shape {array.shape}, {words.like} {leaf.value.shape}{_hint(array, leaf.value)}"
+        message = f"{words.claim} has shape {array.shape}, {words.like} {leaf.value.shape}{_hint(array, leaf, leaves)}"
         evidence = {"given": array.shape, "required": leaf.value.shape}
         reading.findings.append(Finding(code="wrong-shape", where=leaf.name, message=message, evidence=evidence))
         if array.dtype.kind != "c":
@@ -162,7 +169,7 @@ def _read_entry(reading: Reading, position: int, leaf: Leaf, entry: Any, words: 
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         first = [int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), leaf.value.shape)]
-        message = f"{words.claim} is NaN or infinite in {bad} of {values.size} elements, the first at {first}"
+        message = f"{words.claim} is NaN or infinite in {bad:,} of {values.size:,} elements, the first at {first}"
         reading.findings.append(
             Finding(code="not-finite", where=leaf.name, message=message, evidence={"count": bad, "first": first})
         )

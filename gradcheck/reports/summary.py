@@ -276,7 +276,7 @@ def _reason(
     return Finding(
         code=f"undecided-{doubt.name.lower().replace('_', '-')}",
         where=report.name,
-        message=f"{count} of {report.wrong.size} elements undecided: {reason.format(noise=noise, bound=bound)}",
+        message=f"{count:,} of {report.wrong.size:,} elements undecided: {reason.format(noise=noise, bound=bound)}",
         evidence={
             "elements": count,
             "first": [[int(i) for i in index] for index in np.argwhere(chosen)[:MOST_NAMED]],

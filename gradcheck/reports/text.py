@@ -120,7 +120,8 @@ def _finding_line(finding: Finding) -> str:
 
 
 def _place(finding: Finding) -> str:
-    return f"{finding.where}: " if finding.where else ""
+    is_named = not finding.where or finding.message.startswith(f"stage {finding.where},")
+    return "" if is_named else f"{finding.where}: "
 
 
 def count(number: int, noun: str) -> str:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Doubt, rms
 from gradcheck.differences.jumps import jump_nearby
-from gradcheck.differences.ladder import FIRST_STEP, Measurement
+from gradcheck.differences.ladder import FIRST_STEP, Measurement, is_beyond
 from gradcheck.kinks.nearby import Neighbourhood
 from gradcheck.kinks.separable import acquit_many
 
@@ -18,7 +18,10 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 REFINING_CALLS = 40
-"""Spent on elements without evidence of a fault; more only in proportion to the elements, where some are undecided."""
+"""Spent on elements without evidence of a fault, at most; more only in proportion to the elements, where some are undecided."""
+
+MOST_OVERHEAD, KEPT_BACK = 100, 20
+"""Calls beside two an element that a right smooth gradient may take in all, and those of them that come after."""
 
 FEWEST_CALLS = 8
 """Of a ladder."""
@@ -78,8 +81,25 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     rows.sort()
     contradicted = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
     undecided = sum(1 for minus_evidence, _, _ in rows if minus_evidence == -1)
-    affordable = contradicted + min(undecided, bench.elements // 80) + REFINING_CALLS // FEWEST_CALLS
+    left = 2 * bench.elements + MOST_OVERHEAD - KEPT_BACK - bench.probe.budget.points
+    allowed = min(left, REFINING_CALLS + FEWEST_CALLS * min(undecided, bench.elements // 80))
+    affordable = contradicted + max(0, allowed - FEWEST_CALLS * contradicted) // FEWEST_CALLS
+    _let_go(bench, [(leaf, index) for _, leaf, index in rows[affordable:]])
     return [(leaf, index) for _, leaf, index in rows[:affordable]]
+
+
+def _let_go(bench: Bench, elements: list[tuple[int, int]]) -> None:
+    """Clear, as far as can be seen, elements that nothing speaks against and about which no longer step would say much more."""
+    for leaf in dict.fromkeys(leaf for leaf, _ in elements):
+        indices = np.array([index for other, index in elements if other == leaf])
+        claim, found = bench.claims[leaf].values[indices], bench.judgements[leaf]
+        with np.errstate(all="ignore"):
+            apart, noise = np.abs(claim - found.reference[indices]), found.noise[indices]
+            known = np.maximum(rms(found.reference), np.abs(found.reference[indices]))
+            small = (apart <= noise) & (apart + noise <= ROUGHLY * known)
+        gone = small & (found.doubt[indices] == Doubt.NOISE) & (bench.steps[leaf] >= WORTH_IT * FIRST_STEP)
+        found.limited[indices] |= gone
+        found.doubt[indices] = np.where(gone, Doubt.NONE, found.doubt[indices])
 
 
 def _worth_it(bench: Bench, leaf: int) -> Bools:
@@ -212,14 +232,20 @@ def _reconsider(
 def _look_close(bench: Bench, leaf: int, indices: Indices, confirmed: Bools, apart: Floats) -> None:
     """Let go, in ``confirmed``, of claims that the shortest step at which noise does not hide their error agrees with.
 
-    A kink very near makes all longer steps wrong, and they may agree with each other.
+    A kink very near makes all longer steps wrong, and they may agree with each other. Where that step is far longer
+    than the element itself, what matters to it may be out of sight: it is undecided.
     """
+    value = np.abs(bench.leaves[leaf].value.ravel()[indices])
+    with np.errstate(all="ignore"):
+        needed = np.where(confirmed, CLOSE * bench.multiplier * bench.noise / apart, 0.0)
+        beyond = confirmed & is_beyond(value.astype(np.float64), needed.T).T
+    confirmed &= ~beyond
+    bench.judgements[leaf].doubt[indices] = np.where(beyond, Doubt.NOISE, bench.judgements[leaf].doubt[indices])
     rows = np.flatnonzero(np.any(confirmed, axis=1))
     if not len(rows):
         return
-    chosen, value = indices[rows], np.abs(bench.leaves[leaf].value.ravel()[indices[rows]])
+    chosen, value, needed = indices[rows], value[rows], needed[rows]
     with np.errstate(all="ignore"):
-        needed = np.where(confirmed[rows], CLOSE * bench.multiplier * bench.noise / apart[rows], 0.0)
         shortest = np.maximum(CLOSEST_STEP, 8 * np.spacing(value).astype(np.float64) / bench.lengths[leaf][chosen])
         wanted = np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1)
         wanted = np.maximum(wanted, np.minimum(MARGIN * wanted, CLOSE_STEP))
@@ -282,7 +308,9 @@ def try_suspects(bench: Bench) -> None:
     acquit_many(nearby, [suspect for suspect, _ in bench.suspects])
     for suspect, concerned in bench.suspects:
         found, row = bench.judgements[suspect.leaf], suspect.index
-        decided = concerned & ~suspect.open
+        size = np.abs(bench.leaves[suspect.leaf].value.ravel()[row : row + 1]).astype(np.float64)
+        reach = nearby.distance([suspect]) * bench.lengths[suspect.leaf][row]
+        decided = concerned & ~suspect.open & (suspect.valid | ~is_beyond(size, reach))
         hidden = decided & ~suspect.valid & suspect.hidden
         small = np.abs(suspect.claimed - suspect.reference) <= ROUGHLY * rms(found.reference)
         found.wrong[row] = decided & ~suspect.valid & ~hidden

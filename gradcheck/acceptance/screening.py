@@ -161,6 +161,9 @@ def _pool(bench: Bench, leaf: int, indices: Indices) -> None:
     with np.errstate(all="ignore"):
         apart = np.abs(claim - found.reference[indices])
         hazy = (found.noise[indices] > bench.rtol * np.abs(claim)) & (apart <= 2 * found.noise[indices])
+        sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
+        # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
+        hazy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
     first = excess(claim, found.reference[indices], np.where(hazy, deviation, np.nan))
     if not np.any(first.significant & (np.abs(first.share) > bench.rtol)) or bench.probe.budget.left < 2 * len(indices):
         return

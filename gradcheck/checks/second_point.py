@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.rule import Claim, Judgement
 from gradcheck.checks.check import Check, Elsewhere
 from gradcheck.differences.ladder import climb, lengths_of, noise_multiplier
-from gradcheck.differences.steps import measure_noise
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.points import point_of
 from gradcheck.functions.probe import Probe
@@ -77,16 +76,18 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
     wrong = {leaf for leaf in same if np.any(judgements[leaf].wrong)}
     signs = {leaf: check.settings.rng.choice([-1.0, 1.0], there.arrays[leaf].size) for leaf in same}
     directions = {leaf: lengths_of(there.arrays[leaf]) * signs[leaf] for leaf in same}
-    joint = _disagreement(check, probe, there.arrays, claims, [directions])
+    # The points are so near that noise is the same there.
+    noise = np.max([judgement.noise_of_f for judgement in judgements.values()], axis=0)
+    joint = _disagreement(check, probe, there.arrays, claims, [directions], noise)
     if not wrong and not np.any(np.abs(joint.apart) > CERTAIN * joint.allowed):
         return
     alone = [{leaf: directions[leaf]} for leaf in same]
-    far = _disagreement(check, probe, there.arrays, claims, alone)
+    far = _disagreement(check, probe, there.arrays, claims, alone, noise)
     near = [a + ((b - a) / 4).astype(a.dtype) for a, b in zip(check.point.copies(), there.arrays, strict=True)]
-    close = _disagreement(check, probe, near, claims, alone)
+    close = _disagreement(check, probe, near, claims, alone, noise)
     agrees = np.all(np.abs(far.apart) <= far.allowed, axis=1)
     if wrong and np.any(agrees):
-        start = _disagreement(check, probe, check.point.copies(), claims, alone)
+        start = _disagreement(check, probe, check.point.copies(), claims, alone, noise)
         agrees &= np.any(np.abs(start.apart - far.apart) > start.allowed + far.allowed, axis=1)
     disagrees = (np.abs(far.apart) > CERTAIN * far.allowed) & ~far.kink
     disagrees &= np.abs(close.apart) + close.allowed < np.abs(far.apart) / 2
@@ -131,9 +132,17 @@ class _Disagreement(NamedTuple):
 
 
 def _disagreement(
-    check: Check, probe: Probe, arrays: list[NDArray[Any]], claims: dict[int, Claim], directions: list[Moves]
+    check: Check,
+    probe: Probe,
+    arrays: list[NDArray[Any]],
+    claims: dict[int, Claim],
+    directions: list[Moves],
+    noise: Floats,
 ) -> _Disagreement:
-    """Compare slopes at another point along some directions with those that the claims of the first one give."""
+    """Compare slopes at another point along some directions with those that the claims of the first one give.
+
+    ``noise`` is that of the functions near the first point, shape (K,).
+    """
 
     def along(lengths: Floats) -> Any:
         moved = [array.copy() for array in arrays]
@@ -149,7 +158,6 @@ def _disagreement(
     base = there.ray({}, np.zeros(1))[0]
     lengths = np.ones(len(directions))
     rows = np.arange(len(directions))
-    noise = measure_noise(there, base, {0: lengths}, check.settings.rng)
     multiplier = noise_multiplier(base.size * len(directions))
     slopes = climb(there, 0, rows, lengths, base, noise, multiplier=multiplier, rtol=check.rtol)
     with np.errstate(all="ignore"):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gradcheck.differences.noise import ulp
 from gradcheck.functions.probe import Probe
 
-__all__ = ["FIRST_STEP", "RATIO", "Ladder", "Measurement", "climb", "lengths_of", "noise_multiplier"]
+__all__ = ["FIRST_STEP", "RATIO", "Ladder", "Measurement", "climb", "is_beyond", "lengths_of", "noise_multiplier"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -41,6 +41,9 @@ MOST_LEVELS = 11
 
 REACH = 1e4
 """The ladder spans nine decades; a length this much larger than the element leaves five of them below it."""
+
+BEYOND = 10.0
+"""A step so many times longer than an element may pass over all that the function does near it."""
 
 NOISE_LIMITED = 0.3
 """Where noise is so much of the bound, a step longer than the first one may do better."""
@@ -89,6 +92,15 @@ def lengths_of(value: NDArray[np.generic]) -> Floats:
         reach = np.where(sizes > 0, sizes * REACH, np.inf)
         lengths: Floats = np.maximum(np.clip(rms, sizes, reach), np.finfo(np.float64).tiny)
         return lengths
+
+
+def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:
+    """Tell which elements are so small beside a step that what it shows may not be their derivative.
+
+    Others of the leaf being larger is why it is so long; nothing says that the element's own scale is theirs. Of zeros
+    nothing else is known.
+    """
+    return np.asarray((sizes > 0) & (steps > BEYOND * sizes))
 
 
 @dataclass(slots=True)

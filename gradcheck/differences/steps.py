@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.differences.noise import OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
 from gradcheck.differences.vectorized import require_same_alone
-from gradcheck.functions.probe import Probe
+from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
 __all__ = ["DEFAULT_STEP", "SUSPICIOUS", "choose_step", "measure_noise"]
 
@@ -34,6 +34,9 @@ not finite, or where what looks like noise may be something else."""
 
 SUSPICIOUS = 1e3
 """Noise of so many units in the last place may be a fast oscillation."""
+
+OF_ROUNDING = 30.0
+"""So many times what rounding to the dtype of the values does to them is noise of a function that computes in it."""
 
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
@@ -108,7 +111,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         else:  # an oscillation looks like noise from afar and is smooth from near by; a staircase stands still there
             staircase = np.any(np.diff(values, axis=0) == 0, axis=0)
             noise = np.where(staircase, noise, np.maximum(np.minimum(noise, estimate), quantum))
-        if np.all((noise <= SUSPICIOUS * ulp(values)) | (noise == quantum)):
+        if np.all((noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
             break
     return np.asarray(np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor))
 
@@ -142,18 +145,28 @@ def _of_staircase(probe: Probe, directions: dict[int, Floats], places: Floats, v
     for wide in WIDENINGS:
         if not np.any(still):
             break
-        wider = probe.ray(directions, places[0] + wide * offsets)
+        wider = _far_away(probe, directions, places[0] + wide * offsets)
         moves = np.abs(wider - values[0])
         moved = still & np.any(moves > 0, axis=0) & np.all(np.isfinite(wider), axis=0)
         furthest = np.argmax(moves, axis=0)
         for sample in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
-            there = probe.ray(directions, places[0] + wide * offsets[sample] + offsets)
+            there = _far_away(probe, directions, places[0] + wide * offsets[sample] + offsets)
             found = moved & (furthest == sample)
             stairs = found & np.any(np.diff(there, axis=0) == 0, axis=0)
             heights = np.array([noise_from_samples(column, offsets)[0] for column in wider.T])
             noise = np.where(stairs, np.maximum(noise, heights), noise)
             still &= ~found | (stairs & np.any(np.diff(wider, axis=0) == 0, axis=0))
     return noise
+
+
+def _far_away(probe: Probe, directions: dict[int, Floats], places: Floats) -> Floats:
+    """Return the values at places so far away that the function need not be defined there: NaN where it raises."""
+    try:
+        return probe.ray(directions, places)
+    except BudgetExhaustedError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever the user's function raises; nobody asked for its value there
+        return np.full((len(places), len(probe.cotangents)), np.nan)
 
 
 def choose_step(

@@ -63,6 +63,8 @@ class Budget:
     Attributes
     ----------
     used : int
+    points : int
+        At which the function was evaluated: more than the calls where it is vectorised.
     ended : BaseException or None
         What ended the evaluations before their time: lost workers, or Ctrl-C.
     """
@@ -70,14 +72,16 @@ class Budget:
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
         self.used = 0
+        self.points = 0
         self.progress: Callable[[int], None] | None = None
         self.ended: BaseException | None = None
 
-    def spend(self) -> None:
-        """Count one call, before it is made; raise `BudgetExhaustedError` when that would be one too many."""
+    def spend(self, points: int = 1) -> None:
+        """Count one call, before it is made, with so many points; raise `BudgetExhaustedError` when that would be one too many."""
         if self.limit is not None and self.used >= self.limit:
             raise BudgetExhaustedError
         self.used += 1
+        self.points += points
         if self.progress is not None:
             self.progress(self.used)
 
@@ -275,7 +279,7 @@ class Probe:
 
         def received(number: int) -> None:
             for _ in range(1 if size else len(tasks[number])):
-                self.budget.spend()
+                self.budget.spend(len(tasks[number]) if size else 1)
 
         sent = self._like(budget=Budget(), crew=None)
         nbytes = sum(leaf.value.nbytes for leaf in self.point.leaves) + self.cotangents.nbytes
@@ -320,8 +324,8 @@ class Probe:
         return lambda value: self._contract(self.output.read(value))
 
     def _call_block(self, block: Displacements, name: str) -> Floats:
-        self.budget.spend()
         count = len(block)
+        self.budget.spend(count)
         tree = self.point.tree(block.block(self.point))
         with calling(self.output.name, f"with {count} perturbed copies of {name} (vectorized=True)"):
             value = self.function(tree)

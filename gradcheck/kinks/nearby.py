@@ -50,6 +50,11 @@ class Suspect:
     def __post_init__(self) -> None:
         self.hidden = np.zeros_like(self.valid)
 
+    @property
+    def at_stake(self) -> Bools:
+        """Where there is something to decide: elsewhere claim and derivative agree, and no kink was seen."""
+        return np.asarray(self.contradicted(np.zeros_like(self.bound)) | (self.gap != 0))
+
     def contradicted(self, tolerance: Floats) -> Bools:
         """Where the claim lies outside the interval between the one-sided derivatives."""
         return np.asarray(np.abs(self.claimed - self.reference) > self.bound + tolerance)
@@ -99,7 +104,9 @@ class Neighbourhood:
         Where even `FARTHEST` is not far enough for that, by about a fifth.
         """
         with np.errstate(all="ignore"):
-            stake = np.max([np.maximum(np.abs(s.claimed - s.reference), np.abs(s.gap)) for s in suspects], axis=0)
+            apart = [np.maximum(np.abs(s.claimed - s.reference), np.abs(s.gap)) for s in suspects]
+            stakes = [np.where(s.at_stake, size, 0.0) for s, size in zip(suspects, apart, strict=True)]
+            stake = np.max(stakes, axis=0)
             slope = np.max([np.abs(s.claimed) + np.abs(s.reference) for s in suspects], axis=0)
             blur = self.noise + self._rounding(suspects) * slope
             needed = 2000 * blur / (self.unit(suspects) * np.where(np.isfinite(stake) & (stake > 0), stake, np.inf))

@@ -154,7 +154,7 @@ class _Sweeps:
         for spread in SPREADS:
             slopes, places, unsure = self._slopes(suspect, distance, spread, order, places_among_many)
             smooth, middle, blur = _smooth_part(places, slopes)
-            kinked = np.ptp(slopes - smooth, axis=0) > 0.5 * apart + unsure
+            kinked = suspect.at_stake & (np.ptp(slopes - smooth, axis=0) > 0.5 * apart + unsure)
             is_bent |= bool(np.any(kinked))
             shared |= self._depends_on_others(suspect, slopes, places, unsure)
             # Without a kink the slope at the point is the derivative; with others moved it says nothing about it.
@@ -164,8 +164,8 @@ class _Sweeps:
             slack = SLACK * np.ptp(slopes, axis=0)
             low = np.fmin(low, np.min(slopes, axis=0) - unsure - slack)
             high = np.fmax(high, np.max(slopes, axis=0) + unsure + slack)
-            within = (suspect.claimed >= low) & (suspect.claimed <= high)
-            if spread == 1.0 and np.all(within):
+            within = suspect.at_stake & (suspect.claimed >= low) & (suspect.claimed <= high)
+            if spread == 1.0 and np.all(within | ~suspect.at_stake):
                 break
         return within, is_bent, shared
 
@@ -200,4 +200,5 @@ class _Sweeps:
         expected = np.where(places[:, None] < 0, left, right)
         away = np.abs(places) > places[1] - places[0]
         apart = np.abs(suspect.claimed - suspect.reference)
-        return bool(np.any(np.abs(slopes - expected)[away] > unsure + 0.05 * np.abs(suspect.gap) + 0.25 * apart))
+        other = np.abs(slopes - expected)[away] > unsure + 0.05 * np.abs(suspect.gap) + 0.25 * apart
+        return bool(np.any(other & suspect.at_stake))

@@ -160,7 +160,25 @@ def test_an_interrupted_chain_keeps_the_stages_that_were_checked():
     assert (
         report.verdict == "inconclusive" and {"one.x", "one.w"} <= set(report.parameters)
     ) or "two.x" in report.parameters
+    assert [f.code for f in report.findings].count("interrupted") == 1
     assert any(f.code == "interrupted" and "act" in f.message for f in report.findings)
+
+
+@pytest.mark.parametrize("last", [1, 2, 5, 12, 30])
+def test_an_interrupted_chain_has_counted_every_call(last):
+    calls = []
+
+    def double(x):
+        calls.append(1)
+        if len(calls) == last:
+            raise KeyboardInterrupt
+        return 2 * x, None
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        check_chain([(name, double, lambda dy, _: 2 * dy, ()) for name in ("a.one", "b")], np.ones(8) / 3)
+    report = caught.value.report
+    assert report.verdict == "inconclusive" and report.evaluations == last
+    assert "not checked to the end: a.one, b" in report.findings[-1].message
 
 
 def test_a_chain_whose_workers_are_lost_does_not_pass():

@@ -16,6 +16,7 @@ import pytest
 from gradcheck import (
     GradcheckError,
     InvalidArgument,
+    check_adjoint,
     check_chain,
     check_gradient,
     check_hessian,
@@ -425,6 +426,15 @@ def test_ctrl_c_gives_the_report_so_far(tmp_path, workers):
     verdict, undecided, _ = first.split()
     assert verdict == "inconclusive" and int(undecided) == 2000 and "interrupted" in codes and children == "[]"
     assert not done.stderr
+
+
+def test_an_interrupted_dot_test_says_so():
+    def matvec(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        check_adjoint(matvec, lambda y: y, np.ones(3), np.ones(3))
+    assert caught.value.report.verdict == "inconclusive" and caught.value.report.findings[0].code == "interrupted"
 
 
 def test_an_interrupted_check_keeps_what_was_confirmed():

@@ -92,11 +92,12 @@ class AdjointTest:
         """Report what was found."""
         point = Point(self._parts(self.x), lambda values: values)
         found = point, [self._reading()], self._judgements(chosen)
+        interrupted = Finding(code="interrupted", message="the check was interrupted before it was over")
         report = summarise(
             *found,
             diagnoses=diagnose(gather(*found, {})),
             faults=self.faults,
-            remarks=[],
+            remarks=[interrupted] if isinstance(self.budget.ended, KeyboardInterrupt) else [],
             stopped=self.budget.stopped,
             evaluations=self.there.calls,
             gradient_evaluations=self.back.calls,

@@ -97,21 +97,21 @@ def check_chain(
     settings = read_options(options, vectorizable=False, directional=True)
     read = read_stages(stages)
     started = time.perf_counter()
-    chain = _Chain(settings)
+    chain = _Chain(settings, order=[stage.name for stage in read])
     try:
-        passages = pass_through(read, x, chain.budget)
-    except BudgetExhaustedError:
-        message = f"max_evaluations was used up before the {len(read)} stages had been run once; allow more"
-        chain.findings.append(Finding(code="undecided-not-probed", message=message))
-        passages = []
-    with metering(settings.progress, _forecast(passages)) as meter, hire(settings.workers) as crew:
-        chain.settings = replace(settings, workers=crew)
         try:
+            passages = pass_through(read, x, chain.budget)
+        except BudgetExhaustedError:
+            message = f"max_evaluations was used up before the {len(read)} stages had been run once; allow more"
+            chain.findings.append(Finding(code="undecided-not-probed", message=message))
+            passages = []
+        with metering(settings.progress, _forecast(passages)) as meter, hire(settings.workers) as crew:
+            chain.settings = replace(settings, workers=crew)
             chain.check(passages, meter)
-        except KeyboardInterrupt as interrupt:
-            chain.interrupt()
-            interrupt.report = chain.report(time.perf_counter() - started)  # type: ignore[attr-defined]
-            raise
+    except KeyboardInterrupt as interrupt:
+        chain.interrupt()
+        interrupt.report = chain.report(time.perf_counter() - started)  # type: ignore[attr-defined]
+        raise
     return chain.report(time.perf_counter() - started)
 
 
@@ -179,8 +179,9 @@ class _Chain:
     wrong: dict[str, Finding] = field(default_factory=dict)
     """Wrong stages, and what is said first of each."""
     order: list[str] = field(default_factory=list)
+    done: set[str] = field(default_factory=set)
+    """Stages that were checked to the end."""
     points: list[Point] = field(default_factory=list)
-    finished: set[str] = field(default_factory=set)
     is_open: bool = False
     """Whether something that matters stays undecided."""
 
@@ -189,7 +190,6 @@ class _Chain:
 
     def check(self, passages: list[Passage], meter: Meter | None) -> None:
         """Check each stage, and then those after the last wrong one together."""
-        self.order = [passage.stage.name for passage in passages]
         self.points = [passage.point for passage in passages]
         self.budget.progress = meter
         self.gradient_evaluations = sum(passage.reading is not None for passage in passages)
@@ -198,7 +198,7 @@ class _Chain:
         for position, passage in enumerate(passages):
             share = shares[position] / max(1, sum(shares[position:]) + rest)
             self._check_stage(passage, self.budget.left * share, meter)
-            self.finished.add(passage.stage.name)
+            self.done.add(passage.stage.name)
         start = max((i + 1 for i, name in enumerate(self.order) if name in self.wrong), default=0)
         unreached = [i for i, passage in enumerate(passages) if passage.upstream is None]
         start = max(start, *(i + 1 for i in unreached), 0)
@@ -220,7 +220,17 @@ class _Chain:
         show = None if meter is None else lambda done, _: meter(used + done)
         settings = replace(self.settings, max_evaluations=limit, progress=show)
         claimant = StageClaimant(passage)
-        report = run(Check(settings, passage.point, claimant))
+        try:
+            report = run(Check(settings, passage.point, claimant))
+        except KeyboardInterrupt as interrupt:
+            self._take_over(passage, interrupt.report)  # type: ignore[attr-defined]
+            raise
+        self._take_over(passage, report)
+        self._compare(passage, [] if _is_random(report) else claimant.disagrees)
+
+    def _take_over(self, passage: Passage, report: Report) -> None:
+        """Add what was found about one stage."""
+        name = passage.stage.name
         self.budget.used += report.evaluations
         self.gradient_evaluations += report.gradient_evaluations
         self.parameters |= report.parameters
@@ -228,10 +238,13 @@ class _Chain:
         self.blind_spots += [spot for spot in report.blind_spots if spot not in (*own, NOTHING_CHECKED)]
         self.is_open |= any(parameter.undecided.any() for parameter in report.parameters.values())
         self.is_open |= any(finding.code == "workers-lost" for finding in report.findings)
-        self.findings[:0] = [replace(finding, where=finding.where or name) for finding in report.findings]
+        self.findings[:0] = [
+            replace(finding, where=finding.where or name)
+            for finding in report.findings
+            if finding.code != "interrupted"
+        ]
         if report.verdict == "fail":
             self._accuse(name, _reason(report), gradients=[p.name for p in report.parameters.values() if p.wrong.any()])
-        self._compare(passage, [] if _is_random(report) else claimant.disagrees)
 
     def _compare(self, passage: Passage, disagrees: list[str]) -> None:
         """Accuse who gave something else in sequence, or who wrote into what it had kept or returned."""
@@ -266,8 +279,8 @@ class _Chain:
 
     def interrupt(self) -> None:
         """Say which stages were not checked to the end."""
-        rest = ", ".join(name for name in self.order if name not in self.finished) or "how they fit together"
-        message = f"the check was interrupted before it was over; not looked at: {rest}"
+        rest = ", ".join(name for name in self.order if name not in self.done) or "how they fit together"
+        message = f"the check was interrupted before it was over; not checked to the end: {rest}"
         self._leave_open(Finding(code="interrupted", message=message))
 
     def _leave_open(self, finding: Finding) -> None:

@@ -130,7 +130,8 @@ def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: fl
     value = np.abs(probe.point.leaves[leaf].value.ravel())
     sizes = value.astype(np.float64)
     near = np.where(sizes > 0, np.minimum(sizes, lengths), lengths) if reach <= OFFSETS[-1] else lengths
-    moves = spacings * near
+    with np.errstate(all="ignore"):
+        moves = spacings * near
     unit = np.spacing((value + reach * np.abs(moves)).astype(value.dtype)).astype(np.float64)
     return np.asarray(np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves))
 
@@ -238,6 +239,7 @@ def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> flo
     share : array
         An error that does not matter.
     """
+    share = np.maximum(share, np.finfo(np.float64).tiny)
     longest = float(np.min(step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))))
     enough = float(np.median(jitter * step / (NOISE_SHARES * share)))
     if enough > longest:  # no step makes both small: take the one where they are least together

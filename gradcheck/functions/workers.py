@@ -258,7 +258,7 @@ class _Processes(_Given):
                 f"workers={self.count}: f cannot be sent to another process ({type(error).__name__}: {error}); {REMEDY}."
             ) from error
         if self.pool is None:
-            self.pool = ProcessPoolExecutor(self.count, initializer=settle_in)
+            self.pool = ProcessPoolExecutor(min(self.count, MOST_IN_FLIGHT), initializer=settle_in)
         before = len(self.trouble)
         # None of these futures is cancelled from here: up to Python 3.12 the thread that minds a pool falls over one that
         # was when its processes are killed, and is left behind.

@@ -219,19 +219,6 @@ def test_faults_of_a_backward_are_named(backward, code):
     assert report.verdict == "fail" and code in codes(report), str(report)
 
 
-@pytest.mark.parametrize(
-    ("returned", "what"),
-    [
-        (lambda dy, c: dy * c[1], "a ndarray;"),
-        (lambda dy, c: (*scale_backward(dy, c), None), "a tuple of 3;"),
-        (lambda dy, c: list(scale_backward(dy, c)), "a list of 2;"),
-    ],
-)
-def test_what_a_backward_must_return_is_said(returned, what):
-    message = check_layer(scale_forward, returned, X, GAIN).findings[0].message
-    assert what in message and "a tuple of 2 was required, for x, gain" in message
-
-
 def test_accumulation_on_the_second_call_is_seen():
     total = {"x": 0.0, "gain": 0.0}
 

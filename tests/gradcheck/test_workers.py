@@ -16,6 +16,7 @@ import pytest
 from gradcheck import (
     GradcheckError,
     InvalidArgument,
+    check_adjoint,
     check_chain,
     check_gradient,
     check_hessian,
@@ -160,7 +161,25 @@ def test_an_interrupted_chain_keeps_the_stages_that_were_checked():
     assert (
         report.verdict == "inconclusive" and {"one.x", "one.w"} <= set(report.parameters)
     ) or "two.x" in report.parameters
+    assert [f.code for f in report.findings].count("interrupted") == 1
     assert any(f.code == "interrupted" and "act" in f.message for f in report.findings)
+
+
+@pytest.mark.parametrize("last", [1, 2, 5, 12, 30])
+def test_an_interrupted_chain_has_counted_every_call(last):
+    calls = []
+
+    def double(x):
+        calls.append(1)
+        if len(calls) == last:
+            raise KeyboardInterrupt
+        return 2 * x, None
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        check_chain([(name, double, lambda dy, _: 2 * dy, ()) for name in ("a.one", "b")], np.ones(8) / 3)
+    report = caught.value.report
+    assert report.verdict == "inconclusive" and report.evaluations == last
+    assert "not checked to the end: a.one, b" in report.findings[-1].message
 
 
 def test_a_chain_whose_workers_are_lost_does_not_pass():
@@ -407,6 +426,15 @@ def test_ctrl_c_gives_the_report_so_far(tmp_path, workers):
     verdict, undecided, _ = first.split()
     assert verdict == "inconclusive" and int(undecided) == 2000 and "interrupted" in codes and children == "[]"
     assert not done.stderr
+
+
+def test_an_interrupted_dot_test_says_so():
+    def matvec(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        check_adjoint(matvec, lambda y: y, np.ones(3), np.ones(3))
+    assert caught.value.report.verdict == "inconclusive" and caught.value.report.findings[0].code == "interrupted"
 
 
 def test_an_interrupted_check_keeps_what_was_confirmed():

@@ -99,7 +99,7 @@ def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[C
     return NumericalDerivative(
         value=_fill(run.point, found, lambda part: part.value),
         error_bound=_fill(run.point, found, lambda part: part.bound),
-        kink=_fill(run.point, found, lambda part: part.kink),
+        kink=_fill(run.point, found, lambda part: part.kink, dtype=np.bool_),
         evaluations=run.budget.used,
     )
 
@@ -230,10 +230,15 @@ class _Run:
         return True
 
 
-def _fill(point: Point, found: dict[int, Measurement], what: Callable[[Measurement], NDArray[Any]]) -> Any:
+def _fill(
+    point: Point,
+    found: dict[int, Measurement],
+    what: Callable[[Measurement], NDArray[Any]],
+    dtype: type[np.generic] = np.float64,
+) -> Any:
     """Build a tree like the point from one column per leaf; other leaves are zeros."""
     arrays = [
-        what(found[i])[:, 0].reshape(leaf.value.shape) if i in found else np.zeros(leaf.value.shape)
+        what(found[i])[:, 0].reshape(leaf.value.shape) if i in found else np.zeros(leaf.value.shape, dtype)
         for i, leaf in enumerate(point.leaves)
     ]
     return point.build(arrays)

@@ -23,6 +23,7 @@ from gradcheck.functions.progress import Meter, metering
 from gradcheck.functions.workers import hire
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding, ParameterReport, Report, Verdict
+from gradcheck.reports.summary import NOTHING_CHECKED
 
 __all__ = ["check_chain"]
 
@@ -224,7 +225,7 @@ class _Chain:
         self.gradient_evaluations += report.gradient_evaluations
         self.parameters |= report.parameters
         own = set(of_the_point(passage.point))  # said once, of all stages together
-        self.blind_spots += [spot for spot in report.blind_spots if spot not in own]
+        self.blind_spots += [spot for spot in report.blind_spots if spot not in (*own, NOTHING_CHECKED)]
         self.is_open |= any(parameter.undecided.any() for parameter in report.parameters.values())
         self.is_open |= any(finding.code == "workers-lost" for finding in report.findings)
         self.findings[:0] = [replace(finding, where=finding.where or name) for finding in report.findings]
@@ -285,7 +286,7 @@ class _Chain:
         """Put everything together, what is nearest the output first."""
         accused = [self.wrong[name] for name in reversed(self.order) if name in self.wrong]
         if not self.parameters:
-            self.blind_spots.append("no gradient was given for any input, so nothing was checked")
+            self.blind_spots.append(NOTHING_CHECKED)
         verdict: Verdict = "fail" if accused else "inconclusive" if self.is_open or not self.parameters else "pass"
         return Report(
             verdict=verdict,

@@ -148,8 +148,9 @@ def _disagreement(
         moved = [array.copy() for array in arrays]
         for length, direction in zip(lengths, directions, strict=True):
             for leaf, part in direction.items() if length else ():
-                target = moved[leaf] + (length * part).reshape(arrays[leaf].shape)
-                moved[leaf] = target.astype(arrays[leaf].dtype)
+                with np.errstate(over="ignore"):  # near the largest float; f may say what infinity gives
+                    target = moved[leaf] + (length * part).reshape(arrays[leaf].shape)
+                    moved[leaf] = target.astype(arrays[leaf].dtype)
         return check.claimant.value(check.point.hand_out(moved))
 
     start = point_of(np.zeros(len(directions)), "lengths")
@@ -159,8 +160,8 @@ def _disagreement(
     rows = np.arange(len(directions))
     multiplier = noise_multiplier(base.size * len(directions))
     slopes = climb(there, 0, rows, lengths, base, noise, multiplier=multiplier, rtol=check.rtol)
-    terms = [np.concatenate([claims[leaf].values * part[:, None] for leaf, part in d.items()]) for d in directions]
-    claimed = np.stack([part.sum(axis=0) for part in terms])
-    sizes = np.stack([np.abs(part).sum(axis=0) for part in terms])
     with np.errstate(all="ignore"):
+        terms = [np.concatenate([claims[leaf].values * part[:, None] for leaf, part in d.items()]) for d in directions]
+        claimed = np.stack([part.sum(axis=0) for part in terms])
+        sizes = np.stack([np.abs(part).sum(axis=0) for part in terms])
         return _Disagreement(slopes.value - claimed, slopes.bound + check.rtol * sizes, slopes.kink)

@@ -34,7 +34,7 @@ class CheckOptions(TypedDict, total=False):
         gradient: 3.3e-7 for float64, 1e-3 for float32, 3e-2 for float16.
     method : {"auto", "exhaustive", "directional", "complex-step"}
         ``"exhaustive"`` looks at every element by differences; ``"directional"`` compares all of them together along
-        random directions, and locates those that are wrong, for `check_gradient`, `check_layer` and `check_vjp`;
+        random directions, and locates those that are wrong, for `check_gradient`, `check_layer`, `check_vjp` and `check_chain`;
         ``"auto"`` takes the first, unless there are more than 10,000 elements or ``max_evaluations`` is too few for it
         and enough for the second; ``"complex-step"`` looks at every element by a step along the imaginary axis,
         which has no truncation error and no cancellation, where the function takes complex numbers; that is checked,
@@ -119,7 +119,7 @@ def read_options(
     if method == "directional" and not directional:
         raise InvalidArgument(
             "method='directional' judges many elements of a gradient together, and this function gives each on its own; "
-            "leave it out, or use check_gradient, check_layer or check_vjp."
+            "leave it out, or use check_gradient, check_layer, check_vjp or check_chain."
         )
     vectorized = options.get("vectorized", False)
     if not isinstance(vectorized, bool | np.bool_):

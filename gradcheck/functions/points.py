@@ -67,7 +67,8 @@ class Point:
         arrays = self.copies()
         for i in self.free():
             signs = np.where(rng.random(arrays[i].shape) < 0.5, -eps, eps)
-            arrays[i] = np.asarray(arrays[i] * (1 + signs)).astype(arrays[i].dtype)
+            with np.errstate(under="ignore"):
+                arrays[i] = np.asarray(arrays[i] * (1 + signs)).astype(arrays[i].dtype)
         return arrays
 
     def moved(self, away: float, rng: np.random.Generator) -> list[NDArray[Any]]:
@@ -79,7 +80,8 @@ class Point:
         is_zero = not any(np.any(arrays[i]) for i in self.free())
         for i in self.free():
             shares = away * rng.uniform(0.3, 1.0, arrays[i].shape)
-            arrays[i] = np.asarray(shares if is_zero else arrays[i] * (1 - shares)).astype(arrays[i].dtype)
+            with np.errstate(under="ignore"):
+                arrays[i] = np.asarray(shares if is_zero else arrays[i] * (1 - shares)).astype(arrays[i].dtype)
         return arrays
 
     def free(self) -> list[int]:

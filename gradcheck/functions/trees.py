@@ -228,7 +228,13 @@ def _assemble(node: Any, parts: list[Any]) -> Any:
         return twin
     if _is_namedtuple(node):
         return type(node)._make(parts)
-    return tuple(parts) if isinstance(node, tuple) else parts
+    if isinstance(node, tuple):
+        return tuple(parts)
+    if type(node) is list:
+        return parts
+    twin = copy.copy(node)
+    twin[:] = parts
+    return twin
 
 
 def _name(path: Path) -> str:

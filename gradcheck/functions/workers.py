@@ -200,7 +200,12 @@ class _Given(Crew):
 
     def attempt(self, task: Task, missing: Iterator[Numbered], window: int, patience: float) -> Answers:
         """Submit tasks, and wait for them in order: an error is then the same one whatever the workers."""
-        return self.over(self.executor, task, missing, window, patience)
+        waiting: deque[Future[Any]] = deque()
+        try:
+            yield from self.over(self.executor, task, missing, window, patience, waiting)
+        finally:
+            for future in waiting:
+                future.cancel()
 
     def over(
         self,
@@ -209,32 +214,28 @@ class _Given(Crew):
         missing: Iterator[Numbered],
         window: int,
         patience: float | None,
+        waiting: deque[Future[Any]],
     ) -> Answers:
-        """Do the same with any executor."""
-        waiting: deque[Future[Any]] = deque()
-        try:
-            while True:
-                try:
-                    for numbered in islice(missing, window - len(waiting)):
-                        waiting.append(executor.submit(task, numbered))
-                except Exception as error:  # noqa: BLE001 - closed, or broken
-                    self.note(error)
-                    missing = iter(())
-                if not waiting:
-                    break
-                future = waiting.popleft()
-                try:
-                    answer = future.result(patience)
-                except TimeoutError:
-                    self.note(TimeoutError(f"no result came for {patience:.0f} s"))
-                    patience, missing = 0.0, iter(())
-                except Exception as error:  # noqa: BLE001 - one task is lost, others may not be
-                    self.note(error)
-                else:
-                    yield answer
-        finally:
-            for future in waiting:
-                future.cancel()
+        """Do the same with any executor; ``waiting`` holds what was submitted and not yet asked for."""
+        while True:
+            try:
+                for numbered in islice(missing, window - len(waiting)):
+                    waiting.append(executor.submit(task, numbered))
+            except Exception as error:  # noqa: BLE001 - closed, or broken
+                self.note(error)
+                missing = iter(())
+            if not waiting:
+                break
+            future = waiting.popleft()
+            try:
+                answer = future.result(patience)
+            except TimeoutError:
+                self.note(TimeoutError(f"no result came for {patience:.0f} s"))
+                patience, missing = 0.0, iter(())
+            except Exception as error:  # noqa: BLE001 - one task is lost, others may not be
+                self.note(error)
+            else:
+                yield answer
 
 
 class _Processes(_Given):
@@ -259,7 +260,9 @@ class _Processes(_Given):
         if self.pool is None:
             self.pool = ProcessPoolExecutor(self.count, initializer=settle_in)
         before = len(self.trouble)
-        yield from self.over(self.pool, packed, missing, window, patience=None)
+        # None of these futures is cancelled from here: up to Python 3.12 the thread that minds a pool falls over one that
+        # was when its processes are killed, and is left behind.
+        yield from self.over(self.pool, packed, missing, window, patience=None, waiting=deque())
         if len(self.trouble) > before:
             self.abandon()
 

@@ -99,17 +99,18 @@ def compare(claimed: Any, reference: Any) -> Comparison:
         if entry is MISSING or entry is None:
             raise InvalidArgument(f"claimed lacks {leaf.name!r}; both trees must have the same structure.")
         try:
-            given = np.array(entry, dtype=np.result_type(np.asarray(entry).dtype, np.float64))
+            given = np.asarray(entry)
+            common = np.result_type(given.dtype, leaf.value.dtype, np.float64)  # both complex where one is
         except (TypeError, ValueError):
-            raise InvalidArgument(
-                f"claimed {leaf.name} is a {type(entry).__name__}; an array of numbers was required."
-            ) from None
+            common = np.dtype(object)
+        if common.kind not in "fc":
+            raise InvalidArgument(f"claimed {leaf.name} is a {type(entry).__name__}; an array of numbers was required.")
         if given.shape != leaf.value.shape:
             raise InvalidArgument(
                 f"claimed {leaf.name} has shape {given.shape}, reference has {leaf.value.shape}; "
                 "both must have the same shape."
             )
-        pairs[leaf.name] = (given.ravel(), leaf.value.ravel())
+        pairs[leaf.name] = (given.ravel().astype(common), leaf.value.ravel().astype(common))
     if mismatches:
         first = mismatches[0]
         place = f" {first.where}" if first.where else ""

@@ -15,9 +15,11 @@ from gradcheck.reports.comparison import Divergence, divergence_of
 from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report, Verdict
 from gradcheck.reports.text import badness
 
-__all__ = ["summarise"]
+__all__ = ["NOTHING_CHECKED", "summarise"]
 
 Floats = NDArray[np.float64]
+
+NOTHING_CHECKED = "no gradient was given for any input, so nothing was checked"
 
 MOST_NAMED = 20
 """Undecided elements that a finding names."""
@@ -117,7 +119,7 @@ def summarise(
     faults = sorted(faults, key=lambda finding: RANKS.get(finding.code, len(RANKS)))
     verdict: Verdict = "fail" if wrong or faults else "inconclusive" if undecided or stopped or not reports else "pass"
     if not reports:
-        unseen.append("no gradient was given for any input, so nothing was checked")
+        unseen.append(NOTHING_CHECKED)
     first = [finding for finding in remarks if finding.code in UNSETTLING]
     others = [finding for finding in remarks if finding.code not in UNSETTLING]
     named = {finding.where for finding in faults}

@@ -48,6 +48,13 @@ def test_everything_is_finite_and_silent(claimed, reference):
     assert all(np.isfinite(getattr(found, field)) for field in FIELDS)
 
 
+@pytest.mark.parametrize(("claimed", "reference"), [([3 + 4j, 0], [3.0, 0.0]), ([3.0, 0.0], [3 + 4j, 0])])
+def test_an_imaginary_part_on_one_side_counts(claimed, reference):
+    found = compare(np.array(claimed), np.array(reference)).total
+    assert found.relative_error == pytest.approx(4 / np.linalg.norm(reference))
+    assert found.max_abs_error == pytest.approx(4)
+
+
 def test_small_angles_are_accurate():
     found = compare(np.array([1.0, 1e-9]), np.array([1.0, 0.0])).total
     assert found.angle == pytest.approx(np.degrees(1e-9), rel=1e-6)
@@ -59,6 +66,9 @@ def test_small_angles_are_accurate():
         ({"a": 1.0}, {"a": np.ones(2)}, "shape"),
         ({"a": 1.0, "b": 1.0}, {"a": 1.0}, "'b'"),
         ("text", np.ones(2), "claimed"),
+        ({"a": 1.0}, {"a": 1.0, "b": 2.0}, "lacks b"),
+        ({"a": 1.0, "b": None}, {"a": 1.0, "b": 2.0}, "lacks b"),
+        (np.array([1.0, 2.0], dtype=object), np.ones(2), "claimed"),
         (np.ones(2, int), np.ones(2, int), "nothing to compare"),
     ],
 )

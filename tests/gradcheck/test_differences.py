@@ -49,6 +49,7 @@ def test_the_tree_is_kept_and_integers_are_held_fixed():
     found = numerical_gradient(lambda p: p["a"] ** 2 * p["n"] + p["b"][0].sum(), {"a": 3.0, "n": 2, "b": [np.ones(2)]})
     assert found.value["a"] == pytest.approx(12.0) and found.value["n"] == 0
     np.testing.assert_allclose(found.value["b"][0], 1.0)
+    assert [np.asarray(kink).dtype for kink in (found.kink["a"], found.kink["n"], found.kink["b"][0])] == [bool] * 3
 
 
 def test_a_point_without_floats_or_with_nan_is_refused():

@@ -119,6 +119,12 @@ def test_an_exception_of_the_users_function_comes_through_with_a_note():
     assert "calling f" in caught.value.__notes__[0]
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_point_near_the_largest_float_gives_no_warning():
+    report = check_gradient(lambda p: sum(map(float, p)), np.ones_like, np.array([1e308, -1e308, 1.0]))
+    assert report.verdict != "fail", str(report)
+
+
 def test_the_function_may_keep_or_overwrite_what_it_gets():
     kept = []
 
@@ -211,6 +217,19 @@ def test_a_right_layer_passes_and_inputs_are_named_after_the_signature():
 def test_faults_of_a_backward_are_named(backward, code):
     report = check_layer(scale_forward, backward, X, GAIN)
     assert report.verdict == "fail" and code in codes(report), str(report)
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"),
+    [
+        (lambda dy, c: dy * c[1], "a ndarray;"),
+        (lambda dy, c: (*scale_backward(dy, c), None), "a tuple of 3;"),
+        (lambda dy, c: list(scale_backward(dy, c)), "a list of 2;"),
+    ],
+)
+def test_what_a_backward_must_return_is_said(returned, what):
+    message = check_layer(scale_forward, returned, X, GAIN).findings[0].message
+    assert what in message and "a tuple of 2 was required, for x, gain" in message
 
 
 def test_accumulation_on_the_second_call_is_seen():

@@ -42,6 +42,10 @@ def test_two_leaves_never_share_a_name(tree):
     assert len(set(found)) == len(found) == len(flatten(tree)[0])
 
 
+class Weights(list):
+    """A list of the user's own kind."""
+
+
 def test_building_gives_back_types_and_values():
     tree = OrderedDict(a=Layer(np.ones((2, 2), np.float32), [1.5, np.float32(2)]), b=defaultdict(list, c=3), d=None)
     leaves, build = flatten(tree)
@@ -49,6 +53,10 @@ def test_building_gives_back_types_and_values():
     assert type(twin) is OrderedDict and type(twin["a"]) is Layer and type(twin["b"]) is defaultdict
     assert type(twin["a"].b[0]) is float and type(twin["a"].b[1]) is np.float32 and twin["d"] is None
     np.testing.assert_array_equal(twin["a"].w, tree["a"].w)
+    weights = Weights([1.5, np.ones(2)])
+    leaves, build = flatten(weights)
+    twin = build([leaf.value for leaf in leaves])
+    assert type(twin) is Weights and twin is not weights and len(twin) == 2
 
 
 @pytest.mark.parametrize("bad", ["text", {"a": object()}, {"a": np.array(["x"])}, [np.array([None])]])

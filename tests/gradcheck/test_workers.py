@@ -251,6 +251,16 @@ def test_what_the_function_raises_comes_through(crews, kind):
     assert any("gradcheck was calling f with params slightly displaced" in note for note in caught.value.__notes__)
 
 
+def test_what_the_function_raises_leaves_nothing_behind(monkeypatch):
+    fallen = []
+    monkeypatch.setattr(threading, "excepthook", fallen.append)
+    before = threading.active_count()
+    for _ in range(20):  # which thread comes first is chance
+        with pytest.raises(ZeroDivisionError):
+            check_gradient(functions.RaisesAfter("zero"), cosines, X, workers=2)
+    assert not fallen and threading.active_count() == before
+
+
 @pytest.mark.parametrize("kind", ["processes", "process executor", "Pool.map"])
 def test_an_exception_that_cannot_be_pickled_is_told_all_the_same(crews, kind):
     with pytest.raises(RuntimeError, match="Custom: no") as caught:

@@ -310,7 +310,8 @@ def try_suspects(bench: Bench) -> None:
         found, row = bench.judgements[suspect.leaf], suspect.index
         size = np.abs(bench.leaves[suspect.leaf].value.ravel()[row : row + 1]).astype(np.float64)
         reach = nearby.distance([suspect]) * bench.lengths[suspect.leaf][row]
-        decided = concerned & ~suspect.open & (suspect.valid | ~is_beyond(size, reach))
+        in_sight = suspect.contradicted(np.zeros_like(suspect.gap)) | ~is_beyond(size, reach)
+        decided = concerned & ~suspect.open & (suspect.valid | in_sight)
         hidden = decided & ~suspect.valid & suspect.hidden
         small = np.abs(suspect.claimed - suspect.reference) <= ROUGHLY * rms(found.reference)
         found.wrong[row] = decided & ~suspect.valid & ~hidden

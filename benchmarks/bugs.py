@@ -71,7 +71,7 @@ def missing_term() -> Bug:
         right=lambda dy, s: s * (dy - np.sum(dy * s, axis=-1, keepdims=True)),
         wrong=lambda dy, s: dy * s * (1 - s),
         inputs=(_draw(1, 3, 5),),
-        cause="missing-term",
+        cause="missing-term|wrong-slope",
     )
 
 
@@ -208,7 +208,7 @@ def padding_border() -> Bug:
         right=right,
         wrong=lambda dy, _: dy[1:-1, 1:-1].copy(),
         inputs=(_draw(8, 6, 6),),
-        cause="border",
+        cause="border|upstream-slice",
     )
 
 
@@ -449,7 +449,7 @@ def slope_of_leaky_relu() -> Bug:
         right=lambda dy, x: dy * np.where(x > 0, 1.0, 0.2),
         wrong=lambda dy, x: dy * np.where(x > 0, 1.0, 0.01),
         inputs=(x,),
-        cause="wrong-slope|sign-region|wrong-activation",
+        cause="wrong-slope|sign-region|constant-ratio",
     )
 
 

@@ -67,10 +67,12 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
         notes = _meanings(max(top, bottom), known, is_large=top > bottom)
         words = f"{sign}{top} times" if bottom == 1 else f"{sign}1/{bottom} of"
         return Named(words, notes, 1.0 if notes or max(top, bottom) == 2 else RARE)
-    if abs(top - bottom) == 1 and 3 < max(top, bottom) <= LARGEST_COUNT and error * max(top, bottom) ** 2 < 0.1:
+    is_size = max(top, bottom) <= LARGEST_COUNT or not known.keys().isdisjoint({top, bottom})
+    if abs(top - bottom) == 1 and max(top, bottom) > 3 and is_size and error * max(top, bottom) ** 2 < 0.1:
         form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
         meaning = ", or ".join(known.get(n, [])[:MOST_READINGS])
-        if meaning or n > max(SMALL):
+        is_round = abs(size - round(size, 2)) <= error  # 1.01 is more likely just that than 101/100
+        if meaning or (n > max(SMALL) and not is_round):
             note = f" ({form} with n = {n}{': ' + meaning if meaning else ''})"
             return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else RARE)
     if {top, bottom} <= SMALL and top != bottom:

@@ -85,7 +85,7 @@ def _of_kinks(clues: Clues) -> Diagnosis:
     count = int(np.count_nonzero(np.any(clues.wrong, axis=0)))
     message = (
         f"the gradient is wrong only in {count} element{'s' if count > 1 else ''} at ties or kinks of f: "
-        "those that tie must get together what one of them would get alone"
+        "elements that tie share one gradient, and not each of them gets all of it"
     )
     return Diagnosis(kind="ties-only", message=message, fit=1.0, evidence={"elements": count})
 

@@ -28,6 +28,9 @@ OWN_VALUE: dict[str, tuple[Map, str]] = {
 }
 """Another parametrisation: key -> the factor, and the words for it."""
 
+FEW, SPREADS = 4, 4.0
+"""Quotients of so many elements show how well their ratio is known: to so many times their median deviation."""
+
 
 def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the claim is zero throughout, or that the function does not depend on the parameter."""
@@ -60,6 +63,10 @@ def ratio_of(clues: Clues, chosen: Bools) -> tuple[float, float] | None:
         weights = (np.min(precision) + 1e-16) ** 2 / (precision + 1e-16) ** 2
         ratio = float(np.sum(weights * quotients) / np.sum(weights))
         error = float(np.min(precision)) * (1 + abs(ratio))
+        if len(quotients) >= FEW:  # what is tolerated is more than what is unsure
+            middle = float(np.median(quotients))
+            spread = SPREADS * float(np.median(np.abs(quotients - middle))) + 1e-12 * abs(middle)
+            ratio, error = (middle, spread) if spread < error else (ratio, error)
     return (ratio, error) if np.isfinite(ratio) and ratio else None
 
 

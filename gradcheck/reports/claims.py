@@ -118,9 +118,6 @@ def read_gradient(
 def _hint(array: NDArray[Any], leaf: Leaf, leaves: list[Leaf]) -> str:
     """Say how a shape may have come about."""
     value = leaf.value
-    others = [other.name for other in leaves if other.value.shape == array.shape]
-    if others:
-        return f": that is the shape of {others[0]}; another order?"
     if [n for n in array.shape if n != 1] == [n for n in value.shape if n != 1]:
         return ": axes of size one too many or too few, as of keepdims"
     if array.size == value.size:
@@ -128,7 +125,8 @@ def _hint(array: NDArray[Any], leaf: Leaf, leaves: list[Leaf]) -> str:
     try:
         broadcast = np.broadcast_shapes(array.shape, value.shape)
     except ValueError:
-        return ""
+        others = [other.name for other in leaves if other.value.shape == array.shape]
+        return f": that is the shape of {others[0]}; another order?" if others else ""
     if broadcast == array.shape:
         return ": a sum over the axes along which the parameter was broadcast is missing"
     return ": a sum over too many axes" if broadcast == value.shape else ""

@@ -39,6 +39,9 @@ FEWEST_LEVELS = 4
 MOST_LEVELS = 11
 """Levels beyond the fourth are climbed only by elements that have not settled: near kinks, fast oscillation."""
 
+GROWS, STEADY = 1.15, 0.1
+"""Slopes that grow by more than this factor from level to level, by the same to within this share, have no limit."""
+
 REACH = 1e4
 """The ladder spans nine decades; a length this much larger than the element leaves five of them below it."""
 
@@ -225,7 +228,9 @@ class Ladder:
         # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
         asymmetry = np.take_along_axis(np.abs(ahead - behind), level[:, None, :], axis=1)[:, 0, :] / 2
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
-        bound = np.where(jump, np.inf, bound)
+        diverges = self._diverges(forward, backward, noise) & ~jump
+        bound = np.where(jump | diverges, np.inf, bound)
+        gap = np.where(diverges & (np.abs(bend[:, -1]) > np.abs(central[:, -1])), bend[:, -1], gap)
         exhausted = np.isfinite(bound) & (self.multiplier * deviation[:, -1] * RATIO / h[:, -1] > bound)
         return Measurement(
             value, bound, floor, gap, curvature, exhausted & self.is_central(), np.zeros((len(h), 1), dtype=bool)
@@ -249,6 +254,15 @@ class Ladder:
         size = np.min(np.abs(last), axis=1)
         same = np.ptp(last, axis=1) <= SAME_JUMP * size
         return np.asarray(same & (size > self.multiplier * np.max(deviation[:, -3:], axis=1)))
+
+    def _diverges(self, forward: Floats, backward: Floats, noise: Floats) -> Bools:
+        """Tell where one-sided slopes grow like a power of the step, however short it is, shape (m, K): at a cusp."""
+        size = np.fmax(np.abs(forward), np.abs(backward))[:, -3:]
+        if size.shape[1] < 3:
+            return np.zeros_like(size[:, 0], dtype=bool)
+        growth = size[:, 1:] / size[:, :-1]
+        steady = np.abs(growth[:, 1] / growth[:, 0] - 1) < STEADY
+        return np.asarray(np.all(growth > GROWS, axis=1) & steady & np.all(size > 4 * noise[:, -3:], axis=1))
 
     def _crossing(self, bend: Floats, shrink: Floats, noise: Floats, central: Floats) -> Floats:
         """Return what kinks between two successive steps may be worth, shape (m, J, K); 0 where noise is no matter.

@@ -60,3 +60,17 @@ def test_a_point_without_floats_or_with_nan_is_refused():
 
 def test_cases_have_names():
     assert all(isinstance(case, Case) and case.name for case in [*EASY, *HARD])
+
+
+@pytest.mark.parametrize("power", [0.3, 0.5, 0.9])
+def test_a_cusp_has_no_slope(power):
+    found = numerical_gradient(lambda x: float((np.abs(x) ** power).sum()), np.zeros(2))
+    assert np.all(np.isinf(found.error_bound)) and found.kink.all()
+
+
+@pytest.mark.parametrize("power", [1.3, 1.5, 2.0])
+def test_what_is_no_cusp_has_one(power):
+    found = numerical_gradient(lambda x: float((np.abs(x) ** power).sum()), np.zeros(2))
+    assert (
+        np.all(np.abs(found.value) <= found.error_bound) and np.all(found.error_bound < 1e-2) and not found.kink.any()
+    )

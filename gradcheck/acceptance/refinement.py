@@ -39,9 +39,9 @@ from the slope there by so small a share of the error, beside noise, agrees with
 MANY, FEW = 16, 5
 """Where so many elements of a leaf contradict their claims, so few of them are measured with ladders first."""
 
-PLAINLY, BRIEF_STEP = 30.0, 0.0937
+PLAINLY, BRIEF_STEP, BENT = 30.0, 0.0937, 0.1
 """The others are accused after one more difference, with a step so many times the first one, where their error is so
-many times its bound."""
+many times its bound, and the slopes on both sides differ by no more than such a share of it."""
 
 MOST_HIDDEN = 0.05
 """Jumps may explain an error of this share of an element, or of its leaf, at most."""
@@ -176,7 +176,8 @@ def _accuse_plainly(bench: Bench, leaf: int, indices: Indices) -> Indices:
     """
     found = bench.judgements[leaf]
     measured = Measurement.nothing(len(indices), len(bench.base))
-    slope, measured.curvature, deviation = bench.difference(leaf, indices, bench.steps[leaf] * BRIEF_STEP)
+    step = bench.steps[leaf] * BRIEF_STEP
+    slope, measured.curvature, deviation = bench.difference(leaf, indices, step)
     claim, before = bench.claims[leaf].values[indices], found.reference[indices]
     with np.errstate(all="ignore"):
         measured.value, measured.noise = slope, bench.multiplier * deviation
@@ -184,6 +185,9 @@ def _accuse_plainly(bench: Bench, leaf: int, indices: Indices) -> Indices:
         tolerance = bench.tolerance(leaf, indices, measured)[0]
         apart = np.minimum(np.abs(claim - slope), np.abs(claim - before))
         plain = np.isfinite(measured.bound) & (apart > PLAINLY * measured.bound + tolerance)
+        # Where the slopes on both sides differ so much there is a kink, and that takes a longer look.
+        gap = np.abs(measured.curvature) * step * bench.lengths[leaf][indices][:, None]
+        plain &= gap <= BENT * apart
         open_or_plain = plain | ~_contradicted(bench, leaf, indices)
     rows = np.flatnonzero(np.any(plain, axis=1) & np.all(open_or_plain, axis=1))
     chosen, part, confirmed = indices[rows], measured.rows(rows), plain[rows]

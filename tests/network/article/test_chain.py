@@ -59,6 +59,12 @@ def test_a_variant_is_wrong_in_its_pools(backward, layers, is_blank):
     assert accused(report) == pools(layers)
     assert report.stage == report.findings[0].where == pools(layers)[0]
     assert report.stage in report.findings[0].message
+    kind, what = backward.split("-")
+    if what != "mask":
+        words = {"transpose": "transposed in its last two axes", "rotate": "rotated by 180 degrees"}[kind]
+        for pool in pools(layers):
+            first = report.parameters[f"{pool}.x"].diagnoses[0]
+            assert words in first.message and ("its upstream" in first.message) == (what == "upstream")
 
 
 @pytest.mark.parametrize("is_blank", [True, False])

@@ -21,8 +21,8 @@ Floats = NDArray[np.float64]
 
 NOTHING_CHECKED = "no gradient was given for any input, so nothing was checked"
 
-MOST_NAMED = 20
-"""Undecided elements that a finding names."""
+MOST_NAMED, FEW_NAMED = 20, 3
+"""Undecided elements that a finding names, and elements that a blind spot does."""
 
 CAUSES_FIRST = (
     "wrong-structure", "missing-gradient", "wrong-type", "wrong-dtype", "wrong-shape", "not-finite",
@@ -298,6 +298,15 @@ def _hidden_together(reports: dict[str, ParameterReport]) -> str:
     return f"; an error below {size} in a single one does not show"
 
 
+def _first(chosen: NDArray[np.bool_], shape: tuple[int, ...]) -> str:
+    """Name the first few of the elements chosen, where there are others."""
+    if chosen.all():
+        return ""
+    indices = np.flatnonzero(chosen)
+    places = [str([int(i) for i in np.unravel_index(index, shape)]) for index in indices[:FEW_NAMED]]
+    return f" ({', '.join(places)}{', ...' if len(indices) > FEW_NAMED else ''})"
+
+
 def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> list[str]:
     """Say what noise may hide; where there is a kink it is the kink that does."""
     if judgement is None:
@@ -307,5 +316,5 @@ def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> li
         return []
     count, bound = int(hidden.any(axis=1).sum()), float(np.nanmax(judgement.bound[hidden]))
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
-    elements = f"{report.name}: in {count:,} of {len(hidden):,} elements"
+    elements = f"{report.name}: in {count:,} of {len(hidden):,} elements{_first(hidden.any(axis=1), report.shape)}"
     return [f"{elements} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]

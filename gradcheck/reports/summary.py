@@ -316,5 +316,5 @@ def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> li
         return []
     count, bound = int(hidden.any(axis=1).sum()), float(np.nanmax(judgement.bound[hidden]))
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
-    elements = f"{report.name}: in {count:,} of {len(hidden):,} elements{_first(hidden.any(axis=1), report.shape)}"
+    elements = f"{report.name}: in {count:,} of {len(hidden):,} elements{_first(np.any(hidden, axis=1), report.shape)}"
     return [f"{elements} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]

@@ -10,7 +10,6 @@ diagonal that is ``[f(x + 2a) - 2 f(x) + f(x - 2a)] / (4 |a|**2)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from gradcheck.differences.noise import ulp
 from gradcheck.differences.steps import measure_noise
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.points import Output, Point
+from gradcheck.functions.points import Output
 from gradcheck.functions.probe import Probe
 from gradcheck.reports.claims import Reading, Words
 
@@ -59,9 +58,6 @@ class HessianClaimant(JacobianClaimant):
     is_slope = False
     probe = Probe
     words = Words("the Hessian", "x.shape + x.shape")
-
-    def __init__(self, f: Callable[[Any], Any], hess: Callable[[Any], Any], point: Point) -> None:
-        super().__init__(f, hess, point)
 
     def output(self, value: Any) -> Output:
         """Require a single number."""

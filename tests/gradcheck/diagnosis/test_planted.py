@@ -31,5 +31,7 @@ def test_nothing_is_said_of_random_errors():
 
 
 def test_nothing_is_said_of_a_layer_with_random_errors():
-    for name, report in noise.layers(0):
+    reports = dict(noise.layers(0))
+    assert reports
+    for name, report in reports.items():
         assert report.verdict == "fail" and not report.parameters["x"].diagnoses, name

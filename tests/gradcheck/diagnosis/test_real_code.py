@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn import neural_network as networks
+from sklearn.gaussian_process import kernels
 
 import gradcheck
 from network import article
@@ -11,7 +13,6 @@ IMAGES, LABELS = article.load_digits01()
 
 def regressor(outputs, alpha, samples=9):
     """scikit-learn's network of several outputs: its loss averages over the outputs, its gradient sums (#8349)."""
-    networks = pytest.importorskip("sklearn.neural_network")
     rng = np.random.default_rng(outputs)
     x, y = rng.normal(size=(samples, 4)), rng.normal(size=(samples, outputs))
     units = [4, 6, outputs]
@@ -43,7 +44,6 @@ def test_the_regressor_of_several_outputs(outputs, alpha):
 
 @pytest.mark.parametrize("theta", [[0.7], [1.7, 0.6, 0.2]])
 def test_the_gradient_of_a_kernel_is_that_with_respect_to_logarithms(theta):
-    kernels = pytest.importorskip("sklearn.gaussian_process.kernels")
     kernel = kernels.RBF(theta[0])
     if len(theta) > 1:
         kernel = kernels.ConstantKernel(theta[0]) * kernels.RBF(theta[1]) + kernels.WhiteKernel(theta[2])

@@ -2,9 +2,10 @@
 
 from network.article.backward import gradient
 from network.article.data import draw, init_params, load_digits01, load_four_images
-from network.article.model import forward, loss, predict
+from network.article.model import forward
 from network.article.stages import stages
 from network.article.training import train
+from network.article.values import loss, predict
 from network.article.variants import BACKWARDS
 
 __all__ = [

@@ -1,10 +1,9 @@
 """One training step of many networks at once, without the layers' generality.
 
 A step of one network is some seventy calls on arrays of a few dozen numbers, so what counts is the number of calls:
-buffers and views of them are made once. Every array starts with the axis S of the networks. Maps are flat and *tap-major*: first the upper left pixel of every
-2x2 window, then the upper right ones, and so on, so that pooling is a maximum over four rows. What moves pixels
-(padding, convolution, rotation, transposition) is a table of indices. `network.article.gradient` is the readable
-version; a test holds the two together.
+buffers and views of them are made once. Every array starts with the axis S of the networks. Maps are laid out as in
+`network.article.taps`, and what moves pixels (padding, convolution, rotation, transposition) is a table of indices.
+`network.article.gradient` is the readable version; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -13,59 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from network.article.variants import CHANNELS, Rule, transform
+from network.article.taps import KERNEL, TAPS, columns_table, moves, spread_table
+from network.article.variants import CHANNELS, Rule
 from network.layers._arguments import Array
 
 __all__ = ["FusedStep", "columns_of"]
-
-TAPS = 4
-KERNEL = 9
 
 
 def columns_of(images: Array) -> Array:
     """Return what the first convolution multiplies its kernels with, shape (N, S, 9, 64), for images (S, N, 8, 8)."""
     flat = images.reshape(*images.shape[:2], 64)
     padded = np.concatenate([flat, np.zeros((*flat.shape[:2], 1))], axis=-1)
-    return np.ascontiguousarray(padded.swapaxes(0, 1)[..., _columns_table(8)])
-
-
-def _tap_major(size: int) -> Array:
-    """Return the row-major pixel at each tap-major position."""
-    half = size // 2
-    return np.arange(size * size).reshape(half, 2, half, 2).transpose(1, 3, 0, 2).ravel()
-
-
-def _columns_table(size: int) -> Array:
-    """Return for each tap of a flipped kernel and each position the pixel it sees, shape (9, size**2)."""
-    return _seen(size, 1)[:, _tap_major(size)]
-
-
-def _spread_table(size: int, maps: int, groups: int) -> Array:
-    """Return for each group, (map, tap) and pixel where in the tap-major maps its gradient comes from."""
-    places = np.append(np.argsort(_tap_major(size)), maps * size * size)
-    table = places[_seen(size, -1)]
-    outside = table == places[-1]
-    tables = np.stack([np.where(outside, places[-1], table + o * size * size) for o in range(maps)])
-    return tables.reshape(groups, -1, size * size)
-
-
-def _seen(size: int, sign: int) -> Array:
-    """Return the pixel at (i + sign (1 - u), j + sign (1 - v)), or size**2 outside, shape (9, size**2)."""
-    u, v, i, j = np.ogrid[:3, :3, :size, :size]
-    rows, columns = i + sign * (1 - u), j + sign * (1 - v)
-    inside = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
-    return np.where(inside, rows * size + columns, size * size).reshape(KERNEL, size * size)
-
-
-def _moves(names: list[str], size: int, *, tap_major: bool) -> Array | None:
-    """Return the table that keeps, transposes or rotates the map of each channel, None where all are kept."""
-    if all(name == "keep" for name in names):
-        return None
-    order = _tap_major(size) if tap_major else np.arange(size * size)
-    place = np.argsort(order)
-    pixels = np.arange(size * size).reshape(size, size)
-    tables = [place[transform(name, pixels).ravel()[order]] for name in names]
-    return np.concatenate([table + channel * size * size for channel, table in enumerate(tables)])
+    return np.ascontiguousarray(padded.swapaxes(0, 1)[..., columns_table(8)])
 
 
 class _Pool:
@@ -99,9 +57,9 @@ class _Pool:
 
     def _set_routes(self, rule: Rule, size: int) -> None:
         routes = rule.routes[self.layer]
-        self.move_upstream = _moves([route.upstream for route in routes], size // 2, tap_major=False)
-        self.move_mask = _moves([route.mask for route in routes], size, tap_major=True)
-        self.move_gradient = _moves([route.gradient for route in routes], size, tap_major=True)
+        self.move_upstream = moves([route.upstream for route in routes], size // 2, is_tap_major=False)
+        self.move_mask = moves([route.mask for route in routes], size, is_tap_major=True)
+        self.move_gradient = moves([route.gradient for route in routes], size, is_tap_major=True)
 
     def _set_channels(self, values: Array) -> None:
         """Make views of the channels of each activation: of the maps, their maxima, and what slopes come from."""
@@ -191,10 +149,10 @@ class FusedStep:
         self.delta1 = self.pool1.delta[:, :-1].reshape(networks, 2, 64)
         self.delta2 = self.pool2.delta[:, :-1].reshape(networks, 2, 2, 16)
         self.seen = np.zeros((networks, 2, 17))  # what layer 2 sees, and a zero outside
-        self.columns_table = _columns_table(4) + 17 * np.arange(2 * networks).reshape(networks, 2, 1, 1)
+        self.columns_table = columns_table(4) + 17 * np.arange(2 * networks).reshape(networks, 2, 1, 1)
         self.columns2 = np.empty((networks, 2, KERNEL, 16))
         self.columns2_across = self.columns2.swapaxes(-1, -2)
-        self.spread_table = _spread_table(4, 4, 2) + 65 * np.arange(networks).reshape(networks, 1, 1, 1)
+        self.spread_table = spread_table(4, 4, 2) + 65 * np.arange(networks).reshape(networks, 1, 1, 1)
         self.spread = np.empty((networks, 2, 18, 16))
         self.used = np.empty((networks, 2, 2, KERNEL)) if self.is_shared else self.w[1]
         self.back = (self.used if self.is_true else self.w[1]).reshape(networks, 2, 1, 18)

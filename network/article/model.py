@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +23,6 @@ from network.layers import (
     tanh_forward,
 )
 from network.layers._arguments import Array, Shape, broadcast
-from network.losses import squared_error_forward
 
 __all__ = [
     "ACTIVATIONS",
@@ -34,8 +35,7 @@ __all__ = [
     "convolve_forward",
     "flatten",
     "forward",
-    "loss",
-    "predict",
+    "leading_axes",
 ]
 
 Activation = tuple[Callable[[Array], tuple[Array, Any]], Callable[[Array, Any], Array]]
@@ -56,11 +56,10 @@ LAYER_ACTIVATIONS = {
 }
 """Layer -> the activation of each of its channels; dense layers have one."""
 
-BLOCK_BYTES = 2**21
-"""What the widest dense layer gives for the networks that are run at a time: it stays in a second-level cache."""
-
 NAMES = ("W1a", "W1b", "W2a", "W2b", "W2c", "W2d", "W3", "W4", "W5")
+LABELS = tuple(f"params[{name!r}]" for name in NAMES)
 KERNELS = {1: NAMES[:2], 2: NAMES[2:6]}
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
 class ConvolveCache(NamedTuple):
@@ -109,11 +108,7 @@ def forward(params: Mapping[str, Array], images: Array, *, shared_kernel: bool =
         Naming the argument that does not fit; nothing is computed then.
     """
     checked = check_params(params)
-    return _forward(checked, check_data(checked, images), shared_kernel=shared_kernel)
-
-
-def _forward(checked: dict[str, Array], images: Array, *, shared_kernel: bool) -> tuple[Array, ForwardCache]:
-    """Run the network on arguments that were found good."""
+    images = check_data(checked, images)
     second = (checked["W1b"],) * 4 if shared_kernel else [checked[name] for name in KERNELS[2]]
     z1, conv1 = convolve_forward(images[..., None, :, :], *(checked[name] for name in KERNELS[1]))
     a1, act1 = activate_forward(z1, LAYER_ACTIVATIONS[1])
@@ -131,69 +126,6 @@ def _forward(checked: dict[str, Array], images: Array, *, shared_kernel: bool) -
     outputs = units[..., 0]
     cache = ForwardCache(conv1, act1, pool1, p1, conv2, act2, pool2, p2.shape, tuple(dense), tuple(acts), outputs)  # type: ignore[arg-type]
     return outputs.copy(), cache
-
-
-def predict(params: Mapping[str, Array], images: Array, *, shared_kernel: bool = False) -> Array:
-    """Return the label 1 where the output is more than a half, else 0.
-
-    Parameters
-    ----------
-    params, images, shared_kernel
-        See `forward`.
-
-    Returns
-    -------
-    labels : array of int, shape (..., N)
-
-    Raises
-    ------
-    ValueError
-        See `forward`.
-    """
-    outputs, _ = forward(params, images, shared_kernel=shared_kernel)
-    return (outputs > 0.5).astype(int)
-
-
-def loss(params: Mapping[str, Array], images: Array, labels: Array, *, shared_kernel: bool = False) -> Array:
-    """Return ``sum_n (o[n] - y[n])**2 / 2``.
-
-    Parameters
-    ----------
-    params, images, shared_kernel
-        See `forward`.
-    labels : array, shape (..., N)
-
-    Returns
-    -------
-    loss : array, shape (...)
-
-    Raises
-    ------
-    ValueError
-        Naming the argument that does not fit; nothing is computed then.
-    """
-    checked = check_params(params)
-    images = check_data(checked, images)
-    labels = check_labels(labels, checked, images)
-    leading = _leading(checked)
-    each = max(1, BLOCK_BYTES // max(1, images[..., 0, 0].nbytes * checked["W4"].shape[-1]))
-    if len(leading) != 1 or leading[0] <= each or images.ndim > 3 or labels.ndim > 1:
-        return _loss(checked, images, labels, shared_kernel=shared_kernel)
-    parts = [slice(start, start + each) for start in range(0, leading[0], each)]
-    several = [
-        {name: array[part] if array.ndim > 2 and len(array) > 1 else array for name, array in checked.items()}
-        for part in parts
-    ]
-    return np.concatenate([_loss(some, images, labels, shared_kernel=shared_kernel) for some in several])
-
-
-def _loss(checked: dict[str, Array], images: Array, labels: Array, *, shared_kernel: bool) -> Array:
-    """Return the loss for arguments that were found good."""
-    outputs, _ = _forward(checked, images, shared_kernel=shared_kernel)
-    value, _ = squared_error_forward(outputs, labels)
-    # A weight that the shared kernel makes idle still says how many networks there are.
-    leading = broadcast(value=value.shape, params=_leading(checked))
-    return value if value.shape == leading else np.broadcast_to(value, leading).copy()
 
 
 def convolve_forward(x: Array, *kernels: Array, groups: int = 1) -> tuple[Array, ConvolveCache]:
@@ -219,7 +151,7 @@ def activate_forward(z: Array, activations: tuple[str, ...]) -> tuple[Array, tup
 
 def flatten(maps: Array) -> Array:
     """Concatenate the maps (..., N, C, H, W) of all channels, row by row."""
-    return maps.reshape(*maps.shape[:-3], -1)
+    return maps.reshape(*maps.shape[:-3], math.prod(maps.shape[-3:]))
 
 
 def check_params(params: Mapping[str, Array]) -> dict[str, Array]:
@@ -231,22 +163,32 @@ def check_params(params: Mapping[str, Array]) -> dict[str, Array]:
         For a missing or unknown weight, or shapes that do not fit together.
     """
     missing = [name for name in NAMES if name not in params]
-    unknown = [repr(name) for name in params if name not in NAMES]
+    unknown = [repr(name) for name in params if name not in NAMES] if len(params) != len(NAMES) or missing else []
     if missing or unknown:
         wrong = f"params has no {', '.join(missing)}" if missing else f"params has an unknown {', '.join(unknown)}"
         raise ValueError(f"{wrong}; it must hold exactly {', '.join(NAMES)}.")
-    checked = {name: _floating(f"params[{name!r}]", params[name]) for name in NAMES}
+    checked = {name: _floating(label, params[name]) for name, label in zip(NAMES, LABELS, strict=True)}
+    leading_axes(checked)
+    return checked
+
+
+def leading_axes(params: Mapping[str, Array]) -> Shape:
+    """Return what the leading axes of the weights broadcast to; raises ValueError where shapes do not fit."""
+    return _leading(tuple([params[name].shape for name in NAMES]))
+
+
+@lru_cache(maxsize=1024)
+def _leading(shapes: tuple[Shape, ...]) -> Shape:
+    given = dict(zip(NAMES, shapes, strict=True))
     required: dict[str, tuple[Any, Any]] = dict.fromkeys(NAMES[:6], (3, 3))
-    required |= {"W3": (16, "A"), "W4": (_width(checked["W3"]), "B"), "W5": (_width(checked["W4"]), 1)}
+    required |= {"W3": (16, "A"), "W4": (_width(given["W3"]), "B"), "W5": (_width(given["W4"]), 1)}
     for name, core in required.items():
-        shape = checked[name].shape
-        if len(shape) < 2 or any(type(n) is int and n != given for n, given in zip(core, shape[-2:], strict=True)):
+        shape = given[name]
+        if len(shape) < 2 or any(type(n) is int and n != length for n, length in zip(core, shape[-2:], strict=True)):
             raise ValueError(
                 f"params[{name!r}] has shape {shape}, but its last two axes must be ({core[0]}, {core[1]})."
             )
-    if any(array.ndim > 2 for array in checked.values()):
-        broadcast(**{f"params[{name!r}]": array.shape[:-2] for name, array in checked.items()})
-    return checked
+    return broadcast(**{label: shape[:-2] for label, shape in zip(LABELS, shapes, strict=True)})
 
 
 def check_data(params: Mapping[str, Array], images: Array) -> Array:
@@ -254,7 +196,8 @@ def check_data(params: Mapping[str, Array], images: Array) -> Array:
     images = _floating("images", images)
     if images.ndim < 3 or images.shape[-2:] != (8, 8):
         raise ValueError(f"images has shape {images.shape}, but must be (..., N, 8, 8).")
-    broadcast(params=_leading(params), images=images.shape[:-3])
+    if images.ndim > 3:
+        broadcast(params=leading_axes(params), images=images.shape[:-3])
     return images
 
 
@@ -265,24 +208,20 @@ def check_labels(labels: Array, params: Mapping[str, Array], images: Array | Non
     if labels.ndim < 1 or samples not in (None, labels.shape[-1]):
         count = "N" if samples is None else f"N={samples}"
         raise ValueError(f"labels has shape {labels.shape}, but must be (..., {count}), one for each image.")
-    shapes = {"params": _leading(params), "labels": labels.shape[:-1]}
-    broadcast(**(shapes if images is None else shapes | {"images": images.shape[:-3]}))
+    if labels.ndim > 1:
+        shapes = {"params": leading_axes(params), "labels": labels.shape[:-1]}
+        broadcast(**(shapes if images is None else shapes | {"images": images.shape[:-3]}))
     return labels
 
 
-def _leading(params: Mapping[str, Array]) -> Shape:
-    shapes = {array.shape[:-2] for array in params.values()} - {()}
-    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
-
-
-def _width(array: Array) -> Any:
-    return array.shape[-1] if array.ndim else "A"
+def _width(shape: Shape) -> Any:
+    return shape[-1] if shape else "A"
 
 
 def _floating(name: str, value: Any) -> Array:
     array = np.asarray(value)
     if array.dtype.kind in "iub":
         return array.astype(float)
-    if array.dtype not in (np.float64, np.float32):
+    if array.dtype not in FLOATS:
         raise ValueError(f"{name} has dtype {array.dtype}; give float64, float32 or integers.")
     return array

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
-from gradcheck.differences.noise import ulp
 from gradcheck.functions.probe import Probe
 from gradcheck.kinks.nearby import Suspect
 
@@ -185,7 +184,7 @@ class Bench:
         with np.errstate(all="ignore"):
             plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]
             bend = (plus - 2 * self.base + minus) / (width / 2) ** 2
-            deviation = np.maximum(self.noise, ulp(np.stack([plus, minus])) / 2)
+            deviation = np.fmax(self.noise, np.spacing(np.fmax(np.abs(plus), np.abs(minus))) / 2)
             return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
 
     def climb(self, leaf: int, indices: Indices, first_step: float, noise: Floats | None = None) -> Measurement:
@@ -238,9 +237,13 @@ class Bench:
 def rms(values: Floats) -> Floats:
     """Root mean square over the elements, ignoring what is not finite, without overflow; shape (K,)."""
     with np.errstate(all="ignore"):
-        finite = np.where(np.isfinite(values), np.abs(values), 0.0)
-        largest = np.max(finite, axis=0, initial=0.0)
+        finite, is_finite = np.abs(values), np.isfinite(values)
+        count: NDArray[np.intp] | int = max(len(values), 1)
+        if not is_finite.all():
+            finite = np.where(is_finite, finite, 0.0)
+            count = np.maximum(np.count_nonzero(is_finite, axis=0), 1)
+        largest = finite.max(axis=0, initial=0.0)
         scaled = finite / np.where(largest > 0, largest, 1.0)
-        count = np.maximum(np.count_nonzero(np.isfinite(values), axis=0), 1)
-        rms: Floats = largest * np.sqrt(np.sum(scaled**2, axis=0) / count)
+        scaled *= scaled
+        rms: Floats = largest * np.sqrt(scaled.sum(axis=0) / count)
         return rms

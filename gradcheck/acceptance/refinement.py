@@ -91,13 +91,15 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
 def _let_go(bench: Bench, elements: list[tuple[int, int]]) -> None:
     """Clear, as far as can be seen, elements that nothing speaks against and about which no longer step would say much more."""
     for leaf in dict.fromkeys(leaf for leaf, _ in elements):
+        if bench.steps[leaf] < WORTH_IT * FIRST_STEP:
+            continue
         indices = np.array([index for other, index in elements if other == leaf])
         claim, found = bench.claims[leaf].values[indices], bench.judgements[leaf]
         with np.errstate(all="ignore"):
             apart, noise = np.abs(claim - found.reference[indices]), found.noise[indices]
             known = np.maximum(rms(found.reference), np.abs(found.reference[indices]))
             small = (apart <= noise) & (apart + noise <= ROUGHLY * known)
-        gone = small & (found.doubt[indices] == Doubt.NOISE) & (bench.steps[leaf] >= WORTH_IT * FIRST_STEP)
+        gone = small & (found.doubt[indices] == Doubt.NOISE)
         found.limited[indices] |= gone
         found.doubt[indices] = np.where(gone, Doubt.NONE, found.doubt[indices])
 

@@ -32,6 +32,9 @@ SHORTER, SHORTEST, CLEARED = 0.2291, 1e-8, 0.7
 """The step with which what contradicts its claim is screened again, in units of the one before; the least such step; and
 more than this share of the elements still open means that it does not help."""
 
+AMPLIFIED = (1 + SHORTER**3) / (1 - SHORTER**2)
+"""What extrapolation makes of the noise of the shorter step, at most."""
+
 POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""
 
@@ -95,11 +98,11 @@ def _sample(bench: Bench, affordable: float) -> dict[int, Indices]:
 def _screen_again(bench: Bench, leaf: int) -> None:
     """Screen elements that speak against their claims with other steps: truncation, or a kink, may be all it is.
 
-    With shorter ones as long as noise allows, and as long as that clears some. Where noise does not, a longer one gives
-    the truncation error, which grows with the square of the step, and is taken away.
+    With shorter ones as long as noise allows, and as long as that clears some. Two steps give the truncation error,
+    which grows with their square: it is taken away. Where noise allows no shorter step the other one is longer.
     """
     claim, found = bench.claims[leaf].values, bench.judgements[leaf]
-    step, before = bench.steps[leaf], len(claim) + 1
+    step, before, longer = bench.steps[leaf], len(claim) + 1, found.reference.copy()
     while leaf not in bench.exact and step > SHORTEST:
         with np.errstate(all="ignore"):
             contradicted = (found.doubt == Doubt.NOISE) & (np.abs(claim - found.reference) > found.noise)
@@ -110,7 +113,13 @@ def _screen_again(bench: Bench, leaf: int) -> None:
         if not len(indices) or len(indices) >= CLEARED * before:
             return
         step, before = step * SHORTER, len(indices)
-        _compare(bench, leaf, indices, *bench.difference(leaf, indices, step))
+        slope, bend, deviation = bench.difference(leaf, indices, step)
+        _compare(bench, leaf, indices, slope, bend, deviation)
+        rest = np.any(found.doubt[indices] != Doubt.NONE, axis=1)
+        if rest.any():
+            better = _extrapolated(slope, longer[indices])
+            _compare(bench, leaf, indices[rest], better[rest], bend[rest], deviation[rest] * AMPLIFIED)
+        longer[indices] = slope
 
 
 def _take_truncation_away(bench: Bench, leaf: int, indices: Indices) -> None:
@@ -119,9 +128,13 @@ def _take_truncation_away(bench: Bench, leaf: int, indices: Indices) -> None:
         return
     first = bench.judgements[leaf].reference[indices]
     longer, bend, deviation = bench.difference(leaf, indices, bench.steps[leaf] / SHORTER)
+    _compare(bench, leaf, indices, _extrapolated(first, longer), bend, deviation / SHORTER * AMPLIFIED)
+
+
+def _extrapolated(shorter: Floats, longer: Floats) -> Floats:
+    """Return differences without truncation error, from those with two steps of the ratio `SHORTER`."""
     with np.errstate(all="ignore"):
-        better = first + (first - longer) * SHORTER**2 / (1 - SHORTER**2)
-    _compare(bench, leaf, indices, better, bend, deviation / SHORTER)
+        return np.asarray(shorter + (shorter - longer) * SHORTER**2 / (1 - SHORTER**2))
 
 
 def _screen_leaf(bench: Bench, leaf: int, indices: Indices) -> None:
@@ -144,7 +157,9 @@ def _compare(bench: Bench, leaf: int, indices: Indices, slope: Floats, bend: Flo
         clearing = tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size)
         agree = np.isfinite(apart) & np.isfinite(tolerance) & (apart <= clearing)
         # What noise hides from anyone is let go, and said; what it hides here alone is looked at again.
-        visible = np.maximum(bench.rtol * size, 2 * USUAL * np.median(jitter, axis=0))
+        visible = np.maximum(
+            bench.rtol * size, 2 * USUAL * np.partition(jitter, len(jitter) // 2, axis=0)[len(jitter) // 2]
+        )
         limited = (apart <= jitter) & (apart + jitter <= visible)
         limited &= np.isfinite(apart) & np.isfinite(jitter)
     found.noise[indices] = jitter
@@ -164,6 +179,8 @@ def _pool(bench: Bench, leaf: int, indices: Indices) -> None:
         sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
         # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
         hazy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
+    if not hazy.any():
+        return
     first = excess(claim, found.reference[indices], np.where(hazy, deviation, np.nan))
     if not np.any(first.significant & (np.abs(first.share) > bench.rtol)) or bench.probe.budget.left < 2 * len(indices):
         return

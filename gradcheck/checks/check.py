@@ -139,8 +139,9 @@ class Elsewhere:
     same: list[int] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        sizes = [np.nan_to_num(np.abs(part)) for claim in self.claims for part in claim.values.values() if part.size]
-        self.rounding = self.claims[0].eps * max((float(np.max(size)) for size in sizes), default=0.0)
+        parts = [part for claim in self.claims for part in claim.values.values()]
+        sizes = [float(np.abs(part[np.isfinite(part)]).max(initial=0.0)) for part in parts]
+        self.rounding = self.claims[0].eps * max(sizes, default=0.0)
 
 
 class Check:

@@ -55,6 +55,11 @@ def explain(
     A right gradient costs nothing. A wrong one of a layer costs one more call of it and up to some forty of its
     backward; a claim of the wrong shape the measurement of its parameter; a derivative that is zero throughout two calls.
     """
+    point, readings, judgements = reported
+    explained = _explain_shapes(check, probe, base, point, readings)
+    is_nan = any(np.any(np.isnan(values)) for reading in readings for values in reading.values.values())
+    if not is_nan and not any(np.any(found.wrong) for found in judgements.values()):
+        return explained
     values = {leaf.name: np.asarray(leaf.value, dtype=np.float64) for leaf in check.point.leaves}
     more: dict[str, Any] = {"is_inert": lambda name: _is_inert(check, probe, base, name)}
     if check.claimant.pulls_back and check.output.is_bare:
@@ -62,8 +67,7 @@ def explain(
         more["dy"] = probe.cotangents.reshape(len(probe.cotangents), *shape)
         more["y"] = check.value.reshape(shape)
         more["pull"] = lambda cotangents: _pull(check, cotangents)
-    case = gather(*reported, values, **more)
-    return diagnose(case) | _explain_shapes(check, probe, base, *reported[:2])
+    return diagnose(gather(*reported, values, **more)) | explained
 
 
 def gather(

@@ -8,6 +8,8 @@ spaced: on a staircase equal spacings can meet each stair at the same place, and
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,7 +64,7 @@ def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float
         wide for the function's smooth part and the estimate is only an upper bound.
     """
     values = np.asarray(values, dtype=np.float64)
-    basis = np.linalg.qr(np.vander(offsets / offsets[-1] * 2 - 1, increasing=True))[0]  # column k of degree k
+    basis = _polynomials(tuple(offsets.tolist()))
     with np.errstate(all="ignore"):
         coefficients = basis.T @ (values - values[0])
         if not np.all(np.isfinite(coefficients)):
@@ -76,6 +78,13 @@ def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float
         if np.max(window) <= STANDS_STILL * np.min(sure):
             return float(window[0]), True
     return float(np.min(levels[:-1])), False
+
+
+@lru_cache(maxsize=8)
+def _polynomials(offsets: tuple[float, ...]) -> Floats:
+    """Return orthonormal polynomials at some offsets, column k of degree k."""
+    places = np.array(offsets)
+    return np.asarray(np.linalg.qr(np.vander(places / places[-1] * 2 - 1, increasing=True))[0])
 
 
 def output_quantum(values: Floats) -> float:

@@ -241,8 +241,13 @@ def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> flo
     """
     share = np.maximum(share, np.finfo(np.float64).tiny)
     longest = float(np.min(step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))))
-    enough = float(np.median(jitter * step / (NOISE_SHARES * share)))
+    enough = _middle(jitter * step / (NOISE_SHARES * share))
     if enough > longest:  # no step makes both small: take the one where they are least together
-        least = float(np.median(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share))))
+        least = _middle(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share)))
         return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, LONGEST_STEP)))
     return max(min(longest, LONGEST_STEP, max(DEFAULT_STEP, enough)), SHORTEST_STEP)
+
+
+def _middle(values: Floats) -> float:
+    """Return the median; of one value, as a scalar function has, that one."""
+    return float(values[0]) if len(values) == 1 else float(np.median(values))

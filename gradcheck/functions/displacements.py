@@ -214,6 +214,5 @@ class Line(Displacements):
 def _moved(point: Point, leaf: int, moves: Floats) -> NDArray[Any]:
     """Return a leaf moved by ``moves``, shape (..., n), in its own dtype."""
     value = point.leaves[leaf].value
-    with np.errstate(all="ignore"):
-        moved = value + moves.reshape((*moves.shape[:-1], *value.shape))
-        return np.asarray(moved).astype(value.dtype, copy=False)
+    moved = np.asarray(value + moves.reshape((*moves.shape[:-1], *value.shape)))
+    return moved if moved.dtype == value.dtype else moved.astype(value.dtype)

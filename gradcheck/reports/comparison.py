@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from gradcheck.functions.trees import MISSING, align, flatten
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence_of"]
 
-LARGEST = float(np.finfo(np.float64).max)
+LARGEST, EPS = float(np.finfo(np.float64).max), float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,12 +157,12 @@ def divergence_of(
             cosine, angle = (1.0, 0.0) if same else (0.0, 90.0)
         else:
             # From the chords: the scalar product has no digits left near 0 and 180 degrees.
-            unit_c, unit_n = _unit(c), _unit(n)
-            chord, opposite = np.linalg.norm(unit_c - unit_n), np.linalg.norm(unit_c + unit_n)
+            unit_c, unit_n = c / size_c[0] / size_c[1], n / size_n[0] / size_n[1]
+            chord, opposite = _length(unit_c - unit_n), _length(unit_c + unit_n)
             del unit_c, unit_n  # they may be large
-            cosine = float(1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1)
-            angle = float(np.degrees(2 * np.arctan2(chord, opposite)))
-        largest = float(np.max(np.abs(half)))
+            cosine = 1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1
+            angle = math.degrees(2 * math.atan2(chord, opposite))
+        largest = apart[0]
         unknown = np.broadcast_to(np.asarray(resolution, dtype=np.float64), n.shape)
         limit = _ratio(_norm(np.where(np.isfinite(unknown), unknown, 0.0)), size_n)
         norm_ratio = _ratio(size_c, size_n, zero=1.0)
@@ -170,7 +171,7 @@ def divergence_of(
         cosine=cosine,
         angle=angle,
         norm_ratio=norm_ratio,
-        sign_agreement=float(np.mean(np.sign(c) == np.sign(n))),
+        sign_agreement=np.count_nonzero(np.sign(c) == np.sign(n)) / c.size,
         max_abs_error=2 * largest if not largest > LARGEST / 2 else LARGEST if np.isfinite(largest) else largest,
         digits=_digits(max(relative, limit) if np.isfinite(relative) else relative),
     )
@@ -186,28 +187,28 @@ def _unfold(array: NDArray[Any]) -> NDArray[np.float64]:
 
 def _norm(vector: NDArray[np.float64]) -> tuple[float, float]:
     """Return the Euclidean norm as (largest element, factor), whose product might overflow."""
-    largest = float(np.max(np.abs(vector)))
-    if largest == 0 or not np.isfinite(largest):
+    largest = float(np.abs(vector).max())
+    if largest == 0 or not math.isfinite(largest):
         return largest, 1.0
-    return largest, float(np.linalg.norm(vector / largest))
+    return largest, _length(vector / largest)
 
 
-def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    largest, factor = _norm(vector)
-    return vector / largest / factor if largest else vector
+def _length(vector: NDArray[np.float64]) -> float:
+    """Return the Euclidean norm of a vector whose elements are about one at most."""
+    return math.sqrt(float(vector @ vector))
 
 
 def _ratio(over: tuple[float, float], under: tuple[float, float], factor: float = 1.0, *, zero: float = 0.0) -> float:
     """Return ``factor * over / under``: ``zero`` for 0 / 0, and never more than the largest float."""
-    if np.isnan(over[0]) or np.isnan(under[0]):
-        return float("nan")
+    if math.isnan(over[0]) or math.isnan(under[0]):
+        return math.nan
     if under[0] == 0:
         return zero if over[0] == 0 else LARGEST
     value = float(np.float64(over[0]) / np.float64(under[0])) * (over[1] / under[1]) * factor
-    return min(value, LARGEST) if np.isfinite(over[0]) else value
+    return min(value, LARGEST) if math.isfinite(over[0]) else value
 
 
 def _digits(relative: float) -> float:
-    if np.isnan(relative):
+    if math.isnan(relative):
         return relative
-    return float(np.clip(-np.log10(max(relative, np.finfo(np.float64).eps / 2)), 0.0, None))
+    return max(0.0, -math.log10(max(relative, EPS / 2)))

@@ -258,7 +258,7 @@ def _undecided(
     findings = []
     for position, judgement in judgements.items():
         report = reports.get(point.leaves[position].name)
-        if report is None:
+        if report is None or not report.undecided.any():
             continue
         doubts = judgement.doubt.max(axis=1, initial=0).reshape(report.shape)
         for doubt, reason in REASONS.items():

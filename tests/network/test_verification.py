@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import gradcheck
 from network import article, verification
 
 DENSE = {"W3", "W4", "W5"}
@@ -37,6 +38,20 @@ def test_the_right_backward_passes(seed, hidden, scale):
     assert sum(parameter.wrong.size for parameter in report.parameters.values()) == sum(
         weight.size for weight in article.init_params(0, hidden=hidden).values()
     )
+
+
+@pytest.mark.parametrize("seed", [0, 12747])
+@pytest.mark.parametrize("brightness", [1, 1 / 16])
+@pytest.mark.parametrize("count", [1, 64])
+def test_a_right_gradient_costs_little_more_than_two_calls_a_weight(seed, brightness, count):
+    """Where units saturate differences have truncation errors of all sizes: these must not cost a ladder each."""
+    images, labels = article.load_digits01()
+    images, labels, params = brightness * images[:count], labels[:count], article.init_params(seed)
+    report = gradcheck.check_gradient(
+        lambda p: article.loss(p, images, labels), lambda p: article.gradient(p, images, labels), params
+    )
+    assert report.verdict == "pass", str(report)
+    assert report.evaluations <= 2.2 * sum(weight.size for weight in params.values())
 
 
 @pytest.mark.parametrize("backward", [name for name in article.BACKWARDS if name != "right"])

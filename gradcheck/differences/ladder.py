@@ -51,15 +51,17 @@ BEYOND = 10.0
 NOISE_LIMITED = 0.3
 """Where noise is so much of the bound, a step longer than the first one may do better."""
 
-NOISY, BENT = 1e-6, 2.0
-"""Where noise is more than this share of a difference, kinks are looked for in the second differences as well: in what
-they have beyond so many times the noise of the first."""
+NOISY = 1e-6
+"""Where noise is more than this share of a difference, kinks are looked for in the second differences as well."""
 
 JITTER_SPREAD = 30.0
 """Three successive differences this close, each times its step, are noise: truncation shrinks by 512 a level."""
 
 SAME_JUMP = 0.2
 """Differences over three successive steps that are this close, relatively, are a jump: those of a slope shrink."""
+
+ONE_SIDED_NOISE = float(np.sqrt(2))
+"""How many times more noise a one-sided difference has than the bound of a central one allows for."""
 
 KINK_SIGNIFICANCE = 3.0
 """A gap between the one-sided slopes counts when it is this many times its own bound."""
@@ -271,7 +273,7 @@ class Ladder:
         gap between the one-sided slopes shrinks with the step where there is no kink.
         """
         crossing = np.zeros_like(noise)
-        excess = np.abs(bend[:, 1:] - bend[:, :-1] / shrink) / 2 - BENT * noise[:, 1:]
+        excess = np.abs(bend[:, 1:] - bend[:, :-1] / shrink) / 2
         noisy = noise[:, 1:] > NOISY * np.maximum(np.abs(central[:, 1:]), np.abs(bend[:, 1:]))
         crossing[:, 1:] = np.where(noisy, np.fmax(excess, 0.0), 0.0)
         return crossing
@@ -305,8 +307,8 @@ def _settle(
 ) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
     """Choose the level of least bound.
 
-    The bound of a level is its distance to the level before, plus its noise and what more there is; and no less than its distance to any
-    finer level beyond that level's noise, since noise is all that is wrong with a finer level.
+    The bound of a level is its distance to the level before, plus its noise and what more there is. Where a finer level says
+    something else than its noise explains, or shows a kink, it reaches as far as the interval of that level.
 
     Returns
     -------
@@ -318,9 +320,13 @@ def _settle(
     bound += more
     bound = np.where(np.isfinite(bound), bound, np.inf)
     levels = sequence.shape[1]
+    kinks = np.broadcast_to(more, sequence.shape)
     for finer in range(1, levels):
-        distance = np.abs(sequence[:, :finer] - sequence[:, finer : finer + 1]) - noise[:, finer : finer + 1]
-        bound[:, :finer] = np.fmax(bound[:, :finer], distance)
+        distance = np.abs(sequence[:, :finer] - sequence[:, finer : finer + 1])
+        blur, kink = noise[:, finer : finer + 1], kinks[:, finer : finer + 1]
+        kink = np.where(kink > ONE_SIDED_NOISE * blur, kink, 0.0)
+        contradicts = (distance > blur) | (kink > 0)
+        bound[:, :finer] = np.fmax(bound[:, :finer], np.where(contradicts, distance + blur + kink, 0.0))
     level = np.argmin(bound, axis=1)
     chosen = [np.take_along_axis(a, level[:, None, :], axis=1)[:, 0, :] for a in (sequence, bound, noise)]
     return chosen[0], chosen[1], chosen[2], level

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.networks import mlp
 from gradcheck import check_gradient, numerical_gradient
 
 WEIGHTS = np.arange(1.0, 7.0)
@@ -122,3 +123,14 @@ def test_rounding_near_the_point_that_nobody_measured_excuses_no_sign():
                 rng=seed,
             )
             assert report.parameters["params"].wrong[element]
+
+
+@pytest.mark.parametrize(
+    ("activation", "rows", "seed"), [("relu", 32, 8), ("max", 32, 3), ("relu", 8, 5), ("abs", 32, 5), ("leaky", 8, 0)]
+)
+def test_a_single_precision_network_with_kinks_near_the_point_passes(activation, rows, seed):
+    """Noise forbids the steps that would not cross the kinks: differences that all cross them agree by luck."""
+    f, grad, params = mlp((10, 24, 24, 16, 4), activation, seed, rows=rows, dtype=np.float32)
+    assert check_gradient(f, grad, params).verdict == "pass"
+    wrong = check_gradient(f, lambda p: grad(p) | {"w1": grad(p)["w1"].T.copy()}, params)
+    assert wrong.verdict == "fail" and wrong.parameters["w1"].wrong.sum() > 100

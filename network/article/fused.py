@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from network.article.taps import KERNEL, TAPS, columns_table, moves, spread_table
+from network.article.taps import KERNEL, TAPS, columns_table, moves_table, spread_table
 from network.article.variants import CHANNELS, Rule
 from network.layers._arguments import Array
 
@@ -57,9 +57,9 @@ class _Pool:
 
     def _set_routes(self, rule: Rule, size: int) -> None:
         routes = rule.routes[self.layer]
-        self.move_upstream = moves([route.upstream for route in routes], size // 2, is_tap_major=False)
-        self.move_mask = moves([route.mask for route in routes], size, is_tap_major=True)
-        self.move_gradient = moves([route.gradient for route in routes], size, is_tap_major=True)
+        self.move_upstream = moves_table([route.upstream for route in routes], size // 2, is_tap_major=False)
+        self.move_mask = moves_table([route.mask for route in routes], size, is_tap_major=True)
+        self.move_gradient = moves_table([route.gradient for route in routes], size, is_tap_major=True)
 
     def _set_channels(self, values: Array) -> None:
         """Make views of the channels of each activation: of the maps, their maxima, and what slopes come from."""

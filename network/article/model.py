@@ -57,9 +57,12 @@ LAYER_ACTIVATIONS = {
 """Layer -> the activation of each of its channels; dense layers have one."""
 
 NAMES = ("W1a", "W1b", "W2a", "W2b", "W2c", "W2d", "W3", "W4", "W5")
-LABELS = tuple(f"params[{name!r}]" for name in NAMES)
 KERNELS = {1: NAMES[:2], 2: NAMES[2:6]}
+ARGUMENTS = tuple(f"params[{name!r}]" for name in NAMES)
+"""What messages call the weights."""
+
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+"""What is computed in."""
 
 
 class ConvolveCache(NamedTuple):
@@ -163,22 +166,18 @@ def check_params(params: Mapping[str, Array]) -> dict[str, Array]:
         For a missing or unknown weight, or shapes that do not fit together.
     """
     missing = [name for name in NAMES if name not in params]
-    unknown = [repr(name) for name in params if name not in NAMES] if len(params) != len(NAMES) or missing else []
+    unknown = [repr(name) for name in params if name not in NAMES]
     if missing or unknown:
         wrong = f"params has no {', '.join(missing)}" if missing else f"params has an unknown {', '.join(unknown)}"
         raise ValueError(f"{wrong}; it must hold exactly {', '.join(NAMES)}.")
-    checked = {name: _floating(label, params[name]) for name, label in zip(NAMES, LABELS, strict=True)}
-    leading_axes(checked)
+    checked = {name: _floating(argument, params[name]) for name, argument in zip(NAMES, ARGUMENTS, strict=True)}
+    _check_shapes(tuple([checked[name].shape for name in NAMES]))
     return checked
 
 
-def leading_axes(params: Mapping[str, Array]) -> Shape:
-    """Return what the leading axes of the weights broadcast to; raises ValueError where shapes do not fit."""
-    return _leading(tuple([params[name].shape for name in NAMES]))
-
-
-@lru_cache(maxsize=1024)
-def _leading(shapes: tuple[Shape, ...]) -> Shape:
+@lru_cache(maxsize=64)
+def _check_shapes(shapes: tuple[Shape, ...]) -> None:
+    """Raise ValueError where the shapes of the weights do not fit together."""
     given = dict(zip(NAMES, shapes, strict=True))
     required: dict[str, tuple[Any, Any]] = dict.fromkeys(NAMES[:6], (3, 3))
     required |= {"W3": (16, "A"), "W4": (_width(given["W3"]), "B"), "W5": (_width(given["W4"]), 1)}
@@ -188,7 +187,13 @@ def _leading(shapes: tuple[Shape, ...]) -> Shape:
             raise ValueError(
                 f"params[{name!r}] has shape {shape}, but its last two axes must be ({core[0]}, {core[1]})."
             )
-    return broadcast(**{label: shape[:-2] for label, shape in zip(LABELS, shapes, strict=True)})
+    broadcast(**{argument: shape[:-2] for argument, shape in zip(ARGUMENTS, shapes, strict=True)})
+
+
+def leading_axes(params: Mapping[str, Array]) -> Shape:
+    """Return what the leading axes of the (checked) weights broadcast to."""
+    shapes = {array.shape[:-2] for array in params.values()} - {()}
+    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
 
 
 def check_data(params: Mapping[str, Array], images: Array) -> Array:

@@ -1,7 +1,8 @@
 """Tables of indices: which pixel each tap of a kernel, or of a pool, sees.
 
 Maps are flat and *tap-major*: first the upper left pixel of every 2x2 window, then the upper right ones, and so on, so
-that pooling is a maximum over four rows. What lies outside a map is its entry after the last pixel.
+that pooling is a maximum over four rows. What lies outside a map is its entry after the last pixel: who looks things up
+keeps a zero there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from network.article.variants import transform
 from network.layers._arguments import Array
 
-__all__ = ["KERNEL", "TAPS", "columns_table", "moves", "spread_table", "tap_major"]
+__all__ = ["KERNEL", "TAPS", "columns_table", "moves_table", "spread_table"]
 
 KERNEL, TAPS = 9, 4
 """Taps of a 3x3 kernel and of a 2x2 pool."""
@@ -45,7 +46,7 @@ def _seen(size: int, sign: int) -> Array:
     return np.where(inside, rows * size + columns, size * size).reshape(KERNEL, size * size)
 
 
-def moves(names: list[str], size: int, *, is_tap_major: bool) -> Array | None:
+def moves_table(names: list[str], size: int, *, is_tap_major: bool) -> Array | None:
     """Return the table that keeps, transposes or rotates the map of each channel, None where all are kept."""
     if all(name == "keep" for name in names):
         return None

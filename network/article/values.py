@@ -1,15 +1,16 @@
 """The network's outputs and its loss alone: nothing is kept for a backward pass.
 
-One network is some thirty calls on arrays of a few dozen numbers, so what counts is the number of calls; of thousands
-of copies that differ in a weight each, what counts is to compute no more than what differs. Maps are laid out as in
-`network.article.taps`. Activations grow, so they wait for the maxima of the pool, a quarter as many.
-`network.article.forward` is the readable version; a test holds the two together.
+For one network what counts is the number of calls on arrays of a few dozen numbers; for thousands of copies that differ
+in one weight each, to compute no more than what differs. Maps are laid out as in `network.article.taps`. Activations
+grow, so they wait for the maxima of the pool, a quarter as many. `network.article.forward` is the readable version, and
+what runs for images with leading axes of their own; a test holds the two together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,19 +21,26 @@ from network.layers._arguments import Array, broadcast
 
 __all__ = ["loss", "predict"]
 
+InPlace = Callable[..., Array]
+"""``activation(z, out=z)``."""
+
 MOST_SAMPLES = 256
-"""Images that are run at a time, so that their columns stay in a second-level cache."""
+"""Images that are run at a time."""
 
 BLOCK_BYTES = 2**21
-"""What the widest layer gives for the networks that are run at a time, likewise."""
+"""What the networks that are run at a time give on the way, so that it stays in the caches of the processor."""
 
-MAPS_WIDTH = 416
-"""Numbers that the pooled layers make of an image on the way, most of them columns."""
+MAPS_WIDTH = 2 * 64 + 2 * 17 + 2 * KERNEL * 16 + 4 * 16 + 16
+"""Numbers that the pooled layers make of an image: maps, what layer 2 sees, its columns, maps, their maxima."""
 
-Activation = Callable[..., Array]
+FEWEST_SHARING = 6
+"""Images from which on it is faster to look for what copies of a weight have in common than to multiply with each."""
 
-FEWEST_SHARING = 4
-"""Images from which on it pays to look for what copies of a weight have in common."""
+LEAST_SHARE = 1 / 16
+"""Where a copy's own element, and a typical one too, is a smaller share than this of what it replaces, it would lose digits."""
+
+LARGEST = 1e150
+"""Beyond it products of two weights may overflow, and a difference of infinities is none."""
 
 
 def predict(params: Mapping[str, Array], images: Array, *, shared_kernel: bool = False) -> Array:
@@ -53,7 +61,9 @@ def predict(params: Mapping[str, Array], images: Array, *, shared_kernel: bool =
         See `network.article.forward`.
     """
     checked = check_params(params)
-    return (_outputs(checked, check_data(checked, images), shared_kernel=shared_kernel) > 0.5).astype(int)
+    images = check_data(checked, images)
+    parts = [_outputs(checked, images[..., part, :, :], shared_kernel=shared_kernel) > 0.5 for part in _parts(images)]
+    return np.concatenate(parts, axis=-1).astype(int)
 
 
 def loss(params: Mapping[str, Array], images: Array, labels: Array, *, shared_kernel: bool = False) -> Array:
@@ -76,53 +86,79 @@ def loss(params: Mapping[str, Array], images: Array, labels: Array, *, shared_ke
 
     Notes
     -----
-    Of copies ``(P, ...)`` of a dense weight that differ in one element each from what they have in common, only what
-    that element moves is computed.
+    Of copies ``(P, ...)`` of W3 or W4 that differ in one element each from what they have in common, only what that
+    element moves is computed, where there are several images. It rounds otherwise than one network at a time.
     """
     checked = check_params(params)
     images = check_data(checked, images)
     labels = check_labels(labels, checked, images)
     with np.errstate(all="ignore"):
-        residual = _outputs(checked, images, shared_kernel=shared_kernel) - labels
-        value = np.add.reduce(residual * residual, axis=-1) / 2
+        sums = []
+        for part in _parts(images):
+            residual = _outputs(checked, images[..., part, :, :], shared_kernel=shared_kernel) - labels[..., part]
+            sums.append(np.add.reduce(residual * residual, axis=-1))
+        value = (sums[0] if len(sums) == 1 else np.add.reduce(sums)) / 2
     # A weight that the shared kernel makes idle still says how many networks there are.
     leading = broadcast(value=value.shape, params=leading_axes(checked))
     return value if value.shape == leading else np.broadcast_to(value, leading).copy()
 
 
+def _parts(images: Array) -> Iterator[slice]:
+    """Give parts of the samples, one at least."""
+    for start in range(0, max(1, images.shape[-3]), MOST_SAMPLES):
+        yield slice(start, start + MOST_SAMPLES)
+
+
 def _outputs(weights: dict[str, Array], images: Array, *, shared_kernel: bool) -> Array:
     """Return the outputs (..., N) for arguments that were found good."""
-    if images.ndim > 3 or not len(images):
+    samples = images.shape[-3]
+    if images.ndim > 3 or not samples:
         return forward(weights, images, shared_kernel=shared_kernel)[0]
-    if len(images) > MOST_SAMPLES:
-        parts = [images[start : start + MOST_SAMPLES] for start in range(0, len(images), MOST_SAMPLES)]
-        return np.concatenate([_outputs(weights, part, shared_kernel=shared_kernel) for part in parts], axis=-1)
-    samples = len(images)
-    placed = np.zeros((samples, 65), images.dtype)
+    placed = np.zeros((samples, 65), images.dtype)  # a zero after the pixels of each image
     placed[:, :64] = images.reshape(samples, 64)
     columns = placed.ravel().take(_table(8, samples))
     first = _stack([weights[name] for name in KERNELS[1]])
     second = _stack([weights["W1b"]] * 4 if shared_kernel else [weights[name] for name in KERNELS[2]])
+    dense = [weights[name] for name in ("W3", "W4", "W5")]
+    width = max(dense[1].shape[-2:])
     with np.errstate(all="ignore"):
-        bytes_each = max(1, samples * images.itemsize)
-        units = _in_blocks(
-            lambda *kernels: _pooled_layers(columns, samples, *kernels), bytes_each * MAPS_WIDTH, first, second
-        )
-        dense = [weights[name] for name in ("W3", "W4", "W5")]
-        outputs = _in_blocks(_dense_layers, bytes_each * max(dense[1].shape[-2:]), units, *dense)
-    return outputs[..., 0]
+        if first.ndim == second.ndim == 2:
+            units = _pooled_layers(columns, samples, first, second)
+            return _in_blocks(_dense_layers, samples * width, units, *dense)[..., 0]
+        layers = partial(_all_layers, columns, samples)
+        return _in_blocks(layers, samples * (MAPS_WIDTH + width), first, second, *dense)[..., 0]
 
 
-def _in_blocks(compute: Callable[..., Array], bytes_each: int, *operands: Array) -> Array:
-    """Compute something for some networks at a time; operands are matrices with leading axes."""
-    leading = {operand.shape[:-2] for operand in operands} - {()}
-    each = max(1, BLOCK_BYTES // bytes_each)
-    if len(leading) != 1 or len(axes := leading.pop()) != 1 or axes[0] <= each:
+def _in_blocks(compute: Callable[..., Array], width: int, *operands: Array) -> Array:
+    """Compute something for some networks at a time, along the longest of the leading axes of matrices.
+
+    ``width`` is how many numbers there are on the way for each network.
+    """
+    leading = np.broadcast_shapes(*{operand.shape[:-2] for operand in operands})
+    each = max(1, BLOCK_BYTES // (np.dtype(np.float64).itemsize * max(1, width)))
+    if (count := math.prod(leading)) <= each:
         return compute(*operands)
-    parts = [slice(start, start + each) for start in range(0, axes[0], each)]
-    return np.concatenate(
-        [compute(*(array[part] if array.ndim > 2 else array for array in operands)) for part in parts]
-    )
+    longest = max(leading)
+    axis = leading.index(longest) - len(leading) - 2
+    size = max(1, each * longest // count)
+    parts = [slice(start, start + size) for start in range(0, longest, size)]
+    several = [[_part(operand, axis, part) for operand in operands] for part in parts]
+    return np.concatenate([_in_blocks(compute, width, *some) for some in several], axis=axis)
+
+
+def _part(operand: Array, axis: int, part: slice) -> Array:
+    """Return a part along a negative axis, or all where it is broadcast along that."""
+    if operand.ndim < -axis or operand.shape[axis] == 1:
+        return operand
+    return operand[(..., part) + (slice(None),) * (-1 - axis)]
+
+
+def _all_layers(columns: Array, samples: int, first: Array, second: Array, *dense: Array) -> Array:
+    """Return the outputs (..., N, 1)."""
+    return _dense_layers(_pooled_layers(columns, samples, first, second), *dense)
+
+
+# ---- pooled layers ---------------------------------------------------------------------------------------------------
 
 
 def _pooled_layers(columns: Array, samples: int, first: Array, second: Array) -> Array:
@@ -130,37 +166,26 @@ def _pooled_layers(columns: Array, samples: int, first: Array, second: Array) ->
     z = _windows(first @ columns, samples)
     seen = np.zeros((*z.shape[:-3], samples, 17), z.dtype)  # a zero after the pixels of each map
     np.maximum.reduce(z, axis=-3, out=seen[..., :16])
-    _apply(_relu, seen[..., 0, :, :])
-    _apply(np.arctan, seen[..., 1, :, :])
+    relu, arctan = seen[..., 0, :, :], seen[..., 1, :, :]
+    np.maximum(relu, 0, out=relu)
+    np.arctan(arctan, out=arctan)
     columns = seen.reshape(*seen.shape[:-2], samples * 17).take(_table(4, samples), axis=-1)
     z = second.reshape(*second.shape[:-2], 2, 2, KERNEL) @ columns
     maps: Array = np.maximum.reduce(_windows(z.reshape(*z.shape[:-3], 4, z.shape[-1]), samples), axis=-3)
-    _apply(np.arctan, maps[..., ::2, :, :])
-    _apply(_relu, maps[..., 1, :, :])
-    _apply(np.tanh, maps[..., 3, :, :])
+    arctan, relu, tanh = maps[..., ::2, :, :], maps[..., 1, :, :], maps[..., 3, :, :]
+    np.arctan(arctan, out=arctan)
+    np.maximum(relu, 0, out=relu)
+    np.tanh(tanh, out=tanh)
     return maps.swapaxes(-3, -2).reshape(*maps.shape[:-3], samples, 16)
 
 
-def _apply(activation: Activation, values: Array) -> Array:
-    """Replace values by what an activation makes of them."""
-    return activation(values, out=values)
-
-
-def _relu(z: Array, out: Array) -> Array:
-    return np.maximum(z, 0, out=out)
-
-
-def _sigmoid(z: Array, out: Array) -> Array:
-    np.exp(np.negative(z, out=out), out=out)
-    out += 1
-    return np.reciprocal(out, out=out)
-
-
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _table(size: int, samples: int) -> Array:
     """Return `columns_table` for several flat maps with their zeros in a row, shape (9, taps * samples * windows)."""
-    table = columns_table(size).reshape(KERNEL, TAPS, 1, -1)
-    return (table + (size * size + 1) * np.arange(samples)[:, None]).reshape(KERNEL, -1)
+    one = columns_table(size).reshape(KERNEL, TAPS, 1, -1)
+    table: Array = (one + (size * size + 1) * np.arange(samples)[:, None]).reshape(KERNEL, -1)
+    table.setflags(write=False)
+    return table
 
 
 def _stack(kernels: Sequence[Array]) -> Array:
@@ -182,65 +207,99 @@ def _windows(z: Array, samples: int) -> Array:
 # ---- dense layers ----------------------------------------------------------------------------------------------------
 
 
-class Shared(NamedTuple):
-    """Units of P networks that have all but one unit in common.
+class MovedElements(NamedTuple):
+    """Copies of a matrix that have all but one element in common.
 
     Attributes
     ----------
-    values : array, shape (N, O)
-        What they have in common.
-    places : array, shape (P,)
-        Which unit is each network's own.
-    change : array, shape (P, N)
-        By how much it differs from the common one.
+    common : array, shape (I, O)
+    rows, columns, own : arrays, shape (P,)
+        Of each copy the place of the element that it has of its own, and its value.
     """
 
-    values: Array
-    places: Array
+    common: Array
+    rows: Array
+    columns: Array
+    own: Array
+
+
+class MovedUnits(NamedTuple):
+    """Units of networks that have all but one unit in common.
+
+    Attributes
+    ----------
+    common : array, shape (N, O)
+    units : array, shape (P,)
+        Which unit each network has of its own.
+    change : array, shape (P, N)
+        By how much that differs from the common one.
+    """
+
+    common: Array
+    units: Array
     change: Array
 
 
 def _dense_layers(units: Array, w3: Array, w4: Array, w5: Array) -> Array:
     """Return the outputs (..., N, 1) for units (..., N, 16)."""
-    is_shared = units.ndim == 2 and len(units) >= FEWEST_SHARING and sum(w.ndim > 2 for w in (w3, w4, w5)) == 1
-    third = _units(units, w3, np.arctan, is_shared=is_shared)
-    fourth = _units(third, w4, np.tanh, is_shared=is_shared)
-    return _apply(_sigmoid, _product(fourth, w5))
+    moved = _moved_element(units, w3, w4, w5)
+    if moved is None:
+        third = _activated(np.arctan, units @ w3)
+        fourth = _activated(np.tanh, third @ w4)
+        return _activated(_sigmoid, fourth @ w5)
+    if w3.ndim == 3:
+        fourth = _activated(np.tanh, _product(_move_units(np.arctan, units, moved), w4))
+        return _activated(_sigmoid, fourth @ w5)
+    third = _activated(np.arctan, units @ w3)
+    return _activated(_sigmoid, _product(_move_units(np.tanh, third, moved), w5))
 
 
-def _units(given: Array | Shared, w: Array, activation: Activation, *, is_shared: bool) -> Array | Shared:
-    """Return what a dense layer makes of units, of networks that have but one element of its weights of their own."""
-    one = _elements_moved(w) if is_shared and w.ndim == 3 else None
-    if one is None or isinstance(given, Shared):
-        return _apply(activation, _product(given, w))
-    common, places, own = one
-    rows, columns = np.divmod(places, common.shape[1])
-    z = given @ common
-    moved = z.T[columns] + given.T[rows] * (own - common[rows, columns])[:, None]
-    values = _apply(activation, z)
-    return Shared(values, columns, _apply(activation, moved) - values.T[columns])
-
-
-def _product(units: Array | Shared, w: Array) -> Array:
-    if isinstance(units, Shared):
-        z: Array = units.change[..., None] * w[units.places, None, :]
-        z += units.values @ w
-        return z
-    return units @ w
-
-
-def _elements_moved(w: Array) -> tuple[Array, Array, Array] | None:
-    """Return what matrices (P, I, O) have in common, and for each the one element that it has of its own, and its value.
-
-    None where there is nothing of that kind.
-    """
-    flat = w.reshape(len(w), -1)
-    if len(flat) < 3:
+def _moved_element(units: Array, w3: Array, w4: Array, w5: Array) -> MovedElements | None:
+    """Return what copies of W3 or W4 have in common, None where there is nothing of that kind, or no use in it."""
+    weights = (w3, w4, w5)
+    copied = [w for w in weights if w.ndim > 2]
+    if units.ndim > 2 or len(units) < FEWEST_SHARING or len(copied) != 1 or w5.ndim > 2:
         return None
+    (copies,) = copied
+    if copies.ndim > 3 or len(copies) < 3 or not copies.size:
+        return None
+    flat = copies.reshape(len(copies), -1)
     common = np.where(flat[0] == flat[-1], flat[0], flat[len(flat) // 2])
     differs = flat != common
-    places = differs.argmax(axis=1)
-    every = np.arange(len(flat))
+    places, every = differs.argmax(axis=1), np.arange(len(flat))
     if np.count_nonzero(differs) != np.count_nonzero(differs[every, places]):
         return None
-    return common.reshape(w.shape[1:]), places, flat[every, places]
+    own, replaced, sizes = flat[every, places], common[places], np.abs(common)
+    keeps_digits = np.all(LEAST_SHARE * np.abs(replaced) <= np.maximum(np.abs(own), np.median(sizes)))
+    others = [sizes, *(np.abs(array) for array in (own, units, *weights) if array is not copies)]
+    if not keeps_digits or not all(size.max(initial=0.0) < LARGEST for size in others):
+        return None
+    rows, columns = np.divmod(places, copies.shape[-1])
+    return MovedElements(common.reshape(copies.shape[1:]), rows, columns, own)
+
+
+def _move_units(activation: InPlace, units: Array, moved: MovedElements) -> MovedUnits:
+    """Return what a dense layer makes of units (N, I): of each copy of its weights one unit of its own."""
+    common, rows, columns, own = moved
+    z = units @ common
+    z_own = z.T[columns] + units.T[rows] * (own - common[rows, columns])[:, None]
+    values = _activated(activation, z)
+    return MovedUnits(values, columns, _activated(activation, z_own) - values.T[columns])
+
+
+def _product(moved: MovedUnits, w: Array) -> Array:
+    """Return the products (P, N, O) of all networks' units with one matrix."""
+    z: Array = moved.change[..., None] * w[moved.units, None, :]
+    z += moved.common @ w
+    return z
+
+
+def _activated(activation: InPlace, z: Array) -> Array:
+    return activation(z, out=z)
+
+
+def _sigmoid(z: Array, out: Array) -> Array:
+    """Return the logistic function; where the exponential overflows it is zero, as it should be."""
+    np.exp(np.negative(z, out=out), out=out)
+    out += 1
+    return np.reciprocal(out, out=out)

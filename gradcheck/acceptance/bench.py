@@ -237,13 +237,9 @@ class Bench:
 def rms(values: Floats) -> Floats:
     """Root mean square over the elements, ignoring what is not finite, without overflow; shape (K,)."""
     with np.errstate(all="ignore"):
-        finite, is_finite = np.abs(values), np.isfinite(values)
-        count: NDArray[np.intp] | int = max(len(values), 1)
-        if not is_finite.all():
-            finite = np.where(is_finite, finite, 0.0)
-            count = np.maximum(np.count_nonzero(is_finite, axis=0), 1)
-        largest = finite.max(axis=0, initial=0.0)
-        scaled = finite / np.where(largest > 0, largest, 1.0)
-        scaled *= scaled
-        rms: Floats = largest * np.sqrt(scaled.sum(axis=0) / count)
-        return rms
+        is_finite = np.isfinite(values)
+        sizes = np.where(is_finite, np.abs(values), 0.0)
+        largest = sizes.max(axis=0, initial=0.0)
+        scaled = sizes / np.where(largest > 0, largest, 1.0)
+        count = np.maximum(np.count_nonzero(is_finite, axis=0), 1)
+        return np.asarray(largest * np.sqrt((scaled**2).sum(axis=0) / count))

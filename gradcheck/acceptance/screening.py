@@ -16,6 +16,7 @@ from gradcheck.kinks.ties import MOST_SHARING
 
 __all__ = ["prepare", "screen", "step_along_the_imaginary_axis"]
 
+Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
@@ -33,7 +34,7 @@ SHORTER, SHORTEST, CLEARED = 0.2291, 1e-8, 0.7
 more than this share of the elements still open means that it does not help."""
 
 AMPLIFIED = (1 + SHORTER**3) / (1 - SHORTER**2)
-"""What extrapolation makes of the noise of the shorter step, at most."""
+"""What extrapolation makes of the noise of the shorter step at most: that of the longer one is `SHORTER` times as much."""
 
 POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""
@@ -101,38 +102,51 @@ def _screen_again(bench: Bench, leaf: int) -> None:
     With shorter ones as long as noise allows, and as long as that clears some. Two steps give the truncation error,
     which grows with their square: it is taken away. Where noise allows no shorter step the other one is longer.
     """
-    claim, found = bench.claims[leaf].values, bench.judgements[leaf]
-    step, before, longer = bench.steps[leaf], len(claim) + 1, found.reference.copy()
-    while leaf not in bench.exact and step > SHORTEST:
-        with np.errstate(all="ignore"):
-            contradicted = (found.doubt == Doubt.NOISE) & (np.abs(claim - found.reference) > found.noise)
-            improves = bench.rtol * np.abs(claim) > found.noise / SHORTER
-        if step == bench.steps[leaf]:
-            _take_truncation_away(bench, leaf, np.flatnonzero(np.any(contradicted & ~improves, axis=1)))
+    found = bench.judgements[leaf]
+    step, before, last = bench.steps[leaf], len(found.doubt) + 1, found.reference.copy()
+    if leaf in bench.exact:
+        return
+    _take_truncation_away(bench, leaf)
+    while step > SHORTEST:
+        contradicted, improves = _speak_against(bench, leaf)
         indices = np.flatnonzero(np.any(contradicted & improves, axis=1))
         if not len(indices) or len(indices) >= CLEARED * before:
             return
         step, before = step * SHORTER, len(indices)
         slope, bend, deviation = bench.difference(leaf, indices, step)
         _compare(bench, leaf, indices, slope, bend, deviation)
-        rest = np.any(found.doubt[indices] != Doubt.NONE, axis=1)
-        if rest.any():
-            better = _extrapolated(slope, longer[indices])
-            _compare(bench, leaf, indices[rest], better[rest], bend[rest], deviation[rest] * AMPLIFIED)
-        longer[indices] = slope
+        better = _extrapolated(slope, last[indices])
+        _compare(bench, leaf, indices, better, bend, deviation * AMPLIFIED, found.doubt[indices] != Doubt.NONE)
+        last[indices] = slope
 
 
-def _take_truncation_away(bench: Bench, leaf: int, indices: Indices) -> None:
+def _speak_against(bench: Bench, leaf: int) -> tuple[Bools, Bools]:
+    """Return where screening speaks against the claim, and where a shorter step may do better, shapes (n, K)."""
+    claim, found = bench.claims[leaf].values, bench.judgements[leaf]
+    with np.errstate(all="ignore"):
+        contradicted = (found.doubt == Doubt.NOISE) & (np.abs(claim - found.reference) > found.noise)
+        return contradicted, bench.rtol * np.abs(claim) > found.noise / SHORTER
+
+
+def _take_truncation_away(bench: Bench, leaf: int) -> None:
     """Screen elements with the extrapolation of their first difference and one with a longer step."""
+    contradicted, improves = _speak_against(bench, leaf)
+    concerned = contradicted & ~improves
+    indices = np.flatnonzero(np.any(concerned, axis=1))
     if not len(indices):
         return
     first = bench.judgements[leaf].reference[indices]
     longer, bend, deviation = bench.difference(leaf, indices, bench.steps[leaf] / SHORTER)
-    _compare(bench, leaf, indices, _extrapolated(first, longer), bend, deviation / SHORTER * AMPLIFIED)
+    better = _extrapolated(first, longer)
+    _compare(bench, leaf, indices, better, bend, deviation / SHORTER * AMPLIFIED, concerned[indices])
 
 
 def _extrapolated(shorter: Floats, longer: Floats) -> Floats:
-    """Return differences without truncation error, from those with two steps of the ratio `SHORTER`."""
+    """Return differences without truncation error, from those with two steps of the ratio `SHORTER`.
+
+    That a claim may agree with the shorter one or with this gives it two chances: beside some thousand elements they
+    are no matter, and a claim that agrees with either by luck would have to be within the tolerance of it.
+    """
     with np.errstate(all="ignore"):
         return np.asarray(shorter + (shorter - longer) * SHORTER**2 / (1 - SHORTER**2))
 
@@ -142,10 +156,22 @@ def _screen_leaf(bench: Bench, leaf: int, indices: Indices) -> None:
     _compare(bench, leaf, indices, *bench.slopes(leaf, indices))
 
 
-def _compare(bench: Bench, leaf: int, indices: Indices, slope: Floats, bend: Floats, deviation: Floats) -> None:
-    """Compare claims with derivatives, second ones and the deviation of the first; record what comes out."""
+def _compare(
+    bench: Bench,
+    leaf: int,
+    indices: Indices,
+    slope: Floats,
+    bend: Floats,
+    deviation: Floats,
+    concerned: Bools | None = None,
+) -> None:
+    """Compare claims with derivatives, second ones and the deviation of the first; record what comes out, where it concerns."""
+    if concerned is None:
+        concerned = np.ones(slope.shape, dtype=bool)
+    elif not concerned.any():
+        return
     claim, found = bench.claims[leaf], bench.judgements[leaf]
-    found.reference[indices] = slope
+    found.reference[indices] = np.where(concerned, slope, found.reference[indices])
     value = bench.leaves[leaf].value.ravel()[indices]
     with np.errstate(all="ignore"):
         jitter = bench.multiplier * deviation
@@ -157,16 +183,19 @@ def _compare(bench: Bench, leaf: int, indices: Indices, slope: Floats, bend: Flo
         clearing = tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size)
         agree = np.isfinite(apart) & np.isfinite(tolerance) & (apart <= clearing)
         # What noise hides from anyone is let go, and said; what it hides here alone is looked at again.
-        visible = np.maximum(
-            bench.rtol * size, 2 * USUAL * np.partition(jitter, len(jitter) // 2, axis=0)[len(jitter) // 2]
-        )
+        middle = (len(jitter) - 1) // 2
+        typical = np.partition(jitter, middle, axis=0)[middle]
+        visible = np.maximum(bench.rtol * size, 2 * USUAL * typical)
         limited = (apart <= jitter) & (apart + jitter <= visible)
         limited &= np.isfinite(apart) & np.isfinite(jitter)
-    found.noise[indices] = jitter
-    found.bound[indices] = apart + jitter
-    found.limited[indices] = limited & ~agree
-    found.doubt[indices] = np.where(agree | limited, Doubt.NONE, Doubt.NOISE)
-    found.floor[indices] = tolerance + jitter
+    for array, new in (
+        (found.noise, jitter),
+        (found.bound, apart + jitter),
+        (found.limited, limited & ~agree),
+        (found.doubt, np.where(agree | limited, Doubt.NONE, Doubt.NOISE)),
+        (found.floor, tolerance + jitter),
+    ):
+        array[indices] = np.where(concerned, new, array[indices])
 
 
 def _pool(bench: Bench, leaf: int, indices: Indices) -> None:
@@ -179,7 +208,7 @@ def _pool(bench: Bench, leaf: int, indices: Indices) -> None:
         sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
         # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
         hazy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
-    if not hazy.any():
+    if not hazy.any():  # mostly: there is nothing to pool
         return
     first = excess(claim, found.reference[indices], np.where(hazy, deviation, np.nan))
     if not np.any(first.significant & (np.abs(first.share) > bench.rtol)) or bench.probe.budget.left < 2 * len(indices):

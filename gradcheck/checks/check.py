@@ -126,7 +126,7 @@ class Elsewhere:
     claims : list of Reading
         What was claimed there.
     rounding : float
-        The unit in the last place of the largest claim.
+        The unit in the last place of the largest finite claim.
     same : list of int
         Leaves for which the same was claimed at the given point, once that is known.
     """

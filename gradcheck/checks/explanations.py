@@ -56,10 +56,9 @@ def explain(
     backward; a claim of the wrong shape the measurement of its parameter; a derivative that is zero throughout two calls.
     """
     point, readings, judgements = reported
-    explained = _explain_shapes(check, probe, base, point, readings)
-    is_nan = any(np.any(np.isnan(values)) for reading in readings for values in reading.values.values())
-    if not is_nan and not any(np.any(found.wrong) for found in judgements.values()):
-        return explained
+    claims = _stacked(point, readings)
+    if not any(np.any(_wrong(claims[point.leaves[i].name], found)) for i, found in judgements.items()):
+        return _explain_shapes(check, probe, base, point, readings)
     values = {leaf.name: np.asarray(leaf.value, dtype=np.float64) for leaf in check.point.leaves}
     more: dict[str, Any] = {"is_inert": lambda name: _is_inert(check, probe, base, name)}
     if check.claimant.pulls_back and check.output.is_bare:
@@ -67,7 +66,8 @@ def explain(
         more["dy"] = probe.cotangents.reshape(len(probe.cotangents), *shape)
         more["y"] = check.value.reshape(shape)
         more["pull"] = lambda cotangents: _pull(check, cotangents)
-    return diagnose(gather(*reported, values, **more)) | explained
+    case = gather(*reported, values, **more)
+    return diagnose(case) | _explain_shapes(check, probe, base, point, readings)
 
 
 def gather(
@@ -90,7 +90,7 @@ def gather(
             claimed=claimed,
             reference=reference.T.reshape(shape),
             margin=margin.T.reshape(shape),
-            wrong=judgement.wrong.T.reshape(shape) | np.isnan(claimed),
+            wrong=_wrong(claimed, judgement),
             kink=judgement.gap.T.reshape(shape) != 0,
             value=_laid_along(values, leaf.name, leaf.value.shape),
         )
@@ -104,6 +104,11 @@ def _stacked(point: Point, readings: Sequence[Reading]) -> dict[str, Floats]:
         for i, leaf in enumerate(point.leaves)
         if readings and all(i in reading.values for reading in readings)
     }
+
+
+def _wrong(claimed: Floats, judgement: Judgement) -> NDArray[np.bool_]:
+    """Return where a claim (K, *shape) is wrong."""
+    return np.asarray(judgement.wrong.T.reshape(claimed.shape) | np.isnan(claimed))
 
 
 def _measured(claimed: Floats, judgement: Judgement) -> tuple[Floats, Floats]:

@@ -129,7 +129,7 @@ def _apart(values: Floats, others: Floats) -> tuple[float, float]:
     """Return the largest difference and the largest number."""
     with np.errstate(all="ignore"):
         apart, size = float(np.abs(values - others).max(initial=0.0)), float(np.abs(values).max(initial=0.0))
-        if np.isfinite(apart) and np.isfinite(size):
+        if np.isfinite(apart) and np.isfinite(size):  # nearly always, and a check asks for each leaf and layout
             return apart, size
         finite = np.abs(values[np.isfinite(values)])
         difference = np.where(values == others, 0.0, np.abs(values - others))

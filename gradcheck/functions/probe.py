@@ -304,7 +304,7 @@ class Probe:
         # The point is ours, not the user's: what the function thinks of it is no matter for a warning.
         with np.errstate(all="ignore"):
             if size:
-                for number, block in enumerate(Parts(batch, size) if len(batch) > size else [batch]):
+                for number, block in enumerate(Parts(batch, size)):
                     values[number * size : number * size + len(block)] = self._call_block(block, names)
                 return values
             with calling(self.output.name, f"with {names} slightly displaced" if names else "at the given point"):

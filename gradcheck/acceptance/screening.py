@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -166,12 +168,14 @@ def _compare(
     concerned: Bools | None = None,
 ) -> None:
     """Compare claims with derivatives, second ones and the deviation of the first; record what comes out, where it concerns."""
-    if concerned is None:
-        concerned = np.ones(slope.shape, dtype=bool)
-    elif not concerned.any():
+    if concerned is not None and not concerned.any():
         return
+
+    def record(array: NDArray[Any], new: NDArray[Any]) -> None:
+        array[indices] = new if concerned is None else np.where(concerned, new, array[indices])
+
     claim, found = bench.claims[leaf], bench.judgements[leaf]
-    found.reference[indices] = np.where(concerned, slope, found.reference[indices])
+    record(found.reference, slope)
     value = bench.leaves[leaf].value.ravel()[indices]
     with np.errstate(all="ignore"):
         jitter = bench.multiplier * deviation
@@ -188,14 +192,11 @@ def _compare(
         visible = np.maximum(bench.rtol * size, 2 * USUAL * typical)
         limited = (apart <= jitter) & (apart + jitter <= visible)
         limited &= np.isfinite(apart) & np.isfinite(jitter)
-    for array, new in (
-        (found.noise, jitter),
-        (found.bound, apart + jitter),
-        (found.limited, limited & ~agree),
-        (found.doubt, np.where(agree | limited, Doubt.NONE, Doubt.NOISE)),
-        (found.floor, tolerance + jitter),
-    ):
-        array[indices] = np.where(concerned, new, array[indices])
+    record(found.noise, jitter)
+    record(found.bound, apart + jitter)
+    record(found.limited, limited & ~agree)
+    record(found.doubt, np.where(agree | limited, Doubt.NONE, Doubt.NOISE))
+    record(found.floor, tolerance + jitter)
 
 
 def _pool(bench: Bench, leaf: int, indices: Indices) -> None:

@@ -270,7 +270,8 @@ def _moved_element(units: Array, w3: Array, w4: Array, w5: Array) -> MovedElemen
     if np.count_nonzero(differs) != np.count_nonzero(differs[every, places]):
         return None
     own, replaced, sizes = flat[every, places], common[places], np.abs(common)
-    keeps_digits = np.all(LEAST_SHARE * np.abs(replaced) <= np.maximum(np.abs(own), np.median(sizes)))
+    typical = np.partition(sizes, sizes.size // 2)[sizes.size // 2]
+    keeps_digits = np.all(LEAST_SHARE * np.abs(replaced) <= np.maximum(np.abs(own), typical))
     others = [sizes, *(np.abs(array) for array in (own, units, *weights) if array is not copies)]
     if not keeps_digits or not all(size.max(initial=0.0) < LARGEST for size in others):
         return None

@@ -23,8 +23,8 @@ SIGNIFICANT = 6.0
 """Standard deviations of a pooled error that open doubt, and that an independent measurement must show again."""
 
 CONSISTENT = 0.5
-"""Two measurements of a pooled error agree when they differ by no more than this share of the smaller: truncation,
-which is no error of the claim, changes with the square of the step."""
+"""Two measurements of a pooled error agree when they differ by no more than this share of the smaller: what truncation
+leaves, which is no error of the claim, changes with the step."""
 
 FEWEST_POOLED = 8
 
@@ -61,13 +61,22 @@ class Excess:
         return np.asarray(self.significant & other.significant & same_sign & (apart <= CONSISTENT * least))
 
 
-def excess(claimed: Floats, measured: Floats, deviation: Floats) -> Excess:
+def excess(claimed: Floats, measured: Floats, deviation: Floats, places: tuple[Indices, ...]) -> Excess:
     """Fit the error of a claim by a multiple of the claim itself.
 
     Parameters
     ----------
     claimed, measured, deviation : arrays, shape (m, K)
         Elements of one leaf; ``deviation`` is the standard deviation of the noise of ``measured``.
+    places : tuple of arrays, shape (m,)
+        Where they are along each axis of the leaf.
+
+    Notes
+    -----
+    Rounding is no matter of chance: weights in one column of a matrix move the same unit of a layer, and round it
+    alike. So noise may be alike in all that have a place in common, along one axis or another, and the standard
+    deviation of the fit is that of sums over such elements where it is larger (the cluster-robust one of K.-Y. Liang
+    and S. Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73 (1986)).
     """
     with np.errstate(all="ignore"):
         usable = np.isfinite(claimed) & np.isfinite(measured) & (deviation > 0)
@@ -75,9 +84,18 @@ def excess(claimed: Floats, measured: Floats, deviation: Floats) -> Excess:
         apart = np.where(usable, (claimed - measured) / deviation, 0.0)
         evidence = np.sum(weighted**2, axis=0)
         share = np.sum(weighted * apart, axis=0) / evidence
-        deviations = share * np.sqrt(evidence)
+        unexplained = weighted * (apart - share * weighted)
+        variance = np.max([evidence, *(_of_sums(unexplained, place) for place in places)], axis=0) / evidence**2
+        deviations = share / np.sqrt(variance)
     enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= FEWEST_POOLED
     return Excess(np.where(enough, np.nan_to_num(share), 0.0), np.where(enough, np.nan_to_num(deviations), 0.0))
+
+
+def _of_sums(values: Floats, place: Indices) -> Floats:
+    """Return the squares of sums over what has a place in common, all of them together; shape (K,)."""
+    count = len(np.unique(place))
+    sums = np.array([np.bincount(place, weights=column) for column in values.T])
+    return np.asarray(np.sum(sums**2, axis=1) * count / max(count - 1, 1))
 
 
 def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:

@@ -76,14 +76,15 @@ def screen(bench: Bench, chosen: dict[int, Indices] | None = None) -> None:
     """Compare every claim with one central difference, or those of the elements chosen in some leaves."""
     if chosen is None:
         chosen = _sample(bench, max(0.0, bench.probe.budget.left - CONFIRMING_CALLS) / 2)
+    plain = {}
     for leaf, indices in chosen.items():
         if len(indices):
-            _screen_leaf(bench, leaf, indices)
+            plain[leaf] = bench.slopes(leaf, indices)
+            _compare(bench, leaf, indices, *plain[leaf])
     for leaf in chosen:
         _screen_again(bench, leaf)
-    for leaf, indices in chosen.items():
-        if len(indices):
-            _pool(bench, leaf, indices)
+    for leaf, (slope, _, deviation) in plain.items():
+        _pool(bench, leaf, chosen[leaf], slope, deviation)
     _move_zeros(bench)
 
 
@@ -143,19 +144,14 @@ def _take_truncation_away(bench: Bench, leaf: int) -> None:
     _compare(bench, leaf, indices, better, bend, deviation / SHORTER * AMPLIFIED, concerned[indices])
 
 
-def _extrapolated(shorter: Floats, longer: Floats) -> Floats:
-    """Return differences without truncation error, from those with two steps of the ratio `SHORTER`.
+def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Floats:
+    """Return differences without truncation error, from those with two steps of some ratio.
 
     That a claim may agree with the shorter one or with this gives it two chances: beside some thousand elements they
     are no matter, and a claim that agrees with either by luck would have to be within the tolerance of it.
     """
     with np.errstate(all="ignore"):
-        return np.asarray(shorter + (shorter - longer) * SHORTER**2 / (1 - SHORTER**2))
-
-
-def _screen_leaf(bench: Bench, leaf: int, indices: Indices) -> None:
-    """Compare the claims of a leaf with one derivative each."""
-    _compare(bench, leaf, indices, *bench.slopes(leaf, indices))
+        return np.asarray(shorter + (shorter - longer) * ratio**2 / (1 - ratio**2))
 
 
 def _compare(
@@ -199,26 +195,30 @@ def _compare(
     record(found.floor, tolerance + jitter)
 
 
-def _pool(bench: Bench, leaf: int, indices: Indices) -> None:
-    """Look for an error that a whole leaf has in common, among the elements that noise keeps from being judged."""
+def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: Floats) -> None:
+    """Look for an error that a whole leaf has in common, among the elements that noise keeps from being judged.
+
+    Differences with the same step for all: truncation may be in common too, and two such steps tell it.
+    """
     claim, found = bench.claims[leaf].values[indices], bench.judgements[leaf]
-    deviation = found.noise[indices] / bench.multiplier
     with np.errstate(all="ignore"):
-        apart = np.abs(claim - found.reference[indices])
-        hazy = (found.noise[indices] > bench.rtol * np.abs(claim)) & (apart <= 2 * found.noise[indices])
+        jitter = bench.multiplier * deviation
+        hazy = (jitter > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * jitter)
         sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
         # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
         hazy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
     if not hazy.any():  # mostly: there is nothing to pool
         return
-    first = excess(claim, found.reference[indices], np.where(hazy, deviation, np.nan))
+    places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
+    first = excess(claim, slope, np.where(hazy, deviation, np.nan), places)
     if not np.any(first.significant & (np.abs(first.share) > bench.rtol)) or bench.probe.budget.left < 2 * len(indices):
         return
-    slope, _, deviation = bench.difference(leaf, indices, bench.steps[leaf] * POOLED_STEP)
-    wrong = (np.abs(first.share) > bench.rtol) & first.confirmed_by(
-        excess(claim, slope, np.where(hazy, deviation, np.nan))
-    )
-    found.excess = np.where(wrong, first.share, 0.0)
+    shorter, _, deviation = bench.difference(leaf, indices, bench.steps[leaf] * POOLED_STEP)
+    deviation = np.where(hazy, deviation, np.nan)
+    second = excess(claim, shorter, deviation, places)
+    best = excess(claim, _extrapolated(shorter, slope, POOLED_STEP), deviation / (1 - POOLED_STEP**2), places)
+    wrong = first.significant & second.confirmed_by(best) & (np.abs(best.share) > bench.rtol)
+    found.excess = np.where(wrong, best.share, 0.0)
     found.wrong[indices] |= wrong
     found.doubt[np.ix_(indices, np.flatnonzero(wrong))] = Doubt.NONE
 

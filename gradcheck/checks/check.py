@@ -21,6 +21,9 @@ __all__ = ["OVERHEAD", "Check", "Claimant", "Elsewhere"]
 
 Floats = NDArray[np.float64]
 
+ROUND_BITS = 12
+"""Numbers with no more bits than this, as ones and halves, fit into any dtype."""
+
 OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
 
@@ -126,7 +129,7 @@ class Elsewhere:
     claims : list of Reading
         What was claimed there.
     rounding : float
-        The unit in the last place of the largest finite claim.
+        The unit in the last place of the largest finite claim, in the dtype that it was computed in.
     same : list of int
         Leaves for which the same was claimed at the given point, once that is known.
     """
@@ -140,8 +143,16 @@ class Elsewhere:
 
     def __post_init__(self) -> None:
         parts = [part for claim in self.claims for part in claim.values.values()]
-        sizes = [float(np.abs(part[np.isfinite(part)]).max(initial=0.0)) for part in parts]
-        self.rounding = self.claims[0].eps * max(sizes, default=0.0)
+        values = np.concatenate([part[np.isfinite(part)] for part in parts]) if parts else np.zeros(0)
+        eps = max(self.claims[0].eps, float(np.finfo(np.float32).eps) if _are_single(values) else 0.0)
+        self.rounding = eps * float(np.abs(values).max(initial=0.0))
+
+
+def _are_single(values: Floats) -> bool:
+    """Tell whether numbers in float64 were computed in float32: all fit into it, and not all are round."""
+    with np.errstate(all="ignore"):
+        mantissas = np.frexp(values)[0] * 2.0**ROUND_BITS
+        return bool(np.all(values == values.astype(np.float32)) and np.any(mantissas != np.rint(mantissas)))
 
 
 class Check:

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.networks import mlp
 from gradcheck import check_gradient, numerical_gradient
+from network import article
 
 WEIGHTS = np.arange(1.0, 7.0)
 
@@ -134,3 +135,20 @@ def test_a_single_precision_network_with_kinks_near_the_point_passes(activation,
     assert check_gradient(f, grad, params).verdict == "pass"
     wrong = check_gradient(f, lambda p: grad(p) | {"w1": grad(p)["w1"].T.copy()}, params)
     assert wrong.verdict == "fail" and wrong.parameters["w1"].wrong.sum() > 100
+
+
+@pytest.mark.parametrize("seed", [12, 26, 27])
+def test_single_precision_inside_a_float64_network_is_no_fault(seed):
+    """Truncation is alike in a whole leaf; and another memory layout rounds otherwise, in single precision."""
+    images, labels = article.load_digits01()
+    params, order = article.draw(seed)
+    images, labels = (images[order][:8] / 16).astype(np.float32), labels[order][:8].astype(np.float32)
+
+    def single(p):
+        return {name: array.astype(np.float32) for name, array in p.items()}
+
+    def grad(p):
+        return {name: array.astype(float) for name, array in article.gradient(single(p), images, labels).items()}
+
+    params = {name: array.astype(float) for name, array in single(params).items()}
+    assert check_gradient(lambda p: float(article.loss(single(p), images, labels)), grad, params).verdict == "pass"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {
     "": "errors",
     "functions": "trees tasks workers options progress points displacements probe tangents outputs",
-    "differences": "noise ladder vectorized complex_step steps jumps",
+    "differences": "noise vectorized ladder complex_step steps jumps",
     "kinks": "nearby ties sweeps separable",
     "acceptance": ("pooled bench screening refinement directions group_testing one_by_one crowds directional rule"),
     "reports": "comparison text report claims summary",

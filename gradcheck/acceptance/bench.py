@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
+from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 from gradcheck.kinks.nearby import Suspect
 
@@ -180,7 +181,8 @@ class Bench:
         steps = self.lengths[leaf][indices] * step
         value = self.leaves[leaf].value.ravel()[indices]
         steps = np.maximum(steps, 4 * np.spacing(np.abs(value)).astype(np.float64))
-        values, moved = self.probe.elements(leaf, np.repeat(indices, 2), np.stack([steps, -steps], axis=1).ravel())
+        both = np.stack([steps, -steps], axis=1).ravel()
+        values, moved = elements(self.probe, leaf, np.repeat(indices, 2), both, self.noise)
         with np.errstate(all="ignore"):
             plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]
             bend = (plus - 2 * self.base + minus) / (width / 2) ** 2

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.differences.noise import ulp
+from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 
 __all__ = ["FIRST_STEP", "RATIO", "Ladder", "Measurement", "climb", "is_beyond", "lengths_of", "noise_multiplier"]
@@ -380,7 +381,7 @@ def climb(
     half = probe.point.leaves[leaf].value.dtype.itemsize <= HALF_PRECISION
     if half:
         first_step *= RATIO  # or the dtype leaves no room for shorter ones
-    steps, first = _first_pairs(probe, leaf, indices, lengths * first_step)
+    steps, first = _first_pairs(probe, leaf, indices, lengths * first_step, noise)
     pairs = _Pairs(count, columns, base, noise, multiplier)
     pairs.put(np.arange(count), 0, first)
     active, coarse = np.arange(count), np.zeros(count, dtype=bool)
@@ -391,7 +392,7 @@ def climb(
         active = active[~ended]
         if not len(active):
             break
-        pairs.put(active, level, _pair(probe, leaf, indices[active], steps[active] * RATIO**-level))
+        pairs.put(active, level, _pair(probe, leaf, indices[active], steps[active] * RATIO**-level, noise))
         if level + 2 < FEWEST_LEVELS:
             continue
         ladder = pairs.ladder(active, level + 1)
@@ -413,7 +414,7 @@ def climb(
     wide = np.zeros_like(coarse) if half else coarse & (steps == lengths * first_step)
     for climbed in np.unique(pairs.levels[wide]):
         rows = np.flatnonzero(wide & (pairs.levels == climbed))
-        longer = _pair(probe, leaf, indices[rows], steps[rows] * RATIO)
+        longer = _pair(probe, leaf, indices[rows], steps[rows] * RATIO, noise)
         result.improve(rows, pairs.ladder(rows, climbed, longer).measure())
     return result
 
@@ -446,9 +447,10 @@ class _Pairs:
         )
 
 
-def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Pair:
+def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noise: Floats) -> Pair:
     """Evaluate one step on both sides: displacements ahead and behind, shape (m,), and values there, shape (m, K)."""
-    values, moved = probe.elements(leaf, np.repeat(indices, 2), np.stack([steps, -steps], axis=1).ravel())
+    both = np.stack([steps, -steps], axis=1).ravel()
+    values, moved = elements(probe, leaf, np.repeat(indices, 2), both, noise)
     return moved[::2], -moved[1::2], values[::2], values[1::2]
 
 
@@ -457,13 +459,15 @@ def _resolution(probe: Probe, leaf: int, indices: NDArray[np.intp]) -> Floats:
     return np.asarray(2 * np.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[indices])).astype(np.float64))
 
 
-def _first_pairs(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats) -> tuple[Floats, Pair]:
+def _first_pairs(
+    probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noise: Floats
+) -> tuple[Floats, Pair]:
     """Shorten the first step of each element until the functions are finite on both sides.
 
     Where they never are, at the very edge of the domain, the first step is kept.
     """
     steps = steps.copy()
-    first = _pair(probe, leaf, indices, steps)
+    first = _pair(probe, leaf, indices, steps, noise)
     kept = [part.copy() for part in first]
     resolution = _resolution(probe, leaf, indices)
     waiting = np.arange(len(indices))
@@ -477,5 +481,5 @@ def _first_pairs(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floa
         if not len(waiting):
             return steps, (kept[0], kept[1], kept[2], kept[3])
         trial[waiting] /= RATIO
-        for part, new in zip(first, _pair(probe, leaf, indices[waiting], trial[waiting]), strict=True):
+        for part, new in zip(first, _pair(probe, leaf, indices[waiting], trial[waiting], noise), strict=True):
             part[waiting] = new

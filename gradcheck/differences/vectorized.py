@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
-__all__ = ["require_rowwise", "require_same_alone"]
+__all__ = ["elements", "require_rowwise", "require_same_alone"]
 
 Floats = NDArray[np.float64]
 
 PLACES = np.array([1.0, -0.6137, 0.3719])
 """Three points along one direction: their mean, their sums and each other's values are unlike the value of the second."""
 
-DISTANCES = (FIRST_STEP, 1e-3 * FIRST_STEP)
+DISTANCES = (0.0291438719, 2.91438719e-5)
 """The next is tried where the function is not finite."""
+
+COMPARED = 0.618
+"""Which row of a chunk is compared with the same point alone, as a share of the chunk: no middle, no end."""
 
 DIFFERENT = 1e3
 """Values that differ by so many times the noise are not the same but for rounding."""
@@ -79,11 +81,35 @@ def require_same_alone(probe: Probe, direction: Moves, place: float, among: Floa
     """
     if not probe.vectorized:
         return
-    alone = probe.one_by_one().ray(direction, np.array([place]))[0]
+    name = ", ".join(probe.point.leaves[leaf].name for leaf in direction)
+    _require_same(among, probe.one_by_one().ray(direction, np.array([place]))[0], noise, name)
+
+
+def elements(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noise: Floats) -> tuple[Floats, Floats]:
+    """Displace single elements, as `Probe.elements` does.
+
+    The first time in a leaf one point of the first chunk is compared with the same point alone: a function may mind how
+    many there are. That takes one more call.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the leaf along whose axis the function mixes points.
+    """
+    values, moved = probe.elements(leaf, indices, steps)
+    if probe.vectorized and leaf not in probe.compared and len(indices):
+        probe.compared.add(leaf)
+        row = int(COMPARED * min(len(indices), probe.chunk_length(leaf)))
+        alone, _ = probe.one_by_one().elements(leaf, indices[row : row + 1], steps[row : row + 1])
+        _require_same(values[row], alone[0], noise, probe.point.leaves[leaf].name)
+    return values, moved
+
+
+def _require_same(among: Floats, alone: Floats, noise: Floats, name: str) -> None:
+    """Raise `InvalidArgument` where values for a point among others and alone differ by more than rounding."""
     with np.errstate(all="ignore"):
         is_same = (np.abs(among - alone) <= DIFFERENT * noise) | (among == alone)
     if not np.all(is_same | (np.isnan(among) & np.isnan(alone))):
-        name = ", ".join(probe.point.leaves[leaf].name for leaf in direction)
         raise InvalidArgument(
             f"vectorized=True, but f gives {among[0]:.9g} for a point of {name} that is one of several along a leading "
             f"axis, and {alone[0]:.9g} for that point alone; each entry along the axis must be treated as a point of its "

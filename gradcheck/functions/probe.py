@@ -164,6 +164,8 @@ class Probe:
         self.budget = budget
         self.vectorized = vectorized
         self.crew = crew
+        self.compared: set[int] = set()
+        """Leaves in which a point of a chunk was compared with the same point alone."""
 
     def with_cotangents(self, cotangents: Floats) -> Self:
         """Return the same function and point, read through other cotangents."""
@@ -294,6 +296,10 @@ class Probe:
         leaf = batch.lone_leaf()
         if not self.vectorized or leaf is None:
             return 0
+        return self.chunk_length(leaf)
+
+    def chunk_length(self, leaf: int) -> int:
+        """Return how many copies of a leaf go through a vectorised function in one call, at most."""
         return max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
 
     def evaluate(self, batch: Displacements) -> Floats:

@@ -134,6 +134,10 @@ MIXING = {
     "reversed": lambda x: as_given(rows(x)[::-1], x),
     "sorted": lambda x: as_given(np.sort(rows(x)), x),
     "ignores the perturbation": lambda x: np.full(len(x), sines(X)) if x.ndim > 1 else sines(x),
+    "minds how many there are": lambda x: (
+        rows(x)[0] + 0 * rows(x) if x.ndim > 1 and len(x) > 5 else as_given(rows(x), x)
+    ),
+    "reversed where there are many": lambda x: as_given(rows(x)[::-1] if len(x) > 5 else rows(x), x),
     "no axis is reduced but the first": lambda x: as_given(
         np.resize(np.sum(np.sin(x), axis=0), len(np.atleast_2d(x))), x
     ),

@@ -36,8 +36,10 @@ DIRECTIONS = 4
 """Along which jumps are looked for until one is found."""
 
 
-def jump_nearby(probe: Probe, lengths: dict[int, Floats], jitter: Floats, rng: np.random.Generator) -> Floats:
-    """Return the size of a jump near the point, 0 where none was found; shape (K,).
+def jump_nearby(
+    probe: Probe, lengths: dict[int, Floats], jitter: Floats, rng: np.random.Generator
+) -> tuple[Floats, float]:
+    """Look for a jump near the point.
 
     Parameters
     ----------
@@ -50,11 +52,18 @@ def jump_nearby(probe: Probe, lengths: dict[int, Floats], jitter: Floats, rng: n
     rng : Generator
         Draws a direction.
 
+    Returns
+    -------
+    size : array, shape (K,)
+        0 where none was found.
+    away : float
+        How far away it is, in units of the elements' lengths.
+
     Notes
     -----
     Costs 25 calls a direction, and 23 more where something sticks out of a polynomial.
     """
-    found = np.zeros_like(jitter)
+    found, away = np.zeros_like(jitter), 0.0
     for _ in range(DIRECTIONS):
         if np.any(found):
             break
@@ -62,19 +71,19 @@ def jump_nearby(probe: Probe, lengths: dict[int, Floats], jitter: Floats, rng: n
             leaf: scale * rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
             for leaf, scale in lengths.items()
         }
-        found = _along(probe, direction, jitter)
-    return found
+        found, away = _along(probe, direction, jitter)
+    return found, away
 
 
-def _along(probe: Probe, direction: Moves, jitter: Floats) -> Floats:
-    """Return the size of a jump along a direction, 0 where none was found; shape (K,)."""
+def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, float]:
+    """Return the size of a jump along a direction, 0 where none was found, and where it is."""
     for reach in REACHES:
         places = reach * np.linspace(-1.0, 1.0, PLACES)
         values = probe.ray(direction, places)
         if np.all(np.isfinite(values)):
             break
     else:
-        return np.zeros_like(jitter)
+        return np.zeros_like(jitter), 0.0
     smooth = [np.polynomial.Polynomial.fit(places, column, DEGREE, domain=[-reach, reach]) for column in values.T]
 
     def rest(place: float) -> Floats:
@@ -85,7 +94,7 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> Floats:
     evidence = np.abs(np.diff(rests, axis=0)) / jitter
     first, column = np.unravel_index(int(np.argmax(evidence)), evidence.shape)
     if evidence[first, column] <= SEEN:
-        return np.zeros_like(jitter)
+        return np.zeros_like(jitter), 0.0
     low, high, below, above = places[first], places[first + 1], rests[first, column], rests[first + 1, column]
     sizes = []
     for halvings in (HALVINGS, CLOSER):
@@ -98,7 +107,7 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> Floats:
                 low, below = middle, between
         sizes.append(_step_between(probe, direction, low, high))
     stays = sizes[1] >= STAYS * sizes[0]
-    return np.asarray(np.where(stays & (sizes[1] > SEEN * jitter), sizes[1], 0.0))
+    return np.where(stays & (sizes[1] > SEEN * jitter), sizes[1], 0.0), float(np.abs(low))
 
 
 def _step_between(probe: Probe, direction: Moves, low: float, high: float) -> Floats:

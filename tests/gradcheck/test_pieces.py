@@ -131,3 +131,28 @@ def test_nor_do_kinks(error):
 
     report = check_gradient(lambda w: float(np.mean(np.abs(targets[:, 0] - inputs @ w)) + w @ w), wrong, np.ones(4))
     assert report.parameters["params"].wrong.tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nor_does_a_small_jump_far_away(seed):
+    """A solver's slope is off by what its jumps make up for: this one would have to be a hundred times larger."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=12)
+    edge = x + 0.2 * np.sqrt(np.mean(x * x)) * rng.choice([-1, 1], 12)
+
+    def wrong(x):
+        return np.cos(x) * (1 + 0.03 * (np.arange(12) == np.argmax(np.abs(np.cos(x)))))
+
+    report = check_gradient(lambda x: float(np.sum(np.sin(x)) + 1e-5 * np.sum(x > edge)), wrong, x)
+    assert report.parameters["params"].wrong.sum() == 1
+
+
+def test_nor_do_oscillations_without_end_around_other_points():
+    def f(x):
+        return float(np.sum(x * x * np.sin(1 / x)))
+
+    def wrong(x):
+        return (2 * x * np.sin(1 / x) - np.cos(1 / x)) * (1 + 0.01 * (np.arange(20) == 5))
+
+    x = 10 ** np.random.default_rng(3).uniform(-2, 0, 20)
+    assert check_gradient(f, wrong, x).parameters["params"].wrong.nonzero()[0].tolist() == [5]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
-__all__ = ["Excess", "excess", "tied_groups", "together"]
+__all__ = ["FEWEST_POOLED", "Excess", "excess", "tied_groups", "together"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -27,6 +27,7 @@ CONSISTENT = 0.5
 leaves, which is no error of the claim, changes with the step."""
 
 FEWEST_POOLED = 8
+"""Elements of which an error in common is told from noise."""
 
 CLOSER = 0.125
 SAME_SLOPE = 0.25

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import MOST_ROUNDOFF, Bench, Doubt, rms
-from gradcheck.acceptance.pooled import excess, tied_groups, together
+from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, together
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import ulp
@@ -207,7 +207,7 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
         sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
         # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
         hazy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
-    if not hazy.any():  # mostly: there is nothing to pool
+    if np.count_nonzero(hazy.any(axis=1)) < FEWEST_POOLED:  # mostly none
         return
     places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
     first = excess(claim, slope, np.where(hazy, deviation, np.nan), places)

@@ -152,3 +152,12 @@ def test_single_precision_inside_a_float64_network_is_no_fault(seed):
 
     params = {name: array.astype(float) for name, array in single(params).items()}
     assert check_gradient(lambda p: float(article.loss(single(p), images, labels)), grad, params).verdict == "pass"
+
+
+@pytest.mark.parametrize("x", [0.7, np.float64(0.7), np.array(0.7), np.array([[0.7]]), np.float32(0.7)])
+def test_a_single_number_in_noise(x):
+    def f(x):
+        return np.float32(1e3) + np.float32(np.sin(np.sum(x)))
+
+    assert check_gradient(f, np.cos, x).verdict == "pass"
+    assert check_gradient(f, lambda x: -np.cos(x), x).verdict == "fail"

@@ -32,6 +32,9 @@ SAMPLES = (
 """Where noise is sampled along a direction: distance from the point in spacings, spacing. The next is tried where the function is
 not finite, or where what looks like noise may be something else."""
 
+NOT_FAR = 10.0
+"""Elements whose length is more than so many times their size are taken for that much longer only."""
+
 SUSPICIOUS = 1e3
 """Noise of so many units in the last place may be a fast oscillation."""
 
@@ -125,12 +128,14 @@ def _settled(values: Floats, offsets: Floats) -> float:
 def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: float) -> Floats:
     """Return a move of each element, whole multiples of which the dtype of the parameters holds exactly.
 
-    Near the point, at small ``reach``, no element moves by more than a share of its own size: an edge may be there.
+    Near the point, at small ``reach``, no element moves by more than a share of its own size: an edge may be there. Farther
+    away by no more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are.
     """
     value = np.abs(probe.point.leaves[leaf].value.ravel())
     sizes = value.astype(np.float64)
-    near = np.where(sizes > 0, np.minimum(sizes, lengths), lengths) if reach <= OFFSETS[-1] else lengths
     with np.errstate(all="ignore"):
+        most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
+        near = np.where(sizes > 0, np.minimum(most, lengths), lengths)
         moves = spacings * near
     unit = np.spacing((value + reach * np.abs(moves)).astype(value.dtype)).astype(np.float64)
     return np.asarray(np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves))

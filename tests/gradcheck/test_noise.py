@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
+from gradcheck import check_gradient
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.differences.noise import OFFSETS, noise_from_samples, output_quantum
 from gradcheck.differences.steps import measure_noise
@@ -94,3 +95,20 @@ def test_a_bump_beside_a_flat_region_is_no_staircase(seed):
 
 def test_a_linear_function_has_no_grid():
     assert output_quantum(0.1 + np.pi / 100 * OFFSETS) == 0.0
+
+
+@pytest.mark.parametrize("index", [6, 17, 40])
+def test_noise_is_that_near_the_point_where_a_leaf_has_elements_of_all_sizes(index):
+    """A thousandth of the largest element is far away for the smallest, and the function far larger there."""
+    rng = np.random.default_rng(0)
+    scales, powers = 10 ** rng.uniform(-6, 6, 100), rng.choice([-2, 0.5, 2, 3, 4.0], 100)
+    x = scales * rng.uniform(0.5, 2, 100)
+
+    def slope(x):
+        return powers * (x / scales) ** (powers - 1) / scales
+
+    def wrong(x):
+        return slope(x) * (1 + 3e-6 * (np.arange(100) == index))
+
+    report = check_gradient(lambda x: np.sum((x / scales) ** powers), wrong, x)
+    assert report.parameters["params"].wrong.nonzero()[0].tolist() == [index]

@@ -161,3 +161,19 @@ def test_a_single_number_in_noise(x):
 
     assert check_gradient(f, np.cos, x).verdict == "pass"
     assert check_gradient(f, lambda x: -np.cos(x), x).verdict == "fail"
+
+
+@pytest.mark.parametrize(("sizes", "activation", "rows"), [((6, 9, 7, 4), "relu", 8), ((6, 9, 7, 4), "relu", 32)])
+def test_a_kink_farther_away_than_was_measured_excuses_no_error(sizes, activation, rows):
+    """Of 8 % in one of the largest elements: closer by, differences agree on another slope."""
+    f, grad, params = mlp(sizes, activation, 8, rows=rows, dtype=np.float32)
+    right = grad(params)["w1"]
+    place = np.argsort(np.abs(right), axis=None)[-5]
+
+    def wrong(p):
+        claimed = grad(p)
+        claimed["w1"].flat[place] += np.float32(0.08) * right.flat[place]
+        return claimed
+
+    assert check_gradient(f, grad, params).verdict == "pass"
+    assert check_gradient(f, wrong, params).parameters["w1"].wrong.ravel().nonzero()[0].tolist() == [place]

@@ -84,7 +84,9 @@ def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float
 def _polynomials(offsets: tuple[float, ...]) -> Floats:
     """Return orthonormal polynomials at some offsets, column k of degree k."""
     places = np.array(offsets)
-    return np.asarray(np.linalg.qr(np.vander(places / places[-1] * 2 - 1, increasing=True))[0])
+    basis = np.asarray(np.linalg.qr(np.vander(places / places[-1] * 2 - 1, increasing=True))[0])
+    basis.setflags(write=False)
+    return basis
 
 
 def output_quantum(values: Floats) -> float:

@@ -25,37 +25,58 @@ __all__ = [
 
 
 def assert_gradient(
-    f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True], params: Any, **options: Unpack[CheckOptions]
+    f: Callable[[Any], Any],
+    grad: Callable[[Any], Any] | Literal[True],
+    params: Any,
+    *,
+    reference: Callable[[Any], Any] | None = None,
+    **options: Unpack[CheckOptions],
 ) -> Report:
     """Do as `check_gradient`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
     __tracebackhide__ = True
-    report = check_gradient(f, grad, params, **options)
+    report = check_gradient(f, grad, params, reference=reference, **options)
     report.assert_ok()
     return report
 
 
 def assert_layer(
-    forward: Callable[..., Any], backward: Callable[[Any, Any], Any], *inputs: Any, **options: Unpack[CheckOptions]
+    forward: Callable[..., Any],
+    backward: Callable[[Any, Any], Any],
+    *inputs: Any,
+    reference: Callable[..., Any] | None = None,
+    **options: Unpack[CheckOptions],
 ) -> Report:
     """Do as `check_layer`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
     __tracebackhide__ = True
-    report = check_layer(forward, backward, *inputs, **options)
+    report = check_layer(forward, backward, *inputs, reference=reference, **options)
     report.assert_ok()
     return report
 
 
-def assert_vjp(f: Callable[..., Any], vjp: Callable[..., Any], *inputs: Any, **options: Unpack[CheckOptions]) -> Report:
+def assert_vjp(
+    f: Callable[..., Any],
+    vjp: Callable[..., Any],
+    *inputs: Any,
+    reference: Callable[..., Any] | None = None,
+    **options: Unpack[CheckOptions],
+) -> Report:
     """Do as `check_vjp`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
     __tracebackhide__ = True
-    report = check_vjp(f, vjp, *inputs, **options)
+    report = check_vjp(f, vjp, *inputs, reference=reference, **options)
     report.assert_ok()
     return report
 
 
-def assert_jvp(f: Callable[..., Any], jvp: Callable[..., Any], *inputs: Any, **options: Unpack[CheckOptions]) -> Report:
+def assert_jvp(
+    f: Callable[..., Any],
+    jvp: Callable[..., Any],
+    *inputs: Any,
+    reference: Callable[..., Any] | None = None,
+    **options: Unpack[CheckOptions],
+) -> Report:
     """Do as `check_jvp`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
     __tracebackhide__ = True
-    report = check_jvp(f, jvp, *inputs, **options)
+    report = check_jvp(f, jvp, *inputs, reference=reference, **options)
     report.assert_ok()
     return report
 

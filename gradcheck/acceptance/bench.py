@@ -24,6 +24,10 @@ MOST_ROUNDOFF = 0.01
 """A claim may not buy more tolerance with its own noise than this share of its leaf; beyond it is undecided."""
 
 
+NEGLIGIBLE = 1e-3
+"""Unless that is as good as zero beside the others: at most this share of the largest root mean square of another leaf."""
+
+
 class Doubt(IntEnum):
     """Why an element is undecided."""
 
@@ -47,28 +51,34 @@ class Claim:
         Root mean square by which claims an ulp away differ: measured where the claim is coarser than float64, else 0.
     eps : float
         Machine epsilon of the claim's dtype.
+    own : array, shape (n, K), optional
+        The same for each element: one may be summed from far larger terms than its neighbours. From a few points, so an
+        element is taken to be off by no less than the leaf is.
     """
 
     values: Floats
     spread: Floats
     eps: float
+    own: NDArray[np.float32] | None = None
 
     def in_units(self, unit: Floats) -> Claim:
         """Return the claim in units of the function's values."""
         if np.all(unit == 1):
             return self
         with np.errstate(over="ignore"):
-            return Claim(self.values / unit, self.spread / unit, self.eps)
+            own = None if self.own is None else (self.own / unit).astype(np.float32)
+            return Claim(self.values / unit, self.spread / unit, self.eps, own)
 
-    def roundoff(self, scale: Floats) -> Floats:
-        """Return what an honest backward may be off by in a leaf whose gradient has this root mean square.
+    def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
+        """Return what an honest backward may be off by in a leaf, or in elements, where the gradient has this root mean square.
 
         Near a minimum the gradient goes to zero and the cancellation in its sums does not, so a multiple of epsilon
         alone does not cover it. In float64 there is no such term: a huge element must not hide a small one.
         """
         if self.eps <= np.finfo(np.float64).eps:
             return np.zeros_like(scale)
-        return np.maximum(8 * self.eps * scale, 16 * self.spread)
+        usual = np.maximum(8 * self.eps * scale, 16 * self.spread)
+        return usual if indices is None or self.own is None else np.maximum(usual, 16.0 * self.own[indices])
 
 
 @dataclass(slots=True)
@@ -161,6 +171,7 @@ class Bench:
         self.noise = np.full(len(base), np.nan)
         self.steps: dict[int, float] = {}
         self.suspects: list[tuple[Suspect, Bools]] = []
+        self.negligible = _negligible(claims)
         self.exact: dict[int, Floats] = {}
         """Derivatives by a complex step, where that was asked for and holds."""
 
@@ -214,10 +225,15 @@ class Bench:
         """Return how far off a claim may be before it is accused, and up to where it is cleared."""
         value = np.abs(self.leaves[leaf].value.ravel()[indices])
         rounding = 4 * np.spacing(value).astype(np.float64)[:, None] * np.abs(measured.curvature)
-        size = rms(self.judgements[leaf].reference)
-        roundoff = self.claims[leaf].roundoff(size)
         tolerance = self.rtol * np.abs(measured.value) + rounding
-        return tolerance + roundoff, tolerance + np.minimum(roundoff, MOST_ROUNDOFF * size)
+        tolerated, clearing = self.roundoff(leaf, indices)
+        return tolerance + tolerated, tolerance + clearing
+
+    def roundoff(self, leaf: int, indices: Indices) -> tuple[Floats, Floats]:
+        """Return what claims may be off by through their own round-off before they are accused, and up to where they are cleared."""
+        size = rms(self.judgements[leaf].reference)
+        roundoff = self.claims[leaf].roundoff(size, indices)
+        return roundoff, np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf]))
 
     def suspect(self, leaf: int, index: int, reference: Floats, bound: Floats, gap: Floats, concerned: Bools) -> None:
         """Leave an element to the trial of kinks, in the columns concerned."""
@@ -234,6 +250,15 @@ class Bench:
         )
         self.judgements[leaf].doubt[index, concerned] = Doubt.KINK
         self.suspects.append((suspect, concerned))
+
+
+def _negligible(claims: dict[int, Claim]) -> dict[int, Floats]:
+    """Return for each leaf what is as good as zero beside the gradients of the others, shape (K,)."""
+    sizes = {leaf: rms(claim.values) for leaf, claim in claims.items()}
+    return {
+        leaf: NEGLIGIBLE * np.max([other for name, other in sizes.items() if name != leaf], axis=0, initial=0.0)
+        for leaf in sizes
+    }
 
 
 def rms(values: Floats) -> Floats:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import MOST_ROUNDOFF, Bench, Doubt, rms
+from gradcheck.acceptance.bench import Bench, Doubt, rms
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, together
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.ladder import FIRST_STEP
@@ -178,9 +178,9 @@ def _compare(
         apart = np.abs(claim.values[indices] - slope)
         rounding = 4 * np.spacing(np.abs(value)).astype(np.float64)[:, None] * np.abs(bend)
         size = rms(found.reference)
-        roundoff = claim.roundoff(size)
-        tolerance = bench.rtol * np.abs(slope) + rounding + roundoff
-        clearing = tolerance - roundoff + np.minimum(roundoff, MOST_ROUNDOFF * size)
+        tolerated, clearing = bench.roundoff(leaf, indices)
+        tolerance = bench.rtol * np.abs(slope) + rounding
+        tolerance, clearing = tolerance + tolerated, tolerance + clearing
         agree = np.isfinite(apart) & np.isfinite(tolerance) & (apart <= clearing)
         # What noise hides from anyone is let go, and said; what it hides here alone is looked at again.
         middle = (len(jitter) - 1) // 2

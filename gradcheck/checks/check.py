@@ -17,7 +17,7 @@ from gradcheck.functions.probe import Budget, Probe
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding
 
-__all__ = ["OVERHEAD", "Check", "Claimant", "Elsewhere"]
+__all__ = ["OVERHEAD", "Check", "Claimant", "Elsewhere", "Reference"]
 
 Floats = NDArray[np.float64]
 
@@ -68,6 +68,10 @@ class Claimant(ABC):
         self.function = function
         self.calls = 0
 
+    def like_value(self, function: Callable[..., Any]) -> Callable[[Any], Any]:
+        """Return what `value` would be of another function that is called likewise."""
+        return function
+
     @abstractmethod
     def output(self, value: Any) -> Output:
         """Learn the form of the value."""
@@ -115,6 +119,22 @@ class Claimant(ABC):
         return point, readings, judgements
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The function computed better, of which differences are taken.
+
+    Attributes
+    ----------
+    function : callable
+        Called like the user's own, with floats widened to float64.
+    is_optional : bool
+        Whether differences may be taken of the user's own where this one fails or is another function.
+    """
+
+    function: Callable[..., Any]
+    is_optional: bool = False
+
+
 @dataclass(slots=True)
 class Elsewhere:
     """A second point.
@@ -158,10 +178,13 @@ def _are_single(values: Floats) -> bool:
 class Check:
     """What a check is given, and what it has found so far."""
 
-    def __init__(self, settings: Settings, point: Point, claimant: Claimant) -> None:
+    def __init__(
+        self, settings: Settings, point: Point, claimant: Claimant, reference: Reference | None = None
+    ) -> None:
         self.settings = settings
         self.point = point
         self.claimant = claimant
+        self.reference = reference
         self.budget = Budget(settings.max_evaluations)
         self.faults: list[Finding] = []
         """What fails the check by itself."""

@@ -21,7 +21,7 @@ from gradcheck.errors import InvalidArgument
 from gradcheck.functions.points import Layout, Output, Point, as_given
 from gradcheck.functions.probe import calling
 from gradcheck.functions.tangents import differentiable, read_tangent, tangent
-from gradcheck.functions.trees import MISSING, align, arrays_in
+from gradcheck.functions.trees import MISSING, align, arrays_in, flatten
 from gradcheck.reports.claims import GRADIENT, Misfit, Reading, Words, read_gradient
 
 __all__ = ["HvpClaimant", "LayerClaimant", "ScalarClaimant", "VjpClaimant", "input_names", "require_floats", "spread"]
@@ -207,6 +207,10 @@ class VjpClaimant(PullbackClaimant):
         self.vjp = vjp
         self.value = partial(spread, f)
 
+    def like_value(self, function: Callable[..., Any]) -> Callable[[Any], Any]:
+        """Return what calls another function with the inputs."""
+        return partial(spread, function)
+
     def prepare(self, check: Check, tree: Any) -> Any:
         """Return the inputs themselves."""
         del check
@@ -232,6 +236,11 @@ class LayerClaimant(PullbackClaimant):
         self.backward = backward
         self.value = partial(_output_of, forward)
 
+    def like_value(self, function: Callable[..., Any]) -> Callable[[Any], Any]:
+        """Return what calls another forward, with or without a cache."""
+        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
+        return partial(_output_alone, function, [leaf.value.shape for leaf in self.form.leaves])
+
     def prepare(self, check: Check, tree: Any) -> Any:
         """Run forward, for its cache."""
         check.budget.spend()
@@ -255,6 +264,18 @@ def _run(forward: Callable[..., Any], tree: dict[str, Any]) -> tuple[Any, Any]:
 
 def _output_of(forward: Callable[..., Any], tree: dict[str, Any]) -> Any:
     return _run(forward, tree)[0]
+
+
+def _output_alone(function: Callable[..., Any], shapes: list[tuple[int, ...]], tree: dict[str, Any]) -> Any:
+    """Return the output of a function that gives it alone, or beside a cache: the one that has these shapes."""
+    value = function(*tree.values())
+    if not (isinstance(value, tuple) and len(value) == 2):
+        return value
+    try:
+        is_output = [leaf.value.shape for leaf in flatten(value)[0]] == shapes
+    except InvalidArgument:  # a cache may hold anything
+        is_output = False
+    return value if is_output else value[0]
 
 
 class HvpClaimant(PullbackClaimant):

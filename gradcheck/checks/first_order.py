@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Unpack
 
-from gradcheck.checks.check import Check
+from gradcheck.checks.check import Check, Reference
 from gradcheck.checks.claimants import LayerClaimant, ScalarClaimant, VjpClaimant, input_names
 from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import run
@@ -25,6 +25,8 @@ def check_gradient(
     f: Callable[[Any], Any],
     grad: Callable[[Any], Any] | Literal[True],
     params: Any,
+    *,
+    reference: Callable[[Any], Any] | Reference | None = None,
     **options: Unpack[CheckOptions],
 ) -> Report:
     """Check the gradient of a scalar function.
@@ -40,6 +42,11 @@ def check_gradient(
         ``grad(params) ->`` tree like ``params``. True: ``f`` returns ``(value, gradient)``.
     params : tree of arrays or floats
         The point. Integer and boolean leaves are held fixed.
+    reference : callable, optional
+        ``reference(params) -> float``, the same function computed better, in float64 where ``f`` works in float32.
+        Differences are taken of it, at parameters widened to float64, and ``grad`` is judged at its own dtype's accuracy.
+        Where it gives another value than ``f`` at the point, by more than rounding, the verdict is ``"inconclusive"``,
+        with the finding ``reference-differs``.
     **options
         See `CheckOptions`.
 
@@ -72,11 +79,15 @@ def check_gradient(
     if grad is not True:
         require_callable(grad=grad)
     settings = read_options(options, directional=True)
-    return run(Check(settings, point_of(params, "params"), ScalarClaimant(f, grad, params)))
+    return run(Check(settings, point_of(params, "params"), ScalarClaimant(f, grad, params), _read(reference)))
 
 
 def check_layer(
-    forward: Callable[..., Any], backward: Callable[[Any, Any], Any], *inputs: Any, **options: Unpack[CheckOptions]
+    forward: Callable[..., Any],
+    backward: Callable[[Any, Any], Any],
+    *inputs: Any,
+    reference: Callable[..., Any] | Reference | None = None,
+    **options: Unpack[CheckOptions],
 ) -> Report:
     """Check the backward pass of a layer.
 
@@ -92,6 +103,8 @@ def check_layer(
         ``backward(dy, cache) ->`` the gradient, or a tuple in the order of the inputs. None: not differentiated.
     *inputs : trees of arrays or floats
         The point. They are named as in the signature of ``forward``.
+    reference : callable, optional
+        ``reference(*inputs) -> y`` or ``(y, cache)``, the same forward computed better; see `check_gradient`.
     **options
         See `CheckOptions`.
 
@@ -123,10 +136,16 @@ def check_layer(
     require_callable(forward=forward, backward=backward)
     settings = read_options(options, vectorizable=False, directional=True)
     named = _named("check_layer", forward, inputs)
-    return run(Check(settings, point_of(named, "inputs"), LayerClaimant(forward, backward, named)))
+    return run(Check(settings, point_of(named, "inputs"), LayerClaimant(forward, backward, named), _read(reference)))
 
 
-def check_vjp(f: Callable[..., Any], vjp: Callable[..., Any], *inputs: Any, **options: Unpack[CheckOptions]) -> Report:
+def check_vjp(
+    f: Callable[..., Any],
+    vjp: Callable[..., Any],
+    *inputs: Any,
+    reference: Callable[..., Any] | Reference | None = None,
+    **options: Unpack[CheckOptions],
+) -> Report:
     """Check a vector-Jacobian product.
 
     The same as `check_layer`, for functions that recompute what they need instead of keeping a cache.
@@ -140,6 +159,8 @@ def check_vjp(f: Callable[..., Any], vjp: Callable[..., Any], *inputs: Any, **op
         input. None: not differentiated. ``dy`` has exactly the shapes and dtypes of ``y``.
     *inputs : trees of arrays or floats
         The point. They are named as in the signature of ``f``. Integers and booleans are held fixed.
+    reference : callable, optional
+        ``reference(*inputs) -> y``, the same function computed better; see `check_gradient`.
     **options
         See `CheckOptions`; ``vectorized`` is refused.
 
@@ -170,10 +191,16 @@ def check_vjp(f: Callable[..., Any], vjp: Callable[..., Any], *inputs: Any, **op
     require_callable(f=f, vjp=vjp)
     settings = read_options(options, vectorizable=False, directional=True)
     named = _named("check_vjp", f, inputs)
-    return run(Check(settings, point_of(named, "inputs"), VjpClaimant(f, vjp, named)))
+    return run(Check(settings, point_of(named, "inputs"), VjpClaimant(f, vjp, named), _read(reference)))
 
 
-def check_jvp(f: Callable[..., Any], jvp: Callable[..., Any], *inputs: Any, **options: Unpack[CheckOptions]) -> Report:
+def check_jvp(
+    f: Callable[..., Any],
+    jvp: Callable[..., Any],
+    *inputs: Any,
+    reference: Callable[..., Any] | Reference | None = None,
+    **options: Unpack[CheckOptions],
+) -> Report:
     """Check a Jacobian-vector product.
 
     ``jvp`` is called with a tangent of one for each element in turn: what it gives is a column of the Jacobian, and two
@@ -189,6 +216,8 @@ def check_jvp(f: Callable[..., Any], jvp: Callable[..., Any], *inputs: Any, **op
         it, in fresh arrays of its dtype. For what is held fixed, integers and booleans, it holds zeros in float64.
     *inputs : trees of arrays or floats
         The point. They are named as in the signature of ``f``.
+    reference : callable, optional
+        ``reference(*inputs) -> y``, the same function computed better; see `check_gradient`.
     **options
         See `CheckOptions`; ``vectorized`` is refused.
 
@@ -218,7 +247,14 @@ def check_jvp(f: Callable[..., Any], jvp: Callable[..., Any], *inputs: Any, **op
     require_callable(f=f, jvp=jvp)
     settings = read_options(options, vectorizable=False)
     named = _named("check_jvp", f, inputs)
-    return run(Check(settings, point_of(named, "inputs"), JvpClaimant(f, jvp, named)))
+    return run(Check(settings, point_of(named, "inputs"), JvpClaimant(f, jvp, named), _read(reference)))
+
+
+def _read(reference: Callable[..., Any] | Reference | None) -> Reference | None:
+    if reference is None or isinstance(reference, Reference):
+        return reference
+    require_callable(reference=reference)
+    return Reference(reference)
 
 
 def _named(check: str, f: Callable[..., Any], inputs: tuple[Any, ...]) -> dict[str, Any]:

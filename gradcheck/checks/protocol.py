@@ -5,7 +5,7 @@ Everything here is asked of the derivative at few points, and none of it needs d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,27 @@ from numpy.typing import NDArray
 from gradcheck.checks.check import Check
 from gradcheck.checks.second_point import compare
 from gradcheck.differences.noise import ulp
-from gradcheck.functions.points import Layout
-from gradcheck.functions.probe import BudgetExhaustedError, Probe, calling
+from gradcheck.functions.points import Layout, Output, Point
+from gradcheck.functions.probe import BudgetExhaustedError, calling
 from gradcheck.reports.claims import Reading
 
-__all__ = ["examine", "examine_linearity", "examine_value", "examine_zero", "is_random"]
+__all__ = [
+    "NUDGES",
+    "examine",
+    "examine_linearity",
+    "examine_repeated_value",
+    "examine_value",
+    "examine_zero",
+    "is_random",
+]
 
 Floats = NDArray[np.float64]
 
 ROUNDINGS = 1000.0
 """So many units in the last place of what a gradient is at another point are no rounding."""
+
+NUDGES = 4
+"""Calls at points an ulp away: by how much what is computed changes is its round-off."""
 
 REPEATED = 64.0
 """A function that gives values within so many units in the last place of each other repeats itself."""
@@ -55,19 +66,19 @@ LAYOUTS: dict[str, Layout] = {
 """Ways to hold the same numbers in memory."""
 
 
-def examine(check: Check, probe: Probe, first: list[Reading]) -> None:
+def examine(check: Check, cotangents: Floats, first: list[Reading]) -> None:
     """Call function and derivative again, and with other memory layouts.
 
     Parameters
     ----------
     check : Check
         The check; findings go there.
-    probe : Probe
-        The function.
+    cotangents : array, shape (K, M)
+        Through which the function is read.
     first : list of Reading
         The claims.
     """
-    claimant, cotangents = check.claimant, probe.cotangents
+    claimant = check.claimant
     here = claimant.first_sample(check, cotangents, first)
     _examine_memory(check, here)
     arrays = check.point.copies()
@@ -82,7 +93,7 @@ def examine(check: Check, probe: Probe, first: list[Reading]) -> None:
     if check.elsewhere is not None:
         compare(check, here[0])
     if repeats and not changed:
-        _examine_layouts(check, probe, cotangents, here)
+        _examine_layouts(check, cotangents, here)
 
 
 def is_random(check: Check) -> bool:
@@ -90,20 +101,28 @@ def is_random(check: Check) -> bool:
     return any(finding.code == "f-not-deterministic" for finding in check.remarks)
 
 
-def examine_value(check: Check, probe: Probe) -> None:
+def examine_value(check: Check) -> None:
     """Call the function again: it must give what it gave first."""
-    if is_random(check):
-        return
-    again = _value(check, check.point.copies())
+    if not is_random(check):
+        examine_repeated_value(check, check.output, check.claimant.value, check.point, check.value)
+
+
+def examine_repeated_value(
+    check: Check, output: Output, function: Callable[[Any], Any], point: Point, value: Floats
+) -> None:
+    """Call a function again at a point: it must give what it gave first."""
+    check.budget.spend()
+    with calling(output.name, "at the given point"):
+        again = output.read(function(point.hand_out(point.copies())))
     with np.errstate(all="ignore"):
-        apart = np.abs(again - check.value)
-        beyond = apart > REPEATED * np.array([ulp(number) for number in check.value])
+        apart = np.abs(again - value)
+        beyond = apart > REPEATED * np.array([ulp(number) for number in value])
     if np.any(beyond):
         largest = float(np.max(apart[beyond]))
         check.find(
             "f-not-deterministic",
-            f"{probe.output.name} gave something else when called again at the same point: they differ by up to "
-            f"{largest:.3g}, the first is up to {np.max(np.abs(check.value)):.3g}; fix its random numbers and its state",
+            f"{output.name} gave something else when called again at the same point: they differ by up to "
+            f"{largest:.3g}, the first is up to {np.max(np.abs(value)):.3g}; fix its random numbers and its state",
             difference=largest,
         )
 
@@ -227,9 +246,9 @@ def _examine_kept(check: Check, readings: list[Reading]) -> None:
                 )
 
 
-def _examine_layouts(check: Check, probe: Probe, cotangents: Floats, here: list[Reading]) -> None:
+def _examine_layouts(check: Check, cotangents: Floats, here: list[Reading]) -> None:
     """Hand out the same numbers in other memory layouts: nothing may change but by rounding."""
-    claimant, name = check.claimant, probe.output.name
+    claimant, name = check.claimant, check.output.name
     for words, layout in LAYOUTS.items():
         arrays = [layout(array) for array in check.point.copies()]
         if all(array.flags.c_contiguous for array in arrays):

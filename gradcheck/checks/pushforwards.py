@@ -45,6 +45,10 @@ class JvpClaimant(Claimant):
         self.inputs = inputs
         self.form: Output | None = None
 
+    def like_value(self, function: Callable[..., Any]) -> Callable[[Any], Any]:
+        """Return what calls another function with the inputs."""
+        return partial(spread, function)
+
     def output(self, value: Any) -> Output:
         """Learn the form of the output."""
         self.form = Output.of(value, self.name)

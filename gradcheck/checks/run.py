@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,8 @@ from gradcheck.checks.blind_spots import unseen
 from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.explanations import explain
 from gradcheck.checks.protocol import examine, examine_value, is_random
+from gradcheck.checks.references import choose_differenced
+from gradcheck.checks.roundoff import Roundoff, measure_roundoff
 from gradcheck.checks.second_point import examine_constancy, visit
 from gradcheck.differences.complex_step import NotAnalyticError
 from gradcheck.functions.options import RTOL
@@ -27,12 +27,6 @@ from gradcheck.reports.summary import summarise
 __all__ = ["run"]
 
 Floats = NDArray[np.float64]
-
-NUDGES = 4
-"""Claims at points an ulp away: their spread is the round-off of an honest backward."""
-
-JUMP = 0.01
-"""A claim that changes by this share of its leaf when the point moves by an ulp does not do so by round-off."""
 
 MOST_EXHAUSTIVE = 10_000
 """Elements up to which each is looked at, unless the user says otherwise."""
@@ -89,23 +83,29 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
     changed = check.point.changed(arrays)
     if changed:
         check.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
+    cotangents = _cotangents(check)
+    differenced = choose_differenced(check, value)
+    if differenced is None:
+        _read(check, cotangents, np.zeros(len(cotangents)))
+        return
     check.probe = probe = check.claimant.probe(
-        check.claimant.value,
-        check.point,
-        output,
-        _cotangents(check),
+        differenced.function,
+        differenced.point,
+        differenced.output,
+        cotangents,
         check.budget,
         vectorized=check.settings.vectorized,
         crew=crew,
     )
-    check.base = base = probe.read(value)
+    check.base = base = probe.read(differenced.value)
     if not np.all(np.isfinite(base)):
-        check.find("value-not-finite", f"{output.name} is not finite at the given point: no derivative exists")
-    claims = _read(check, probe)
+        name = differenced.output.name
+        check.find("value-not-finite", f"{name} is not finite at the given point: no derivative exists")
+    claims = _read(check, cotangents, base)
     if not np.any(np.isfinite(base)):
         return
     check.judgements = _judge(check, probe, base, claims)
-    examine_value(check, probe)
+    examine_value(check)
     examine_constancy(check, probe, claims, check.judgements)
 
 
@@ -173,11 +173,10 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
     return check.claimant.judge(probe, base, claims, rtol=check.rtol, rng=check.settings.rng)
 
 
-def _read(check: Check, probe: Probe) -> dict[int, Claim]:
+def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
     """Ask for the claims, read them, and check how they come about."""
-    cotangents = probe.cotangents
     readings: list[Reading] = []
-    spread: dict[int, Floats] = {}
+    roundoff: dict[int, Roundoff] = {}
     with check.budget.until_exhausted():
         readings = check.claimant.readings(check, check.point.copies(), cotangents)
         check.readings = readings
@@ -185,11 +184,11 @@ def _read(check: Check, probe: Probe) -> dict[int, Claim]:
             (check.remarks if finding.code == "coarse-dtype" else check.faults).append(finding)
         check.rtol = check.settings.rtol or _default_rtol(check, readings)
         if readings[0].eps > np.finfo(np.float64).eps:
-            spread = _spread(check, readings, lambda arrays: check.claimant.readings(check, arrays, cotangents))
-        examine_value(check, probe)
+            roundoff = measure_roundoff(check, readings, cotangents, base)
+        examine_value(check)
         if not is_random(check):  # else whatever comes back may be another thing each time, and right
             check.claimant.protocol(check, cotangents, readings)
-            examine(check, probe, readings)
+            examine(check, cotangents, readings)
     if not readings:
         if check.budget.ended is None:
             message = "max_evaluations was used up before the gradient was known; allow more"
@@ -202,7 +201,9 @@ def _read(check: Check, probe: Probe) -> dict[int, Claim]:
         columns = [reading.values.get(leaf) for reading in readings]
         if all(column is not None for column in columns):
             values = np.stack([column for column in columns if column is not None], axis=1)
-            claims[leaf] = Claim(values, spread.get(leaf, np.zeros(values.shape[1])), readings[0].eps)
+            known = roundoff.get(leaf)
+            spread = np.zeros(values.shape[1]) if known is None else known.usual
+            claims[leaf] = Claim(values, spread, readings[0].eps, None if known is None else known.own)
     return claims
 
 
@@ -210,28 +211,3 @@ def _default_rtol(check: Check, readings: list[Reading]) -> float:
     sizes = [check.point.leaves[i].value.dtype.itemsize for i in check.point.free()] + [check.output.dtype.itemsize]
     sizes += [4] if readings[0].eps > np.finfo(np.float64).eps else []
     return RTOL[min(8, *sizes)]
-
-
-def _spread(
-    check: Check, readings: list[Reading], ask: Callable[[list[NDArray[Any]]], list[Reading]]
-) -> dict[int, Floats]:
-    """Measure the round-off of claims: their root-mean-square spread over points an ulp away, per leaf."""
-    squares: dict[int, Floats] = {}
-    for _ in range(NUDGES):
-        moved = ask(check.point.nudged(readings[0].eps, check.settings.rng))
-        for leaf in readings[0].values:
-            apart = [
-                _round_off(old.values.get(leaf), new.values.get(leaf)) for new, old in zip(moved, readings, strict=True)
-            ]
-            squares[leaf] = squares.get(leaf, 0.0) + np.array(apart) ** 2 / NUDGES
-    return {leaf: np.sqrt(square) for leaf, square in squares.items()}
-
-
-def _round_off(one: Floats | None, other: Floats | None) -> float:
-    """Return the root mean square by which two claims differ, elements aside that jump: they are at a kink."""
-    if one is None or other is None or not one.size:
-        return 0.0
-    with np.errstate(all="ignore"):
-        apart = np.abs(other - one)
-        smooth = apart[apart <= JUMP * np.sqrt(np.mean(one**2))]
-    return float(np.sqrt(np.mean(smooth**2))) if smooth.size else 0.0

@@ -145,13 +145,13 @@ def _disagreement(
     """
 
     def along(lengths: Floats) -> Any:
-        moved = [array.copy() for array in arrays]
+        moved = [array.astype(leaf.value.dtype) for array, leaf in zip(arrays, probe.point.leaves, strict=True)]
         for length, direction in zip(lengths, directions, strict=True):
             for leaf, part in direction.items() if length else ():
                 with np.errstate(over="ignore"):  # near the largest float; f may say what infinity gives
-                    target = moved[leaf] + (length * part).reshape(arrays[leaf].shape)
-                    moved[leaf] = target.astype(arrays[leaf].dtype)
-        return check.claimant.value(check.point.hand_out(moved))
+                    target = moved[leaf] + (length * part).reshape(moved[leaf].shape)
+                    moved[leaf] = target.astype(moved[leaf].dtype)
+        return probe.function(probe.point.hand_out(moved))
 
     start = point_of(np.zeros(len(directions)), "lengths")
     there = type(probe)(along, start, probe.output, probe.cotangents, check.budget)

@@ -63,10 +63,14 @@ class Point:
         ]
 
     def nudged(self, eps: float, rng: np.random.Generator) -> list[NDArray[Any]]:
-        """Return copies of the leaves, every element of the free ones moved by ``eps`` of its size, up or down."""
+        """Return copies of the leaves, every element of the free ones moved by ``eps`` of its size, up or down.
+
+        By an ulp of its own where that is more.
+        """
         arrays = self.copies()
         for i in self.free():
-            signs = np.where(rng.random(arrays[i].shape) < 0.5, -eps, eps)
+            share = max(eps, float(np.finfo(arrays[i].dtype).eps))
+            signs = np.where(rng.random(arrays[i].shape) < 0.5, -share, share)
             with np.errstate(under="ignore"):
                 arrays[i] = np.asarray(arrays[i] * (1 + signs)).astype(arrays[i].dtype)
         return arrays
@@ -83,6 +87,10 @@ class Point:
             with np.errstate(under="ignore"):
                 arrays[i] = np.asarray(shares if is_zero else arrays[i] * (1 - shares)).astype(arrays[i].dtype)
         return arrays
+
+    def widened(self) -> Point:
+        """Return the same point with its floats in float64."""
+        return Point([leaf.widened() for leaf in self.leaves], self.build)
 
     def free(self) -> list[int]:
         """Return the positions of the leaves that are differentiated."""

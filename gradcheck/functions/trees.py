@@ -62,6 +62,13 @@ class Leaf:
         """Whether the leaf is perturbed at all: integers and booleans are held fixed."""
         return self.value.dtype.kind in "fc"
 
+    def widened(self) -> Leaf:
+        """Return the leaf in float64, where it is a coarser float."""
+        if self.value.dtype.kind != "f" or self.value.dtype.itemsize >= np.dtype(np.float64).itemsize:
+            return self
+        restore = self.restore if self.restore is _same else partial(_number, np.float64)
+        return Leaf(self.name, self.value.astype(np.float64), restore)
+
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:

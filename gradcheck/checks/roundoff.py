@@ -1,0 +1,112 @@
+"""How exact a claim can be: the round-off of a backward in its dtype, measured and not assumed.
+
+The claims are asked for at points an ulp away. What changes by rounding there is of the size of the terms that a backward
+adds up, times the epsilon of its dtype; the sum itself may be far smaller, as that of a bias before a batch
+normalisation, which is zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.checks.check import Check
+from gradcheck.checks.protocol import NUDGES
+from gradcheck.differences.ladder import lengths_of
+from gradcheck.reports.claims import Reading
+
+__all__ = ["Roundoff", "measure_roundoff"]
+
+Floats = NDArray[np.float64]
+
+JUMP = 0.01
+"""A claim that changes by this share of its leaf when the point moves by an ulp may do so at a kink."""
+
+CANCELLED = 1e4
+"""But not by less than so many epsilons of what the parameters' gradients, or the value, come to together: a sum whose
+terms cancel is rounded like its terms. After thousands of steps of training the round-off was 8,500 epsilons."""
+
+USUAL_LARGEST = 1.5
+"""The largest of four normal numbers, in standard deviations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roundoff:
+    """By how much claims of one leaf change at points an ulp away: root mean square (K,), and that of each element (n, K)."""
+
+    usual: Floats
+    own: NDArray[np.float32]
+
+
+def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, base: Floats) -> dict[int, Roundoff]:
+    """Measure the round-off of claims at points an ulp away.
+
+    Parameters
+    ----------
+    check : Check
+        Asks for the claims.
+    readings : list of Reading
+        The claims at the point, one per cotangent.
+    cotangents : array, shape (K, M)
+    base : array, shape (K,)
+        The functions' values.
+
+    Returns
+    -------
+    roundoff : dict
+        By the position of the leaf, for those that have claims.
+
+    Notes
+    -----
+    Costs four times the calls that give the claims, and none of the function.
+    """
+    levels = _rounding_levels(check, readings, base)
+    columns = len(readings)
+    squares = {leaf: np.zeros(columns) for leaf in readings[0].values}
+    largest = {leaf: np.zeros((values.size, columns), np.float32) for leaf, values in readings[0].values.items()}
+    for _ in range(NUDGES):
+        moved = check.claimant.readings(check, check.point.nudged(readings[0].eps, check.settings.rng), cotangents)
+        for leaf, most in largest.items():
+            limits = levels.get(leaf, np.zeros(columns))
+            for k, (new, old) in enumerate(zip(moved, readings, strict=True)):
+                if leaf in new.values and leaf in old.values and most.size:
+                    apart, smooth = _apart(old.values[leaf], new.values[leaf], limits[k])
+                    squares[leaf][k] += smooth / NUDGES
+                    np.maximum(most[:, k], apart, out=most[:, k])
+    return {leaf: Roundoff(np.sqrt(squares[leaf]), most / USUAL_LARGEST) for leaf, most in largest.items()}
+
+
+def _rounding_levels(check: Check, readings: list[Reading], base: Floats) -> dict[int, Floats]:
+    """Return by how much a claim may change through rounding alone whatever its own size, shape (K,) for each leaf.
+
+    By the change that a step of one length in any leaf makes, or by the value itself, in units of the leaf.
+    """
+    with np.errstate(all="ignore"):
+        lengths = {leaf: _typical(lengths_of(check.point.leaves[leaf].value)) for leaf in check.point.free()}
+        effects = [
+            np.nan_to_num([_typical(reading.values[leaf]) * length for reading in readings], posinf=0.0)
+            for leaf, length in lengths.items()
+            if all(leaf in reading.values for reading in readings)
+        ]
+        known = np.abs(np.where(np.isfinite(base), base, 0.0))
+        size = np.max([*effects, known], axis=0)
+        level = CANCELLED * readings[0].eps * size
+        return {leaf: np.nan_to_num(level / length, posinf=0.0) for leaf, length in lengths.items()}
+
+
+def _typical(values: Floats) -> float:
+    """Return the root mean square of the finite numbers."""
+    finite = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+
+
+def _apart(one: Floats, other: Floats, limit: float) -> tuple[NDArray[np.float32], float]:
+    """Return by how much the elements of two claims differ, and its mean square; 0 for those that jump: they are at a kink."""
+    with np.errstate(all="ignore"):
+        apart = np.abs(other - one)
+        is_smooth = apart <= max(JUMP * np.sqrt(np.mean(one**2)), limit)
+        apart[~is_smooth] = 0.0
+        mean = np.sum(apart**2) / max(1, np.count_nonzero(is_smooth))
+        return apart.astype(np.float32), float(mean)

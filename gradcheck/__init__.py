@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gradcheck.errors import GradcheckError, GradientError, InvalidArgument, MissingDependency
     from gradcheck.functions.options import CheckOptions
     from gradcheck.reports.comparison import Comparison, Divergence, compare
-    from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report
+    from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report, write_html
 
 __version__ = "0.1.0"
 
@@ -66,6 +66,7 @@ __all__ = [
     "compare",
     "numerical_gradient",
     "numerical_jacobian",
+    "write_html",
 ]
 
 _NAMES = {
@@ -80,7 +81,7 @@ _NAMES = {
     "errors": "GradcheckError GradientError InvalidArgument MissingDependency",
     "functions.options": "CheckOptions",
     "reports.comparison": "Comparison Divergence compare",
-    "reports.report": "Diagnosis Finding ParameterReport Report",
+    "reports.report": "Diagnosis Finding ParameterReport Report write_html",
 }
 """Module -> the public names it defines: what the imports above tell type checkers, for the interpreter."""
 

@@ -15,7 +15,7 @@ PACKAGES = {
     "differences": "noise vectorized ladder complex_step steps jumps",
     "kinks": "nearby ties sweeps separable",
     "acceptance": ("pooled bench screening refinement directions group_testing one_by_one crowds directional rule"),
-    "reports": "comparison text report claims summary",
+    "reports": "comparison text grids serialization markdown plots page report claims summary",
     "diagnosis": (
         "clues candidates numbers symmetries regions scale penalties rearrangements precision partial layers ranking shapes"
     ),
@@ -35,10 +35,13 @@ ORDER = [
     "derivatives",
     "assertions",
     "scipy",
+    "demonstration",
+    "command",
+    "__main__",
 ]
 """All modules; what a package itself gives is imported by those after it."""
 
-FOR_TYPES = {"errors", "reports.text"}
+FOR_TYPES = {"errors", "reports.text", "reports.markdown", "reports.plots", "reports.page"}
 """Modules that name the report in their signatures, which comes after them."""
 
 HEAVY = ("torch", "jax", "sklearn", "scipy", "matplotlib", "rich", "hypothesis", "pytest")

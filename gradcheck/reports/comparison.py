@@ -66,6 +66,16 @@ class Comparison:
     parameters: dict[str, Divergence]
     total: Divergence
 
+    def __str__(self) -> str:
+        """Return a table: one line for each parameter, and one for all together."""
+        rows = {**self.parameters, **({"all together": self.total} if len(self.parameters) > 1 else {})}
+        width = max(map(len, rows))
+        return "\n".join(
+            f"{name:<{width}}  relative error {d.relative_error:.2g}, angle {d.angle:.3g} degrees, "
+            f"norm ratio {d.norm_ratio:.3g}, equal signs {d.sign_agreement:.0%}, {d.digits:.1f} digits"
+            for name, d in rows.items()
+        )
+
 
 def compare(claimed: Any, reference: Any) -> Comparison:
     """Compare a claimed gradient with a reference; nothing is evaluated and nothing decided.
@@ -171,7 +181,7 @@ def divergence_of(
         cosine=cosine,
         angle=angle,
         norm_ratio=norm_ratio,
-        sign_agreement=np.count_nonzero(np.sign(c) == np.sign(n)) / c.size,
+        sign_agreement=float(np.count_nonzero(np.sign(c) == np.sign(n)) / c.size),
         max_abs_error=2 * largest if not largest > LARGEST / 2 else LARGEST if math.isfinite(largest) else largest,
         digits=_digits(max(relative, limit) if math.isfinite(relative) else relative),
     )

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import html
-import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import GradientError
+from gradcheck.errors import GradientError, InvalidArgument
 from gradcheck.reports.comparison import Divergence
-from gradcheck.reports.text import render
+from gradcheck.reports.markdown import to_markdown
+from gradcheck.reports.page import fragment, page_of
+from gradcheck.reports.plots import heat_map
+from gradcheck.reports.serialization import Arrays, dump, masks_of, parse, plain, values_of
+from gradcheck.reports.text import one_line, render
 
-__all__ = ["Diagnosis", "Finding", "ParameterReport", "Report", "Verdict"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Diagnosis", "Finding", "ParameterReport", "Report", "Verdict", "write_html"]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -66,7 +70,7 @@ class Diagnosis:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ParameterReport:
     """What was found about one parameter.
 
@@ -79,6 +83,8 @@ class ParameterReport:
     claimed, reference, error_bound : arrays of float64, in the parameter's shape
         NaN where not probed; ``claimed`` is NaN throughout where its shape does not fit.
     wrong, undecided, kink : arrays of bool, in the parameter's shape
+    looked_at : int
+        Elements that were measured one by one; the others were judged along random directions, or not at all.
     divergence : Divergence
         Of the whole parameter; its fields are attributes of this object too.
     detection_floor : float
@@ -96,6 +102,7 @@ class ParameterReport:
     wrong: NDArray[np.bool_]
     undecided: NDArray[np.bool_]
     kink: NDArray[np.bool_]
+    looked_at: int
     divergence: Divergence
     detection_floor: float
     diagnoses: tuple[Diagnosis, ...] = ()
@@ -135,18 +142,28 @@ class ParameterReport:
         """See `Divergence.digits`."""
         return self.divergence.digits
 
-    def worst(self) -> tuple[int, ...] | None:
-        """Return the index of the element that is furthest outside its bound, or None for an empty parameter."""
-        if not self.claimed.size:
-            return None
+    def __repr__(self) -> str:
+        """Return one line, without the arrays."""
+        counts = f"{int(self.wrong.sum())} wrong, {int(self.undecided.sum())} undecided of {self.wrong.size}"
+        return f"<ParameterReport {self.name!r} {self.shape}: {counts}>"
+
+    def excess(self) -> NDArray[np.float64]:
+        """Return the error of each element in units of its bound, in the parameter's shape; NaN where nothing was measured."""
         with np.errstate(all="ignore"):
             apart = np.abs(self.claimed - self.reference)
-            excess = apart / np.maximum(np.nan_to_num(self.error_bound, nan=1.0), np.finfo(float).tiny)
-        rank = np.where(self.wrong | ~self.wrong.any(), np.where(np.isnan(excess), np.inf, excess), -1.0)
+            ratio = apart / np.maximum(np.nan_to_num(self.error_bound, nan=1.0), np.finfo(np.float64).tiny)
+        return np.asarray(np.where(np.isnan(self.reference), np.nan, np.where(np.isnan(ratio), np.inf, ratio)))
+
+    def worst(self) -> tuple[int, ...] | None:
+        """Return the index of the wrong, else the undecided, element furthest outside its bound; None for an empty parameter."""
+        if not self.claimed.size:
+            return None
+        concerned = self.wrong if self.wrong.any() else self.undecided
+        rank = np.where(concerned | ~concerned.any(), np.nan_to_num(self.excess(), nan=-0.5, posinf=np.inf), -1.0)
         return tuple(int(i) for i in np.unravel_index(int(np.argmax(rank)), self.shape))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Report:
     """The outcome of a check. It is true in a condition only when the verdict is ``"pass"``.
 
@@ -193,8 +210,16 @@ class Report:
         """Return the report as people read it: the worst first, about 30 lines at most, or everything."""
         return render(self, everything=everything)
 
+    def __repr__(self) -> str:
+        """Return one line of at most 200 characters."""
+        return one_line(self)
+
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return fragment(self)
+
+    def to_markdown(self) -> str:
+        """Return the report as Markdown: the verdict, a table of the parameters, diagnoses, and what is not covered."""
+        return to_markdown(self)
 
     def assert_ok(self) -> None:
         """Raise `GradientError` with this report unless the verdict is ``"pass"``."""
@@ -204,41 +229,95 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as dicts, lists, strings, numbers, booleans and None; numbers may be NaN."""
-        plain = _plain(self)
-        assert isinstance(plain, dict)  # noqa: S101 - tells the type checker what _plain makes of a dataclass
-        return {"verdict": self.verdict, "ok": self.ok, **plain}
+        return {"verdict": self.verdict, "ok": self.ok, **plain(self)}
 
-    def to_json(self) -> str:
-        """Return the report as strict JSON: what is not finite is a string, ``"nan"``, ``"inf"`` or ``"-inf"``."""
-        return json.dumps(_strict(self.to_dict()), allow_nan=False)
+    def to_json(self, arrays: Arrays = "wrong") -> str:
+        """Return the report as strict JSON: what is not finite is a string, ``"nan"``, ``"inf"`` or ``"-inf"``.
+
+        Parameters
+        ----------
+        arrays : {"wrong", "all", "none"}
+            Of which elements the numbers are kept: of wrong and undecided ones, at most 1,000 a parameter; of all, as
+            nested lists; or of the worst of each parameter only. Which elements are wrong, undecided and at a kink is
+            always kept.
+        """
+        return dump(self, arrays)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Return the report that `to_json` wrote; numbers that were not kept are NaN, and its text is the same.
+
+        Raises
+        ------
+        InvalidArgument
+            When ``text`` is no JSON, no report, or one of a later schema.
+        """
+        data = parse(text)
+        own = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        own["parameters"] = {name: _parameter_from(entry) for name, entry in data["parameters"].items()}
+        own["findings"] = tuple(Finding(**entry) for entry in data["findings"])
+        own["blind_spots"] = tuple(data["blind_spots"])
+        return cls(**own)
 
     def to_html(self, path: str | Path) -> None:
-        """Write the report as a page of its own."""
-        page = (
-            "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-            f"<title>gradcheck: {self.verdict}</title></head><body>{self._repr_html_()}</body></html>\n"
-        )
-        Path(path).write_text(page, encoding="utf-8")
+        """Write the report as a page of its own: it needs no script, no network and no other file."""
+        write_html({"": self}, path)
+
+    def plot(self, parameter: str | None = None, *, ax: Axes | None = None) -> Axes:
+        """Draw the error of one parameter in units of its bound, as a heat map.
+
+        Parameters
+        ----------
+        parameter : str, optional
+            Its name; by default the worst one.
+        ax : matplotlib axes, optional
+            Where to draw; by default on a figure of its own.
+
+        Returns
+        -------
+        ax : matplotlib axes
+
+        Raises
+        ------
+        InvalidArgument
+            When there is no such parameter.
+        MissingDependency
+            Without matplotlib.
+        """
+        return heat_map(self, parameter, ax)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Divergence | Finding | Diagnosis | ParameterReport | Report):
-        fields = {name: _plain(getattr(value, name)) for name in value.__slots__}
-        return {**fields.pop("divergence"), **fields} if "divergence" in fields else fields
-    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
+def _parameter_from(entry: Mapping[str, Any]) -> ParameterReport:
+    shape = tuple(entry["shape"])
+    arrays: dict[str, Any] = {**values_of(entry, shape), **masks_of(entry, shape)}
+    return ParameterReport(
+        name=entry["name"],
+        shape=shape,
+        dtype=np.dtype(entry["dtype"]),
+        **arrays,
+        looked_at=entry["looked_at"],
+        divergence=Divergence(**{f.name: entry[f.name] for f in fields(Divergence)}),
+        detection_floor=entry["detection_floor"],
+        diagnoses=tuple(Diagnosis(**diagnosis) for diagnosis in entry["diagnoses"]),
+    )
 
 
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _strict(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_strict(entry) for entry in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def write_html(reports: Mapping[str, Report], path: str | Path) -> None:
+    """Write many reports as one page, those that do not pass first.
+
+    Parameters
+    ----------
+    reports : mapping
+        Title -> report.
+    path : str or Path
+        The file to write.
+
+    Raises
+    ------
+    InvalidArgument
+        When something in ``reports`` is no report.
+    """
+    for name, report in reports.items():
+        if not isinstance(report, Report):
+            raise InvalidArgument(f"reports[{name!r}] is a {type(report).__name__}; a Report was required.")
+    Path(path).write_text(page_of(reports), encoding="utf-8", errors="backslashreplace")

@@ -158,6 +158,7 @@ def _parameter(
             wrong=unread,
             undecided=np.asarray(~unread),
             kink=np.zeros(shape, dtype=bool),
+            looked_at=0,
             divergence=divergence_of(claimed, blank),
             detection_floor=float("inf"),
             diagnoses=diagnoses,
@@ -179,6 +180,7 @@ def _parameter(
         wrong=np.any(wrong, axis=1).reshape(shape),
         undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
         kink=np.any((judgement.gap != 0) | excused, axis=1).reshape(shape),
+        looked_at=int(np.count_nonzero(~np.isnan(judgement.reference[pick]))),
         divergence=divergence,
         detection_floor=judgement.detection_floor,
         diagnoses=diagnoses,
@@ -225,29 +227,29 @@ def _divergence(claims: Floats, judgement: Judgement, column: int, excused: NDAr
 
 def _wrong_values(report: ParameterReport) -> Finding:
     count, total = int(report.wrong.sum()), report.wrong.size
-    looked_at = int(np.count_nonzero(~np.isnan(report.reference)))
     is_sample = bool(np.any(np.isnan(report.reference) & report.undecided))
     elements = "element" if total == 1 else "elements"
     number = (
-        f"{count:,} of the {looked_at:,} {elements} looked at, of {total:,},"
+        f"{count:,} of the {report.looked_at:,} {elements} looked at, of {total:,},"
         if is_sample
         else f"{count:,} of {total:,} {elements}"
     )
     worst = report.worst() or ()
     best = report.diagnoses[0] if report.diagnoses else None
-    why = (
-        f"{best.message} (fit {best.fit:.3f})"
-        if best
-        else (
-            f"relative error {report.relative_error:.2g}, angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
-        )
-    )
+    why = f"{best.message} (fit {best.fit:.3f})" if best else _distance(report)
     return Finding(
         code="wrong-gradient",
         where=report.name,
         message=f"{number} wrong; {why}",
         evidence={"elements": count, "worst": list(worst)},
     )
+
+
+def _distance(report: ParameterReport) -> str:
+    """Say how far a claim is from the true gradient."""
+    if report.norm_ratio >= np.finfo(np.float64).max:
+        return f"the true gradient is zero, the largest error {report.max_abs_error:.2g}"
+    return f"relative error {report.relative_error:.2g}, angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
 
 
 def _undecided(

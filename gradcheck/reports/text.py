@@ -15,13 +15,26 @@ import numpy as np
 if TYPE_CHECKING:
     from gradcheck.reports.report import Finding, ParameterReport, Report
 
-__all__ = ["badness", "render"]
+__all__ = [
+    "apart",
+    "badness",
+    "cost_line",
+    "count",
+    "headline",
+    "one_line",
+    "parameter_line",
+    "plain_findings",
+    "render",
+]
 
 MOST_PARAMETERS = 8
 MOST_DIAGNOSES = 6
 MOST_FINDINGS = 6
 MOST_BLIND_SPOTS = 5
 """Lines of each part; the rest is counted."""
+
+LONGEST_REPR = 200
+"""Characters: two lines of a terminal."""
 
 
 def badness(parameter: ParameterReport) -> tuple[bool, bool, float]:
@@ -43,22 +56,40 @@ def render(report: Report, *, everything: bool = False) -> str:
     width = max((len(parameter.name) for parameter in worst_first), default=0)
     limits = (MOST_PARAMETERS, MOST_DIAGNOSES, MOST_FINDINGS, MOST_BLIND_SPOTS)
     parameters, diagnoses, remarks, blind_spots = (math.inf,) * 4 if everything else limits
-    # The first stands in the first line; what a wrong-gradient finding says in the line of its parameter and as a diagnosis.
-    findings = [
+    lines = [
+        headline(report),
+        *_part([f"{p.name:<{width}}  {parameter_line(p)}" for p in worst_first], parameters),
+        *_part(_diagnoses(worst_first, width), diagnoses, "diagnoses"),
+        *_part([_finding_line(finding) for finding in plain_findings(report)], remarks, "findings"),
+        *_part(report.blind_spots, blind_spots, "not seen"),
+        cost_line(report),
+    ]
+    return "\n".join(lines)
+
+
+def one_line(report: Report) -> str:
+    """Return the first line of a report, shortened to 200 characters and free of control characters."""
+    line = "".join(c if c.isprintable() else "?" for c in headline(report))
+    whole = f"<Report {line}>"
+    return whole if len(whole) <= LONGEST_REPR else f"{whole[: LONGEST_REPR - 4]}...>"
+
+
+def cost_line(report: Report) -> str:
+    """Say what a check took and how it is repeated."""
+    calls = f"{report.evaluations:,} evaluations of f, {report.gradient_evaluations:,} of the gradient"
+    return f"cost: {calls}, {report.seconds:.2g} s; repeat with rng={report.seed}"
+
+
+def plain_findings(report: Report) -> list[Finding]:
+    """Return the findings that are said nowhere else.
+
+    The first one stands in the first line, and a wrong gradient in the line of its parameter and as a diagnosis.
+    """
+    return [
         finding
         for finding in report.findings[1 if report.verdict != "pass" else 0 :]
         if finding.code != "wrong-gradient" or finding.where not in report.parameters
     ]
-    calls = f"{report.evaluations:,} evaluations of f, {report.gradient_evaluations:,} of the gradient"
-    lines = [
-        _headline(report),
-        *_part([f"{p.name:<{width}}  {_parameter_line(p)}" for p in worst_first], parameters),
-        *_part(_diagnoses(worst_first, width), diagnoses, "diagnoses"),
-        *_part([_finding_line(finding) for finding in findings], remarks, "findings"),
-        *_part(report.blind_spots, blind_spots, "not seen"),
-        f"cost: {calls}, {report.seconds:.2g} s; repeat with rng={report.seed}",
-    ]
-    return "\n".join(lines)
 
 
 def _part(entries: Iterable[str], most: float, title: str = "") -> list[str]:
@@ -70,7 +101,8 @@ def _part(entries: Iterable[str], most: float, title: str = "") -> list[str]:
     return [f"{title}:", *lines] if title and lines else lines
 
 
-def _headline(report: Report) -> str:
+def headline(report: Report) -> str:
+    """Return the first line: the verdict and the worst thing found."""
     total = len(report.parameters)
     if report.verdict == "pass":
         elements = sum(parameter.claimed.size for parameter in report.parameters.values())
@@ -88,10 +120,11 @@ def _listed(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _parameter_line(parameter: ParameterReport) -> str:
+def parameter_line(parameter: ParameterReport) -> str:
+    """Say what was found about one parameter."""
     total = parameter.claimed.size
     wrong, undecided = int(parameter.wrong.sum()), int(parameter.undecided.sum())
-    if not wrong and not undecided and np.isnan(parameter.reference).any():
+    if not wrong and not undecided and parameter.looked_at < total:
         floor = f"an error above {parameter.detection_floor:.1g} in a single one would show"
         return f"{count(total, 'element')} agree along random directions; {floor}"
     if not wrong and not undecided:
@@ -103,8 +136,18 @@ def _parameter_line(parameter: ParameterReport) -> str:
         place = f"worst {list(worst)}: " if worst else ""
         bound = parameter.error_bound[worst]
         known = f" ± {bound:.1g}" if np.isfinite(bound) else ""
-        parts.append(f"{place}claimed {parameter.claimed[worst]:.6g}, true {parameter.reference[worst]:.6g}{known}")
+        claimed, true = apart(float(parameter.claimed[worst]), float(parameter.reference[worst]))
+        parts.append(f"{place}claimed {claimed}, true {true}{known}")
     return "; ".join(parts)
+
+
+def apart(claimed: float, true: float) -> tuple[str, str]:
+    """Return two numbers with as many digits, six at least, as it takes to see that they differ."""
+    for digits in range(6, 18):
+        texts = f"{claimed:.{digits}g}", f"{true:.{digits}g}"
+        if texts[0] != texts[1] or claimed == true:
+            break
+    return texts
 
 
 def _diagnoses(parameters: list[ParameterReport], width: int) -> list[str]:

@@ -1,0 +1,132 @@
+"""The command line: three verbs, each prints reports; pytest is the runner of test suites."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gradcheck import demonstration
+from gradcheck.errors import GradientError, InvalidArgument
+from gradcheck.reports.report import Report
+
+__all__ = ["main"]
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 2}
+USAGE, CRASH = 3, 4
+
+DESCRIPTION = """\
+Decide whether a gradient is right, and if not say which elements, by how much and why.
+
+exit codes: 0 pass (and demo), 1 fail, 2 inconclusive, 3 usage, 4 the case raised an exception of its own"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose exit code for wrong usage differs from that of an inconclusive check."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    code : int
+        0 pass, 1 fail, 2 inconclusive, 3 usage, 4 an exception of the case.
+    """
+    parser = _Parser(
+        prog="python -m gradcheck", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    verbs.add_parser("demo", help="check a wrong gradient and print what the report says of it")
+    show = verbs.add_parser("show", help="print a report that Report.to_json() wrote")
+    show.add_argument("report", type=Path, metavar="REPORT.json")
+    show.add_argument("--html", type=Path, metavar="PATH", help="write it as an HTML page too")
+    run = verbs.add_parser("run", help="call a function of yours that returns a report, or raises GradientError")
+    run.add_argument("case", metavar="module:case", help="for example tests.checks:convolution")
+    options = parser.parse_args(arguments)
+    try:
+        if options.verb == "demo":
+            print(demonstration.text())  # noqa: T201
+            return 0
+        if options.verb == "show":
+            return _show(options.report, options.html)
+        return _run(options.case)
+    except _UsageError as error:
+        print(f"{parser.prog} {options.verb}: {error}", file=sys.stderr)  # noqa: T201
+        return USAGE
+
+
+class _UsageError(Exception):
+    """What was asked for cannot be done; the message says what to do."""
+
+
+def _show(path: Path, html: Path | None) -> int:
+    try:
+        report = Report.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise _UsageError(f"{path} cannot be read: {error}") from error
+    except InvalidArgument as error:
+        raise _UsageError(f"{path}: {error}") from error
+    print(report)  # noqa: T201
+    if html is not None:
+        try:
+            report.to_html(html)
+        except OSError as error:
+            raise _UsageError(f"{html} cannot be written: {error}") from error
+    return EXIT_CODES[report.verdict]
+
+
+def _run(name: str) -> int:
+    module, _, path = name.partition(":")
+    if not module or not path:
+        raise _UsageError(f"{name!r} is no case; write module:function, for example tests.checks:convolution.")
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python -m does
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            raise _UsageError(f"there is no module {module!r} to import from {Path.cwd()}.") from error
+        traceback.print_exc()
+        return CRASH
+    except Exception:  # noqa: BLE001 - whatever the module raises
+        traceback.print_exc()
+        return CRASH
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise _UsageError(f"{module} has no {path!r}.")
+        found = getattr(found, part)
+    if not callable(found):
+        raise _UsageError(f"{name} is a {type(found).__name__}; a function without arguments was required.")
+    try:
+        result = found()
+    except GradientError as error:
+        result = error.report
+    except Exception:  # noqa: BLE001 - whatever the case raises
+        traceback.print_exc()
+        return CRASH
+    return _tell(name, result)
+
+
+def _tell(name: str, result: object) -> int:
+    """Print the report, or the reports, of a case."""
+    reports = dict(result) if isinstance(result, Mapping) else {"": result}
+    if not reports or not all(isinstance(report, Report) for report in reports.values()):
+        raise _UsageError(f"{name} returned a {type(result).__name__}; it is to return a Report, or a dict of them.")
+    for title, report in reports.items():
+        print(f"{title}: {report}" if title else report)  # noqa: T201
+    codes = {EXIT_CODES[report.verdict] for report in reports.values() if isinstance(report, Report)}
+    return 1 if 1 in codes else max(codes)

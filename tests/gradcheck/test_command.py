@@ -1,0 +1,96 @@
+"""The command line: what it prints, and its exit codes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gradcheck import check_gradient
+from gradcheck.command import main
+
+MODULE = """
+import numpy as np
+from gradcheck import assert_gradient, check_gradient
+
+f, x = lambda x: float(np.sum(x**2)), np.arange(1.0, 4.0)
+
+def right(): return check_gradient(f, lambda x: 2 * x, x)
+def wrong(): return check_gradient(f, lambda x: 3 * x, x)
+def raises(): assert_gradient(f, lambda x: 3 * x, x)
+def unsure(): return check_gradient(f, lambda x: 2 * x, x, max_evaluations=1)
+def several(): return {"one": right(), "two": wrong()}
+def nothing(): return None
+def empty(): return {}
+def broken(): raise RuntimeError("the case itself is broken")
+number = 3
+"""
+
+
+@pytest.fixture
+def cases(tmp_path, monkeypatch):
+    (tmp_path / "cases_of_a_user.py").write_text(MODULE)
+    (tmp_path / "does_not_import.py").write_text("import there_is_no_such_thing\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield "cases_of_a_user"
+    sys.modules.pop("cases_of_a_user", None)
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "shown"),
+    [
+        ("right", 0, "PASS: "),
+        ("wrong", 1, "FAIL: params: 3 of 3 elements wrong"),
+        ("raises", 1, "FAIL: params: 3 of 3 elements wrong"),
+        ("unsure", 2, "INCONCLUSIVE: "),
+        ("several", 1, "two: FAIL: "),
+        ("nothing", 3, "returned a NoneType"),
+        ("empty", 3, "it is to return a Report"),
+        ("number", 3, "a function without arguments was required"),
+        ("missing", 3, "has no 'missing'"),
+        ("broken", 4, "RuntimeError: the case itself is broken"),
+    ],
+)
+def test_run(cases, capsys, case, code, shown):
+    assert main(["run", f"{cases}:{case}"]) == code
+    out, err = capsys.readouterr()
+    assert shown in out + err
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("there_is_no_module:f", 3), ("no_colon", 3), (":f", 3), ("m:", 3), ("does_not_import:f", 4)]
+)
+def test_run_of_what_cannot_be_found(cases, capsys, name, code):
+    assert main(["run", name]) == code
+    assert capsys.readouterr().err
+
+
+def test_show_prints_the_text_of_the_report(tmp_path, capsys):
+    report = check_gradient(lambda x: float(np.sum(x**3)), lambda x: x**2, np.linspace(1, 2, 5))
+    (tmp_path / "report.json").write_text(report.to_json())
+    assert main(["show", str(tmp_path / "report.json"), "--html", str(tmp_path / "page.html")]) == 1
+    assert capsys.readouterr().out == f"{report}\n"
+    assert "<svg" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("content", [None, "no json", json.dumps({"a": 1}), b"\xff\xfe\x00"])
+def test_show_of_what_is_no_report(tmp_path, capsys, content):
+    path = tmp_path / "report.json"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["show", str(path)]) == 3
+    assert "report.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["show"], ["run"], ["demo", "more"]])
+def test_wrong_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 3 and "usage: python -m gradcheck" in capsys.readouterr().err
+
+
+def test_the_demonstration_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "gradcheck", "demo"], capture_output=True, text=True, check=True)
+    assert "FAIL: kernel: 8 of 9 elements wrong; the gradient equals the true one rotated by 180 degrees" in done.stdout

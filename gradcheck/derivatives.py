@@ -15,7 +15,7 @@ from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_m
 from gradcheck.differences.steps import measure_noise
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import GradcheckError, InvalidArgument
-from gradcheck.functions.options import RTOL, CheckOptions, Settings, read_options, require_callable
+from gradcheck.functions.options import CheckOptions, Settings, default_rtol, read_options, require_callable
 from gradcheck.functions.outputs import EachOutput, one_array_of, one_leaf_of
 from gradcheck.functions.points import Output, Point, point_of
 from gradcheck.functions.probe import Budget, BudgetExhaustedError, calling
@@ -187,7 +187,7 @@ class _Run:
         columns = len(self.base)
         found = {leaf: Measurement.nothing(leaves[leaf].value.size, columns) for leaf in free}
         lengths = {leaf: lengths_of(leaves[leaf].value) for leaf in free}
-        rtol = self.settings.rtol or RTOL[min(8, self.probe.output.dtype.itemsize)]
+        rtol = self.settings.rtol or default_rtol(self.probe.output.eps)
         forecast = CALLS_AN_ELEMENT * self.elements + OVERHEAD
         with metering(self.settings.progress, forecast) as meter, hire(self.settings.workers) as crew:
             self.budget.progress, self.probe.crew = meter, crew

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 PACKAGES = {
     "": "errors",
-    "functions": "boxes trees tasks workers options progress points displacements probe tangents outputs",
+    "functions": "boxes formats kinds arrays trees tasks workers options progress points displacements probe tangents outputs",
     "differences": "noise vectorized ladder complex_step steps jumps",
     "kinks": "nearby ties sweeps separable",
     "acceptance": ("pooled bench screening refinement directions group_testing one_by_one crowds directional rule"),

@@ -191,7 +191,7 @@ class Bench:
         """Return the central differences, the second ones, and what noise does to the first; shapes (m, K)."""
         steps = self.lengths[leaf][indices] * step
         value = self.leaves[leaf].value.ravel()[indices]
-        steps = np.maximum(steps, 4 * np.spacing(np.abs(value)).astype(np.float64))
+        steps = np.maximum(steps, 4 * self.leaves[leaf].format.spacing(np.abs(value)))
         both = np.stack([steps, -steps], axis=1).ravel()
         values, moved = elements(self.probe, leaf, np.repeat(indices, 2), both, self.noise)
         with np.errstate(all="ignore"):
@@ -224,7 +224,7 @@ class Bench:
     def tolerance(self, leaf: int, indices: Indices, measured: Measurement) -> tuple[Floats, Floats]:
         """Return how far off a claim may be before it is accused, and up to where it is cleared."""
         value = np.abs(self.leaves[leaf].value.ravel()[indices])
-        rounding = 4 * np.spacing(value).astype(np.float64)[:, None] * np.abs(measured.curvature)
+        rounding = 4 * self.leaves[leaf].format.spacing(value)[:, None] * np.abs(measured.curvature)
         tolerance = self.rtol * np.abs(measured.value) + rounding
         tolerated, clearing = self.roundoff(leaf, indices)
         return tolerance + tolerated, tolerance + clearing

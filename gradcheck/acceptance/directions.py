@@ -223,7 +223,7 @@ class Directions:
         rng = np.random.default_rng([self.key, part.number, *self.bench.leaves[leaf].name.encode()])
         drawn = 2 * rng.random(value.size, dtype=np.float32)[where].astype(np.float64) - 1
         sizes = (SMALLEST + (LARGEST - SMALLEST) * np.abs(drawn)) * self.lengths(leaf, where, part.step)
-        grid = 2 * np.spacing((np.abs(value[where]) + sizes).astype(value.dtype)).astype(np.float64)
+        grid = 2 * self.bench.leaves[leaf].format.spacing(np.abs(value[where]) + sizes)
         moves = np.zeros(value.size)
         moves[where] = np.copysign(np.maximum(np.rint(sizes / grid), 1.0) * grid, drawn)
         moves[self._held[leaf]] = 0.0

@@ -264,7 +264,7 @@ def _look_close(bench: Bench, leaf: int, indices: Indices, confirmed: Bools, apa
         return
     chosen, value, needed = indices[rows], value[rows], needed[rows]
     with np.errstate(all="ignore"):
-        shortest = np.maximum(CLOSEST_STEP, 8 * np.spacing(value).astype(np.float64) / bench.lengths[leaf][chosen])
+        shortest = np.maximum(CLOSEST_STEP, 8 * bench.leaves[leaf].format.spacing(value) / bench.lengths[leaf][chosen])
         wanted = np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1)
         wanted = np.maximum(wanted, np.minimum(MARGIN * wanted, CLOSE_STEP))
         steps = np.clip(wanted, shortest, SECOND_STEP)

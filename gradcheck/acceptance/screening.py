@@ -176,7 +176,7 @@ def _compare(
     with np.errstate(all="ignore"):
         jitter = bench.multiplier * deviation
         apart = np.abs(claim.values[indices] - slope)
-        rounding = 4 * np.spacing(np.abs(value)).astype(np.float64)[:, None] * np.abs(bend)
+        rounding = 4 * bench.leaves[leaf].format.spacing(np.abs(value))[:, None] * np.abs(bend)
         size = rms(found.reference)
         tolerated, clearing = bench.roundoff(leaf, indices)
         tolerance = bench.rtol * np.abs(slope) + rounding

@@ -18,7 +18,7 @@ from gradcheck.acceptance.rule import Doubt, Judgement
 from gradcheck.checks.explanations import gather
 from gradcheck.checks.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.diagnosis import diagnose
-from gradcheck.functions.options import RTOL, Settings
+from gradcheck.functions.options import Settings, default_rtol
 from gradcheck.functions.points import Point
 from gradcheck.functions.probe import Budget
 from gradcheck.functions.progress import metering
@@ -69,7 +69,7 @@ class AdjointTest:
     @property
     def rtol(self) -> float:
         """The relative error that matters."""
-        return self.settings.rtol or RTOL[min(8, self.there.itemsize, self.back.itemsize)]
+        return self.settings.rtol or default_rtol(max(self.there.eps, self.back.eps))
 
     def run(self) -> Report:
         """Make the check."""
@@ -193,7 +193,10 @@ class AdjointTest:
         """Return what is reported: a real array, or the real and the imaginary part of a complex one."""
         if not self.is_complex["x"]:
             return [leaf]
-        return [Leaf(f"{leaf.name}.{part}", getattr(leaf.value, part), leaf.restore) for part in ("real", "imag")]
+        return [
+            Leaf(f"{leaf.name}.{part}", getattr(leaf.value, part), leaf.restore, leaf.format)
+            for part in ("real", "imag")
+        ]
 
     def _reading(self) -> Reading:
         if self.claimed is None:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, judge
-from gradcheck.functions.options import RTOL, Settings
-from gradcheck.functions.points import Layout, Output, Point, as_given
+from gradcheck.functions.options import Settings, default_rtol
+from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import Budget, Probe
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding
@@ -81,16 +81,12 @@ class Claimant(ABC):
         """Return the cotangents, one row each."""
 
     @abstractmethod
-    def readings(
-        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
-    ) -> list[Reading]:
+    def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the claimed gradients at a point, one per cotangent; the first has all findings."""
 
-    def sample(
-        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
-    ) -> list[Reading]:
+    def sample(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return one claim at a point, to be compared with the same at other points; the seed laid out like that."""
-        return self.readings(check, arrays, cotangents[:1], layout)
+        return self.readings(check, handed, cotangents[:1], layout)
 
     def first_sample(self, check: Check, cotangents: Floats, first: list[Reading]) -> list[Reading]:
         """Return that claim at the given point, where the first claims are already known."""
@@ -192,7 +188,7 @@ class Check:
         """What does not."""
         self.untried: list[str] = []
         """Memory layouts that the functions refused."""
-        self.rtol = settings.rtol or RTOL[8]
+        self.rtol = settings.rtol or default_rtol(0.0)
         self.output = Output(claimant.name)
         self.elsewhere: Elsewhere | None = None
         """What was claimed at another point, before anything was called at this one."""

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from gradcheck.checks.check import Check, Claimant
 from gradcheck.checks.protocol import examine_linearity, examine_zero
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.points import Layout, Output, Point, as_given
+from gradcheck.functions.arrays import as_numpy, is_still
+from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import calling
 from gradcheck.functions.tangents import differentiable, read_tangent, tangent
 from gradcheck.functions.trees import MISSING, align, arrays_in, flatten
@@ -78,13 +79,11 @@ class ScalarClaimant(Claimant):
         del output, rng
         return np.ones((1, 1))
 
-    def readings(
-        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
-    ) -> list[Reading]:
+    def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the claimed gradient at a point."""
         del cotangents, layout
-        reading = read_gradient(self._gradient(check, check.point.hand_out(arrays)), self.params, check.point.leaves)
-        reading.handed = check.point.named(arrays)
+        reading = read_gradient(self._gradient(check, handed.tree), self.params, check.point.leaves)
+        reading.handed = handed.named()
         return [reading]
 
     def _gradient(self, check: Check, tree: Any) -> Any:
@@ -150,14 +149,12 @@ class PullbackClaimant(Claimant):
         """Draw two cotangents, rounded to the dtype in which they are handed out."""
         return np.stack([self.seen(self.seed_of(row)) for row in rng.normal(size=(2, output.size))])
 
-    def readings(
-        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
-    ) -> list[Reading]:
+    def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the pulled-back cotangents at a point, in the order of the rows."""
-        prepared = self.prepare(check, check.point.hand_out(arrays))
+        prepared = self.prepare(check, handed.tree)
         readings = [self._read(check, self.seed_of(row, layout), prepared) for row in cotangents]
         for reading in readings:
-            reading.handed += check.point.named(arrays)
+            reading.handed += handed.named()
         return readings
 
     def _read(self, check: Check, seed: Any, prepared: Any) -> Reading:
@@ -170,9 +167,9 @@ class PullbackClaimant(Claimant):
 
     def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
         """Check that it is linear in the cotangent, zero for zero, and changes nothing that it gets."""
-        arrays = check.point.copies()
-        prepared = self.prepare(check, check.point.hand_out(arrays))
-        kept = [(array, array.copy()) for array in arrays_in(prepared)]
+        handed = check.point.hand()
+        prepared = self.prepare(check, handed.tree)
+        kept = [(array, as_numpy(array).copy()) for array in arrays_in(prepared)]
         weights = check.settings.rng.uniform(0.5, 1.5, size=2) * (1, -1)
         rows = [weights @ cotangents, np.zeros_like(cotangents[0])]
         seeds = [self.seed_of(row) for row in rows]
@@ -181,11 +178,11 @@ class PullbackClaimant(Claimant):
         examine_linearity(check, combined, first, weights, ignored)
         if not all(self._unchanged(seed, row) for seed, row in zip(seeds, rows, strict=True)):
             check.find(f"{self.role}-changed", f"{self.derivative} changed {self.seed} in place", fatal=True)
-        changed = check.point.changed(arrays)
+        changed = handed.changed()
         if changed:
             names = ", ".join(changed)
             check.find("inputs-changed", f"{self.derivative} changed its arguments in place: {names}", fatal=True)
-        elif not all(np.array_equal(array, copy, equal_nan=copy.dtype.kind in "fc") for array, copy in kept):
+        elif not all(is_still(array, copy) for array, copy in kept):
             message = f"{self.derivative} changed what {self.name} kept for it: called again it gives something else"
             check.find("cache-changed", message, fatal=True)
 
@@ -321,7 +318,7 @@ def _gradient_parts(grad: Callable[[Any], Any], point: Point, x: Any, tree: Any)
     parts = []
     for i in differentiable(point):
         leaf = point.leaves[i]
-        shape = None if entries[i] is MISSING or entries[i] is None else np.shape(entries[i])
+        shape = None if entries[i] is MISSING or entries[i] is None else as_numpy(entries[i]).shape
         if shape != leaf.value.shape:
             raise InvalidArgument(
                 f"grad returned {'nothing' if shape is None else f'shape {shape}'} for {leaf.name}, which has "

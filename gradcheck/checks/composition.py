@@ -175,8 +175,8 @@ class _Composition:
             for leaf, array in enumerate(arrays):
                 if (number, leaf) in self.start:
                     moved = self.start[number, leaf] + columns[number, leaf] * self.directions[number, leaf]
-                    arrays[leaf] = moved.reshape(array.shape).astype(array.dtype)
-            inputs = passage.point.hand_out(arrays)
+                    arrays[leaf] = passage.point.leaves[leaf].format.rounded(moved.reshape(array.shape))
+            inputs = passage.point.hand(arrays).tree
             if number:
                 inputs[passage.input_name] = y
             y, cache = passage.stage.run(inputs, "at a point near the given one")

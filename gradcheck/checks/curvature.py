@@ -107,6 +107,7 @@ class _Bench:
         self.rtol = rtol
         self.rng = rng
         self.x = probe.point.leaves[0].value.ravel()
+        self.format = probe.point.leaves[0].format
         self.lengths = lengths_of(self.x)
         self.size = self.x.size
         self.slopes = np.zeros(self.size)
@@ -193,8 +194,8 @@ class _Bench:
 
     def _leak(self, i: int, steps: Floats) -> Floats:
         """Return what the slope adds to the second differences because a displaced element is rounded to its dtype."""
-        farthest = (np.abs(self.x[i]) + 2 * self.lengths[i] * steps).astype(self.x.dtype)
-        return np.asarray(self.slopes[i] * np.spacing(farthest).astype(np.float64))
+        farthest = np.abs(self.x[i]) + 2 * self.lengths[i] * steps
+        return np.asarray(self.slopes[i] * self.format.spacing(farthest))
 
 
 def extrapolated(sequence: Floats, noise: Floats) -> tuple[float, float, float]:

@@ -140,7 +140,7 @@ def _pull(check: Check, cotangents: list[Floats]) -> list[dict[str, Floats]]:
     count = len(cotangents[0])
     rows = np.concatenate([cotangent.reshape(count, -1) for cotangent in cotangents])
     try:
-        readings = check.claimant.readings(check, check.point.copies(), rows)
+        readings = check.claimant.readings(check, check.point.hand(), rows)
     except BudgetExhaustedError:
         return []
     return [_stacked(check.point, readings[i : i + count]) for i in range(0, len(rows), count)]

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Judgement
 from gradcheck.checks.check import Check, Claimant
+from gradcheck.functions.kinds import NUMPY
 from gradcheck.functions.outputs import EachOutput, one_array_of
-from gradcheck.functions.points import Layout, Output, Point, as_given
+from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import Probe, calling
 from gradcheck.functions.trees import ROOT, Leaf
 from gradcheck.reports.claims import Reading, Words, read_gradient
@@ -37,7 +38,7 @@ class JacobianClaimant(Claimant):
         self.jac = jac
         self.first: Reading | None = None
         self.input = point.leaves[0]
-        self.entries = Leaf(ROOT, np.zeros(0), lambda array: array)
+        self.entries = Leaf(ROOT, np.zeros(0), NUMPY, self.input.format)
 
     def output(self, value: Any) -> Output:
         """Learn the form of the output, and with it that of the Jacobian."""
@@ -54,20 +55,18 @@ class JacobianClaimant(Claimant):
         del rng
         return np.ones((output.size, 1))
 
-    def _matrix(self, check: Check, arrays: list[NDArray[Any]]) -> Reading:
+    def _matrix(self, handed: Handed) -> Reading:
         self.calls += 1
         with calling(self.derivative, "at the given point"):
-            given = self.jac(check.point.hand_out(arrays))
+            given = self.jac(handed.tree)
         reading = read_gradient(given, self.entries.value, [self.entries], words=self.words)
-        reading.handed = check.point.named(arrays)
+        reading.handed = handed.named()
         return reading
 
-    def readings(
-        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
-    ) -> list[Reading]:
+    def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the rows of the claimed Jacobian."""
-        del layout
-        whole = self._matrix(check, arrays)
+        del check, layout
+        whole = self._matrix(handed)
         self.first = self.first or whole
         rows = [Reading({}, [], whole.eps, whole.absent) for _ in cotangents]
         rows[0].findings = whole.findings
@@ -75,12 +74,10 @@ class JacobianClaimant(Claimant):
             row.values[0] = values
         return rows
 
-    def sample(
-        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
-    ) -> list[Reading]:
+    def sample(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the whole matrix."""
-        del cotangents, layout
-        return [self._matrix(check, arrays)]
+        del check, cotangents, layout
+        return [self._matrix(handed)]
 
     def first_sample(self, check: Check, cotangents: Floats, first: list[Reading]) -> list[Reading]:
         """Return the matrix as it was claimed first."""

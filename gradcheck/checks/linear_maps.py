@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.arrays import as_numpy, format_in, is_array
 from gradcheck.functions.probe import Budget, calling
 from gradcheck.functions.trees import Leaf, flatten
 
@@ -41,7 +42,7 @@ def vector_like(value: Any, argument: str) -> Leaf:
     InvalidArgument
         For anything else, for an empty array and for NaN or infinity.
     """
-    if not isinstance(value, float | complex | np.ndarray | np.number):
+    if not isinstance(value, float | complex | np.number) and not is_array(value):
         raise InvalidArgument(f"{argument} is a {type(value).__name__}; an array of floats or complex was required.")
     (leaf,), _ = flatten(value, root=argument, argument=argument)
     if leaf.value.dtype.kind not in "fc" or not leaf.value.size:
@@ -64,8 +65,8 @@ class LinearMap:
         By how much what it gives is off by its rounding, relative to its norm: measured.
     blur : array
         The same for each number that it gives, relative to nothing.
-    itemsize : int
-        Bytes of the coarsest floating-point numbers met.
+    eps : float
+        Machine epsilon of the coarsest floating-point numbers met.
     """
 
     name: str
@@ -76,16 +77,11 @@ class LinearMap:
     calls: int = 0
     noise: float = 0.0
     blur: Floats = field(default_factory=lambda: np.zeros(()))
-    itemsize: int = 8
+    eps: float = float(np.finfo(np.float64).eps)
 
     def __post_init__(self) -> None:
         self.blur = np.zeros(self.codomain.value.shape)
-        self.itemsize = min(8, *(real_dtype(leaf.value).itemsize for leaf in (self.domain, self.codomain)))
-
-    @property
-    def eps(self) -> float:
-        """Machine epsilon of the coarsest dtype met."""
-        return float(np.finfo(f"f{self.itemsize}").eps)
+        self.eps = max(self.eps, self.domain.format.eps, self.codomain.format.eps)
 
     def draw(self, rng: np.random.Generator) -> Array:
         """Draw a vector of its domain."""
@@ -97,25 +93,25 @@ class LinearMap:
 
     def rounded(self, vector: Array) -> Array:
         """Round a vector to the dtype of the domain, in double precision."""
-        return _double(np.asarray(vector).astype(self.domain.value.dtype))
+        return _double(self.domain.format.rounded(np.asarray(vector)))
 
     def __call__(self, vector: Array) -> Array:
         """Apply it to a fresh copy of a vector; return what came back in double precision."""
-        handed = np.array(vector, dtype=self.domain.value.dtype)
-        kept = handed.copy()
+        kept = np.array(vector, dtype=self.domain.value.dtype)
+        handed = self.domain.restore(kept.copy())
         self.budget.spend()
         self.calls += 1
         with calling(self.name, f"with a vector like {self.domain.name}"):
-            given = self.function(self.domain.restore(handed))
-        if not np.array_equal(handed, kept):
+            given = self.function(handed)
+        if not np.array_equal(as_numpy(handed), kept):
             raise UnfitError("inputs-changed", f"{self.name} changed its argument in place")
         return self._read(given)
 
     def _read(self, given: Any) -> Array:
         like, name = self.codomain.value, self.codomain.name
         try:
-            array = np.asarray(given)
-        except ValueError:
+            array = as_numpy(given)
+        except (TypeError, ValueError, RuntimeError):
             array = np.empty(0, dtype=object)
         if array.dtype.kind not in "biufc":
             raise UnfitError("wrong-type", f"{self.name} returned a {type(given).__name__} that is no array of numbers")
@@ -127,8 +123,7 @@ class LinearMap:
             array = array.real
         if not np.all(np.isfinite(array)):
             raise UnfitError("not-finite", f"{self.name} returned NaN or infinity for a finite argument")
-        if array.dtype.kind in "fc":
-            self.itemsize = min(self.itemsize, real_dtype(array).itemsize)
+        self.eps = max(self.eps, format_in(given).eps)
         return _double(array.astype(np.complex128)) if like.dtype.kind == "c" else _double(array)
 
     def measure(self, vectors: list[Array], images: list[Array], weights: Array, rtol: float) -> list[tuple[str, str]]:
@@ -181,11 +176,6 @@ def norm(array: Array) -> float:
     sizes = np.abs(array)
     largest = float(np.max(sizes, initial=0.0))
     return largest * float(np.sqrt(np.sum((sizes / largest) ** 2))) if 0 < largest < np.inf else largest
-
-
-def real_dtype(array: Array) -> np.dtype[Any]:
-    """Return the dtype of the real part."""
-    return array.real.dtype
 
 
 def _double(array: Array) -> Array:

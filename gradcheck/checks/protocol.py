@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from gradcheck.checks.check import Check
 from gradcheck.checks.second_point import compare
 from gradcheck.differences.noise import ulp
-from gradcheck.functions.points import Layout, Output, Point
+from gradcheck.functions.arrays import as_numpy, memory_of
+from gradcheck.functions.points import Handed, Layout, Output, Point
 from gradcheck.functions.probe import BudgetExhaustedError, calling
 from gradcheck.reports.claims import Reading
 
@@ -81,15 +82,15 @@ def examine(check: Check, cotangents: Floats, first: list[Reading]) -> None:
     claimant = check.claimant
     here = claimant.first_sample(check, cotangents, first)
     _examine_memory(check, here)
-    arrays = check.point.copies()
-    again = claimant.sample(check, arrays, cotangents)
-    changed = check.point.changed(arrays)
+    handed = check.point.hand()
+    again = claimant.sample(check, handed, cotangents)
+    changed = handed.changed()
     if changed:
         message = f"{claimant.derivative} changed its arguments in place: {', '.join(changed)}"
         check.find("inputs-changed", message, fatal=True)
     _examine_kept(check, first if check.elsewhere is None else [*check.elsewhere.claims, *first])
     repeats = _examine_repetition(check, cotangents, here, again)
-    del again, arrays  # they may be large
+    del again, handed  # they may be large
     if check.elsewhere is not None:
         compare(check, here[0])
     if repeats and not changed:
@@ -113,7 +114,7 @@ def examine_repeated_value(
     """Call a function again at a point: it must give what it gave first."""
     check.budget.spend()
     with calling(output.name, "at the given point"):
-        again = output.read(function(point.hand_out(point.copies())))
+        again = output.read(function(point.hand().tree))
     with np.errstate(all="ignore"):
         apart = np.abs(again - value)
         beyond = apart > REPEATED * np.array([ulp(number) for number in value])
@@ -127,11 +128,11 @@ def examine_repeated_value(
         )
 
 
-def _value(check: Check, arrays: list[NDArray[Any]]) -> Floats:
+def _value(check: Check, handed: Handed) -> Floats:
     """Return the function's value at a point as one vector."""
     check.budget.spend()
     with calling(check.claimant.name, "at the given point"):
-        return check.output.read(check.claimant.value(check.point.hand_out(arrays)))
+        return check.output.read(check.claimant.value(handed.tree))
 
 
 # ---- the same again -------------------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ def _examine_repetition(check: Check, cotangents: Floats, here: list[Reading], a
     ]
     if not different:
         return True
-    third, fourth = (check.claimant.sample(check, check.point.copies(), cotangents) for _ in range(2))
+    third, fourth = (check.claimant.sample(check, check.point.hand(), cotangents) for _ in range(2))
     grows = {
         name: _same_steps(a, b, c)
         for (name, a, b), (_, _, c) in zip(_pairs(again, third), _pairs(again, fourth), strict=True)
@@ -209,7 +210,7 @@ def _lags(check: Check, cotangents: Floats, here: list[Reading]) -> bool:
     if check.elsewhere is None:
         return False
     for _ in range(2):
-        there = check.claimant.sample(check, [array.copy() for array in check.elsewhere.arrays], cotangents)
+        there = check.claimant.sample(check, check.point.hand([a.copy() for a in check.elsewhere.arrays]), cotangents)
     return all(np.array_equal(a, b) for _, a, b in _pairs(here, there))
 
 
@@ -219,10 +220,12 @@ def _lags(check: Check, cotangents: Floats, here: list[Reading]) -> bool:
 def _examine_memory(check: Check, here: list[Reading]) -> None:
     """Say which gradients share memory with each other, with an argument or with the seed."""
     for reading in here:
-        gradients = [(f"the gradient of {reading.names[leaf]}", array) for leaf, array in reading.given.items()]
-        for number, (leaf, array) in enumerate(reading.given.items()):
-            for name, other in [*gradients[:number], *reading.handed]:
-                if array.size and np.may_share_memory(array, other) and np.shares_memory(array, other):
+        memory = {leaf: memory_of(given) for leaf, given in reading.given.items()}
+        gradients = [(f"the gradient of {reading.names[leaf]}", array) for leaf, array in memory.items()]
+        handed = [(name, memory_of(given)) for name, given in reading.handed]
+        for number, (leaf, array) in enumerate(memory.items()):
+            for name, other in [*gradients[:number], *handed]:
+                if _overlap(array, other):
                     check.find(
                         "shares-memory",
                         f"its gradient is the same memory as {name}: who writes into one changes the other; return a copy",
@@ -231,11 +234,17 @@ def _examine_memory(check: Check, here: list[Reading]) -> None:
                     break
 
 
+def _overlap(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    if one is None or other is None or not one.size:
+        return False
+    return np.may_share_memory(one, other) and np.shares_memory(one, other)
+
+
 def _examine_kept(check: Check, readings: list[Reading]) -> None:
     """Look at what earlier calls returned: it must still be what it was then."""
     for reading in readings:
-        for leaf, array in reading.given.items():
-            values = np.real(array).astype(np.float64).ravel()
+        for leaf, given in reading.given.items():
+            values = np.real(as_numpy(given)).astype(np.float64).ravel()
             if not np.array_equal(values, reading.values[leaf], equal_nan=True):
                 check.find(
                     "buffer-reused",
@@ -250,13 +259,13 @@ def _examine_layouts(check: Check, cotangents: Floats, here: list[Reading]) -> N
     """Hand out the same numbers in other memory layouts: nothing may change but by rounding."""
     claimant, name = check.claimant, check.output.name
     for words, layout in LAYOUTS.items():
-        arrays = [layout(array) for array in check.point.copies()]
+        arrays = [leaf.laid_out(leaf.value, layout) for leaf in check.point.leaves]
         if all(array.flags.c_contiguous for array in arrays):
             continue
         try:
             with np.errstate(all="ignore"):
-                value = _value(check, arrays)
-                there = claimant.sample(check, [layout(array) for array in check.point.copies()], cotangents, layout)
+                value = _value(check, check.point.hand(layout=layout))
+                there = claimant.sample(check, check.point.hand(layout=layout), cotangents, layout)
         except BudgetExhaustedError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the user's functions raise: they may refuse a layout

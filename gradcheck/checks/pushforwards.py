@@ -14,7 +14,7 @@ from gradcheck.checks.check import Check, Claimant
 from gradcheck.checks.claimants import require_floats, spread
 from gradcheck.checks.protocol import examine_zero
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.points import Layout, Output, as_given
+from gradcheck.functions.points import Handed, Layout, Output, as_given
 from gradcheck.functions.probe import calling
 from gradcheck.functions.tangents import differentiable, read_tangent, tangent
 from gradcheck.functions.trees import arrays_in
@@ -59,18 +59,15 @@ class JvpClaimant(Claimant):
         """Draw two rows through which dy and y are read."""
         return rng.normal(size=(2, output.size))
 
-    def readings(
-        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
-    ) -> list[Reading]:
+    def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Push every unit tangent forward, and read what comes out through each cotangent."""
         del layout
-        tree = check.point.hand_out(arrays)
         names = {position: leaf.name for position, leaf in enumerate(check.point.leaves)}
         readings = [Reading(names=names) for _ in cotangents]
         start = 0
         for leaf in differentiable(check.point):
             end = start + check.point.leaves[leaf].value.size
-            table = self._columns(check, leaf, slice(start, end), tree, cotangents, readings[0])
+            table = self._columns(check, leaf, slice(start, end), handed.tree, cotangents, readings[0])
             if table is not None:
                 for k, reading in enumerate(readings):
                     reading.values[leaf] = table[:, k]
@@ -117,20 +114,18 @@ class JvpClaimant(Claimant):
                 parts.append(part)
         return np.concatenate(parts) if fits else None, reading
 
-    def sample(
-        self, check: Check, arrays: list[NDArray[Any]], cotangents: Floats, layout: Layout = as_given
-    ) -> list[Reading]:
+    def sample(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Push one tangent forward, without small elements and always the same."""
         del cotangents
         tangents = tangent(check.point, self._mixed(check), layout)
-        reading = self._push(tangents, check.point.hand_out(arrays))[1]
-        reading.handed = [("its tangents", array) for array in arrays_in(tangents)] + check.point.named(arrays)
+        reading = self._push(tangents, handed.tree)[1]
+        reading.handed = [("its tangents", array) for array in arrays_in(tangents)] + handed.named()
         return [reading]
 
     def first_sample(self, check: Check, cotangents: Floats, first: list[Reading]) -> list[Reading]:
         """Push that tangent forward at the given point."""
         del first
-        return self.sample(check, check.point.copies(), cotangents)
+        return self.sample(check, check.point.hand(), cotangents)
 
     def _mixed(self, check: Check) -> Floats:
         rng = np.random.default_rng(MIXED)
@@ -142,12 +137,11 @@ class JvpClaimant(Claimant):
         """Check that it is linear in its tangents, zero for zero, and changes nothing that it gets."""
         if not all(leaf in first[0].values for leaf in differentiable(check.point)):
             return
-        arrays = check.point.copies()
-        tree = check.point.hand_out(arrays)
+        handed = check.point.hand()
         mixed = self._mixed(check)
         vectors = [mixed, np.zeros_like(mixed), *self._parts(check, -mixed)]
         trees = [tangent(check.point, vector) for vector in vectors]
-        answers = [self._push(handed, tree) for handed in trees]
+        answers = [self._push(tangents, handed.tree) for tangents in trees]
         told = {finding.code for finding in first[0].findings} | {"coarse-dtype"}
         for finding in (finding for _, reading in answers for finding in reading.findings):
             if finding.code not in told:
@@ -157,9 +151,9 @@ class JvpClaimant(Claimant):
         ignored = examine_zero(check, answers[1][1], answers[0][1])
         if not ignored:
             self._linear(check, cotangents, first, [(vectors[k], pushed[k]) for k in (0, *range(2, len(pushed)))])
-        if not all(_unchanged(check, handed, vector) for handed, vector in zip(trees, vectors, strict=True)):
+        if not all(_unchanged(check, tangents, vector) for tangents, vector in zip(trees, vectors, strict=True)):
             check.find("tangent-changed", "jvp changed its tangents in place", fatal=True)
-        changed = check.point.changed(arrays)
+        changed = handed.changed()
         if changed:
             check.find("inputs-changed", f"jvp changed its arguments in place: {', '.join(changed)}", fatal=True)
 

@@ -87,7 +87,7 @@ def _evaluate(check: Check, reference: Callable[..., Any]) -> Differenced:
     function, point = check.claimant.like_value(reference), check.point.widened()
     check.budget.spend()
     with calling("reference", "at the given point"):
-        value = function(point.hand_out(point.copies()))
+        value = function(point.hand().tree)
     output = Output.of(value, "reference")
     mine, theirs = ([leaf.value.shape for leaf in form.leaves] for form in (check.output, output))
     if mine != theirs:
@@ -104,7 +104,7 @@ def _difference(check: Check, better: Differenced) -> str:
     with np.errstate(all="ignore"):
         signed = np.where((value == check.value) | (np.isnan(value) & np.isnan(check.value)), 0.0, value - check.value)
         apart = np.abs(signed)
-        allowed = np.sqrt(np.finfo(check.output.dtype).eps) * _sizes(check, value)
+        allowed = np.sqrt(check.output.eps or np.finfo(np.float64).eps) * _sizes(check, value)
         if np.all(apart <= allowed):
             return ""
         allowed = np.maximum(allowed, ROUND_OFF * _measured_rounding(check, better, signed))
@@ -136,6 +136,6 @@ def _measured_rounding(check: Check, better: Differenced, apart: Floats) -> Floa
         check.budget.spend()
         check.budget.spend()
         with np.errstate(all="ignore"):
-            value = check.output.read(check.claimant.value(check.point.hand_out(arrays)))
-            differences.append(better.output.read(better.function(better.point.hand_out(wide))) - value)
+            value = check.output.read(check.claimant.value(check.point.hand(arrays).tree))
+            differences.append(better.output.read(better.function(better.point.hand(wide).tree)) - value)
     return np.asarray(np.std(differences, axis=0))

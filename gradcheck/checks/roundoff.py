@@ -67,7 +67,8 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
     squares = {leaf: np.zeros(columns) for leaf in readings[0].values}
     largest = {leaf: np.zeros((values.size, columns), np.float32) for leaf, values in readings[0].values.items()}
     for _ in range(NUDGES):
-        moved = check.claimant.readings(check, check.point.nudged(readings[0].eps, check.settings.rng), cotangents)
+        nudged = check.point.hand(check.point.nudged(readings[0].eps, check.settings.rng))
+        moved = check.claimant.readings(check, nudged, cotangents)
         for leaf, most in largest.items():
             limits = levels.get(leaf, np.zeros(columns))
             for k, (new, old) in enumerate(zip(moved, readings, strict=True)):

@@ -16,7 +16,7 @@ from gradcheck.checks.references import choose_differenced
 from gradcheck.checks.roundoff import Roundoff, measure_roundoff
 from gradcheck.checks.second_point import examine_constancy, visit
 from gradcheck.differences.complex_step import NotAnalyticError
-from gradcheck.functions.options import RTOL
+from gradcheck.functions.options import default_rtol
 from gradcheck.functions.probe import CHUNK_LENGTH, Probe, calling
 from gradcheck.functions.progress import Meter, metering
 from gradcheck.functions.workers import Crew, WorkersLostError, hire
@@ -68,11 +68,11 @@ def _forecast(check: Check) -> int:
 def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
     """Call function and derivative, and judge, as far as the evaluations go."""
     check.elsewhere = visit(check)
-    arrays = check.point.copies()
+    handed = check.point.hand()
     check.budget.spend()
     began = time.perf_counter()
     with calling(check.claimant.name, "at the given point"):
-        value = check.claimant.value(check.point.hand_out(arrays))
+        value = check.claimant.value(handed.tree)
     seconds = time.perf_counter() - began
     if meter is not None:
         meter.expect(seconds)
@@ -80,7 +80,7 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
         crew.pace = seconds
     check.output = output = check.claimant.output(value)
     check.value = output.read(value)
-    changed = check.point.changed(arrays)
+    changed = handed.changed()
     if changed:
         check.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
     cotangents = _cotangents(check)
@@ -178,7 +178,7 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
     readings: list[Reading] = []
     roundoff: dict[int, Roundoff] = {}
     with check.budget.until_exhausted():
-        readings = check.claimant.readings(check, check.point.copies(), cotangents)
+        readings = check.claimant.readings(check, check.point.hand(), cotangents)
         check.readings = readings
         for finding in readings[0].findings:
             (check.remarks if finding.code == "coarse-dtype" else check.faults).append(finding)
@@ -208,6 +208,5 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
 
 
 def _default_rtol(check: Check, readings: list[Reading]) -> float:
-    sizes = [check.point.leaves[i].value.dtype.itemsize for i in check.point.free()] + [check.output.dtype.itemsize]
-    sizes += [4] if readings[0].eps > np.finfo(np.float64).eps else []
-    return RTOL[min(8, *sizes)]
+    point = max(check.point.leaves[i].format.eps for i in check.point.free())
+    return default_rtol(max(point, check.output.eps, readings[0].eps))

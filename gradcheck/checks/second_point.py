@@ -45,12 +45,12 @@ def visit(check: Check) -> Elsewhere | None:
         try:
             check.budget.spend()
             with np.errstate(all="ignore"):
-                value = check.claimant.value(check.point.hand_out([array.copy() for array in arrays]))
+                value = check.claimant.value(check.point.hand([array.copy() for array in arrays]).tree)
                 check.output = check.claimant.output(value)
                 if not np.all(np.isfinite(check.output.read(value))):
                     continue
                 cotangents = check.claimant.cotangents(check.output, check.settings.rng)
-                claims = check.claimant.sample(check, [array.copy() for array in arrays], cotangents)
+                claims = check.claimant.sample(check, check.point.hand([array.copy() for array in arrays]), cotangents)
         except Exception:  # noqa: BLE001, S112 - whatever the user's functions raise; the blind spots say it
             continue
         return Elsewhere(arrays, check.output.size, cotangents, claims)
@@ -83,7 +83,10 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
         return
     alone = [{leaf: directions[leaf]} for leaf in same]
     far = _disagreement(check, probe, there.arrays, claims, alone, noise)
-    near = [a + ((b - a) / 4).astype(a.dtype) for a, b in zip(check.point.copies(), there.arrays, strict=True)]
+    near = [
+        leaf.format.rounded(leaf.value + (b - leaf.value) / 4) if leaf.is_differentiable else b
+        for leaf, b in zip(check.point.leaves, there.arrays, strict=True)
+    ]
     close = _disagreement(check, probe, near, claims, alone, noise)
     agrees = np.all(np.abs(far.apart) <= far.allowed, axis=1)
     if wrong and np.any(agrees):
@@ -150,8 +153,8 @@ def _disagreement(
             for leaf, part in direction.items() if length else ():
                 with np.errstate(over="ignore"):  # near the largest float; f may say what infinity gives
                     target = moved[leaf] + (length * part).reshape(moved[leaf].shape)
-                    moved[leaf] = target.astype(moved[leaf].dtype)
-        return probe.function(probe.point.hand_out(moved))
+                    moved[leaf] = probe.point.leaves[leaf].format.rounded(target)
+        return probe.function(probe.point.hand(moved).tree)
 
     start = point_of(np.zeros(len(directions)), "lengths")
     there = type(probe)(along, start, probe.output, probe.cotangents, check.budget)

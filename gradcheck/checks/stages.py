@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.claimants import by_name, input_names
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.arrays import as_numpy, is_still
 from gradcheck.functions.options import require_callable
 from gradcheck.functions.points import Output, Point, point_of
 from gradcheck.functions.probe import Budget, calling
@@ -170,7 +171,7 @@ class _Kept:
     """An array of a passage, and what was in it when it was last its own."""
 
     owner: Passage
-    array: NDArray[Any]
+    array: Any
     copy: NDArray[Any]
     is_returned: bool
 
@@ -183,14 +184,14 @@ class _Watch:
 
     def keep(self, owner: Passage, thing: Any, *, is_returned: bool = False) -> None:
         """Remember the arrays in something that a stage kept or returned."""
-        self.kept += [_Kept(owner, array, array.copy(), is_returned) for array in arrays_in(thing)]
+        self.kept += [_Kept(owner, array, as_numpy(array).copy(), is_returned) for array in arrays_in(thing)]
 
     def look(self, writer: Passage) -> None:
         """Notice what has changed since the last look: it was written by this stage."""
         for kept in self.kept:
-            if np.array_equal(kept.array, kept.copy, equal_nan=kept.copy.dtype.kind in "fc"):
+            if is_still(kept.array, kept.copy):
                 continue
-            kept.copy = kept.array.copy()
+            kept.copy = as_numpy(kept.array).copy()
             if kept.owner is not writer and not kept.owner.writer:
                 kept.owner.writer, kept.owner.is_overwritten = writer.stage.name, kept.is_returned
 

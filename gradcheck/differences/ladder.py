@@ -33,8 +33,8 @@ multiples of the period of an oscillation, which then looks smooth."""
 FIRST_STEP = 0.0291438719
 """The longest step, in units of the element's length. Not a round number: functions are rounded at those."""
 
-HALF_PRECISION = 2
-"""Bytes."""
+HALF_PRECISION = float(np.finfo(np.float16).eps)
+"""An epsilon no smaller leaves room for few steps."""
 
 FEWEST_LEVELS = 4
 MOST_LEVELS = 11
@@ -378,7 +378,7 @@ def climb(
     result = Measurement.nothing(count, columns)
     if not count:
         return result
-    half = probe.point.leaves[leaf].value.dtype.itemsize <= HALF_PRECISION
+    half = probe.point.leaves[leaf].format.eps >= HALF_PRECISION
     if half:
         first_step *= RATIO  # or the dtype leaves no room for shorter ones
     steps, first = _first_pairs(probe, leaf, indices, lengths * first_step, noise)
@@ -456,7 +456,8 @@ def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noi
 
 def _resolution(probe: Probe, leaf: int, indices: NDArray[np.intp]) -> Floats:
     """Return the shortest steps that the dtype of the parameters still resolves."""
-    return np.asarray(2 * np.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[indices])).astype(np.float64))
+    held = probe.point.leaves[leaf]
+    return np.asarray(2 * held.format.spacing(np.abs(held.value.ravel()[indices])))
 
 
 def _first_pairs(

@@ -94,7 +94,10 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     dtypes = [probe.point.leaves[leaf].value.dtype for leaf in lengths]
     offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
     noise, quantum = np.full_like(base, np.inf), np.zeros_like(base)
+    coarsest = max((probe.point.leaves[leaf].format.eps for leaf in lengths), default=0.0)
     for distance, spacing in SAMPLES:
+        if abs(distance) * coarsest > 1:
+            continue  # in half precision so many spacings are several times an element's size
         reach = abs(distance) + OFFSETS[-1]
         directions = {leaf: _exact(probe, leaf, spacing * signs[leaf], scale, reach) for leaf, scale in lengths.items()}
         values = probe.ray(directions, distance + offsets)
@@ -131,13 +134,14 @@ def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: fl
     Near the point, at small ``reach``, no element moves by more than a share of its own size: an edge may be there. Farther
     away by no more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are.
     """
-    value = np.abs(probe.point.leaves[leaf].value.ravel())
+    held = probe.point.leaves[leaf]
+    value = np.abs(held.value.ravel())
     sizes = value.astype(np.float64)
     with np.errstate(all="ignore"):
         most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
         near = np.where(sizes > 0, np.minimum(most, lengths), lengths)
         moves = spacings * near
-    unit = np.spacing((value + reach * np.abs(moves)).astype(value.dtype)).astype(np.float64)
+    unit = held.format.spacing(value + reach * np.abs(moves))
     return np.asarray(np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves))
 
 

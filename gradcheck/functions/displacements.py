@@ -215,4 +215,4 @@ def _moved(point: Point, leaf: int, moves: Floats) -> NDArray[Any]:
     """Return a leaf moved by ``moves``, shape (..., n), in its own dtype; who calls keeps NumPy's warnings off."""
     value = point.leaves[leaf].value
     moved = np.asarray(value + moves.reshape((*moves.shape[:-1], *value.shape)))
-    return moved if moved.dtype == value.dtype else moved.astype(value.dtype)
+    return point.leaves[leaf].format.rounded(moved)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.arrays import is_array
 from gradcheck.functions.points import Output, Point, point_of
 from gradcheck.functions.probe import Probe
 
@@ -39,7 +40,7 @@ def one_leaf_of(x: Any, argument: str) -> Point:
     InvalidArgument
         For a container, and for what `point_of` refuses.
     """
-    if not isinstance(x, float | np.ndarray | np.number):
+    if not isinstance(x, float | np.number) and not is_array(x):
         raise InvalidArgument(
             f"{argument} is a {type(x).__name__}; one array or float was required; for a tree of arrays use check_vjp."
         )

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.trees import Leaf, flatten
 
-__all__ = ["Layout", "Output", "Point", "as_given", "point_of"]
+__all__ = ["Handed", "Layout", "Output", "Point", "as_given", "point_of"]
 
 Floats = NDArray[np.float64]
 Layout = Callable[[NDArray[Any]], NDArray[Any]]
@@ -46,21 +47,11 @@ class Point:
         """Return a fresh copy of each leaf."""
         return [leaf.value.copy() for leaf in self.leaves]
 
-    def hand_out(self, arrays: Sequence[NDArray[Any]]) -> Any:
-        """Build the tree from one array per leaf."""
-        return self.build([leaf.restore(array) for leaf, array in zip(self.leaves, arrays, strict=True)])
-
-    def named(self, arrays: Sequence[NDArray[Any]]) -> list[tuple[str, NDArray[Any]]]:
-        """Return one array per leaf with the leaves' names."""
-        return [(leaf.name, array) for leaf, array in zip(self.leaves, arrays, strict=True)]
-
-    def changed(self, arrays: Sequence[NDArray[Any]]) -> list[str]:
-        """Return the names of the leaves whose handed-out copies are no longer what they were."""
-        return [
-            leaf.name
-            for leaf, array in zip(self.leaves, arrays, strict=True)
-            if not np.array_equal(leaf.value, array, equal_nan=leaf.value.dtype.kind in "fc")
-        ]
+    def hand(self, arrays: Sequence[NDArray[Any]] | None = None, layout: Layout = as_given) -> Handed:
+        """Build the tree from one array per leaf, or from fresh copies, laid out in memory like that."""
+        arrays = self.copies() if arrays is None else arrays
+        given = [leaf.restore(leaf.laid_out(array, layout)) for leaf, array in zip(self.leaves, arrays, strict=True)]
+        return Handed(self, given, self.build(given))
 
     def nudged(self, eps: float, rng: np.random.Generator) -> list[NDArray[Any]]:
         """Return copies of the leaves, every element of the free ones moved by ``eps`` of its size, up or down.
@@ -69,10 +60,10 @@ class Point:
         """
         arrays = self.copies()
         for i in self.free():
-            share = max(eps, float(np.finfo(arrays[i].dtype).eps))
+            share = max(eps, self.leaves[i].format.eps)
             signs = np.where(rng.random(arrays[i].shape) < 0.5, -share, share)
             with np.errstate(under="ignore"):
-                arrays[i] = np.asarray(arrays[i] * (1 + signs)).astype(arrays[i].dtype)
+                arrays[i] = self.leaves[i].format.rounded(np.asarray(arrays[i] * (1 + signs)))
         return arrays
 
     def moved(self, away: float, rng: np.random.Generator) -> list[NDArray[Any]]:
@@ -85,7 +76,7 @@ class Point:
         for i in self.free():
             shares = away * rng.uniform(0.3, 1.0, arrays[i].shape)
             with np.errstate(under="ignore"):
-                arrays[i] = np.asarray(shares if is_zero else arrays[i] * (1 - shares)).astype(arrays[i].dtype)
+                arrays[i] = self.leaves[i].format.rounded(np.asarray(shares if is_zero else arrays[i] * (1 - shares)))
         return arrays
 
     def widened(self) -> Point:
@@ -95,6 +86,27 @@ class Point:
     def free(self) -> list[int]:
         """Return the positions of the leaves that are differentiated."""
         return [i for i, leaf in enumerate(self.leaves) if leaf.is_differentiable and leaf.value.size]
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What a function is given for a point: a tree of the user's own kind, and its leaves."""
+
+    point: Point
+    leaves: list[Any]
+    tree: Any
+
+    def named(self) -> list[tuple[str, Any]]:
+        """Return what was given for each leaf with the leaf's name."""
+        return [(leaf.name, given) for leaf, given in zip(self.point.leaves, self.leaves, strict=True)]
+
+    def changed(self) -> list[str]:
+        """Return the names of the leaves that are no longer those of the point."""
+        return [
+            leaf.name
+            for leaf, given in zip(self.point.leaves, self.leaves, strict=True)
+            if not np.array_equal(leaf.value, as_numpy(given), equal_nan=leaf.value.dtype.kind in "fc")
+        ]
 
 
 def point_of(tree: Any, argument: str) -> Point:
@@ -141,7 +153,7 @@ class Output:
     @classmethod
     def of(cls, value: Any, name: str) -> Output:
         """Learn the form from a value."""
-        leaves, build = flatten(value, root="y", argument=f"the value of {name}")
+        leaves, build = flatten(value, root="y", argument=f"the value of {name}", is_value=True)
         for leaf in leaves:
             if leaf.value.dtype.kind == "c":
                 raise InvalidArgument(
@@ -151,10 +163,9 @@ class Output:
         return cls(name, leaves, build)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """The coarsest float dtype among the values; float64 when they are integers."""
-        kinds = [leaf.value.dtype for leaf in self.leaves if leaf.value.dtype.kind == "f"]
-        return min(kinds, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float64))
+    def eps(self) -> float:
+        """Machine epsilon of the coarsest floating-point format among the values; 0 when they are integers."""
+        return max((leaf.format.eps for leaf in self.leaves), default=0.0)
 
     @property
     def size(self) -> int:
@@ -163,18 +174,13 @@ class Output:
 
     def rounding(self) -> Floats:
         """Return half a unit in the last place of each number of the first value, shape (M,)."""
-        parts = [
-            np.finfo(leaf.value.dtype).eps / 2 * np.abs(leaf.value.ravel().astype(np.float64))
-            if leaf.value.dtype.kind == "f"
-            else np.zeros(leaf.value.size)
-            for leaf in self.leaves
-        ]
+        parts = [leaf.format.eps / 2 * np.abs(leaf.value.ravel().astype(np.float64)) for leaf in self.leaves]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def read(self, value: Any) -> Floats:
         """Return the value as one float64 vector."""
         if self.is_bare:
-            array = np.asarray(value)
+            array = as_numpy(value)
             if array.shape == self.leaves[0].value.shape:  # nearly always, and thousands of times
                 return array.astype(np.float64).ravel()
             parts = [array]
@@ -201,7 +207,7 @@ class Output:
         arrays, start = [], 0
         for leaf in self.leaves:
             part = vector[start : start + leaf.value.size].reshape(leaf.value.shape)
-            dtype = leaf.value.dtype if leaf.value.dtype.kind == "f" else np.float64
-            arrays.append(leaf.restore(layout(np.array(part, dtype=dtype))))
+            array = leaf.format.rounded(part.copy()) if leaf.is_differentiable else part.copy()
+            arrays.append(leaf.restore(leaf.laid_out(array, layout)))
             start += leaf.value.size
         return self.build(arrays)

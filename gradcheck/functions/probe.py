@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.displacements import Displacements, Elements, Line, Moves, Parts, Ray
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.workers import Crew, WorkersLostError
@@ -218,7 +219,7 @@ class Probe:
         original = self.point.leaves[leaf].value
         start = original.ravel()[indices]
         with np.errstate(all="ignore"):
-            targets = (start + steps).astype(original.dtype)
+            targets = self.point.leaves[leaf].format.rounded(start + steps)
             moved = np.real(targets - start).astype(np.float64)
         return self.values(Elements(leaf, indices, targets)), moved
 
@@ -337,7 +338,7 @@ class Probe:
             value = self.function(tree)
             if block.is_imaginary:
                 value = self.output.imaginary(value)
-            value = np.asarray(value)
+            value = as_numpy(value)
         if value.shape != (count,):
             raise InvalidArgument(
                 f"vectorized=True, but with {count} copies of {name} along a leading axis f returned shape "

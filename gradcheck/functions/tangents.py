@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.points import Layout, Point, as_given
-from gradcheck.functions.trees import Leaf, flatten
+from gradcheck.functions.trees import flatten
 
 __all__ = ["differentiable", "read_tangent", "tangent"]
 
@@ -27,15 +27,11 @@ def tangent(point: Point, vector: Floats, layout: Layout = as_given) -> Any:
     for leaf in point.leaves:
         if leaf.is_differentiable:
             part = vector[start : start + leaf.value.size].reshape(leaf.value.shape)
-            parts.append(leaf.restore(layout(part.astype(leaf.value.dtype))))
+            parts.append(leaf.restore(leaf.laid_out(leaf.format.rounded(part.copy()), layout)))
             start += leaf.value.size
         else:
-            parts.append(_nothing(leaf))
+            parts.append(leaf.restore.nothing(leaf.value.shape))
     return point.build(parts)
-
-
-def _nothing(leaf: Leaf) -> Any:
-    return np.zeros(leaf.value.shape) if isinstance(leaf.restore(leaf.value), np.ndarray) else 0.0
 
 
 def read_tangent(point: Point, tree: Any) -> Floats:

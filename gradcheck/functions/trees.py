@@ -10,7 +10,6 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from operator import itemgetter
 from types import ModuleType
 from typing import Any
@@ -19,6 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.arrays import as_numpy, form_of, is_array, is_mutable
+from gradcheck.functions.formats import Format, format_of
+from gradcheck.functions.kinds import Kind
 
 __all__ = ["MISSING", "ROOT", "Leaf", "Mismatch", "align", "arrays_in", "flatten"]
 
@@ -49,13 +51,17 @@ class Leaf:
         Its path, such as ``layers[0].w``; unique within the tree.
     value : ndarray
         A contiguous copy of the user's array, never handed out itself.
-    restore : callable
-        ``restore(array)`` gives the array in the form in which the user gave the leaf: a float stays a float.
+    restore : Kind
+        ``restore(array)`` gives the array in the form in which the user gave the leaf: a float stays a float, a tensor
+        a tensor.
+    format : Format
+        Of its numbers; ``value`` has a dtype that holds them.
     """
 
     name: str
     value: NDArray[Any]
-    restore: Callable[[NDArray[Any]], Any]
+    restore: Kind
+    format: Format
 
     @property
     def is_differentiable(self) -> bool:
@@ -64,10 +70,15 @@ class Leaf:
 
     def widened(self) -> Leaf:
         """Return the leaf in float64, where it is a coarser float."""
-        if self.value.dtype.kind != "f" or self.value.dtype.itemsize >= np.dtype(np.float64).itemsize:
+        double = np.dtype(np.float64)
+        if self.value.dtype.kind != "f" or self.value.dtype.itemsize >= double.itemsize:
             return self
-        restore = self.restore if self.restore is _same else partial(_number, np.float64)
-        return Leaf(self.name, self.value.astype(np.float64), restore)
+        return Leaf(self.name, self.value.astype(double), self.restore.widened(), format_of(double))
+
+    def laid_out(self, array: NDArray[Any], layout: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+        """Return an array in another memory layout, where arrays of the leaf's kind can have it."""
+        other = layout(array)
+        return other if self.restore.can_hold(other) else array
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ class Mismatch:
 
 
 def flatten(
-    tree: Any, *, root: str = ROOT, argument: str = "params"
+    tree: Any, *, root: str = ROOT, argument: str = "params", is_value: bool = False
 ) -> tuple[list[Leaf], Callable[[Sequence[Any]], Any]]:
     """Take a tree apart.
 
@@ -91,6 +102,8 @@ def flatten(
         The name of the leaf when the tree is a single array or number.
     argument : str
         What error messages call the tree.
+    is_value : bool
+        Whether a function returned it; see `form_of`.
 
     Returns
     -------
@@ -108,7 +121,7 @@ def flatten(
     values: list[Any] = []
     build = _visit(tree, (), (), paths, values, root=root, argument=argument)
     names = _unique_names(paths, root)
-    return [_leaf(name, value, argument) for name, value in zip(names, values, strict=True)], build
+    return [_leaf(name, value, argument, is_value=is_value) for name, value in zip(names, values, strict=True)], build
 
 
 def _visit(
@@ -180,9 +193,9 @@ def _lay_beside(node: Any, twin: Any, path: Path, entries: list[Any], mismatches
         _lay_beside(part, twins.get(key, MISSING), (*path, key), entries, mismatches)
 
 
-def arrays_in(thing: Any, depth: int = 6) -> Iterator[NDArray[Any]]:
-    """Give every array inside any object: in containers, and in the attributes of objects of Python classes."""
-    if isinstance(thing, np.ndarray):
+def arrays_in(thing: Any, depth: int = 6) -> Iterator[Any]:
+    """Give every array inside any object that can be changed in place, as it is: in containers, and in attributes."""
+    if is_mutable(thing):
         yield thing
     elif depth and thing is not None:
         is_container = isinstance(thing, list | tuple | set | frozenset)
@@ -269,27 +282,19 @@ def _unique_names(paths: list[Path], root: str) -> list[str]:
     return unique
 
 
-def _leaf(name: str, value: Any, argument: str) -> Leaf:
-    is_array = isinstance(value, np.ndarray)
-    if not is_array and not isinstance(value, bool | int | float | complex | np.generic):
+def _leaf(name: str, value: Any, argument: str, *, is_value: bool) -> Leaf:
+    try:
+        kind, format_ = form_of(value, is_value=is_value)
+        array = np.array(as_numpy(value), order="C", copy=True, subok=False)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        what = str(error) if is_array(value) else f"a {type(value).__name__}"
         raise InvalidArgument(
-            f"{argument}: the leaf {name!r} is a {type(value).__name__}; leaves are NumPy arrays or numbers; "
+            f"{argument}: the leaf {name!r} is {what}; leaves are numbers or arrays of numbers of any library; "
             "convert it, for example with numpy.asarray."
-        )
-    array = np.array(value, order="C", copy=True, subok=False)
+        ) from error
     if array.dtype.kind not in "biufc":
         raise InvalidArgument(
             f"{argument}: the leaf {name!r} has dtype {array.dtype}, but leaves hold numbers; "
             "convert it to float or leave it out."
         )
-    return Leaf(name, array, _same if is_array else partial(_number, type(value)))
-
-
-def _same(array: NDArray[Any]) -> NDArray[Any]:
-    return array
-
-
-def _number(kind: Callable[[Any], Any], array: NDArray[Any]) -> Any:
-    if array.ndim or array.dtype.kind == "c":
-        return array[()]  # a stack of copies, or a step along the imaginary axis
-    return kind(array[()])
+    return Leaf(name, array, kind, format_)

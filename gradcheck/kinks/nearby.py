@@ -115,8 +115,10 @@ class Neighbourhood:
 
     def _rounding(self, suspects: list[Suspect]) -> float:
         """Return by how much the dtype of the parameters may round a displacement."""
-        values = [self.probe.point.leaves[s.leaf].value.ravel()[s.index] for s in suspects]
-        return float(max(np.spacing(np.abs(value)) for value in values))
+        leaves = self.probe.point.leaves
+        return max(
+            float(leaves[s.leaf].format.spacing(np.abs(leaves[s.leaf].value.ravel()[s.index]))) for s in suspects
+        )
 
     def tied(self, suspect: Suspect) -> Bools:
         """Return which elements of the leaf have exactly the suspect's value, and may share its kink."""

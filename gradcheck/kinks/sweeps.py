@@ -190,8 +190,9 @@ class _Sweeps:
 
     def _rounded(self, suspect: Suspect, shifts: Floats) -> Floats:
         """Return displacements of an element as its dtype rounds them."""
-        value = self.nearby.probe.point.leaves[suspect.leaf].value.ravel()[suspect.index]
-        return np.asarray(((value + shifts).astype(value.dtype) - value).astype(np.float64))
+        leaf = self.nearby.probe.point.leaves[suspect.leaf]
+        value = leaf.value.ravel()[suspect.index]
+        return np.asarray((leaf.format.rounded(value + shifts) - value).astype(np.float64))
 
     def _depends_on_others(self, suspect: Suspect, slopes: Floats, places: Floats, unsure: Floats) -> bool:
         """Tell whether the slopes are other than the one-sided derivatives at the point, with the kink at it."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.functions.arrays import as_numpy, format_in
 from gradcheck.functions.trees import MISSING, Leaf, align
 from gradcheck.reports.report import Finding
 
@@ -50,7 +51,7 @@ class Reading:
         Position -> the array that came back, itself and no copy.
     misfits : dict
         Position -> the array that came back where its shape does not fit, as float64.
-    handed : list of (name, array)
+    handed : list of (name, object)
         What the derivative was given, for who wants to know whether memory is shared.
     """
 
@@ -59,9 +60,9 @@ class Reading:
     eps: float = float(np.finfo(np.float64).eps)
     absent: set[int] = field(default_factory=set)
     names: dict[int, str] = field(default_factory=dict)
-    given: dict[int, NDArray[Any]] = field(default_factory=dict)
+    given: dict[int, Any] = field(default_factory=dict)
     misfits: dict[int, NDArray[np.float64]] = field(default_factory=dict)
-    handed: list[tuple[str, NDArray[Any]]] = field(default_factory=list)
+    handed: list[tuple[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +137,8 @@ def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any,
     """Read the claim of one leaf into ``reading``."""
     leaf = leaves[position]
     try:
-        array = np.asarray(entry)
-    except ValueError:
+        array = as_numpy(entry)
+    except (TypeError, ValueError, RuntimeError):
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "biufc":
         message = f"{words.claim} is a {type(entry).__name__} that is not an array of numbers"
@@ -157,12 +158,15 @@ def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any,
             return
         array = array.real
     values = array.astype(np.float64).ravel()
-    reading.values[position], reading.given[position] = values, array
-    coarse = array.dtype.kind != "f" or array.dtype.itemsize < np.dtype(np.float64).itemsize
+    reading.values[position], reading.given[position] = values, entry
+    format_ = format_in(entry)
+    coarse = format_.eps > float(np.finfo(np.float64).eps) or not format_.eps
     if coarse:
         reading.eps = max(reading.eps, float(np.finfo(np.float32).eps))
-    if coarse and array.dtype != leaf.value.dtype:
-        message = f"{words.claim} is {array.dtype}, {words.like} {leaf.value.dtype}; it is judged at float32's accuracy"
+    if coarse and format_.eps != leaf.format.eps:
+        message = (
+            f"{words.claim} is {format_.name}, {words.like} {leaf.format.name}; it is judged at float32's accuracy"
+        )
         reading.findings.append(Finding(code="coarse-dtype", where=leaf.name, message=message))
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.trees import MISSING, align, flatten
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence_of"]
@@ -110,9 +111,9 @@ def compare(claimed: Any, reference: Any) -> Comparison:
         if entry is MISSING or entry is None:
             raise InvalidArgument(f"claimed lacks {leaf.name!r}; both trees must have the same structure.")
         try:
-            given = np.asarray(entry)
+            given = as_numpy(entry)
             common = np.result_type(given.dtype, leaf.value.dtype, np.float64)  # both complex where one is
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):
             common = np.dtype(object)
         if common.kind not in "fc":
             raise InvalidArgument(f"claimed {leaf.name} is a {type(entry).__name__}; an array of numbers was required.")

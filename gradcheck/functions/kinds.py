@@ -1,0 +1,211 @@
+"""The kinds of arrays that a user may give, and how NumPy arrays are given back as such.
+
+A kind is made from the user's own array, once; then it is called for every point. It pickles. Libraries are looked up among
+the modules that are loaded; only in another process, where a kind may arrive first, is one imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NUMPY", "InNamespace", "JaxArray", "Kind", "Labelled", "MyGradTensor", "Number", "Subclass", "Tensor"]
+
+Array = NDArray[Any]
+
+
+def _module(name: str) -> Any:
+    return sys.modules.get(name) or import_module(name)
+
+
+class Kind:
+    """What a leaf is given back as: called with an array, it returns that in the user's own kind.
+
+    It is the kind of NumPy's arrays, which are given back as they are. It pickles.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, array: Array) -> Any:
+        """Give an array back in this kind; memory is shared where the kind can."""
+        return array
+
+    def can_hold(self, array: Array) -> bool:
+        """Tell whether arrays of this kind may lie in memory as this one does."""
+        del array
+        return True
+
+    def widened(self) -> Kind:
+        """Return the same kind in float64."""
+        return self
+
+    def nothing(self, shape: tuple[int, ...]) -> Any:
+        """Return the tangent of what is held fixed: zeros."""
+        return self(np.zeros(shape))
+
+
+NUMPY = Kind()
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Kind):
+    """A Python or NumPy number."""
+
+    cls: Callable[[Any], Any]
+
+    def __call__(self, array: Array) -> Any:
+        """Return a number of the same type; a stack of copies, or a step along the imaginary axis, as it is."""
+        if array.ndim or array.dtype.kind == "c":
+            return array[()]
+        return self.cls(array[()])
+
+    def widened(self) -> Kind:
+        """Return a number in float64."""
+        return Number(np.float64)
+
+    def nothing(self, shape: tuple[int, ...]) -> Any:
+        """Return zero."""
+        del shape
+        return 0.0
+
+
+class Contiguous(Kind):
+    """A kind whose arrays lie in memory in one way only."""
+
+    __slots__ = ()
+
+    def can_hold(self, array: Array) -> bool:
+        """Tell whether it is contiguous."""
+        return array.flags.c_contiguous
+
+
+@dataclass(frozen=True, slots=True)
+class Subclass(Contiguous):
+    """A subclass of NumPy's array, or a dtype that somebody added to NumPy's."""
+
+    cls: type
+    dtype: np.dtype[Any] | None
+
+    def __call__(self, array: Array) -> Any:
+        """View it as the subclass, in the added dtype."""
+        if self.dtype is not None and array.dtype.kind == "f":
+            array = array.astype(self.dtype)
+        return array if self.cls is np.ndarray else array.view(self.cls)
+
+    def widened(self) -> Kind:
+        """Return the subclass in float64."""
+        return replace(self, dtype=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor(Kind):
+    """A PyTorch tensor."""
+
+    cls: Any
+    dtype: Any
+    device: Any
+    requires_grad: bool
+    is_narrow: bool
+    """Whether NumPy lacks the dtype."""
+
+    def __call__(self, array: Array) -> Any:
+        """Return a tensor of the same class, dtype and device, on the array's memory where all of that allows it."""
+        torch = _module("torch")
+        tensor = torch.from_numpy(array if isinstance(array, np.ndarray) else np.asarray(array))
+        if self.is_narrow and array.dtype.kind == "f":
+            tensor = tensor.to(self.dtype)
+        if self.device.type != "cpu":
+            tensor = tensor.to(self.device)
+        if self.cls is torch.nn.Parameter:
+            return self.cls(tensor, requires_grad=self.requires_grad)
+        if self.cls is not torch.Tensor:
+            tensor = tensor.as_subclass(self.cls)
+        return tensor.requires_grad_() if self.requires_grad else tensor
+
+    def can_hold(self, array: Array) -> bool:
+        """Tell whether no stride is negative; parameters of modules stay as they were."""
+        if self.cls is _module("torch").nn.Parameter:
+            return array.flags.c_contiguous
+        return all(stride >= 0 for stride in array.strides)
+
+    def widened(self) -> Kind:
+        """Return a tensor in float64."""
+        return replace(self, dtype=_module("torch").float64, is_narrow=False)
+
+    def nothing(self, shape: tuple[int, ...]) -> Any:
+        """Return zeros."""
+        return _module("torch").zeros(shape, dtype=_module("torch").float64, device=self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class JaxArray(Contiguous):
+    """A JAX array. It cannot be changed in place, and has no say in how it lies in memory."""
+
+    dtype: Any
+    sharding: Any
+    """None for the default device."""
+    is_weak: bool
+    """Whether its type gives way to others, as that of a Python number does."""
+
+    def __call__(self, array: Array) -> Any:
+        """Return an array of the same dtype in the same place."""
+        jax = _module("jax")
+        if array.dtype.kind == "f" and array.dtype != self.dtype:
+            array = array.astype(self.dtype)
+        if self.is_weak and not array.ndim:
+            return _module("jax.numpy").asarray(array.item())
+        if self.sharding is not None:
+            return jax.device_put(array, self.sharding)
+        return _module("jax.numpy").asarray(array)
+
+    def widened(self) -> Kind:
+        """Return an array in float64, where JAX is told to have it."""
+        return replace(self, dtype=np.dtype(np.float64), is_weak=False)
+
+    def nothing(self, shape: tuple[int, ...]) -> Any:
+        """Return zeros of the type that JAX gives to tangents of integers."""
+        return np.zeros(shape, dtype=_module("jax").dtypes.float0)
+
+
+@dataclass(frozen=True, slots=True)
+class MyGradTensor(Kind):
+    """A tensor of MyGrad."""
+
+    constant: bool
+
+    def __call__(self, array: Array) -> Any:
+        """Return a tensor on the array's memory."""
+        is_float = array.dtype.kind == "f"
+        return _module("mygrad").Tensor(array, constant=self.constant if is_float else None, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled(Contiguous):
+    """A Series or DataFrame of pandas."""
+
+    cls: Any
+    labels: tuple[tuple[str, Any], ...]
+    ndim: int
+
+    def __call__(self, array: Array) -> Any:
+        """Return the same with the same labels; a stack of copies has none, and stays as it is."""
+        return self.cls(array, copy=False, **dict(self.labels)) if array.ndim == self.ndim else array
+
+
+@dataclass(frozen=True, slots=True)
+class InNamespace(Contiguous):
+    """An array of any library that keeps the array API standard, or of CuPy."""
+
+    namespace: str
+    device: Any
+
+    def __call__(self, array: Array) -> Any:
+        """Return an array of that library on the same device."""
+        library = _module(self.namespace)
+        return library.asarray(array) if self.device is None else library.asarray(array, device=self.device)

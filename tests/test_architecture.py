@@ -14,7 +14,7 @@ PACKAGES = {
     "functions": "boxes formats kinds arrays trees tasks workers options progress points displacements probe tangents outputs",
     "differences": "noise vectorized ladder complex_step steps jumps",
     "kinks": "nearby ties sweeps separable",
-    "acceptance": ("pooled bench screening refinement directions group_testing one_by_one crowds directional rule"),
+    "acceptance": ("pooled bench screening refinement directions locate individual whole_claim directional rule"),
     "reports": "comparison text grids serialization markdown plots page report claims summary",
     "diagnosis": (
         "clues candidates numbers symmetries regions scale penalties rearrangements precision partial layers ranking shapes"

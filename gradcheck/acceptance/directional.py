@@ -1,8 +1,10 @@
-"""The rule of acceptance along random directions: clear elements together, and accuse them one by one.
+"""The rule of acceptance along random directions: elements are cleared together, and wrong ones located.
 
-Claim and derivative are compared along four random directions of all elements. Where they disagree the elements that
-are wrong are located by group testing, and measured singly by the same ladder, with the same confirmation, as if
-every element were looked at. The search ends when four fresh directions, the wrong elements corrected, agree.
+Claim and derivative are compared along four random directions of all elements. Where they disagree the leaves that
+disagree are found by halving. Of each of them, in this order: a multiple of the whole claim, perhaps rearranged, that
+agrees with the derivative explains it; a dozen elements are looked at when the disagreement is as large as the claim;
+else the wrong elements are located by halving and measured one by one. The search ends when four fresh directions
+agree with what is believed by then.
 """
 
 from __future__ import annotations
@@ -11,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Doubt, rms
-from gradcheck.acceptance.crowds import CROWD, Crowds
-from gradcheck.acceptance.directions import Directions, Part, Slopes
-from gradcheck.acceptance.group_testing import CERTAIN, DISAGREES, Group, groups_of, locate
-from gradcheck.acceptance.one_by_one import ALLOWANCE, DIRECTIONS, Singly
+from gradcheck.acceptance.directions import Directions, Part, Slopes, elements_of
+from gradcheck.acceptance.individual import ALLOWANCE, DIRECTIONS, Individual
+from gradcheck.acceptance.locate import CERTAIN, DISAGREES, Group, contradicted_leaves, groups_of, locate, slices
 from gradcheck.acceptance.refinement import try_suspects
+from gradcheck.acceptance.whole_claim import Multiple, multiple_of, rearranged
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP, measure_noise
 
-__all__ = ["search"]
+__all__ = ["glance", "search"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -31,36 +33,59 @@ MOST_ROUNDS = 8
 """Searches, each of which begins with fresh directions."""
 
 MOST_FRUITLESS = 2
-"""Searches in which no element to look at was found."""
+"""Searches in which nothing new was found before the search is given up."""
+
+MOST_LEAVES = 16
+"""Contradicted leaves that are told apart in one search."""
 
 INFORMATIVE = 3
 """Directions along which an error must show, so that their agreement once it is corrected says that there is no kink."""
 
 MOST_TRIED = 24
-"""Elements at a kink whose claims are tried."""
+"""Elements at a kink whose claims are tested."""
 
-CLEAN = 4.0
-"""Times the noise: more is unsure about a slope than noise explains, and a shorter step is tried."""
+BLURRED = 4.0
+"""A directional derivative that is this many times less certain than noise explains is measured with a shorter step."""
 
 SHORTENED, MOST_SHORTENED = 4.0, 3
+"""The factor between such steps, and how many are tried."""
 
 LONGER = 4.0
-"""Times the step, for a leaf whose gradient is small beside the noise."""
+"""The factor by which the step grows, for leaves whose gradient is small beside the noise."""
 
-DEEPEST = 4
-"""So often such a leaf is parted in four, so that fewer elements move at once."""
-
-MOST_CLOSER = 2000
-"""Calls spent on such leaves."""
+MOST_CLOSER = 96
+"""Calls spent on such leaves: six sets of four directions."""
 
 COMMON = 0.05
-"""Or an error of this share of every element must show, as it does first where there are many."""
+"""An error of this share of every element of a leaf must show, or the leaf is undecided ..."""
 
 WRONG_SIGN = 2.0
-"""In units of the root mean square of a leaf: an error that must show, or the leaf is undecided."""
+"""... unless one of this size in a single element does, in units of the leaf's root mean square."""
 
 SMALL = 128
-"""A leaf of no more elements than this is looked at element by element where directions do not see enough of it."""
+"""A leaf of no more elements than this is looked at element by element when directions do not see enough of it."""
+
+GROSS = 0.3
+"""A leaf that contradicts its claim by this share of what the claim predicts is sampled before it is halved: one wrong
+element among a hundred contributes less than that."""
+
+VERIFYING = 2
+"""Fresh directions that must agree with an explanation."""
+
+TYPICAL = 0.3
+"""A sample is drawn from elements whose claims are at least this share of the leaf's root mean square."""
+
+DOZEN, LEAST = 12, 3
+"""Elements that are looked at, over all such leaves, and the least number in one."""
+
+CROWD, PAIR = 100, 8
+"""When more groups than this disagree it is not a few elements that are wrong; the same within one such group."""
+
+DENSE = 0.2
+"""When this share of the elements looked at in a crowd contradict their claims, the crowd is not searched further."""
+
+NARROWED = 4
+"""Groups of a crowd, the most significant ones, that are searched on otherwise."""
 
 
 def search(bench: Bench, key: int) -> None:
@@ -75,16 +100,45 @@ def search(bench: Bench, key: int) -> None:
 
     Notes
     -----
-    A right gradient costs about 26 calls, sixteen more for a leaf whose gradient is small beside the noise. A wrong element
-    costs two calls a halving and about 25 to confirm.
+    A right gradient costs about 26 calls, and up to 96 more when the gradient of some leaf is small beside the noise. A
+    wrong element costs two calls a halving and about 25 to confirm; a leaf that is wrong throughout a dozen such elements,
+    or nothing where a multiple of the claim is right.
     """
+    run = _search(bench, key)
+    run.locate_all(*run.first_look())
+    run.conclude()
+
+
+def glance(bench: Bench, key: int) -> bool:
+    """Judge all elements along random directions if whole leaves are wrong; else leave them to a look at each.
+
+    Returns
+    -------
+    done : bool
+        Whether all elements were judged. If not, the bench is of no further use.
+
+    Notes
+    -----
+    A right gradient costs 18 calls beside those of the noise.
+    """
+    run = _search(bench, key)
+    parts, slopes = run.first_look()
+    if not np.any(slopes.significance > DISAGREES):
+        return False
+    run.find(parts, slopes, inside=False)
+    if sum(len(bench.claims[leaf].values) for leaf in run.throughout) <= SMALL:
+        return False
+    run.locate_all(*run.look())
+    run.conclude()
+    return True
+
+
+def _search(bench: Bench, key: int) -> _Search:
     bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng)
     for judgement in bench.judgements.values():
         judgement.noise_of_f = bench.noise.copy()
     bench.steps = dict.fromkeys(bench.claims, DEFAULT_STEP)
-    run = _Search(bench, Directions(bench, key))
-    run.locate_all()
-    run.conclude()
+    return _Search(bench, Directions(bench, key))
 
 
 class _Search:
@@ -93,55 +147,37 @@ class _Search:
     def __init__(self, bench: Bench, directions: Directions) -> None:
         self.bench = bench
         self.directions = directions
-        self.singly = Singly(bench, directions)
-        self.crowds = Crowds(self.singly)
+        self.individual = Individual(bench, directions)
+        self.throughout: set[int] = set()
+        """Leaves that are wrong as a whole: explained, or sampled."""
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
-        self._enough: dict[int, Floats] = {}
-        self._until = 0
+        self._unexplained: set[int] = set()
+        self._sizes: dict[int, Floats] = {}
+        self._shares: dict[int, Floats] = {}
+        """For each leaf the smallest error, as a share of every element, that would have shown, shape (K,)."""
         for found in bench.judgements.values():
             found.floor_along = np.full_like(found.floor_along, np.inf)
 
-    def locate_all(self) -> None:
-        """Search until fresh directions agree with what is claimed, or measured, of all elements."""
-        self.singly.look_at_infinite()
-        parts, slopes = self._set_zeros_apart(*self._first_look())
-        fruitless = 0
-        for number in range(MOST_ROUNDS):
-            if number:
-                parts = [self.directions.whole() for _ in range(DIRECTIONS)]
-                slopes = self.directions.measure(parts)
-            allowed = np.zeros_like(slopes.residual)
-            if number and not self.bench.accuses:  # all may be a little off, by what is allowed to each
-                allowed = ALLOWANCE * self.directions.allowed(parts)
-            if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
-                self._clear_of_kinks(parts, slopes)
-                for leaf in self.directions.leaves:
-                    self.bench.judgements[leaf].floor_along = self._floor(leaf, slopes, allowed)
-                break
-            if fruitless == MOST_FRUITLESS:
-                self.contradicted = bool(np.max(slopes.significance) >= CERTAIN)
-                break
-            worst = int(np.argmax(slopes.significance))
-            fruitless += not self._search(groups_of(parts, slopes)[worst])
-        self._try_suspects()
+    # ---- what is wrong --------------------------------------------------------------------------------------------------
 
-    def _first_look(self) -> tuple[list[Part], Slopes]:
-        """Measure along four directions, with a shorter step where kinks and truncation leave more unsure than noise."""
+    def first_look(self) -> tuple[list[Part], Slopes]:
+        """Measure along four directions, with a shorter step when kinks and truncation leave more uncertain than noise."""
+        self.individual.look_at_infinite()
         parts = [self.directions.whole() for _ in range(DIRECTIONS)]
         slopes = self.directions.measure(parts)
         for _ in range(MOST_SHORTENED):
-            unsure, step = np.median(slopes.deviation, axis=0), self.directions.step
-            if not np.any(unsure > CLEAN * self.bench.noise):
+            uncertain, step = np.median(slopes.deviation, axis=0), self.directions.step
+            if not np.any(uncertain > BLURRED * self.bench.noise):
                 break
             self.directions.step = step / SHORTENED
             shorter = [self.directions.whole() for _ in range(DIRECTIONS)]
             their_slopes = self.directions.measure(shorter)
-            if np.any(np.median(their_slopes.deviation, axis=0) * SHORTENED > unsure):
+            if np.any(np.median(their_slopes.deviation, axis=0) * SHORTENED > uncertain):
                 self.directions.step = step
                 break
             parts, slopes = shorter, their_slopes
-        return parts, slopes
+        return self._set_zeros_apart(parts, slopes)
 
     def _set_zeros_apart(self, parts: list[Part], slopes: Slopes) -> tuple[list[Part], Slopes]:
         """Look one by one at elements that are exactly zero, where directions without them cross fewer kinks.
@@ -150,33 +186,207 @@ class _Search:
         """
         values = {leaf: self.bench.leaves[leaf].value.ravel() for leaf in self.bench.claims}
         zeros = {leaf: np.flatnonzero(value == 0) for leaf, value in values.items() if np.any(value == 0)}
-        unsure = np.median(slopes.deviation, axis=0)
-        if not 0 < sum(map(len, zeros.values())) <= SMALL or not np.any(unsure > CLEAN * self.bench.noise):
+        uncertain = np.median(slopes.deviation, axis=0)
+        if not 0 < sum(map(len, zeros.values())) <= SMALL or not np.any(uncertain > BLURRED * self.bench.noise):
             return parts, slopes
         for leaf, indices in zeros.items():
             self.directions.hold(leaf, indices)
         without = self.directions.measure(parts)
-        if np.any(np.median(without.deviation, axis=0) > unsure / SHORTENED):
+        if np.any(np.median(without.deviation, axis=0) > uncertain / SHORTENED):
             for leaf, indices in zeros.items():
                 self.directions.release(leaf, indices)
             return parts, slopes
-        self.singly.look_at(zeros)
+        self.individual.look_at(zeros)
         return parts, self.directions.measure(parts)
 
-    def _search(self, group: Group) -> bool:
-        """Locate wrong elements in a group and look at them; tell whether there were any to look at."""
-        before = self.singly.count
-        found, left = locate(self.directions, [group], CROWD)
-        if left:
-            found += self.crowds.part(group, sorted(left, key=lambda group: -group.significance))
-        self.singly.look_at(self.directions.elements_of(group.part for group in found))
-        return self.singly.count > before
+    def look(self) -> tuple[list[Part], Slopes]:
+        """Measure along four fresh directions."""
+        parts = [self.directions.whole() for _ in range(DIRECTIONS)]
+        return parts, self.directions.measure(parts)
+
+    def locate_all(self, parts: list[Part], slopes: Slopes) -> None:
+        """Search until fresh directions agree with what is believed of all elements."""
+        fruitless = 0
+        for number in range(MOST_ROUNDS):
+            if number:
+                parts, slopes = self.look()
+            allowed = np.zeros_like(slopes.residual)
+            if number and not self.bench.accuses:  # all may be a little off, by what is allowed to each
+                allowed = ALLOWANCE * self.directions.allowed(parts)
+            if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
+                self._clear_of_kinks(parts, slopes)
+                self._see(parts, slopes, allowed)
+                break
+            if fruitless == MOST_FRUITLESS:
+                self.contradicted = bool(np.max(slopes.significance) >= CERTAIN)
+                break
+            fruitless += not self.find(parts, slopes)
+        self._try_suspects()
+
+    def find(self, parts: list[Part], slopes: Slopes, *, inside: bool = True) -> bool:
+        """Find what is wrong along some directions, ``inside`` leaves too; tell whether there was anything new."""
+        worst = groups_of(parts, slopes)[int(np.argmax(slopes.significance))]
+        groups = contradicted_leaves(self.directions, worst, MOST_LEAVES)
+        before = self.individual.count, len(self.throughout)
+        leaves = dict.fromkeys(leaf for group in groups for leaf in group.part.leaves)
+        fresh = [leaf for leaf in leaves if leaf not in self._unexplained | self.throughout]
+        if fresh and not self._explain_together(fresh, parts, slopes) and self._is_gross(fresh, parts, slopes):
+            self._sample([leaf for leaf in fresh if not self._explain(leaf)])
+        rest = [group for group in groups if not self.throughout.issuperset(group.part.leaves)]
+        if inside and rest:
+            self._locate(rest)
+        return before != (self.individual.count, len(self.throughout))
+
+    # ---- leaves that are wrong throughout -------------------------------------------------------------------------------
+
+    def _is_gross(self, leaves: list[int], parts: list[Part], slopes: Slopes) -> bool:
+        """Tell whether claims of some leaves are off by a large share of what they predict."""
+        predicted = np.linalg.norm(_predicted(leaves, parts, slopes), axis=0)
+        return bool(np.any(np.linalg.norm(slopes.residual, axis=0) > GROSS * predicted))
+
+    def _explain_together(self, leaves: list[int], parts: list[Part], slopes: Slopes) -> bool:
+        """Explain the claims of several leaves by one factor; return whether that was verified."""
+        predicted = _predicted(leaves, parts, slopes)
+        multiple = multiple_of(predicted, predicted - slopes.residual, self._deviation(parts, slopes))
+        if multiple is None:
+            return False
+        return self._is_verified({leaf: self.directions.believed[leaf] for leaf in leaves}, multiple)
+
+    def _explain(self, leaf: int) -> bool:
+        """Explain the claim of a leaf by a multiple of it, perhaps rearranged; return whether that was verified."""
+        parts = [self.directions.redraw(self.directions.whole([leaf])) for _ in range(DIRECTIONS)]
+        slopes = self.directions.measure(parts)
+        deviation = self._deviation(parts, slopes)
+        believed = self.directions.believed[leaf]
+        measured = _predicted([leaf], parts, slopes) - slopes.residual
+        self._unexplained.add(leaf)
+        for values in rearranged(believed, self.bench.leaves[leaf].value.shape):
+            multiple = multiple_of(self.directions.predict(parts, leaf, values), measured, deviation)
+            if multiple is not None and self._is_verified({leaf: values}, multiple):
+                return True
+        return False
+
+    def _deviation(self, parts: list[Part], slopes: Slopes) -> Floats:
+        """Return the standard deviation of measured changes where claims may be off by what ``rtol`` allows."""
+        return np.hypot(slopes.deviation, self.directions.allowed(parts))
+
+    def _is_verified(self, derivatives: dict[int, Floats], multiple: Multiple) -> bool:
+        """Believe an explanation if two fresh directions agree with it, and call those elements wrong that differ from it."""
+        before = {leaf: self.directions.believed[leaf] for leaf in derivatives}
+        for leaf, values in derivatives.items():
+            self.directions.believe(leaf, multiple.factor * values)
+        parts = [self.directions.redraw(self.directions.whole(derivatives)) for _ in range(VERIFYING)]
+        slopes = self.directions.measure(parts)
+        predicted = np.abs([changes.sum(axis=0) for changes in slopes.predicted])
+        unknown = multiple.uncertainty * predicted / max(abs(multiple.factor), multiple.uncertainty)
+        allowed = DISAGREES * self._deviation(parts, slopes) + unknown
+        if np.any(np.abs(slopes.residual) > allowed) or not np.all(np.isfinite(slopes.deviation)):
+            for leaf, values in before.items():
+                self.directions.believe(leaf, values)
+            return False
+        for leaf, values in derivatives.items():
+            self._call_wrong(leaf, values, multiple)
+        return True
+
+    def _call_wrong(self, leaf: int, values: Floats, multiple: Multiple) -> None:
+        """Record for a whole leaf a multiple of some values as its derivative, and what differs from it as wrong."""
+        self.throughout.add(leaf)
+        claim, found = self.bench.claims[leaf].values, self.bench.judgements[leaf]
+        new = ~self.individual.looked_at[leaf]
+        reference = self.directions.believed[leaf]
+        bound = multiple.uncertainty * np.abs(values) + self.bench.rtol * np.abs(reference)
+        found.reference[new], found.bound[new], found.floor[new] = reference[new], bound[new], bound[new]
+        found.wrong[new] = np.abs(claim[new] - reference[new]) > bound[new]
+        found.doubt[new] = Doubt.NONE
+
+    def _sample(self, leaves: list[int]) -> None:
+        """Look at a dozen elements of some leaves; those in which all contradict their claims are wrong throughout."""
+        if not leaves:
+            return
+        share = max(LEAST, DOZEN // len(leaves))
+        chosen = {leaf: self._typical(leaf, share) for leaf in leaves[: DOZEN // LEAST]}
+        self.individual.look_at(chosen)
+        for leaf, indices in chosen.items():
+            found = self.bench.judgements[leaf]
+            with np.errstate(all="ignore"):
+                seen = np.maximum(np.abs(self.bench.claims[leaf].values), np.abs(found.reference))[indices]
+                shows = np.any(seen > found.noise[indices], axis=1)
+            if np.any(shows) and np.all(self.individual.contradicted(leaf, indices)[shows]):
+                self.throughout.add(leaf)
+                self._leave(leaf, np.arange(len(found.doubt)))
+
+    def _typical(self, leaf: int, count: int) -> Indices:
+        """Draw elements of a leaf whose claims are not small in it."""
+        size = np.abs(self.bench.claims[leaf].values)
+        with np.errstate(all="ignore"):
+            usual = np.flatnonzero(np.any(size >= TYPICAL * rms(size), axis=1) & ~self.individual.looked_at[leaf])
+        return np.sort(self.bench.rng.choice(usual, size=min(count, len(usual)), replace=False))
+
+    def _leave(self, leaf: int, indices: Indices) -> None:
+        """Leave those elements undecided that were not looked at, and out of all directions."""
+        found = self.bench.judgements[leaf]
+        rest = indices[np.all(found.doubt[indices] == Doubt.NOT_PROBED, axis=1)]
+        found.doubt[rest] = Doubt.GROUP
+        self.directions.hold(leaf, rest)
+
+    # ---- elements that are wrong in leaves that are not ----------------------------------------------------------------
+
+    def _locate(self, groups: list[Group]) -> None:
+        """Locate wrong elements in some groups and look at them."""
+        found, left = locate(self.directions, groups, CROWD)
+        if left and not self.bench.accuses and self._is_allowed(groups):
+            return
+        for leaf, indices in elements_of(group.part for group in left).items():
+            if leaf in self._unexplained or not self._explain(leaf):
+                found += self._part_crowd(leaf, indices, left)
+        self.individual.look_at(elements_of(group.part for group in found))
+
+    def _is_allowed(self, groups: list[Group]) -> bool:
+        """Tell whether groups disagree by no more than ``rtol`` allows to all their elements together."""
+        allowed = ALLOWANCE * self.directions.allowed([group.part for group in groups])
+        slack = [DISAGREES * np.sqrt(group.variance) + each for group, each in zip(groups, allowed, strict=True)]
+        return all(np.all(np.abs(group.residual) <= each) for group, each in zip(groups, slack, strict=True))
+
+    def _part_crowd(self, leaf: int, indices: Indices, left: list[Group]) -> list[Group]:
+        """Find out what many groups of a leaf that disagree are: most of it, a slice, or scattered elements.
+
+        Returns those groups in which the search went on to few elements. Others of the crowd stay undecided: the check
+        fails anyway.
+        """
+        found: list[Group] = []
+        if not self._is_dense(leaf, indices):
+            parted = slices(self.directions, leaf, len(indices), CROWD)
+            if parted is not None:
+                found, left = parted
+                indices = elements_of(group.part for group in left).get(leaf, indices[:0])
+                self._is_dense(leaf, indices)
+            else:
+                strongest = sorted(left, key=lambda group: -group.significance)
+                inside = [group for group in strongest if leaf in group.part.leaves][:NARROWED]
+                for group in inside:
+                    found += locate(self.directions, [group], PAIR)[0]
+        near = elements_of(group.part for group in found).get(leaf, indices[:0])
+        self._leave(leaf, np.setdiff1d(indices, near))
+        return found
+
+    def _is_dense(self, leaf: int, indices: Indices) -> bool:
+        """Look at a sample of a crowd, half of it neighbours; tell whether many contradict their claims."""
+        if not len(indices):
+            return False
+        count = min(DOZEN, len(indices))
+        start = int(self.bench.rng.integers(len(indices) - count // 2))
+        drawn = self.bench.rng.choice(len(indices), size=count - count // 2, replace=False)
+        sample = indices[np.union1d(drawn, np.arange(start, start + count // 2))]
+        self.individual.look_at({leaf: sample})
+        return bool(np.count_nonzero(self.individual.contradicted(leaf, sample)) >= DENSE * len(sample))
+
+    # ---- kinks ----------------------------------------------------------------------------------------------------------
 
     def _clear_of_kinks(self, parts: list[Part], slopes: Slopes) -> None:
-        """Accuse suspects where directions, once they are corrected, show that there is no kink.
+        """Call flagged elements wrong when directions, once they are corrected, show that there is no kink.
 
         Along random directions of all elements the functions are then linear, with the measured derivatives: another
-        claim is valid for none of the suspects whose error would show along them.
+        claim is valid for none of the elements whose error would show along them.
         """
         rest = []
         for suspect, concerned in self.bench.suspects:
@@ -193,7 +403,7 @@ class _Search:
         self.bench.suspects = rest
 
     def _try_suspects(self) -> None:
-        """Give suspects their trial, of those at a kink no more than are worth its calls; the others stay undecided."""
+        """Test flagged elements for kinks, of those at a kink no more than are worth the calls; others stay undecided."""
         at_kink = [suspect for suspect, _ in self.bench.suspects if np.any(suspect.gap)]
         untried = {id(suspect) for suspect in at_kink[MOST_TRIED:]}
         self.bench.suspects = [pair for pair in self.bench.suspects if id(pair[0]) not in untried]
@@ -207,103 +417,109 @@ class _Search:
     # ---- what could hide ------------------------------------------------------------------------------------------------
 
     def conclude(self) -> None:
-        """Clear the elements that were not looked at, where directions show enough of them; else look closer."""
-        blurred = [leaf for leaf in self.directions.leaves if not self._sees(leaf)]
-        self._until = self.bench.probe.budget.used + MOST_CLOSER
-        for leaf in [] if self.contradicted else blurred:
-            if len(self.bench.judgements[leaf].doubt) <= SMALL:
-                self._look_at_all(leaf)
-            else:
-                step, part = self.directions.step, self.directions.of_leaf(leaf)
-                found = self.bench.judgements[leaf]
-                found.floor_along = self._look_closer(leaf, part, found.floor_along, DEEPEST)
-                self.directions.step = step
-        self._try_suspects()
+        """Clear the elements that were not looked at in leaves of which directions show enough; else look closer."""
+        self._clear_seen()
+        if not self.contradicted:
+            self._look_closer()
+            self._try_suspects()
+            self._clear_seen()
+        for leaf in self._unseen():
+            doubt = self.bench.judgements[leaf].doubt
+            doubt[doubt == Doubt.NOT_PROBED] = Doubt.GROUP if self.contradicted else Doubt.NOISE
+
+    def _unseen(self) -> list[int]:
+        """Return the leaves of which directions do not show enough."""
+        return [leaf for leaf in self.directions.leaves if leaf not in self.throughout and not self._sees(leaf)]
+
+    def _clear_seen(self) -> None:
+        """Clear the elements that were not looked at in leaves of which directions show enough."""
         for leaf in self.directions.leaves:
-            found = self.bench.judgements[leaf]
-            hidden = Doubt.NOISE if np.any(np.isfinite(found.floor_along)) else Doubt.GROUP
-            unseen = found.doubt == Doubt.NOT_PROBED
-            found.doubt[unseen] = Doubt.NONE if self._sees(leaf) else hidden
+            if self._sees(leaf):
+                doubt = self.bench.judgements[leaf].doubt
+                doubt[doubt == Doubt.NOT_PROBED] = Doubt.NONE
 
-    def _look_closer(self, leaf: int, piece: Part, floor: Floats, deeper: int) -> Floats:
-        """Measure a piece of a leaf with longer and longer steps while they agree; then parts of it, as need be.
+    def _look_closer(self) -> None:
+        """Measure leaves of which too little shows with longer steps: all of them, then each, then their few elements."""
+        step, until = self.directions.step, self.bench.probe.budget.used + MOST_CLOSER
+        self._lengthen(self._unseen(), until)
+        for leaf in self._unseen():
+            self.directions.step = step
+            self._lengthen([leaf], until)
+        self.directions.step = step
+        small = 0
+        for leaf in self._unseen():
+            small += len(self.bench.claims[leaf].values)
+            if small <= SMALL:
+                self._look_at_all(leaf)
 
-        The fewer elements move, the fewer kinks are crossed. Returns the least error that shows, shape (K,).
-        """
-        step = self.directions.step
-        while not self._is_enough(leaf, floor) and self.directions.step < FIRST_STEP:
-            self.directions.step = min(self.directions.step * LONGER, FIRST_STEP)
-            slopes = self._agreeing(piece)
-            if slopes is None:
-                break
-            seen = self._floor(leaf, slopes)
-            if not np.any(seen < floor):
-                break
-            floor, step = np.minimum(seen, floor), self.directions.step
-        if self._is_enough(leaf, floor) or not deeper or self.bench.probe.budget.used > self._until:
-            return floor
-        if piece.size <= SMALL:
-            self.singly.look_at(self.directions.elements_of([piece]))
-            return np.zeros_like(floor)
-        floors = []
-        for half in self.directions.halves(piece):
-            for quarter in self.directions.halves(half):
-                self.directions.step = step / LONGER
-                floors.append(self._look_closer(leaf, quarter, floor, deeper - 1))
-        return np.asarray(np.max(floors, axis=0))
-
-    def _agreeing(self, piece: Part) -> Slopes | None:
-        """Measure along directions of a piece of a leaf; None where they disagree even when what is wrong is corrected."""
-        for _ in range(2):
-            parts = [self.directions.draw(piece.start, piece.stop) for _ in range(DIRECTIONS)]
+    def _lengthen(self, leaves: list[int], until: int) -> None:
+        """Measure some leaves with longer and longer steps, while directions agree and show more."""
+        tries = 0
+        while leaves and self.directions.step < FIRST_STEP and self.bench.probe.budget.used < until:
+            step = self.directions.step
+            self.directions.step = min(step * LONGER, FIRST_STEP)
+            parts = [self.directions.whole(leaves) for _ in range(DIRECTIONS)]
             slopes = self.directions.measure(parts)
-            worst = int(np.argmax(slopes.significance))
-            if slopes.significance[worst] <= DISAGREES:
-                return slopes
-            self._search(groups_of(parts, slopes)[worst])
-        return None
+            worst = float(np.max(slopes.significance))
+            if worst >= CERTAIN and not tries:  # what is wrong is small beside the noise along shorter steps
+                tries += 1
+                self.find(parts, slopes)
+                self.directions.step = step
+            elif worst > DISAGREES or not self._see(parts, slopes):
+                return
+            leaves = [leaf for leaf in leaves if leaf in self._unseen()]
 
-    def _floor(self, leaf: int, slopes: Slopes, allowed: Floats | float = 0.0) -> Floats:
-        """Return the least error in an element of a leaf that shows along the best of some directions, shape (K,).
+    def _see(self, parts: list[Part], slopes: Slopes, allowed: Floats | float = 0.0) -> bool:
+        """Record how small an error would have shown along some directions; tell whether any is smaller than before."""
+        needed = DISAGREES * slopes.deviation + allowed
+        improved = False
+        for place, span in enumerate(parts[0].spans):
+            leaf, found = span.leaf, self.bench.judgements[span.leaf]
+            with np.errstate(all="ignore"):
+                contributed = np.abs([changes[place] for changes in slopes.predicted])
+                share = np.min(needed / contributed, axis=0)
+            alone = np.min(needed, axis=0) + UNLUCKY * self.bench.noise / np.sqrt(2)
+            floor = alone / (SMALL_COMPONENT * self.directions.shortest(leaf)) + self.bench.rtol * self._size(leaf)
+            improved |= bool(np.any(floor < found.floor_along) or np.any(share < self._shares.get(leaf, np.inf)))
+            found.floor_along = np.minimum(found.floor_along, floor)
+            self._shares[leaf] = np.fmin(self._shares.get(leaf, np.inf), share)
+        return improved
 
-        In 99 of 100 checks: neither its component nor the noise is then worse than assumed.
-        """
-        needed = DISAGREES * slopes.deviation + allowed + UNLUCKY * self.bench.noise / np.sqrt(2)
-        seen = np.min(needed, axis=0) / (SMALL_COMPONENT * self.directions.shortest(leaf))
-        return np.asarray(seen + self.bench.rtol * rms(self.bench.claims[leaf].values))
+    def _size(self, leaf: int) -> Floats:
+        """Return the root mean square of the claims for a leaf, shape (K,)."""
+        if leaf not in self._sizes:
+            self._sizes[leaf] = rms(self.bench.claims[leaf].values)
+        return self._sizes[leaf]
 
     def _sees(self, leaf: int) -> bool:
-        """Tell whether directions show enough of a leaf."""
-        return self._is_enough(leaf, self.bench.judgements[leaf].floor_along)
+        """Tell whether directions show enough of a leaf: a share of every element, a wrong sign, or all that noise permits.
 
-    def _is_enough(self, leaf: int, floor: Floats) -> bool:
-        """Tell whether a wrong sign of a leaf's typical element would show, or as small an error as anyone can see.
-
-        Where a leaf has no gradient at all its typical element is that of all leaves, by its effect.
+        The typical element of a leaf that has no gradient at all is that of all leaves, by its effect.
         """
-        if leaf not in self._enough:
-            claims = self.bench.claims[leaf].values
-            visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
-            size = (
-                rms(claims)
-                if np.any(claims)
-                else _typical_effect(self.bench, self.directions.leaves) / np.median(self.bench.lengths[leaf])
-            )
-            common = COMMON * np.sqrt(len(claims))
-            self._enough[leaf] = np.maximum(max(WRONG_SIGN, common) * size, visible)
-        return bool(np.any(floor <= self._enough[leaf]))
+        floor = self.bench.judgements[leaf].floor_along
+        if not np.any(np.isfinite(floor)):
+            return False
+        size, least = self._size(leaf), WRONG_SIGN
+        if not np.any(size):
+            size = self._typical_effect() / np.median(self.bench.lengths[leaf])
+            least = max(WRONG_SIGN, COMMON * np.sqrt(len(self.bench.claims[leaf].values)))
+        visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
+        return bool(np.any(floor <= np.maximum(least * size, visible)) or np.any(self._shares[leaf] <= COMMON))
+
+    def _typical_effect(self) -> Floats:
+        """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""
+        leaves = self.directions.leaves
+        effects = np.array([self._size(leaf) * float(np.median(self.bench.lengths[leaf])) for leaf in leaves])
+        counts = np.array([len(self.bench.claims[leaf].values) for leaf in leaves])
+        with np.errstate(all="ignore"):
+            return np.asarray(np.sqrt(counts @ effects**2 / np.sum(counts)))
 
     def _look_at_all(self, leaf: int) -> None:
         """Look at the elements of a leaf one by one."""
-        found = self.bench.judgements[leaf]
-        rest = np.array([i for i in range(len(found.doubt)) if i not in self.singly.looked_at[leaf]], dtype=np.intp)
-        found.doubt[rest] = Doubt.NOT_PROBED
-        self.singly.look_at({leaf: rest})
+        self.individual.look_at({leaf: np.flatnonzero(~self.individual.looked_at[leaf])})
 
 
-def _typical_effect(bench: Bench, leaves: list[int]) -> Floats:
-    """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""
-    effects = [rms(bench.claims[leaf].values) * float(np.median(bench.lengths[leaf])) for leaf in leaves]
-    counts = np.array([len(bench.claims[leaf].values) for leaf in leaves])
-    with np.errstate(all="ignore"):
-        return np.asarray(np.sqrt(counts @ np.array(effects) ** 2 / np.sum(counts)))
+def _predicted(leaves: list[int], parts: list[Part], slopes: Slopes) -> Floats:
+    """Return the changes that some leaves contribute along directions of all, shape (P, K)."""
+    rows = zip(parts, slopes.predicted, strict=True)
+    return np.array([np.sum(changes[[span.leaf in leaves for span in part.spans]], axis=0) for part, changes in rows])

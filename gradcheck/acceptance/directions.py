@@ -1,12 +1,14 @@
 """Random directions in which many elements move at once, and how far a claim is from the derivative along them.
 
 A direction is a random sign times a size between 0.5 and 1.32 for every element, times its length: no component is
-small, so that no element hides, and no two wrong elements cancel along all of them. It is drawn from the seed, the name of the
-leaf and the number of the direction, so an element's part does not depend on what else there is, and nothing is stored.
+small, so no element hides, and no two errors cancel along all directions. It is drawn from the seed, the name of the
+leaf and the number of the direction, in blocks: an element's component does not depend on what other leaves there
+are, any block can be drawn again, and nothing is stored.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,17 +17,25 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, rms
 from gradcheck.functions.displacements import Moves
+from gradcheck.functions.formats import Format
 
-__all__ = ["Directions", "Part", "Slopes"]
+__all__ = ["Directions", "Part", "Slopes", "Span", "elements_of"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 SMALLEST, LARGEST = 0.5, 1.32
-"""Sizes of the components, in units of the elements' lengths times the step."""
+"""Sizes of the components, in units of the elements' lengths times the step (`numerics.md`, section 4: with them one wrong
+element shows at 4.5 to 7 standard deviations, and two equal ones do not cancel as with plain signs)."""
+
+BLOCK = 2**16
+"""Elements drawn at a time: their temporaries, half a megabyte each, stay in the cache."""
+
+HALF_RANGE = 2.0**15
+"""Of the 16-bit integers that give sign and size of a component."""
 
 SHORTEST_STEP, LONGEST_STEP = 1.0737e-6, 3.0711e-3
-"""In units of the elements' lengths. Networks have many kinks: along 1e-3 of them one is crossed nearly always."""
+"""In units of the elements' lengths. Networks have many kinks: with steps of 1e-3 one is crossed nearly always."""
 
 EXPONENT = 0.375
 """The step is this power of the noise of a function, relative to its change along a direction of length one."""
@@ -39,69 +49,125 @@ WITHIN = 0.1
 FOUR_CALLS, TWO_CALLS = np.array([1.0, -1.0, 0.5, -0.5]), np.array([1.0, -1.0])
 
 TYPICAL, LUCKY = 0.4, 3
-"""Two steps may agree by luck: a slope is no less unsure than this share of how far they are apart along other directions, the
-second closest of four. It is what the same noise does to the slope."""
+"""Two steps can agree by chance. The uncertainty of a directional derivative is therefore at least 0.4 times the
+second-smallest disagreement among four directions, which is what that noise level would produce."""
 
-HONEST = 0.25
-"""An honest round-off in all elements of a leaf has about this share of the largest one for standard deviation."""
+ROUNDOFF_SHARE = 0.25
+"""Standard deviation of an honest round-off of a leaf's elements, as a share of the largest that is allowed to one."""
 
-LOW_QUANTILE = 0.01
-"""The length on which the floor of a leaf is based: but so many of its elements have a longer one."""
+LOW_QUANTILE, QUANTILE_OF = 0.01, 10_000
+"""The detection limit of a leaf is based on this quantile of its elements' displacements, of at most so many elements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Elements of one leaf: positions ``start`` to ``stop`` in the order of the leaf, or in another one.
+
+    Attributes
+    ----------
+    leaf, start, stop : int
+    order : array of indices, optional
+        Which element is at which position; without it the order is that of the leaf.
+    """
+
+    leaf: int
+    start: int
+    stop: int
+    order: Indices | None = None
+
+    @property
+    def size(self) -> int:
+        """How many elements there are."""
+        return self.stop - self.start
+
+    def where(self, start: int, stop: int) -> slice | Indices:
+        """Return the elements at some positions."""
+        return slice(start, stop) if self.order is None else self.order[start:stop]
+
+    @property
+    def indices(self) -> Indices:
+        """The elements, as flat indices."""
+        return np.arange(self.start, self.stop) if self.order is None else self.order[self.start : self.stop]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A direction restricted to the elements ``start`` to ``stop``, counted through all leaves or through a list.
+    """A direction restricted to some elements.
 
     Attributes
     ----------
     number : int
         Of the direction.
-    start, stop : int
     step : float
         By how much the elements move, in units of their lengths.
-    listed : (leaf, indices), optional
-        Elements of one leaf, in some order.
+    spans : tuple of Span
+        The elements that move.
     """
 
     number: int
-    start: int
-    stop: int
     step: float
-    listed: tuple[int, Indices] | None = None
+    spans: tuple[Span, ...]
 
     @property
     def size(self) -> int:
         """How many elements move."""
-        return self.stop - self.start
+        return sum(span.size for span in self.spans)
+
+    @property
+    def leaves(self) -> list[int]:
+        """The leaves with elements that move."""
+        return list(dict.fromkeys(span.leaf for span in self.spans))
+
+    def halves(self) -> tuple[Part, Part]:
+        """Halve a direction: between two spans where there are several, at the edge nearest to the middle."""
+        if len(self.spans) > 1:
+            edges = np.cumsum([span.size for span in self.spans])
+            cut = 1 + int(np.argmin(np.abs(edges[:-1] - edges[-1] / 2)))
+            return replace(self, spans=self.spans[:cut]), replace(self, spans=self.spans[cut:])
+        (span,) = self.spans
+        middle = (span.start + span.stop) // 2
+        left, right = replace(span, stop=middle), replace(span, start=middle)
+        return replace(self, spans=(left,)), replace(self, spans=(right,))
+
+
+def elements_of(parts: Iterable[Part]) -> dict[int, Indices]:
+    """Return the elements that move along some directions, leaf by leaf."""
+    chosen: dict[int, list[Indices]] = {}
+    for part in parts:
+        for span in part.spans:
+            chosen.setdefault(span.leaf, []).append(span.indices)
+    return {leaf: np.unique(np.concatenate(indices)) for leaf, indices in chosen.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Slopes:
-    """Claims beside derivatives along some directions; arrays have shape (P, K).
+    """Predicted beside measured changes of the functions along some directions.
 
     Attributes
     ----------
-    residual : array
-        Claimed minus measured change of the functions.
-    deviation : array
-        What is unsure about it: the noise of the functions, the rounding of the claim, and by how much the differences
-        of two steps disagree, be it through kinks or noise. Infinite where a function is not finite.
+    predicted : tuple of arrays, shape (S, K)
+        For each direction what each of its spans contributes.
+    residual : array, shape (P, K)
+        Predicted minus measured change.
+    deviation : array, shape (P, K)
+        The standard deviation of the residual: noise of the functions, rounding of the claim, and by how much the
+        differences of two steps disagree, through kinks, truncation or noise. Infinite where a function is not finite.
     """
 
+    predicted: tuple[Floats, ...]
     residual: Floats
     deviation: Floats
 
     @property
     def significance(self) -> Floats:
-        """Return how many deviations the claims are off, the worst function for each direction, shape (P,)."""
+        """Return how many deviations the residuals are, the worst function for each direction, shape (P,)."""
         with np.errstate(all="ignore"):
             ratio = np.abs(self.residual) / self.deviation
         return np.asarray(np.max(np.where(self.residual == 0, 0.0, ratio), axis=1, initial=0.0))
 
 
 class Directions:
-    """Directions through all leaves of a bench.
+    """Directions through all leaves of a bench, and what is believed of their derivatives.
 
     Parameters
     ----------
@@ -115,76 +181,56 @@ class Directions:
     leaves : list of int
         Those with elements.
     elements : int
-        Elements of all leaves, which are counted through in the order of the leaves.
+        Elements of all leaves.
     step : float
         How far the elements move, in units of their lengths.
+    believed : dict
+        For each leaf the derivatives that predictions are made of, shape (n, K): the claim, where nothing better is known.
     """
 
     def __init__(self, bench: Bench, key: int) -> None:
         self.bench = bench
         self.key = key
         self.leaves = [leaf for leaf, claim in bench.claims.items() if claim.values.size]
-        self.starts = np.cumsum([0, *(bench.claims[leaf].values.shape[0] for leaf in self.leaves)])
-        self.elements = int(self.starts[-1])
+        self.believed = {leaf: bench.claims[leaf].values for leaf in self.leaves}
+        self.elements = sum(len(values) for values in self.believed.values())
         self.step = SHORTEST_STEP
         self._held = {
-            leaf: np.flatnonzero(~np.all(np.isfinite(bench.claims[leaf].values), axis=1)) for leaf in self.leaves
+            leaf: np.flatnonzero(~np.all(np.isfinite(values), axis=1)) for leaf, values in self.believed.items()
         }
-        self._corrected: dict[tuple[int, int], Floats] = {}
         self._roundoff = {
-            leaf: HONEST * bench.claims[leaf].roundoff(rms(bench.claims[leaf].values)) for leaf in self.leaves
+            leaf: ROUNDOFF_SHARE * bench.claims[leaf].roundoff(rms(values)) for leaf, values in self.believed.items()
+        }
+        names = {leaf: bench.leaves[leaf].name.encode() for leaf in self.leaves}
+        self._seeds = {
+            leaf: int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+            for leaf, name in names.items()
         }
         self._drawn = 0
         self._choose_step()
 
     # ---- which elements ---------------------------------------------------------------------------------------------
 
-    def whole(self) -> Part:
-        """Draw a new direction of all elements."""
-        return self.draw(0, self.elements)
+    def whole(self, leaves: Iterable[int] | None = None) -> Part:
+        """Draw a new direction of all elements, or of those of some leaves."""
+        chosen = self.leaves if leaves is None else leaves
+        return self.draw(tuple(Span(leaf, 0, len(self.believed[leaf])) for leaf in chosen))
 
-    def draw(self, start: int, stop: int, listed: tuple[int, Indices] | None = None) -> Part:
+    def draw(self, spans: tuple[Span, ...]) -> Part:
         """Draw a new direction of some elements."""
         self._drawn += 1
-        return Part(self._drawn, start, stop, self.step, listed)
+        return Part(self._drawn, self.step, spans)
+
+    def of_elements(self, chosen: dict[int, Indices]) -> Part:
+        """Draw a new direction of a few elements of each leaf."""
+        return self.draw(tuple(Span(leaf, 0, len(indices), indices) for leaf, indices in chosen.items()))
 
     def redraw(self, part: Part) -> Part:
         """Draw a new direction of the same elements: the fewer they are, the longer their step may be."""
         step = max(self.step, min(self.step * np.sqrt(self.elements / part.size), LONGEST_STEP))
-        return replace(self.draw(part.start, part.stop, part.listed), step=step)
+        return replace(self.draw(part.spans), step=step)
 
-    def of_leaf(self, leaf: int) -> Part:
-        """Draw a new direction of the elements of a leaf."""
-        place = self.leaves.index(leaf)
-        return self.draw(int(self.starts[place]), int(self.starts[place + 1]))
-
-    def halves(self, part: Part) -> tuple[Part, Part]:
-        """Halve a direction: between two leaves where there are several."""
-        middle = (part.start + part.stop) // 2
-        if part.listed is None:
-            edges = self.starts[(self.starts > part.start) & (self.starts < part.stop)]
-            middle = int(edges[np.argmin(np.abs(edges - middle))]) if len(edges) else middle
-        return replace(part, stop=middle), replace(part, start=middle)
-
-    def members(self, part: Part) -> Iterator[tuple[int, slice | Indices]]:
-        """Give the leaves among the elements of a direction, and which of their elements."""
-        if part.listed is not None:
-            leaf, indices = part.listed
-            yield leaf, indices[part.start : part.stop]
-            return
-        for leaf, first, end in zip(self.leaves, self.starts[:-1], self.starts[1:], strict=True):
-            low, high = max(part.start, int(first)), min(part.stop, int(end))
-            if low < high:
-                yield leaf, slice(low - int(first), high - int(first))
-
-    def elements_of(self, groups: Iterable[Part]) -> dict[int, Indices]:
-        """Return the elements of some directions, leaf by leaf."""
-        chosen: dict[int, list[Indices]] = {}
-        for part in groups:
-            for leaf, where in self.members(part):
-                indices = np.arange(where.start, where.stop) if isinstance(where, slice) else where
-                chosen.setdefault(leaf, []).append(indices)
-        return {leaf: np.unique(np.concatenate(parts)) for leaf, parts in chosen.items()}
+    # ---- what is believed of them -----------------------------------------------------------------------------------
 
     def hold(self, leaf: int, indices: Indices) -> None:
         """Let some elements stand still from now on."""
@@ -194,45 +240,88 @@ class Directions:
         """Let them move again."""
         self._held[leaf] = np.setdiff1d(self._held[leaf], indices)
 
-    def correct(self, leaf: int, index: int, derivative: Floats) -> None:
-        """Take this for the claim of an element from now on, shape (K,); one whose claim is infinite stands still."""
-        if np.all(np.isfinite(self.bench.claims[leaf].values[index])):
-            self._corrected[leaf, index] = derivative - self.bench.claims[leaf].values[index]
+    def correct(self, leaf: int, indices: Indices, derivatives: Floats) -> None:
+        """Believe this of some elements from now on, shape (m, K); those whose claims are infinite stand still."""
+        if self.believed[leaf] is self.bench.claims[leaf].values:
+            self.believed[leaf] = self.believed[leaf].copy()
+        self.believed[leaf][indices] = derivatives
+
+    def believe(self, leaf: int, derivatives: Floats) -> None:
+        """Believe this of all elements of a leaf, shape (n, K)."""
+        self.believed[leaf] = derivatives
 
     # ---- moving them ------------------------------------------------------------------------------------------------
 
     def lengths(self, leaf: int, where: slice | Indices, step: float) -> Floats:
         """Return by how much elements of a leaf move along a direction, but for sign and spread."""
         size = np.abs(self.bench.leaves[leaf].value.ravel()[where]).astype(np.float64)
-        size[size == 0] = np.inf
-        return np.asarray(np.minimum(step * self.bench.lengths[leaf][where], WITHIN * size))
+        return _reach(size, self.bench.lengths[leaf][where], step)
 
     def shortest(self, leaf: int, step: float | None = None) -> float:
         """Return by how much the elements of a leaf move, at a low quantile."""
-        return float(np.quantile(self.lengths(leaf, slice(None), step or self.step), LOW_QUANTILE))
+        count = len(self.believed[leaf])
+        some = slice(None) if count <= QUANTILE_OF else np.linspace(0, count - 1, QUANTILE_OF, dtype=np.intp)
+        return float(np.quantile(self.lengths(leaf, some, step or self.step), LOW_QUANTILE))
 
     def moves(self, part: Part) -> Moves:
-        """Return by how much the elements of a direction move.
+        """Return by how much the elements of a direction move, in the dtype of each leaf.
 
         Whole and half steps come out exactly in the dtype of the parameters.
         """
-        return {leaf: self._moves(leaf, where, part) for leaf, where in self.members(part)}
+        return self._along(part)[0]
 
-    def _moves(self, leaf: int, where: slice | Indices, part: Part) -> Floats:
-        value = self.bench.leaves[leaf].value.ravel()
-        rng = np.random.default_rng([self.key, part.number, *self.bench.leaves[leaf].name.encode()])
-        drawn = 2 * rng.random(value.size, dtype=np.float32)[where].astype(np.float64) - 1
-        sizes = (SMALLEST + (LARGEST - SMALLEST) * np.abs(drawn)) * self.lengths(leaf, where, part.step)
-        grid = 2 * self.bench.leaves[leaf].format.spacing(np.abs(value[where]) + sizes)
-        moves = np.zeros(value.size)
-        moves[where] = np.copysign(np.maximum(np.rint(sizes / grid), 1.0) * grid, drawn)
-        moves[self._held[leaf]] = 0.0
-        return moves
+    def component(self, part: Part, leaf: int, index: int) -> float:
+        """Return by how much one element moves along a direction of whole leaves."""
+        _, move = next(self._blocks(part, Span(leaf, index, index + 1)))
+        return float(move[0])
+
+    def predict(self, parts: Sequence[Part], leaf: int, derivatives: Floats) -> Floats:
+        """Return the changes that other derivatives of a leaf, shape (n, K), predict, shape (P, K)."""
+        changes = np.zeros((len(parts), len(self.bench.base)))
+        for row, part in enumerate(parts):
+            for span in part.spans:
+                if span.leaf == leaf:
+                    for where, move in self._blocks(part, span):
+                        changes[row] += _product(move, derivatives[where])
+        return changes
+
+    def _along(self, part: Part) -> tuple[Moves, Floats, Floats]:
+        """Return moves, the changes predicted for each span, shape (S, K), and the variance of their round-off, (K,)."""
+        columns = len(self.bench.base)
+        moves: Moves = {}
+        predicted, variance = np.zeros((len(part.spans), columns)), np.zeros(columns)
+        for row, span in enumerate(part.spans):
+            believed, roundoff = self.believed[span.leaf], self._roundoff[span.leaf] ** 2
+            value = self.bench.leaves[span.leaf].value
+            dtype = value.dtype if value.dtype.itemsize >= 4 else np.float64
+            move = moves.setdefault(span.leaf, np.zeros(value.size, dtype))
+            for where, block in self._blocks(part, span):
+                move[where] = block
+                with np.errstate(all="ignore"):
+                    predicted[row] += _product(block, believed[where])
+                    variance += roundoff * (block @ block)
+        return moves, predicted, variance
+
+    def _blocks(self, part: Part, span: Span) -> Iterator[tuple[slice | Indices, Floats]]:
+        """Give the moves of a span block by block, with the elements that they are of."""
+        value, lengths = self.bench.leaves[span.leaf].value.ravel(), self.bench.lengths[span.leaf]
+        held, form = self._held[span.leaf], self.bench.leaves[span.leaf].format
+        for number in range(span.start // BLOCK, -(-span.stop // BLOCK)):
+            first = number * BLOCK
+            low, high = max(span.start, first), min(span.stop, first + BLOCK)
+            where = span.where(low, high)
+            bits = np.random.SFC64([self.key, part.number, self._seeds[span.leaf], number])
+            drawn = bits.random_raw(-(-(high - first) // 4)).view(np.int16)[low - first : high - first]
+            size = np.abs(value[where]).astype(np.float64)
+            move = _exact(drawn + 0.5, size, _reach(size, lengths[where], part.step), form)
+            if len(held):
+                move[_among(held, where)] = 0.0
+            yield where, move
 
     # ---- measuring --------------------------------------------------------------------------------------------------
 
     def measure(self, parts: Sequence[Part]) -> Slopes:
-        """Compare claims and derivatives along some directions.
+        """Compare what is believed with derivatives along some directions.
 
         Notes
         -----
@@ -240,8 +329,9 @@ class Directions:
         deviation has for it.
         """
         if not parts:
-            return Slopes(np.zeros((0, len(self.bench.base))), np.zeros((0, len(self.bench.base))))
-        values, claimed, roundoff = self._values(parts, FOUR_CALLS)
+            nothing = np.zeros((0, len(self.bench.base)))
+            return Slopes((), nothing, nothing)
+        values, predicted, variance = self._values(parts, FOUR_CALLS)
         with np.errstate(all="ignore"):
             ahead, behind, half_ahead, half_behind = np.moveaxis(values, 1, 0)
             slope = (ahead - behind) / 2
@@ -249,54 +339,39 @@ class Directions:
             even = half_ahead + half_behind - (ahead + behind) / 4 - 1.5 * self.bench.base
             apart = np.hypot(odd, even)  # of noise of one: 2.2, where that of the slope is 0.71
             typical = np.sort(apart, axis=0)[(len(apart) - 1) // LUCKY]
-            deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + roundoff**2)
-            residual = claimed - slope
+            deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
+            residual = _summed(predicted, slope) - slope
         known = np.isfinite(residual) & np.isfinite(deviation)
-        return Slopes(np.where(known, residual, 0.0), np.where(known, deviation, np.inf))
+        return Slopes(tuple(predicted), np.where(known, residual, 0.0), np.where(known, deviation, np.inf))
 
     def compare(self, parts: Sequence[Part]) -> Floats:
-        """Return claimed minus measured change along some directions, shape (P, K), at two calls each."""
-        values, claimed, _ = self._values(parts, TWO_CALLS)
+        """Return predicted minus measured change along some directions, shape (P, K), at two calls each."""
+        values, predicted, _ = self._values(parts, TWO_CALLS)
         with np.errstate(all="ignore"):
-            return np.asarray(claimed - (values[:, 0] - values[:, 1]) / 2)
+            return _summed(predicted, values) - (values[:, 0] - values[:, 1]) / 2
 
-    def _values(self, parts: Sequence[Part], lengths: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return values along directions, shape (P, L, K), what the claims say, and what rounding does to that."""
-        columns = len(self.bench.base)
-        claimed, squares = np.zeros((len(parts), columns)), np.zeros((len(parts), columns))
+    def _values(self, parts: Sequence[Part], lengths: Floats) -> tuple[Floats, list[Floats], Floats]:
+        """Return values along directions, shape (P, L, K), what is predicted, and the variance of its round-off."""
+        predicted, variances = [], []
 
         def walk() -> Iterator[Moves]:
-            for row, part in enumerate(parts):
-                moves = self.moves(part)
-                for leaf, move in moves.items():
-                    claimed[row] += self._claimed(leaf, move)
-                    if np.any(self._roundoff[leaf]):
-                        squares[row] += self._roundoff[leaf] ** 2 * (move @ move)
+            for part in parts:
+                moves, changes, variance = self._along(part)
+                predicted.append(changes)
+                variances.append(variance)
                 yield moves
 
-        return self.bench.probe.rays(walk(), lengths), claimed, np.sqrt(squares)
-
-    def _claimed(self, leaf: int, move: Floats) -> Floats:
-        """Return the change of the functions that the claims for a leaf predict, shape (K,)."""
-        claims = self.bench.claims[leaf].values
-        with np.errstate(all="ignore"):
-            change = move @ claims if not len(self._held[leaf]) else _product(move, claims)
-        for (other, index), correction in self._corrected.items():
-            if other == leaf:
-                change = change + move[index] * correction
-        return np.asarray(change)
-
-    def component(self, part: Part, leaf: int, index: int) -> float:
-        """Return by how much one element moves along a direction."""
-        return float(self._moves(leaf, slice(index, index + 1), part)[index])
+        values = self.bench.probe.rays(walk(), lengths)
+        return values, predicted, np.array(variances).reshape(len(parts), len(self.bench.base))
 
     def allowed(self, parts: Sequence[Part]) -> Floats:
         """Return what ``rtol`` allows to the claims along directions, as standard deviations, shape (P, K)."""
         squares = np.zeros((len(parts), len(self.bench.base)))
         for row, part in enumerate(parts):
-            for leaf, move in self.moves(part).items():
-                with np.errstate(all="ignore"):
-                    squares[row] += _product(move**2, self.bench.claims[leaf].values ** 2)
+            for span in part.spans:
+                for where, move in self._blocks(part, span):
+                    with np.errstate(all="ignore"):
+                        squares[row] += _product(move**2, self.bench.claims[span.leaf].values[where] ** 2)
         return np.asarray(self.bench.rtol * np.sqrt(squares))
 
     def _choose_step(self) -> None:
@@ -307,15 +382,57 @@ class Directions:
             if np.all(np.isfinite(values)):
                 break
             self.step /= NEARER
+            direction = replace(direction, step=self.step)
         if self.step < SHORTEST_STEP:
             return
-        with np.errstate(all="ignore"):
-            slope = np.abs(values[0] - values[1]) / (2 * self.step)
-            noisiest = np.max(np.where(slope > 0, self.bench.noise / slope, 0.0))
+        change = np.abs(values[0] - values[1])
+        moving = change > 0
+        if not np.any(moving):  # noise hides it all
+            self.step = LONGEST_STEP
+            return
+        noisiest = np.max(self.bench.noise[moving] * 2 * self.step / change[moving])
         self.step = float(np.clip(noisiest**EXPONENT, SHORTEST_STEP, LONGEST_STEP))
 
 
-def _product(move: Floats, claims: Floats) -> Floats:
-    """Return the product where claims of elements that stand still may be NaN."""
+def _reach(size: Floats, length: Floats, step: float) -> Floats:
+    """Return how far elements of some size and length move."""
+    return np.asarray(np.minimum(step * length, np.where(size > 0, WITHIN * size, np.inf)))
+
+
+def _exact(drawn: Floats, size: Floats, reach: Floats, form: Format) -> Floats:
+    """Return displacements of elements of some size, whole and halves of which their format holds exactly.
+
+    A number is rounded to multiples of two units in the last place of ``near`` when a large enough multiple of ``near``
+    is added to it and subtracted again.
+    """
+    unit = max(form.eps / np.finfo(np.float64).eps, 1.0)
+    moves = (SMALLEST + (LARGEST - SMALLEST) / HALF_RANGE * np.abs(drawn)) * reach
+    with np.errstate(over="ignore"):
+        near = np.maximum(size + moves, float(np.finfo(form.dtype).tiny))
+        anchor = 2 * unit * near
+        exact = (np.maximum(moves, 2 * form.eps * near) + anchor) - anchor
+    if not np.all(np.isfinite(anchor)):
+        exact = np.where(np.isfinite(anchor), exact, moves)
+    return np.copysign(exact, drawn)
+
+
+def _among(held: Indices, where: slice | Indices) -> Indices | NDArray[np.bool_]:
+    """Return which of some elements are held, as places among them."""
+    if isinstance(where, slice):
+        low, high = np.searchsorted(held, [where.start, where.stop])
+        return held[low:high] - where.start
+    return np.isin(where, held)
+
+
+def _summed(predicted: list[Floats], values: Floats) -> Floats:
+    """Return the changes predicted along directions, shape (P, K), from those of their spans."""
+    return np.array([changes.sum(axis=0) for changes in predicted]).reshape(len(predicted), values.shape[-1])
+
+
+def _product(move: Floats, derivatives: Floats) -> Floats:
+    """Return the change predicted for a move; what stands still may have no derivative."""
+    change = move @ derivatives
+    if np.all(np.isfinite(change)):
+        return np.asarray(change)
     moving = np.flatnonzero(move)
-    return np.asarray(move[moving] @ claims[moving])
+    return np.asarray(move[moving] @ derivatives[moving])

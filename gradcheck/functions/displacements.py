@@ -156,7 +156,7 @@ class Ray(Displacements):
 
     def arrays(self, point: Point, row: int) -> Arrays:
         """Return the leaves moved by one length."""
-        return {leaf: _moved(point, leaf, self.lengths[row] * part) for leaf, part in self.directions.items()}
+        return {leaf: _moved(point, leaf, float(self.lengths[row]) * part) for leaf, part in self.directions.items()}
 
     def block(self, point: Point) -> Arrays:
         """Return the one leaf moved by every length."""

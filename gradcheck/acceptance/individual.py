@@ -7,31 +7,32 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Doubt
 from gradcheck.acceptance.directions import Directions
-from gradcheck.acceptance.group_testing import DISAGREES
+from gradcheck.acceptance.locate import DISAGREES
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import screen
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 
-__all__ = ["ALLOWANCE", "DIRECTIONS", "Chosen", "Singly"]
+__all__ = ["ALLOWANCE", "DIRECTIONS", "Chosen", "Individual"]
 
+Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 Chosen = dict[int, Indices]
 """Position of a leaf -> some of its elements."""
 
 DIRECTIONS = 4
-"""Measured before anything is said of several elements together."""
+"""Directions measured before anything is said of several elements together."""
 
 ALLOWANCE = 3.0
-"""What ``rtol`` allows to every element may add up to so many times its standard deviation along a direction."""
+"""What ``rtol`` allows to every element may add up to this many of its standard deviations along a direction."""
 
 FRESH_CALLS, STEP_CALLS, SCREENING_CALLS, CONFIRMING_CALLS = 24, 4, 4, 20
-"""Of the directions that follow, of choosing a step for a leaf, of screening an element, and of confirming its fault."""
+"""Calls of the directions that follow, of choosing a step for a leaf, of screening an element, and of confirming its error."""
 
 MOST_INFINITE = 160
 """Infinite claims in a leaf that are looked at."""
 
 
-class Singly:
+class Individual:
     """Judges elements one by one, and tells the directions what came out.
 
     Parameters
@@ -45,19 +46,19 @@ class Singly:
     def __init__(self, bench: Bench, directions: Directions) -> None:
         self.bench = bench
         self.directions = directions
-        self.looked_at: dict[int, set[int]] = {leaf: set() for leaf in bench.claims}
+        self.looked_at = {leaf: np.zeros(len(claim.values), dtype=bool) for leaf, claim in bench.claims.items()}
         self._piloted: set[int] = set()
 
     @property
     def count(self) -> int:
         """How many elements were looked at."""
-        return sum(map(len, self.looked_at.values()))
+        return sum(int(np.count_nonzero(known)) for known in self.looked_at.values())
 
     def look_at(self, chosen: Chosen, most: int | None = None) -> None:
         """Judge elements one by one; no more than ``most`` of a leaf, those with most evidence, by the ladder."""
         fresh = {}
         for leaf, indices in chosen.items():
-            known = np.isin(indices, list(self.looked_at[leaf]))
+            known = self.looked_at[leaf][indices]
             if np.any(known):
                 self._look_again(leaf, indices[known])
             if not np.all(known):
@@ -66,21 +67,35 @@ class Singly:
             return
         fresh, most = self._affordable(fresh, most)
         for leaf, indices in fresh.items():
-            self.looked_at[leaf].update(map(int, indices))
+            self.looked_at[leaf][indices] = True
+            self.bench.judgements[leaf].doubt[indices] = Doubt.NOT_PROBED
             self._choose_step(leaf)
         screen(self.bench, fresh)
         for leaf, indices in fresh.items():
             if most is not None:
                 self._keep_strongest(leaf, indices, most)
         refine(self.bench)
-        suspects = {(suspect.leaf, suspect.index) for suspect, _ in self.bench.suspects}
         for leaf, indices in fresh.items():
-            found = self.bench.judgements[leaf]
-            for index in map(int, indices):
-                if (leaf, index) in suspects or found.wrong[index].any():
-                    self.directions.correct(leaf, index, found.reference[index])
-            doubtful = [i for i in indices if found.undecided[i].any() and (leaf, int(i)) not in suspects]
-            self.directions.hold(leaf, np.array(doubtful, dtype=np.intp))
+            self._tell(leaf, indices)
+
+    def contradicted(self, leaf: int, indices: Indices) -> Bools:
+        """Return which elements that were looked at contradict their claims, or could not be decided, shape (m,)."""
+        found = self.bench.judgements[leaf]
+        return np.asarray(np.any(found.wrong[indices] | found.undecided[indices], axis=1))
+
+    def _tell(self, leaf: int, indices: Indices) -> None:
+        """Correct what is believed of elements that are wrong, and let those stand still that are undecided."""
+        found = self.bench.judgements[leaf]
+        suspects = [suspect.index for suspect, _ in self.bench.suspects if suspect.leaf == leaf]
+        suspected = np.isin(indices, suspects)
+        replaced = self.directions.believed[leaf] is not self.bench.claims[leaf].values
+        finite = np.all(np.isfinite(self.bench.claims[leaf].values[indices]), axis=1)
+        known = np.all(np.isfinite(found.reference[indices]), axis=1) & finite
+        corrected = known & (replaced | suspected | np.any(found.wrong[indices], axis=1))
+        if np.any(corrected):
+            self.directions.correct(leaf, indices[corrected], found.reference[indices[corrected]])
+        doubtful = np.any(found.undecided[indices], axis=1) & ~suspected
+        self.directions.hold(leaf, indices[doubtful])
 
     def _affordable(self, fresh: Chosen, most: int | None) -> tuple[Chosen, int | None]:
         """Leave out, undecided, what ``max_evaluations`` is too few for: what is looked at must be confirmed too."""
@@ -115,7 +130,7 @@ class Singly:
         found = self.bench.judgements[leaf]
         right = indices[np.all(~found.wrong[indices] & ~found.undecided[indices], axis=1)]
         if len(right):
-            parts = [self.directions.draw(0, len(right), (leaf, right)) for _ in range(DIRECTIONS)]
+            parts = [self.directions.of_elements({leaf: right}) for _ in range(DIRECTIONS)]
             slopes = self.directions.measure(parts)
             if np.any(
                 np.abs(slopes.residual) > DISAGREES * slopes.deviation + ALLOWANCE * self.directions.allowed(parts)
@@ -130,7 +145,8 @@ class Singly:
             for leaf, claim in self.bench.claims.items()
         }
         for leaf, indices in infinite.items():
-            self.bench.judgements[leaf].doubt[indices[MOST_INFINITE:]] = Doubt.GROUP
+            if len(indices) > MOST_INFINITE:
+                self.bench.judgements[leaf].doubt[indices[MOST_INFINITE:]] = Doubt.GROUP
         self.look_at({leaf: indices[:MOST_INFINITE] for leaf, indices in infinite.items() if len(indices)})
 
     def _keep_strongest(self, leaf: int, indices: Indices, most: int) -> None:

@@ -1,0 +1,115 @@
+"""Explanations of a claim that is wrong throughout a leaf, tried on the whole claim along directions.
+
+A multiple of the claim, or of the claim with its elements in another order, that agrees with all directions measured
+says what every element of the leaf should be, at no further call: minus, twice, transposed, the wrong way round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.locate import DISAGREES
+
+__all__ = ["Multiple", "multiple_of", "rearranged"]
+
+Floats = NDArray[np.float64]
+
+FEWEST_NUMBERS = 3
+"""Directional derivatives from which a factor is fitted: one fixes it, the others confirm it."""
+
+INFORMATIVE = 0.1
+"""The factor must be known to this share of its distance from one, or any claim would do in this noise."""
+
+MOST_AXES = 4
+"""A leaf of more axes is not rearranged: the orders would be too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Multiple:
+    """A multiple of some prediction that agrees with what was measured.
+
+    Attributes
+    ----------
+    factor : float
+        Measured change by predicted change: the simplest fraction that the measurements permit.
+    uncertainty : float
+        The half-width of its interval.
+    """
+
+    factor: float
+    uncertainty: float
+
+
+def multiple_of(predicted: Floats, measured: Floats, deviation: Floats) -> Multiple | None:
+    """Fit measured changes by a multiple of predicted ones; None where no multiple agrees with all of them.
+
+    Parameters
+    ----------
+    predicted, measured, deviation : arrays, shape (P, K)
+        Changes along ``P`` directions, and the standard deviation of what was measured.
+    """
+    known = np.isfinite(predicted) & np.isfinite(measured) & np.isfinite(deviation) & (deviation > 0)
+    if np.count_nonzero(known) < FEWEST_NUMBERS:
+        return None
+    with np.errstate(all="ignore"):
+        x, y = predicted[known] / deviation[known], measured[known] / deviation[known]
+        evidence = float(x @ x)
+        if not evidence > 0 or not np.isfinite(evidence):
+            return None
+        factor = float(x @ y) / evidence
+        uncertainty = DISAGREES / float(np.sqrt(evidence))
+        agrees = np.all(np.abs(y - factor * x) <= DISAGREES)
+    if not agrees or uncertainty > INFORMATIVE * abs(1 - factor):
+        return None
+    return Multiple(_simplest(factor - uncertainty, factor + uncertainty), uncertainty)
+
+
+def _simplest(low: float, high: float) -> float:
+    """Return the fraction with the smallest denominator in an interval: minus one rather than -0.9998."""
+    if low <= 0 <= high:
+        return 0.0
+    return (
+        -float(_between(Fraction(-high), Fraction(-low)))
+        if high < 0
+        else float(_between(Fraction(low), Fraction(high)))
+    )
+
+
+def _between(low: Fraction, high: Fraction) -> Fraction:
+    """Return the simplest fraction between two positive ones: the continued fraction that both have in common, and a term."""
+    whole = math.floor(low)
+    if whole == low or whole + 1 <= high:
+        return Fraction(math.ceil(low))
+    return whole + 1 / _between(1 / (high - whole), 1 / (low - whole))
+
+
+def rearranged(values: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
+    """Give a claim, shape (n, K), with its elements in other orders that a mistake may have brought about.
+
+    The order itself first; two axes of one size exchanged; all axes in reverse order, read as the shape that they
+    should have; turned round along one axis, and along all.
+    """
+    yield values
+    axes = len(shape)
+    if not 1 <= axes <= MOST_AXES or values.shape[0] < 2:
+        return
+    columns = values.shape[1:]
+    grid = values.reshape(*shape, *columns)
+    for one, other in combinations(range(axes), 2):
+        if shape[one] == shape[other] > 1:
+            yield np.swapaxes(grid, one, other).reshape(values.shape)
+    if axes > 1 and len(set(shape)) > 1:
+        turned = values.reshape(*shape[::-1], *columns)
+        yield np.moveaxis(turned, range(axes), range(axes - 1, -1, -1)).reshape(values.shape)
+    long = [axis for axis in range(axes) if shape[axis] > 1]
+    for axis in long:
+        yield np.flip(grid, axis).reshape(values.shape)
+    if len(long) > 1:
+        yield np.flip(grid, long).reshape(values.shape)

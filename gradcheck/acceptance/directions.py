@@ -313,7 +313,7 @@ class Directions:
             bits = np.random.SFC64([self.key, part.number, self._seeds[span.leaf], number])
             drawn = bits.random_raw(-(-(high - first) // 4)).view(np.int16)[low - first : high - first]
             size = np.abs(value[where]).astype(np.float64)
-            move = _exact(drawn + 0.5, size, _reach(size, lengths[where], part.step), form)
+            move = _exact(drawn.astype(np.float64) + 0.5, size, _reach(size, lengths[where], part.step), form)
             if len(held):
                 move[_among(held, where)] = 0.0
             yield where, move
@@ -420,7 +420,7 @@ def _among(held: Indices, where: slice | Indices) -> Indices | NDArray[np.bool_]
     """Return which of some elements are held, as places among them."""
     if isinstance(where, slice):
         low, high = np.searchsorted(held, [where.start, where.stop])
-        return held[low:high] - where.start
+        return np.asarray(held[low:high] - where.start)
     return np.isin(where, held)
 
 

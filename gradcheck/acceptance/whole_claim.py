@@ -112,4 +112,4 @@ def rearranged(values: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
     for axis in long:
         yield np.flip(grid, axis).reshape(values.shape)
     if len(long) > 1:
-        yield np.flip(grid, long).reshape(values.shape)
+        yield np.flip(grid, tuple(long)).reshape(values.shape)

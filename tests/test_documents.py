@@ -1,35 +1,80 @@
-"""The README says what the code does: its examples run, and its report is what the check prints."""
+"""README, docs and docstrings say what the code does: every example runs, and prints what stands there."""
 
-import contextlib
-import io
+import doctest
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.documents import PAGES, ROOT, Block, blocks_of, run, without_cost
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
+EXAMPLES = [
+    pytest.param(page, needs, id="-".join([str(page.relative_to(ROOT)), *sorted(needs)]))
+    for page in PAGES
+    for needs in sorted({block.needs for block in blocks_of(page)}, key=sorted)
+]
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-
-
-def without_cost(text):
-    return [line.rstrip() for line in text.strip().splitlines() if not line.startswith("cost:")]
-
-
-def test_the_report_in_the_readme_is_what_the_example_prints():
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(blocks("python")[0], {"__name__": "readme"})  # noqa: S102 - our own example
-    assert without_cost(printed.getvalue()) == without_cost(blocks("text")[0])
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in ("gradcheck", "network")
+    for path in sorted((ROOT / package).rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
 
 
-def test_the_test_in_the_readme_passes():
-    names = {"__name__": "readme"}
-    exec("import numpy as np\n" + blocks("python")[1], names)  # noqa: S102 - our own example
-    names["test_scale"]()
+def run_session(examples, name):
+    """Run ``>>>`` examples and compare what they print."""
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.FAIL_FAST)
+    failures = []
+    runner.run(examples, out=failures.append)
+    assert not runner.failures, f"{name}\n{''.join(failures)}"
+
+
+@pytest.mark.parametrize(("page", "needs"), EXAMPLES)
+def test_examples_of_a_page_run_and_print_what_it_says(page, needs):
+    for library in needs:
+        pytest.importorskip(library)
+    names = {"__name__": "example"}
+    for block in blocks_of(page):
+        if not block.needs <= needs:
+            continue
+        if block.is_session:
+            run_session(doctest.DocTestParser().get_doctest(block.code, names, page.name, str(page), 0), page.name)
+            continue
+        printed = run(page, block, names)
+        if block.printed is not None:
+            assert without_cost(printed) == without_cost(block.printed)
+    for name, test in names.items():
+        if name.startswith("test_"):
+            test()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_print_what_they_say(name):
+    module = pytest.importorskip(name)
+    found = [test for test in doctest.DocTestFinder(exclude_empty=True).find(module) if test.examples]
+    assert found
+    for test in found:
+        run_session(test, test.name)
+
+
+def test_an_example_that_prints_something_else_is_noticed(tmp_path):
+    """The tests above can fail: values, output of blocks and of sessions are compared."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- needs: numpy, json -->\n<!-- setup: x = 2 -->\n```python\nprint(x + 1)\n```\n\n```text\n4\n```\n"
+        "<!-- not run: no such thing -->\n```python\n1 / 0\n```\n```python\n>>> x\n3\n```\n",
+        encoding="utf-8",
+    )
+    block, session = blocks_of(page)
+    assert block == Block("\n\n\nprint(x + 1)\n", "4\n", "x = 2", frozenset({"numpy", "json"}))
+    names = {}
+    assert run(page, block, names) == "3\n"
+    assert session.is_session
+    examples = doctest.DocTestParser().get_doctest(session.code, names, "page", str(page), 0)
+    with pytest.raises(AssertionError, match=r"Expected:\n\s+3\n\s+Got:\n\s+2"):
+        run_session(examples, "page")
 
 
 def test_both_commands_stand_on_one_line_each():
@@ -38,6 +83,7 @@ def test_both_commands_stand_on_one_line_each():
         assert len(block.strip().splitlines()) == 2  # the language and the command
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_links_lead_somewhere(target):
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import gradcheck
@@ -12,6 +12,9 @@ from tests.network.strategies import conv2d_cases, leading_axes, rngs
 
 FLOATS = st.sampled_from([np.float32, np.float64])
 ACTIVATIONS = ["relu", "arctan", "tanh", "sigmoid"]
+
+TIED = settings(max_examples=max(10, settings().max_examples // 3))
+"""Ties cost hundreds of calls an example, and each has several: fewer examples of them."""
 
 
 def passes(forward, backward, *inputs):
@@ -53,6 +56,7 @@ def test_max_pooling(rng, dtype, leading, data):
     passes(lambda x: layers.max_pool2d_forward(x, kernel, **geometry), layers.max_pool2d_backward, x)
 
 
+@TIED
 @given(rngs())
 def test_max_pooling_with_ties_and_relu_at_zero(rng):
     """The first maximum, and 0 at 0, are valid derivatives where there is no other."""
@@ -112,6 +116,7 @@ def test_a_transposed_weight_gradient_fails(rng):
     assert fails(layers.dense_forward, backward, x, w).parameters["w"].diagnoses[0].kind == "transposed"
 
 
+@TIED
 @given(rngs())
 def test_gradient_to_every_tied_maximum_fails(rng):
     x = rng.normal(size=(1, 1, 2, 2))

@@ -21,7 +21,7 @@ PACKAGES = {
     ),
     "checks": (
         "check second_point protocol references roundoff blind_spots explanations run claimants pushforwards jacobians curvature first_order "
-        "linear_maps adjoint matrices stages composition chains"
+        "linear_maps adjoint matrices stages composition chains orders"
     ),
 }
 """Packages of gradcheck and their modules: each imports only modules before it, and packages before its own."""
@@ -35,6 +35,7 @@ ORDER = [
     "derivatives",
     "assertions",
     "scipy",
+    "jax",
     "demonstration",
     "command",
     "__main__",

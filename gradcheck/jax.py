@@ -43,6 +43,8 @@ NAMES = {"rev": "reverse mode", "fwd": "forward mode"}
 UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """What a function raises that can be evaluated and differentiated, but not compiled."""
 
+_finfo: Any = jnp.finfo  # JAX gives it no types
+
 TANGENTS, NUDGES, ROUNDINGS = 3, 4, 16.0
 """For each leaf, along which forward mode is compared with reverse mode; points an ulp away, at which the round-off of both
 shows; and how many standard deviations of that they may differ by, beside half the digits of their dtype."""
@@ -206,8 +208,8 @@ def _problem(
         value = f(*given)
         return [part for part in jax.tree_util.tree_leaves(value[0] if has_aux else value) if _is_float(part)]
 
-    inputs = {name: np.asarray(taken[n][0][i]) for name, (n, i) in free.items()}
-    floats = [leaf for parts, _ in taken for leaf in parts if hasattr(leaf, "dtype") and _is_float(leaf)]
+    inputs = {name: np.asarray(jnp.asarray(taken[n][0][i])) for name, (n, i) in free.items()}
+    floats = [jnp.asarray(leaf) for parts, _ in taken for leaf in parts if _is_float(leaf)]
     return _Problem(function, inputs, all(leaf.dtype == np.float64 for leaf in floats))
 
 
@@ -217,10 +219,11 @@ def _check(problem: _Problem, modes: Sequence[str], reference: str | None, optio
     values = problem.plain(*leaves)
     if not any(part.size for part in values):
         raise InvalidArgument("f returned no floating-point number; there is nothing to differentiate.")
+    calls = {"rev": _compiled(problem.pulled), "fwd": _compiled(problem.pushed)}
     lacking = {}
     for mode in dict.fromkeys(modes):
         try:
-            _attempt(problem.pulled if mode == "rev" else problem.pushed, values if mode == "rev" else leaves, leaves)
+            calls[mode](values if mode == "rev" else leaves, leaves)
         except (TypeError, ValueError, NotImplementedError) as error:
             if not LACKING.search(str(error)):
                 raise
@@ -235,7 +238,7 @@ def _check(problem: _Problem, modes: Sequence[str], reference: str | None, optio
         is_scalar = isinstance(claimant, ScalarClaimant)
         better = Reference(_on_doubles(problem, is_scalar=is_scalar), is_optional=True)
     report = run(Check(settings, point_of(problem.inputs, "args"), claimant, better))
-    faults = _compare_modes(problem) if len(present) > 1 else []
+    faults = _compare_modes(problem, calls) if len(present) > 1 else []
     said = [f"{NAMES[mode]}: the function has no derivative in it, so none was checked" for mode in lacking]
     return with_remarks(with_faults(report, faults), *said)
 
@@ -266,14 +269,6 @@ def _on_doubles(problem: _Problem, *, is_scalar: bool) -> Callable[..., Any]:
     return lambda *leaves: function(leaves)
 
 
-def _attempt(function: Callable[..., Any], *args: Any) -> None:
-    """Find out whether a function can be called, without more than that needs."""
-    try:
-        jax.eval_shape(function, *args)
-    except UNTRACEABLE:
-        function(*args)
-
-
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function when it is first called; where that cannot be it is called as it is."""
     left: list[Callable[..., Any]] = [jax.jit(function), function]
@@ -290,20 +285,19 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _compare_modes(problem: _Problem) -> list[Finding]:
+def _compare_modes(problem: _Problem, calls: dict[str, Callable[..., Any]]) -> list[Finding]:
     """Compare forward with reverse mode: ``<u, J t>`` is ``<J^T u, t>``, for tangents of one leaf each."""
     rng = np.random.default_rng(0)
     leaves = list(problem.inputs.values())
     seeds = [_signed(rng, part) for part in problem.plain(*leaves)]
-    eps = max(float(np.finfo(leaf.dtype).eps) for leaf in leaves)
+    eps = max(float(_finfo(leaf.dtype).eps) for leaf in leaves)
     points = [leaves, *([_nudged(rng, leaf, eps) for leaf in leaves] for _ in range(NUDGES))]
-    pull, push = _compiled(problem.pulled), _compiled(problem.pushed)
-    pulled = [pull(seeds, point) for point in points]
+    pulled = [calls["rev"](seeds, point) for point in points]
     found = []
     for number, name in enumerate(problem.inputs):
         for _ in range(TANGENTS):
             moves = [_signed(rng, leaf) * (i == number) for i, leaf in enumerate(leaves)]
-            pushed = np.array([_inner(seeds, push(moves, point))[0] for point in points])
+            pushed = np.array([_inner(seeds, calls["fwd"](moves, point))[0] for point in points])
             backward, sizes = np.transpose([_inner(moves, gradient) for gradient in pulled])
             rounding = np.hypot(np.std(pushed), np.std(backward))
             apart = abs(pushed[0] - backward[0])

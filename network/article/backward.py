@@ -85,7 +85,7 @@ def gradient(
     dy, second, shared = _second_layer(dy, cache, checked, rule, is_shared=shared_kernel, is_right=backward == "right")
     dy = pool_backward(dy, cache.pool1, rule, 1)
     dy = activate_backward(dy, cache.act1, LAYER_ACTIVATIONS[1])
-    _, *first = convolve_backward(dy, cache.conv1, rotate_weights=rule.rotate_weights)
+    _, *first = convolve_backward(dy, cache.conv1, rotate_weights=rule.rotate_weights, needs_dx=False)
     gradients |= dict(zip(KERNELS[1] + KERNELS[2], [*first, *second], strict=True))
     gradients["W1b"] = gradients["W1b"] + sum(shared)
     return {name: gradients[name] for name in NAMES}
@@ -109,8 +109,8 @@ def _second_layer(
 
 
 def convolve_backward(
-    dy: Array, cache: ConvolveCache, *, rotate_input: bool = False, rotate_weights: bool = False
-) -> tuple[Array, ...]:
+    dy: Array, cache: ConvolveCache, *, rotate_input: bool = False, rotate_weights: bool = False, needs_dx: bool = True
+) -> tuple[Any, ...]:
     """Pull a gradient back through `network.article.model.convolve_forward`, or do as the author's code did.
 
     Parameters
@@ -121,15 +121,17 @@ def convolve_backward(
         Rotate the input's gradient by 180 degrees.
     rotate_weights : bool
         Compute the kernels' gradients from the rotated ``dy``.
+    needs_dx : bool
+        False leaves the input's gradient out; it is None then.
 
     Returns
     -------
     dx, *dkernels : arrays, shapes of the arguments of forward
     """
-    dx, dw = conv2d_backward(dy, cache.layer)
+    dx, dw = conv2d_backward(dy, cache.layer, needs_dx=needs_dx)
     if rotate_weights:
-        _, dw = conv2d_backward(rotate(dy), cache.layer)
-    if rotate_input:
+        _, dw = conv2d_backward(rotate(dy), cache.layer, needs_dx=False)
+    if rotate_input and needs_dx:
         dx = rotate(dx).copy()
     dw = rotate(dw)
     kernels = (sum_to(dw[..., i, 0, :, :], *like).copy() for i, like in enumerate(cache.kernels))

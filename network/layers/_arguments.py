@@ -18,6 +18,7 @@ __all__ = [
     "common_dtype",
     "int_from",
     "pair_of_ints",
+    "quiet",
     "sum_to",
 ]
 
@@ -25,6 +26,9 @@ Array = NDArray[Any]
 """An array of float32 or float64."""
 
 Shape = tuple[int, ...]
+
+quiet = np.errstate(all="ignore")
+"""Decorates what computes: no warnings, whatever the user's error state. As a ``with`` it takes twice as long."""
 
 
 def as_floats(value: ArrayLike, name: str, layer: str) -> Array:

@@ -46,7 +46,8 @@ class LeadingAxes(NamedTuple):
             padded = (1,) * (leading + core - len(shape)) + shape
             array = array.reshape(tuple(padded[axis] for axis in self.order) + padded[leading:])
             array = array.transpose(*np.argsort(self.order).tolist(), *range(leading, leading + core))
-        return np.ascontiguousarray(array.reshape(shape))
+        array = array.reshape(shape)
+        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 def match_leading(images: Shape, kernels: Shape) -> LeadingAxes:

@@ -42,12 +42,22 @@ def rngs():
 
 
 @st.composite
-def conv2d_cases(draw, *, leading=False, least=0):
-    """Convolutions, also with no samples, channels or outputs (``least=0``), and of one pixel."""
+def conv2d_cases(draw, *, leading=False, least=0, kernels=((1, 1), (3, 3)), plain_geometry=False):
+    """Convolutions, also with no samples, channels or outputs (``least=0``), and of one pixel.
+
+    ``kernels`` are the least and the most rows and columns; a plain geometry has neither stride nor dilation, and no
+    more padding than kernels reach over the edge.
+    """
     groups = draw(st.integers(1, 3))
     samples = draw(st.integers(least, 3))
     channels, outputs = draw(st.integers(least, 2)), draw(st.integers(least, 2))
-    kernel, stride, padding, dilation = draw(pairs(1, 3)), draw(pairs(1, 3)), draw(pairs(0, 3)), draw(pairs(1, 2))
+    (least_rows, least_columns), (most_rows, most_columns) = kernels
+    kernel = draw(st.tuples(st.integers(least_rows, most_rows), st.integers(least_columns, most_columns)))
+    if plain_geometry:
+        stride, dilation = (1, 1), (1, 1)
+        padding = tuple(draw(st.integers(0, cells - 1)) for cells in kernel)
+    else:
+        stride, padding, dilation = draw(pairs(1, 3)), draw(pairs(0, 3)), draw(pairs(1, 2))
     image = tuple(
         draw(st.integers(max(0 if p else 1, d * (k - 1) + 1 - 2 * p), 6))
         for k, p, d in zip(kernel, padding, dilation, strict=True)

@@ -17,7 +17,7 @@ from gradcheck.functions.probe import Budget, Probe
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding
 
-__all__ = ["OVERHEAD", "Check", "Claimant", "Elsewhere", "Reference"]
+__all__ = ["OVERHEAD", "Check", "Claimant", "Elsewhere", "Reference", "are_single"]
 
 Floats = NDArray[np.float64]
 
@@ -160,11 +160,11 @@ class Elsewhere:
     def __post_init__(self) -> None:
         parts = [part for claim in self.claims for part in claim.values.values()]
         values = np.concatenate([part[np.isfinite(part)] for part in parts]) if parts else np.zeros(0)
-        eps = max(self.claims[0].eps, float(np.finfo(np.float32).eps) if _are_single(values) else 0.0)
+        eps = max(self.claims[0].eps, float(np.finfo(np.float32).eps) if are_single(values) else 0.0)
         self.rounding = eps * float(np.abs(values).max(initial=0.0))
 
 
-def _are_single(values: Floats) -> bool:
+def are_single(values: Floats) -> bool:
     """Tell whether numbers in float64 were computed in float32: all fit into it, and not all are round."""
     with np.errstate(all="ignore"):
         mantissas = np.frexp(values)[0] * 2.0**ROUND_BITS

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.checks.check import Check
+from gradcheck.checks.check import Check, are_single
 from gradcheck.checks.second_point import compare
-from gradcheck.differences.noise import ulp
 from gradcheck.functions.arrays import as_numpy, memory_of
 from gradcheck.functions.points import Handed, Layout, Output, Point
 from gradcheck.functions.probe import BudgetExhaustedError, calling
@@ -37,8 +36,12 @@ ROUNDINGS = 1000.0
 NUDGES = 4
 """Calls at points an ulp away: by how much what is computed changes is its round-off."""
 
-REPEATED = 64.0
-"""A function that gives values within so many units in the last place of each other repeats itself."""
+REPEATED = 1e3
+"""Units of rounding, relative to the largest value of a function, by which two calls at one point may differ: sums whose
+order changes from call to call, as on several threads, differ by some tens. More is no rounding, but another function."""
+
+REPETITIONS = 2
+"""Calls that repeat a value, each time: two in a row tell a function that alternates."""
 
 
 def _fortran(array: NDArray[Any]) -> NDArray[Any]:
@@ -111,21 +114,30 @@ def examine_value(check: Check) -> None:
 def examine_repeated_value(
     check: Check, output: Output, function: Callable[[Any], Any], point: Point, value: Floats
 ) -> None:
-    """Call a function again at a point: it must give what it gave first."""
-    check.budget.spend()
-    with calling(output.name, "at the given point"):
-        again = output.read(function(point.hand().tree))
-    with np.errstate(all="ignore"):
-        apart = np.abs(again - value)
-        beyond = apart > REPEATED * np.array([ulp(number) for number in value])
-    if np.any(beyond):
-        largest = float(np.max(apart[beyond]))
-        check.find(
-            "f-not-deterministic",
-            f"{output.name} gave something else when called again at the same point: they differ by up to "
-            f"{largest:.3g}, the first is up to {np.max(np.abs(value)):.3g}; fix its random numbers and its state",
-            difference=largest,
-        )
+    """Call a function again at a point: it must give what it gave first, but for the rounding of its own arithmetic."""
+    eps = max(output.eps, *(leaf.format.eps for leaf in point.leaves if leaf.is_differentiable), _hidden_eps(value))
+    size = float(np.max(np.abs(value), initial=0.0, where=np.isfinite(value)))
+    for _ in range(REPETITIONS):
+        check.budget.spend()
+        with calling(output.name, "at the given point"):
+            again = output.read(function(point.hand().tree))
+        with np.errstate(all="ignore"):
+            apart = np.abs(again - value)
+            beyond = apart > REPEATED * eps * size
+        if np.any(beyond):
+            largest = float(np.max(apart[beyond]))
+            check.find(
+                "f-not-deterministic",
+                f"{output.name} gave something else when called again at the same point: they differ by up to "
+                f"{largest:.3g}, the first is up to {size:.3g}; fix its random numbers and its state",
+                difference=largest,
+            )
+            return
+
+
+def _hidden_eps(value: Floats) -> float:
+    """Return the epsilon of float32 where all values are exact in it, and not by being round: they were computed in it."""
+    return float(np.finfo(np.float32).eps) if are_single(value) else 0.0
 
 
 def _value(check: Check, handed: Handed) -> Floats:

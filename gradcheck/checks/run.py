@@ -102,10 +102,13 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
         name = differenced.output.name
         check.find("value-not-finite", f"{name} is not finite at the given point: no derivative exists")
     claims = _read(check, cotangents, base)
-    if not np.any(np.isfinite(base)):
+    if not np.any(np.isfinite(base)) or is_random(check):
         return
     check.judgements = _judge(check, probe, base, claims)
     examine_value(check)
+    if is_random(check):  # its differences are those of many functions, and say nothing about any of them
+        check.judgements = {}
+        return
     examine_constancy(check, probe, claims, check.judgements)
 
 
@@ -119,6 +122,14 @@ def _report(check: Check, started: float) -> Report:
         )
     elif check.budget.ended is not None:
         check.find("interrupted", "the check was interrupted before it was over")
+    if check.budget.undefined and any(found.undecided.any() for found in check.judgements.values()):
+        (raised, _), count = check.budget.undefined.most_common(1)[0], check.budget.undefined.total()
+        check.find(
+            "undefined-nearby",
+            f"{check.claimant.name} raised at {count:,} displaced points, mostly {raised!r}: it is not defined there, and no "
+            "difference can be taken; move the point away from the edge of its domain",
+            calls=count,
+        )
     found = check.claimant.laid_out(check.point, check.readings, check.judgements)
     ask = check.probe if check.budget.ended is None else None
     return summarise(

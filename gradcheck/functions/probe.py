@@ -8,20 +8,23 @@ a layer with a thousand outputs look the same from here on: each point gives one
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import GradcheckError, InvalidArgument
 from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.displacements import Displacements, Elements, Line, Moves, Parts, Ray
 from gradcheck.functions.points import Output, Point
+from gradcheck.functions.tasks import Evaluated
 from gradcheck.functions.workers import Crew, WorkersLostError
 
-__all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "unit_of"]
+__all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "means_undefined", "unit_of"]
 
 Floats = NDArray[np.float64]
 
@@ -35,12 +38,27 @@ FEWEST_TASKS, POINTS_IN_A_TASK = 32, 16
 """A batch that goes to workers is parted into at least so many tasks, where it has as many points; a task has no more
 points than this. It depends on nothing else, so that calls are the same whatever the workers."""
 
+LONGEST_TOLD = 80
+"""Characters of an exception's text that a report quotes."""
+
 LARGEST_EXPONENT = 300
 """Functions whose value is beyond this power of two, or below its inverse, are counted in units of their own size."""
 
 
 class BudgetExhaustedError(Exception):
     """``max_evaluations`` is used up. Never leaves the package."""
+
+
+def means_undefined(error: BaseException) -> bool:
+    """Tell whether an exception says that a function is not defined at a point, rather than that it is broken.
+
+    So says arithmetic of its values, as of ``math.log(-1.0)``, and every library's ``LinAlgError``, as of a matrix that
+    is not positive definite.
+    """
+    if isinstance(error, GradcheckError):
+        return False
+    is_linear_algebra = any(kind.__name__.endswith("LinAlgError") for kind in type(error).__mro__)
+    return is_linear_algebra or isinstance(error, ArithmeticError | ValueError)
 
 
 class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
@@ -68,6 +86,8 @@ class Budget:
         At which the function was evaluated: more than the calls where it is vectorised.
     ended : BaseException or None
         What ended the evaluations before their time: lost workers, or Ctrl-C.
+    undefined : Counter
+        What was raised at displaced points, at which the function is not defined -> how often.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -76,6 +96,7 @@ class Budget:
         self.points = 0
         self.progress: Callable[[int], None] | None = None
         self.ended: BaseException | None = None
+        self.undefined: Counter[str] = Counter()
 
     def spend(self, points: int = 1) -> None:
         """Count one call, before it is made, with so many points; raise `BudgetExhaustedError` when that would be one too many."""
@@ -284,13 +305,15 @@ class Probe:
             for _ in range(1 if size else len(tasks[number])):
                 self.budget.spend(len(tasks[number]) if size else 1)
 
-        sent = self._like(budget=Budget(), crew=None)
+        sent = _Sent(self._like(budget=Budget(), crew=None))
         nbytes = sum(leaf.value.nbytes for leaf in self.point.leaves) + self.cotangents.nbytes
         try:
-            return np.concatenate(self.crew.run(sent.evaluate, tasks, received, nbytes))
+            answers = self.crew.run(sent, tasks, received, nbytes)
         except WorkersLostError as lost:
             self.budget.end(lost)
             raise BudgetExhaustedError from lost
+        self.budget.undefined.update(chain.from_iterable(raised for _, raised in answers))
+        return np.concatenate([values for values, _ in answers])
 
     def _points_in_a_call(self, batch: Displacements) -> int:
         """Return how many points of a batch go through a vectorised function in one call; 0 where it gets no axis."""
@@ -304,7 +327,7 @@ class Probe:
         return max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
 
     def evaluate(self, batch: Displacements) -> Floats:
-        """Evaluate a batch in this thread, values of shape (P, K)."""
+        """Evaluate a batch in this thread, values of shape (P, K); NaN at displaced points where the function raises."""
         values = np.empty((len(batch), len(self.cotangents)))
         size = self._points_in_a_call(batch)
         names = ", ".join(self.point.leaves[i].name for i in batch.leaves)
@@ -312,14 +335,21 @@ class Probe:
         with np.errstate(all="ignore"):
             if size:
                 for number, block in enumerate(Parts(batch, size)):
-                    values[number * size : number * size + len(block)] = self._call_block(block, names)
+                    values[number * size : number * size + len(block)] = self._values_of_block(block, names)
                 return values
             with calling(self.output.name, f"with {names} slightly displaced" if names else "at the given point"):
                 function, point, read, spend = self.function, self.point, self._reader(), self.budget.spend
                 is_imaginary = batch.is_imaginary
                 for row in range(len(batch)):
                     spend()
-                    value = function(point.tree(batch.arrays(point, row)))
+                    try:
+                        value = function(point.tree(batch.arrays(point, row)))
+                    except Exception as error:
+                        if not names or not means_undefined(error):
+                            raise
+                        self.budget.undefined[_told(error)] += 1
+                        values[row] = np.nan
+                        continue
                     values[row] = read(self.output.imaginary(value) if is_imaginary else value)
         return values
 
@@ -329,6 +359,19 @@ class Probe:
             column, read = self.cotangents[:, 0], self.output.read
             return lambda value: column * read(value)
         return lambda value: self._contract(self.output.read(value))
+
+    def _values_of_block(self, block: Displacements, names: str) -> Floats:
+        """Evaluate points in one call; where that raises, one by one, since only some of them may be undefined."""
+        try:
+            return self._call_block(block, names)
+        except Exception as error:
+            if not means_undefined(error):
+                raise
+            before = self.budget.undefined.total()
+            values = self.one_by_one().evaluate(block)
+            if self.budget.undefined.total() == before:  # it is the leading axis that the function cannot take
+                raise
+            return values
 
     def _call_block(self, block: Displacements, name: str) -> Floats:
         count = len(block)
@@ -345,3 +388,19 @@ class Probe:
                 f"{value.shape}; {(count,)} was required; broadcast over that axis or leave vectorized out."
             )
         return value.astype(np.float64)[:, None] * self.cotangents[:, 0]
+
+
+class _Sent:
+    """What a worker does: evaluate points, and tell what the function raised at them."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+
+    def __call__(self, batch: Displacements) -> Evaluated:
+        probe = self.probe._like(budget=Budget())  # noqa: SLF001 - of this module
+        return Evaluated(probe.evaluate(batch), list(probe.budget.undefined.elements()))
+
+
+def _told(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:LONGEST_TOLD]}" if text else type(error).__name__

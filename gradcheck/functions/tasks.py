@@ -9,22 +9,30 @@ import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing import parent_process
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 
-__all__ = ["REMEDY", "Job", "Packed", "Raised", "Task", "settle_in"]
+__all__ = ["REMEDY", "Evaluated", "Job", "Packed", "Raised", "Task", "settle_in"]
 
-Floats = NDArray[np.float64]
-Job = Callable[[Any], Floats]
 
 REMEDY = (
     "define it at the top level of a module, or pass a concurrent.futures.ThreadPoolExecutor, or an executor that pickles "
     "functions by value, such as joblib's loky (joblib.externals.loky.get_reusable_executor())"
 )
+
+
+class Evaluated(NamedTuple):
+    """The values of a batch of points, and what the function raised at those where it is not defined."""
+
+    values: NDArray[np.float64]
+    undefined: list[str]
+
+
+Job = Callable[[Any], Evaluated]
 
 
 class Raised:
@@ -51,7 +59,7 @@ class Task:
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    def __call__(self, numbered: tuple[int, Any]) -> tuple[int, Floats | Raised]:
+    def __call__(self, numbered: tuple[int, Any]) -> tuple[int, Evaluated | Raised]:
         """Do the job."""
         number, task = numbered
         try:
@@ -66,14 +74,14 @@ class Packed:
     def __init__(self, task: Task) -> None:
         self.bytes = pickle.dumps(task)
 
-    def __call__(self, numbered: tuple[int, Any]) -> tuple[int, Floats | Raised]:
+    def __call__(self, numbered: tuple[int, Any]) -> tuple[int, Evaluated | Raised]:
         """Unpack the task and do it."""
         try:
             task = pickle.loads(self.bytes)  # noqa: S301 - made by this package a moment ago
         except Exception as error:  # noqa: BLE001 - whatever importing the user's module does
             unread = f"workers: f cannot be read by another process ({type(error).__name__}: {error}); {REMEDY}."
             return numbered[0], Raised(InvalidArgument(unread))
-        answer: tuple[int, Floats | Raised] = task(numbered)
+        answer: tuple[int, Evaluated | Raised] = task(numbered)
         return answer
 
 

@@ -21,14 +21,12 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.tasks import REMEDY, Job, Packed, Raised, Task, settle_in
+from gradcheck.functions.tasks import REMEDY, Evaluated, Job, Packed, Raised, Task, settle_in
 
 __all__ = ["Crew", "Workers", "WorkersLostError", "hire", "read_workers"]
 
-Floats = NDArray[np.float64]
 Map = Callable[..., Any]
 Workers = int | Executor | Map
 
@@ -112,13 +110,13 @@ class Crew(ABC):
         self.pace = 0.0
         self.trouble: list[Exception] = []
 
-    def run(self, job: Job, tasks: Sequence[Any], received: Callable[[int], None], nbytes: int) -> list[Floats]:
+    def run(self, job: Job, tasks: Sequence[Any], received: Callable[[int], None], nbytes: int) -> list[Evaluated]:
         """Do all tasks.
 
         Parameters
         ----------
         job : callable
-            ``job(task)`` gives an array with as many rows as the task has.
+            ``job(task)`` gives values with as many rows as the task has.
         tasks : sequence
             Batches.
         received : callable
@@ -138,7 +136,7 @@ class Crew(ABC):
         WorkersLostError
             When results are missing in the end. What the user's function raises comes through.
         """
-        results: dict[int, Floats] = {}
+        results: dict[int, Evaluated] = {}
         window = int(np.clip(BYTES_IN_FLIGHT // max(1, nbytes), FEWEST_IN_FLIGHT, MOST_IN_FLIGHT))
         patience = SILENCE + MARGIN * self.pace * len(tasks[0])
         self.trouble = []
@@ -159,7 +157,7 @@ class Crew(ABC):
 
     def _answers(
         self, task: Task, missing: Iterator[Numbered], window: int, patience: float
-    ) -> Iterator[tuple[int, Floats | Raised]]:
+    ) -> Iterator[tuple[int, Any]]:
         """Give the answers that come; what goes wrong with the workers is noted, or tells that they cannot be used."""
         answers = self.attempt(task, missing, window, patience)
         while True:
@@ -172,7 +170,7 @@ class Crew(ABC):
             except Exception as error:  # noqa: BLE001 - the user's function does not raise here; see `Raised`
                 self.note(error)
                 return
-            if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], np.ndarray | Raised):
+            if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Evaluated | Raised):
                 yield answer
 
     def note(self, error: Exception) -> None:
@@ -329,7 +327,7 @@ class _Mapped(Crew):
                 ) from error
 
 
-def _value_of(answer: Floats | Raised) -> Floats:
+def _value_of(answer: Evaluated | Raised) -> Evaluated:
     """Return the values; raise what the user's function raised instead."""
     if isinstance(answer, Raised):
         raise answer.error

@@ -35,7 +35,14 @@ CAUSES_FIRST = (
 
 RANKS = {code: rank for rank, code in enumerate(CAUSES_FIRST)}
 
-UNSETTLING = {"value-not-finite", "f-not-deterministic", "reference-differs", "workers-lost", "interrupted"}
+UNSETTLING = {
+    "value-not-finite",
+    "f-not-deterministic",
+    "reference-differs",
+    "workers-lost",
+    "interrupted",
+    "undefined-nearby",
+}
 """Remarks that say why elements are undecided."""
 
 REASONS = {

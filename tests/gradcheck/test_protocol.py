@@ -332,6 +332,62 @@ def test_a_constant_valid_at_a_kink_alone_is_not_said_to_be_stale():
     assert report.ok and not report.findings
 
 
+class Counting:
+    """A function that depends on how many calls were made before."""
+
+    def __init__(self, term):
+        self.calls, self.term = 0, term
+
+    def __call__(self, x):
+        self.calls += 1
+        return cube(x) + self.term(self.calls)
+
+
+NOT_THE_SAME = {
+    "a counter": lambda n: 1e-6 * n,
+    "a slow drift": lambda n: 1e-9 * n,
+    "a warm start": lambda n: 0.1 * 0.9**n,
+    "a step size that decays": lambda n: 1 / n,
+    "one that alternates": lambda n: 1e-4 * (n % 2),
+    "one that changes later": lambda n: 1e-3 * (n > 12),
+    "random": lambda n: 1e-8 * np.random.default_rng(n).normal(),
+}
+
+
+@pytest.mark.parametrize("term", NOT_THE_SAME.values(), ids=NOT_THE_SAME)
+@pytest.mark.parametrize("factor", [1, -1, 0])
+def test_a_function_that_is_not_deterministic_is_inconclusive(term, factor):
+    report = check_gradient(Counting(term), lambda x: factor * cube_gradient(x), POINT)
+    assert report.verdict == "inconclusive" and report.findings[0].code == "f-not-deterministic", str(report)
+
+
+def test_a_running_mean_is_inconclusive():
+    mean = np.zeros(3)
+
+    def forward(x):
+        mean[:] = 0.99 * mean + 0.01 * x.mean(axis=0)
+        return x - mean, None
+
+    for factor in (1, -1, 0):
+        report = check_layer(forward, lambda dy, _, factor=factor: factor * dy, np.ones((4, 3)))
+        assert report.verdict == "inconclusive" and report.findings[0].code == "f-not-deterministic", str(report)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_that_changes_from_call_to_call_is_noise(dtype):
+    rng, terms = np.random.default_rng(0), np.random.default_rng(1).normal(size=3000).astype(dtype)
+
+    def f(x):  # as a sum on several threads, in any order
+        return np.cumsum(rng.permutation(terms) * x[0])[-1] + np.sum(np.sin(x))
+
+    def gradient(x):
+        return np.cos(x) + np.array([terms.sum(), 0, 0], dtype=dtype)
+
+    x = np.array([0.5, 1.0, 1.5], dtype=dtype)
+    assert check_gradient(f, gradient, x).ok
+    assert check_gradient(f, lambda x: -gradient(x), x).verdict == "fail"
+
+
 @pytest.mark.parametrize("seed", [21, 22, 24, 27, 32])
 def test_a_wrong_slope_with_a_kink_at_both_points_is_not_said_to_be_stale(seed):
     rng = np.random.default_rng(seed)

@@ -83,7 +83,7 @@ class RaisesAfter:
 
     def __call__(self, x):
         if x[3] > 0.7:
-            raise Custom("no", 2) if self.error == "custom" else ZeroDivisionError("on purpose")
+            raise Custom("no", 2) if self.error == "custom" else IndexError("on purpose")
         return float(np.sum(np.sin(x)))
 
 

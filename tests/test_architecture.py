@@ -13,7 +13,7 @@ PACKAGES = {
     "": "errors",
     "functions": "boxes formats kinds arrays trees tasks workers options progress points displacements probe tangents outputs",
     "differences": "noise vectorized ladder complex_step steps jumps",
-    "kinks": "nearby ties sweeps separable",
+    "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": ("pooled bench screening refinement directions locate individual whole_claim directional rule"),
     "reports": "comparison text grids serialization markdown plots page report claims summary",
     "diagnosis": (

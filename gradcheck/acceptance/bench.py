@@ -12,7 +12,7 @@ from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
-from gradcheck.kinks.nearby import Suspect
+from gradcheck.nonsmooth.sampling import Flagged
 
 __all__ = ["MOST_ROUNDOFF", "Bench", "Claim", "Doubt", "Judgement", "rms"]
 
@@ -170,7 +170,7 @@ class Bench:
         self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
         self.noise = np.full(len(base), np.nan)
         self.steps: dict[int, float] = {}
-        self.suspects: list[tuple[Suspect, Bools]] = []
+        self.suspects: list[tuple[Flagged, Bools]] = []
         self.negligible = _negligible(claims)
         self.exact: dict[int, Floats] = {}
         """Derivatives by a complex step, where that was asked for and holds."""
@@ -235,21 +235,20 @@ class Bench:
         roundoff = self.claims[leaf].roundoff(size, indices)
         return roundoff, np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf]))
 
-    def suspect(self, leaf: int, index: int, reference: Floats, bound: Floats, gap: Floats, concerned: Bools) -> None:
-        """Leave an element to the trial of kinks, in the columns concerned."""
-        nothing = np.zeros(len(self.base), dtype=bool)
-        suspect = Suspect(
-            leaf=leaf,
-            index=index,
-            claimed=self.claims[leaf].values[index],
-            reference=reference,
-            bound=bound,
-            gap=gap,
-            valid=nothing,
-            open=~nothing,
-        )
+    def suspect(
+        self,
+        leaf: int,
+        index: int,
+        reference: Floats,
+        bound: Floats,
+        gap: Floats,
+        concerned: Bools,
+        stake: Floats | None = None,
+    ) -> None:
+        """Leave an element to the test for kinks, in the columns concerned."""
+        flagged = Flagged(leaf, index, self.claims[leaf].values[index], reference, bound, gap, stake)
         self.judgements[leaf].doubt[index, concerned] = Doubt.KINK
-        self.suspects.append((suspect, concerned))
+        self.suspects.append((flagged, concerned))
 
 
 def _negligible(claims: dict[int, Claim]) -> dict[int, Floats]:

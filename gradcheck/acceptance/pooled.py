@@ -127,8 +127,8 @@ def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
         return np.where(seen & steady & (np.abs(closer) > jitter / CLOSER), closer, 0.0)
 
 
-def tied_groups(value: NDArray[np.generic], indices: Indices, most: int) -> list[Indices]:
-    """Return those elements that have exactly the same value as others of them, two to ``most`` in a group."""
+def tied_groups(value: NDArray[np.generic], indices: Indices) -> list[Indices]:
+    """Return those elements that have exactly the same value as others of them, two at least in a group."""
     flat = value.ravel()[indices]
     groups = [indices[flat == common] for common in np.unique(flat)]
-    return [group for group in groups if 2 <= len(group) <= most]
+    return [group for group in groups if len(group) >= 2]

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.bench import Bench, Doubt, rms
 from gradcheck.differences.jumps import jump_nearby
 from gradcheck.differences.ladder import FIRST_STEP, Measurement, is_beyond
-from gradcheck.kinks.nearby import Neighbourhood
-from gradcheck.kinks.separable import acquit_many
+from gradcheck.nonsmooth.sampling import Ball
+from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 
 __all__ = ["let_pieces_go", "refine", "require_sight", "try_suspects"]
 
@@ -328,18 +328,18 @@ def _explained(bench: Bench, leaf: int, indices: Indices, noise: Floats) -> Bool
 def try_suspects(bench: Bench) -> None:
     """Accuse those whose claims are no valid derivative at any point very near."""
     claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
-    nearby = Neighbourhood(bench.probe, claims, bench.lengths, bench.multiplier * bench.noise, bench.rng)
-    acquit_many(nearby, [suspect for suspect, _ in bench.suspects])
-    for suspect, concerned in bench.suspects:
-        found, row = bench.judgements[suspect.leaf], suspect.index
-        size = np.abs(bench.leaves[suspect.leaf].value.ravel()[row : row + 1]).astype(np.float64)
-        reach = nearby.distance([suspect]) * bench.lengths[suspect.leaf][row]
-        in_sight = suspect.contradicted(np.zeros_like(suspect.gap)) | ~is_beyond(size, reach)
-        decided = concerned & ~suspect.open & (suspect.valid | in_sight)
-        apart = np.abs(suspect.claimed - suspect.reference)
-        hidden = decided & ~suspect.valid & suspect.hidden & (apart <= EXCUSED * suspect.bound)
+    ball = Ball(bench.probe, claims, bench.lengths, bench.multiplier * bench.noise, bench.rng)
+    judge_flagged(ball, [flagged for flagged, _ in bench.suspects])
+    for flagged, concerned in bench.suspects:
+        found, row = bench.judgements[flagged.leaf], flagged.index
+        size = np.abs(bench.leaves[flagged.leaf].value.ravel()[row : row + 1]).astype(np.float64)
+        reach = ball.radius([flagged]) * bench.lengths[flagged.leaf][row]
+        in_sight = flagged.contradicted | ~is_beyond(size, reach)
+        decided = concerned & ~flagged.open & (flagged.valid | in_sight)
+        apart = np.abs(flagged.claimed - flagged.reference)
+        hidden = decided & ~flagged.valid & flagged.hidden & (apart <= EXCUSED * flagged.bound)
         small = apart <= ROUGHLY * rms(found.reference)
-        found.wrong[row] = decided & ~suspect.valid & ~hidden
+        found.wrong[row] = decided & ~flagged.valid & ~hidden
         found.limited[row] |= hidden & small
         found.bound[row] = np.where(hidden, np.fmax(found.bound[row], apart), found.bound[row])
         found.doubt[row] = np.where(decided & ~(hidden & ~small), Doubt.NONE, found.doubt[row])

@@ -14,7 +14,6 @@ from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.steps import DEFAULT_STEP, SUSPICIOUS, choose_step, measure_noise
 from gradcheck.differences.vectorized import require_rowwise
-from gradcheck.kinks.ties import MOST_SHARING
 
 __all__ = ["prepare", "screen", "step_along_the_imaginary_axis"]
 
@@ -234,12 +233,13 @@ def _move_zeros(bench: Bench) -> None:
     if not moves or not np.any(together(bench.probe, moves, jitter)):
         return
     for leaf in moves:
-        for group in tied_groups(bench.leaves[leaf].value, zeros[leaf], MOST_SHARING):
+        for group in tied_groups(bench.leaves[leaf].value, zeros[leaf]):
             slope = together(bench.probe, {leaf: _common_move(bench, leaf, group)}, jitter)
             if np.any(slope):
                 step = np.mean(bench.lengths[leaf][group]) * bench.steps[leaf]
                 for index in group:
-                    bench.suspect(leaf, int(index), np.zeros_like(slope), jitter / step, slope / step, slope != 0)
+                    zero = np.zeros_like(slope)
+                    bench.suspect(leaf, int(index), zero, jitter / step, zero, slope != 0, np.abs(slope / step))
 
 
 def _common_move(bench: Bench, leaf: int, indices: Indices) -> Floats:

@@ -88,10 +88,13 @@ def test_at_a_jump_the_check_says_that_it_cannot_tell_or_steps_short_of_it(at):
     assert report.verdict == ("inconclusive" if at == 1.0 else "pass")
 
 
-def test_a_large_tie_is_left_open():
-    report = check_gradient(np.median, lambda x: np.eye(61)[0], np.ones(61))
-    assert report.verdict == "inconclusive"
-    assert report.findings[0].code == "undecided-kink"
+@pytest.mark.parametrize("f", [np.median, np.max, np.min])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_tie_of_many_is_judged(f, seed):
+    """More than are worth a sample of every order of them."""
+    one = np.eye(61)[17]
+    for claim, verdict in ((one, "pass"), (one + np.eye(61)[3], "fail"), (0 * one, "fail"), (one + 1, "fail")):
+        assert check_gradient(lambda x: float(f(x)), lambda x, g=claim: g, np.ones(61), rng=seed).verdict == verdict
 
 
 def pooled(image):

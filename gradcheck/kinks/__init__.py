@@ -1,1 +1,0 @@
-"""Points without a derivative: which claims are valid there."""

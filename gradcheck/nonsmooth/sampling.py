@@ -1,0 +1,175 @@
+"""Points and slopes in a small ball around the point that is checked (gradient sampling).
+
+Source: J. Burke, A. Lewis and M. Overton, "A robust gradient sampling algorithm for nonsmooth, nonconvex optimization",
+SIAM Journal on Optimization 15 (2005).
+"""
+
+from __future__ import annotations
+
+from dataclasses import InitVar, dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.functions.displacements import Moves
+from gradcheck.functions.outputs import EachOutput
+from gradcheck.functions.probe import Probe
+
+__all__ = ["FARTHEST", "STEP", "Ball", "Flagged", "Place"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+Place = tuple[int, int]
+"""Leaf and index of an element."""
+
+CLOSEST, FARTHEST, FARTHEST_IN_NOISE = 1.07e-10, 1.86e-2, 0.27
+"""Radii of the ball in units of an element's scale. The first leaves six digits of a displacement of float64; the second is
+shorter than the first step of the differences that flag an element. The third bounds the radius where noise hides the
+error even at the second; slopes are then read to a fifth of the error in place of a hundredth."""
+
+STEP = 0.2
+"""Over which a slope is taken, in units of the distance between two tied elements that are moved apart: so short that most
+steps cross no kink."""
+
+SHARPNESS = 500.0
+"""The radius is this multiple of noise over what is at stake: noise then blurs a slope over `STEP` by 2 % of it."""
+
+
+@dataclass(slots=True)
+class Flagged:
+    """An element whose claim contradicts its measured derivative, or that is at a kink.
+
+    Attributes
+    ----------
+    leaf, index : int
+    claimed, reference, bound, gap : arrays, shape (K,)
+        ``gap`` is the right minus the left derivative, 0 where they agree.
+    size, stake : array, shape (K,)
+        The size of the error in question, unless given the distance of claim and derivative or the gap. 0 where there is
+        nothing to decide.
+    valid, open : arrays of bool, shape (K,)
+        The outcome: a valid claim at a kink; one that cannot be decided. Neither: the claim is wrong.
+    hidden : array of bool, shape (K,)
+        A wrong claim that would be right at a kink so near that noise hides it.
+    """
+
+    leaf: int
+    index: int
+    claimed: Floats
+    reference: Floats
+    bound: Floats
+    gap: Floats
+    size: InitVar[Floats | None] = None
+    stake: Floats = field(init=False)
+    valid: Bools = field(init=False)
+    open: Bools = field(init=False)
+    hidden: Bools = field(init=False)
+
+    def __post_init__(self, size: Floats | None) -> None:
+        self.valid, self.hidden = (np.zeros(len(self.claimed), dtype=bool) for _ in range(2))
+        self.open = ~self.valid
+        if size is None:
+            size = np.fmax(np.abs(self.claimed - self.reference), np.abs(self.gap))
+            size = np.where(self.contradicted | (self.gap != 0), size, 0.0)
+        self.stake = size
+
+    @property
+    def contradicted(self) -> Bools:
+        """Where the claim lies outside the interval that was measured; at a kink that of the one-sided derivatives."""
+        return np.asarray(np.abs(self.claimed - self.reference) > self.bound)
+
+    def conclude(self, valid: Bools) -> None:
+        """Record an outcome: valid or wrong."""
+        self.valid, self.open = valid.copy(), np.zeros_like(valid)
+
+    def slope(self, sign: float) -> Floats:
+        """Return the one-sided derivative upwards (1) or downwards (-1)."""
+        return np.asarray(self.reference + sign * self.gap / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Ball:
+    """Function, claims and scales that all flagged elements have in common.
+
+    Attributes
+    ----------
+    probe : Probe
+        The functions.
+    claims : dict
+        For each free leaf its claim, shape (n, K).
+    scales : dict
+        For each free leaf the scales of its elements; all are moved.
+    noise : array, shape (K,)
+        By how much noise may change a value.
+    rng : Generator
+        Draws points and directions.
+    each : Probe
+        The same functions, output by output where there are several.
+    """
+
+    probe: Probe
+    claims: dict[int, Floats]
+    scales: dict[int, Floats]
+    noise: Floats
+    rng: np.random.Generator
+    each: Probe = field(init=False)
+
+    def __post_init__(self) -> None:
+        probe, each = self.probe, self.probe
+        if self.tells_apart:
+            factors = np.ones((probe.output.size, 1))
+            each = EachOutput(probe.function, probe.point, probe.output, factors, probe.budget)
+        object.__setattr__(self, "each", each)
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether there are several outputs behind every column."""
+        return self.probe.output.size > 1 and not isinstance(self.probe, EachOutput)
+
+    def outputs(self, moves: Moves) -> Floats:
+        """Return the outputs at a displaced point, one vector. Costs one call."""
+        return np.asarray(self.each.ray(moves, np.ones(1))[0])
+
+    def read(self, outputs: Floats, chosen: Indices | None) -> Floats:
+        """Return the columns, shape (..., K), that some of the outputs contribute to; None: all of them."""
+        if not self.tells_apart:
+            return outputs
+        factors = self.probe.cotangents
+        with np.errstate(all="ignore"):
+            return np.asarray(outputs @ factors.T if chosen is None else outputs[..., chosen] @ factors[:, chosen].T)
+
+    def at_rest(self) -> Moves:
+        """Return a displacement of nothing."""
+        return {leaf: np.zeros_like(scale) for leaf, scale in self.scales.items()}
+
+    def near(self, radius: float) -> Moves:
+        """Draw a displacement of all elements: random signs times a spread of sizes, so that ties break in every order."""
+        return {
+            leaf: radius * scale * self.rng.choice([-1.0, 1.0], scale.shape) * self.rng.uniform(0.3, 1.0, scale.shape)
+            for leaf, scale in self.scales.items()
+        }
+
+    def scale(self, elements: list[Flagged]) -> float:
+        """Return the shortest scale of some elements."""
+        return float(min(self.scales[element.leaf][element.index] for element in elements))
+
+    def radius(self, elements: list[Flagged], sharpness: float = SHARPNESS) -> float:
+        """Return how far away slopes are taken, in units of the shortest scale.
+
+        The smallest radius at which noise does not hide what is at stake.
+        """
+        with np.errstate(all="ignore"):
+            stake = np.max([element.stake for element in elements], axis=0)
+            slope = np.max([np.abs(e.claimed) + np.abs(e.reference) for e in elements], axis=0)
+            blur = self.noise + self._rounding(elements) * np.where(np.isfinite(slope), slope, 0.0)
+            needed = (
+                sharpness * blur / (self.scale(elements) * np.where(np.isfinite(stake) & (stake > 0), stake, np.inf))
+            )
+        radius = float(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)))
+        return float(np.clip(radius, CLOSEST, np.clip(radius / 20, FARTHEST, FARTHEST_IN_NOISE)))
+
+    def _rounding(self, elements: list[Flagged]) -> float:
+        """Return by how much the dtype of the parameters may round a displacement."""
+        leaves = self.probe.point.leaves
+        return max(float(leaves[e.leaf].format.spacing(np.abs(leaves[e.leaf].value.ravel()[e.index]))) for e in elements)

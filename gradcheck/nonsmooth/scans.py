@@ -1,0 +1,119 @@
+"""A single element moved through the ball along its own axis, and whether its claim is among the slopes met.
+
+A kink very near may be hidden by noise, and differences with longer steps agree with each other. So an element that seems
+to be wrong is scanned before it is called so, alone and with all others moved.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.nonsmooth.sampling import FARTHEST, Ball, Flagged
+
+__all__ = ["SLACK", "has_steady_gap", "scan"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+PLACES = 18
+"""Values along a scan, from -1.39 to 1.39 radii where the others lie within 1: seventeen slopes, of which a polynomial of
+degree `DEGREE` leaves eleven to tell a kink by."""
+
+DEGREE = 5
+"""Of the polynomial that is taken away from the slopes of a scan: curvature, where noise forbids a shorter one."""
+
+CLOSER = 8.0
+"""A claim must be among the slopes of a scan shorter by this factor too: a fast oscillation looks like a kink only from afar."""
+
+SLACK = 1e-3
+"""A claim may leave the range of the slopes by this share of it: what curvature leaves."""
+
+SPREADS = (0.0, 1.0, 1.0)
+"""By how much the others are moved, in radii."""
+
+
+def scan(ball: Ball, element: Flagged) -> bool:
+    """Compare the claim of an element with the slopes along its axis, record what comes out, and tell whether there is a kink.
+
+    Notes
+    -----
+    Costs 54 calls where the claim is not among the slopes, else 72 or 108.
+    """
+    radius = ball.radius([element], 2000.0)
+    within, is_bent = _within(ball, element, radius)
+    hidden = np.zeros_like(within)
+    if np.any(within):
+        from_afar = within
+        within = within & _within(ball, element, radius / CLOSER)[0]
+        # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
+        hidden = from_afar & ~within & is_bent & (radius >= FARTHEST)
+    element.hidden = hidden
+    element.conclude(within | ((element.gap != 0) & ~element.contradicted))
+    return is_bent or bool(np.any(element.valid))
+
+
+def has_steady_gap(ball: Ball, element: Flagged) -> Bools:
+    """Tell in which columns the one-sided derivatives differ by the same at two radii, shape (K,): not so at a pole or cusp.
+
+    Notes
+    -----
+    Costs five calls.
+    """
+    step = ball.radius([element]) * ball.scales[element.leaf][element.index]
+    shifts = np.array([1.0, -1.0, 0.25, -0.25, 0.0]) * step
+    values = ball.probe.line(ball.at_rest(), element.leaf, element.index, shifts)
+    with np.errstate(all="ignore"):
+        bends = np.array([values[0] + values[1], 4 * (values[2] + values[3])]) - np.array([[2.0], [8.0]]) * values[4]
+        blur = 20 * ball.noise + step * (np.abs(element.gap) + element.stake) / 4
+        return np.asarray((element.gap == 0) | (np.abs(bends[0] - bends[1]) <= blur))
+
+
+def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool]:
+    """Tell where the claim is among the slopes of scans, and whether there is a kink."""
+    at_stake = element.stake > 0
+    apart = np.abs(element.claimed - element.reference)
+    low, high = np.full_like(element.reference, np.inf), np.full_like(element.reference, -np.inf)
+    is_bent = False
+    for spread in SPREADS:
+        slopes, places, unsure = _slopes(ball, element, radius, spread)
+        smooth, middle, blur = _smooth_part(places, slopes)
+        kinked = at_stake & (np.ptp(slopes - smooth, axis=0) > 0.5 * apart + unsure)
+        is_bent |= bool(np.any(kinked))
+        # Without a kink the slope at the point is the derivative; with others moved it says nothing about it.
+        alone = np.broadcast_to(middle if spread == 0 else np.nan, slopes.shape)
+        use = kinked & np.all(np.isfinite(slopes), axis=0)
+        slopes, unsure = np.where(use, slopes, alone), np.where(use, unsure, blur * unsure)
+        slack = SLACK * np.ptp(slopes, axis=0)
+        low = np.fmin(low, np.min(slopes, axis=0) - unsure - slack)
+        high = np.fmax(high, np.max(slopes, axis=0) + unsure + slack)
+    return at_stake & (element.claimed >= low) & (element.claimed <= high), is_bent
+
+
+def _slopes(ball: Ball, element: Flagged, radius: float, spread: float) -> tuple[Floats, Floats, Floats]:
+    """Return the slopes along a scan, the middles of their intervals, and how noise blurs them."""
+    ends = np.linspace(-1.39, 1.39, PLACES)
+    scale = ball.scales[element.leaf][element.index]
+    leaf = ball.probe.point.leaves[element.leaf]
+    value = leaf.value.ravel()[element.index]
+    # As the dtype of the element rounds them.
+    shifts = np.asarray((leaf.format.rounded(value + ends * radius * scale) - value).astype(np.float64))
+    values = ball.probe.line(ball.near(radius * spread), element.leaf, element.index, shifts)
+    with np.errstate(all="ignore"):
+        slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]
+    return slopes, (ends[1:] + ends[:-1]) / 2, 2 * ball.noise / ((ends[1] - ends[0]) * radius * scale)
+
+
+def _smooth_part(places: Floats, slopes: Floats) -> tuple[Floats, Floats, float]:
+    """Fit the columns of ``slopes`` by a polynomial: return it at ``places`` and in the middle.
+
+    Its residual tells kinks, at which slopes jump, from curvature. The last number is by how much the values that the
+    slopes are differences of blur the middle, in units of what they blur a slope.
+    """
+    powers = np.polynomial.legendre.legvander(places / 1.39, DEGREE)
+    middle = np.polynomial.legendre.legvander(np.zeros(1), DEGREE)[0]
+    finite = np.where(np.isfinite(slopes), slopes, 0.0)
+    weights = np.linalg.pinv(powers)
+    shares = middle @ weights
+    blur = float(np.linalg.norm(np.diff(shares, prepend=0.0, append=0.0)) / np.sqrt(2))
+    return np.asarray(powers @ (weights @ finite)), np.asarray(shares @ finite), blur

@@ -1,0 +1,350 @@
+"""Is a claim in Clarke's subdifferential: the convex hull of the gradients at points very near.
+
+Gradients of the elements that share a kink are sampled, and the claim is projected on their hull. What is left over is the
+direction in which the claim and the hull lie farthest apart. By F. H. Clarke, "Optimization and Nonsmooth Analysis" (1983),
+the claim is valid only if some derivative along that direction, at a point very near, is as large as the claim says; such a
+point is looked for. If there is one its gradient joins the samples; if there is none the claim is wrong.
+So few samples do for a valid claim, and a wrong one meets the direction that contradicts it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.nonsmooth.groups import Group, groups_of
+from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
+from gradcheck.nonsmooth.scans import SLACK, has_steady_gap, scan
+
+__all__ = ["judge", "nearest_in_hull"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Question = tuple[Floats, Floats]
+"""For slopes at a place, shape (m,), along directions, shape (D, m). The answer has shape (D, K)."""
+Asking = Generator[Question, Floats, None]
+
+SAMPLES = 24
+"""Gradients beside the first ones. If the claim is not in their hull then, it agreed along as many directions chosen against it."""
+
+MOST_RANKS, SEARCHES, SEARCHED_FROM, NEIGHBOURS = 129, 4, 3, 4
+"""Before a direction contradicts a claim its largest derivative is looked for: with every element in every rank, of no more
+than `MOST_RANKS`, then `SEARCHES` times among neighbours of the outermost places."""
+
+EXHAUSTED = 1e-12
+"""A weight or gain that rounding alone may make."""
+
+INVOLVED = 0.05
+"""A member has part in a contradiction if its component of the direction is more than this share of the largest."""
+
+LOOKED_AT = 4
+"""Smooth elements of a leaf that are scanned; if all are wrong the others that seem wrong are taken to be no different."""
+
+
+def judge(ball: Ball, flagged: list[Flagged]) -> None:
+    """Decide about flagged elements, and write the outcome into them.
+
+    Parameters
+    ----------
+    ball : Ball
+        The functions and claims near the point.
+    flagged : list of Flagged
+        All elements that are about to be called wrong, and all at which differences saw a kink.
+
+    Notes
+    -----
+    Costs 7 calls where no kink is shared, and 54 to 108 for each element that seems to be wrong by itself, of up to four in a
+    leaf. Elements that share a kink, ``m`` of them: about ``6 (m + 1)`` calls if the claims are valid, 100 to 200 more if not.
+    """
+    # Nothing is decided on an infinite bound.
+    known = [element for element in flagged if np.all(np.isfinite(element.bound[element.stake > 0]))]
+    if not known:
+        return
+    groups = groups_of(ball, known)
+    order = ball.rng.permutation([i for i, group in enumerate(groups) if len(group.members) == 1])
+    _judge_singles(ball, [groups[i].members[0] for i in order])
+    _judge_groups(ball, [group for group in groups if len(group.members) > 1], {id(element) for element in known})
+
+
+def _judge_singles(ball: Ball, elements: list[Flagged]) -> None:
+    """Decide about elements that share no kink."""
+    smooth: Counter[int] = Counter()
+    for element in sorted(elements, key=lambda element: not np.any(element.gap)):
+        if np.any(element.gap) and not np.any(element.contradicted & (element.stake > 0)):
+            element.conclude(element.gap != 0)  # between the one-sided derivatives, which nothing else changes
+        elif np.any(element.gap) and not np.all(has_steady_gap(ball, element)):
+            continue
+        elif np.any(element.gap) or smooth[element.leaf] < LOOKED_AT:
+            smooth[element.leaf] += not scan(ball, element)
+        else:
+            element.conclude(np.zeros_like(element.valid))
+
+
+def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
+    """Decide about groups of elements, those that outputs tell apart all at once."""
+    hulls = [_Hull(ball, group) for group in groups]
+    _answer(ball, hulls, [hull.compare() for hull in hulls])
+    for hull in hulls:
+        for member, wrong in zip(hull.members, hull.wrong, strict=True):
+            if id(member) in flagged and hull.gradients:
+                member.conclude((member.stake > 0) & ~wrong)
+
+
+def _answer(ball: Ball, hulls: list[_Hull], asking: list[Asking]) -> None:
+    """Evaluate what all hulls ask for, a question of each in common calls, until none has any more."""
+    asked = {number: next(questions, None) for number, questions in enumerate(asking)}
+    while any(question is not None for question in asked.values()):
+        open_ = {number: question for number, question in asked.items() if question is not None}
+        for number, slopes in _slopes(ball, hulls, open_).items():
+            try:
+                asked[number] = asking[number].send(slopes)
+            except StopIteration:
+                asked[number] = None
+
+
+def _slopes(ball: Ball, hulls: list[_Hull], asked: dict[int, Question]) -> dict[int, Floats]:
+    """Return the slopes that are asked for.
+
+    Outputs tell groups apart, and then they are moved at once; otherwise one after the other.
+    """
+    start = ball.near(min(hulls[number].radius for number in asked))
+    for number, (place, _) in asked.items():
+        hulls[number].move(start, place)
+    base = ball.outputs(start)
+    counts = {number: len(directions) for number, (_, directions) in asked.items()}
+    together = ball.tells_apart
+    turns = (
+        [[(number, turn) for number, count in counts.items() if turn < count] for turn in range(max(counts.values()))]
+        if together
+        else [[(number, turn)] for number, count in counts.items() for turn in range(count)]
+    )
+    slopes = {number: np.zeros((count, len(ball.noise))) for number, count in counts.items()}
+    for turn in turns:
+        moves = {leaf: shift.copy() for leaf, shift in start.items()}
+        for number, row in turn:
+            place, directions = asked[number]
+            hulls[number].move(moves, place + STEP * directions[row])
+        with np.errstate(all="ignore"):
+            change = ball.outputs(moves) - base
+            for number, row in turn:
+                hull = hulls[number]
+                slopes[number][row] = ball.read(change, hull.outputs) / (STEP * hull.unit)
+    return slopes
+
+
+class _Hull:
+    """Gradients of elements that share a kink, sampled at points near by.
+
+    Places are displacements of the members in units of the distance between two that are moved apart.
+    """
+
+    def __init__(self, ball: Ball, group: Group) -> None:
+        self.ball, self.members, self.outputs = ball, group.members, group.outputs
+        self.radius = ball.radius(self.members)
+        self.unit = self.radius * ball.scale(self.members)
+        self.claim = np.array([member.claimed for member in self.members])
+        self.stake = np.max([member.stake for member in self.members], axis=0)
+        self.unsure = 2 * ball.noise / (STEP * self.unit) + SLACK * self.stake
+        self.places: list[Floats] = []
+        self.gradients: list[Floats] = []
+        self.wrong = np.zeros(self.claim.shape, dtype=bool)
+
+    def move(self, moves: dict[int, Floats], place: Floats) -> None:
+        """Set the members in a displacement of all elements."""
+        for member, part in zip(self.members, place, strict=True):
+            moves[member.leaf][member.index] = part * self.unit
+
+    def compare(self) -> Asking:
+        """Compare the claims with the hull of the gradients, and say which members are wrong.
+
+        A member that is contradicted by itself explains what its claim contradicts together with others.
+        """
+        for place in self._first_places():
+            yield from self._sample(place)
+            if self.gradients and not np.any(self._outside(np.ones(len(place), dtype=bool))[0]):
+                return
+        among = np.ones(len(self.members), dtype=bool)
+        while np.any(among) and self.gradients:
+            contradicted = yield from self._contradictions(among)
+            alone = yield from self._alone(contradicted)
+            if not np.any(alone):
+                for column, direction in contradicted.items():
+                    self.wrong[:, column] |= np.abs(direction) > INVOLVED
+                return
+            self.wrong |= alone
+            among &= ~np.any(alone, axis=1)
+
+    def _contradictions(self, among: Bools) -> Generator[Question, Floats, dict[int, Floats]]:
+        """Return the columns in which the claims of some members are contradicted together, and along which direction."""
+        found: dict[int, Floats] = {}
+        for _ in range(SAMPLES):
+            beyond, directions = self._outside(among)
+            beyond[list(found)] = 0.0
+            if not np.any(beyond) or len(found) == LOOKED_AT:
+                break
+            column = int(np.argmax(beyond))
+            place = yield from self._search(directions[column], column)
+            if place is None:
+                found[column] = directions[column]
+            else:
+                yield from self._sample(place)
+        return found
+
+    def _alone(self, contradicted: dict[int, Floats]) -> Generator[Question, Floats, Bools]:
+        """Return the members that are contradicted by themselves, shape (m, K): two are tested, the others are like them."""
+        low, high = np.min(self.gradients, axis=0) - self.unsure, np.max(self.gradients, axis=0) + self.unsure
+        beyond = np.maximum(low - self.claim, self.claim - high) / self.unsure
+        for column, direction in contradicted.items():
+            beyond[np.abs(direction) <= INVOLVED, column] = 0.0
+        beyond[:, [column for column in range(len(self.stake)) if column not in contradicted]] = 0.0
+        tested = np.argsort(-np.max(beyond, axis=1))[:2]
+        found = np.zeros_like(self.wrong)
+        for row in tested[np.max(beyond[tested], axis=1) > 0]:
+            own = yield from self._contradictions(np.arange(len(self.members)) == row)
+            found[row, list(own)] = True
+        return found | (beyond > 0) if np.all(np.any(found[tested], axis=1)) else found
+
+    def _outside(self, among: Bools) -> tuple[Floats, list[Floats]]:
+        """Return how far outside the hull claims are in each column, in units of what is unsure, and in which direction."""
+        points = np.array(self.gradients)
+        beyond, directions = np.zeros(len(self.stake)), []
+        for column, unsure in enumerate(self.unsure):
+            direction = np.zeros(len(self.members))
+            claim, hull = self.claim[among, column], points[:, among, column]
+            # All moved alike: there each valid claim agrees with the derivative, however many share the kink.
+            left = np.ones(len(claim)) * (claim.sum() - np.clip(claim.sum(), hull.sum(1).min(), hull.sum(1).max()))
+            if not np.max(np.abs(left)) > unsure:
+                left = claim - nearest_in_hull(hull, claim)
+            size = np.max(np.abs(left), initial=0.0)
+            if self.stake[column] > 0 and not size <= unsure:
+                beyond[column] = size / unsure
+                direction[among] = left / size
+            directions.append(direction)
+        return beyond, directions
+
+    def _sample(self, place: Floats) -> Generator[Question, Floats, None]:
+        """Sample a gradient."""
+        gradient = yield place, np.eye(len(place))
+        if np.all(np.isfinite(gradient)):
+            self.places.append(place)
+            self.gradients.append(gradient)
+
+    # ---- where to look ----------------------------------------------------------------------------------------------
+
+    def _towards(self, direction: Floats) -> Floats:
+        """Return a place far along a direction, at which elements that it does not tell apart are in some order."""
+        ranks = self.ball.rng.permutation(len(direction)) - (len(direction) - 1) / 2
+        return np.asarray(len(direction) * direction + ranks / 2)
+
+    def _first_places(self) -> list[Floats]:
+        """Return where gradients are sampled first: where a valid claim is likely to be the gradient.
+
+        Along the axis of the element whose one-sided derivative is nearest to its claim; along the claim, as for a maximum, and
+        against it, as for a minimum; all up and all down.
+        """
+        found = []
+        for column in np.flatnonzero(self.stake):
+            claim = self.claim[:, column]
+            apart = np.array([[abs(m.slope(s)[column] - m.claimed[column]) for s in (1, -1)] for m in self.members])
+            gap = np.array([abs(member.gap[column]) for member in self.members])
+            row, side = np.unravel_index(int(np.argmin(apart - gap[:, None])), apart.shape)
+            found.append((1 - 2 * side) * np.eye(len(claim))[row])
+            size = np.max(np.abs(claim))
+            if size > 0:
+                found += [sign * part for part in (claim / size, self._ranked(claim)) for sign in (1, -1)]
+        ones = np.ones(len(self.members))
+        return [self._towards(direction) for direction in [*found, ones, -ones]]
+
+    @staticmethod
+    def _ranked(direction: Floats) -> Floats:
+        """Return a direction in the same order, so that no difference is too small to be seen among others."""
+        ranks = np.unique(direction, return_inverse=True)[1]
+        return np.asarray(2 * ranks / max(int(ranks.max()), 1) - 1)
+
+    def _search(self, direction: Floats, column: int) -> Generator[Question, Floats, Floats | None]:
+        """Look for a place where the derivative along a direction is as large as the claim says; None if there is none."""
+        wanted = direction @ self.claim[:, column] - self.unsure[column]
+        met = [(float(g[:, column] @ direction), place) for g, place in zip(self.gradients, self.places, strict=True)]
+        ahead = [self._towards(sign * part) for part in (direction, self._ranked(direction)) for sign in (1, -1)]
+        for number in range(SEARCHES + 1):
+            met.sort(key=lambda pair: -pair[0])
+            best = [place for _, place in met[:SEARCHED_FROM]]
+            for place in self._neighbours(best) if number else ahead + self._orders():
+                slope = float((yield place, direction[None])[0, column])
+                if slope >= wanted:
+                    return place
+                met.append((slope, place))
+        return None
+
+    def _orders(self) -> list[Floats]:
+        """Return places for every order of a few elements; of many, places in which every element has every rank."""
+        count, rng = len(self.members), self.ball.rng
+        if count <= 4:
+            orders = [np.array(order) for order in permutations(range(count))]
+        else:
+            drawn = rng.permutation(count)
+            orders = [(drawn + j) % count for j in rng.permutation(count)[:MOST_RANKS]]
+        return [np.asarray(order - (count - 1) / 2) for order in orders]
+
+    def _neighbours(self, places: list[Floats]) -> list[Floats]:
+        """Return places at random, and places like the given ones with two elements exchanged or one moved anew."""
+        rng, count = self.ball.rng, len(self.members)
+        found = list(count * rng.uniform(-0.7, 0.7, (2 * count, count)))
+        for number, place in enumerate(places * NEIGHBOURS):
+            near = place.copy()
+            one, other = rng.integers(count, size=2)
+            near[one], near[other] = near[other], near[one]
+            if number % 3 == 0:
+                near[one] = rng.uniform(-0.7, 0.7) * count
+            found.append(near)
+        return found
+
+
+def nearest_in_hull(points: Floats, target: Floats) -> Floats:
+    """Return the point of the convex hull of ``points``, the rows, that is nearest to ``target``.
+
+    The weights of the points are found by non-negative least squares: least norm of the weighted sum of differences from the
+    target beside a sum of weights of one, with the active set method of C. Lawson and R. Hanson, "Solving Least Squares
+    Problems" (1974). P. Wolfe, "Finding the nearest point in a polytope", Mathematical Programming 11 (1976), is the same.
+
+    Parameters
+    ----------
+    points : array, shape (P, m)
+    target : array, shape (m,)
+
+    Returns
+    -------
+    array, shape (m,)
+    """
+    apart = points - target
+    size = np.max(np.abs(apart), initial=0.0)
+    if size == 0:
+        return target.copy()
+    system = np.vstack([apart.T / size, np.ones(len(points))])
+    wanted = np.append(np.zeros(len(target)), 1.0)
+    weights, used = np.zeros(len(points)), np.zeros(len(points), dtype=bool)
+    for _ in range(3 * len(points)):
+        gain = np.where(used, -np.inf, system.T @ (wanted - system @ weights))
+        best = int(np.argmax(gain))
+        if not gain[best] > EXHAUSTED:
+            break
+        used[best] = True
+        weights = _fit(system, wanted, weights, used)
+    return np.asarray(weights @ points / weights.sum())
+
+
+def _fit(system: Floats, wanted: Floats, weights: Floats, used: Bools) -> Floats:
+    """Fit the weights in use, and take out of use what would become negative."""
+    while True:
+        fitted = np.zeros_like(weights)
+        fitted[used] = np.linalg.lstsq(system[:, used], wanted, rcond=None)[0]
+        negative = used & (fitted <= 0)
+        if not np.any(negative):
+            return fitted
+        fall = np.maximum(weights[negative] - fitted[negative], np.finfo(np.float64).tiny)
+        weights = weights + float(np.min(weights[negative] / fall)) * (fitted - weights)
+        used &= ~(negative & (weights <= EXHAUSTED))

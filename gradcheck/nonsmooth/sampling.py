@@ -172,4 +172,6 @@ class Ball:
     def _rounding(self, elements: list[Flagged]) -> float:
         """Return by how much the dtype of the parameters may round a displacement."""
         leaves = self.probe.point.leaves
-        return max(float(leaves[e.leaf].format.spacing(np.abs(leaves[e.leaf].value.ravel()[e.index]))) for e in elements)
+        return max(
+            float(leaves[e.leaf].format.spacing(np.abs(leaves[e.leaf].value.ravel()[e.index]))) for e in elements
+        )

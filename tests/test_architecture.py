@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 PACKAGES = {
     "": "errors",
-    "functions": "boxes formats kinds arrays trees tasks workers options progress points displacements probe tangents outputs",
+    "functions": "boxes formats containers kinds arrays dense trees tasks workers options progress points displacements probe tangents outputs",
     "differences": "noise vectorized ladder complex_step steps jumps",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": ("pooled bench screening refinement directions locate individual whole_claim directional rule"),

@@ -36,10 +36,22 @@ def unseen(check: Check) -> list[str]:
 
 def _of_the_calls(check: Check) -> Iterator[str]:
     name = check.claimant.derivative
+    held = [
+        s for s in check.point.settings if any(_is_of(leaf.name, s) and leaf.format.eps for leaf in check.point.leaves)
+    ]
+    if held:
+        yield f"{_listed(held)}: held fixed, as settings: no gradient of the floats in it was asked for; give them apart"
+    if not check.point.free():
+        yield "every array is empty: only shapes were seen; give one that holds numbers"
+        return
     if check.elsewhere is None:
         yield f"{name} was called at one point only: a gradient kept from it would not show; check another point too"
     if check.untried:
         yield f"memory layouts that were refused: {', '.join(check.untried)}; accept them, or copy what comes in"
+
+
+def _is_of(leaf: str, name: str) -> bool:
+    return leaf == name or leaf.startswith((f"{name}.", f"{name}["))
 
 
 def of_the_point(*points: Point) -> Iterator[str]:

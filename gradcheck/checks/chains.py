@@ -130,7 +130,7 @@ class StageClaimant(LayerClaimant):
     """A stage of a chain: a layer that an upstream reached."""
 
     def __init__(self, passage: Passage) -> None:
-        super().__init__(passage.stage.forward, passage.stage.backward, passage.inputs)
+        super().__init__(passage.stage.forward, passage.stage.backward, passage.inputs, passage.point.settings)
         self.name, self.derivative = passage.stage.pair
         self.passage = passage
         self.disagrees: list[str] = []

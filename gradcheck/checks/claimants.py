@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import calling
 from gradcheck.functions.tangents import differentiable, read_tangent, tangent
 from gradcheck.functions.trees import MISSING, align, arrays_in, flatten
-from gradcheck.reports.claims import GRADIENT, Misfit, Reading, Words, read_gradient
+from gradcheck.reports.claims import GRADIENT, Misfit, Reading, Words, read_gradient, unwrapped
 
 __all__ = ["HvpClaimant", "LayerClaimant", "ScalarClaimant", "VjpClaimant", "input_names", "require_floats", "spread"]
 
@@ -116,9 +116,10 @@ class PullbackClaimant(Claimant):
     pulls_back = True
     words = GRADIENT
 
-    def __init__(self, function: Callable[..., Any], tree: Any) -> None:
+    def __init__(self, function: Callable[..., Any], tree: Any, settings: tuple[str, ...] = ()) -> None:
         super().__init__(function)
         self.tree = tree
+        self.settings = settings
         self.form: Output | None = None
 
     @abstractmethod
@@ -199,8 +200,10 @@ class VjpClaimant(PullbackClaimant):
     derivative = "vjp"
     is_whole = True
 
-    def __init__(self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: dict[str, Any]) -> None:
-        super().__init__(f, inputs)
+    def __init__(
+        self, f: Callable[..., Any], vjp: Callable[..., Any], inputs: dict[str, Any], settings: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(f, inputs, settings)
         self.vjp = vjp
         self.value = partial(spread, f)
 
@@ -215,7 +218,7 @@ class VjpClaimant(PullbackClaimant):
 
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call vjp with a cotangent and the inputs."""
-        return by_name(self.vjp(seed, *prepared.values()), self.tree, self.derivative)
+        return by_name(self.vjp(seed, *prepared.values()), self.tree, self.derivative, self.settings)
 
 
 class LayerClaimant(PullbackClaimant):
@@ -227,9 +230,13 @@ class LayerClaimant(PullbackClaimant):
     is_whole = True
 
     def __init__(
-        self, forward: Callable[..., Any], backward: Callable[[Any, Any], Any], inputs: dict[str, Any]
+        self,
+        forward: Callable[..., Any],
+        backward: Callable[[Any, Any], Any],
+        inputs: dict[str, Any],
+        settings: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(forward, inputs)
+        super().__init__(forward, inputs, settings)
         self.backward = backward
         self.value = partial(_output_of, forward)
 
@@ -246,7 +253,7 @@ class LayerClaimant(PullbackClaimant):
 
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call backward with an upstream and the cache."""
-        return by_name(self.backward(seed, prepared), self.tree, self.derivative)
+        return by_name(self.backward(seed, prepared), self.tree, self.derivative, self.settings)
 
 
 def _run(forward: Callable[..., Any], tree: dict[str, Any]) -> tuple[Any, Any]:
@@ -312,8 +319,7 @@ class HvpClaimant(PullbackClaimant):
 def _gradient_parts(grad: Callable[[Any], Any], point: Point, x: Any, tree: Any) -> list[Any]:
     """Return the gradient: one array for each differentiable leaf."""
     given = grad(tree)
-    if isinstance(given, tuple) and len(given) == 1 and not isinstance(x, tuple | list):
-        (given,) = given
+    given = unwrapped(given, x)
     entries, _ = align(x, MISSING if given is None else given)
     parts = []
     for i in differentiable(point):
@@ -328,14 +334,21 @@ def _gradient_parts(grad: Callable[[Any], Any], point: Point, x: Any, tree: Any)
     return parts
 
 
-def by_name(given: Any, inputs: dict[str, Any], derivative: str) -> Any:
-    """Lay a returned tuple beside the names of the inputs; what does not fit is a `Misfit`."""
-    if isinstance(given, tuple) and len(given) == len(inputs):
-        return dict(zip(inputs, given, strict=True))
-    if len(inputs) == 1 and not isinstance(given, tuple):
-        return dict.fromkeys(inputs, given)
+def by_name(given: Any, inputs: dict[str, Any], derivative: str, settings: Collection[str] = ()) -> Any:
+    """Lay a returned tuple beside the names of the inputs; what does not fit is a `Misfit`.
+
+    Gradients of ``settings`` may be left out.
+    """
+    asked = [name for name in inputs if name not in settings]
+    if isinstance(given, tuple | list):
+        for names in (list(inputs), asked):
+            is_one = len(names) == 1 and isinstance(given, list)
+            if len(given) == len(names) and not (is_one and unwrapped(given, inputs[names[0]]) is given):
+                return dict.fromkeys(inputs) | dict(zip(names, given, strict=True))
+    if len(asked) == 1 and not isinstance(given, tuple):
+        return dict.fromkeys(inputs) | dict.fromkeys(asked, given)
     if given is None:
         return dict.fromkeys(inputs)
     what = f"a {type(given).__name__}{f' of {len(given)}' if isinstance(given, tuple | list) else ''}"
-    names = f" ({', '.join(inputs)})" if len(inputs) > 1 else ""
-    return Misfit(f"{derivative} returned {what}; a tuple of {len(inputs)}{names} was required")
+    listed = f" ({', '.join(asked)})" if len(asked) > 1 else ""
+    return Misfit(f"{derivative} returned {what}; a tuple of {len(asked)}{listed} was required")

@@ -80,7 +80,7 @@ class HessianClaimant(JacobianClaimant):
         claim = first[0].values[0].reshape(size, size)
         with np.errstate(all="ignore"):
             apart, larger = np.abs(claim - claim.T), np.maximum(np.abs(claim), np.abs(claim.T))
-            excess = apart - check.rtol * larger - 1e4 * first[0].eps * np.max(larger)
+            excess = apart - check.rtol * larger - 1e4 * first[0].eps * np.max(larger, initial=0.0)
         if np.any(excess > 0):
             i, j = (int(k) for k in np.unravel_index(int(np.nanargmax(excess)), excess.shape))
             check.find(

@@ -15,7 +15,7 @@ from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import run
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.options import CheckOptions, read_options, require_callable
-from gradcheck.functions.points import point_of
+from gradcheck.functions.points import inputs_of, point_of
 from gradcheck.reports.report import Report
 
 __all__ = ["check_gradient", "check_jvp", "check_layer", "check_vjp"]
@@ -136,7 +136,9 @@ def check_layer(
     require_callable(forward=forward, backward=backward)
     settings = read_options(options, vectorizable=False, directional=True)
     named = _named("check_layer", forward, inputs)
-    return run(Check(settings, point_of(named, "inputs"), LayerClaimant(forward, backward, named), _read(reference)))
+    point = inputs_of(named, "inputs")
+    claimant = LayerClaimant(forward, backward, named, point.settings)
+    return run(Check(settings, point, claimant, _read(reference)))
 
 
 def check_vjp(
@@ -191,7 +193,8 @@ def check_vjp(
     require_callable(f=f, vjp=vjp)
     settings = read_options(options, vectorizable=False, directional=True)
     named = _named("check_vjp", f, inputs)
-    return run(Check(settings, point_of(named, "inputs"), VjpClaimant(f, vjp, named), _read(reference)))
+    point = inputs_of(named, "inputs")
+    return run(Check(settings, point, VjpClaimant(f, vjp, named, point.settings), _read(reference)))
 
 
 def check_jvp(
@@ -247,7 +250,7 @@ def check_jvp(
     require_callable(f=f, jvp=jvp)
     settings = read_options(options, vectorizable=False)
     named = _named("check_jvp", f, inputs)
-    return run(Check(settings, point_of(named, "inputs"), JvpClaimant(f, jvp, named), _read(reference)))
+    return run(Check(settings, inputs_of(named, "inputs"), JvpClaimant(f, jvp, named), _read(reference)))
 
 
 def _read(reference: Callable[..., Any] | Reference | None) -> Reference | None:

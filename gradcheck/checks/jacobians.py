@@ -42,7 +42,7 @@ class JacobianClaimant(Claimant):
 
     def output(self, value: Any) -> Output:
         """Learn the form of the output, and with it that of the Jacobian."""
-        output = one_array_of(Output.of(value, "f"))
+        output = one_array_of(Output.of(value, "f"), may_be_empty=not self.input.value.size)
         self.require_shape(output.leaves[0].value.shape + self.input.value.shape)
         return output
 
@@ -53,7 +53,7 @@ class JacobianClaimant(Claimant):
     def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
         """Read each output as it is."""
         del rng
-        return np.ones((output.size, 1))
+        return np.ones((max(output.size, 1), 1))
 
     def _matrix(self, handed: Handed) -> Reading:
         self.calls += 1

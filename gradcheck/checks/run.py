@@ -219,5 +219,5 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
 
 
 def _default_rtol(check: Check, readings: list[Reading]) -> float:
-    point = max(check.point.leaves[i].format.eps for i in check.point.free())
+    point = max((check.point.leaves[i].format.eps for i in check.point.free()), default=0.0)
     return default_rtol(max(point, check.output.eps, readings[0].eps))

@@ -17,9 +17,9 @@ from gradcheck.checks.claimants import by_name, input_names
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy, is_still
 from gradcheck.functions.options import require_callable
-from gradcheck.functions.points import Output, Point, point_of
+from gradcheck.functions.points import Output, Point, inputs_of
 from gradcheck.functions.probe import Budget, calling
-from gradcheck.functions.trees import arrays_in, flatten
+from gradcheck.functions.trees import arrays_in, flatten, holds_settings
 from gradcheck.reports.claims import Reading, read_gradient
 
 __all__ = ["Passage", "Stage", "pass_through", "read_stages"]
@@ -59,7 +59,8 @@ class Stage:
         """Call backward, and lay what it returns beside the names of the inputs."""
         with calling(self.pair[1], where):
             given = self.backward(dy, cache)
-        return by_name(given, inputs, self.pair[1])
+        settings = [name for name, value in inputs.items() if holds_settings(value)]
+        return by_name(given, inputs, self.pair[1], settings)
 
 
 def read_stages(stages: Any) -> list[Stage]:
@@ -239,12 +240,13 @@ def _arrive(stage: Stage, x: Any, *, is_first: bool) -> Passage:
     """Copy the inputs of a stage, and refuse what the user gave and cannot be differentiated."""
     inputs = stage.inputs(x)
     argument = f"the inputs of stage {stage.name!r}"
-    passage = Passage(stage, inputs, Point(*flatten(inputs, argument=argument)))
+    settings = tuple(name for name, value in list(inputs.items())[1:] if holds_settings(value))
+    passage = Passage(stage, inputs, Point(*flatten(inputs, argument=argument, settings=settings), settings))
     leaves = [passage.point.leaves[i] for i in passage.input_leaves]
     passage.is_finite = all(np.all(np.isfinite(leaf.value)) for leaf in leaves)
     given = inputs if is_first or passage.is_finite else dict(list(inputs.items())[1:])
-    if any(leaf.value.size and leaf.is_differentiable for leaf in flatten(given)[0]):
-        point_of(given, argument)
+    if any(leaf.value.size and leaf.is_differentiable for leaf in flatten(given, settings=settings)[0]):
+        inputs_of(given, argument)
     return passage
 
 
@@ -255,7 +257,7 @@ def _name_leaves(passages: list[Passage]) -> None:
     for passage in passages:
         stage = passage.stage.name if is_plain else f"[{passage.stage.name!r}]"
         leaves = [replace(leaf, name=f"{stage}.{leaf.name}") for leaf in passage.point.leaves]
-        passage.point = Point(leaves, passage.point.build)
+        passage.point = replace(passage.point, leaves=leaves)
 
 
 def _pull_back(passages: list[Passage], dy: Any, upstream: Floats | None, watch: _Watch) -> None:

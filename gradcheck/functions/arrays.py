@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.functions.containers import is_number_list
 from gradcheck.functions.formats import BFLOAT16, Format, format_of
 from gradcheck.functions.kinds import (
     NUMPY,
@@ -21,6 +22,7 @@ from gradcheck.functions.kinds import (
     Labelled,
     MyGradTensor,
     Number,
+    NumberList,
     Subclass,
     Tensor,
 )
@@ -251,4 +253,6 @@ def form_of(thing: Any, *, is_value: bool = False) -> Form:
         return library.form(thing, is_value=is_value)
     if isinstance(thing, bool | int | float | complex | np.generic):
         return Number(type(thing)), _format(np.asarray(thing))
+    if is_number_list(thing):
+        return NumberList(), _format(np.asarray(thing))
     raise TypeError(f"a {type(thing).__name__}")

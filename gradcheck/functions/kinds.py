@@ -15,7 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NUMPY", "InNamespace", "JaxArray", "Kind", "Labelled", "MyGradTensor", "Number", "Subclass", "Tensor"]
+__all__ = [
+    "NUMPY",
+    "Constant",
+    "InNamespace",
+    "JaxArray",
+    "Kind",
+    "Labelled",
+    "MyGradTensor",
+    "Number",
+    "NumberList",
+    "Subclass",
+    "Tensor",
+]
 
 Array = NDArray[Any]
 
@@ -45,9 +57,9 @@ class Kind:
         """Return the same kind in float64."""
         return self
 
-    def nothing(self, shape: tuple[int, ...]) -> Any:
-        """Return the tangent of what is held fixed: zeros."""
-        return self(np.zeros(shape))
+    def nothing(self, array: Array) -> Any:
+        """Return the tangent of an array that is held fixed: zeros, in float64 for integers."""
+        return self(np.zeros(array.shape, array.dtype if array.dtype.kind == "f" else np.float64))
 
 
 NUMPY = Kind()
@@ -69,10 +81,40 @@ class Number(Kind):
         """Return a number in float64."""
         return Number(np.float64)
 
-    def nothing(self, shape: tuple[int, ...]) -> Any:
+    def nothing(self, array: Array) -> Any:
         """Return zero."""
-        del shape
+        del array
         return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Kind):
+    """Something that is no array: whatever the array, it is handed through."""
+
+    value: Any
+
+    def __call__(self, array: Array) -> Any:
+        """Return it."""
+        del array
+        return self.value
+
+    def nothing(self, array: Array) -> Any:
+        """Return none."""
+        del array
+
+
+class NumberList(Kind):
+    """A list of plain numbers: a 1-D array of floats."""
+
+    __slots__ = ()
+
+    def __call__(self, array: Array) -> Any:
+        """Return a list; a stack of copies, or a step along the imaginary axis, as it is."""
+        return array.tolist() if array.ndim == 1 else array
+
+    def can_hold(self, array: Array) -> bool:
+        """Tell whether it is contiguous."""
+        return array.flags.c_contiguous
 
 
 class Contiguous(Kind):
@@ -138,9 +180,11 @@ class Tensor(Kind):
         """Return a tensor in float64."""
         return replace(self, dtype=_module("torch").float64, is_narrow=False)
 
-    def nothing(self, shape: tuple[int, ...]) -> Any:
+    def nothing(self, array: Array) -> Any:
         """Return zeros."""
-        return _module("torch").zeros(shape, dtype=_module("torch").float64, device=self.device)
+        torch = _module("torch")
+        dtype = self.dtype if array.dtype.kind == "f" else torch.float64
+        return torch.zeros(array.shape, dtype=dtype, device=self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +212,13 @@ class JaxArray(Contiguous):
         """Return an array in float64, where JAX is told to have it."""
         return replace(self, dtype=np.dtype(np.float64), is_weak=False)
 
-    def nothing(self, shape: tuple[int, ...]) -> Any:
-        """Return zeros of the type that JAX gives to tangents of integers."""
-        return np.zeros(shape, dtype=_module("jax").dtypes.float0)
+    def nothing(self, array: Array) -> Any:
+        """Return zeros; for integers in the type that JAX gives to their tangents."""
+        return (
+            self(np.zeros_like(array))
+            if array.dtype.kind == "f"
+            else np.zeros(array.shape, _module("jax").dtypes.float0)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import is_array
+from gradcheck.functions.containers import is_number_list
 from gradcheck.functions.points import Output, Point, point_of
 from gradcheck.functions.probe import Probe
 
@@ -40,14 +41,14 @@ def one_leaf_of(x: Any, argument: str) -> Point:
     InvalidArgument
         For a container, and for what `point_of` refuses.
     """
-    if not isinstance(x, float | np.number) and not is_array(x):
+    if not isinstance(x, float | np.number) and not is_number_list(x) and not is_array(x):
         raise InvalidArgument(
             f"{argument} is a {type(x).__name__}; one array or float was required; for a tree of arrays use check_vjp."
         )
     return point_of(x, argument)
 
 
-def one_array_of(output: Output) -> Output:
+def one_array_of(output: Output, *, may_be_empty: bool = False) -> Output:
     """Return the form of a value that must be a single array of floating-point numbers.
 
     Raises
@@ -56,7 +57,7 @@ def one_array_of(output: Output) -> Output:
         For anything else.
     """
     kinds = [leaf.value.dtype for leaf in output.leaves]
-    if not output.is_bare or kinds[0].kind != "f" or not output.size:
+    if not output.is_bare or kinds[0].kind != "f" or not (output.size or may_be_empty):
         given = f"an array of {kinds[0]} with {output.size} elements" if len(kinds) == 1 else f"{len(kinds)} arrays"
         raise InvalidArgument(
             f"{output.name} returned {given}; one array of floating-point numbers was required; "

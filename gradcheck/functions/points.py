@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.arrays import as_numpy
-from gradcheck.functions.trees import Leaf, flatten
+from gradcheck.functions.arrays import as_numpy, is_still
+from gradcheck.functions.trees import Leaf, flatten, holds_settings
 
-__all__ = ["Handed", "Layout", "Output", "Point", "as_given", "point_of"]
+__all__ = ["Handed", "Layout", "Output", "Point", "as_given", "inputs_of", "point_of"]
 
 Floats = NDArray[np.float64]
 Layout = Callable[[NDArray[Any]], NDArray[Any]]
@@ -32,6 +32,8 @@ class Point:
 
     leaves: list[Leaf]
     build: Callable[[Sequence[Any]], Any]
+    settings: tuple[str, ...] = ()
+    """Inputs that are handed through as they are."""
 
     def tree(self, replaced: dict[int, NDArray[Any]] | None = None) -> Any:
         """Build the tree from fresh copies, some leaves replaced by arrays that are handed over as they are."""
@@ -81,7 +83,7 @@ class Point:
 
     def widened(self) -> Point:
         """Return the same point with its floats in float64."""
-        return Point([leaf.widened() for leaf in self.leaves], self.build)
+        return replace(self, leaves=[leaf.widened() for leaf in self.leaves])
 
     def free(self) -> list[int]:
         """Return the positions of the leaves that are differentiated."""
@@ -105,7 +107,7 @@ class Handed:
         return [
             leaf.name
             for leaf, given in zip(self.point.leaves, self.leaves, strict=True)
-            if not np.array_equal(leaf.value, as_numpy(given), equal_nan=leaf.value.dtype.kind in "fc")
+            if leaf.value.size and not is_still(given, leaf.value)
         ]
 
 
@@ -115,11 +117,29 @@ def point_of(tree: Any, argument: str) -> Point:
     Raises
     ------
     InvalidArgument
-        For complex or non-finite leaves, and when there is no floating-point element.
+        For complex or non-finite leaves, and when there is no floating-point array, an empty one counted too.
     """
     leaves, build = flatten(tree, argument=argument)
-    for leaf in leaves:
-        if leaf.value.dtype.kind == "c":
+    return _checked(Point(leaves, build), argument)
+
+
+def inputs_of(inputs: Mapping[str, Any], argument: str) -> Point:
+    """Take the inputs of a layer apart: those without any float, or with a setting anywhere in them, are held fixed.
+
+    Raises
+    ------
+    InvalidArgument
+        As `point_of` does, and where all inputs are held fixed.
+    """
+    settings = tuple(name for name, value in inputs.items() if holds_settings(value))
+    leaves, build = flatten(inputs, argument=argument, settings=settings)
+    return _checked(Point(leaves, build, settings), argument)
+
+
+def _checked(point: Point, argument: str) -> Point:
+    """Return a point after refusing what cannot be differentiated."""
+    for leaf in point.leaves:
+        if leaf.value.dtype.kind == "c" and not leaf.is_fixed:
             raise InvalidArgument(
                 f"{argument}: {leaf.name} is complex ({leaf.value.dtype}); real parameters are required; "
                 "pass its real and imaginary parts as two leaves."
@@ -128,10 +148,9 @@ def point_of(tree: Any, argument: str) -> Point:
             raise InvalidArgument(
                 f"{argument}: {leaf.name} holds NaN or infinity; there is no derivative there; give a finite point."
             )
-    point = Point(leaves, build)
-    if not point.free():
+    if not any(leaf.is_differentiable for leaf in point.leaves):
         raise InvalidArgument(
-            f"{argument} holds no floating-point element ({len(leaves)} leaves); there is nothing to check; "
+            f"{argument} holds no floating-point element ({len(point.leaves)} leaves); there is nothing to check; "
             "integers are held fixed, so convert what is to be differentiated to float."
         )
     return point

@@ -30,7 +30,7 @@ def tangent(point: Point, vector: Floats, layout: Layout = as_given) -> Any:
             parts.append(leaf.restore(leaf.laid_out(leaf.format.rounded(part.copy()), layout)))
             start += leaf.value.size
         else:
-            parts.append(leaf.restore.nothing(leaf.value.shape))
+            parts.append(leaf.restore.nothing(leaf.value))
     return point.build(parts)
 
 
@@ -42,8 +42,11 @@ def read_tangent(point: Point, tree: Any) -> Floats:
     InvalidArgument
         When the tree has been given another form since.
     """
-    leaves, _ = flatten(tree)
-    if [leaf.value.shape for leaf in leaves] != [leaf.value.shape for leaf in point.leaves]:
-        raise InvalidArgument("the vector has another form than the point; it must be like it.")
-    parts = [leaves[i].value.ravel().astype(np.float64) for i in differentiable(point)]
+    found = {leaf.name: leaf.value for leaf in flatten(tree)[0]}
+    parts = []
+    for leaf in (point.leaves[i] for i in differentiable(point)):
+        value = found.get(leaf.name)
+        if value is None or value.shape != leaf.value.shape:
+            raise InvalidArgument("the vector has another form than the point; it must be like it.")
+        parts.append(value.ravel().astype(np.float64))
     return np.concatenate(parts) if parts else np.zeros(0)

@@ -1,15 +1,15 @@
 """Nested containers of arrays, seen as a list of named leaves.
 
-A tree is an array, a float, or a nested dict, list, tuple or NamedTuple of them. ``None`` is an empty
-container. Leaves keep the order of their containers, dicts the order of their keys.
+A tree is an array, a float, or a nested container of them. ``None`` is an empty container. Leaves keep the order of their
+containers, dicts the order of their keys. Strings, functions and the like are settings: leaves that are held fixed.
 """
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from operator import itemgetter
 from types import ModuleType
 from typing import Any
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy, form_of, is_array, is_mutable
+from gradcheck.functions.containers import Key, assembler_of, is_mapping, parts_of
 from gradcheck.functions.formats import Format, format_of
-from gradcheck.functions.kinds import Kind
+from gradcheck.functions.kinds import Constant, Kind
 
-__all__ = ["MISSING", "ROOT", "Leaf", "Mismatch", "align", "arrays_in", "flatten"]
+__all__ = ["MISSING", "ROOT", "Leaf", "Mismatch", "align", "arrays_in", "flatten", "holds_settings"]
 
 ROOT = "params"
 """The name of a tree that is a single leaf."""
@@ -30,15 +31,7 @@ ROOT = "params"
 MISSING = type("Missing", (), {"__repr__": lambda _: "MISSING"})()
 """Stands for a leaf that the other tree does not have."""
 
-Path = tuple["Key", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One step into a container: how it reads in a path, and how where that would be ambiguous."""
-
-    plain: str
-    exact: str
+Path = tuple[Key, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +49,20 @@ class Leaf:
         a tensor.
     format : Format
         Of its numbers; ``value`` has a dtype that holds them.
+    is_fixed : bool
+        Whether it is held fixed whatever its numbers are.
     """
 
     name: str
     value: NDArray[Any]
     restore: Kind
     format: Format
+    is_fixed: bool = False
 
     @property
     def is_differentiable(self) -> bool:
-        """Whether the leaf is perturbed at all: integers and booleans are held fixed."""
-        return self.value.dtype.kind in "fc"
+        """Whether the leaf is perturbed at all: integers, booleans and settings are held fixed."""
+        return self.value.dtype.kind in "fc" and not self.is_fixed
 
     def widened(self) -> Leaf:
         """Return the leaf in float64, where it is a coarser float."""
@@ -90,7 +86,7 @@ class Mismatch:
 
 
 def flatten(
-    tree: Any, *, root: str = ROOT, argument: str = "params", is_value: bool = False
+    tree: Any, *, root: str = ROOT, argument: str = "params", is_value: bool = False, settings: Sequence[str] = ()
 ) -> tuple[list[Leaf], Callable[[Sequence[Any]], Any]]:
     """Take a tree apart.
 
@@ -104,6 +100,8 @@ def flatten(
         What error messages call the tree.
     is_value : bool
         Whether a function returned it; see `form_of`.
+    settings : sequence of str
+        Keys of the tree, a dict, whose values are handed through in fresh containers, whatever their leaves are.
 
     Returns
     -------
@@ -121,7 +119,15 @@ def flatten(
     values: list[Any] = []
     build = _visit(tree, (), (), paths, values, root=root, argument=argument)
     names = _unique_names(paths, root)
-    return [_leaf(name, value, argument, is_value=is_value) for name, value in zip(names, values, strict=True)], build
+    handed = {f"[{key!r}]" for key in settings}
+    leaves = []
+    for name, path, value in zip(names, paths, values, strict=True):
+        is_handed = bool(path) and path[0].exact in handed
+        if is_handed or (path and _is_setting(value) and not is_value):
+            leaves.append(_handed_through(name, value))
+        else:
+            leaves.append(_leaf(name, value, argument, is_value=is_value))
+    return leaves, build
 
 
 def _visit(
@@ -131,7 +137,7 @@ def _visit(
 
     No inner function: one that calls itself is a cycle, which keeps large arrays in memory until they are collected.
     """
-    parts = _parts(node)
+    parts = parts_of(node)
     if parts is None:
         paths.append(path)
         values.append(node)
@@ -142,18 +148,18 @@ def _visit(
         _visit(part, (*path, key), (*above, id(node)), paths, values, root=root, argument=argument)
         for key, part in parts.items()
     ]
-    return _Builder(_assemble(node, [None] * len(parts)), builders)
+    return _Builder(assembler_of(node), builders)
 
 
 @dataclass(frozen=True, slots=True)
 class _Builder:
-    """Builds a container like an empty one from the entries of the whole tree. It pickles, unlike a closure."""
+    """Builds a container from the entries of the whole tree. It pickles, unlike a closure."""
 
-    like: Any
+    assemble: Callable[[list[Any]], Any]
     builders: list[Callable[[Sequence[Any]], Any]]
 
     def __call__(self, entries: Sequence[Any]) -> Any:
-        return _assemble(self.like, [build(entries) for build in self.builders])
+        return self.assemble([build(entries) for build in self.builders])
 
 
 def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
@@ -176,13 +182,13 @@ def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
 
 def _lay_beside(node: Any, twin: Any, path: Path, entries: list[Any], mismatches: list[Mismatch]) -> None:
     """Append what stands beside the leaves of a tree to ``entries``, and what does not fit to ``mismatches``."""
-    parts = _parts(node)
+    parts = parts_of(node)
     if parts is None:
         entries.append(twin)
         return
-    twins = {} if twin is MISSING else _parts(twin)
+    twins = {} if twin is MISSING else parts_of(twin)
     where = _name(path)
-    if twins is None or (twins and _is_mapping(node) != _is_mapping(twin)):
+    if twins is None or (twins and is_mapping(node) != is_mapping(twin)):
         mismatches.append(Mismatch(where, f"is a {type(twin).__name__} in place of a {type(node).__name__}"))
         twins = {}
     elif twin is not MISSING:
@@ -210,51 +216,6 @@ def arrays_in(thing: Any, depth: int = 6) -> Iterator[Any]:
         )
         for part in parts:
             yield from arrays_in(part, depth - 1)
-
-
-def _is_mapping(node: Any) -> bool:
-    return isinstance(node, Mapping)
-
-
-def _is_namedtuple(node: Any) -> bool:
-    return isinstance(node, tuple) and hasattr(node, "_fields")
-
-
-def _parts(node: Any) -> dict[Key, Any] | None:
-    """Return the parts of a container under their keys, or None for a leaf."""
-    if node is None:
-        return {}
-    if isinstance(node, Mapping):
-        return {
-            Key(f".{key}" if isinstance(key, str) else f"[{key!r}]", f"[{key!r}]"): part for key, part in node.items()
-        }
-    if _is_namedtuple(node):
-        return {Key(f".{field}", f".{field}"): part for field, part in zip(node._fields, node, strict=True)}
-    if isinstance(node, list | tuple):
-        return {Key(f"[{i}]", f"[{i}]"): part for i, part in enumerate(node)}
-    return None
-
-
-def _assemble(node: Any, parts: list[Any]) -> Any:
-    """Build a container of the kind of ``node`` from new parts."""
-    if node is None:
-        return None
-    if isinstance(node, Mapping):
-        pairs = dict(zip(node, parts, strict=True))
-        if type(node) is dict or not isinstance(node, dict):
-            return pairs
-        twin = copy.copy(node)  # keeps what a subclass adds, such as a default factory
-        twin.update(pairs)
-        return twin
-    if _is_namedtuple(node):
-        return type(node)._make(parts)
-    if isinstance(node, tuple):
-        return tuple(parts)
-    if type(node) is list:
-        return parts
-    twin = copy.copy(node)
-    twin[:] = parts
-    return twin
 
 
 def _name(path: Path) -> str:
@@ -287,6 +248,11 @@ def _leaf(name: str, value: Any, argument: str, *, is_value: bool) -> Leaf:
         kind, format_ = form_of(value, is_value=is_value)
         array = np.array(as_numpy(value), order="C", copy=True, subok=False)
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        if hasattr(value, "named_parameters"):
+            raise InvalidArgument(
+                f"{argument}: {name!r} is a {type(value).__name__}, a module and no point; "
+                "use gradcheck.torch.check_module(module, *inputs)."
+            ) from error
         what = str(error) if is_array(value) else f"a {type(value).__name__}"
         raise InvalidArgument(
             f"{argument}: the leaf {name!r} is {what}; leaves are numbers or arrays of numbers of any library; "
@@ -298,3 +264,52 @@ def _leaf(name: str, value: Any, argument: str, *, is_value: bool) -> Leaf:
             "convert it to float or leave it out."
         )
     return Leaf(name, array, kind, format_)
+
+
+def _handed_through(name: str, value: Any) -> Leaf:
+    """Return a leaf that is handed through: numbers as a copy, anything else as it is."""
+    if is_array(value) or isinstance(value, int | float | complex | np.generic):
+        try:
+            return replace(_leaf(name, value, name, is_value=False), is_fixed=True)
+        except InvalidArgument:
+            pass
+    nothing = np.zeros(0, dtype=np.bool_)
+    return Leaf(name, nothing, Constant(value), format_of(nothing.dtype), is_fixed=True)
+
+
+def holds_settings(tree: Any) -> bool:
+    """Tell whether an input is no point: there is no float in it, or a string, None or function somewhere."""
+    try:
+        leaves = _values_in(tree)
+    except RecursionError:
+        return False  # it contains itself, which is said elsewhere
+    if any(value is None or _is_setting(value) for value in leaves):
+        return True
+    return not any(_is_float(value) for value in leaves)
+
+
+def _values_in(tree: Any) -> list[Any]:
+    parts = parts_of(tree)
+    if tree is None or parts is None:
+        return [tree]
+    return [value for part in parts.values() for value in _values_in(part)]
+
+
+def _is_float(value: Any) -> bool:
+    """Tell whether a leaf is a number or an array of numbers that are no integers, or a module, which is refused later."""
+    if hasattr(value, "named_parameters"):
+        return True
+    try:
+        return as_numpy(value).dtype.kind in "fc"
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):
+        return is_array(value)
+
+
+def _is_setting(value: Any) -> bool:
+    """Tell whether a leaf is no number and no array of them, but something that is handed through: text, a function.
+
+    What holds parameters of its own is none, callable or not.
+    """
+    if str(getattr(value, "dtype", "")).startswith("key<"):  # a JAX random key
+        return True
+    return isinstance(value, str | bytes | Enum) or (callable(value) and not hasattr(value, "parameters"))

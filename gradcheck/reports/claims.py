@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.functions.arrays import as_numpy, format_in
+from gradcheck.functions.arrays import as_numpy, format_in, is_array
+from gradcheck.functions.dense import written_out
 from gradcheck.functions.trees import MISSING, Leaf, align
 from gradcheck.reports.report import Finding
 
-__all__ = ["GRADIENT", "Misfit", "Reading", "Words", "read_gradient"]
+__all__ = ["GRADIENT", "Misfit", "Reading", "Words", "read_gradient", "unwrapped"]
 
 Floats = NDArray[np.float64]
 
@@ -93,8 +94,7 @@ def read_gradient(
     names = {position: leaf.name for position, leaf in enumerate(leaves)}
     if isinstance(given, Misfit):
         return Reading(names=names, findings=[Finding(code="wrong-structure", message=given.message)])
-    if isinstance(given, tuple) and len(given) == 1 and not isinstance(tree, tuple | list):
-        (given,) = given
+    given = unwrapped(given, tree)
     if given is None:
         given = MISSING
     entries, mismatches = align(tree, given)
@@ -114,6 +114,13 @@ def read_gradient(
             continue
         _read_entry(reading, leaves, position, entry, words)
     return reading
+
+
+def unwrapped(given: Any, tree: Any) -> Any:
+    """Take one gradient out of a tuple or list of one, where no container was asked for."""
+    if isinstance(tree, tuple | list) or not (isinstance(given, tuple | list) and len(given) == 1):
+        return given
+    return given[0] if isinstance(given, tuple) or (is_array(given[0]) and as_numpy(given[0]).ndim) else given
 
 
 def _hint(array: NDArray[Any], leaf: Leaf, leaves: list[Leaf]) -> str:
@@ -136,6 +143,7 @@ def _hint(array: NDArray[Any], leaf: Leaf, leaves: list[Leaf]) -> str:
 def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any, words: Words) -> None:
     """Read the claim of one leaf into ``reading``."""
     leaf = leaves[position]
+    entry = written_out(entry, leaf.value.shape)
     try:
         array = as_numpy(entry)
     except (TypeError, ValueError, RuntimeError):

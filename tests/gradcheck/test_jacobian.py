@@ -328,11 +328,10 @@ def test_a_hessian_without_calls_left_is_undecided():
     [
         ((3, jac, X), {}, "f="),
         ((f, 3, X), {}, "(jac|hess)="),
-        ((f, jac, [1.0, 2.0]), {}, "x is a list"),
+        ((f, jac, "text"), {}, "x is a str"),
         ((f, jac, {"params": X}), {}, "x is a dict"),
         ((f, jac, np.ones(5, int)), {}, "x holds no floating-point"),
         ((f, jac, X + 1j), {}, "complex"),
-        ((f, jac, np.zeros(0)), {}, "x holds"),
         ((lambda x: (x, x), jac, X), {}, "f returned"),
         ((lambda x: {"y": x}, jac, X), {}, "f returned"),
         ((f, jac, X), {"tolerance": 1.0}, "tolerance"),

@@ -73,7 +73,7 @@ def test_a_tree_that_contains_itself_is_refused():
 
 
 def test_alignment_ignores_key_order_and_reports_what_differs():
-    entries, mismatches = align({"a": 1.0, "b": [2.0, 3.0]}, {"b": (20.0, 30.0), "a": 10.0})
+    entries, mismatches = align({"a": 1.0, "b": [2.0, np.float32(3.0)]}, {"b": (20.0, 30.0), "a": 10.0})
     assert entries == [10.0, 20.0, 30.0] and not mismatches
     entries, mismatches = align({"a": 1.0, "b": 2.0}, {"a": 10.0, "c": 1.0})
     assert entries == [10.0, MISSING] and "'c'" in mismatches[0].message

@@ -1,0 +1,156 @@
+"""Containers: their parts under names, and how one of the same kind is built from new parts.
+
+Dicts, lists, tuples and NamedTuples, dataclasses, attrs classes, and, where JAX is loaded, what is registered with it.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Key", "assembler_of", "is_mapping", "is_number_list", "parts_of"]
+
+Assembler = Callable[[list[Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One step into a container: how it reads in a path, and how where that would be ambiguous."""
+
+    plain: str
+    exact: str
+
+
+def parts_of(node: Any) -> dict[Key, Any] | None:
+    """Return the parts of a container under their keys, or None for a leaf; None itself is an empty container."""
+    if node is None:
+        return {}
+    if isinstance(node, np.ndarray | np.generic | float | int | str) or is_number_list(node):
+        return None
+    if isinstance(node, tuple) and hasattr(node, "_fields"):
+        return {_attribute(field): part for field, part in zip(node._fields, node, strict=True)}
+    if isinstance(node, list | tuple):
+        return {_place(i): part for i, part in enumerate(node)}
+    registered = None if type(node) is dict else _registered_parts(node)
+    if registered is not None:
+        return registered[0]
+    if is_mapping(node):
+        return {_item(key): part for key, part in node.items()}
+    fields = _fields(node)
+    return None if fields is None else {_attribute(name): getattr(node, name) for name in fields}
+
+
+def assembler_of(node: Any) -> Assembler:
+    """Return what builds a container like this one from new parts. It pickles where the container's class does."""
+    if node is None:
+        return _nothing
+    if isinstance(node, tuple):
+        return getattr(type(node), "_make", tuple)
+    if isinstance(node, list):
+        return list if type(node) is list else partial(_refilled_list, node)
+    registered = None if type(node) is dict else _registered_parts(node)
+    if registered is not None:
+        return partial(_unflattened, registered[1])
+    if is_mapping(node):
+        like = _refilled_mapping(node, [None] * len(node)) if isinstance(node, dict) else dict.fromkeys(node)
+        return partial(_refilled_mapping, like)
+    return partial(_rebuilt, node)
+
+
+def is_mapping(node: Any) -> bool:
+    """Tell whether the parts of a container have keys of their own, in no order."""
+    return isinstance(node, Mapping)
+
+
+def is_number_list(node: Any) -> bool:
+    """Tell whether this is a list of plain numbers, one of them a float at least: the same point as a 1-D array."""
+    return type(node) is list and set(map(type, node)) in ({float}, {float, int})
+
+
+def _attribute(name: str) -> Key:
+    return Key(f".{name}", f".{name}")
+
+
+def _place(i: Any) -> Key:
+    return Key(f"[{i}]", f"[{i}]")
+
+
+def _item(key: Any) -> Key:
+    return Key(f".{key}" if isinstance(key, str) else f"[{key!r}]", f"[{key!r}]")
+
+
+def _nothing(parts: list[Any]) -> None:
+    del parts
+
+
+def _refilled_list(node: Any, parts: list[Any]) -> Any:
+    twin = copy.copy(node)
+    twin[:] = parts
+    return twin
+
+
+def _refilled_mapping(node: Any, parts: list[Any]) -> Any:
+    pairs = dict(zip(node, parts, strict=True))
+    if type(node) is dict:
+        return pairs
+    twin = copy.copy(node)  # keeps what a subclass adds, such as a default factory
+    twin.update(pairs)
+    return twin
+
+
+# ---- classes --------------------------------------------------------------------------------------------------------
+
+
+def _fields(node: Any) -> dict[str, str] | None:
+    """Return the fields that the class of a dataclass or attrs class is called with: name -> name of the argument.
+
+    What is not an argument is computed from those that are, and is computed again.
+    """
+    if isinstance(node, type):
+        return None
+    if dataclasses.is_dataclass(node):
+        return {field.name: field.name for field in dataclasses.fields(node) if field.init}
+    attributes = getattr(type(node), "__attrs_attrs__", None)
+    if attributes is None:
+        return None
+    return {attribute.name: attribute.alias or attribute.name for attribute in attributes if attribute.init}
+
+
+def _rebuilt(node: Any, parts: list[Any]) -> Any:
+    names = _fields(node) or {}
+    arguments = dict(zip(names.values(), parts, strict=True))
+    return dataclasses.replace(node, **arguments) if hasattr(node, "__dataclass_fields__") else type(node)(**arguments)
+
+
+def _registered_parts(node: Any) -> tuple[dict[Key, Any], Any] | None:
+    """Return parts and structure of what is registered with JAX; None for anything else."""
+    tools = getattr(sys.modules.get("jax"), "tree_util", None)
+    if tools is None:
+        return None
+    pairs, structure = tools.tree_flatten_with_path(node, is_leaf=lambda part: part is not node)
+    if len(pairs) == 1 and not pairs[0][0]:
+        return None
+    return {_joined(tools, path): part for path, part in pairs}, structure
+
+
+def _joined(tools: Any, path: tuple[Any, ...]) -> Key:
+    keys = [
+        _attribute(entry.name)
+        if isinstance(entry, tools.GetAttrKey)
+        else _item(entry.key)
+        if isinstance(entry, tools.DictKey)
+        else _place(getattr(entry, "idx", getattr(entry, "key", entry)))
+        for entry in path
+    ]
+    return Key("".join(key.plain for key in keys), "".join(key.exact for key in keys))
+
+
+def _unflattened(structure: Any, parts: list[Any]) -> Any:
+    return structure.unflatten(parts)

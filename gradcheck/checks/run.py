@@ -209,9 +209,9 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
         reading.given, reading.handed = {}, []
     claims = {}
     for leaf in readings[0].values:
-        columns = [reading.values.get(leaf) for reading in readings]
-        if all(column is not None for column in columns):
-            values = np.stack([column for column in columns if column is not None], axis=1)
+        columns = [reading.values[leaf] for reading in readings if leaf in reading.values]
+        if len(columns) == len(readings):  # one column is not copied: it may be large
+            values = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
             known = roundoff.get(leaf)
             spread = np.zeros(values.shape[1]) if known is None else known.usual
             claims[leaf] = Claim(values, spread, readings[0].eps, None if known is None else known.own)

@@ -56,6 +56,9 @@ ONE_SIDED = 10.0
 CONVERGED = 0.02
 """Central differences at two successive steps this close, relatively: what is left is truncation."""
 
+BLOCK = 2**16
+"""Elements of a leaf that are moved at a time, so that what is computed on the way takes little memory."""
+
 SAMPLED = 4
 """Elements that the pilot of a leaf moves together."""
 
@@ -86,10 +89,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     """
     probe = probe.one_by_one()  # whether it may be called with many at once is seen when its noise is known
     # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
-    signs = {
-        leaf: rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
-        for leaf, scale in lengths.items()
-    }
+    signs = {leaf: _signed(len(scale), rng) for leaf, scale in lengths.items()}
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
     dtypes = [probe.point.leaves[leaf].value.dtype for leaf in lengths]
     offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
@@ -122,6 +122,16 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     return np.asarray(np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor))
 
 
+def _signed(count: int, rng: np.random.Generator) -> Floats:
+    """Draw signs times sizes, a block at a time."""
+    drawn = np.empty(count)
+    for start in range(0, count, BLOCK):
+        block = drawn[start : start + BLOCK]
+        block[:] = rng.choice([-1.0, 1.0], len(block))
+        block *= rng.uniform(0.5, 1.32, len(block))
+    return drawn
+
+
 def _settled(values: Floats, offsets: Floats) -> float:
     """Return the noise of sampled values, or infinity where they may show the function's smooth part instead."""
     noise, settled = noise_from_samples(values, offsets)
@@ -135,14 +145,18 @@ def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: fl
     away by no more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are.
     """
     held = probe.point.leaves[leaf]
-    value = np.abs(held.value.ravel())
-    sizes = value.astype(np.float64)
-    with np.errstate(all="ignore"):
-        most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
-        near = np.where(sizes > 0, np.minimum(most, lengths), lengths)
-        moves = spacings * near
-    unit = held.format.spacing(value + reach * np.abs(moves))
-    return np.asarray(np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves))
+    flat, exact = held.value.ravel(), np.empty_like(spacings)
+    for start in range(0, len(exact), BLOCK):
+        block = slice(start, start + BLOCK)
+        value = np.abs(flat[block])
+        sizes = value.astype(np.float64)
+        with np.errstate(all="ignore"):
+            most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
+            near = np.where(sizes > 0, np.minimum(most, lengths[block]), lengths[block])
+            moves = spacings[block] * near
+        unit = held.format.spacing(value + reach * np.abs(moves))
+        exact[block] = np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves)
+    return exact
 
 
 def _of_staircase(probe: Probe, directions: dict[int, Floats], places: Floats, values: Floats, noise: Floats) -> Floats:

@@ -156,7 +156,8 @@ class Ray(Displacements):
 
     def arrays(self, point: Point, row: int) -> Arrays:
         """Return the leaves moved by one length."""
-        return {leaf: _moved(point, leaf, float(self.lengths[row]) * part) for leaf, part in self.directions.items()}
+        length = float(self.lengths[row])  # of no dtype of its own: moves may be in that of the leaf
+        return {leaf: _moved(point, leaf, length * part, overwrite=True) for leaf, part in self.directions.items()}
 
     def block(self, point: Point) -> Arrays:
         """Return the one leaf moved by every length."""
@@ -211,8 +212,12 @@ class Line(Displacements):
         return {leaf: _moved(point, leaf, move) for leaf, move in {**self.start, self.leaf: moves}.items()}
 
 
-def _moved(point: Point, leaf: int, moves: Floats) -> NDArray[Any]:
-    """Return a leaf moved by ``moves``, shape (..., n), in its own dtype; who calls keeps NumPy's warnings off."""
-    value = point.leaves[leaf].value
-    moved = np.asarray(value + moves.reshape((*moves.shape[:-1], *value.shape)))
-    return point.leaves[leaf].format.rounded(moved)
+def _moved(point: Point, leaf: int, moves: Floats, *, overwrite: bool = False) -> NDArray[Any]:
+    """Return a leaf moved by ``moves``, shape (..., n), in its own dtype; who calls keeps NumPy's warnings off.
+
+    A large leaf is moved faster where it may ``overwrite`` the moves.
+    """
+    held = point.leaves[leaf]
+    moved = moves.reshape((*moves.shape[:-1], *held.value.shape))
+    fits = overwrite and np.result_type(moved, held.value) == moved.dtype
+    return held.format.rounded(np.asarray(np.add(held.value, moved, out=moved if fits else None)))

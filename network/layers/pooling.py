@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from types import EllipsisType
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from network.layers._arguments import Array, Shape, as_floats, as_upstream, pair_of_ints
+from network.layers._arguments import Array, as_floats, as_upstream, pair_of_ints, quiet
+from network.layers._pool2d import stages, table
+from network.layers._pool2d.axes import Pair, Plan, plan_max_pool2d
 
 __all__ = ["MaxPool2dCache", "max_pool2d_backward", "max_pool2d_forward"]
 
-Pair = tuple[int, int]
-
-
-BLOCK_BYTES = 400_000
-"""Of images whose gradient is made at a time, so that masks and remainders stay in a second-level cache."""
+LITTLE = 32_768
+"""Pixels of all images up to which a table of indices is quicker than stages: python -m benchmarks.thresholds."""
 
 
 class MaxPool2dCache(NamedTuple):
@@ -66,7 +63,7 @@ def max_pool2d_forward(
     Notes
     -----
     **Forward** ``y[i, j] = max_(u, v) x[i*s + u - p, j*s + v - p]`` over the cells inside the image, with ``s`` the
-    stride and ``p`` the padding: first over u, then over v. Beside y, memory for ``OH / H`` times x is needed.
+    stride and ``p`` the padding: first over u, then over v. Beside y less than 2 MB is needed, or as much as one image.
 
     **Backward** ``dx[p, q]`` is the sum of dy over the windows that ``x[p, q]`` wins: the first in row-major order
     of those equal to the maximum, or the last NaN, as in PyTorch.
@@ -75,12 +72,12 @@ def max_pool2d_forward(
     kernel_size = pair_of_ints(kernel_size, "kernel_size", "max_pool2d", least=1)
     stride = kernel_size if stride is None else pair_of_ints(stride, "stride", "max_pool2d", least=1)
     padding = pair_of_ints(padding, "padding", "max_pool2d", least=0)
-    rows, columns = _plan(x.shape, kernel_size, stride, padding)
-    with np.errstate(all="ignore"):
-        y = _maximum(_maximum(x, rows), columns)
+    plan = plan_max_pool2d(x.shape, kernel_size, stride, padding)
+    y = table.maximum(plan, x) if _is_little(plan, x) else stages.maximum(plan, x)
     return y, MaxPool2dCache(x, y.copy(), kernel_size, stride, padding)
 
 
+@quiet
 def max_pool2d_backward(dy: ArrayLike, cache: MaxPool2dCache) -> Array:
     """Send the gradient of every window to its first maximum.
 
@@ -103,120 +100,17 @@ def max_pool2d_backward(dy: ArrayLike, cache: MaxPool2dCache) -> Array:
 
     Notes
     -----
-    The formula stands at `max_pool2d_forward`. Beside dx less than 1 MB is needed, or as much as one image.
+    The formula stands at `max_pool2d_forward`. Beside dx some 2 MB are needed, or as much as three images.
     """
-    x, y = cache[:2]
-    dy = as_upstream(dy, y.shape, "max_pool2d").astype(x.dtype, copy=False)
-    rows, columns = _plan(x.shape, *cache[2:])
-    has_nan = bool(np.isnan(y).any())
-    dx = np.zeros(x.shape, x.dtype)
-    images, maxima, upstream, gradients = (array.reshape(-1, *array.shape[-2:]) for array in (x, y, dy, dx))
-    each = max(1, BLOCK_BYTES // max(1, gradients[:1].nbytes))
-    with np.errstate(all="ignore"):
-        for start in range(0, len(images), each):
-            block = slice(start, start + each)
-            row_maxima = _maximum(images[block], columns)
-            row_gradients = np.zeros(row_maxima.shape, x.dtype)
-            _to_winners(upstream[block], row_maxima, maxima[block], rows, row_gradients, has_nan=has_nan)
-            _to_winners(row_gradients, images[block], row_maxima, columns, gradients[block], has_nan=has_nan)
-    return dx
+    x, y, *geometry = cache
+    plan = plan_max_pool2d(x.shape, *geometry)
+    dy = as_upstream(dy, plan.y_shape, "max_pool2d").astype(x.dtype, copy=False)
+    flat = y.reshape(-1)
+    has_nan = math.isnan(flat.dot(flat))  # one product finds whether there is any
+    if _is_little(plan, x) and not has_nan:
+        return table.gradient(plan, dy, x)
+    return stages.gradient(plan, dy, x, y, has_nan=has_nan)
 
 
-def _maximum(x: Array, axis: Axis) -> Array:
-    """Return the maximum of every window along one axis."""
-    if axis.is_whole:
-        y, rest = x[axis.cells[0][1]].copy(), axis.cells[1:]
-    else:
-        shape = list(x.shape)
-        shape[axis.axis] = axis.output
-        y, rest = np.full(shape, -np.inf, x.dtype), axis.cells
-    for outputs, inputs in rest:
-        target = y[outputs]
-        np.maximum(target, x[inputs], out=target)
-    return y
-
-
-def _to_winners(dy: Array, x: Array, y: Array, axis: Axis, dx: Array, *, has_nan: bool) -> None:
-    """Add each dy to the cell that wins its window along one axis.
-
-    What is still to be given away is multiplied, as bits, by 0 or 1: of floats that would make NaN of an infinite dy,
-    and a masked copy takes several times as long.
-    """
-    bits = np.dtype(f"i{dy.dtype.itemsize}")
-    remaining = dy.view(bits).copy()
-    for cells, wins in _contests(axis, has_nan=has_nan):
-        for outputs, inputs in cells:
-            left = remaining[outputs]
-            given = np.multiply(left, wins(x[inputs], y[outputs]))
-            np.subtract(left, given, out=left)
-            target = dx[inputs]
-            np.add(target, given.view(dy.dtype), out=target)
-    if axis.is_whole and not has_nan:
-        target = dx[axis.cells[-1][1]]
-        np.add(target, remaining.view(dy.dtype), out=target)
-
-
-def _contests(axis: Axis, *, has_nan: bool) -> list[tuple[tuple[Cell, ...], Callable[[Array, Array], Array]]]:
-    """Return in which order cells are asked whether they win, and how: the first maximum does, or the last NaN."""
-    if has_nan:
-        return [(axis.cells, np.equal), (axis.cells[::-1], lambda x, _: np.isnan(x))]
-    return [(axis.cells[:-1] if axis.is_whole else axis.cells, np.equal)]  # the last takes what is left
-
-
-Cell = tuple[tuple[EllipsisType | slice, ...], tuple[EllipsisType | slice, ...]]
-"""Of a window: for which windows it lies inside the image (index into y), and where it is for these (into x)."""
-
-
-class Axis(NamedTuple):
-    """How windows lie along one axis.
-
-    Attributes
-    ----------
-    axis, output : int
-        Which axis, and how many windows there are.
-    cells : tuple of Cell
-    is_whole : bool
-        Every cell lies inside the image for all windows.
-    """
-
-    axis: int
-    output: int
-    cells: tuple[Cell, ...]
-    is_whole: bool
-
-
-@lru_cache(maxsize=1024)
-def _plan(x: Shape, kernel_size: Pair, stride: Pair, padding: Pair) -> tuple[Axis, Axis]:
-    """Check shape and geometry and work out what follows from them."""
-    if len(x) < 2:
-        raise ValueError(f"x has shape {x}, but max_pool2d takes images (..., H, W); add the axes that are missing.")
-    if 2 * padding[0] > kernel_size[0] or 2 * padding[1] > kernel_size[1]:
-        raise ValueError(
-            f"padding={padding} is more than half of kernel_size={kernel_size}, so that a window could lie in the "
-            f"padding alone; pass at most half."
-        )
-    return (
-        _axis(-2, x[-2], kernel_size[0], stride[0], padding[0]),
-        _axis(-1, x[-1], kernel_size[1], stride[1], padding[1]),
-    )
-
-
-def _axis(axis: int, length: int, kernel: int, stride: int, padding: int) -> Axis:
-    name = "HW"[axis]
-    padded = length + 2 * padding
-    if kernel > padded or length == 0:
-        raise ValueError(
-            f"kernel_size has {kernel} along {name}, but x has {padded} pixels there ({name}={length}, "
-            f"padding={padding}); pass larger images, more padding or a smaller kernel."
-        )
-    output = (padded - kernel) // stride + 1
-    after = (slice(None),) * (-1 - axis)
-    cells: list[Cell] = []
-    for cell in range(-padding, kernel - padding):
-        first = max(0, -(cell // stride))
-        last = min(output - 1, (length - 1 - cell) // stride)
-        if first <= last:
-            inside = slice(first * stride + cell, last * stride + cell + 1, stride)
-            cells.append(((..., slice(first, last + 1), *after), (..., inside, *after)))
-    is_whole = len(cells) == kernel and all(outputs[1] == slice(0, output) for outputs, _ in cells)
-    return Axis(axis, output, tuple(cells), is_whole)
+def _is_little(plan: Plan, x: Array) -> bool:
+    return x.size <= LITTLE and plan.are_apart

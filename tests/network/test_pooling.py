@@ -4,6 +4,7 @@ from hypothesis import given
 
 from network.layers import max_pool2d_backward, max_pool2d_forward
 from network.layers import pooling as pooling_module
+from network.layers._pool2d import stages
 from tests.network import naive
 from tests.network.properties import assert_close, assert_pure, assert_shapes_and_dtypes
 from tests.network.strategies import max_pool2d_cases, rngs
@@ -38,7 +39,8 @@ def test_blocks_do_not_show(case, rng):
     dy = rng.normal(size=y.shape).astype(y.dtype)
     dx = max_pool2d_backward(dy, cache)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pooling_module, "BLOCK_BYTES", 1)
+        patch.setattr(pooling_module, "LITTLE", 0)
+        patch.setattr(stages, "BLOCK_BYTES", 1)
         np.testing.assert_array_equal(max_pool2d_backward(dy, cache), dx)
 
 
@@ -169,3 +171,33 @@ def test_gradients_add_up_to_dy(rng):
     y, cache = max_pool2d_forward(x, (3, 2), stride=(2, 1), padding=1)
     dy = rng.normal(size=y.shape)
     assert_close(max_pool2d_backward(dy, cache).sum((-1, -2)), dy.sum((-1, -2)))
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 8, 8), (64, 2, 4, 4), (3, 5, 9, 7), (64, 1, 28, 28), (64, 32, 14, 14), (8, 64, 57, 55)], ids=str
+)
+@pytest.mark.parametrize("kernel", [2, (3, 2), 3], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_at_the_timed_shapes_as_pytorch(shape, kernel, dtype, rng):
+    """Bit by bit, on images full of ties."""
+    torch = pytest.importorskip("torch")
+    x = np.maximum(rng.integers(-2, 3, size=shape), 0).astype(dtype)
+    y, cache = max_pool2d_forward(x, kernel)
+    desired, index = torch.nn.functional.max_pool2d(torch.from_numpy(x), kernel, return_indices=True)
+    np.testing.assert_array_equal(y, desired.numpy())
+    dy = rng.normal(size=y.shape).astype(dtype)
+    pair = [kernel] * 2 if isinstance(kernel, int) else list(kernel)
+    backward = torch.ops.aten.max_pool2d_with_indices_backward
+    dx = backward(torch.from_numpy(dy), torch.from_numpy(x), pair, pair, [0, 0], [1, 1], False, index)
+    np.testing.assert_array_equal(max_pool2d_backward(dy, cache), dx.numpy())
+
+
+def test_neither_way_raises_or_warns_whatever_the_error_state(rng):
+    """Of NaN, infinities and huge numbers, in few pixels and in many."""
+    for shape in ((2, 1, 4, 4), (40, 3, 20, 20)):
+        x = rng.choice([np.nan, np.inf, -np.inf, 1e308, 5e-324, 0.0], size=shape)
+        with np.errstate(all="raise"):
+            y, cache = max_pool2d_forward(x, 2)
+            max_pool2d_backward(y, cache)
+            finite, cache = max_pool2d_forward(np.nan_to_num(x, posinf=1e308), 2)
+            max_pool2d_backward(finite, cache)

@@ -36,6 +36,7 @@ ORDER = [
     "assertions",
     "scipy",
     "jax",
+    "torch",
     "demonstration",
     "command",
     "__main__",

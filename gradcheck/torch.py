@@ -273,7 +273,7 @@ class _Problem:
     def value(self, *leaves: Any, wide: bool = False) -> Tensors:
         """Return the values at a point."""
         with torch.set_grad_enabled(self.needs_graph):
-            given = [leaf.detach().requires_grad_(self.needs_graph) for leaf in leaves]
+            given = [leaf.detach().requires_grad_() if self.needs_graph else leaf.detach() for leaf in leaves]
             return [part.detach() for part in self.function(given, wide)]
 
     def tried(self) -> _Problem:

@@ -20,7 +20,7 @@ PACKAGES = {
         "clues candidates numbers symmetries regions scale penalties rearrangements precision partial layers ranking shapes"
     ),
     "checks": (
-        "check second_point protocol references roundoff blind_spots explanations run claimants pushforwards jacobians curvature first_order "
+        "check second_point roundoff protocol references blind_spots explanations run claimants pushforwards jacobians curvature first_order "
         "linear_maps adjoint matrices stages composition chains orders"
     ),
 }

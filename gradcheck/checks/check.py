@@ -17,9 +17,12 @@ from gradcheck.functions.probe import Budget, Probe
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding
 
-__all__ = ["OVERHEAD", "Check", "Claimant", "Elsewhere", "Reference", "are_single"]
+__all__ = ["NUDGES", "OVERHEAD", "Check", "Claimant", "Elsewhere", "Reference", "Roundoff", "are_single"]
 
 Floats = NDArray[np.float64]
+
+NUDGES = 4
+"""Points an ulp away: by how much what is computed changes there is its round-off."""
 
 ROUND_BITS = 12
 """Numbers with no more bits than this, as ones and halves, fit into any dtype."""
@@ -171,6 +174,14 @@ def are_single(values: Floats) -> bool:
         return bool(np.all(values == values.astype(np.float32)) and np.any(mantissas != np.rint(mantissas)))
 
 
+@dataclass(frozen=True, slots=True)
+class Roundoff:
+    """By how much claims of one leaf change at points an ulp away: root mean square (K,), and that of each element (n, K)."""
+
+    usual: Floats
+    own: NDArray[np.float32]
+
+
 class Check:
     """What a check is given, and what it has found so far."""
 
@@ -192,6 +203,8 @@ class Check:
         self.output = Output(claimant.name)
         self.elsewhere: Elsewhere | None = None
         """What was claimed at another point, before anything was called at this one."""
+        self.roundoff: dict[int, Roundoff] = {}
+        """That of the claims, where it was measured."""
         self.readings = [Reading({i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(point.leaves)})]
         """The claims; before they are known nothing."""
         self.judgements: dict[int, Judgement] = {}

@@ -176,7 +176,7 @@ class PullbackClaimant(Claimant):
         seeds = [self.seed_of(row) for row in rows]
         combined, nothing = (self._read(check, seed, prepared) for seed in seeds)
         ignored = examine_zero(check, nothing, first[0])
-        examine_linearity(check, combined, first, weights, ignored)
+        examine_linearity(check, cotangents, combined, first, weights, ignored)
         if not all(self._unchanged(seed, row) for seed, row in zip(seeds, rows, strict=True)):
             check.find(f"{self.role}-changed", f"{self.derivative} changed {self.seed} in place", fatal=True)
         changed = handed.changed()

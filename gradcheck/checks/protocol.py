@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check, are_single
+from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import compare
 from gradcheck.functions.arrays import as_numpy, memory_of
 from gradcheck.functions.points import Handed, Layout, Output, Point
@@ -19,7 +20,6 @@ from gradcheck.functions.probe import BudgetExhaustedError, calling
 from gradcheck.reports.claims import Reading
 
 __all__ = [
-    "NUDGES",
     "examine",
     "examine_linearity",
     "examine_repeated_value",
@@ -33,8 +33,8 @@ Floats = NDArray[np.float64]
 ROUNDINGS = 1000.0
 """So many units in the last place of what a gradient is at another point are no rounding."""
 
-NUDGES = 4
-"""Calls at points an ulp away: by how much what is computed changes is its round-off."""
+ROUNDED = 16.0
+"""Standard deviations of the round-off of a claim that rounding makes of it."""
 
 REPEATED = 1e3
 """Units of rounding, relative to the largest value of a function, by which two calls at one point may differ: sums whose
@@ -308,9 +308,12 @@ def _depends(check: Check, where: str, who: str, words: str, apart: float, size:
 
 
 def examine_linearity(
-    check: Check, combined: Reading, first: list[Reading], weights: Floats, ignored: set[str]
+    check: Check, cotangents: Floats, combined: Reading, first: list[Reading], weights: Floats, ignored: set[str]
 ) -> None:
-    """Compare what a combination of seeds gives with the combination of what they give; not where it is ignored."""
+    """Compare what a combination of seeds gives with the combination of what they give; not where it is ignored.
+
+    Where the terms of all three sums cancel they differ by the round-off of the terms.
+    """
     for leaf, values in combined.values.items():
         parts = [reading.values[leaf] for reading in first if leaf in reading.values]
         if len(parts) < len(first) or combined.names[leaf] in ignored:
@@ -318,7 +321,10 @@ def examine_linearity(
         with np.errstate(all="ignore"):
             apart = np.max(np.abs(values - sum(w * part for w, part in zip(weights, parts, strict=True))), initial=0.0)
             size = np.max(np.abs(parts), initial=0.0)
-        if apart > max(100 * combined.eps, check.rtol) * size:
+        if not apart > max(100 * combined.eps, check.rtol) * size:
+            continue
+        check.roundoff = check.roundoff or measure_roundoff(check, first, cotangents, np.zeros(len(first)))
+        if apart > ROUNDED * float(np.sum(np.abs(weights))) * float(np.max(check.roundoff[leaf].own, initial=0.0)):
             check.find(
                 "not-linear",
                 f"{check.claimant.derivative} is not linear in {check.claimant.seed}: a combination of two is off by "

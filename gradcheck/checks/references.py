@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.checks.check import Check
-from gradcheck.checks.protocol import NUDGES, examine_repeated_value
+from gradcheck.checks.check import NUDGES, Check
+from gradcheck.checks.protocol import examine_repeated_value
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.probe import BudgetExhaustedError, calling

@@ -7,17 +7,14 @@ normalisation, which is zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.checks.check import Check
-from gradcheck.checks.protocol import NUDGES
+from gradcheck.checks.check import NUDGES, Check, Roundoff
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.reports.claims import Reading
 
-__all__ = ["Roundoff", "measure_roundoff"]
+__all__ = ["measure_roundoff"]
 
 Floats = NDArray[np.float64]
 
@@ -30,14 +27,6 @@ terms cancel is rounded like its terms. After thousands of steps of training the
 
 USUAL_LARGEST = 1.5
 """The largest of four normal numbers, in standard deviations."""
-
-
-@dataclass(frozen=True, slots=True)
-class Roundoff:
-    """By how much claims of one leaf change at points an ulp away: root mean square (K,), and that of each element (n, K)."""
-
-    usual: Floats
-    own: NDArray[np.float32]
 
 
 def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, base: Floats) -> dict[int, Roundoff]:

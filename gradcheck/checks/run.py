@@ -13,7 +13,7 @@ from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.explanations import explain
 from gradcheck.checks.protocol import examine, examine_value, is_random
 from gradcheck.checks.references import choose_differenced
-from gradcheck.checks.roundoff import Roundoff, measure_roundoff
+from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import examine_constancy, visit
 from gradcheck.differences.complex_step import NotAnalyticError
 from gradcheck.functions.options import default_rtol
@@ -187,7 +187,6 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
 def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
     """Ask for the claims, read them, and check how they come about."""
     readings: list[Reading] = []
-    roundoff: dict[int, Roundoff] = {}
     with check.budget.until_exhausted():
         readings = check.claimant.readings(check, check.point.hand(), cotangents)
         check.readings = readings
@@ -195,7 +194,7 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
             (check.remarks if finding.code == "coarse-dtype" else check.faults).append(finding)
         check.rtol = check.settings.rtol or _default_rtol(check, readings)
         if readings[0].eps > np.finfo(np.float64).eps:
-            roundoff = measure_roundoff(check, readings, cotangents, base)
+            check.roundoff = measure_roundoff(check, readings, cotangents, base)
         examine_value(check)
         if not is_random(check):  # else whatever comes back may be another thing each time, and right
             check.claimant.protocol(check, cotangents, readings)
@@ -212,7 +211,7 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
         columns = [reading.values[leaf] for reading in readings if leaf in reading.values]
         if len(columns) == len(readings):  # one column is not copied: it may be large
             values = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
-            known = roundoff.get(leaf)
+            known = check.roundoff.get(leaf)
             spread = np.zeros(values.shape[1]) if known is None else known.usual
             claims[leaf] = Claim(values, spread, readings[0].eps, None if known is None else known.own)
     return claims

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from network.layers._arguments import Array, as_floats, as_upstream
+from network.layers._arguments import Array, as_floats, as_upstream, quiet
 
 __all__ = [
     "ActivationCache",
@@ -85,6 +85,7 @@ def relu_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
     return np.where(x <= 0, 0, dy).astype(x.dtype, copy=False)
 
 
+@quiet
 def arctan_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
     """Take the arc tangent.
 
@@ -112,10 +113,10 @@ def arctan_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
     **Backward** ``dx = dy / (1 + x**2)``
     """
     x = as_floats(x, "x", "arctan")
-    with np.errstate(all="ignore"):
-        return np.arctan(x), ActivationCache(x)
+    return np.arctan(x), ActivationCache(x)
 
 
+@quiet
 def arctan_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
     """Pull a gradient back through `arctan_forward`.
 
@@ -138,11 +139,11 @@ def arctan_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
     """
     x = cache.x
     dy = as_upstream(dy, x.shape, "arctan")
-    with np.errstate(all="ignore"):
-        dx: Array = dy / (1 + x * x)
+    dx: Array = dy / (1 + x * x)
     return dx.astype(x.dtype, copy=False)
 
 
+@quiet
 def tanh_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
     """Take the hyperbolic tangent.
 
@@ -172,10 +173,10 @@ def tanh_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
     Unlike ``1 - y**2`` that keeps its digits where y is near 1.
     """
     x = as_floats(x, "x", "tanh")
-    with np.errstate(all="ignore"):
-        return np.tanh(x), ActivationCache(x)
+    return np.tanh(x), ActivationCache(x)
 
 
+@quiet
 def tanh_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
     """Pull a gradient back through `tanh_forward`.
 
@@ -198,12 +199,12 @@ def tanh_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
     """
     x = cache.x
     dy = as_upstream(dy, x.shape, "tanh")
-    with np.errstate(all="ignore"):
-        cosh = np.cosh(x)
-        dx: Array = dy / cosh / cosh
+    cosh = np.cosh(x)
+    dx: Array = dy / cosh / cosh
     return dx.astype(x.dtype, copy=False)
 
 
+@quiet
 def sigmoid_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
     """Take the logistic function.
 
@@ -233,10 +234,10 @@ def sigmoid_forward(x: ArrayLike) -> tuple[Array, ActivationCache]:
     Both keep their digits at both ends; y is 0 below -709 (float32: -88), where the exponential overflows.
     """
     x = as_floats(x, "x", "sigmoid")
-    with np.errstate(all="ignore"):
-        return 1 / (1 + np.exp(-x)), ActivationCache(x)
+    return 1 / (1 + np.exp(-x)), ActivationCache(x)
 
 
+@quiet
 def sigmoid_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
     """Pull a gradient back through `sigmoid_forward`.
 
@@ -259,7 +260,6 @@ def sigmoid_backward(dy: ArrayLike, cache: ActivationCache) -> Array:
     """
     x = cache.x
     dy = as_upstream(dy, x.shape, "sigmoid")
-    with np.errstate(all="ignore"):
-        decay = np.exp(-np.abs(x))
-        dx: Array = dy * decay / (1 + decay) / (1 + decay)
+    decay = np.exp(-np.abs(x))
+    dx: Array = dy * decay / (1 + decay) / (1 + decay)
     return dx.astype(x.dtype, copy=False)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from network.layers._arguments import Array, Shape, as_floats, as_upstream, broadcast, sum_to
+from network.layers._arguments import Array, Shape, as_floats, as_upstream, broadcast, quiet, sum_to
 
 __all__ = ["DenseCache", "dense_backward", "dense_forward"]
 
@@ -22,6 +22,7 @@ class DenseCache(NamedTuple):
     b: Array | None
 
 
+@quiet
 def dense_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> tuple[Array, DenseCache]:
     """Multiply samples with a weight matrix.
 
@@ -56,14 +57,14 @@ def dense_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None) -> tup
     if b is not None:
         b = as_floats(b, "b", "dense")
     y_shape = _y_shape(x.shape, w.shape, None if b is None else b.shape)
-    with np.errstate(all="ignore"):
-        y = np.matmul(x, w)
-        if b is not None:
-            fits = y.shape == y_shape and y.dtype.itemsize >= b.dtype.itemsize
-            y = np.add(y, b[..., np.newaxis, :], out=y if fits else None)
+    y = np.matmul(x, w)
+    if b is not None:
+        fits = y.shape == y_shape and y.dtype.itemsize >= b.dtype.itemsize
+        y = np.add(y, b[..., np.newaxis, :], out=y if fits else None)
     return y, DenseCache(x, w, b)
 
 
+@quiet
 def dense_backward(dy: ArrayLike, cache: DenseCache) -> tuple[Array, ...]:
     """Pull the gradient of a dense layer's output back to its operands.
 
@@ -93,16 +94,15 @@ def dense_backward(dy: ArrayLike, cache: DenseCache) -> tuple[Array, ...]:
     """
     x, w, b = cache
     dy = as_upstream(dy, _y_shape(x.shape, w.shape, None if b is None else b.shape), "dense")
-    with np.errstate(all="ignore"):
-        product = dy if b is None else sum_to(dy, _y_shape(x.shape, w.shape, None), dy.dtype)
-        dx = sum_to(np.matmul(product, w.mT), x.shape, x.dtype)
-        if w.ndim == 2 and x.ndim > 2:
-            samples = math.prod(x.shape[:-1])
-            x, product = x.reshape(samples, x.shape[-1]), product.reshape(samples, w.shape[1])
-        dw = sum_to(np.matmul(x.mT, product), w.shape, w.dtype)
-        if b is None:
-            return dx, dw
-        return dx, dw, sum_to(np.add.reduce(dy, axis=-2), b.shape, b.dtype)
+    product = dy if b is None else sum_to(dy, _y_shape(x.shape, w.shape, None), dy.dtype)
+    dx = sum_to(np.matmul(product, w.mT), x.shape, x.dtype)
+    if w.ndim == 2 and x.ndim > 2:
+        samples = math.prod(x.shape[:-1])
+        x, product = x.reshape(samples, x.shape[-1]), product.reshape(samples, w.shape[1])
+    dw = sum_to(np.matmul(x.mT, product), w.shape, w.dtype)
+    if b is None:
+        return dx, dw
+    return dx, dw, sum_to(np.add.reduce(dy, axis=-2), b.shape, b.dtype)
 
 
 @lru_cache(maxsize=1024)

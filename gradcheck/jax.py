@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check, Claimant, Reference
-from gradcheck.checks.claimants import ScalarClaimant, VjpClaimant, input_names
+from gradcheck.checks.claimants import VjpClaimant, input_names
 from gradcheck.checks.orders import both_orders, with_faults, with_remarks
 from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import run
+from gradcheck.checks.scalar import ScalarClaimant
 from gradcheck.errors import InvalidArgument, MissingDependency
 from gradcheck.functions.options import CheckOptions, read_options, require_callable
 from gradcheck.functions.points import point_of

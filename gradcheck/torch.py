@@ -18,9 +18,10 @@ from typing import Any, Unpack
 import numpy as np
 
 from gradcheck.checks.check import Check, Claimant, Reference
-from gradcheck.checks.claimants import ScalarClaimant, VjpClaimant, input_names
+from gradcheck.checks.claimants import VjpClaimant, input_names
 from gradcheck.checks.orders import both_orders
 from gradcheck.checks.run import MOST_EXHAUSTIVE, run
+from gradcheck.checks.scalar import ScalarClaimant
 from gradcheck.errors import GradientError, InvalidArgument, MissingDependency
 from gradcheck.functions.options import CheckOptions, read_options, require_callable
 from gradcheck.functions.points import point_of

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 PACKAGES = {
     "": "errors",
-    "functions": "boxes formats containers kinds arrays dense trees tasks workers options progress points displacements probe tangents outputs",
+    "functions": "boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements probe tangents outputs",
     "differences": "noise vectorized ladder complex_step steps jumps",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": ("pooled bench screening refinement directions locate individual whole_claim directional rule"),
@@ -20,7 +20,8 @@ PACKAGES = {
         "clues candidates numbers symmetries regions scale penalties rearrangements precision partial layers ranking shapes"
     ),
     "checks": (
-        "check second_point roundoff protocol references blind_spots explanations run claimants pushforwards jacobians curvature first_order "
+        "check second_point roundoff protocol references ignored blind_spots explanations run claimants layers scalar pushforwards "
+        "jacobians curvature first_order "
         "linear_maps adjoint matrices stages composition chains orders"
     ),
 }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check
 from gradcheck.functions.points import Point
+from gradcheck.functions.selection import is_part_of
 
 __all__ = ["of_the_point", "unseen"]
 
@@ -37,21 +38,33 @@ def unseen(check: Check) -> list[str]:
 def _of_the_calls(check: Check) -> Iterator[str]:
     name = check.claimant.derivative
     held = [
-        s for s in check.point.settings if any(_is_of(leaf.name, s) and leaf.format.eps for leaf in check.point.leaves)
+        s
+        for s in check.point.settings
+        if any(is_part_of(leaf.name, s) and leaf.format.eps for leaf in check.point.leaves)
     ]
     if held:
         yield f"{_listed(held)}: held fixed, as settings: no gradient of the floats in it was asked for; give them apart"
+    others = [
+        leaf.name
+        for leaf in check.point.leaves
+        if leaf.is_fixed
+        and leaf.value.dtype.kind == "f"
+        and not any(is_part_of(leaf.name, s) for s in check.point.settings)
+    ]
+    if others:
+        yield f"{_listed(others)}: held fixed, as wrt= asks"
     if not check.point.free():
         yield "every array is empty: only shapes were seen; give one that holds numbers"
         return
-    if check.elsewhere is None:
+    if check.claimant.is_given:
+        yield (
+            "the gradient was given as numbers: what only calls of it show (other points and memory layouts, what it changes "
+            "or keeps) was not seen; pass the function that computes it"
+        )
+    elif check.elsewhere is None:
         yield f"{name} was called at one point only: a gradient kept from it would not show; check another point too"
     if check.untried:
         yield f"memory layouts that were refused: {', '.join(check.untried)}; accept them, or copy what comes in"
-
-
-def _is_of(leaf: str, name: str) -> bool:
-    return leaf == name or leaf.startswith((f"{name}.", f"{name}["))
 
 
 def of_the_point(*points: Point) -> Iterator[str]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.blind_spots import of_the_point
 from gradcheck.checks.check import OVERHEAD, Check
-from gradcheck.checks.claimants import LayerClaimant
 from gradcheck.checks.composition import check_composition
+from gradcheck.checks.layers import LayerClaimant
 from gradcheck.checks.run import run
 from gradcheck.checks.stages import Passage, pass_through, read_stages
 from gradcheck.functions.options import CheckOptions, Settings, read_options

@@ -48,6 +48,10 @@ class Claimant(ABC):
         Whether the claim is a first derivative of the function.
     pulls_back : bool
         Whether the derivative takes a cotangent of the function's value.
+    is_given : bool
+        Whether the claim is numbers that are at hand, so that nothing can be asked for at other points.
+    may_ignore_its_point : bool
+        Whether people write functions of this sort that read other arrays than their argument.
     is_whole : bool
         Whether few calls give the claims for all elements, so that many can be judged together.
     calls : int
@@ -66,6 +70,8 @@ class Claimant(ABC):
     is_slope = True
     pulls_back = False
     is_whole = False
+    is_given = False
+    may_ignore_its_point = False
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -142,8 +148,8 @@ class Elsewhere:
     ----------
     arrays : list of arrays
         The point: one array per leaf.
-    size : int
-        How many numbers the function gives there.
+    value : array
+        What the function gives there, as one vector.
     cotangents : array, shape (K, M)
     claims : list of Reading
         What was claimed there.
@@ -154,7 +160,7 @@ class Elsewhere:
     """
 
     arrays: list[NDArray[Any]]
-    size: int
+    value: Floats
     cotangents: Floats
     claims: list[Reading]
     rounding: float = field(init=False)

@@ -1,4 +1,4 @@
-"""Who claims: a scalar function with its gradient, or something that pulls cotangents back. All tell the engine alike.
+"""Who claims: something that pulls cotangents back.
 
 The value of the function, the form of that value, the cotangents to read it through, and the claimed gradients; and
 each checks the protocol that its own kind of derivative must keep.
@@ -10,7 +10,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,10 @@ from gradcheck.functions.arrays import as_numpy, is_still
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import calling
 from gradcheck.functions.tangents import differentiable, read_tangent, tangent
-from gradcheck.functions.trees import MISSING, align, arrays_in, flatten
+from gradcheck.functions.trees import MISSING, align, arrays_in
 from gradcheck.reports.claims import GRADIENT, Misfit, Reading, Words, read_gradient, unwrapped
 
-__all__ = ["HvpClaimant", "LayerClaimant", "ScalarClaimant", "VjpClaimant", "input_names", "require_floats", "spread"]
+__all__ = ["HvpClaimant", "VjpClaimant", "input_names", "require_floats", "spread"]
 
 Floats = NDArray[np.float64]
 
@@ -50,63 +50,6 @@ def require_floats(output: Output) -> None:
 def spread(f: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     """Call a function of several inputs."""
     return f(*inputs.values())
-
-
-class ScalarClaimant(Claimant):
-    """A scalar function and its gradient."""
-
-    is_whole = True
-
-    def __init__(self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | Literal[True], params: Any) -> None:
-        super().__init__(f)
-        self.grad = grad
-        self.params = params
-        self.value = f if grad is not True else partial(_value_of, f)
-
-    def output(self, value: Any) -> Output:
-        """Learn the form of the value."""
-        output = Output.of(value, "f")
-        if output.size != 1 or len(output.leaves) != 1:
-            shapes = [leaf.value.shape for leaf in output.leaves]
-            raise InvalidArgument(
-                f"f returned {'shape ' + str(shapes[0]) if len(shapes) == 1 else f'{len(shapes)} arrays'}; "
-                "a single number was required; return a scalar, or check a layer with check_layer."
-            )
-        return output
-
-    def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
-        """Return the one cotangent of a scalar."""
-        del output, rng
-        return np.ones((1, 1))
-
-    def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
-        """Return the claimed gradient at a point."""
-        del cotangents, layout
-        reading = read_gradient(self._gradient(check, handed.tree), self.params, check.point.leaves)
-        reading.handed = handed.named()
-        return [reading]
-
-    def _gradient(self, check: Check, tree: Any) -> Any:
-        self.calls += 1
-        if self.grad is True:
-            check.budget.spend()
-            with calling("f", "for its gradient"):
-                return _pair(self.function(tree))[1]
-        with calling("grad", "at the given point"):
-            return self.grad(tree)
-
-
-def _pair(value: Any) -> tuple[Any, Any]:
-    if not (isinstance(value, tuple) and len(value) == 2):
-        raise InvalidArgument(
-            f"grad=True requires f to return (value, gradient), but it returned a {type(value).__name__}; "
-            "return both, or pass the gradient function as grad."
-        )
-    return value
-
-
-def _value_of(f: Callable[[Any], Any], tree: Any) -> Any:
-    return _pair(f(tree))[0]
 
 
 class PullbackClaimant(Claimant):
@@ -219,67 +162,6 @@ class VjpClaimant(PullbackClaimant):
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call vjp with a cotangent and the inputs."""
         return by_name(self.vjp(seed, *prepared.values()), self.tree, self.derivative, self.settings)
-
-
-class LayerClaimant(PullbackClaimant):
-    """A forward/backward pair."""
-
-    name = "forward"
-    derivative = "backward"
-    seed = "its upstream"
-    is_whole = True
-
-    def __init__(
-        self,
-        forward: Callable[..., Any],
-        backward: Callable[[Any, Any], Any],
-        inputs: dict[str, Any],
-        settings: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(forward, inputs, settings)
-        self.backward = backward
-        self.value = partial(_output_of, forward)
-
-    def like_value(self, function: Callable[..., Any]) -> Callable[[Any], Any]:
-        """Return what calls another forward, with or without a cache."""
-        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
-        return partial(_output_alone, function, [leaf.value.shape for leaf in self.form.leaves])
-
-    def prepare(self, check: Check, tree: Any) -> Any:
-        """Run forward, for its cache."""
-        check.budget.spend()
-        with calling(self.name, "at the given point"):
-            return _run(self.function, tree)[1]
-
-    def pull(self, seed: Any, prepared: Any) -> Any:
-        """Call backward with an upstream and the cache."""
-        return by_name(self.backward(seed, prepared), self.tree, self.derivative, self.settings)
-
-
-def _run(forward: Callable[..., Any], tree: dict[str, Any]) -> tuple[Any, Any]:
-    value = forward(*tree.values())
-    if not (isinstance(value, tuple) and len(value) == 2):
-        raise InvalidArgument(
-            f"forward must return (y, cache), but it returned a {type(value).__name__}"
-            f"{f' of {len(value)}' if isinstance(value, tuple) else ''}; return both."
-        )
-    return value
-
-
-def _output_of(forward: Callable[..., Any], tree: dict[str, Any]) -> Any:
-    return _run(forward, tree)[0]
-
-
-def _output_alone(function: Callable[..., Any], shapes: list[tuple[int, ...]], tree: dict[str, Any]) -> Any:
-    """Return the output of a function that gives it alone, or beside a cache: the one that has these shapes."""
-    value = function(*tree.values())
-    if not (isinstance(value, tuple) and len(value) == 2):
-        return value
-    try:
-        is_output = [leaf.value.shape for leaf in flatten(value)[0]] == shapes
-    except InvalidArgument:  # a cache may hold anything
-        is_output = False
-    return value if is_output else value[0]
 
 
 class HvpClaimant(PullbackClaimant):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check
-from gradcheck.checks.claimants import LayerClaimant
+from gradcheck.checks.layers import LayerClaimant
 from gradcheck.checks.run import run
 from gradcheck.checks.stages import Passage
 from gradcheck.differences.ladder import lengths_of

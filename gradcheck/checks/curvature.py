@@ -62,6 +62,11 @@ class HessianClaimant(JacobianClaimant):
     def output(self, value: Any) -> Output:
         """Require a single number."""
         output = Output.of(value, "f")
+        if output.is_bare and output.size > 1 and output.leaves[0].value.shape == self.input.value.shape:
+            raise InvalidArgument(
+                f"f returned {output.size} numbers in the shape of x: that is a gradient, and a value was required; "
+                "use check_jacobian(grad, hess, x)."
+            )
         if output.size != 1 or not output.is_bare:
             raise InvalidArgument(f"f returned {output.size} numbers; a single number was required; return a scalar.")
         self.require_shape(self.input.value.shape * 2)

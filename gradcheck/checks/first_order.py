@@ -6,26 +6,36 @@ the verdict is ``"pass"``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Unpack
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Unpack
 
 from gradcheck.checks.check import Check, Reference
-from gradcheck.checks.claimants import LayerClaimant, ScalarClaimant, VjpClaimant, input_names
+from gradcheck.checks.claimants import VjpClaimant, input_names
+from gradcheck.checks.layers import LayerClaimant
 from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import run
+from gradcheck.checks.scalar import GivenGradient, ScalarClaimant, is_claim
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.calls import bound, refuse_extras, with_keywords
+from gradcheck.functions.in_place import displacing
 from gradcheck.functions.options import CheckOptions, read_options, require_callable
 from gradcheck.functions.points import inputs_of, point_of
+from gradcheck.functions.selection import Wrt
 from gradcheck.reports.report import Report
 
 __all__ = ["check_gradient", "check_jvp", "check_layer", "check_vjp"]
 
 
 def check_gradient(
-    f: Callable[[Any], Any],
-    grad: Callable[[Any], Any] | Literal[True],
+    f: Callable[..., Any],
+    grad: Any,
     params: Any,
-    *,
+    *extras: Any,
+    args: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    wrt: Wrt = None,
+    in_place: bool = False,
     reference: Callable[[Any], Any] | Reference | None = None,
     **options: Unpack[CheckOptions],
 ) -> Report:
@@ -37,11 +47,22 @@ def check_gradient(
     Parameters
     ----------
     f : callable
-        ``f(params) -> float``. It gets fresh arrays each time.
-    grad : callable or True
-        ``grad(params) ->`` tree like ``params``. True: ``f`` returns ``(value, gradient)``.
+        ``f(params, *args, **kwargs) -> float``. It gets fresh arrays each time, of the kind in which they were given.
+    grad : callable, True or tree
+        ``grad(params, *args, **kwargs) ->`` tree like ``params``. True: ``f`` returns ``(value, gradient)``. A tree like
+        ``params``: the gradient itself, already computed; what would need to call it is left out.
     params : tree of arrays or floats
-        The point. Integer and boolean leaves are held fixed.
+        The point. Arrays are those of any library. Integer and boolean leaves are held fixed.
+    *extras : object
+        None; further arguments are handed over by ``args`` and ``kwargs``.
+    args : tuple, optional
+    kwargs : dict, optional
+        Handed to ``f`` and ``grad`` after the point.
+    wrt : str or sequence of str, optional
+        Names of leaves, or patterns such as ``"W*"``: only these are checked, and need a gradient.
+    in_place : bool
+        For functions that ignore their argument and read the arrays in ``params`` themselves: those are displaced, and
+        restored to the last bit. They must be writable; not with ``workers``, ``vectorized`` or ``reference``.
     reference : callable, optional
         ``reference(params) -> float``, the same function computed better, in float64 where ``f`` works in float32.
         Differences are taken of it, at parameters widened to float64, and ``grad`` is judged at its own dtype's accuracy.
@@ -75,17 +96,29 @@ def check_gradient(
     >>> check_gradient(lambda x: np.sum(x**3), lambda x: 2 * x**2, np.array([1.0, 2.0])).verdict
     'fail'
     """
-    require_callable(f=f)
-    if grad is not True:
-        require_callable(grad=grad)
+    refuse_extras("check_gradient", extras)
+    require_callable("check_gradient(f, grad, params)", f=f)
     settings = read_options(options, directional=True)
-    return run(Check(settings, point_of(params, "params"), ScalarClaimant(f, grad, params), _read(reference)))
+    point = point_of(params, "params", wrt)
+    is_given = is_claim(grad, params)
+    if not is_given and grad is not True:
+        require_callable("check_gradient(f, grad, params)", grad=grad)
+    f, claimed = bound(args, kwargs, f=f, grad=None if is_given else grad)
+    better = _read(reference, kwargs, args)
+    claim = GivenGradient(grad) if is_given else claimed
+    if not in_place:
+        return run(Check(settings, point, ScalarClaimant(f, claim, params), better))
+    with displacing(params, point, settings, reference=reference) as place:
+        claim = place.bound(claim) if callable(claim) else claim
+        return run(Check(settings, point, ScalarClaimant(place.bound(f), claim, params), None))
 
 
 def check_layer(
     forward: Callable[..., Any],
     backward: Callable[[Any, Any], Any],
     *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    wrt: Wrt = None,
     reference: Callable[..., Any] | Reference | None = None,
     **options: Unpack[CheckOptions],
 ) -> Report:
@@ -102,7 +135,12 @@ def check_layer(
     backward : callable
         ``backward(dy, cache) ->`` the gradient, or a tuple in the order of the inputs. None: not differentiated.
     *inputs : trees of arrays or floats
-        The point. They are named as in the signature of ``forward``.
+        The point. They are named as in the signature of ``forward``. Those without any float, or with a string, None or
+        function in them, are settings: handed through, and their gradients may be left out.
+    kwargs : dict, optional
+        Handed to ``forward``.
+    wrt : str or sequence of str, optional
+        Names of inputs or leaves, or patterns: only these are checked, and need a gradient.
     reference : callable, optional
         ``reference(*inputs) -> y`` or ``(y, cache)``, the same forward computed better; see `check_gradient`.
     **options
@@ -133,18 +171,22 @@ def check_layer(
     >>> check_layer(forward, lambda dy, y: dy * (1 - y), np.array([0.5, -1.0])).verdict
     'fail'
     """
-    require_callable(forward=forward, backward=backward)
+    require_callable("check_layer(forward, backward, *inputs)", forward=forward, backward=backward)
     settings = read_options(options, vectorizable=False, directional=True)
+    (forward,) = with_keywords(kwargs, forward=forward)
     named = _named("check_layer", forward, inputs)
-    point = inputs_of(named, "inputs")
-    claimant = LayerClaimant(forward, backward, named, point.settings)
-    return run(Check(settings, point, claimant, _read(reference)))
+    point = inputs_of(named, "inputs", wrt)
+    return run(
+        Check(settings, point, LayerClaimant(forward, backward, named, point.held(named)), _read(reference, kwargs))
+    )
 
 
 def check_vjp(
     f: Callable[..., Any],
     vjp: Callable[..., Any],
     *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    wrt: Wrt = None,
     reference: Callable[..., Any] | Reference | None = None,
     **options: Unpack[CheckOptions],
 ) -> Report:
@@ -161,6 +203,10 @@ def check_vjp(
         input. None: not differentiated. ``dy`` has exactly the shapes and dtypes of ``y``.
     *inputs : trees of arrays or floats
         The point. They are named as in the signature of ``f``. Integers and booleans are held fixed.
+    kwargs : dict, optional
+        Handed to ``f`` and ``vjp``.
+    wrt : str or sequence of str, optional
+        Names of inputs or leaves, or patterns: only these are checked, and need a gradient.
     reference : callable, optional
         ``reference(*inputs) -> y``, the same function computed better; see `check_gradient`.
     **options
@@ -190,17 +236,20 @@ def check_vjp(
     >>> check_vjp(np.matmul, lambda dy, a, b: (np.outer(dy, b), a @ dy), a, b).verdict
     'fail'
     """
-    require_callable(f=f, vjp=vjp)
+    require_callable("check_vjp(f, vjp, *inputs)", f=f, vjp=vjp)
     settings = read_options(options, vectorizable=False, directional=True)
+    f, vjp = with_keywords(kwargs, f=f, vjp=vjp)
     named = _named("check_vjp", f, inputs)
-    point = inputs_of(named, "inputs")
-    return run(Check(settings, point, VjpClaimant(f, vjp, named, point.settings), _read(reference)))
+    point = inputs_of(named, "inputs", wrt)
+    return run(Check(settings, point, VjpClaimant(f, vjp, named, point.held(named)), _read(reference, kwargs)))
 
 
 def check_jvp(
     f: Callable[..., Any],
     jvp: Callable[..., Any],
     *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    wrt: Wrt = None,
     reference: Callable[..., Any] | Reference | None = None,
     **options: Unpack[CheckOptions],
 ) -> Report:
@@ -219,6 +268,10 @@ def check_jvp(
         it, in fresh arrays of its dtype. For what is held fixed, integers and booleans, it holds zeros in float64.
     *inputs : trees of arrays or floats
         The point. They are named as in the signature of ``f``.
+    kwargs : dict, optional
+        Handed to ``f`` and ``jvp``.
+    wrt : str or sequence of str, optional
+        Names of inputs or leaves, or patterns: only these are moved, the tangents of others are zero.
     reference : callable, optional
         ``reference(*inputs) -> y``, the same function computed better; see `check_gradient`.
     **options
@@ -247,17 +300,24 @@ def check_jvp(
     >>> check_jvp(np.sin, lambda tangents, x: np.cos(x) * abs(tangents[0]), np.array([0.5, 2.0])).findings[0].code
     'not-linear'
     """
-    require_callable(f=f, jvp=jvp)
+    require_callable("check_jvp(f, jvp, *inputs)", f=f, jvp=jvp)
     settings = read_options(options, vectorizable=False)
+    f, jvp = with_keywords(kwargs, f=f, jvp=jvp)
     named = _named("check_jvp", f, inputs)
-    return run(Check(settings, inputs_of(named, "inputs"), JvpClaimant(f, jvp, named), _read(reference)))
+    return run(Check(settings, inputs_of(named, "inputs", wrt), JvpClaimant(f, jvp, named), _read(reference, kwargs)))
 
 
-def _read(reference: Callable[..., Any] | Reference | None) -> Reference | None:
-    if reference is None or isinstance(reference, Reference):
-        return reference
-    require_callable(reference=reference)
-    return Reference(reference)
+def _read(
+    reference: Callable[..., Any] | Reference | None, kwargs: Mapping[str, Any] | None, args: Any = ()
+) -> Reference | None:
+    """Read the reference, which is called with the same arguments as the function."""
+    if reference is None:
+        return None
+    if not isinstance(reference, Reference):
+        require_callable(reference=reference)
+        reference = Reference(reference)
+    (function,) = bound(args, kwargs, function=reference.function)
+    return replace(reference, function=function)
 
 
 def _named(check: str, f: Callable[..., Any], inputs: tuple[Any, ...]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 from gradcheck.checks.adjoint import AdjointTest
@@ -12,9 +12,11 @@ from gradcheck.checks.curvature import HessianClaimant
 from gradcheck.checks.jacobians import JacobianClaimant
 from gradcheck.checks.linear_maps import vector_like
 from gradcheck.checks.run import run
+from gradcheck.functions.calls import with_keywords
 from gradcheck.functions.options import CheckOptions, read_options, require_callable
 from gradcheck.functions.outputs import one_leaf_of
 from gradcheck.functions.points import point_of
+from gradcheck.functions.selection import Wrt
 from gradcheck.reports.report import Report
 
 __all__ = ["check_adjoint", "check_hessian", "check_hvp", "check_jacobian"]
@@ -71,7 +73,13 @@ def check_jacobian(
 
 
 def check_hvp(
-    grad: Callable[[Any], Any], hvp: Callable[[Any, Any], Any], x: Any, **options: Unpack[CheckOptions]
+    grad: Callable[..., Any],
+    hvp: Callable[..., Any],
+    x: Any,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    wrt: Wrt = None,
+    **options: Unpack[CheckOptions],
 ) -> Report:
     """Check the product of a Hessian with a vector, given the gradient.
 
@@ -86,6 +94,10 @@ def check_hvp(
         ``hvp(x, v) ->`` tree like ``x``. ``v`` is like ``x``, with zeros in float64 for what is held fixed.
     x : tree of arrays or floats
         The point. Integer and boolean leaves are held fixed.
+    kwargs : dict, optional
+        Handed to ``grad`` and ``hvp``.
+    wrt : str or sequence of str, optional
+        Names of leaves, or patterns: only these are checked, ``v`` is zero elsewhere.
     **options
         See `CheckOptions`; ``vectorized`` is refused.
 
@@ -114,7 +126,8 @@ def check_hvp(
     """
     require_callable(grad=grad, hvp=hvp)
     settings = read_options(options, vectorizable=False)
-    point = point_of(x, "x")
+    grad, hvp = with_keywords(kwargs, grad=grad, hvp=hvp)
+    point = point_of(x, "x", wrt)
     return run(Check(settings, point, HvpClaimant(grad, hvp, x, point)))
 
 

@@ -40,7 +40,7 @@ def visit(check: Check) -> Elsewhere | None:
     before, is then told from one that is kept from the first call. It is a point that nobody asked for: what the
     user's functions raise there is no fault of theirs. None when they do, or when few calls are allowed.
     """
-    for away in AWAY if check.budget.left >= FEWEST_CALLS else ():
+    for away in AWAY if check.budget.left >= FEWEST_CALLS and not check.claimant.is_given else ():
         arrays = check.point.moved(away, check.settings.rng)
         try:
             check.budget.spend()
@@ -53,7 +53,7 @@ def visit(check: Check) -> Elsewhere | None:
                 claims = check.claimant.sample(check, check.point.hand([array.copy() for array in arrays]), cotangents)
         except Exception:  # noqa: BLE001, S112 - whatever the user's functions raise; the blind spots say it
             continue
-        return Elsewhere(arrays, check.output.size, cotangents, claims)
+        return Elsewhere(arrays, check.output.read(value), cotangents, claims)
     return None
 
 

@@ -27,7 +27,7 @@ from gradcheck.functions.kinds import (
     Tensor,
 )
 
-__all__ = ["as_numpy", "form_of", "format_in", "is_array", "is_mutable", "is_still", "memory_of"]
+__all__ = ["as_numpy", "form_of", "format_in", "is_array", "is_mutable", "is_still", "memory_of", "overwrite"]
 
 Array = NDArray[Any]
 Form = tuple[Kind, Format]
@@ -226,6 +226,16 @@ def is_still(thing: Any, copy: Array) -> bool:
 def format_in(thing: Any) -> Format:
     """Return the format of the numbers in an array."""
     return BFLOAT16 if str(getattr(thing, "dtype", "")).endswith("bfloat16") else format_of(as_numpy(thing).dtype)
+
+
+def overwrite(thing: Any, values: Array) -> None:
+    """Write numbers into an array that can be changed in place."""
+    if isinstance(thing, np.ndarray):
+        thing[...] = values
+    elif callable(getattr(thing, "copy_", None)):  # PyTorch, wherever the tensor is
+        thing.detach().copy_(sys.modules["torch"].from_numpy(values))
+    else:
+        memory_of(thing)[...] = values  # type: ignore[index]
 
 
 def memory_of(thing: Any) -> Array | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from reprlib import repr as abbreviated
 from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
@@ -151,11 +152,14 @@ def read_options(
     )
 
 
-def require_callable(**functions: Any) -> None:
-    """Raise `InvalidArgument` for the first argument that cannot be called."""
+def require_callable(call: str = "", **functions: Any) -> None:
+    """Raise `InvalidArgument` for the first argument that cannot be called; ``call`` shows their order."""
     for name, function in functions.items():
         if not callable(function):
-            raise InvalidArgument(f"{name}={function!r} is a {type(function).__name__}; a function was required.")
+            order = f": the order is {call}" if call else ""
+            raise InvalidArgument(
+                f"{name}={abbreviated(function)} is a {type(function).__name__}; a function was required{order}."
+            )
 
 
 def _rtol(value: Any) -> float | None:

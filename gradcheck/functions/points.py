@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy, is_still
+from gradcheck.functions.selection import Wrt, is_part_of, selected
 from gradcheck.functions.trees import Leaf, flatten, holds_settings
 
 __all__ = ["Handed", "Layout", "Output", "Point", "as_given", "inputs_of", "point_of"]
@@ -85,6 +86,11 @@ class Point:
         """Return the same point with its floats in float64."""
         return replace(self, leaves=[leaf.widened() for leaf in self.leaves])
 
+    def held(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the inputs of these names in which nothing is differentiated."""
+        varied = [leaf.name for leaf in self.leaves if leaf.is_differentiable]
+        return tuple(name for name in names if not any(is_part_of(leaf, name) for leaf in varied))
+
     def free(self) -> list[int]:
         """Return the positions of the leaves that are differentiated."""
         return [i for i, leaf in enumerate(self.leaves) if leaf.is_differentiable and leaf.value.size]
@@ -111,7 +117,7 @@ class Handed:
         ]
 
 
-def point_of(tree: Any, argument: str) -> Point:
+def point_of(tree: Any, argument: str, wrt: Wrt = None) -> Point:
     """Take a point apart and refuse what cannot be differentiated.
 
     Raises
@@ -120,10 +126,10 @@ def point_of(tree: Any, argument: str) -> Point:
         For complex or non-finite leaves, and when there is no floating-point array, an empty one counted too.
     """
     leaves, build = flatten(tree, argument=argument)
-    return _checked(Point(leaves, build), argument)
+    return _checked(Point(selected(leaves, wrt), build), argument)
 
 
-def inputs_of(inputs: Mapping[str, Any], argument: str) -> Point:
+def inputs_of(inputs: Mapping[str, Any], argument: str, wrt: Wrt = None) -> Point:
     """Take the inputs of a layer apart: those without any float, or with a setting anywhere in them, are held fixed.
 
     Raises
@@ -133,7 +139,7 @@ def inputs_of(inputs: Mapping[str, Any], argument: str) -> Point:
     """
     settings = tuple(name for name, value in inputs.items() if holds_settings(value))
     leaves, build = flatten(inputs, argument=argument, settings=settings)
-    return _checked(Point(leaves, build, settings), argument)
+    return _checked(Point(selected(leaves, wrt), build, settings), argument)
 
 
 def _checked(point: Point, argument: str) -> Point:

@@ -74,6 +74,10 @@ class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and not isinstance(error, BudgetExhaustedError):
             error.add_note(f"gradcheck was calling {self.name} {self.where}")
+            if isinstance(error, TypeError) and "required positional argument" in str(error):
+                error.add_note(
+                    "further arguments are handed over by args=(...) or kwargs={...}, further inputs after the first"
+                )
 
 
 class Budget:

@@ -254,9 +254,9 @@ def _leaf(name: str, value: Any, argument: str, *, is_value: bool) -> Leaf:
                 "use gradcheck.torch.check_module(module, *inputs)."
             ) from error
         what = str(error) if is_array(value) else f"a {type(value).__name__}"
+        remedy = "convert it, for example with numpy.asarray" if is_array(value) else _remedy(value)
         raise InvalidArgument(
-            f"{argument}: the leaf {name!r} is {what}; leaves are numbers or arrays of numbers of any library; "
-            "convert it, for example with numpy.asarray."
+            f"{argument}: the leaf {name!r} is {what}; leaves are numbers or arrays of numbers of any library; {remedy}."
         ) from error
     if array.dtype.kind not in "biufc":
         raise InvalidArgument(
@@ -264,6 +264,15 @@ def _leaf(name: str, value: Any, argument: str, *, is_value: bool) -> Leaf:
             "convert it to float or leave it out."
         )
     return Leaf(name, array, kind, format_)
+
+
+def _remedy(value: Any) -> str:
+    """Say what to do with something that is neither an array nor a container of arrays."""
+    if isinstance(value, Iterator | range | set | frozenset):
+        return "give a list or an array in its place"
+    if isinstance(value, str) or callable(value):
+        return "the functions come first, the point behind them"
+    return "give the arrays that it holds, as in {'w': thing.w}, or make its class a dataclass"
 
 
 def _handed_through(name: str, value: Any) -> Leaf:

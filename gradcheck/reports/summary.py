@@ -25,7 +25,7 @@ MOST_NAMED, FEW_NAMED = 20, 3
 """Undecided elements that a finding names, and elements that a blind spot does."""
 
 CAUSES_FIRST = (
-    "wrong-structure", "missing-gradient", "wrong-type", "wrong-dtype", "wrong-shape", "not-finite",
+    "arguments-swapped", "wrong-structure", "missing-gradient", "wrong-type", "wrong-dtype", "wrong-shape", "not-finite",
     "inputs-changed", "cache-changed", "upstream-changed", "vector-changed", "tangent-changed",
     "accumulates", "stale-gradient", "buffer-reused", "second-call-differs",
     "upstream-ignored", "vector-ignored", "tangent-ignored", "zero-upstream", "zero-vector", "zero-tangent",
@@ -39,6 +39,7 @@ UNSETTLING = {
     "value-not-finite",
     "f-not-deterministic",
     "reference-differs",
+    "f-ignores-params",
     "workers-lost",
     "interrupted",
     "undefined-nearby",

@@ -80,7 +80,6 @@ def test_value_and_gradient_from_one_function():
         ((f, "grad", PARAMS), {}, "grad="),
         ((f, grad, {"a": np.ones(2, int)}), {}, "params"),
         ((f, grad, {}), {}, "params"),
-        ((f, grad, {"a": np.zeros((0, 3))}), {}, "params"),
         ((f, grad, {"a": np.array([np.inf])}), {}, "params"),
         ((f, grad, PARAMS), {"rtol": 0.0}, "rtol"),
         ((f, grad, PARAMS), {"rtol": float("nan")}, "rtol"),
@@ -560,7 +559,7 @@ def test_a_function_that_fails_away_from_the_point_is_checked_there_alone():
     [
         (lambda dx, dw: dx, "backward returned a ndarray; a tuple of 2 (x, w) was required"),
         (lambda dx, dw: (dx,), "backward returned a tuple of 1; a tuple of 2 (x, w) was required"),
-        (lambda dx, dw: [dx, dw], "backward returned a list of 2; a tuple of 2 (x, w) was required"),
+        (lambda dx, dw: [dx, dw, dx], "backward returned a list of 3; a tuple of 2 (x, w) was required"),
         (lambda dx, dw: {"x": dx, "w": dw}, "backward returned a dict; a tuple of 2 (x, w) was required"),
     ],
 )

@@ -1,0 +1,53 @@
+"""Whether the function uses what it is given at all.
+
+A function that reads other arrays, such as those of an object, has a gradient of zero as far as differences can tell, and its
+right gradient would be called wrong in every element.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.rule import Claim
+from gradcheck.checks.check import Check
+from gradcheck.differences.ladder import lengths_of
+from gradcheck.functions.probe import Probe
+
+__all__ = ["ignores_its_point"]
+
+Floats = NDArray[np.float64]
+
+PLACES = np.array([1.31e-3, -0.117, 0.371, -0.913, 2.17])
+"""Where the function is called, in lengths of the elements: near by, and beyond zero."""
+
+
+def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -> bool:
+    """Tell whether the function gives the same bits wherever it is called, while something is claimed; and say so.
+
+    Notes
+    -----
+    Costs nothing where the value at the second point is another; else five calls, and one more where no second point was
+    visited.
+    """
+    is_zero = not any(np.any(claim.values != 0) for claim in claims.values())
+    if not check.claimant.may_ignore_its_point or is_zero or not np.all(np.isfinite(base)):
+        return False
+    if check.elsewhere is not None and not np.array_equal(check.elsewhere.value, check.value):
+        return False
+    rng = np.random.default_rng(check.settings.key)
+    directions = {}
+    for leaf in check.point.free():
+        lengths = lengths_of(probe.point.leaves[leaf].value)
+        directions[leaf] = lengths * rng.choice([-1.0, 1.0], lengths.shape) * rng.uniform(0.5, 1.32, lengths.shape)
+    alone = probe.one_by_one()
+    for place in PLACES:  # one at a time: nearly always the first is enough
+        if not np.array_equal(alone.ray(directions, np.array([place]))[0], base):
+            return False
+    check.find(
+        "f-ignores-params",
+        f"f gives {base[0]:.6g}, to the last bit, at every displaced point, and a gradient was claimed that is not zero: f "
+        "does not use what it is given, but other arrays, such as those of an object; let it use its argument, or pass "
+        "in_place=True with the arrays that it reads",
+    )
+    return True

@@ -1,0 +1,136 @@
+"""Who claims the gradient of a scalar function: another function, the same one, or numbers that are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.checks.check import Check, Claimant
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.arrays import as_numpy, is_array
+from gradcheck.functions.containers import parts_of
+from gradcheck.functions.points import Handed, Layout, Output, as_given
+from gradcheck.functions.probe import calling
+from gradcheck.functions.trees import MISSING, align
+from gradcheck.reports.claims import Misfit, Reading, read_gradient
+
+__all__ = ["GivenGradient", "ScalarClaimant", "is_claim"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenGradient:
+    """A gradient that was computed before: a tree like the parameters."""
+
+    tree: Any
+
+
+def is_claim(grad: Any, params: Any) -> bool:
+    """Tell whether what was given as the gradient is one, already computed, and no function.
+
+    What is a container or an array is one; a number is, where the point is one. A container that can be called is one
+    where the point is of the same class.
+    """
+    if callable(grad):
+        return type(grad) is type(params) and parts_of(grad) is not None
+    if isinstance(grad, bool) or grad is None:
+        return False
+    if isinstance(grad, int | float | np.number):
+        return isinstance(params, float | np.number) or (is_array(params) and not as_numpy(params).ndim)
+    return is_array(grad) or bool(parts_of(grad)) or isinstance(grad, list) or _is_written_out(grad)
+
+
+def _is_written_out(grad: Any) -> bool:
+    return any(callable(getattr(grad, name, None)) for name in ("toarray", "to_dense", "todense"))
+
+
+class ScalarClaimant(Claimant):
+    """A scalar function and its gradient."""
+
+    is_whole = True
+    may_ignore_its_point = True
+
+    def __init__(
+        self, f: Callable[[Any], Any], grad: Callable[[Any], Any] | GivenGradient | Literal[True], params: Any
+    ) -> None:
+        super().__init__(f)
+        self.grad = grad
+        self.is_given = isinstance(grad, GivenGradient)
+        self.params = params
+        self.value = f if grad is not True else partial(_value_of, f)
+
+    def output(self, value: Any) -> Output:
+        """Learn the form of the value."""
+        if _is_pair(value, self.params):
+            raise InvalidArgument(
+                "f returned (value, gradient), but a gradient was given too; pass grad=True, or return the value alone."
+            )
+        output = Output.of(value, "f")
+        if output.size != 1 or len(output.leaves) != 1:
+            shapes = [leaf.value.shape for leaf in output.leaves]
+            raise InvalidArgument(
+                f"f returned {'shape ' + str(shapes[0]) if len(shapes) == 1 else f'{len(shapes)} arrays'}; "
+                "a single number was required; return a scalar, or check a layer with check_layer."
+            )
+        return output
+
+    def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
+        """Return the one cotangent of a scalar."""
+        del output, rng
+        return np.ones((1, 1))
+
+    def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
+        """Return the claimed gradient at a point."""
+        del cotangents, layout
+        reading = read_gradient(self._gradient(check, handed.tree), self.params, check.point.leaves)
+        reading.handed = handed.named()
+        return [reading]
+
+    def _gradient(self, check: Check, tree: Any) -> Any:
+        if isinstance(self.grad, GivenGradient):
+            return self.grad.tree
+        self.calls += 1
+        if self.grad is True:
+            check.budget.spend()
+            with calling("f", "for its gradient"):
+                return _pair(self.function(tree))[1]
+        with calling("grad", "at the given point"):
+            given = self.grad(tree)
+        if _is_pair(given, self.params):
+            return Misfit(
+                "grad returned (value, gradient) where the gradient alone was required; return that, or pass this function "
+                "as f, with grad=True"
+            )
+        return given
+
+
+def _is_pair(given: Any, params: Any) -> bool:
+    """Tell whether this is a tuple of a single number and a tree like the parameters, which are no pair themselves."""
+    if not (type(given) is tuple and len(given) == 2) or (isinstance(params, tuple | list) and len(params) == 2):
+        return False
+    try:
+        if as_numpy(given[0]).size != 1 or as_numpy(given[0]).dtype.kind not in "iuf":
+            return False
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    entries, mismatches = align(params, given[1])
+    return not mismatches and not any(entry is MISSING for entry in entries)
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if not (isinstance(value, tuple) and len(value) == 2):
+        raise InvalidArgument(
+            f"grad=True requires f to return (value, gradient), but it returned a {type(value).__name__}; "
+            "return both, or pass the gradient function as grad."
+        )
+    return value
+
+
+def _value_of(f: Callable[[Any], Any], tree: Any) -> Any:
+    return _pair(f(tree))[0]

@@ -1,0 +1,317 @@
+"""The call as people write it: further arguments, some parameters only, arrays displaced in place, and natural mistakes."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from gradcheck import InvalidArgument, check_gradient, check_hessian, check_hvp, check_jvp, check_layer, check_vjp
+
+RNG = np.random.default_rng(7)
+X, W = RNG.normal(size=(5, 3)), RNG.normal(size=(3, 2))
+V = RNG.normal(size=4)
+
+
+def codes(report):
+    return [finding.code for finding in report.findings]
+
+
+# ---- further arguments ----------------------------------------------------------------------------------------------
+
+
+def scaled(x, a, b=2.0):
+    return (x**3).sum() * a * b
+
+
+def of_scaled(x, a, b=2.0):
+    return 3 * x**2 * a * b
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"args": (2.0,)},
+        {"args": [2.0]},
+        {"args": 2.0},
+        {"args": (2.0, 3.0)},
+        {"args": (2.0,), "kwargs": {"b": 3.0}},
+        {"kwargs": {"a": 1.5}},
+    ],
+    ids=str,
+)
+def test_further_arguments_reach_both_functions(given):
+    assert check_gradient(scaled, of_scaled, V, **given)
+    assert check_gradient(scaled, lambda x, *a, **k: 1.1 * of_scaled(x, *a, **k), V, **given).verdict == "fail"
+    both = lambda x, *a, **k: (scaled(x, *a, **k), of_scaled(x, *a, **k))  # noqa: E731
+    assert check_gradient(both, True, V, **given)
+
+
+def test_the_reference_gets_them_too():
+    point = V.astype(np.float32)
+    assert check_gradient(scaled, of_scaled, point, args=(2.0,), kwargs={"b": 3.0}, reference=scaled)
+    assert (
+        check_gradient(
+            scaled, lambda x, a, b: of_scaled(x, a), point, args=(2.0,), kwargs={"b": 3.0}, reference=scaled
+        ).verdict
+        == "fail"
+    )
+
+
+def test_keyword_arguments_of_the_other_checks():
+    forward = lambda x, w, stride=1: (stride * (x @ w), (x, w, stride))  # noqa: E731
+    backward = lambda dy, c: (c[2] * dy @ c[1].T, c[2] * c[0].T @ dy)  # noqa: E731
+    report = check_layer(forward, backward, X, W, kwargs={"stride": 2})
+    assert report and list(report.parameters) == ["x", "w"]
+    assert check_layer(forward, lambda dy, c: (dy @ c[1].T, c[0].T @ dy), X, W, kwargs={"stride": 2}).verdict == "fail"
+    assert check_vjp(lambda x, s=1: x * s, lambda dy, x, s=1: dy * s, X, kwargs={"s": 2})
+    assert check_vjp(lambda x, s=1: x * s, lambda dy, x, s=1: dy, X, kwargs={"s": 2}).verdict == "fail"
+    assert check_jvp(lambda x, s=1: x * s, lambda t, x, s=1: t[0] * s, X, kwargs={"s": 2})
+    assert check_hvp(lambda x, s=1: s * x**2, lambda x, v, s=1: 2 * s * x * v, V, kwargs={"s": 2})
+    assert check_hvp(lambda x, s=1: s * x**2, lambda x, v, s=1: s * x * v, V, kwargs={"s": 2}).verdict == "fail"
+
+
+def test_keyword_arguments_that_are_none_are_refused():
+    for bad in (3, [("a", 1)], {1: 2}):
+        with pytest.raises(InvalidArgument, match="kwargs="):
+            check_gradient(scaled, of_scaled, V, kwargs=bad)
+
+
+# ---- some parameters only -------------------------------------------------------------------------------------------
+
+TREE = {"W": W, "W*": np.array([0.5]), "X": X, "layers": [{"w": V}, {"w": 2 * V}]}
+
+
+def f(p):
+    return ((p["X"] @ p["W"]) ** 2).sum() * p["W*"][0] + (p["layers"][0]["w"] ** 2).sum() * p["layers"][1]["w"].sum()
+
+
+def grad(p):
+    u, v = p["layers"][0]["w"], p["layers"][1]["w"]
+    y = p["X"] @ p["W"]
+    return {
+        "W": 2 * p["W*"][0] * p["X"].T @ y,
+        "W*": np.array([(y**2).sum()]),
+        "X": 2 * p["W*"][0] * y @ p["W"].T,
+        "layers": [{"w": 2 * u * v.sum()}, {"w": np.full(4, (u**2).sum())}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrt", "names"),
+    [
+        ("W", ["W"]),
+        ("W*", ["W*"]),
+        (["W?", "X"], ["W*", "X"]),
+        ("layers*", ["layers[0].w", "layers[1].w"]),
+        ("layers[1].*", ["layers[1].w"]),
+        ("layers[0]", ["layers[0].w"]),
+        (("*",), ["W", "W*", "X", "layers[0].w", "layers[1].w"]),
+        ("[WX]", ["W", "X"]),
+    ],
+)
+def test_only_what_is_named_is_checked(wrt, names):
+    report = check_gradient(f, grad, TREE, wrt=wrt)
+    assert report and list(report.parameters) == names
+    assert check_gradient(f, lambda p: {**grad(p), "W": -grad(p)["W"]}, TREE, wrt=wrt).ok == ("W" not in names)
+
+
+def test_the_rest_needs_no_gradient_and_it_is_said():
+    point = {"a": V, "b": np.array([np.nan, 1.0])}
+    report = check_gradient(lambda p: (p["a"] ** 2).sum(), lambda p: {"a": 2 * p["a"]}, point, wrt="a")
+    assert report and any("b: held fixed, as wrt= asks" in spot for spot in report.blind_spots)
+    assert check_layer(lambda x, w: (x @ w, (x, w)), lambda dy, c: c[0].T @ dy, X, W, wrt="w")
+    assert check_layer(lambda x, w: (x @ w, (x, w)), lambda dy, c: (None, c[0].T @ dy), X, W, wrt="w")
+    assert check_layer(lambda x, w: (x @ w, (x, w)), lambda dy, c: -c[0].T @ dy, X, W, wrt="w").verdict == "fail"
+
+
+def test_tangents_of_the_rest_are_zero():
+    def jvp(tangents, x, w):
+        assert not tangents[0].any() and tangents[0].dtype == np.float32
+        return tangents[0] @ w + x @ tangents[1]
+
+    assert check_jvp(lambda x, w: x @ w, jvp, X.astype(np.float32), W, wrt="w")
+
+    def hvp(p, v):
+        assert not v["b"].any()
+        return {"a": 2 * v["a"]}
+
+    assert check_hvp(lambda p: {"a": 2 * p["a"], "b": 3 * p["b"]}, hvp, {"a": V, "b": V}, wrt="a")
+
+
+@pytest.mark.parametrize("wrt", ["Q*", "", ["W", "Q"], 3, [], [3]])
+def test_names_that_fit_nothing_are_refused_with_a_list(wrt):
+    with pytest.raises(InvalidArgument, match=r"there are W, W\*, X, layers\[0\].w"):
+        check_gradient(f, grad, TREE, wrt=wrt)
+
+
+# ---- a gradient at hand ---------------------------------------------------------------------------------------------
+
+
+def test_a_gradient_that_is_already_computed():
+    report = check_gradient(f, grad(TREE), TREE)
+    assert report and report.gradient_evaluations == 0
+    assert any("given as numbers" in spot for spot in report.blind_spots)
+    assert check_gradient(f, {**grad(TREE), "X": 1.01 * grad(TREE)["X"]}, TREE).verdict == "fail"
+    assert check_gradient(f, {"W": grad(TREE)["W"]}, TREE).verdict == "fail"
+    assert check_gradient(lambda x: x**2, 3.0, 1.5) and not check_gradient(lambda x: x**2, 2.0, 1.5)
+    assert check_gradient(lambda x: x[0] * x[1], [3.0, 2.0], [2.0, 3.0])
+
+
+def test_a_float32_gradient_at_hand_is_judged_at_its_own_accuracy():
+    x = RNG.normal(size=(64, 8)).astype(np.float32)
+    bias = RNG.normal(size=8).astype(np.float32)
+    g = RNG.normal(size=(64, 8))
+
+    def loss(b):
+        h = x + b
+        return (g * (h - h.mean(0)) / h.std(0)).sum()
+
+    residue = np.full(8, 1e-6, np.float32)  # the true gradient is zero, and what float32 leaves of it is not
+    assert check_gradient(loss, residue, bias).verdict != "fail"
+    assert check_gradient(lambda w: ((x @ w) ** 2).sum(), (2 * x.T @ (x @ bias)), bias)
+    assert check_gradient(lambda w: ((x @ w) ** 2).sum(), -(2 * x.T @ (x @ bias)), bias).verdict == "fail"
+
+
+# ---- functions that read other arrays than their argument -------------------------------------------------------------
+
+
+class Net:
+    def __init__(self):
+        self.params = {"W": RNG.normal(size=(3, 2)), "b": RNG.normal(size=2), "n": np.arange(2)}
+
+    def loss(self):
+        h = np.tanh(X @ self.params["W"] + self.params["b"])
+        return h.sum(), {"W": X.T @ (1 - h**2), "b": (1 - h**2).sum(0)}
+
+
+@pytest.mark.parametrize("grad", [True, "function", "tree"])
+def test_a_function_that_ignores_its_argument(grad):
+    net = Net()
+    f = (lambda p: net.loss()) if grad is True else (lambda p: net.loss()[0])
+    claim = {"function": lambda p: net.loss()[1], "tree": net.loss()[1]}.get(grad, True)
+    report = check_gradient(f, claim, net.params)
+    assert report.verdict == "inconclusive" and codes(report)[0] == "f-ignores-params" and report.evaluations <= 20
+    assert "use its argument" in report.findings[0].message and "in_place=True" in report.findings[0].message
+    kept = {name: array.copy() for name, array in net.params.items()}
+    assert check_gradient(f, claim, net.params, in_place=True)
+    assert all(np.array_equal(net.params[name], kept[name]) for name in kept)
+
+
+def test_a_wrong_gradient_in_place():
+    net = Net()
+    wrong = lambda p: {**net.loss()[1], "b": 2 * net.loss()[1]["b"]}  # noqa: E731
+    report = check_gradient(lambda p: net.loss()[0], wrong, net.params, in_place=True)
+    assert report.verdict == "fail" and report.findings[0].where == "b"
+
+
+def test_what_a_claim_of_zero_says_of_a_function_that_ignores_its_argument():
+    assert check_gradient(lambda x: 3.0, np.zeros_like, V).verdict != "fail"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError, MemoryError])
+@pytest.mark.parametrize("at", [1, 2, 9, 40])
+def test_arrays_are_restored_whatever_happens(error, at):
+    arrays = {"a": RNG.normal(size=(4, 5))[::2, ::-1], "b": np.array([1e-310, -0.0, np.pi])}
+    kept = {name: array.tobytes() for name, array in arrays.items()}
+    calls = []
+
+    def f(_):
+        calls.append(1)
+        if len(calls) >= at:
+            arrays["b"][0] = 7.0
+            raise error
+        return (arrays["a"] ** 2).sum() + arrays["b"].sum()
+
+    with contextlib.suppress(error):
+        check_gradient(f, lambda _: {"a": 2 * arrays["a"], "b": np.ones(3)}, arrays, in_place=True)
+    assert {name: array.tobytes() for name, array in arrays.items()} == kept
+
+
+def test_a_function_that_writes_into_the_arrays_in_place_is_seen():
+    x = np.array([1.0, 2.0])
+
+    def gradient(_):
+        made = 2 * x
+        x[0] += 1.0
+        return made
+
+    report = check_gradient(lambda _: (x**2).sum(), gradient, x, in_place=True)
+    assert "inputs-changed" in codes(report) and x.tolist() == [1.0, 2.0]
+
+
+def test_what_cannot_be_displaced_in_place_is_refused():
+    fixed = np.ones(3)
+    fixed.flags.writeable = False
+    both = np.ones(4)
+    for point, options, words in [
+        (fixed, {}, "cannot be written"),
+        ({"a": 1.0}, {}, "is a float"),
+        ([1.0, 2.0], {}, "is a list"),
+        ({"a": both, "b": both[1:]}, {}, "same memory"),
+        (V, {"workers": 2}, "workers="),
+        (V, {"vectorized": True}, "vectorized="),
+        (V, {"reference": np.sum}, "reference="),
+    ]:
+        with pytest.raises(InvalidArgument, match=words):
+            check_gradient(lambda p: 1.0, lambda p: p, point, in_place=True, **options)
+
+
+# ---- natural mistakes -----------------------------------------------------------------------------------------------
+
+
+def test_value_and_gradient_where_one_of_them_was_asked_for():
+    both = lambda x: ((x**2).sum(), 2 * x)  # noqa: E731
+    with pytest.raises(InvalidArgument, match="pass grad=True"):
+        check_gradient(both, lambda x: 2 * x, V)
+    report = check_gradient(lambda x: (x**2).sum(), both, V)
+    assert report.verdict == "fail" and "grad=True" in report.findings[0].message
+    assert check_gradient(
+        lambda p: p[0] * p[1].sum(), lambda p: (p[1].sum(), np.full(4, p[0])), (1.5, V)
+    )  # no such pair
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: check_gradient(TREE, f, grad), r"the order is check_gradient\(f, grad, params\)"),
+        (lambda: check_gradient(f, TREE, grad), "the functions come first"),
+        (lambda: check_layer(X, f, grad), r"check_layer\(forward, backward, \*inputs\)"),
+        (lambda: check_gradient(scaled, of_scaled, V, 2.0, 3.0), "args="),
+        (lambda: check_hessian(lambda x: 2 * x, lambda x: 2 * np.eye(4), V), "check_jacobian"),
+        (lambda: check_gradient(f, grad, Net()), "arrays that it holds"),
+        (lambda: check_gradient(f, grad, (i for i in range(3))), "a list or an array"),
+        (lambda: check_gradient(f, "grad", V), "grad="),
+        (lambda: check_gradient(f, None, V), "grad="),
+        (lambda: check_gradient(f, 3, V), "grad="),
+        (lambda: check_gradient(f, False, V), "grad="),
+    ],
+)
+def test_mistakes_get_one_sentence_with_the_remedy(call, words):
+    with pytest.raises(InvalidArgument, match=words) as caught:
+        call()
+    assert len(str(caught.value)) < 400
+
+
+def test_a_missing_argument_is_told_with_the_remedy():
+    with pytest.raises(TypeError) as caught:
+        check_gradient(scaled, of_scaled, V)
+    assert any("args=" in note for note in caught.value.__notes__)
+
+
+def test_a_backward_that_takes_the_cache_first():
+    report = check_layer(lambda x: (np.sin(x), x), lambda cache, dy: np.cos(cache) * dy, X)
+    assert report.verdict == "fail" and codes(report)[0] == "arguments-swapped"
+    with pytest.raises((TypeError, ValueError)) as caught:
+        check_layer(lambda x, w: (x @ w, (x, w)), lambda cache, dy: (dy @ cache[1].T, cache[0].T @ dy), X, W)
+    assert any("swapped" in note for note in caught.value.__notes__)
+
+
+def test_order_is_not_blamed_for_other_faults():
+    for wrong in (
+        lambda dy, c: 2 * c * dy,
+        lambda dy, c: c * dy + 1,
+        lambda dy, c: c * dy**2,
+        lambda dy, c: (c * dy)[:1],
+    ):
+        report = check_layer(lambda x: (np.sin(x), np.cos(x)), wrong, X)
+        assert report.verdict == "fail" and "arguments-swapped" not in codes(report)

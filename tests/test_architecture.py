@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {
     "": "errors",
     "functions": "boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements probe tangents outputs",
-    "differences": "noise vectorized ladder complex_step steps jumps",
+    "differences": "noise vectorized ladder complex_step jumps steps",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": ("pooled bench screening refinement directions locate individual whole_claim directional rule"),
     "reports": "comparison text grids serialization markdown plots page report claims summary",

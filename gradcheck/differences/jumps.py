@@ -7,15 +7,19 @@ by about what it may be off anyway: those jumps are its noise, seen from farther
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
-__all__ = ["jump_nearby"]
+__all__ = ["jump_nearby", "jumps_between"]
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 REACHES = (0.2437, 0.0305)
 """How far jumps are looked for, in units of the elements' lengths; the nearer one where the domain ends before."""
@@ -34,6 +38,92 @@ SEEN = 4.0
 
 DIRECTIONS = 4
 """Along which jumps are looked for until one is found."""
+
+FIRST_PLACE = 16.0
+"""Where an outward scan begins, in whole moves: inside the samples whose noise is small, four doublings from the point."""
+
+ONE_OF_MANY = 0.03
+"""The least share of a noise that one of the jumps making it is taken to have. What is no jump has shrunk by a factor of
+30,000 when its size is read."""
+
+MOST_BISECTED = 4
+"""Functions that are bisected for; of more than these one that jumps speaks for all that are asked about."""
+
+
+def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) -> Bools:
+    """Tell which functions jump on the way from samples without noise to samples with it.
+
+    What looks like noise from afar and is smooth from near by is an oscillation, a kink, or a staircase beside something
+    smooth, as of single precision inside. The smooth function near the point is continued outwards, by a parabola through
+    points at halved distances, until values depart from it; bisection towards the larger change tells what is there: a
+    jump keeps its size, an oscillation and a kink shrink with the interval.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions, ``K`` of them.
+    direction : dict
+        A move short enough that the functions are smooth over some tens of it.
+    last : float
+        How far to look, in moves.
+    noise : array, shape (K,)
+        The standard deviation of the noise seen from afar; NaN or 0 for functions that are not asked about.
+
+    Returns
+    -------
+    jumps : array of bool, shape (K,)
+
+    Notes
+    -----
+    Costs a call for each doubling of the distance from 16 moves, and 16 for a function that departs, four of them at most.
+    """
+    jumps = np.zeros(noise.shape, dtype=bool)
+    doublings = int(np.ceil(np.log2(max(last / FIRST_PLACE, 1.0))))
+    places = FIRST_PLACE * 2.0 ** np.arange(-2, doublings + 1)
+    if len(places) < 4:
+        return jumps
+    values = probe.ray(direction, np.concatenate([[0.0], places]))
+    at, values = values[0], values[1:]
+    with np.errstate(all="ignore"):
+        rises = (values - at) / places[:, None]
+        # The parabola through the point and the two places before: rises are linear in the distance.
+        departures = np.abs(rises[2:] - (3 * rises[1:-1] - 2 * rises[:-2])) * places[2:, None]
+        departs = departures > ONE_OF_MANY * noise
+    asked = np.flatnonzero(np.any(departs, axis=0))
+    for column in asked[:MOST_BISECTED]:
+        level = int(np.argmax(departs[:, column])) + 1
+        smooth = (rises[level, column], (rises[level, column] - rises[level - 1, column]) / places[level - 1])
+        rest = partial(_departure, probe, direction, int(column), at[column], places[level], smooth)
+        interval = (places[level], places[level + 1], 0.0, rest(places[level + 1]))
+        sizes = []
+        for halvings in (HALVINGS, CLOSER):
+            interval = _halved(rest, *interval, halvings)
+            sizes.append(abs(interval[3] - interval[2]))
+        jumps[column] = sizes[1] >= STAYS * sizes[0] and sizes[1] > ONE_OF_MANY * noise[column]
+    jumps[asked[MOST_BISECTED:]] = np.any(jumps)
+    return jumps
+
+
+def _departure(
+    probe: Probe, direction: Moves, column: int, at: float, near: float, smooth: tuple[float, float], place: float
+) -> float:
+    """Return by how much a value departs from the parabola with some rise at ``near`` and some change of rise per move."""
+    value = probe.ray(direction, np.array([place]))[0, column]
+    return float(value - at - place * (smooth[0] + smooth[1] * (place - near)))
+
+
+def _halved(
+    rest: Callable[[float], float], low: float, high: float, below: float, above: float, halvings: int
+) -> tuple[float, float, float, float]:
+    """Halve an interval, with the values at its ends, a number of times towards the larger change."""
+    for _ in range(halvings):
+        middle = (low + high) / 2
+        between = rest(middle)
+        if abs(between - below) > abs(above - between):
+            high, above = middle, between
+        else:
+            low, below = middle, between
+    return low, high, below, above
 
 
 def jump_nearby(
@@ -95,19 +185,13 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
     first, column = np.unravel_index(int(np.argmax(evidence)), evidence.shape)
     if evidence[first, column] <= SEEN:
         return np.zeros_like(jitter), 0.0
-    low, high, below, above = places[first], places[first + 1], rests[first, column], rests[first + 1, column]
+    interval = (places[first], places[first + 1], rests[first, column], rests[first + 1, column])
     sizes = []
     for halvings in (HALVINGS, CLOSER):
-        for _ in range(halvings):
-            middle = (low + high) / 2
-            between = rest(middle)[column]
-            if abs(between - below) > abs(above - between):
-                high, above = middle, between
-            else:
-                low, below = middle, between
-        sizes.append(_step_between(probe, direction, low, high))
+        interval = _halved(lambda place: float(rest(place)[column]), *interval, halvings)
+        sizes.append(_step_between(probe, direction, interval[0], interval[1]))
     stays = sizes[1] >= STAYS * sizes[0]
-    return np.where(stays & (sizes[1] > SEEN * jitter), sizes[1], 0.0), float(np.abs(low))
+    return np.where(stays & (sizes[1] > SEEN * jitter), sizes[1], 0.0), float(np.abs(interval[0]))
 
 
 def _step_between(probe: Probe, direction: Moves, low: float, high: float) -> Floats:

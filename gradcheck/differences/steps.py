@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.differences.jumps import jumps_between
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.differences.noise import OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
 from gradcheck.differences.vectorized import require_same_alone
@@ -37,6 +38,10 @@ NOT_FAR = 10.0
 
 SUSPICIOUS = 1e3
 """Noise of so many units in the last place may be a fast oscillation."""
+
+FALLS = 4.0
+"""Noise that is more than this factor smaller from near by is replaced by it only where nothing jumps between: three estimates
+of one noise agree within it."""
 
 OF_ROUNDING = 30.0
 """So many times what rounding to the dtype of the values does to them is noise of a function that computes in it."""
@@ -93,7 +98,8 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
     dtypes = [probe.point.leaves[leaf].value.dtype for leaf in lengths]
     offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
-    noise, quantum = np.full_like(base, np.inf), np.zeros_like(base)
+    noise, quantum, before = np.full_like(base, np.inf), np.zeros_like(base), 0.0
+    jumps = np.zeros(base.shape, dtype=bool)
     coarsest = max((probe.point.leaves[leaf].format.eps for leaf in lengths), default=0.0)
     for distance, spacing in SAMPLES:
         if abs(distance) * coarsest > 1:
@@ -115,9 +121,14 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
             less, more = np.minimum(noise, estimate), np.maximum(noise, estimate)
             noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), quantum)
         else:  # an oscillation looks like noise from afar and is smooth from near by; a staircase stands still there
-            staircase = np.any(np.diff(values, axis=0) == 0, axis=0)
-            noise = np.where(staircase, noise, np.maximum(np.minimum(noise, estimate), quantum))
-        if np.all((noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
+            staircase = jumps | np.any(np.diff(values, axis=0) == 0, axis=0)
+            less = np.maximum(np.minimum(noise, estimate), quantum)
+            falls = ~staircase & (less * FALLS < noise) & np.isfinite(noise)
+            if np.any(falls):
+                jumps |= jumps_between(probe, directions, before / spacing, np.where(falls, noise, np.nan))
+            noise = np.where(staircase | jumps, noise, less)
+        before = reach * spacing
+        if np.all(jumps | (noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
             break
     return np.asarray(np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor))
 

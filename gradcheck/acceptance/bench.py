@@ -1,43 +1,35 @@
-"""What one run of the rule of acceptance knows: claims, measurements so far, and how to make more of them."""
+"""What one run of the rule of acceptance knows: claims, evidence so far, and how to measure more."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.acceptance.decide import Decision, Outcome, Tolerance, decide
+from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membership, rms
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged
 
-__all__ = ["MOST_ROUNDOFF", "Bench", "Claim", "Doubt", "Judgement", "rms"]
+__all__ = ["Bench", "Claim", "Judgement", "Limit", "judged", "rms"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 MOST_ROUNDOFF = 0.01
-"""A claim may not buy more tolerance with its own noise than this share of its leaf; beyond it is undecided."""
-
+"""The share of its leaf's typical size up to which the round-off of a claim may clear it; beyond, it is undecided ..."""
 
 NEGLIGIBLE = 1e-3
-"""Unless that is as good as zero beside the others: at most this share of the largest root mean square of another leaf."""
+"""... unless that is as good as zero beside the others: at most this share of the largest root mean square of another leaf."""
 
-
-class Doubt(IntEnum):
-    """Why an element is undecided."""
-
-    NONE = 0
-    NOT_PROBED = 1
-    NOISE = 2
-    STEP = 3
-    KINK = 4
-    UNCONFIRMED = 5
-    GROUP = 6
+AT_ONCE = 200_000
+"""Numbers decided about at a time, which bounds the memory that takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ class Claim:
             return Claim(self.values / unit, self.spread / unit, self.eps, own)
 
     def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
-        """Return what an honest backward may be off by in a leaf, or in elements, where the gradient has this root mean square.
+        """Return what a correct backward may be off by in a leaf, or in elements, where the gradient has this root mean square.
 
         Near a minimum the gradient goes to zero and the cancellation in its sums does not, so a multiple of epsilon
         alone does not cover it. In float64 there is no such term: a huge element must not hide a small one.
@@ -81,9 +73,26 @@ class Claim:
         return usual if indices is None or self.own is None else np.maximum(usual, 16.0 * self.own[indices])
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was found about one leaf; arrays have shape (n, K)."""
+    """What is decided about one leaf; arrays have shape (n, K).
+
+    Attributes
+    ----------
+    reference, bound, noise, gap, floor : arrays
+        As in `gradcheck.acceptance.decide.Decision`; NaN where nothing was measured.
+    wrong : array of bool
+    doubt : array of `Limit`
+        Why an element is undecided; `Limit.NONE` where it is not.
+    limited : array of bool
+        Where an element was accepted as far as noise lets anyone see.
+    excess : array, shape (K,)
+        Where the claim is too large as a whole, the error as a multiple of the claim, else 0.
+    noise_of_f : array, shape (K,)
+        The standard deviation of the noise of the functions.
+    floor_along : array, shape (K,)
+        The smallest error in a single element that shows along random directions; NaN where there were none.
+    """
 
     reference: Floats
     bound: Floats
@@ -94,24 +103,26 @@ class Judgement:
     limited: Bools
     floor: Floats
     excess: Floats
-    """Where the claim is too large as a whole, the error as a multiple of the claim, else 0; shape (K,)."""
     noise_of_f: Floats
-    """The standard deviation of the noise of the functions, shape (K,)."""
     floor_along: Floats
-    """The smallest error in a single element that shows along random directions, shape (K,); NaN where there were none."""
 
-    def leave_units(self, unit: Floats) -> None:
+    def in_plain_units(self, unit: Floats) -> Judgement:
         """Return from numbers in units of the function's values to plain ones."""
         if np.all(unit == 1):
-            return
+            return self
+        scaled = ("reference", "bound", "noise", "gap", "floor", "noise_of_f", "floor_along")
         with np.errstate(over="ignore"):
-            for name in ("reference", "bound", "noise", "gap", "floor", "noise_of_f", "floor_along"):
-                setattr(self, name, getattr(self, name) * unit)
+            return Judgement(
+                **{
+                    name: getattr(self, name) * unit if name in scaled else getattr(self, name)
+                    for name in Judgement.__slots__
+                }
+            )
 
     @property
     def undecided(self) -> Bools:
         """Where the check cannot tell."""
-        return np.asarray(self.doubt != Doubt.NONE)
+        return np.asarray(self.doubt != Limit.NONE)
 
     @property
     def detection_floor(self) -> float:
@@ -119,23 +130,59 @@ class Judgement:
         floors = self.floor if np.all(np.isnan(self.floor_along)) else self.floor_along
         return float(np.min(floors[np.isfinite(floors)], initial=np.inf))
 
-    @classmethod
-    def open(cls, elements: int, columns: int) -> Judgement:
-        """Return the judgement before anything was measured."""
-        shape = (elements, columns)
-        return cls(
-            reference=np.full(shape, np.nan),
-            bound=np.full(shape, np.nan),
-            noise=np.full(shape, np.nan),
-            gap=np.zeros(shape),
-            wrong=np.zeros(shape, dtype=bool),
-            doubt=np.full(shape, Doubt.NOT_PROBED, dtype=np.int8),
-            limited=np.zeros(shape, dtype=bool),
-            floor=np.full(shape, np.nan),
-            excess=np.zeros(columns),
-            noise_of_f=np.full(columns, np.nan),
-            floor_along=np.full(columns, np.nan),
-        )
+
+def judged(
+    claim: Floats,
+    ledger: Ledger,
+    tolerance: Callable[[Indices], Tolerance],
+    *,
+    noise_of_f: Floats,
+    floor_along: Floats | None = None,
+    unseen: Limit = Limit.NOT_PROBED,
+) -> Judgement:
+    """Return what follows from the evidence about a leaf.
+
+    Parameters
+    ----------
+    claim : array, shape (n, K)
+    ledger : Ledger
+    tolerance : callable
+        Gives the tolerance for some elements.
+    noise_of_f, floor_along : arrays, shape (K,)
+        As in `Judgement`.
+    unseen : Limit
+        What limits elements of which nothing was measured.
+    """
+    shape = claim.shape
+    reference, bound, noise, floor = (np.full(shape, np.nan) for _ in range(4))
+    gap, limited, wrong = np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    doubt = np.full(shape, unseen, dtype=np.int8)
+    for indices in in_parts(ledger):
+        found = decide(claim[indices], ledger.evidence(indices), tolerance(indices))
+        for array, part in (
+            (reference, found.reference),
+            (bound, found.bound),
+            (noise, found.noise),
+            (gap, found.gap),
+            (floor, found.floor),
+            (wrong, found.outcome == Outcome.WRONG),
+            (limited, found.outcome == Outcome.RIGHT_TO_RESOLUTION),
+            (doubt, found.limit),
+        ):
+            array[indices] = part
+    nothing = np.zeros(shape[1])
+    along = np.full(shape[1], np.nan) if floor_along is None else floor_along
+    return Judgement(reference, bound, noise, gap, wrong, doubt, limited, floor, nothing, noise_of_f, along)
+
+
+def in_parts(ledger: Ledger) -> list[Indices]:
+    """Return the elements about which something is known, those with about as many estimates together."""
+    parts = []
+    for few, many in ((1, 1), (2, int(np.max(ledger.count, initial=0)))):
+        known = np.flatnonzero((ledger.count >= few) & (ledger.count <= many))
+        size = max(1, AT_ONCE // (many * ledger.columns + 1))
+        parts += [known[start : start + size] for start in range(0, len(known), size)]
+    return parts
 
 
 class Bench:
@@ -153,6 +200,19 @@ class Bench:
         The relative error that matters.
     rng : Generator
         Draws directions and signs.
+
+    Attributes
+    ----------
+    noise : array, shape (K,)
+        The standard deviation of the noise of the functions.
+    noise_seen : dict
+        The same for each leaf, where discontinuities near by count as noise.
+    exact : dict
+        Derivatives by a complex step, where that was asked for and holds.
+    excess : dict
+        For each leaf what it has for `Judgement.excess`.
+    floor_along : dict
+        For each leaf what it has for `Judgement.floor_along`.
     """
 
     def __init__(
@@ -165,20 +225,125 @@ class Bench:
         self.rng = rng
         self.leaves = probe.point.leaves
         self.lengths = {leaf: lengths_of(self.leaves[leaf].value) for leaf in claims}
-        self.judgements = {leaf: Judgement.open(*claim.values.shape) for leaf, claim in claims.items()}
+        self.ledgers = {leaf: Ledger(*claim.values.shape) for leaf, claim in claims.items()}
         self.elements = sum(claim.values.shape[0] for claim in claims.values())
         self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
         self.noise = np.full(len(base), np.nan)
-        self.steps: dict[int, float] = {}
-        self.suspects: list[tuple[Flagged, Bools]] = []
         self.negligible = _negligible(claims)
+        self.noise_seen: dict[int, Floats] = {}
+        self.steps: dict[int, float] = {}
         self.exact: dict[int, Floats] = {}
-        """Derivatives by a complex step, where that was asked for and holds."""
+        self.excess = {leaf: np.zeros(len(base)) for leaf in claims}
+        self.floor_along = {leaf: np.full(len(base), np.nan) for leaf in claims}
+        self.together: dict[int, Limit] = {}
+        """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
+        self._notes: dict[int, NDArray[np.int8]] = {}
+        self._known: dict[int, tuple[int, Judgement]] = {}
+        self._accused: dict[int, tuple[int, bool]] = {}
+
+    # ---- what is decided ----------------------------------------------------------------------------------------------
+
+    def tolerance(self, leaf: int, indices: Indices) -> Tolerance:
+        """Return how far off the claims for some elements may be."""
+        size = self.ledgers[leaf].typical_size()
+        roundoff = self.claims[leaf].roundoff(size, indices)
+        value = np.abs(self.leaves[leaf].value.ravel()[indices])
+        return Tolerance(
+            self.rtol,
+            size,
+            roundoff,
+            np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
+            self.leaves[leaf].format.spacing(value),
+            value.astype(np.float64),
+            self.multiplier * self.noise,
+            smooth=leaf in self.exact,
+        )
+
+    def decide(self, leaf: int, indices: Indices) -> Decision:
+        """Decide about some elements on the evidence so far."""
+        ledger = self.ledgers[leaf]
+        return decide(self.claims[leaf].values[indices], ledger.evidence(indices), self.tolerance(leaf, indices))
+
+    def note(self, leaf: int, indices: Indices, limit: Limit) -> None:
+        """Enter what keeps elements from being looked at any closer, or contradicts them all together."""
+        if leaf not in self._notes:
+            self._notes[leaf] = np.zeros(len(self.claims[leaf].values), dtype=np.int8)
+        self._notes[leaf][indices] = limit
+        self.ledgers[leaf].version += 1
+
+    def is_noted(self, leaf: int) -> Bools:
+        """Tell for which elements that was entered, shape (n,)."""
+        notes = self._notes.get(leaf)
+        return np.zeros(len(self.claims[leaf].values), dtype=bool) if notes is None else notes != Limit.NONE
+
+    @property
+    def judgements(self) -> dict[int, Judgement]:
+        """What follows from the evidence so far, leaf by leaf."""
+        return {leaf: self.judgement(leaf) for leaf in self.claims}
+
+    def judgement(self, leaf: int) -> Judgement:
+        """Return what follows from the evidence so far about one leaf."""
+        version = self.ledgers[leaf].version
+        if leaf not in self._known or self._known[leaf][0] != version:
+            self._known[leaf] = version, self._judgement(leaf)
+        return self._known[leaf][1]
+
+    def _judgement(self, leaf: int) -> Judgement:
+        judgement = judged(
+            self.claims[leaf].values,
+            self.ledgers[leaf],
+            lambda indices: self.tolerance(leaf, indices),
+            noise_of_f=self.noise_seen.get(leaf, self.noise),
+            floor_along=self.floor_along[leaf],
+            unseen=self.together.get(leaf, Limit.NOT_PROBED),
+        )
+        wrong, doubt = judgement.wrong, judgement.doubt
+        notes = self._notes.get(leaf, np.zeros(len(wrong), dtype=np.int8))[:, None]
+        noted = (notes != Limit.NONE) & ~wrong & ((doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
+        common = (self.excess[leaf] != 0) & ~wrong & np.isfinite(judgement.reference)
+        if not np.any(noted) and not np.any(common):
+            return judgement
+        doubt = np.where(common, Limit.NONE, np.where(noted, notes, doubt)).astype(np.int8)
+        return replace(judgement, wrong=wrong | common, doubt=doubt, excess=self.excess[leaf])
+
+    @property
+    def suspects(self) -> list[tuple[Flagged, Bools]]:
+        """Elements of which only a look at kinks near by is missing, and in which columns; shape (K,)."""
+        found = []
+        for leaf, ledger in self.ledgers.items():
+            many = np.flatnonzero(ledger.count > 1)
+            if not len(many):
+                continue
+            decision = self.decide(leaf, many)
+            untested = decision.untested & (ledger.membership[many] == Membership.UNTESTED)
+            for row in np.flatnonzero(np.any(untested, axis=1)):
+                stake = np.abs(decision.joint[row]) if np.any(decision.joint[row]) else None
+                flagged = Flagged(
+                    leaf,
+                    int(many[row]),
+                    self.claims[leaf].values[many[row]],
+                    decision.reference[row],
+                    decision.bound[row],
+                    decision.gap[row],
+                    stake,
+                )
+                found.append((flagged, untested[row]))
+        return found
 
     @property
     def accuses(self) -> bool:
-        """Whether some element is wrong, or is about to be called so."""
-        return bool(self.suspects) or any(found.wrong.any() for found in self.judgements.values())
+        """Whether some element is wrong, or only a look at kinks near by is missing."""
+        return any(self._accuses(leaf) for leaf in self.claims)
+
+    def _accuses(self, leaf: int) -> bool:
+        version = self.ledgers[leaf].version
+        if leaf not in self._accused or self._accused[leaf][0] != version:
+            found = (self.decide(leaf, indices) for indices in in_parts(self.ledgers[leaf]))
+            any_wrong = any(np.any((each.outcome == Outcome.WRONG) | each.untested) for each in found)
+            self._accused[leaf] = version, any_wrong or bool(np.any(self.excess[leaf]))
+        return self._accused[leaf][1]
+
+    # ---- measuring ----------------------------------------------------------------------------------------------------
 
     def slopes(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
         """Return first derivatives for screening, second ones, and the deviation of the first; shapes (m, K)."""
@@ -200,8 +365,10 @@ class Bench:
             deviation = np.fmax(self.noise, np.spacing(np.fmax(np.abs(plus), np.abs(minus))) / 2)
             return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
 
-    def climb(self, leaf: int, indices: Indices, first_step: float, noise: Floats | None = None) -> Measurement:
-        """Measure elements of a leaf with a ladder of steps; see `gradcheck.differences.ladder.climb`."""
+    def climb(
+        self, leaf: int, indices: Indices, first_step: float, *, noise: Floats | None = None, kind: Kind = Kind.LADDER
+    ) -> Measurement:
+        """Measure elements of a leaf with a ladder of steps, and enter it; see `gradcheck.differences.ladder.climb`."""
         measured = climb(
             self.probe,
             leaf,
@@ -219,36 +386,8 @@ class Bench:
             measured.value = np.where(better, exact, measured.value)
             measured.bound = np.where(better, ROUNDING * np.abs(exact), measured.bound)
             measured.noise = np.where(better, 0.0, measured.noise)
+        self.ledgers[leaf].add(Estimate.measurement(indices, measured, kind))
         return measured
-
-    def tolerance(self, leaf: int, indices: Indices, measured: Measurement) -> tuple[Floats, Floats]:
-        """Return how far off a claim may be before it is accused, and up to where it is cleared."""
-        value = np.abs(self.leaves[leaf].value.ravel()[indices])
-        rounding = 4 * self.leaves[leaf].format.spacing(value)[:, None] * np.abs(measured.curvature)
-        tolerance = self.rtol * np.abs(measured.value) + rounding
-        tolerated, clearing = self.roundoff(leaf, indices)
-        return tolerance + tolerated, tolerance + clearing
-
-    def roundoff(self, leaf: int, indices: Indices) -> tuple[Floats, Floats]:
-        """Return what claims may be off by through their own round-off before they are accused, and up to where they are cleared."""
-        size = rms(self.judgements[leaf].reference)
-        roundoff = self.claims[leaf].roundoff(size, indices)
-        return roundoff, np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf]))
-
-    def suspect(
-        self,
-        leaf: int,
-        index: int,
-        reference: Floats,
-        bound: Floats,
-        gap: Floats,
-        concerned: Bools,
-        stake: Floats | None = None,
-    ) -> None:
-        """Leave an element to the test for kinks, in the columns concerned."""
-        flagged = Flagged(leaf, index, self.claims[leaf].values[index], reference, bound, gap, stake)
-        self.judgements[leaf].doubt[index, concerned] = Doubt.KINK
-        self.suspects.append((flagged, concerned))
 
 
 def _negligible(claims: dict[int, Claim]) -> dict[int, Floats]:
@@ -258,14 +397,3 @@ def _negligible(claims: dict[int, Claim]) -> dict[int, Floats]:
         leaf: NEGLIGIBLE * np.max([other for name, other in sizes.items() if name != leaf], axis=0, initial=0.0)
         for leaf in sizes
     }
-
-
-def rms(values: Floats) -> Floats:
-    """Root mean square over the elements, ignoring what is not finite, without overflow; shape (K,)."""
-    with np.errstate(all="ignore"):
-        is_finite = np.isfinite(values)
-        sizes = np.where(is_finite, np.abs(values), 0.0)
-        largest = sizes.max(axis=0, initial=0.0)
-        scaled = sizes / np.where(largest > 0, largest, 1.0)
-        count = np.maximum(np.count_nonzero(is_finite, axis=0), 1)
-        return np.asarray(largest * np.sqrt((scaled**2).sum(axis=0) / count))

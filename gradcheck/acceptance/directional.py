@@ -12,11 +12,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import Bench, Doubt, rms
+from gradcheck.acceptance.bench import Bench, Limit, rms
+from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import Directions, Part, Slopes, elements_of
 from gradcheck.acceptance.individual import ALLOWANCE, DIRECTIONS, Individual
+from gradcheck.acceptance.ledger import Estimate, Membership
 from gradcheck.acceptance.locate import CERTAIN, DISAGREES, Group, contradicted_leaves, groups_of, locate, slices
-from gradcheck.acceptance.refinement import try_suspects
+from gradcheck.acceptance.refinement import look_for_kinks
 from gradcheck.acceptance.whole_claim import Multiple, multiple_of, rearranged
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP, measure_noise
@@ -135,8 +137,6 @@ def glance(bench: Bench, key: int) -> bool:
 
 def _search(bench: Bench, key: int) -> _Search:
     bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng)
-    for judgement in bench.judgements.values():
-        judgement.noise_of_f = bench.noise.copy()
     bench.steps = dict.fromkeys(bench.claims, DEFAULT_STEP)
     return _Search(bench, Directions(bench, key))
 
@@ -156,8 +156,8 @@ class _Search:
         self._sizes: dict[int, Floats] = {}
         self._shares: dict[int, Floats] = {}
         """For each leaf the smallest error, as a share of every element, that would have shown, shape (K,)."""
-        for found in bench.judgements.values():
-            found.floor_along = np.full_like(found.floor_along, np.inf)
+        for leaf in bench.claims:
+            bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
 
     # ---- what is wrong --------------------------------------------------------------------------------------------------
 
@@ -291,13 +291,10 @@ class _Search:
     def _call_wrong(self, leaf: int, values: Floats, multiple: Multiple) -> None:
         """Record for a whole leaf a multiple of some values as its derivative, and what differs from it as wrong."""
         self.throughout.add(leaf)
-        claim, found = self.bench.claims[leaf].values, self.bench.judgements[leaf]
-        new = ~self.individual.looked_at[leaf]
+        new = np.flatnonzero(~self.individual.looked_at[leaf])
         reference = self.directions.believed[leaf]
         bound = multiple.uncertainty * np.abs(values) + self.bench.rtol * np.abs(reference)
-        found.reference[new], found.bound[new], found.floor[new] = reference[new], bound[new], bound[new]
-        found.wrong[new] = np.abs(claim[new] - reference[new]) > bound[new]
-        found.doubt[new] = Doubt.NONE
+        self.bench.ledgers[leaf].add(Estimate.multiple(new, reference[new], bound[new]))
 
     def _sample(self, leaves: list[int]) -> None:
         """Look at a dozen elements of some leaves; those in which all contradict their claims are wrong throughout."""
@@ -307,13 +304,13 @@ class _Search:
         chosen = {leaf: self._typical(leaf, share) for leaf in leaves[: DOZEN // LEAST]}
         self.individual.look_at(chosen)
         for leaf, indices in chosen.items():
-            found = self.bench.judgements[leaf]
+            found = self.bench.decide(leaf, indices)
             with np.errstate(all="ignore"):
-                seen = np.maximum(np.abs(self.bench.claims[leaf].values), np.abs(found.reference))[indices]
-                shows = np.any(seen > found.noise[indices], axis=1)
+                seen = np.maximum(np.abs(self.bench.claims[leaf].values[indices]), np.abs(found.reference))
+                shows = np.any(seen > found.noise, axis=1)
             if np.any(shows) and np.all(self.individual.contradicted(leaf, indices)[shows]):
                 self.throughout.add(leaf)
-                self._leave(leaf, np.arange(len(found.doubt)))
+                self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
 
     def _typical(self, leaf: int, count: int) -> Indices:
         """Draw elements of a leaf whose claims are not small in it."""
@@ -324,9 +321,8 @@ class _Search:
 
     def _leave(self, leaf: int, indices: Indices) -> None:
         """Leave those elements undecided that were not looked at, and out of all directions."""
-        found = self.bench.judgements[leaf]
-        rest = indices[np.all(found.doubt[indices] == Doubt.NOT_PROBED, axis=1)]
-        found.doubt[rest] = Doubt.GROUP
+        rest = indices[(self.bench.ledgers[leaf].count[indices] == 0) & ~self.bench.is_noted(leaf)[indices]]
+        self.bench.note(leaf, rest, Limit.GROUP)
         self.directions.hold(leaf, rest)
 
     # ---- elements that are wrong in leaves that are not ----------------------------------------------------------------
@@ -388,31 +384,26 @@ class _Search:
         Along random directions of all elements the functions are then linear, with the measured derivatives: another
         claim is valid for none of the elements whose error would show along them.
         """
-        rest = []
         for suspect, concerned in self.bench.suspects:
             moves = np.abs([self.directions.component(part, suspect.leaf, suspect.index) for part in parts])
             with np.errstate(all="ignore"):
                 stake = np.abs(suspect.claimed - suspect.reference) - suspect.bound
                 shows = moves[:, None] * stake > 2 * DISAGREES * slopes.deviation
             if np.any(suspect.gap) or np.any(np.count_nonzero(shows, axis=0)[concerned] < INFORMATIVE):
-                rest.append((suspect, concerned))
                 continue
-            found = self.bench.judgements[suspect.leaf]
-            found.wrong[suspect.index] |= concerned
-            found.doubt[suspect.index] = np.where(concerned, Doubt.NONE, found.doubt[suspect.index])
-        self.bench.suspects = rest
+            membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
+            self.bench.ledgers[suspect.leaf].examine(np.array([suspect.index]), membership[None])
 
     def _try_suspects(self) -> None:
         """Test flagged elements for kinks, of those at a kink no more than are worth the calls; others stay undecided."""
-        at_kink = [suspect for suspect, _ in self.bench.suspects if np.any(suspect.gap)]
+        suspects = self.bench.suspects
+        at_kink = [suspect for suspect, _ in suspects if np.any(suspect.gap)]
         untried = {id(suspect) for suspect in at_kink[MOST_TRIED:]}
-        self.bench.suspects = [pair for pair in self.bench.suspects if id(pair[0]) not in untried]
-        try_suspects(self.bench)
-        for suspect, _ in self.bench.suspects:
-            is_wrong = self.bench.judgements[suspect.leaf].wrong[suspect.index].any()
-            if not is_wrong:  # it is at a kink, of which directions say nothing
+        look_for_kinks(self.bench, [pair for pair in suspects if id(pair[0]) not in untried])
+        for suspect, _ in suspects:
+            found = self.bench.decide(suspect.leaf, np.array([suspect.index]))
+            if not np.any(found.outcome == Outcome.WRONG):  # it is at a kink, of which directions say nothing
                 self.directions.hold(suspect.leaf, np.array([suspect.index]))
-        self.bench.suspects = []
 
     # ---- what could hide ------------------------------------------------------------------------------------------------
 
@@ -424,8 +415,7 @@ class _Search:
             self._try_suspects()
             self._clear_seen()
         for leaf in self._unseen():
-            doubt = self.bench.judgements[leaf].doubt
-            doubt[doubt == Doubt.NOT_PROBED] = Doubt.GROUP if self.contradicted else Doubt.NOISE
+            self._settle(leaf, Limit.GROUP if self.contradicted else Limit.NOISE)
 
     def _unseen(self) -> list[int]:
         """Return the leaves of which directions do not show enough."""
@@ -435,8 +425,12 @@ class _Search:
         """Clear the elements that were not looked at in leaves of which directions show enough."""
         for leaf in self.directions.leaves:
             if self._sees(leaf):
-                doubt = self.bench.judgements[leaf].doubt
-                doubt[doubt == Doubt.NOT_PROBED] = Doubt.NONE
+                self._settle(leaf, Limit.NONE)
+
+    def _settle(self, leaf: int, limit: Limit) -> None:
+        """Enter what limits the elements of a leaf that were not looked at."""
+        self.bench.together[leaf] = limit
+        self.bench.ledgers[leaf].version += 1
 
     def _look_closer(self) -> None:
         """Measure leaves of which too little shows with longer steps: all of them, then each, then their few elements."""
@@ -474,14 +468,14 @@ class _Search:
         needed = DISAGREES * slopes.deviation + allowed
         improved = False
         for place, span in enumerate(parts[0].spans):
-            leaf, found = span.leaf, self.bench.judgements[span.leaf]
+            leaf, before = span.leaf, self.bench.floor_along[span.leaf]
             with np.errstate(all="ignore"):
                 contributed = np.abs([changes[place] for changes in slopes.predicted])
                 share = np.min(needed / contributed, axis=0)
             alone = np.min(needed, axis=0) + UNLUCKY * self.bench.noise / np.sqrt(2)
             floor = alone / (SMALL_COMPONENT * self.directions.shortest(leaf)) + self.bench.rtol * self._size(leaf)
-            improved |= bool(np.any(floor < found.floor_along) or np.any(share < self._shares.get(leaf, np.inf)))
-            found.floor_along = np.minimum(found.floor_along, floor)
+            improved |= bool(np.any(floor < before) or np.any(share < self._shares.get(leaf, np.inf)))
+            self.bench.floor_along[leaf] = np.minimum(before, floor)
             self._shares[leaf] = np.fmin(self._shares.get(leaf, np.inf), share)
         return improved
 
@@ -496,7 +490,7 @@ class _Search:
 
         The typical element of a leaf that has no gradient at all is that of all leaves, by its effect.
         """
-        floor = self.bench.judgements[leaf].floor_along
+        floor = self.bench.floor_along[leaf]
         if not np.any(np.isfinite(floor)):
             return False
         size, least = self._size(leaf), WRONG_SIGN

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import Bench, Doubt
+from gradcheck.acceptance.bench import Bench, Limit
+from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import Directions
 from gradcheck.acceptance.locate import DISAGREES
 from gradcheck.acceptance.refinement import refine
@@ -68,7 +69,7 @@ class Individual:
         fresh, most = self._affordable(fresh, most)
         for leaf, indices in fresh.items():
             self.looked_at[leaf][indices] = True
-            self.bench.judgements[leaf].doubt[indices] = Doubt.NOT_PROBED
+            self.bench.note(leaf, indices, Limit.NONE)
             self._choose_step(leaf)
         screen(self.bench, fresh)
         for leaf, indices in fresh.items():
@@ -80,21 +81,20 @@ class Individual:
 
     def contradicted(self, leaf: int, indices: Indices) -> Bools:
         """Return which elements that were looked at contradict their claims, or could not be decided, shape (m,)."""
-        found = self.bench.judgements[leaf]
-        return np.asarray(np.any(found.wrong[indices] | found.undecided[indices], axis=1))
+        outcome = self.bench.decide(leaf, indices).outcome
+        return np.asarray(np.any((outcome == Outcome.WRONG) | (outcome == Outcome.OPEN), axis=1))
 
     def _tell(self, leaf: int, indices: Indices) -> None:
         """Correct what is believed of elements that are wrong, and let those stand still that are undecided."""
-        found = self.bench.judgements[leaf]
-        suspects = [suspect.index for suspect, _ in self.bench.suspects if suspect.leaf == leaf]
-        suspected = np.isin(indices, suspects)
+        found = self.bench.decide(leaf, indices)
+        suspected = np.any(found.untested, axis=1)
         replaced = self.directions.believed[leaf] is not self.bench.claims[leaf].values
         finite = np.all(np.isfinite(self.bench.claims[leaf].values[indices]), axis=1)
-        known = np.all(np.isfinite(found.reference[indices]), axis=1) & finite
-        corrected = known & (replaced | suspected | np.any(found.wrong[indices], axis=1))
+        known = np.all(np.isfinite(found.reference), axis=1) & finite
+        corrected = known & (replaced | suspected | np.any(found.outcome == Outcome.WRONG, axis=1))
         if np.any(corrected):
-            self.directions.correct(leaf, indices[corrected], found.reference[indices[corrected]])
-        doubtful = np.any(found.undecided[indices], axis=1) & ~suspected
+            self.directions.correct(leaf, indices[corrected], found.reference[corrected])
+        doubtful = np.any(found.outcome == Outcome.OPEN, axis=1) & ~suspected
         self.directions.hold(leaf, indices[doubtful])
 
     def _affordable(self, fresh: Chosen, most: int | None) -> tuple[Chosen, int | None]:
@@ -108,7 +108,7 @@ class Individual:
         for leaf, indices in fresh.items():
             count = int(max(1.0, min(1.0, left / 2 / (SCREENING_CALLS * total)) * len(indices)))
             kept[leaf], rest = indices[:count], indices[count:]
-            self.bench.judgements[leaf].doubt[rest] = Doubt.GROUP
+            self.bench.note(leaf, rest, Limit.GROUP)
             self.directions.hold(leaf, rest)
         left -= SCREENING_CALLS * sum(map(len, kept.values()))
         confirmed = int(max(1.0, left / (CONFIRMING_CALLS * len(fresh))))
@@ -127,15 +127,14 @@ class Individual:
 
         Those that were cleared are undecided where directions of them alone contradict their claims too.
         """
-        found = self.bench.judgements[leaf]
-        right = indices[np.all(~found.wrong[indices] & ~found.undecided[indices], axis=1)]
+        right = indices[~self.contradicted(leaf, indices)]
         if len(right):
             parts = [self.directions.of_elements({leaf: right}) for _ in range(DIRECTIONS)]
             slopes = self.directions.measure(parts)
             if np.any(
                 np.abs(slopes.residual) > DISAGREES * slopes.deviation + ALLOWANCE * self.directions.allowed(parts)
             ):
-                found.doubt[right] = Doubt.UNCONFIRMED
+                self.bench.note(leaf, right, Limit.UNCONFIRMED)
         self.directions.hold(leaf, indices)
 
     def look_at_infinite(self) -> None:
@@ -146,15 +145,14 @@ class Individual:
         }
         for leaf, indices in infinite.items():
             if len(indices) > MOST_INFINITE:
-                self.bench.judgements[leaf].doubt[indices[MOST_INFINITE:]] = Doubt.GROUP
+                self.bench.note(leaf, indices[MOST_INFINITE:], Limit.GROUP)
         self.look_at({leaf: indices[:MOST_INFINITE] for leaf, indices in infinite.items() if len(indices)})
 
     def _keep_strongest(self, leaf: int, indices: Indices, most: int) -> None:
         """Leave most of what contradicts its claim undecided."""
-        found = self.bench.judgements[leaf]
-        doubtful = indices[np.any(found.doubt[indices] == Doubt.NOISE, axis=1)]
+        found = self.bench.decide(leaf, indices)
+        waits = np.any(found.outcome == Outcome.OPEN, axis=1)
         with np.errstate(all="ignore"):
-            apart = np.abs(self.bench.claims[leaf].values[doubtful] - found.reference[doubtful]) / found.noise[doubtful]
-        order = np.argsort(-np.max(np.nan_to_num(apart, nan=0.0), axis=1, initial=0.0), kind="stable")
-        rest = doubtful[order[most:]]
-        found.doubt[rest] = np.where(found.doubt[rest] == Doubt.NOISE, Doubt.GROUP, found.doubt[rest])
+            apart = np.abs(self.bench.claims[leaf].values[indices] - found.reference) / found.noise
+        strength = np.max(np.nan_to_num(apart, nan=0.0), axis=1, initial=0.0)[waits]
+        self.bench.note(leaf, indices[waits][np.argsort(-strength, kind="stable")[most:]], Limit.GROUP)

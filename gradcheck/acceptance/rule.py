@@ -10,13 +10,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import Bench, Claim, Doubt, Judgement
+from gradcheck.acceptance.bench import Bench, Claim, Judgement
 from gradcheck.acceptance.directional import search
-from gradcheck.acceptance.refinement import let_pieces_go, refine, require_sight, try_suspects
+from gradcheck.acceptance.ledger import Limit
+from gradcheck.acceptance.refinement import look_for_jumps, look_for_kinks, refine
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
 from gradcheck.functions.probe import Probe, unit_of
 
-__all__ = ["Claim", "Doubt", "Judgement", "judge"]
+__all__ = ["Claim", "Judgement", "Limit", "judge"]
 
 Floats = NDArray[np.float64]
 
@@ -78,9 +79,7 @@ def judge(
             _look_at_each(bench, complex_step=complex_step)
         else:
             search(bench, key)
-    for judgement in bench.judgements.values():
-        judgement.leave_units(unit)
-    return bench.judgements
+    return {leaf: judgement.in_plain_units(unit) for leaf, judgement in bench.judgements.items()}
 
 
 def _look_at_each(bench: Bench, *, complex_step: bool) -> None:
@@ -90,6 +89,5 @@ def _look_at_each(bench: Bench, *, complex_step: bool) -> None:
         step_along_the_imaginary_axis(bench)
     screen(bench)
     refine(bench)
-    let_pieces_go(bench)
-    try_suspects(bench)
-    require_sight(bench)
+    look_for_jumps(bench)
+    look_for_kinks(bench)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import Bench, Doubt, rms
+from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.decide import Outcome
+from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, together
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.ladder import FIRST_STEP
@@ -24,8 +24,8 @@ Indices = NDArray[np.intp]
 CONFIRMING_CALLS = 14
 """Kept back before screening begins, so that a fault that was seen can be confirmed."""
 
-USUAL = 1.5
-"""Elements in which noise hides up to so many times what it hides in the typical one need no second look."""
+LONGEST_SHARE = 0.1
+"""A step of this share of the longest one is as good as that: a longer one would hardly show more."""
 
 PILOTED_LEAVES = 9
 """Leaves, the largest ones, whose step is chosen by a pilot; the others take the usual one."""
@@ -44,8 +44,6 @@ POOLED_STEP = 0.4373
 def prepare(bench: Bench) -> None:
     """Measure the noise and choose a step for each leaf, the largest leaves first."""
     bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng)
-    for judgement in bench.judgements.values():
-        judgement.noise_of_f = bench.noise.copy()
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
     for leaf in largest:
         step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
@@ -79,12 +77,26 @@ def screen(bench: Bench, chosen: dict[int, Indices] | None = None) -> None:
     for leaf, indices in chosen.items():
         if len(indices):
             plain[leaf] = bench.slopes(leaf, indices)
-            _compare(bench, leaf, indices, *plain[leaf])
-    for leaf in chosen:
-        _screen_again(bench, leaf)
+            _enter(bench, leaf, indices, *plain[leaf])
     for leaf, (slope, _, deviation) in plain.items():
+        _screen_again(bench, leaf, chosen[leaf], slope)
         _pool(bench, leaf, chosen[leaf], slope, deviation)
     _move_zeros(bench)
+
+
+def _enter(
+    bench: Bench,
+    leaf: int,
+    indices: Indices,
+    slope: Floats,
+    bend: Floats,
+    deviation: Floats,
+    where: Bools | None = None,
+) -> None:
+    """Enter derivatives, second ones and the deviation of the first, where they are asked for."""
+    limited = bench.steps[leaf] >= LONGEST_SHARE * FIRST_STEP
+    noise = bench.multiplier * deviation
+    bench.ledgers[leaf].add(Estimate.difference(indices, slope, noise, bend, limited=limited, where=where))
 
 
 def _sample(bench: Bench, affordable: float) -> dict[int, Indices]:
@@ -98,49 +110,47 @@ def _sample(bench: Bench, affordable: float) -> dict[int, Indices]:
     return {leaf: numbers[drawn][keys[drawn] == leaf] for leaf in everything}
 
 
-def _screen_again(bench: Bench, leaf: int) -> None:
-    """Screen elements that speak against their claims with other steps: truncation, or a kink, may be all it is.
+def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> None:
+    """Screen elements that contradict their claims with other steps: truncation, or a kink, may be all it is.
 
     With shorter ones as long as noise allows, and as long as that clears some. Two steps give the truncation error,
     which grows with their square: it is taken away. Where noise allows no shorter step the other one is longer.
     """
-    found = bench.judgements[leaf]
-    step, before, last = bench.steps[leaf], len(found.doubt) + 1, found.reference.copy()
     if leaf in bench.exact:
         return
-    _take_truncation_away(bench, leaf)
+    _take_truncation_away(bench, leaf, indices, slope)
+    step, before = bench.steps[leaf], len(indices) + 1
     while step > SHORTEST:
-        contradicted, improves = _speak_against(bench, leaf)
-        indices = np.flatnonzero(np.any(contradicted & improves, axis=1))
-        if not len(indices) or len(indices) >= CLEARED * before:
+        contradicted, improves = _contradict(bench, leaf, indices)
+        rows = np.any(contradicted & improves, axis=1)
+        count = int(np.count_nonzero(rows))
+        if not count or count >= CLEARED * before:
             return
-        step, before = step * SHORTER, len(indices)
+        step, before, last, indices = step * SHORTER, count, slope[rows], indices[rows]
         slope, bend, deviation = bench.difference(leaf, indices, step)
-        _compare(bench, leaf, indices, slope, bend, deviation)
-        better = _extrapolated(slope, last[indices])
-        _compare(bench, leaf, indices, better, bend, deviation * AMPLIFIED, found.doubt[indices] != Doubt.NONE)
-        last[indices] = slope
+        _enter(bench, leaf, indices, slope, bend, deviation)
+        is_open = bench.decide(leaf, indices).outcome == Outcome.OPEN
+        _enter(bench, leaf, indices, _extrapolated(slope, last), bend, deviation * AMPLIFIED, is_open)
 
 
-def _speak_against(bench: Bench, leaf: int) -> tuple[Bools, Bools]:
-    """Return where screening speaks against the claim, and where a shorter step may do better, shapes (n, K)."""
-    claim, found = bench.claims[leaf].values, bench.judgements[leaf]
+def _contradict(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
+    """Return where screening contradicts the claim, and where a shorter step may do better, shapes (m, K)."""
+    found = bench.decide(leaf, indices)
     with np.errstate(all="ignore"):
-        contradicted = (found.doubt == Doubt.NOISE) & (np.abs(claim - found.reference) > found.noise)
-        return contradicted, bench.rtol * np.abs(claim) > found.noise / SHORTER
+        improves = bench.rtol * np.abs(bench.claims[leaf].values[indices]) > found.noise / SHORTER
+    return (found.outcome == Outcome.OPEN) & found.excluded, improves
 
 
-def _take_truncation_away(bench: Bench, leaf: int) -> None:
+def _take_truncation_away(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> None:
     """Screen elements with the extrapolation of their first difference and one with a longer step."""
-    contradicted, improves = _speak_against(bench, leaf)
+    contradicted, improves = _contradict(bench, leaf, indices)
     concerned = contradicted & ~improves
-    indices = np.flatnonzero(np.any(concerned, axis=1))
-    if not len(indices):
+    rows = np.any(concerned, axis=1)
+    if not np.any(rows):
         return
-    first = bench.judgements[leaf].reference[indices]
-    longer, bend, deviation = bench.difference(leaf, indices, bench.steps[leaf] / SHORTER)
-    better = _extrapolated(first, longer)
-    _compare(bench, leaf, indices, better, bend, deviation / SHORTER * AMPLIFIED, concerned[indices])
+    longer, bend, deviation = bench.difference(leaf, indices[rows], bench.steps[leaf] / SHORTER)
+    better = _extrapolated(slope[rows], longer)
+    _enter(bench, leaf, indices[rows], better, bend, deviation / SHORTER * AMPLIFIED, concerned[rows])
 
 
 def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Floats:
@@ -153,53 +163,12 @@ def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Fl
         return np.asarray(shorter + (shorter - longer) * ratio**2 / (1 - ratio**2))
 
 
-def _compare(
-    bench: Bench,
-    leaf: int,
-    indices: Indices,
-    slope: Floats,
-    bend: Floats,
-    deviation: Floats,
-    concerned: Bools | None = None,
-) -> None:
-    """Compare claims with derivatives, second ones and the deviation of the first; record what comes out, where it concerns."""
-    if concerned is not None and not concerned.any():
-        return
-
-    def record(array: NDArray[Any], new: NDArray[Any]) -> None:
-        array[indices] = new if concerned is None else np.where(concerned, new, array[indices])
-
-    claim, found = bench.claims[leaf], bench.judgements[leaf]
-    record(found.reference, slope)
-    value = bench.leaves[leaf].value.ravel()[indices]
-    with np.errstate(all="ignore"):
-        jitter = bench.multiplier * deviation
-        apart = np.abs(claim.values[indices] - slope)
-        rounding = 4 * bench.leaves[leaf].format.spacing(np.abs(value))[:, None] * np.abs(bend)
-        size = rms(found.reference)
-        tolerated, clearing = bench.roundoff(leaf, indices)
-        tolerance = bench.rtol * np.abs(slope) + rounding
-        tolerance, clearing = tolerance + tolerated, tolerance + clearing
-        agree = np.isfinite(apart) & np.isfinite(tolerance) & (apart <= clearing)
-        # What noise hides from anyone is let go, and said; what it hides here alone is looked at again.
-        middle = (len(jitter) - 1) // 2
-        typical = np.partition(jitter, middle, axis=0)[middle]
-        visible = np.maximum(bench.rtol * size, 2 * USUAL * typical)
-        limited = (apart <= jitter) & (apart + jitter <= visible)
-        limited &= np.isfinite(apart) & np.isfinite(jitter)
-    record(found.noise, jitter)
-    record(found.bound, apart + jitter)
-    record(found.limited, limited & ~agree)
-    record(found.doubt, np.where(agree | limited, Doubt.NONE, Doubt.NOISE))
-    record(found.floor, tolerance + jitter)
-
-
 def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: Floats) -> None:
     """Look for an error that a whole leaf has in common, among the elements that noise keeps from being judged.
 
     Differences with the same step for all: truncation may be in common too, and two such steps tell it.
     """
-    claim, found = bench.claims[leaf].values[indices], bench.judgements[leaf]
+    claim = bench.claims[leaf].values[indices]
     with np.errstate(all="ignore"):
         jitter = bench.multiplier * deviation
         hazy = (jitter > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * jitter)
@@ -217,17 +186,19 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
     second = excess(claim, shorter, deviation, places)
     best = excess(claim, _extrapolated(shorter, slope, POOLED_STEP), deviation / (1 - POOLED_STEP**2), places)
     wrong = first.significant & second.confirmed_by(best) & (np.abs(best.share) > bench.rtol)
-    found.excess = np.where(wrong, best.share, 0.0)
-    found.wrong[indices] |= wrong
-    found.doubt[np.ix_(indices, np.flatnonzero(wrong))] = Doubt.NONE
+    bench.excess[leaf] = np.where(wrong, best.share, 0.0)
+    bench.ledgers[leaf].version += 1
 
 
 def _move_zeros(bench: Bench) -> None:
-    """Move elements together whose claim and difference are both zero; where that moves ``f``, suspect them."""
+    """Move elements together whose claim and difference are both zero; where that moves ``f``, enter by how much."""
     zeros = {}
-    for leaf, found in bench.judgements.items():
-        unmoved = (bench.claims[leaf].values == 0) & (np.abs(found.reference) <= found.noise)
-        zeros[leaf] = np.flatnonzero(np.all(unmoved, axis=1))
+    for leaf, ledger in bench.ledgers.items():
+        known = np.flatnonzero(ledger.count)
+        known = known[np.all(bench.claims[leaf].values[known] == 0, axis=1)]
+        found = bench.decide(leaf, known)
+        with np.errstate(all="ignore"):
+            zeros[leaf] = known[np.all(np.abs(found.reference) <= found.noise, axis=1)]
     moves = {leaf: _common_move(bench, leaf, indices) for leaf, indices in zeros.items() if len(indices)}
     jitter = bench.multiplier * bench.noise
     if not moves or not np.any(together(bench.probe, moves, jitter)):
@@ -237,9 +208,7 @@ def _move_zeros(bench: Bench) -> None:
             slope = together(bench.probe, {leaf: _common_move(bench, leaf, group)}, jitter)
             if np.any(slope):
                 step = np.mean(bench.lengths[leaf][group]) * bench.steps[leaf]
-                for index in group:
-                    zero = np.zeros_like(slope)
-                    bench.suspect(leaf, int(index), zero, jitter / step, zero, slope != 0, np.abs(slope / step))
+                bench.ledgers[leaf].add(Estimate.joint(group, jitter / step, slope / step))
 
 
 def _common_move(bench: Bench, leaf: int, indices: Indices) -> Floats:

@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.rule import Doubt, Judgement
+from gradcheck.acceptance.bench import judged
+from gradcheck.acceptance.decide import Tolerance
+from gradcheck.acceptance.ledger import Estimate, Kind, Ledger
+from gradcheck.acceptance.rule import Judgement, Limit
 from gradcheck.checks.explanations import gather
 from gradcheck.checks.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.diagnosis import diagnose
@@ -214,19 +217,26 @@ class AdjointTest:
         claims = self._reading().values
         judgements = {}
         for position, part in enumerate([reference.real, reference.imag][: len(claims)]):
-            with np.errstate(all="ignore"):
-                tolerance = self.rtol * np.abs(reference) + rounding
-                wrong = np.abs(claims[position] - part) > tolerance
-                doubt = np.where(~wrong & (rounding > HIDDEN * usual) & (rounding > 0), Doubt.NOISE, Doubt.NONE)
-                limited = looked_at & (rounding > self.rtol * np.maximum(usual, np.abs(reference)))
-            judgement = Judgement.open(len(part), 1)
-            judgement.reference[:, 0], judgement.bound[:, 0], judgement.noise[:, 0] = part, rounding, rounding
-            judgement.wrong[:, 0], judgement.floor[:, 0] = wrong, tolerance
-            judgement.doubt[:, 0] = np.where(missed, Doubt.NOT_PROBED, doubt)
-            judgement.limited[:, 0] = limited
-            judgement.noise_of_f[:] = max(self.there.noise, self.back.noise)
+            ledger = Ledger(len(part), 1)
+            indices = np.flatnonzero(looked_at)
+            value, bound = part[indices, None], rounding[indices, None]
+            zero, never = np.zeros_like(value), np.zeros(value.shape, dtype=bool)
+            seen = bound <= HIDDEN * usual
+            ledger.add(Estimate(Kind.EXACT, indices, value, bound, bound, zero, zero, seen, never, np.zeros(1)))
+            judgement = judged(
+                claims[position][:, None],
+                ledger,
+                self._tolerance,
+                noise_of_f=np.array([max(self.there.noise, self.back.noise)]),
+                unseen=Limit.NONE,
+            )
+            judgement.doubt[missed] = Limit.NOT_PROBED
             judgements[position] = judgement
         return judgements
+
+    def _tolerance(self, rows: NDArray[np.intp]) -> Tolerance:
+        nothing, zero = np.zeros(len(rows)), np.zeros(1)
+        return Tolerance(self.rtol, zero, zero, zero, nothing, nothing, zero, smooth=True)
 
     def _of_sample(self, report: Report, count: int) -> Report:
         """Measure the divergence where elements were looked at, and say that the others were not."""

@@ -10,12 +10,15 @@ diagonal that is ``[f(x + 2a) - 2 f(x) + f(x - 2a)] / (4 |a|**2)``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.rule import Claim, Doubt, Judgement
+from gradcheck.acceptance.bench import judged
+from gradcheck.acceptance.decide import Tolerance, decide
+from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, rms
+from gradcheck.acceptance.rule import Claim, Judgement
 from gradcheck.checks.check import Check
 from gradcheck.checks.jacobians import JacobianClaimant
 from gradcheck.differences.ladder import lengths_of, noise_multiplier
@@ -102,6 +105,16 @@ class HessianClaimant(JacobianClaimant):
         return {leaf: _Bench(probe, base, claim, rtol, rng).judge() for leaf, claim in claims.items()}
 
 
+class _Entry(NamedTuple):
+    """An entry of the matrix on or below its diagonal, a bound on its error and the noise in that."""
+
+    i: int
+    j: int
+    value: float
+    bound: float
+    noise: float
+
+
 class _Bench:
     """One measurement of a Hessian, next to what is claimed of it."""
 
@@ -119,53 +132,52 @@ class _Bench:
         self.multiplier = noise_multiplier(self.size**2)
         self.noise = 0.0
         self.least = np.zeros((self.size, self.size))
+        self.ledger = Ledger(self.size**2, 1)
+        self.scale = np.zeros(1)
 
     def judge(self) -> Judgement:
-        """Measure as far as ``max_evaluations`` goes, and decide."""
-        found = Judgement.open(self.size**2, 1)
+        """Measure as far as ``max_evaluations`` goes, and what contradicts the claim a second time."""
         pairs = [(i, i) for i in range(self.size)]
         pairs += [(i, j) for i in range(self.size) for j in range(i)]
-        is_complete = False
+        first: list[_Entry] = []
         with self.probe.budget.until_exhausted():
             self.noise = float(measure_noise(self.probe, self.base, {0: self.lengths}, self.rng)[0])
-            found.noise_of_f[:] = self.noise
             require_rowwise(self.probe, {0: self.lengths}, np.array([self.noise]), self.rng)
             for i, j in pairs:
-                self._put(found, i, j, *self._measure(i, j, FIRST_STEP))
-            self._decide(found, pairs)
-            is_complete = True
-        if not is_complete:
-            self._decide(found, ())
-        return found
-
-    def _put(self, found: Judgement, i: int, j: int, value: float, bound: float, noise: float) -> None:
-        for row in {i * self.size + j, j * self.size + i}:
-            found.reference[row], found.bound[row], found.noise[row] = value, bound, noise
-
-    def _decide(self, found: Judgement, pairs: list[tuple[int, int]] | tuple[()]) -> None:
-        """Clear what agrees, and measure a second time what does not; without budget left accuse nobody."""
-        reference, bound, noise = found.reference[:, 0], found.bound[:, 0], found.noise[:, 0]
-        measured = ~np.isnan(bound)
+                first.append(_Entry(i, j, *self._measure(i, j, FIRST_STEP)))
         with np.errstate(all="ignore"):
-            finite = np.where(np.isfinite(reference) & np.isfinite(bound), reference, 0.0)
-            scale = float(np.sqrt(np.mean(finite[measured] ** 2))) if np.any(measured) else 0.0
-            tolerance = self.rtol * np.abs(reference) + self.claim.roundoff(np.array([scale]))[0]
-            apart = np.abs(self.claim.values[:, 0] - reference)
-            visible = np.maximum(VISIBLE * scale, UNAVOIDABLE * self.least.ravel())
-            clear = apart + bound <= tolerance
-            limited = (apart <= bound + tolerance) & (bound <= visible)
-            outside = apart > bound + tolerance
-        found.floor[:, 0] = tolerance + bound
-        found.limited[:, 0] = limited & ~clear
-        because = np.where(outside, Doubt.UNCONFIRMED, np.where(noise > bound / 2, Doubt.NOISE, Doubt.STEP))
-        found.doubt[:, 0] = np.where(measured, np.where(clear | limited, Doubt.NONE, because), Doubt.NOT_PROBED)
-        accused = {(i, j) for i, j in pairs if outside[i * self.size + j] or outside[j * self.size + i]}
-        for i, j in sorted(accused):
-            value, again, _ = self._measure(i, j, SECOND_STEP)
-            for row in {i * self.size + j, j * self.size + i}:
-                apart_again = abs(self.claim.values[row, 0] - value)
-                if outside[row] and apart_again > again + tolerance[row]:
-                    found.wrong[row], found.doubt[row] = True, Doubt.NONE
+            values = np.array([[entry.value] for entry in first for _ in self._rows(entry) if np.isfinite(entry.bound)])
+        self.scale = rms(values.reshape(-1, 1))
+        self._enter(first)
+        with self.probe.budget.until_exhausted():
+            for entry in first:
+                rows = self._rows(entry)
+                if np.any(decide(self.claim.values[rows], self.ledger.evidence(rows), self._tolerance(rows)).excluded):
+                    self._enter([_Entry(entry.i, entry.j, *self._measure(entry.i, entry.j, SECOND_STEP))])
+        return judged(self.claim.values, self.ledger, self._tolerance, noise_of_f=np.array([self.noise]))
+
+    def _rows(self, entry: _Entry) -> NDArray[np.intp]:
+        """Return where an entry stands in the matrix, read row by row: once or twice."""
+        return np.unique([entry.i * self.size + entry.j, entry.j * self.size + entry.i])
+
+    def _enter(self, entries: list[_Entry]) -> None:
+        """Enter measured entries. One is known as well as can be when little of the matrix could hide in its bound."""
+        if not entries:
+            return
+        rows = [self._rows(entry) for entry in entries]
+        again = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+        value, bound, noise, least = (
+            np.array(column, dtype=np.float64)[again][:, None]
+            for column in zip(*((e.value, e.bound, e.noise, self.least[e.i, e.j]) for e in entries), strict=True)
+        )
+        visible = bound <= np.maximum(VISIBLE * self.scale, UNAVOIDABLE * least)
+        zero, never = np.zeros_like(value), np.zeros(value.shape, dtype=bool)
+        indices = np.concatenate(rows)
+        self.ledger.add(Estimate(Kind.LADDER, indices, value, noise, bound, zero, zero, visible, never, np.zeros(1)))
+
+    def _tolerance(self, rows: NDArray[np.intp]) -> Tolerance:
+        nothing, roundoff = np.zeros(len(rows)), self.claim.roundoff(self.scale)
+        return Tolerance(self.rtol, self.scale, roundoff, roundoff, nothing, nothing, np.zeros(1), smooth=True)
 
     def _measure(self, i: int, j: int, first_step: float) -> tuple[float, float, float]:
         """Return a second derivative, a bound on its error and the noise in that."""

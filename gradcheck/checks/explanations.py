@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.rule import Claim, Doubt, Judgement
+from gradcheck.acceptance.rule import Claim, Judgement, Limit
 from gradcheck.checks.check import Check
 from gradcheck.diagnosis import Case, Clues, diagnose, explain_shape, forms_of
 from gradcheck.differences.ladder import lengths_of
@@ -118,7 +118,7 @@ def _measured(claimed: Floats, judgement: Judgement) -> tuple[Floats, Floats]:
     """
     with np.errstate(all="ignore"):
         margin = np.where(np.isfinite(judgement.floor), judgement.floor, judgement.bound)
-    together = np.isnan(judgement.reference) & (judgement.doubt == Doubt.NONE) & ~np.isnan(judgement.floor_along)
+    together = np.isnan(judgement.reference) & (judgement.doubt == Limit.NONE) & ~np.isnan(judgement.floor_along)
     return np.where(together, claimed, judgement.reference), np.where(together, judgement.floor_along, margin)
 
 

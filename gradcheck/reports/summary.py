@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.rule import Doubt, Judgement
+from gradcheck.acceptance.rule import Judgement, Limit
 from gradcheck.functions.points import Point
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.comparison import Divergence, divergence_of
@@ -47,23 +47,23 @@ UNSETTLING = {
 """Remarks that say why elements are undecided."""
 
 REASONS = {
-    Doubt.NOT_PROBED: "not looked at, {stopped}",
-    Doubt.NOISE: (
+    Limit.NOT_PROBED: "not looked at, {stopped}",
+    Limit.NOISE: (
         "f is noisy at {noise:.1g}, so gradients below {bound:.1g} cannot be judged there; evaluate f in float64, with a "
         "tighter tolerance or without a large constant, or try method='complex-step'"
     ),
-    Doubt.STEP: (
+    Limit.STEP: (
         "no step gives a settled difference (the best is known to {bound:.1g}): f oscillates, jumps or has a kink very "
         "near; move the point"
     ),
-    Doubt.KINK: (
+    Limit.KINK: (
         "f has no single derivative here: a kink too near for its noise of {noise:.1g}, or a tie of many elements; "
         "move the point slightly"
     ),
-    Doubt.UNCONFIRMED: (
+    Limit.UNCONFIRMED: (
         "two measurements, good to {bound:.1g}, disagree about it; evaluate f more precisely, or move the point"
     ),
-    Doubt.GROUP: (
+    Limit.GROUP: (
         "together they contradict the claim along random directions, and only some of them were looked at one by one; "
         "correct what is wrong and check again, or use method='exhaustive'"
     ),
@@ -225,7 +225,7 @@ def _divergence(claims: Floats, judgement: Judgement, column: int, excused: NDAr
     if np.isnan(floor):
         return divergence_of(claims, reference, resolution=bound)
     unseen = np.isnan(reference)
-    cleared = unseen & (judgement.doubt[:, column] == Doubt.NONE)
+    cleared = unseen & (judgement.doubt[:, column] == Limit.NONE)
     if np.all(unseen & ~cleared):
         return divergence_of(claims, reference)
     known = slice(None) if np.all(cleared) else ~unseen | cleared
@@ -279,7 +279,7 @@ def _undecided(
 
 
 def _reason(
-    report: ParameterReport, judgement: Judgement, doubt: Doubt, reason: str, chosen: NDArray[np.bool_]
+    report: ParameterReport, judgement: Judgement, doubt: Limit, reason: str, chosen: NDArray[np.bool_]
 ) -> Finding:
     """Say of some elements what keeps the check from deciding."""
     count, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradcheck.acceptance.bench import Bench, Claim, Doubt
+from gradcheck.acceptance.bench import Bench, Claim, Limit
 from gradcheck.acceptance.screening import SHORTER, screen
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
@@ -38,7 +38,7 @@ def test_two_steps_give_the_derivative_without_truncation_error():
 @pytest.mark.parametrize("error", [3e-6, -1e-4, 0.1])
 def test_they_do_not_clear_another(error):
     found, _ = screened(wave, [WAVE_SLOPE * (1 + error)], 1.0)
-    assert (found.doubt == Doubt.NOISE).all()
+    assert (found.doubt == Limit.CALLS).all()
 
 
 def test_what_the_shorter_step_has_cleared_stays_so():

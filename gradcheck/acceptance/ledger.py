@@ -1,0 +1,303 @@
+"""Evidence: what was measured of the elements of a leaf. It is appended to, and holds no decision.
+
+Which elements are right, wrong or undecided follows from the evidence and the claim alone; see
+`gradcheck.acceptance.decide`. The order in which estimates are added changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.differences.ladder import Measurement
+
+__all__ = ["Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "rms"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+
+LADDERS_FIRST = 1e300
+"""Puts every finite bound of a ladder before any noise of a difference."""
+
+
+class Kind(IntEnum):
+    """How a derivative was estimated."""
+
+    NONE = 0
+    DIFFERENCE = 1
+    """One central difference: noise is known, truncation is not."""
+    CLOSEST = 2
+    """One central difference with the shortest step at which noise does not hide an error in question."""
+    PAIR = 3
+    """Two central differences; the bound is by how much they differ, and noise."""
+    JOINT = 4
+    """Elements of equal value moved together; the gap is the slope of that move."""
+    LADDER = 5
+    """Extrapolated from a ladder of steps."""
+    JUMPS = 6
+    """A ladder again, where discontinuities near by count as noise."""
+    EXACT = 7
+    """Not a difference: rounding is its only error."""
+    MULTIPLE = 8
+    """Agreed with random directions for a whole leaf at once; see `gradcheck.acceptance.whole_claim`."""
+
+
+class Limit(IntEnum):
+    """Why an element is undecided."""
+
+    NONE = 0
+    NOT_PROBED = 1
+    NOISE = 2
+    STEP = 3
+    KINK = 4
+    UNCONFIRMED = 5
+    GROUP = 6
+    CALLS = 7
+    UNSEEN = 8
+
+
+class Membership(IntEnum):
+    """Whether a claim is a generalised derivative, as far as that was examined."""
+
+    UNTESTED = 0
+    VALID = 1
+    INVALID = 2
+    OPEN = 3
+    HIDDEN = 4
+    """Invalid, but it would be valid at a kink nearer than noise lets anyone see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Derivatives with respect to ``m`` elements of a leaf, of ``K`` functions; arrays have shape (m, K).
+
+    Attributes
+    ----------
+    kind : Kind
+    indices : array of int, shape (m,)
+    value : array
+        NaN where nothing is said.
+    noise : array
+        By how much the noise of the functions may falsify it.
+    bound : array
+        By how much it may be off in all; infinite where that is unknown. Of a `Kind.DIFFERENCE` no more than its noise is known.
+    gap : array
+        Right minus left derivative where they differ, else 0.
+    curvature : array
+        The second derivative, roughly.
+    limited : array of bool
+        Where noise, or the resolution of the parameters, forbids steps that would do better.
+    ended : array of bool
+        Where there is no shorter step.
+    typical : array, shape (K,)
+        The noise of the typical element that was measured with it.
+    """
+
+    kind: Kind
+    indices: Indices
+    value: Floats
+    noise: Floats
+    bound: Floats
+    gap: Floats
+    curvature: Floats
+    limited: Bools
+    ended: Bools
+    typical: Floats
+
+    @classmethod
+    def difference(
+        cls,
+        indices: Indices,
+        value: Floats,
+        noise: Floats,
+        curvature: Floats,
+        *,
+        kind: Kind = Kind.DIFFERENCE,
+        limited: bool = False,
+        where: Bools | None = None,
+    ) -> Estimate:
+        """Return central differences, those ``where`` they are asked for; ``limited`` where no longer step says much more."""
+        middle = (len(noise) - 1) // 2
+        typical = np.partition(noise, middle, axis=0)[middle] if len(noise) else np.zeros(noise.shape[1])
+        known = value if where is None else np.where(where, value, np.nan)
+        never = np.zeros(value.shape, dtype=bool)
+        zero = np.zeros_like(value)
+        return cls(kind, indices, known, noise, noise, zero, curvature, np.full_like(never, limited), never, typical)
+
+    @classmethod
+    def pair(cls, indices: Indices, value: Floats, bound: Floats, noise: Floats) -> Estimate:
+        """Return differences whose bound two steps give."""
+        never, zero = np.zeros(value.shape, dtype=bool), np.zeros_like(value)
+        bound = np.where(np.isfinite(bound), bound, np.inf)
+        return cls(Kind.PAIR, indices, value, noise, bound, zero, zero, never, never, np.zeros(value.shape[1]))
+
+    @classmethod
+    def multiple(cls, indices: Indices, value: Floats, bound: Floats) -> Estimate:
+        """Return what a whole leaf is, by an explanation that random directions agree with."""
+        zero, never = np.broadcast_to(0.0, value.shape), np.broadcast_to(False, value.shape)
+        limited = np.broadcast_to(True, value.shape)
+        return cls(Kind.MULTIPLE, indices, value, bound, bound, zero, zero, limited, never, np.zeros(value.shape[1]))
+
+    @classmethod
+    def joint(cls, indices: Indices, noise: Floats, slope: Floats) -> Estimate:
+        """Return zeros that are none when all of ``indices`` move together: then there is a slope, shape (K,)."""
+        shape = (len(indices), len(slope))
+        bound = np.broadcast_to(noise, shape)
+        never, zero = np.zeros(shape, dtype=bool), np.zeros(shape)
+        value = np.where(slope != 0, zero, np.nan)
+        gap = np.broadcast_to(slope, shape)
+        return cls(Kind.JOINT, indices, value, bound, bound, gap, zero, never, never, np.zeros(len(slope)))
+
+    @classmethod
+    def measurement(cls, indices: Indices, measured: Measurement, kind: Kind = Kind.LADDER) -> Estimate:
+        """Return what a ladder of steps gave."""
+        return cls(
+            kind,
+            indices,
+            measured.value,
+            measured.noise,
+            np.where(np.isnan(measured.bound) | np.isnan(measured.value), np.inf, measured.bound),
+            measured.gap,
+            measured.curvature,
+            measured.exhausted,
+            np.broadcast_to(measured.ended, measured.value.shape),
+            np.zeros(measured.value.shape[1]),
+        )
+
+
+class Evidence(NamedTuple):
+    """All estimates of ``m`` elements side by side: ``L`` of each, of kind `Kind.NONE` where there are fewer."""
+
+    kind: NDArray[np.int8]  # (m, L, 1)
+    value: Floats  # (m, L, K), like all that follow
+    noise: Floats
+    bound: Floats
+    gap: Floats
+    curvature: Floats
+    limited: Bools
+    ended: Bools
+    typical: Floats
+    membership: NDArray[np.int8]  # (m, K)
+    nonlinear: Bools  # (m, K): differences are known not to be of first order
+
+
+class Ledger:
+    """The evidence about one leaf.
+
+    Parameters
+    ----------
+    elements, columns : int
+        ``n`` and ``K``.
+
+    Attributes
+    ----------
+    count : array of int, shape (n,)
+        Estimates of each element.
+    membership : array of `Membership`, shape (n, K)
+    nonlinear : array of bool, shape (n, K)
+        Where the functions are not linear over the steps of plain differences, and no higher order explains it.
+    version : int
+        Grows with every entry.
+    """
+
+    def __init__(self, elements: int, columns: int) -> None:
+        self.columns = columns
+        self.count = np.zeros(elements, dtype=np.int32)
+        self.membership = np.zeros((elements, columns), dtype=np.int8)
+        self.nonlinear = np.zeros((elements, columns), dtype=bool)
+        self.version = 0
+        self._size: tuple[int, Floats] | None = None
+        self._estimates: list[Estimate] = []
+        self._slots: list[NDArray[np.int32]] = []
+
+    def add(self, estimate: Estimate) -> None:
+        """Append an estimate; no element may occur twice in it."""
+        if len(estimate.indices):
+            self._estimates.append(estimate)
+            self._slots.append(self.count[estimate.indices])
+            self.count[estimate.indices] += 1
+            self.version += 1
+
+    def examine(self, indices: Indices, membership: NDArray[np.int8]) -> None:
+        """Enter whether claims are generalised derivatives, shape (m, K), where that was examined."""
+        before = self.membership[indices]
+        self.membership[indices] = np.where(membership == Membership.UNTESTED, before, membership)
+        self.version += 1
+
+    def distrust(self, indices: Indices, nonlinear: Bools) -> None:
+        """Enter where differences of first order say nothing, shape (m, K)."""
+        self.nonlinear[indices] |= nonlinear
+        self.version += 1
+
+    def evidence(self, indices: Indices) -> Evidence:
+        """Return all that is known of some elements."""
+        order = np.argsort(indices, kind="stable")
+        sorted_indices = indices[order]
+        depth = int(np.max(self.count[indices], initial=0))
+        shape = (len(indices), depth, self.columns)
+        kind = np.zeros((*shape[:2], 1), dtype=np.int8)
+        floats = [np.full(shape, np.nan), *(np.zeros(shape) for _ in range(4))]
+        flags = [np.zeros(shape, dtype=bool) for _ in range(2)]
+        typical = np.zeros(shape)
+        for estimate, slots in zip(self._estimates, self._slots, strict=True):
+            near = np.minimum(np.searchsorted(sorted_indices, estimate.indices), max(len(indices) - 1, 0))
+            asked = sorted_indices[near] == estimate.indices if len(indices) else np.zeros(len(slots), dtype=bool)
+            place = order[near[asked]], slots[asked]
+            kind[place] = estimate.kind
+            parts = (estimate.value, estimate.noise, estimate.bound, estimate.gap, estimate.curvature)
+            for array, part in zip(floats, parts, strict=True):
+                array[place] = part[asked]
+            flags[0][place], flags[1][place] = estimate.limited[asked], estimate.ended[asked]
+            typical[place] = estimate.typical
+        value, noise, bound, gap, curvature = floats
+        limited, ended = flags
+        known = self.membership[indices], self.nonlinear[indices]
+        return Evidence(kind, value, noise, bound, gap, curvature, limited, ended, typical, *known)
+
+    def measured(self, indices: Indices) -> Bools:
+        """Tell of which elements there is an estimate whose error is bounded, shape (m,)."""
+        bounded = np.zeros(len(indices), dtype=bool)
+        for estimate in self._estimates:
+            if estimate.kind >= Kind.PAIR:
+                bounded |= np.isin(indices, estimate.indices)
+        return bounded
+
+    def typical_size(self) -> Floats:
+        """Return the root mean square of the measured gradient, shape (K,).
+
+        Of ladders those of least bound count, and where there are none differences of most noise: with the shortest step.
+        """
+        if self._size is None or self._size[0] != self.version:
+            self._size = self.version, rms(self._best())
+        return self._size[1]
+
+    def _best(self) -> Floats:
+        known = np.flatnonzero(self.count)
+        best, rank = np.full((len(known), self.columns), np.nan), np.full((len(known), self.columns), -np.inf)
+        for estimate in self._estimates:
+            if estimate.kind in (Kind.CLOSEST, Kind.JOINT):
+                continue
+            rows = np.searchsorted(known, estimate.indices)
+            with np.errstate(all="ignore"):
+                score = estimate.noise if estimate.kind == Kind.DIFFERENCE else LADDERS_FIRST / estimate.bound
+            better = np.isfinite(estimate.value) & (score > rank[rows])
+            for array, new in ((best, estimate.value), (rank, score)):
+                array[rows] = np.where(better, new, array[rows])
+        return best
+
+
+def rms(values: Floats) -> Floats:
+    """Root mean square over the elements, ignoring what is not finite, without overflow; shape (K,)."""
+    with np.errstate(all="ignore"):
+        is_finite = np.isfinite(values)
+        sizes = np.where(is_finite, np.abs(values), 0.0)
+        largest = sizes.max(axis=0, initial=0.0)
+        scaled = sizes / np.where(largest > 0, largest, 1.0)
+        count = np.maximum(np.count_nonzero(is_finite, axis=0), 1)
+        return np.asarray(largest * np.sqrt((scaled**2).sum(axis=0) / count))

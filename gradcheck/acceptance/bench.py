@@ -119,6 +119,11 @@ class Judgement:
                 }
             )
 
+    def not_seen(self) -> Judgement:
+        """Return the same where the evidence could not have told a wrong claim from a right one."""
+        doubt = np.where(self.wrong, Limit.NONE, Limit.UNSEEN).astype(np.int8)
+        return replace(self, doubt=doubt, limited=np.zeros_like(self.limited))
+
     @property
     def undecided(self) -> Bools:
         """Where the check cannot tell."""
@@ -213,6 +218,8 @@ class Bench:
         For each leaf what it has for `Judgement.excess`.
     floor_along : dict
         For each leaf what it has for `Judgement.floor_along`.
+    share_along : dict
+        For each leaf the smallest error, as a share of every element, that would have shown along random directions, shape (K,).
     """
 
     def __init__(
@@ -235,6 +242,7 @@ class Bench:
         self.exact: dict[int, Floats] = {}
         self.excess = {leaf: np.zeros(len(base)) for leaf in claims}
         self.floor_along = {leaf: np.full(len(base), np.nan) for leaf in claims}
+        self.share_along = {leaf: np.full(len(base), np.inf) for leaf in claims}
         self.together: dict[int, Limit] = {}
         """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
         self._notes: dict[int, NDArray[np.int8]] = {}
@@ -299,7 +307,8 @@ class Bench:
         )
         wrong, doubt = judgement.wrong, judgement.doubt
         notes = self._notes.get(leaf, np.zeros(len(wrong), dtype=np.int8))[:, None]
-        noted = (notes != Limit.NONE) & ~wrong & ((doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
+        unseen = self.ledgers[leaf].count[:, None] == 0
+        noted = (notes != Limit.NONE) & ~wrong & (unseen | (doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
         common = (self.excess[leaf] != 0) & ~wrong & np.isfinite(judgement.reference)
         if not np.any(noted) and not np.any(common):
             return judgement

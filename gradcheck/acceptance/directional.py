@@ -154,8 +154,6 @@ class _Search:
         """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
         self._unexplained: set[int] = set()
         self._sizes: dict[int, Floats] = {}
-        self._shares: dict[int, Floats] = {}
-        """For each leaf the smallest error, as a share of every element, that would have shown, shape (K,)."""
         for leaf in bench.claims:
             bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
 
@@ -474,9 +472,9 @@ class _Search:
                 share = np.min(needed / contributed, axis=0)
             alone = np.min(needed, axis=0) + UNLUCKY * self.bench.noise / np.sqrt(2)
             floor = alone / (SMALL_COMPONENT * self.directions.shortest(leaf)) + self.bench.rtol * self._size(leaf)
-            improved |= bool(np.any(floor < before) or np.any(share < self._shares.get(leaf, np.inf)))
+            improved |= bool(np.any(floor < before) or np.any(share < self.bench.share_along[leaf]))
             self.bench.floor_along[leaf] = np.minimum(before, floor)
-            self._shares[leaf] = np.fmin(self._shares.get(leaf, np.inf), share)
+            self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
         return improved
 
     def _size(self, leaf: int) -> Floats:
@@ -498,7 +496,9 @@ class _Search:
             size = self._typical_effect() / np.median(self.bench.lengths[leaf])
             least = max(WRONG_SIGN, COMMON * np.sqrt(len(self.bench.claims[leaf].values)))
         visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
-        return bool(np.any(floor <= np.maximum(least * size, visible)) or np.any(self._shares[leaf] <= COMMON))
+        return bool(
+            np.any(floor <= np.maximum(least * size, visible)) or np.any(self.bench.share_along[leaf] <= COMMON)
+        )
 
     def _typical_effect(self) -> Floats:
         """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""

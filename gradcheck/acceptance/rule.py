@@ -15,6 +15,7 @@ from gradcheck.acceptance.directional import search
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.refinement import look_for_jumps, look_for_kinks, refine
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
+from gradcheck.acceptance.seen import unseen
 from gradcheck.functions.probe import Probe, unit_of
 
 __all__ = ["Claim", "Judgement", "Limit", "judge"]
@@ -79,7 +80,10 @@ def judge(
             _look_at_each(bench, complex_step=complex_step)
         else:
             search(bench, key)
-    return {leaf: judgement.in_plain_units(unit) for leaf, judgement in bench.judgements.items()}
+    judgements = bench.judgements
+    passes = [leaf for leaf, found in judgements.items() if not np.any(found.wrong | found.undecided)]
+    judgements |= {leaf: judgements[leaf].not_seen() for leaf in unseen(bench, passes)}
+    return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
 
 
 def _look_at_each(bench: Bench, *, complex_step: bool) -> None:

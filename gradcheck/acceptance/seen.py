@@ -1,0 +1,110 @@
+"""A pass is tested on itself: would the same evidence have rejected a wrong claim?
+
+A check that finds nothing wrong may have seen that the claim is right, or nothing at all. What decides is a pure
+function of claim and evidence, so it can be asked what it would have said of minus the claim, of twice the claim and
+of zero, without one more call of the functions. A parameter of which any of these would have passed as well was not
+seen, unless its gradient is as good as zero beside those of the others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts
+from gradcheck.acceptance.decide import excludes
+from gradcheck.acceptance.pooled import excess
+from gradcheck.differences.ladder import FIRST_STEP
+
+__all__ = ["unseen"]
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+FACTORS = (-1.0, 2.0, 0.0)
+"""The other claims, as multiples of the one that is checked."""
+
+FEW = 64
+"""Elements with the largest claims that are asked first: mostly they are enough."""
+
+UNDERFLOW = 1e-290
+"""What noise hides where the functions are zero throughout: less than this, in units of the functions, is nothing."""
+
+
+def unseen(bench: Bench, leaves: list[int]) -> list[int]:
+    """Return those leaves of which the evidence could not have told a wrong claim from a right one.
+
+    A leaf without elements has nothing to see.
+    """
+    return [
+        leaf
+        for leaf in leaves
+        if bench.claims[leaf].values.size and not _rejects_all(bench, leaf) and not _is_negligible(bench, leaf)
+    ]
+
+
+def _rejects_all(bench: Bench, leaf: int) -> bool:
+    """Tell whether each of the other claims would have been called wrong."""
+    waiting = [factor for factor in FACTORS if not _rejects_along(bench, leaf, factor)]
+    for indices in _strongest_first(bench, leaf):
+        if not waiting:
+            break
+        claim = bench.claims[leaf].values[indices]
+        evidence, tolerance = bench.ledgers[leaf].evidence(indices), bench.tolerance(leaf, indices)
+        waiting = [factor for factor in waiting if not np.any(excludes(factor * claim, evidence, tolerance))]
+    return all(_rejects_pooled(bench, leaf, factor) for factor in waiting)
+
+
+def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
+    parts = in_parts(bench.ledgers[leaf])
+    known = np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)
+    with np.errstate(all="ignore"):
+        sizes = np.nan_to_num(np.max(np.abs(bench.claims[leaf].values[known]), axis=1, initial=0.0), posinf=0.0)
+    first = np.sort(known[np.argsort(-sizes, kind="stable")[:FEW]])
+    return [first, *parts]
+
+
+def _rejects_along(bench: Bench, leaf: int, factor: float) -> bool:
+    """Tell whether random directions would have shown an error of this multiple of every element."""
+    return bool(np.any(bench.share_along[leaf] < abs(factor - 1)))
+
+
+def _rejects_pooled(bench: Bench, leaf: int, factor: float) -> bool:
+    """Tell whether an error that all elements have in common would have been significant."""
+    known = np.flatnonzero(bench.ledgers[leaf].count)
+    found = bench.judgement(leaf)
+    claim, reference, noise = (array[known] for array in (bench.claims[leaf].values, found.reference, found.noise))
+    with np.errstate(all="ignore"):
+        # The error of the other claim, as one of the claim itself, of which it is a multiple.
+        pooled = excess(
+            claim,
+            (1 - factor) * claim + reference,
+            noise / bench.multiplier,
+            np.unravel_index(known, bench.leaves[leaf].value.shape),
+        )
+    return bool(np.any(pooled.significant))
+
+
+def _is_negligible(bench: Bench, leaf: int) -> bool:
+    """Tell whether claim, reference and what would have shown are as good as zero beside the other gradients.
+
+    Those of the other leaves; without any, the values of the functions over the longest usable step.
+    """
+    found, claim = bench.judgement(leaf), bench.claims[leaf].values
+    along = np.all(np.isfinite(bench.floor_along[leaf]))
+    with np.errstate(all="ignore"):
+        floor = np.broadcast_to(bench.floor_along[leaf], claim.shape) if along else found.floor
+        floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
+        largest = np.max(np.fmax(np.abs(claim), floor), axis=0)
+        others = np.where(bench.negligible[leaf] > 0, bench.negligible[leaf], NEGLIGIBLE * _steepest(bench, leaf))
+        return bool(np.all(largest <= np.maximum(others, UNDERFLOW)))
+
+
+def _steepest(bench: Bench, leaf: int) -> Floats:
+    """Return the values of the functions, as far as they are known, over the longest step; shape (K,)."""
+    length = float(np.max(bench.lengths[leaf], initial=0.0))
+    known = np.flatnonzero(bench.ledgers[leaf].count)
+    curvature = np.abs(bench.ledgers[leaf].evidence(known[:FEW]).curvature)
+    step = FIRST_STEP * length
+    bend = np.max(np.where(np.isfinite(curvature), curvature, 0.0), axis=(0, 1), initial=0.0) * step**2 / 2
+    return np.asarray((np.abs(bench.base) + bend) / (FIRST_STEP * max(length, 1.0)))

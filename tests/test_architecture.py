@@ -14,7 +14,9 @@ PACKAGES = {
     "functions": "boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements probe tangents outputs",
     "differences": "noise vectorized ladder complex_step jumps steps",
     "nonsmooth": "sampling groups scans subdifferential",
-    "acceptance": ("pooled bench screening refinement directions locate individual whole_claim directional rule"),
+    "acceptance": (
+        "pooled ledger decide bench seen screening refinement directions locate individual whole_claim directional rule"
+    ),
     "reports": "comparison text grids serialization markdown plots page report claims summary",
     "diagnosis": (
         "clues candidates numbers symmetries regions scale penalties rearrangements precision partial layers ranking shapes"

@@ -367,16 +367,19 @@ def _closest(claim: Floats, evidence: Evidence, apart: Floats) -> tuple[Floats, 
 def excludes(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Bools:
     """Tell where every estimate excludes a claim, so that it would have been called wrong; shape (m, K).
 
-    At a kink the interval between the one-sided derivatives is seen as sharply as they are: only what blurs it counts.
+    An element at a kink that is seen sharply counts too: other claims may be as valid there, which is no lack of evidence.
     """
     if not evidence.kind.shape[1]:
         return np.zeros(claim.shape, dtype=bool)
     with np.errstate(all="ignore"):
         is_plain = evidence.kind == Kind.DIFFERENCE
-        blur = np.where(is_plain, evidence.noise, evidence.bound - np.abs(evidence.gap) / 2)
+        blur = np.where(is_plain, evidence.noise, evidence.bound)
         asked = (is_plain | (evidence.kind >= Kind.PAIR)) & ~np.isnan(evidence.value)
         outside = np.abs(claim[:, None] - evidence.value) > blur + tolerance.of(evidence)[0]
-        return np.asarray(np.all(outside | ~asked, axis=1) & np.any(asked, axis=1))
+        half = np.abs(evidence.gap) / 2
+        at_kink = np.any((half > evidence.bound - half) & (evidence.kind >= Kind.LADDER), axis=1)
+        at_kink |= evidence.membership == Membership.VALID
+        return np.asarray(np.all(outside | ~asked, axis=1) & np.any(asked, axis=1) | at_kink)
 
 
 def _largest(values: Floats, where: Bools) -> Floats:

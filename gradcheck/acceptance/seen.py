@@ -1,4 +1,4 @@
-"""A pass is tested on itself: would the same evidence have rejected a wrong claim?
+"""A pass is tested on itself: the same evidence must have rejected a wrong claim.
 
 A check that finds nothing wrong may have seen that the claim is right, or nothing at all. What decides is a pure
 function of claim and evidence, so it can be asked what it would have said of minus the claim, of twice the claim and

@@ -28,11 +28,11 @@ CLOSEST, FARTHEST, FARTHEST_IN_NOISE = 1.07e-10, 1.86e-2, 0.27
 shorter than the first step of the differences that flag an element. The third bounds the radius where noise hides the
 error even at the second; slopes are then read to a fifth of the error in place of a hundredth."""
 
-STEP = 0.2
+STEP = 0.05
 """Over which a slope is taken, in units of the distance between two tied elements that are moved apart: so short that most
 steps cross no kink."""
 
-SHARPNESS = 500.0
+SHARPNESS = 2000.0
 """The radius is this multiple of noise over what is at stake: noise then blurs a slope over `STEP` by 2 % of it."""
 
 
@@ -154,7 +154,7 @@ class Ball:
         """Return the shortest scale of some elements."""
         return float(min(self.scales[element.leaf][element.index] for element in elements))
 
-    def radius(self, elements: list[Flagged], sharpness: float = SHARPNESS) -> float:
+    def radius(self, elements: list[Flagged]) -> float:
         """Return how far away slopes are taken, in units of the shortest scale.
 
         The smallest radius at which noise does not hide what is at stake.
@@ -164,7 +164,7 @@ class Ball:
             slope = np.max([np.abs(e.claimed) + np.abs(e.reference) for e in elements], axis=0)
             blur = self.noise + self._rounding(elements) * np.where(np.isfinite(slope), slope, 0.0)
             needed = (
-                sharpness * blur / (self.scale(elements) * np.where(np.isfinite(stake) & (stake > 0), stake, np.inf))
+                SHARPNESS * blur / (self.scale(elements) * np.where(np.isfinite(stake) & (stake > 0), stake, np.inf))
             )
         radius = float(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)))
         return float(np.clip(radius, CLOSEST, np.clip(radius / 20, FARTHEST, FARTHEST_IN_NOISE)))

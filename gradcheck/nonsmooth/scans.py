@@ -40,7 +40,7 @@ def scan(ball: Ball, element: Flagged) -> bool:
     -----
     Costs 54 calls where the claim is not among the slopes, else 72 or 108.
     """
-    radius = ball.radius([element], 2000.0)
+    radius = ball.radius([element])
     within, is_bent = _within(ball, element, radius)
     hidden = np.zeros_like(within)
     if np.any(within):

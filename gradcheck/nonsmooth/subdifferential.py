@@ -38,6 +38,12 @@ than `MOST_RANKS`, then `SEARCHES` times among neighbours of the outermost place
 EXHAUSTED = 1e-12
 """A weight or gain that rounding alone may make."""
 
+TRIES = 3
+"""Places near each other at which a gradient is sampled, until no kink passes between the points of its differences."""
+
+CROSSED = 0.1
+"""The share of what is at stake by which differences along the axes may miss the one along all of them if no kink passes."""
+
 INVOLVED = 0.05
 """A member has part in a contradiction if its component of the direction is more than this share of the largest."""
 
@@ -227,18 +233,27 @@ class _Hull:
         return beyond, directions
 
     def _sample(self, place: Floats) -> Generator[Question, Floats, None]:
-        """Sample a gradient."""
-        gradient = yield place, np.eye(len(place))
-        if np.all(np.isfinite(gradient)):
-            self.places.append(place)
-            self.gradients.append(gradient)
+        """Sample a gradient at a place, or near it where a kink passes between the points of the differences.
+
+        There the differences along the axes and one along all of them are no linear function.
+        """
+        count = len(place)
+        for _ in range(TRIES):
+            slopes = yield place, np.vstack([np.eye(count), -np.ones(count)])
+            gradient, joint = slopes[:-1], slopes[-1]
+            with np.errstate(all="ignore"):
+                if np.all((np.abs(gradient.sum(axis=0) + joint) <= CROSSED * self.stake + count * self.unsure) | (self.stake == 0)):
+                    self.places.append(place)
+                    self.gradients.append(gradient)
+                    return
+            place = place + self.ball.rng.uniform(-0.7, 0.7, count)
 
     # ---- where to look ----------------------------------------------------------------------------------------------
 
-    def _towards(self, direction: Floats) -> Floats:
+    def _towards(self, direction: Floats, spread: float = 0.5) -> Floats:
         """Return a place far along a direction, at which elements that it does not tell apart are in some order."""
         ranks = self.ball.rng.permutation(len(direction)) - (len(direction) - 1) / 2
-        return np.asarray(len(direction) * direction + ranks / 2)
+        return np.asarray(len(direction) * direction + spread * ranks)
 
     def _first_places(self) -> list[Floats]:
         """Return where gradients are sampled first: where a valid claim is likely to be the gradient.
@@ -269,7 +284,8 @@ class _Hull:
         """Look for a place where the derivative along a direction is as large as the claim says; None if there is none."""
         wanted = direction @ self.claim[:, column] - self.unsure[column]
         met = [(float(g[:, column] @ direction), place) for g, place in zip(self.gradients, self.places, strict=True)]
-        ahead = [self._towards(sign * part) for part in (direction, self._ranked(direction)) for sign in (1, -1)]
+        ahead = [self._towards(sign * direction, 0.0) for sign in (1, -1)]
+        ahead += [self._towards(sign * part) for part in (direction, self._ranked(direction)) for sign in (1, -1)]
         for number in range(SEARCHES + 1):
             met.sort(key=lambda pair: -pair[0])
             best = [place for _, place in met[:SEARCHED_FROM]]

@@ -157,6 +157,7 @@ class _Hull:
         self.unsure = 2 * ball.noise / (STEP * self.unit) + SLACK * self.stake
         self.places: list[Floats] = []
         self.gradients: list[Floats] = []
+        self.moved_alike: set[int] = set()
         self.wrong = np.zeros(self.claim.shape, dtype=bool)
 
     def move(self, moves: dict[int, Floats], place: Floats) -> None:
@@ -194,6 +195,7 @@ class _Hull:
                 break
             column = int(np.argmax(beyond))
             place = yield from self._search(directions[column], column)
+            self.moved_alike.add(column)
             if place is None:
                 found[column] = directions[column]
             else:
@@ -223,7 +225,7 @@ class _Hull:
             claim, hull = self.claim[among, column], points[:, among, column]
             # All moved alike: there each valid claim agrees with the derivative, however many share the kink.
             left = np.ones(len(claim)) * (claim.sum() - np.clip(claim.sum(), hull.sum(1).min(), hull.sum(1).max()))
-            if not np.max(np.abs(left)) > unsure:
+            if column in self.moved_alike or not np.max(np.abs(left)) > unsure:
                 left = claim - nearest_in_hull(hull, claim)
             size = np.max(np.abs(left), initial=0.0)
             if self.stake[column] > 0 and not size <= unsure:

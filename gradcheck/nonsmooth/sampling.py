@@ -6,6 +6,7 @@ SIAM Journal on Optimization 15 (2005).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 
 import numpy as np
@@ -104,6 +105,8 @@ class Ball:
         By how much noise may change a value.
     rng : Generator
         Draws points and directions.
+    claims_at : callable, optional
+        ``claims_at(moves)`` gives the claims at a displaced point, like ``claims``, or None where there are none.
     each : Probe
         The same functions, output by output where there are several.
     """
@@ -113,6 +116,7 @@ class Ball:
     scales: dict[int, Floats]
     noise: Floats
     rng: np.random.Generator
+    claims_at: Callable[[Moves], dict[int, Floats] | None] | None = None
     each: Probe = field(init=False)
 
     def __post_init__(self) -> None:

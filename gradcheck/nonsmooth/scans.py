@@ -65,7 +65,7 @@ def has_steady_gap(ball: Ball, element: Flagged) -> Bools:
     values = ball.probe.line(ball.at_rest(), element.leaf, element.index, shifts)
     with np.errstate(all="ignore"):
         bends = np.array([values[0] + values[1], 4 * (values[2] + values[3])]) - np.array([[2.0], [8.0]]) * values[4]
-        blur = 20 * ball.noise + step * (np.abs(element.gap) + element.stake) / 4
+        blur = 20 * ball.noise + step * np.abs(element.gap) / 4
         return np.asarray((element.gap == 0) | (np.abs(bends[0] - bends[1]) <= blur))
 
 

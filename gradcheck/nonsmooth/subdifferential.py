@@ -178,9 +178,12 @@ class _Hull:
         while np.any(among) and self.gradients:
             contradicted = yield from self._contradictions(among)
             alone = yield from self._alone(contradicted)
+            if contradicted and not np.any(alone):
+                alone = yield from self._wrong_nearby(contradicted)
             if not np.any(alone):
-                for column, direction in contradicted.items():
-                    self.wrong[:, column] |= np.abs(direction) > INVOLVED
+                left = self._outside(among)[1]
+                for column in contradicted:
+                    self.wrong[:, column] |= np.abs(left[column]) > INVOLVED
                 return
             self.wrong |= alone
             among &= ~np.any(alone, axis=1)
@@ -206,8 +209,6 @@ class _Hull:
         """Return the members that are contradicted by themselves, shape (m, K): two are tested, the others are like them."""
         low, high = np.min(self.gradients, axis=0) - self.unsure, np.max(self.gradients, axis=0) + self.unsure
         beyond = np.maximum(low - self.claim, self.claim - high) / self.unsure
-        for column, direction in contradicted.items():
-            beyond[np.abs(direction) <= INVOLVED, column] = 0.0
         beyond[:, [column for column in range(len(self.stake)) if column not in contradicted]] = 0.0
         tested = np.argsort(-np.max(beyond, axis=1))[:2]
         found = np.zeros_like(self.wrong)
@@ -215,6 +216,27 @@ class _Hull:
             own = yield from self._contradictions(np.arange(len(self.members)) == row)
             found[row, list(own)] = True
         return found | (beyond > 0) if np.all(np.any(found[tested], axis=1)) else found
+
+    def _wrong_nearby(self, contradicted: dict[int, Floats]) -> Generator[Question, Floats, Bools]:
+        """Return the members of those parameters whose claims are wrong at a smooth point near by, shape (m, K).
+
+        What claims contradict only together says nothing of which of them is wrong.
+        """
+        found, leaves = np.zeros_like(self.wrong), np.array([member.leaf for member in self.members])
+        if self.ball.claims_at is None or len(set(leaves)) == 1:
+            return found
+        for _ in range(TRIES):
+            before = len(self.gradients)
+            yield from self._sample(self._towards(np.zeros(len(leaves)), 1.0))
+            moves = self.ball.at_rest()
+            self.move(moves, self.places[-1])
+            claims = self.ball.claims_at(moves)
+            if len(self.gradients) == before or claims is None:
+                continue
+            claim = np.array([claims[member.leaf][member.index] for member in self.members])
+            apart = np.abs(claim - self.gradients[-1]) > CROSSED * self.stake + len(leaves) * self.unsure
+            found[np.ix_(np.isin(leaves, leaves[np.any(apart, axis=1)]), list(contradicted))] = True
+        return found if not np.all(np.any(found, axis=1)) else np.zeros_like(found)
 
     def _outside(self, among: Bools) -> tuple[Floats, list[Floats]]:
         """Return how far outside the hull claims are in each column, in units of what is unsure, and in which direction."""
@@ -244,7 +266,10 @@ class _Hull:
             slopes = yield place, np.vstack([np.eye(count), -np.ones(count)])
             gradient, joint = slopes[:-1], slopes[-1]
             with np.errstate(all="ignore"):
-                if np.all((np.abs(gradient.sum(axis=0) + joint) <= CROSSED * self.stake + count * self.unsure) | (self.stake == 0)):
+                if np.all(
+                    (np.abs(gradient.sum(axis=0) + joint) <= CROSSED * self.stake + count * self.unsure)
+                    | (self.stake == 0)
+                ):
                     self.places.append(place)
                     self.gradients.append(gradient)
                     return
@@ -266,15 +291,21 @@ class _Hull:
         found = []
         for column in np.flatnonzero(self.stake):
             claim = self.claim[:, column]
-            apart = np.array([[abs(m.slope(s)[column] - m.claimed[column]) for s in (1, -1)] for m in self.members])
-            gap = np.array([abs(member.gap[column]) for member in self.members])
-            row, side = np.unravel_index(int(np.argmin(apart - gap[:, None])), apart.shape)
-            found.append((1 - 2 * side) * np.eye(len(claim))[row])
+            found.append(self._axis(column))
             size = np.max(np.abs(claim))
             if size > 0:
                 found += [sign * part for part in (claim / size, self._ranked(claim)) for sign in (1, -1)]
         ones = np.ones(len(self.members))
         return [self._towards(direction) for direction in [*found, ones, -ones]]
+
+    def _axis(self, column: int) -> Floats:
+        """Return the axis, upwards or downwards, along which a one-sided derivative is nearest to the claim beside its gap."""
+        claim, gap = self.claim[:, column], np.array([abs(member.gap[column]) for member in self.members])
+        sides = np.array([[abs(m.slope(sign)[column] - m.claimed[column]) for sign in (1, -1)] for m in self.members])
+        with np.errstate(all="ignore"):
+            share = np.where(gap > 0, np.rint(np.min(sides, axis=1) / (SLACK * gap)), np.inf)
+        row = np.lexsort((-gap, -np.abs(claim), share))[0]
+        return np.asarray(np.eye(len(claim))[row] * (1 - 2 * np.argmin(sides[row])))
 
     @staticmethod
     def _ranked(direction: Floats) -> Floats:

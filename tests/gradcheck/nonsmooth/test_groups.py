@@ -1,0 +1,87 @@
+"""Elements share a kink if effects of first order do not add up."""
+
+import numpy as np
+import pytest
+
+from gradcheck.nonsmooth.groups import groups_of
+
+from .balls import ball_of, flag_all
+
+
+def indices(groups):
+    return sorted(sorted(member.index for member in group.members) for group in groups)
+
+
+def groups(f, x, claim, **options):
+    ball = ball_of(f, x, claim, **options)
+    found = groups_of(ball, flag_all(ball))
+    return indices(found), ball.probe.budget.used
+
+
+@pytest.mark.parametrize("count", [2, 12, 13, 400])
+def test_elements_that_are_kinked_by_themselves_are_told_apart_in_a_few_calls(count):
+    weights = np.random.default_rng(0).normal(size=count)
+    found, calls = groups(lambda x: float(weights @ np.abs(x)), np.zeros(count), np.zeros(count))
+    assert found == [[i] for i in range(count)]
+    assert calls <= 7
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "f",
+    [
+        np.max,
+        np.min,
+        np.median,
+        lambda x: max(x.sum() - x.size, 0.0),
+        lambda x: min(max(x[0], x[1]), x[2:].max()),
+        lambda x: np.linalg.norm(x - 1),
+        lambda x: np.sort(x) @ np.arange(x.size),
+    ],
+)
+def test_elements_that_share_a_kink_stay_together(f, seed):
+    claim = np.eye(5)[0] + np.eye(5)[1]
+    found, _ = groups(lambda x: float(f(x)), np.ones(5), claim, seed=seed)
+    assert found == [[0, 1, 2, 3, 4]]
+
+
+def test_a_pair_among_many_is_seen():
+    found, _ = groups(lambda x: float(np.abs(x).sum() + max(x[3], x[7])), np.zeros(10), np.zeros(10))
+    assert found == [list(range(10))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_units_of_a_layer_whose_weights_are_zero_are_slices_of_them(seed):
+    rng = np.random.default_rng(seed)
+    data, factors = rng.normal(size=(6, 3)), rng.normal(size=(6, 8))
+
+    def f(w):
+        return float(np.sum(factors * np.maximum(data @ w, 0)))
+
+    found, calls = groups(f, np.zeros((3, 8)), np.zeros(24))
+    assert found == [[i, i + 8, i + 16] for i in range(8)]
+    assert calls <= 50
+
+
+def test_curvature_and_a_kink_near_by_link_nothing():
+    matrix = np.random.default_rng(0).normal(size=(4, 4))
+
+    def f(x):
+        return float(np.abs(x).sum() + np.sum((matrix @ x) ** 2) + 0.1 * max(x.sum() - 1e-10, 0))
+
+    assert groups(f, np.zeros(4), np.zeros(4))[0] == [[0], [1], [2], [3]]
+
+
+def test_outputs_tell_windows_apart():
+    def pool(x):
+        return x.reshape(5, 3).max(axis=1)
+
+    found, calls = groups(pool, np.zeros(15), np.zeros(15), cotangents=np.random.default_rng(0).normal(size=(2, 5)))
+    assert found == [[3 * i, 3 * i + 1, 3 * i + 2] for i in range(5)]
+    assert calls <= 2 * 15 + 5 * 4
+
+
+def test_elements_equal_to_a_flagged_one_take_part():
+    """Moved alone, two of three equal ones change nothing, and claim nothing."""
+    found, _ = groups(lambda x: float(np.median(x)), np.ones(3), [1.0, 0.0, 0.0])
+    assert found == [[0, 1, 2]]

@@ -177,7 +177,7 @@ class _Hull:
         among = np.ones(len(self.members), dtype=bool)
         while np.any(among) and self.gradients:
             contradicted = yield from self._contradictions(among)
-            alone = yield from self._alone(contradicted)
+            alone = yield from self._alone(contradicted, among)
             if contradicted and not np.any(alone):
                 alone = yield from self._wrong_nearby(contradicted)
             if not np.any(alone):
@@ -205,10 +205,11 @@ class _Hull:
                 yield from self._sample(place)
         return found
 
-    def _alone(self, contradicted: dict[int, Floats]) -> Generator[Question, Floats, Bools]:
+    def _alone(self, contradicted: dict[int, Floats], among: Bools) -> Generator[Question, Floats, Bools]:
         """Return the members that are contradicted by themselves, shape (m, K): two are tested, the others are like them."""
         low, high = np.min(self.gradients, axis=0) - self.unsure, np.max(self.gradients, axis=0) + self.unsure
         beyond = np.maximum(low - self.claim, self.claim - high) / self.unsure
+        beyond[~among] = 0.0
         beyond[:, [column for column in range(len(self.stake)) if column not in contradicted]] = 0.0
         tested = np.argsort(-np.max(beyond, axis=1))[:2]
         found = np.zeros_like(self.wrong)
@@ -235,7 +236,9 @@ class _Hull:
                 continue
             claim = np.array([claims[member.leaf][member.index] for member in self.members])
             apart = np.abs(claim - self.gradients[-1]) > CROSSED * self.stake + len(leaves) * self.unsure
-            found[np.ix_(np.isin(leaves, leaves[np.any(apart, axis=1)]), list(contradicted))] = True
+            rows = np.isin(leaves, leaves[np.any(apart, axis=1)])
+            for column in contradicted:
+                found[rows, column] = True
         return found if not np.all(np.any(found, axis=1)) else np.zeros_like(found)
 
     def _outside(self, among: Bools) -> tuple[Floats, list[Floats]]:
@@ -291,7 +294,7 @@ class _Hull:
         found = []
         for column in np.flatnonzero(self.stake):
             claim = self.claim[:, column]
-            found.append(self._axis(column))
+            found.append(self._axis(int(column)))
             size = np.max(np.abs(claim))
             if size > 0:
                 found += [sign * part for part in (claim / size, self._ranked(claim)) for sign in (1, -1)]

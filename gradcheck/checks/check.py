@@ -50,6 +50,8 @@ class Claimant(ABC):
         Whether the derivative takes a cotangent of the function's value.
     is_given : bool
         Whether the claim is numbers that are at hand, so that nothing can be asked for at other points.
+    stands_alone : bool
+        Whether the derivative gets the point itself, so that the function need not have been called there before.
     may_ignore_its_point : bool
         Whether people write functions of this sort that read other arrays than their argument.
     is_whole : bool
@@ -71,6 +73,7 @@ class Claimant(ABC):
     pulls_back = False
     is_whole = False
     is_given = False
+    stands_alone = False
     may_ignore_its_point = False
 
     def __init__(self, function: Callable[..., Any]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check, are_single
 from gradcheck.checks.roundoff import measure_roundoff
-from gradcheck.checks.second_point import compare
+from gradcheck.checks.second_point import AWAY, compare
 from gradcheck.functions.arrays import as_numpy, memory_of
 from gradcheck.functions.points import Handed, Layout, Output, Point
 from gradcheck.functions.probe import BudgetExhaustedError, calling
@@ -97,6 +97,7 @@ def examine(check: Check, cotangents: Floats, first: list[Reading]) -> None:
     if check.elsewhere is not None:
         compare(check, here[0])
     if repeats and not changed:
+        _examine_last_point(check, cotangents, here)
         _examine_layouts(check, cotangents, here)
 
 
@@ -224,6 +225,40 @@ def _lags(check: Check, cotangents: Floats, here: list[Reading]) -> bool:
     for _ in range(2):
         there = check.claimant.sample(check, check.point.hand([a.copy() for a in check.elsewhere.arrays]), cotangents)
     return all(np.array_equal(a, b) for _, a, b in _pairs(here, there))
+
+
+def _examine_last_point(check: Check, cotangents: Floats, here: list[Reading]) -> None:
+    """Ask for the claim when the function was called at another point last: it must be that of its argument all the same.
+
+    One call of each; two more where the claim differs, to see that calling the function at the given point mends it.
+    """
+    if not check.claimant.stands_alone or check.elsewhere is None:
+        return
+    other = check.point.moved(AWAY[0], np.random.default_rng(check.settings.key))
+    try:
+        _value(check, check.point.hand(other))
+        after = check.claimant.sample(check, check.point.hand(), cotangents)
+    except BudgetExhaustedError:
+        raise
+    except Exception:  # noqa: BLE001 - nobody asked for the value there, and without it there is nothing to compare
+        return
+    different = [
+        (name, *_apart(one, two))
+        for name, one, two in _pairs(here, after)
+        if not _is_rounding(check, *_apart(one, two))
+    ]
+    if not different:
+        return
+    _value(check, check.point.hand())
+    mended = check.claimant.sample(check, check.point.hand(), cotangents)
+    if all(_is_rounding(check, *_apart(one, two)) for _, one, two in _pairs(here, mended)):
+        name, function = check.claimant.derivative, check.claimant.name
+        check.find(
+            "last-point-gradient",
+            f"{name} gives the gradient of the point at which {function} was called last, not of its argument: they differ by "
+            f"up to {max(apart for _, apart, _ in different):.3g}; call {function} first, or evaluate inside {name}",
+            parameters=[name for name, _, _ in different],
+        )
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ class ScalarClaimant(Claimant):
         super().__init__(f)
         self.grad = grad
         self.is_given = isinstance(grad, GivenGradient)
+        self.stands_alone = not self.is_given and grad is not True
         self.params = params
         self.value = f if grad is not True else partial(_value_of, f)
 

@@ -19,7 +19,7 @@ from gradcheck.functions.points import point_of
 from gradcheck.functions.probe import Probe
 from gradcheck.reports.claims import Reading
 
-__all__ = ["compare", "examine_constancy", "visit"]
+__all__ = ["AWAY", "compare", "examine_constancy", "visit"]
 
 Floats = NDArray[np.float64]
 

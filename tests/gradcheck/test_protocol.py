@@ -576,3 +576,35 @@ def test_nothing_is_measured_where_the_function_is_not_finite():
     report = check_gradient(lambda x: float("nan"), lambda x: 1.0 * x, POINT)
     assert report.verdict == "inconclusive" and report.findings[0].code == "value-not-finite"
     assert report.evaluations < 20 and report.parameters["params"].undecided.all()
+
+
+class Tape:
+    """Keeps the point at which it was called last."""
+
+    def __init__(self):
+        self.at = None
+
+    def __call__(self, x):
+        self.at = np.array(x)
+        return np.sum(self.at**3)
+
+    def derivative(self, x):
+        return 3 * self.at**2
+
+    def own(self, x):
+        self(x)
+        return 3 * self.at**2
+
+
+def test_a_gradient_of_the_point_of_the_last_call_is_a_remark():
+    tape = Tape()
+    report = check_gradient(tape, tape.derivative, POINT)
+    assert report.ok and codes(report) == {"last-point-gradient"}, str(report)
+    assert "call f first" in report.findings[0].message
+
+
+def test_a_gradient_that_evaluates_at_its_argument_has_no_remark():
+    tape = Tape()
+    report = check_gradient(tape, tape.own, POINT)
+    assert report.ok and not report.findings, str(report)
+    assert check_gradient(tape, lambda x: 2 * tape.derivative(x), POINT).verdict == "fail"

@@ -15,7 +15,8 @@ PACKAGES = {
     "differences": "noise vectorized ladder complex_step jumps steps",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": (
-        "pooled ledger decide bench seen screening refinement directions locate individual whole_claim directional rule"
+        "pooled ledger decide bench seen screening directions together refinement locate individual whole_claim "
+        "directional rule"
     ),
     "reports": "comparison text grids serialization markdown plots page report claims summary",
     "diagnosis": (

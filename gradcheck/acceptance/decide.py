@@ -163,8 +163,10 @@ def decide(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Decision:
     if not evidence.kind.shape[1]:
         return _nothing(claim)
     plain = _by_differences(claim, evidence, tolerance)
-    bounded = _by_intervals(claim, evidence, tolerance)
     has_interval = np.any(evidence.kind >= Kind.PAIR, axis=1)
+    if not np.any(has_interval):
+        return plain
+    bounded = _by_intervals(claim, evidence, tolerance)
     agrees = (plain.outcome == Outcome.RIGHT) & ~bounded.excluded & (bounded.gap == 0) & (bounded.joint == 0)
     merged = [
         np.where(has_interval & ~(agrees & (bounded.outcome == Outcome.OPEN)), ours, theirs)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Limit, rms
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.directions import Directions, Part, Slopes, elements_of
-from gradcheck.acceptance.individual import ALLOWANCE, DIRECTIONS, Individual
+from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Directions, Part, Slopes, elements_of
+from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.ledger import Estimate, Membership
-from gradcheck.acceptance.locate import CERTAIN, DISAGREES, Group, contradicted_leaves, groups_of, locate, slices
+from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, slices
 from gradcheck.acceptance.refinement import look_for_kinks
 from gradcheck.acceptance.whole_claim import Multiple, multiple_of, rearranged
 from gradcheck.differences.ladder import FIRST_STEP

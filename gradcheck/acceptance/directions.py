@@ -19,7 +19,7 @@ from gradcheck.acceptance.bench import Bench, rms
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.formats import Format
 
-__all__ = ["Directions", "Part", "Slopes", "Span", "elements_of"]
+__all__ = ["ALLOWANCE", "DIRECTIONS", "DISAGREES", "Directions", "Part", "Slopes", "Span", "elements_of"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -54,6 +54,15 @@ second-smallest disagreement among four directions, which is what that noise lev
 
 ROUNDOFF_SHARE = 0.25
 """Standard deviation of an honest round-off of a leaf's elements, as a share of the largest that is allowed to one."""
+
+DIRECTIONS = 4
+"""Directions measured before anything is said of several elements together."""
+
+DISAGREES = 3.3
+"""Standard deviations that are no accident: along four directions of a right gradient they are met in 1 of 50,000 checks."""
+
+ALLOWANCE = 3.0
+"""What ``rtol`` allows to every element may add up to this many of its standard deviations along a direction."""
 
 LOW_QUANTILE, QUANTILE_OF = 0.01, 10_000
 """The detection limit of a leaf is based on this quantile of its elements' displacements, of at most so many elements."""
@@ -366,13 +375,17 @@ class Directions:
 
     def allowed(self, parts: Sequence[Part]) -> Floats:
         """Return what ``rtol`` allows to the claims along directions, as standard deviations, shape (P, K)."""
+        return self.bench.rtol * self.spread(parts, {leaf: claim.values for leaf, claim in self.bench.claims.items()})
+
+    def spread(self, parts: Sequence[Part], deviations: dict[int, Floats]) -> Floats:
+        """Return the standard deviation along directions, shape (P, K), of independent ones of the elements, (n, K) in each leaf."""
         squares = np.zeros((len(parts), len(self.bench.base)))
         for row, part in enumerate(parts):
             for span in part.spans:
                 for where, move in self._blocks(part, span):
                     with np.errstate(all="ignore"):
-                        squares[row] += _product(move**2, self.bench.claims[span.leaf].values[where] ** 2)
-        return np.asarray(self.bench.rtol * np.sqrt(squares))
+                        squares[row] += _product(move**2, deviations[span.leaf][where] ** 2)
+        return np.sqrt(squares)
 
     def _choose_step(self) -> None:
         """Choose a step for the noise of the functions, at which they are finite. Blind to the claims."""

@@ -7,24 +7,17 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Limit
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.directions import Directions
-from gradcheck.acceptance.locate import DISAGREES
+from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Directions
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import screen
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 
-__all__ = ["ALLOWANCE", "DIRECTIONS", "Chosen", "Individual"]
+__all__ = ["Chosen", "Individual"]
 
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 Chosen = dict[int, Indices]
 """Position of a leaf -> some of its elements."""
-
-DIRECTIONS = 4
-"""Directions measured before anything is said of several elements together."""
-
-ALLOWANCE = 3.0
-"""What ``rtol`` allows to every element may add up to this many of its standard deviations along a direction."""
 
 FRESH_CALLS, STEP_CALLS, SCREENING_CALLS, CONFIRMING_CALLS = 24, 4, 4, 20
 """Calls of the directions that follow, of choosing a step for a leaf, of screening an element, and of confirming its error."""

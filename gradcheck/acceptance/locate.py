@@ -12,15 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.directions import Directions, Part, Slopes, Span
+from gradcheck.acceptance.directions import DISAGREES, Directions, Part, Slopes, Span
 
-__all__ = ["CERTAIN", "DISAGREES", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "slices"]
+__all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "slices"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-
-DISAGREES = 3.3
-"""Standard deviations that are no accident: along four directions of a right gradient they are met in 1 of 50,000 checks."""
 
 FAINT = 1.5
 """Standard deviations of the likelier of two halves, neither of which disagrees clearly, that are worth following."""

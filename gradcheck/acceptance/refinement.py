@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, MOST_HIDDEN, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
+from gradcheck.acceptance.together import confirm_together
 from gradcheck.differences.jumps import jump_nearby
 from gradcheck.differences.ladder import FIRST_STEP, is_beyond
 from gradcheck.nonsmooth.sampling import Ball, Flagged
@@ -38,8 +39,8 @@ WORTH_IT = 0.1
 CLOSEST_STEP = 1.07e-13
 """The shortest step of the last look at an element, in units of its length."""
 
-MANY, FEW = 16, 5
-"""Where so many elements of a leaf contradict their claims, so few of them are measured with ladders first."""
+MANY, FEW = 12, 3
+"""When this many elements contradict their claims, so few of them are measured with ladders first."""
 
 BRIEF_STEP, BENT = 0.0937, 3.0
 """The others get one more difference, with this share of the first step. Where the slopes on both sides differ, a third of
@@ -58,14 +59,37 @@ SECOND_STEP = 0.4373 * FIRST_STEP
 def refine(bench: Bench) -> None:
     """Measure what screening left open, most evidence of a fault first."""
     queue = _queue(bench)
-    for leaf in dict.fromkeys(leaf for leaf, _ in queue):
-        indices = np.array([index for other, index in queue if other == leaf], dtype=np.intp)
+    waiting: dict[int, list[int]] = {}
+    for leaf, index in queue:
+        waiting.setdefault(leaf, []).append(index)
+    open_ = {leaf: np.array(indices, dtype=np.intp) for leaf, indices in waiting.items()}
+    for leaf, indices in _confirm_many(bench, open_).items():
         if _refine_leaf(bench, leaf, np.sort(indices)):
             # Where some elements are wrong, others that noise hides may be: now they are worth their calls.
             once = np.flatnonzero(bench.ledgers[leaf].count)
             rest = np.setdiff1d(once[np.any(_worth_it(bench, leaf, once), axis=1)], indices)
             if len(rest):
                 _refine_leaf(bench, leaf, rest)
+
+
+def _confirm_many(bench: Bench, waiting: dict[int, Indices]) -> dict[int, Indices]:
+    """Measure a few of many contradicted elements with ladders, and confirm the others along directions if those show no kink.
+
+    Returns the elements that are still open.
+    """
+    against = {leaf: indices[np.any(bench.decide(leaf, indices).excluded, axis=1)] for leaf, indices in waiting.items()}
+    places = [(leaf, index) for leaf, indices in against.items() for index in indices]
+    if len(places) < MANY or bench.exact:
+        return waiting
+    few: dict[int, list[int]] = {}
+    for leaf, index in places[:: len(places) // FEW][:FEW]:
+        few.setdefault(leaf, []).append(int(index))
+    if not all(np.all(_climb_leaf(bench, leaf, np.array(indices))[1]) for leaf, indices in few.items()):
+        return waiting
+    rest = {leaf: np.setdiff1d(indices, few.get(leaf, [])) for leaf, indices in against.items()}
+    confirm_together(bench, {leaf: indices for leaf, indices in rest.items() if len(indices)})
+    decided = {leaf: np.all(bench.decide(leaf, indices).outcome != Outcome.OPEN, axis=1) for leaf, indices in waiting.items()}
+    return {leaf: indices[~decided[leaf]] for leaf, indices in waiting.items() if not np.all(decided[leaf])}
 
 
 def _queue(bench: Bench) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Claim, Judgement
-from gradcheck.acceptance.directional import search
+from gradcheck.acceptance.directional import glance, search
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.refinement import look_for_jumps, look_for_kinks, refine
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
@@ -32,6 +32,7 @@ def judge(
     rng: np.random.Generator,
     complex_step: bool = False,
     key: int | None = None,
+    each: bool = True,
 ) -> dict[int, Judgement]:
     """Judge a claimed gradient, element by element.
 
@@ -50,7 +51,9 @@ def judge(
     complex_step : bool
         Whether to screen with a complex step instead of a difference.
     key : int, optional
-        The seed of random directions along which all elements are judged together; without it each is looked at.
+        The seed of random directions along which all elements are compared together first.
+    each : bool
+        Whether each element is looked at then, unless whole leaves are wrong; otherwise all are judged along directions.
 
     Raises
     ------
@@ -68,27 +71,26 @@ def judge(
     more in all. Along directions about forty, and a few hundred for each wrong element; see `gradcheck.acceptance.directional`.
     """
     unit = unit_of(base)
-    bench = Bench(
-        probe.with_cotangents(probe.cotangents / unit[:, None]),
-        base / unit,
-        {leaf: claim.in_units(unit) for leaf, claim in claims.items()},
-        rtol,
-        rng,
-    )
+    probe = probe.with_cotangents(probe.cotangents / unit[:, None])
+    claims = {leaf: claim.in_units(unit) for leaf, claim in claims.items()}
+    bench = Bench(probe, base / unit, claims, rtol, rng)
     with probe.budget.until_exhausted():
         if key is None:
             _look_at_each(bench, complex_step=complex_step)
-        else:
+        elif not each:
             search(bench, key)
+        elif not glance(bench, key):
+            bench, noise = Bench(probe, base / unit, claims, rtol, rng), bench.noise
+            _look_at_each(bench, noise=noise)
     judgements = bench.judgements
     passes = [leaf for leaf, found in judgements.items() if not np.any(found.wrong | found.undecided)]
     judgements |= {leaf: judgements[leaf].not_seen() for leaf in unseen(bench, passes)}
     return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
 
 
-def _look_at_each(bench: Bench, *, complex_step: bool) -> None:
-    """Judge every element on its own."""
-    prepare(bench)
+def _look_at_each(bench: Bench, *, complex_step: bool = False, noise: Floats | None = None) -> None:
+    """Judge every element on its own; the noise is measured where it is not known."""
+    prepare(bench, noise)
     if complex_step:
         step_along_the_imaginary_axis(bench)
     screen(bench)

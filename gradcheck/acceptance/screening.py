@@ -41,9 +41,9 @@ POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""
 
 
-def prepare(bench: Bench) -> None:
-    """Measure the noise and choose a step for each leaf, the largest leaves first."""
-    bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng)
+def prepare(bench: Bench, noise: Floats | None = None) -> None:
+    """Measure the noise, where it is not known, and choose a step for each leaf, the largest leaves first."""
+    bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng) if noise is None else noise
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
     for leaf in largest:
         step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)

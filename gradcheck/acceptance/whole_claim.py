@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.locate import DISAGREES
+from gradcheck.acceptance.directions import DISAGREES
 
 __all__ = ["Multiple", "multiple_of", "rearranged"]
 

@@ -35,6 +35,9 @@ MOST_EXHAUSTIVE = 10_000
 MOST_OVERHEAD = 100
 """Calls beside two an element that looking at each may take."""
 
+FEW = 128
+"""Elements up to which looking at each is so cheap that they are not compared together first."""
+
 DIRECTIONAL_CALLS = 60
 """What a right gradient takes along random directions, about."""
 
@@ -180,9 +183,19 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
         except NotAnalyticError as error:
             message = f"{check.claimant.name} takes no complex step: {error}; differences were used instead"
             check.find("complex-step-unsupported", message)
+    settings = check.settings
     if check.why_directions:
-        return judge(probe, base, claims, rtol=check.rtol, rng=check.settings.rng, key=check.settings.key)
-    return check.claimant.judge(probe, base, claims, rtol=check.rtol, rng=check.settings.rng)
+        return judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, each=False)
+    elements = sum(len(claim.values) for claim in claims.values())
+    if settings.method == "auto" and check.claimant.is_whole and not settings.vectorized and elements > FEW:
+        judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key)
+        if not all(np.all(np.isnan(found.floor_along)) for found in judgements.values()):
+            check.why_directions = (
+                f"the {elements:,} elements were judged together along random directions, not one by one: whole parameters "
+                "are wrong; method='exhaustive' looks at each"
+            )
+        return judgements
+    return check.claimant.judge(probe, base, claims, rtol=check.rtol, rng=settings.rng)
 
 
 def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:

@@ -88,7 +88,9 @@ def _confirm_many(bench: Bench, waiting: dict[int, Indices]) -> dict[int, Indice
         return waiting
     rest = {leaf: np.setdiff1d(indices, few.get(leaf, [])) for leaf, indices in against.items()}
     confirm_together(bench, {leaf: indices for leaf, indices in rest.items() if len(indices)})
-    decided = {leaf: np.all(bench.decide(leaf, indices).outcome != Outcome.OPEN, axis=1) for leaf, indices in waiting.items()}
+    decided = {
+        leaf: np.all(bench.decide(leaf, indices).outcome != Outcome.OPEN, axis=1) for leaf, indices in waiting.items()
+    }
     return {leaf: indices[~decided[leaf]] for leaf, indices in waiting.items() if not np.all(decided[leaf])}
 
 

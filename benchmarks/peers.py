@@ -17,7 +17,7 @@ from scipy.signal import convolve2d, correlate2d
 from network.layers import conv2d_backward, conv2d_forward, max_pool2d_backward, max_pool2d_forward
 from tests.network import naive
 
-__all__ = ["CONV2D", "MAX_POOL2D", "Call"]
+__all__ = ["CONV2D", "MAX_POOL2D", "Call", "both"]
 
 CONV2D_GEOMETRY = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 MAX_POOL2D_GEOMETRY = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
@@ -34,6 +34,14 @@ class Call:
         """Return what it computes as a tuple of NumPy arrays."""
         results = self.run(*(self.setup() if self.setup else ()))
         return tuple(np.asarray(result) for result in (results if isinstance(results, (tuple, list)) else (results,)))
+
+
+def both(forward: Call, backward: Call) -> Call:
+    """Return forward and backward as one call; where backward consumes a graph, recording that is the forward."""
+    if backward.setup is None:
+        return Call(lambda: (forward.run(), backward.run()))
+    setup, run = backward.setup, backward.run
+    return Call(lambda: run(*setup()))
 
 
 class Ours:

@@ -6,7 +6,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.peers import CONV2D
+from benchmarks.peers import CONV2D, both
 
 # (N, C, H, W, O): one sample and batches of the article's layers, then MNIST, CIFAR and the middle of deep networks.
 SHAPES = [
@@ -23,7 +23,7 @@ SHAPES = [
 ]
 
 # Beyond so many multiplications a peer takes seconds.
-LARGEST = {"naive": 1e5, "scipy": 3e7, "autograd": 2e7}
+LARGEST = {"naive": 2e4, "scipy": 3e7, "autograd": 2e7}
 
 
 def products(shape):
@@ -98,6 +98,17 @@ def test_backward(benchmark, measure, gemm_limit, shape, peer, dtype):
             assert_close(actual, desired, dtype)
     describe(benchmark, "backward", shape, dtype, peer)
     note(benchmark, 4 * products(shape), measure(call), gemm_limit(dtype))
+
+
+@dtypes
+@cases
+def test_both(benchmark, measure, gemm_limit, shape, peer, dtype):
+    """Forward and backward in one go: some peers save in one what they paid for in the other."""
+    dy, x, w, b = operands(shape, dtype)
+    functions = CONV2D[peer]()
+    describe(benchmark, "both", shape, dtype, peer)
+    call = both(functions.conv2d_forward(x, w, b), functions.conv2d_backward(dy, x, w, b))
+    note(benchmark, 6 * products(shape), measure(call), gemm_limit(dtype))
 
 
 def places(shape):

@@ -8,7 +8,7 @@ save in one what they paid for in the other.
 import numpy as np
 import pytest
 
-from benchmarks.peers import MAX_POOL2D
+from benchmarks.peers import MAX_POOL2D, both
 
 # As of the convolutions: N, C, H, W.
 SHAPES = [
@@ -82,3 +82,13 @@ def test_backward(benchmark, measure, copy_limit, shape, peer, dtype):
     np.testing.assert_array_equal(windows(call.results()[0]), desired)
     describe(benchmark, "backward", shape, dtype, peer)
     note(benchmark, x.nbytes + dy.nbytes, measure(call), copy_limit(x.nbytes))
+
+
+@dtypes
+@cases
+def test_both(benchmark, measure, copy_limit, shape, peer, dtype):
+    dy, x = operands(shape, dtype, peer)
+    functions = MAX_POOL2D[peer]()
+    describe(benchmark, "both", shape, dtype, peer)
+    call = both(functions.max_pool2d_forward(x), functions.max_pool2d_backward(dy, x))
+    note(benchmark, 2 * (x.nbytes + dy.nbytes), measure(call), copy_limit(x.nbytes))

@@ -35,30 +35,30 @@ class Algorithm(Protocol):
     def kernel_gradient(self, windows: Windows, dy: Array, x: Array) -> Array: ...
 
 
-SMALL_COLUMNS = 4096
-"""Numbers in the columns of all windows below which calls cost more than arithmetic."""
-
-LARGEST_MATRIX = 2**18
-"""Numbers in the matrix of a whole layer: 2 MB in float64; a larger one leaves the cache."""
-
-MOST_PRODUCTS = 8
-"""Products of the whole layer's matrix for each that the formula has: H * W / (KH * KW)."""
+SMALL_COLUMNS = 16_384
+"""Numbers in the columns of all windows up to which calls cost more than arithmetic."""
 
 LEAST_SAMPLES = 8
 """Of a batch, for the whole layer's matrix to be worth being written."""
 
-LEAST_CHANNELS = 24
+MOST_PRODUCTS = 8
+"""Products of the whole layer's matrix for each that the formula has: H * W / (KH * KW)."""
+
+LARGEST_MATRIX = 2**18
+"""Numbers in the whole layer's matrix times its products for each of the formula's."""
+
+LEAST_CHANNELS = 16
 """Channels * outputs / (channels + outputs) from which Winograd saves more products than its transformations cost."""
 
-LEAST_WIDTH = 12
-"""Of results for Winograd's tiles of four."""
+MOST_WASTE = 1.1
+"""Results of Winograd's tiles of four for each in a row: 1 where its width is a multiple of four."""
 
 
 @lru_cache(maxsize=1024)
 def choose(plan: Plan, *, winograd: bool) -> Algorithm | None:
     """Return the algorithm for shapes, None where the whole work is one small product.
 
-    ``python -m benchmarks.conv2d_algorithms`` times all algorithms on both sides of each threshold.
+    ``python -m benchmarks.thresholds`` times all algorithms on both sides of each threshold.
     """
     batches, samples, groups, channels, height, width = plan.images_shape
     outputs = plan.kernels_shape[1] * plan.kernels_shape[3]
@@ -68,12 +68,13 @@ def choose(plan: Plan, *, winograd: bool) -> Algorithm | None:
         return im2col
     if plan.is_plain and channels * cells * samples * results <= SMALL_COLUMNS:
         return None
-    matrix = batches * groups * channels * height * width * outputs * results
-    if height * width <= MOST_PRODUCTS * cells and samples >= LEAST_SAMPLES and matrix <= LARGEST_MATRIX:
+    matrix, waste = batches * groups * channels * height * width * outputs * results, height * width / cells
+    if samples >= LEAST_SAMPLES and waste <= MOST_PRODUCTS and matrix * waste <= LARGEST_MATRIX:
         return whole_layer
     is_3x3 = windows.kernel == (3, 3) and windows.dilation == (1, 1) and windows.flipped() is not None
     has_many = channels * outputs >= LEAST_CHANNELS * (channels + outputs)
-    if winograd and is_3x3 and has_many and windows.output[1] >= LEAST_WIDTH:
+    tiled = -(-windows.output[1] // 4) * 4
+    if winograd and is_3x3 and has_many and tiled <= MOST_WASTE * windows.output[1]:
         return winograd_rows
     return im2col
 

@@ -58,7 +58,7 @@ def _columns(plan: Plan, x: Array, dtype: np.dtype[Any]) -> Array:
     return seen.take(_table(plan))
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def _table(plan: Plan) -> Array:
     """Return for each cell of each window its place in x, a zero and a one, shape (C * KH * KW + 1, N * OH * OW)."""
     _, samples, _, channels, *image = plan.images_shape
@@ -72,7 +72,7 @@ def _table(plan: Plan) -> Array:
     return table
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=32)
 def _sources(plan: Plan) -> Array:
     """Return for each cell of a kernel and each pixel the window that sees it there, shape (KH * KW, x.size).
 

@@ -1,0 +1,96 @@
+"""The algorithms of convolution and pooling on both sides of each threshold: ``python -m benchmarks.thresholds``.
+
+Prints microseconds of forward and backward together. A star marks what `network.layers` chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from benchmarks import timing
+from network.layers import conv2d_backward, conv2d_forward, max_pool2d_backward, max_pool2d_forward, pooling
+from network.layers._conv2d import dispatch, im2col, whole_layer, winograd
+from network.layers._conv2d.plan import plan_conv2d
+
+CONV2D: dict[str, list[tuple[int, ...]]] = {
+    "SMALL_COLUMNS": [(1, 1, 8, 8, 2), (4, 2, 8, 8, 4), (8, 2, 8, 8, 4), (1, 1, 28, 28, 8), (4, 1, 28, 28, 8)],
+    "LEAST_SAMPLES": [(4, 1, 8, 8, 2), (8, 1, 8, 8, 2), (16, 1, 8, 8, 2), (64, 1, 8, 8, 2)],
+    "MOST_PRODUCTS": [(64, 1, 6, 6, 4), (64, 1, 8, 8, 4), (64, 1, 10, 10, 4), (64, 1, 14, 14, 4)],
+    "LARGEST_MATRIX": [(64, 4, 8, 8, 8), (64, 8, 8, 8, 8), (64, 16, 8, 8, 16), (64, 16, 4, 4, 32)],
+    "LEAST_CHANNELS": [(16, 16, 28, 28, 16), (16, 32, 28, 28, 32), (16, 48, 28, 28, 48), (16, 64, 28, 28, 64)],
+    "MOST_WASTE": [(64, 64, 8, 8, 64), (64, 64, 12, 12, 64), (32, 64, 14, 14, 64), (32, 64, 16, 16, 64)],
+}
+"""Threshold -> shapes (N, C, H, W, O) around it."""
+
+POOL2D = [(16, 1, 8, 8), (128, 1, 8, 8), (360, 1, 8, 8), (1000, 1, 8, 8), (32, 1, 28, 28), (64, 1, 28, 28)]
+"""Shapes around LITTLE."""
+
+ALGORITHMS: dict[str, ModuleType | None] = {
+    "one_product": None,
+    "whole_layer": whole_layer,
+    "im2col": im2col,
+    "winograd": winograd,
+}
+
+
+def main() -> None:
+    print(timing.machine())
+    with timing.one_thread():
+        for threshold, shapes in CONV2D.items():
+            for shape in shapes:
+                for dtype in (np.float32, np.float64):
+                    _show(threshold, shape, dtype, *_conv2d(shape, dtype))
+        for shape in POOL2D:
+            for dtype in (np.float32, np.float64):
+                _show("LITTLE", shape, dtype, *_max_pool2d(shape, dtype))
+
+
+def _show(threshold: str, shape: Any, dtype: type, calls: dict[str, Callable[[], object]], chosen: str) -> None:
+    seconds = timing.fastest(calls, rounds=7)
+    times = ", ".join(f"{name}{'*' * (name == chosen)} {value * 1e6:,.0f}" for name, value in seconds.items())
+    print(f"{threshold:14} {shape!s:22} {dtype.__name__}: {times}")
+
+
+def _conv2d(shape: tuple[int, ...], dtype: type) -> tuple[dict[str, Callable[[], object]], str]:
+    n, c, h, w, o = shape
+    rng = np.random.default_rng(0)
+    sizes = ((n, o, h, w), (n, c, h, w), (o, c, 3, 3), (o,))
+    dy, x, k, b = (rng.normal(size=size).astype(dtype) for size in sizes)
+    choice = dispatch.choose(plan_conv2d(x.shape, k.shape, b.shape, (1, 1), (1, 1), (1, 1), 1), winograd=True)
+
+    def call(algorithm: ModuleType | None) -> None:
+        with mock.patch.object(dispatch, "choose", return_value=algorithm):
+            _, cache = conv2d_forward(x, k, b, padding=1)
+            conv2d_backward(dy, cache)
+
+    results = n * h * w
+    within = {
+        "one_product": 9 * c * results <= 4 * dispatch.SMALL_COLUMNS,
+        "whole_layer": c * h * w * o * h * w <= 2**22,
+        "winograd": c >= 8 and w >= 8,
+    }
+    calls = {name: lambda a=a: call(a) for name, a in ALGORITHMS.items() if within.get(name, True)}  # type: ignore[misc]
+    return calls, next(name for name, algorithm in ALGORITHMS.items() if algorithm is choice)
+
+
+def _max_pool2d(shape: tuple[int, ...], dtype: type) -> tuple[dict[str, Callable[[], object]], str]:
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.normal(size=shape), 0).astype(dtype)
+    dy = rng.normal(size=(*shape[:2], shape[2] // 2, shape[3] // 2)).astype(dtype)
+
+    def call(little: int) -> None:
+        with mock.patch.object(pooling, "LITTLE", little):
+            _, cache = max_pool2d_forward(x, 2)
+            max_pool2d_backward(dy, cache)
+
+    chosen = "table" if x.size <= pooling.LITTLE else "stages"
+    return {"table": lambda: call(x.size), "stages": lambda: call(0)}, chosen
+
+
+if __name__ == "__main__":
+    main()

@@ -157,7 +157,7 @@ def _compute(plan: Plan, results: Results) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     from network import verification  # noqa: PLC0415
-    from network.job import gradients_of, perform, training_tasks  # noqa: PLC0415
+    from network.job import by_key, gradients_of, perform, training_tasks  # noqa: PLC0415
 
     titles = {f"check {title}": title for title, _, _ in gradients_of()}
     checks = [
@@ -175,6 +175,7 @@ def _compute(plan: Plan, results: Results) -> None:
         trainings = bar.add_task("training", total=len(training_tasks(plan)))
         checking = bar.add_task("checking", total=len(checks))
         shares: dict[str, float] = {}
+        trained: dict[str, tuple[Any, ...]] = {}
 
         def show(key: str, share: float) -> None:
             shares[key] = share
@@ -187,9 +188,10 @@ def _compute(plan: Plan, results: Results) -> None:
             if key in titles:
                 results.checks[titles[key]] = found
             else:
-                results.outcomes[key] = found
+                trained[key] = found
+                in_order = [outcome for name, _, _ in training_tasks(plan) for outcome in trained.get(name, ())]
+                results.outcomes = by_key(in_order)
     results.checks = {title: results.checks[title] for title in titles.values() if title in results.checks}
-    results.outcomes = {key: results.outcomes[key] for key, _, _ in training_tasks(plan) if key in results.outcomes}
 
 
 def _write(options: argparse.Namespace, results: Results, report: Report | None) -> None:

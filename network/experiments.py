@@ -114,22 +114,22 @@ class Pairing:
 def run(
     regime: Regime,
     hidden: tuple[int, int],
-    backward: str,
+    backwards: tuple[str, ...],
     seeds: tuple[int, ...],
     *,
     epochs: int | None = None,
     shared_kernel: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Outcome:
-    """Train one network per seed, all together, and test them.
+) -> tuple[Outcome, ...]:
+    """Train one network per gradient and seed, all together, and test them.
 
     Parameters
     ----------
     regime : Regime
     hidden : tuple of int
         Sizes of the two dense layers.
-    backward : str
-        A name in `network.article.BACKWARDS`.
+    backwards : tuple of str
+        Names in `network.article.BACKWARDS`; several must fit together, see `network.article.train`.
     seeds : tuple of int
     epochs : int, optional
         Default: the regime's.
@@ -137,11 +137,16 @@ def run(
         The published forward.
     progress : callable, optional
         Called after each epoch with the epochs done and their number.
+
+    Returns
+    -------
+    outcomes : tuple of Outcome
+        One for each gradient.
     """
     images, labels = article.load_digits01()
     images = images / regime.brightest
     drawn = [article.draw(seed, hidden=hidden, scale=regime.scale) for seed in seeds]
-    params = {name: np.stack([weights[name] for weights, _ in drawn]) for name in drawn[0][0]}
+    params = {name: np.stack([[weights[name] for weights, _ in drawn]] * len(backwards)) for name in drawn[0][0]}
     order = np.stack([permutation for _, permutation in drawn])
     seen, kept = order[:, regime.test :], order[:, : regime.test]
     trained = article.train(
@@ -151,21 +156,24 @@ def run(
         learning_rate=regime.learning_rate,
         momentum=regime.momentum,
         epochs=regime.epochs if epochs is None else epochs,
-        backward=backward,
+        backward=backwards,
         shared_kernel=shared_kernel,
         progress=progress,
     )
     right = article.predict(trained.params, images[kept], shared_kernel=shared_kernel) == labels[kept]
-    return Outcome(
-        regime=regime.name,
-        hidden=hidden,
-        backward=backward,
-        shared_kernel=shared_kernel,
-        seeds=seeds,
-        costs=trained.costs,
-        accuracy_10=right[:, :SMALL_TEST].mean(axis=1),
-        accuracy_all=right.mean(axis=1),
-        tested=regime.test,
+    return tuple(
+        Outcome(
+            regime=regime.name,
+            hidden=hidden,
+            backward=backward,
+            shared_kernel=shared_kernel,
+            seeds=seeds,
+            costs=trained.costs[:, index],
+            accuracy_10=right[index, :, :SMALL_TEST].mean(axis=1),
+            accuracy_all=right[index].mean(axis=1),
+            tested=regime.test,
+        )
+        for index, backward in enumerate(backwards)
     )
 
 

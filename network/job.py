@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from network import article
 from network.experiments import GOOD, HIDDEN_SIZES, PUBLISHED, Outcome, Pairing, pair, run
 
-__all__ = ["Plan", "Results", "conclusion", "experiments_of", "gradients_of", "perform", "training_tasks"]
+__all__ = ["Plan", "Results", "by_key", "conclusion", "experiments_of", "gradients_of", "perform", "training_tasks"]
 
 AUTHOR_SEED = 12747
 """Of the author's published run."""
@@ -74,24 +74,32 @@ def gradients_of() -> list[tuple[str, str, bool]]:
 
 
 def training_tasks(plan: Plan) -> list[Task]:
-    """Return the trainings, the longest first."""
+    """Return the trainings, the longest first; each gives one outcome for each of its gradients."""
+    published = (
+        "author-original",
+        "author-broken",
+    )  # together, since a step of two networks takes little more than one
     tasks: list[Task] = []
     for hidden in plan.published_sizes:
-        for backward in ("author-original", "author-broken"):
-            arguments: tuple[Any, ...] = (
-                PUBLISHED,
-                hidden,
-                backward,
-                plan.published_seeds,
-                plan.published_epochs,
-                True,
-            )
-            tasks.append((_key("published", hidden, backward), train_one, arguments))
+        arguments: tuple[Any, ...] = (
+            PUBLISHED,
+            hidden,
+            published,
+            plan.published_seeds,
+            plan.published_epochs,
+            True,
+        )
+        tasks.append((_key("published", hidden, " and ".join(published)), train_some, arguments))
     for hidden in HIDDEN_SIZES:
         for backward in ("right", "author-broken"):
-            arguments = (GOOD, hidden, backward, tuple(range(plan.seeds)), plan.epochs, False)
-            tasks.append((_key("good", hidden, backward), train_one, arguments))
+            arguments = (GOOD, hidden, (backward,), tuple(range(plan.seeds)), plan.epochs, False)
+            tasks.append((_key("good", hidden, backward), train_some, arguments))
     return tasks
+
+
+def by_key(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
+    """Return outcomes by regime, size and gradient."""
+    return {_key(outcome.regime, outcome.hidden, outcome.backward): outcome for outcome in outcomes}
 
 
 def experiments_of(outcomes: dict[str, Outcome]) -> Iterator[tuple[str, Outcome, Outcome]]:
@@ -107,10 +115,10 @@ def _key(regime: str, hidden: tuple[int, int], backward: str) -> str:
     return f"{regime} {hidden[0]}/{hidden[1]} {backward}"
 
 
-def train_one(*arguments: Any, progress: Callable[[int, int], None]) -> Outcome:
+def train_some(*arguments: Any, progress: Callable[[int, int], None]) -> tuple[Outcome, ...]:
     """Train one task's networks."""
-    regime, hidden, backward, seeds, epochs, shared_kernel = arguments
-    return run(regime, hidden, backward, seeds, epochs=epochs, shared_kernel=shared_kernel, progress=progress)
+    regime, hidden, backwards, seeds, epochs, shared_kernel = arguments
+    return run(regime, hidden, backwards, seeds, epochs=epochs, shared_kernel=shared_kernel, progress=progress)
 
 
 # ---- processes ----------------------------------------------------------------------------------------------------

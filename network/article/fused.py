@@ -8,12 +8,13 @@ buffers and views of them are made once. Every array starts with the axis S of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from network.article.taps import KERNEL, TAPS, columns_table, moves_table, spread_table
-from network.article.variants import CHANNELS, Rule
+from network.article.variants import CHANNELS, Route, Rule
 from network.layers._arguments import Array
 
 __all__ = ["FusedStep", "columns_of"]
@@ -39,10 +40,10 @@ class _Pool:
         The gradient of the pre-activations; its last column stays zero, for what lies outside the maps.
     """
 
-    def __init__(self, networks: int, layer: int, rule: Rule) -> None:
-        channels, size = CHANNELS[layer], {1: 8, 2: 4}[layer]
+    def __init__(self, layer: int, rules: Sequence[Rule]) -> None:
+        networks, channels, size = len(rules), CHANNELS[layer], {1: 8, 2: 4}[layer]
         windows = size * size // TAPS
-        self.layer, self.ties, self.is_plain = layer, rule.ties, rule.is_plain(layer)
+        self.layer, self.ties, self.is_plain = layer, rules[0].ties, all(rule.is_plain(layer) for rule in rules)
         self.maps = np.empty((networks, channels, TAPS, windows))
         self.pooled = np.empty((networks, channels, windows))
         self.delta = np.zeros((networks, channels * size * size + 1))
@@ -52,14 +53,17 @@ class _Pool:
         self.up_pooled = self.pooled[:, :, None, :]
         values = self.pooled if self.is_plain else self.maps
         self.slope = np.empty(values.shape)
-        self._set_routes(rule, size)
+        self._set_routes([route for rule in rules for route in rule.routes[layer]], size)
         self._set_channels(values)
 
-    def _set_routes(self, rule: Rule, size: int) -> None:
-        routes = rule.routes[self.layer]
-        self.move_upstream = moves_table([route.upstream for route in routes], size // 2, is_tap_major=False)
-        self.move_mask = moves_table([route.mask for route in routes], size, is_tap_major=True)
-        self.move_gradient = moves_table([route.gradient for route in routes], size, is_tap_major=True)
+    def _set_routes(self, routes: Sequence[Route], size: int) -> None:
+        """Make the tables that move pixels, of all channels of all networks."""
+        upstream = moves_table([route.upstream for route in routes], size // 2, is_tap_major=False)
+        self.move_upstream = None if upstream is None else upstream.reshape(self.pooled.shape)
+        mask = moves_table([route.mask for route in routes], size, is_tap_major=True)
+        self.move_mask = None if mask is None else mask.reshape(self.maps.shape)
+        gradient = moves_table([route.gradient for route in routes], size, is_tap_major=True)
+        self.move_gradient = None if gradient is None else gradient.reshape(self.maps.shape)
 
     def _set_channels(self, values: Array) -> None:
         """Make views of the channels of each activation: of the maps, their maxima, and what slopes come from."""
@@ -92,15 +96,14 @@ class _Pool:
             self.slope *= upstream
             np.multiply(self.mask, self.slope[:, :, None, :], out=self.routed)
             return
-        networks = len(self.maps)
         mask = self.mask
         if self.move_upstream is not None:
-            upstream = upstream.reshape(networks, -1).take(self.move_upstream, axis=1).reshape(upstream.shape)
+            upstream = upstream.take(self.move_upstream)
         if self.move_mask is not None:
-            mask = mask.reshape(networks, -1).take(self.move_mask, axis=1).reshape(mask.shape)
+            mask = mask.take(self.move_mask)
         routed = mask * upstream[:, :, None, :]
         if self.move_gradient is not None:
-            routed = routed.reshape(networks, -1).take(self.move_gradient, axis=1).reshape(mask.shape)
+            routed = routed.take(self.move_gradient)
         np.multiply(routed, self.slope, out=self.routed)
 
     def _find_mask(self) -> None:
@@ -128,22 +131,25 @@ class _Pool:
 class FusedStep:
     """The weights of S networks in one buffer, and everything a step writes.
 
+    Each network has its own rule; all have the same ``ties`` and ``rotate_input``.
+
     Attributes
     ----------
     weights, velocity, gradient : arrays, shape (S, parameters)
         Row by row W1a, W1b, W2a to W2d, W3, W4, W5.
     """
 
-    def __init__(self, weights: Array, hidden: tuple[int, int], rule: Rule, *, shared_kernel: bool) -> None:
+    def __init__(self, weights: Array, hidden: tuple[int, int], rules: Sequence[Rule], *, shared_kernel: bool) -> None:
         networks = weights.shape[0]
-        self.rule, self.is_shared, self.is_true = rule, shared_kernel, not rule.rotate_input
+        self.rotates_input, self.is_shared = rules[0].rotate_input, shared_kernel
+        self.is_true = not self.rotates_input
         self.weights, self.velocity, self.gradient = weights, np.zeros_like(weights), np.zeros_like(weights)
         self.w, self.g = _views(weights, hidden), _views(self.gradient, hidden)
-        self._set_convolutions(networks)
+        self._set_convolutions(networks, rules)
         self._set_dense(networks, hidden)
 
-    def _set_convolutions(self, networks: int) -> None:
-        self.pool1, self.pool2 = _Pool(networks, 1, self.rule), _Pool(networks, 2, self.rule)
+    def _set_convolutions(self, networks: int, rules: Sequence[Rule]) -> None:
+        self.pool1, self.pool2 = _Pool(1, rules), _Pool(2, rules)
         self.z1 = self.pool1.maps.reshape(networks, 2, 64)
         self.z2 = self.pool2.maps.reshape(networks, 2, 2, 16)
         self.delta1 = self.pool1.delta[:, :-1].reshape(networks, 2, 64)
@@ -157,6 +163,9 @@ class FusedStep:
         self.used = np.empty((networks, 2, 2, KERNEL)) if self.is_shared else self.w[1]
         self.back = (self.used if self.is_true else self.w[1]).reshape(networks, 2, 1, 18)
         self.upstream1 = np.empty((networks, 2, 1, 16))
+        turns = ["rotate" if rule.rotate_weights else "keep" for rule in rules]
+        self.turn1 = moves_table([turn for turn in turns for _ in range(2)], 8, is_tap_major=True)
+        self.turn2 = moves_table([turn for turn in turns for _ in range(4)], 4, is_tap_major=True)
 
     def _set_dense(self, networks: int, hidden: tuple[int, int]) -> None:
         self.h = np.empty((networks, 4, TAPS))
@@ -200,10 +209,11 @@ class FusedStep:
         self.pool2.backward(self.upstream2_maps)
         self.pool2.delta.take(self.spread_table, out=self.spread, mode="clip")
         upstream = np.matmul(self.back, self.spread, out=self.upstream1)[:, :, 0]
-        self.pool1.backward(upstream[..., ::-1] if self.rule.rotate_input else upstream)
+        self.pool1.backward(upstream[..., ::-1] if self.rotates_input else upstream)
         delta1, delta2 = self.delta1, self.delta2
-        if self.rule.rotate_weights:
-            delta1, delta2 = delta1[..., ::-1].copy(), delta2[..., ::-1].copy()
+        if self.turn1 is not None and self.turn2 is not None:
+            delta1 = delta1.take(self.turn1).reshape(delta1.shape)
+            delta2 = delta2.take(self.turn2).reshape(delta2.shape)
         np.matmul(delta1, columns.swapaxes(-1, -2), out=g1)
         if self.is_shared and self.is_true:  # the gradient of W2 stays zero
             g1[:, 1] += (delta2 @ self.columns2_across).sum(axis=(1, 2))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from network.article.fused import FusedStep, columns_of
 from network.article.model import NAMES, check_data, check_labels, check_params
-from network.article.variants import choose_rule
+from network.article.variants import Rule, choose_rule
 from network.layers._arguments import Array, Shape, broadcast
 
 __all__ = ["Training", "train"]
@@ -38,7 +38,7 @@ def train(
     learning_rate: float,
     momentum: float,
     epochs: int,
-    backward: str = "right",
+    backward: str | tuple[str, ...] = "right",
     layers: tuple[int, ...] = (1, 2),
     ties: str | None = None,
     shared_kernel: bool = False,
@@ -56,7 +56,8 @@ def train(
     learning_rate, momentum : float
     epochs : int
     backward, layers, ties, shared_kernel
-        See `network.article.gradient`.
+        See `network.article.gradient`. A tuple of names has one for each entry of the first leading axis; together they
+        take little more than one alone. They must treat ties, and the gradient between the layers, the same way.
     progress : callable, optional
         Called after each epoch with the epochs done and their number.
 
@@ -71,7 +72,8 @@ def train(
     ValueError
         Naming the argument that does not fit; nothing is computed then.
     """
-    rule = choose_rule(backward, layers, ties, shared_kernel=shared_kernel)
+    names = (backward,) if isinstance(backward, str) else tuple(backward)
+    rules = [choose_rule(name, layers, ties, shared_kernel=shared_kernel) for name in names]
     checked = check_params(params)
     images = check_data(checked, images)
     labels = check_labels(labels, checked, images)
@@ -83,7 +85,13 @@ def train(
     )
     shapes = {name: checked[name].shape[-2:] for name in NAMES}
     hidden = (shapes["W4"][0], shapes["W4"][1])
-    step = FusedStep(_flat_weights(checked, leading), hidden, rule, shared_kernel=shared_kernel)
+    if not isinstance(backward, str):
+        _check_together(names, rules, leading)
+    weights = _flat_weights(checked, leading)
+    if not len(weights):
+        return Training(np.zeros((epochs, *leading)), _named_weights(weights, leading, shapes))
+    of_networks = [rule for rule in rules for _ in range(len(weights) // len(rules))]
+    step = FusedStep(weights, hidden, of_networks, shared_kernel=shared_kernel)
     columns = columns_of(_networks_first(images, leading, 3))
     targets = np.ascontiguousarray(_networks_first(labels, leading, 1).T)[:, :, None, None]
     costs = np.empty((epochs, len(step.weights)))
@@ -104,6 +112,20 @@ def _run_epoch(step: FusedStep, columns: Array, targets: Array, learning_rate: f
             step.update(momentum)
         costs: Array = (residuals * residuals).sum(axis=(0, 2, 3)) / 2
     return costs
+
+
+def _check_together(names: tuple[str, ...], rules: Sequence[Rule], leading: Shape) -> None:
+    """Raise ValueError where these rules are not one for each entry of the first leading axis, or cannot take one step."""
+    if leading[:1] != (len(names),):
+        raise ValueError(
+            f"backward={names!r} has {len(names)} names, but the leading axes are {leading}; give one name for each "
+            f"entry of the first of them, or a single name for all."
+        )
+    if len({(rule.ties, rule.rotate_input) for rule in rules}) > 1:
+        raise ValueError(
+            f"backward={names!r} treat ties, or the gradient between the layers, in different ways; train them one "
+            f"after the other."
+        )
 
 
 def _check_numbers(learning_rate: Any, momentum: Any, epochs: Any) -> None:

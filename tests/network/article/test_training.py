@@ -197,3 +197,43 @@ def test_statistics_over_twenty_seeds():
     assert np.exp(np.log(costs["author-broken"] / costs["right"]).mean()) > 5
     assert (costs["author-broken"] > costs["right"]).sum() >= 15
     assert accuracies["author-original"].mean() >= 0.985
+
+
+def test_several_gradients_trained_together_equal_one_at_a_time():
+    """Also where they route, mask and rotate differently; each network keeps its own rule."""
+    names = ("author-broken", "author-original", "author-broken")
+    drawn = [article.draw(seed, hidden=(5, 4)) for seed in range(2)]
+    params = {name: np.stack([[weights[name] for weights, _ in drawn]] * 3) for name in drawn[0][0]}
+    images, labels = article.load_digits01()
+    chosen = np.stack([order[:20] for _, order in drawn])
+    options = {"epochs": 3, "shared_kernel": True, **REGIMES["P"]}
+    together = article.train(params, images[chosen], labels[chosen], backward=names, **options)
+    assert together.costs.shape == (3, 3, 2)
+    for index, name in enumerate(names):
+        single = {key: weight[index] for key, weight in params.items()}
+        alone = article.train(single, images[chosen], labels[chosen], backward=name, **options)
+        np.testing.assert_allclose(together.costs[:, index], alone.costs, rtol=1e-12)
+        for key in params:
+            np.testing.assert_allclose(together.params[key][index], alone.params[key], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("right", "author-broken"), r"treat ties, or the gradient between the layers, in different ways"),
+        (("right",), r"has 1 names, but the leading axes are \(2,\)"),
+        (("right", "nonsense"), r"'nonsense' is unknown"),
+    ],
+)
+def test_gradients_that_cannot_be_trained_together_are_refused(names, message):
+    params = {name: np.stack([weight] * 2) for name, weight in article.init_params(0).items()}
+    images, labels = article.load_digits01()
+    with pytest.raises(ValueError, match=message):
+        article.train(params, images[:3], labels[:3], epochs=1, backward=names, learning_rate=0.1, momentum=0.0)
+
+
+def test_no_network_at_all_is_trained():
+    params = {name: weight[None][:0] for name, weight in article.init_params(0).items()}
+    images, labels = article.load_digits01()
+    got = article.train(params, images[:3], labels[:3], epochs=2, learning_rate=0.1, momentum=0.0)
+    assert got.costs.shape == (2, 0) and got.params["W3"].shape == (0, 16, 28)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {
     "": "errors",
     "functions": "boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements probe tangents outputs",
-    "differences": "noise vectorized ladder complex_step jumps steps",
+    "differences": "noise vectorized ladder complex_step jumps steps scale",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": (
         "pooled ledger decide bench seen screening directions together refinement locate individual whole_claim "

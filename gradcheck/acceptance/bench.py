@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.decide import Decision, Outcome, Tolerance, decide
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membership, rms
 from gradcheck.differences.complex_step import ROUNDING
-from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
+from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier, own_sizes
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged
@@ -262,7 +262,7 @@ class Bench:
             roundoff,
             np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
             self.leaves[leaf].format.spacing(value),
-            value.astype(np.float64),
+            own_sizes(value, self.lengths[leaf][indices]),
             self.multiplier * self.noise,
             smooth=leaf in self.exact,
         )

@@ -74,7 +74,7 @@ class Tolerance:
     spacing : array, shape (m,)
         Distance of floating-point numbers at the elements.
     magnitude : array, shape (m,)
-        Absolute values of the elements.
+        Absolute values of the elements; zero where they say nothing about the scale of the element.
     noise : array, shape (K,)
         By how much noise may change a value of the functions.
     smooth : bool

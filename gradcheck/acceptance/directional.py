@@ -21,7 +21,8 @@ from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, gro
 from gradcheck.acceptance.refinement import look_for_kinks
 from gradcheck.acceptance.whole_claim import Multiple, multiple_of, rearranged
 from gradcheck.differences.ladder import FIRST_STEP
-from gradcheck.differences.steps import DEFAULT_STEP, measure_noise
+from gradcheck.differences.scale import measure_noise_and_lengths
+from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["glance", "search"]
 
@@ -136,7 +137,9 @@ def glance(bench: Bench, key: int) -> bool:
 
 
 def _search(bench: Bench, key: int) -> _Search:
-    bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng)
+    bench.noise, bench.lengths = measure_noise_and_lengths(
+        bench.probe, bench.base, bench.lengths, bench.rtol, bench.rng
+    )
     bench.steps = dict.fromkeys(bench.claims, DEFAULT_STEP)
     return _Search(bench, Directions(bench, key))
 

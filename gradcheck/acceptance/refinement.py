@@ -10,7 +10,7 @@ from gradcheck.acceptance.decide import CLOSE, MOST_HIDDEN, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
 from gradcheck.acceptance.together import confirm_together
 from gradcheck.differences.jumps import jump_nearby
-from gradcheck.differences.ladder import FIRST_STEP, is_beyond
+from gradcheck.differences.ladder import FIRST_STEP, is_beyond, own_sizes
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 
@@ -241,8 +241,9 @@ def look_for_kinks(bench: Bench, suspects: list[tuple[Flagged, Bools]] | None = 
     judge_flagged(ball, [flagged for flagged, _ in suspects])
     for flagged, concerned in suspects:
         row = flagged.index
-        size = np.abs(bench.leaves[flagged.leaf].value.ravel()[row : row + 1]).astype(np.float64)
-        reach = ball.radius([flagged]) * bench.lengths[flagged.leaf][row]
+        length = bench.lengths[flagged.leaf][row : row + 1]
+        size = own_sizes(bench.leaves[flagged.leaf].value.ravel()[row : row + 1], length)
+        reach = ball.radius([flagged]) * length
         in_sight = flagged.contradicted | ~is_beyond(size, reach)
         membership = np.where(flagged.hidden, Membership.HIDDEN, Membership.INVALID)
         membership = np.where(flagged.valid, Membership.VALID, np.where(in_sight, membership, Membership.OPEN))

@@ -80,17 +80,18 @@ def judge(
         elif not each:
             search(bench, key)
         elif not glance(bench, key):
-            bench, noise = Bench(probe, base / unit, claims, rtol, rng), bench.noise
-            _look_at_each(bench, noise=noise)
+            seen, bench = bench, Bench(probe, base / unit, claims, rtol, rng)
+            bench.noise, bench.lengths = seen.noise, seen.lengths
+            _look_at_each(bench)
     judgements = bench.judgements
     passes = [leaf for leaf, found in judgements.items() if not np.any(found.wrong | found.undecided)]
     judgements |= {leaf: judgements[leaf].not_seen() for leaf in unseen(bench, passes)}
     return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
 
 
-def _look_at_each(bench: Bench, *, complex_step: bool = False, noise: Floats | None = None) -> None:
-    """Judge every element on its own; the noise is measured where it is not known."""
-    prepare(bench, noise)
+def _look_at_each(bench: Bench, *, complex_step: bool = False) -> None:
+    """Judge every element on its own."""
+    prepare(bench)
     if complex_step:
         step_along_the_imaginary_axis(bench)
     screen(bench)

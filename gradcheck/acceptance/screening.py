@@ -12,7 +12,8 @@ from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, toge
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import ulp
-from gradcheck.differences.steps import DEFAULT_STEP, SUSPICIOUS, choose_step, measure_noise
+from gradcheck.differences.scale import measure_noise_and_lengths
+from gradcheck.differences.steps import DEFAULT_STEP, SUSPICIOUS, choose_step
 from gradcheck.differences.vectorized import require_rowwise
 
 __all__ = ["prepare", "screen", "step_along_the_imaginary_axis"]
@@ -41,9 +42,12 @@ POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""
 
 
-def prepare(bench: Bench, noise: Floats | None = None) -> None:
-    """Measure the noise, where it is not known, and choose a step for each leaf, the largest leaves first."""
-    bench.noise = measure_noise(bench.probe, bench.base, bench.lengths, bench.rng) if noise is None else noise
+def prepare(bench: Bench) -> None:
+    """Measure noise and lengths, where they are not known, and choose a step for each leaf, the largest leaves first."""
+    if np.any(np.isnan(bench.noise)):
+        bench.noise, bench.lengths = measure_noise_and_lengths(
+            bench.probe, bench.base, bench.lengths, bench.rtol, bench.rng
+        )
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
     for leaf in largest:
         step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)

@@ -21,7 +21,18 @@ from gradcheck.differences.noise import ulp
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 
-__all__ = ["FIRST_STEP", "RATIO", "Ladder", "Measurement", "climb", "is_beyond", "lengths_of", "noise_multiplier"]
+__all__ = [
+    "FIRST_STEP",
+    "RATIO",
+    "Ladder",
+    "Measurement",
+    "climb",
+    "is_beyond",
+    "lengths_of",
+    "noise_multiplier",
+    "own_sizes",
+    "scale_is_hidden",
+]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -104,9 +115,21 @@ def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:
     """Tell which elements are so small beside a step that what it shows may not be their derivative.
 
     Others of the leaf being larger is why it is so long; nothing says that the element's own scale is theirs. Of zeros
-    nothing else is known.
+    nothing else is known, nor of elements whose own scale is hidden by noise: their size counts as zero, see `own_sizes`.
     """
     return np.asarray((sizes > 0) & (steps > BEYOND * sizes))
+
+
+def own_sizes(value: NDArray[Any], lengths: Floats) -> Floats:
+    """Return the absolute values of elements where they say something about their scale, else zero."""
+    sizes = np.abs(value).astype(np.float64)
+    return np.where(scale_is_hidden(sizes, lengths), 0.0, sizes)
+
+
+def scale_is_hidden(sizes: Floats, lengths: Floats) -> Bools:
+    """Tell for which elements the length says that nothing is known of their own scale: zeros, and those widened."""
+    with np.errstate(over="ignore"):
+        return np.asarray((sizes == 0) | (lengths > 2 * REACH * sizes))
 
 
 @dataclass(slots=True)

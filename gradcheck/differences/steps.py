@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.differences.jumps import jumps_between
-from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
+from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier, scale_is_hidden
 from gradcheck.differences.noise import OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
 from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
@@ -163,7 +163,8 @@ def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: fl
         sizes = value.astype(np.float64)
         with np.errstate(all="ignore"):
             most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
-            near = np.where(sizes > 0, np.minimum(most, lengths[block]), lengths[block])
+            hidden = scale_is_hidden(sizes, lengths[block])
+            near = np.where(hidden, lengths[block], np.minimum(most, lengths[block]))
             moves = spacings[block] * near
         unit = held.format.spacing(value + reach * np.abs(moves))
         exact[block] = np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves)

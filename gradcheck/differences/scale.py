@@ -1,0 +1,119 @@
+"""How far elements may be moved where their own size is too small a step for the noise of the function.
+
+The size of an element is the first guess of the scale over which the function changes with it. That of a bias after one
+small step from zero is no guide: a step in proportion to it drowns in noise. Such elements are moved farther, up to the
+step that a zero would get, as long as the function is seen to be smooth over that range.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
+from gradcheck.differences.steps import measure_noise
+from gradcheck.functions.probe import Probe
+
+__all__ = ["measure_noise_and_lengths", "widened"]
+
+Floats = NDArray[np.float64]
+
+SAMPLED = 4
+"""Elements that are moved together to see how far they may be moved."""
+
+ZERO_LENGTH = 1.0
+"""The length of an element that is exactly zero, in a leaf of zeros. Nothing is lengthened beyond it, whatever the size of the
+others: what a function does over the scale of one must not be passed over because a large constant hides it."""
+
+
+def measure_noise_and_lengths(
+    probe: Probe, base: Floats, lengths: dict[int, Floats], rtol: float, rng: np.random.Generator
+) -> tuple[Floats, dict[int, Floats]]:
+    """Measure the noise of the functions, and how far the elements of each leaf may be moved.
+
+    Parameters
+    ----------
+    probe, base, rtol, rng
+        As for `widened`.
+    lengths : dict
+        For each leaf the scale of its elements by their own sizes.
+
+    Returns
+    -------
+    noise : array, shape (K,)
+        See `gradcheck.differences.steps.measure_noise`.
+    lengths : dict
+        See `widened`.
+    """
+    noise = measure_noise(probe, base, lengths, rng)
+    longer = {leaf: widened(probe, leaf, own, base, noise, rtol, rng) for leaf, own in lengths.items()}
+    changed = {leaf: longer[leaf] for leaf in lengths if longer[leaf] is not lengths[leaf]}
+    if changed:  # by their own sizes they were moved too little for the function to show its noise
+        noise = np.maximum(noise, measure_noise(probe, base, changed, rng))
+    return noise, longer
+
+
+def widened(
+    probe: Probe, leaf: int, lengths: Floats, base: Floats, noise: Floats, rtol: float, rng: np.random.Generator
+) -> Floats:
+    """Lengthen the scale of elements whose own is hidden by noise.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions, ``K`` of them.
+    leaf : int
+        Which leaf.
+    lengths : array, shape (n,)
+        The scale of each element by its own size, see `gradcheck.differences.ladder.lengths_of`.
+    base, noise : arrays, shape (K,)
+        The values of the functions at the point, and the standard deviation of their noise.
+    rtol : float
+        The relative error that matters.
+    rng : Generator
+        Draws the elements that are moved, and their signs.
+
+    Returns
+    -------
+    lengths : array, shape (n,)
+        At least as long; what was lengthened is no longer than one.
+
+    Notes
+    -----
+    No calls where the longest step, relative to a length of one, is larger than the noise of the function, relative to
+    its value: that is 1e-2 in single precision and 1e-7 in double precision. Otherwise 2, and 2 more for each factor of
+    eight by which the length grows. It grows while noise, and not the difference between two steps, limits what is seen.
+    """
+    multiplier = noise_multiplier(lengths.size)
+    with np.errstate(all="ignore"):
+        relative = float(np.max(multiplier * noise / np.abs(base)))  # infinite where the value is zero
+        short = np.flatnonzero((lengths < ZERO_LENGTH) & (FIRST_STEP * lengths < relative / rtol))
+    if not len(short) or not np.any(noise > 0):
+        return lengths
+    chosen = rng.choice(short, size=min(SAMPLED, len(short)), replace=False)
+    direction = np.zeros_like(lengths)
+    direction[chosen] = np.where(rng.random(len(chosen)) < 0.5, -1.0, 1.0) * rng.uniform(0.7, 1.0, len(chosen))
+    length = _reach(probe, leaf, direction, float(np.min(lengths[chosen])), multiplier * noise, rtol)
+    result = lengths.copy()
+    result[short] = np.maximum(lengths[short], length)
+    return result
+
+
+def _reach(probe: Probe, leaf: int, direction: Floats, length: float, jitter: Floats, rtol: float) -> float:
+    """Return the length, at least the given one, at which noise and truncation are least together along a direction."""
+    best, least = length, np.inf
+    before = np.full_like(jitter, np.nan)
+    while True:
+        step = FIRST_STEP * length
+        values = probe.ray({leaf: direction}, np.array([step, -step]))
+        with np.errstate(all="ignore"):
+            slope, blur = (values[0] - values[1]) / (2 * step), jitter / step
+            change = np.abs(slope - before)
+            truncation = np.where(np.isfinite(change), np.maximum(change - blur - blur * RATIO, 0.0), 0.0)
+            error, size = float(np.max(blur + truncation)), float(np.max(np.abs(slope)))
+        if not error < least:  # the function is undefined there, or truncation outweighs noise
+            return best
+        best, least, before = length, error, slope
+        if error <= rtol * size or length >= ZERO_LENGTH:
+            return best
+        length = min(length * RATIO, ZERO_LENGTH)

@@ -10,6 +10,7 @@ diagonal that is ``[f(x + 2a) - 2 f(x) + f(x - 2a)] / (4 |a|**2)``.
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,15 +21,18 @@ from gradcheck.acceptance.decide import Tolerance, decide
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, rms
 from gradcheck.acceptance.rule import Claim, Judgement
 from gradcheck.checks.check import Check
-from gradcheck.checks.jacobians import JacobianClaimant
+from gradcheck.checks.jacobians import JacobianClaimant, block
 from gradcheck.differences.ladder import lengths_of, noise_multiplier
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.steps import measure_noise
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.displacements import Moves
 from gradcheck.functions.points import Output
 from gradcheck.functions.probe import Probe
-from gradcheck.reports.claims import Reading, Words
+from gradcheck.functions.trees import MISSING, Leaf, align
+from gradcheck.reports.claims import Reading, Words, read_gradient
+from gradcheck.reports.report import Finding
 
 __all__ = ["HessianClaimant"]
 
@@ -65,15 +69,66 @@ class HessianClaimant(JacobianClaimant):
     def output(self, value: Any) -> Output:
         """Require a single number."""
         output = Output.of(value, "f")
-        if output.is_bare and output.size > 1 and output.leaves[0].value.shape == self.input.value.shape:
+        if output.is_bare and output.size > 1 and output.leaves[0].value.shape == self.inputs[0].value.shape:
             raise InvalidArgument(
                 f"f returned {output.size} numbers in the shape of x: that is a gradient, and a value was required; "
                 "use check_jacobian(grad, hess, x)."
             )
         if output.size != 1 or not output.is_bare:
             raise InvalidArgument(f"f returned {output.size} numbers; a single number was required; return a scalar.")
-        self.require_shape(self.input.value.shape * 2)
+        self.entries = [self._entry(one, other) for one in self.inputs for other in self.inputs]
         return output
+
+    def _entry(self, one: Leaf, other: Leaf) -> Leaf:
+        """Return the block of second derivatives by two leaves; held fixed where one of them is."""
+        name = one.name if len(self.inputs) == 1 else f"{one.name}.{other.name}"
+        entry = block(one, one.value.shape + other.value.shape, name)
+        return entry if one.is_differentiable and other.is_differentiable else replace(entry, is_fixed=True)
+
+    def read(self, given: Any) -> Reading:
+        """Read a tree of trees of blocks."""
+        count = len(self.inputs)
+        rows, mismatches = align(self.x, given)
+        whole = Reading(names={k: entry.name for k, entry in enumerate(self.entries)})
+        for mismatch in mismatches:
+            whole.findings.append(
+                Finding(code="wrong-structure", message=f"the Hessian {mismatch.message}", where=mismatch.where)
+            )
+        for i, row in enumerate(rows):
+            entries = self.entries[i * count : (i + 1) * count]
+            part = read_gradient(None if row is MISSING else row, self.x, entries, words=self.words)
+            whole.findings += part.findings
+            whole.eps = max(whole.eps, part.eps)
+            whole.absent |= {i * count + k for k in part.absent}
+            for mine, theirs in ((whole.values, part.values), (whole.given, part.given), (whole.misfits, part.misfits)):
+                mine.update({i * count + k: value for k, value in theirs.items()})
+        return whole
+
+    def _full(self, parts: dict[int, Floats], fill: float = np.nan) -> Floats:
+        """Put blocks beside each other: one row and one column for each element that is differentiated."""
+        sizes = [leaf.value.size for leaf in self.inputs]
+        free = [i for i, leaf in enumerate(self.inputs) if leaf.is_differentiable]
+        rows = [
+            np.concatenate(
+                [
+                    parts.get(i * len(sizes) + j, np.full(sizes[i] * sizes[j], fill)).reshape(sizes[i], sizes[j])
+                    for j in free
+                ],
+                axis=1,
+            )
+            for i in free
+        ]
+        return np.concatenate(rows)
+
+    def _blocks(self, matrix: NDArray[Any]) -> dict[int, NDArray[Any]]:
+        """Part such a matrix into the blocks again, each as one column."""
+        free = [i for i, leaf in enumerate(self.inputs) if leaf.is_differentiable]
+        ends = np.cumsum([0, *(self.inputs[i].value.size for i in free)])
+        return {
+            i * len(self.inputs) + j: matrix[ends[a] : ends[a + 1], ends[b] : ends[b + 1]].reshape(-1, 1)
+            for a, i in enumerate(free)
+            for b, j in enumerate(free)
+        }
 
     def forecast(self, elements: int) -> int:
         """Return four calls an entry above the diagonal and two on it, for each step."""
@@ -82,27 +137,50 @@ class HessianClaimant(JacobianClaimant):
     def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
         """Check also that the claim is symmetric."""
         super().protocol(check, cotangents, first)
-        size = self.input.value.size
-        if 0 not in first[0].values:
-            return
-        claim = first[0].values[0].reshape(size, size)
+        claim = self._full(first[0].values)
         with np.errstate(all="ignore"):
-            apart, larger = np.abs(claim - claim.T), np.maximum(np.abs(claim), np.abs(claim.T))
-            excess = apart - check.rtol * larger - 1e4 * first[0].eps * np.max(larger, initial=0.0)
+            apart, larger = np.abs(claim - claim.T), np.fmax(np.abs(claim), np.abs(claim.T))
+            excess = apart - check.rtol * larger - 1e4 * first[0].eps * np.nanmax(larger, initial=0.0)
         if np.any(excess > 0):
             i, j = (int(k) for k in np.unravel_index(int(np.nanargmax(excess)), excess.shape))
+            named = [f"{k} of x" if len(self.inputs) == 1 else self._element(k) for k in (i, j)]
             check.find(
                 "not-symmetric",
-                f"hess gives {claim[i, j]:.6g} for elements {i} and {j} of x, but {claim[j, i]:.6g} for {j} and {i}",
-                where=self.entries.name,
+                f"hess gives {claim[i, j]:.6g} for elements {named[0]} and {named[1]}, but {claim[j, i]:.6g} the other way",
+                where=self.entries[0].name if len(self.inputs) == 1 else "",
                 fatal=True,
             )
+
+    def _element(self, place: int) -> str:
+        for leaf in self.inputs:
+            if leaf.is_differentiable:
+                if place < leaf.value.size:
+                    return f"{place} of {leaf.name}"
+                place -= leaf.value.size
+        raise IndexError(place)
 
     def judge(
         self, probe: Probe, base: Floats, claims: dict[int, Claim], *, rtol: float, rng: np.random.Generator
     ) -> dict[int, Judgement]:
         """Measure every entry and compare it with its two claims."""
-        return {leaf: _Bench(probe, base, claim, rtol, rng).judge() for leaf, claim in claims.items()}
+        if not claims:
+            return {}
+        values = self._full({k: claim.values[:, 0] for k, claim in claims.items()})
+        spread = np.max([claim.spread for claim in claims.values()], axis=0)
+        whole = Claim(values.reshape(-1, 1), spread, max(claim.eps for claim in claims.values()))
+        found = _Bench(probe, base, whole, rtol, rng).judge()
+        shape = values.shape
+        parts = {
+            field.name: self._blocks(array.reshape(shape))
+            for field in fields(found)
+            if (array := getattr(found, field.name)).size == values.size and array.ndim == 2
+        }
+        return {
+            k: Judgement(
+                **{f.name: parts[f.name][k] if f.name in parts else getattr(found, f.name) for f in fields(found)}
+            )
+            for k in claims
+        }
 
 
 class _Entry(NamedTuple):
@@ -124,9 +202,12 @@ class _Bench:
         self.claim = claim
         self.rtol = rtol
         self.rng = rng
-        self.x = probe.point.leaves[0].value.ravel()
-        self.format = probe.point.leaves[0].format
-        self.lengths = lengths_of(self.x)
+        leaves = probe.point.leaves
+        self.free = [i for i, leaf in enumerate(leaves) if leaf.is_differentiable]
+        self.ends = np.cumsum([0, *(leaves[i].value.size for i in self.free)])
+        self.x = np.concatenate([leaves[i].value.ravel().astype(np.float64) for i in self.free])
+        self.formats = [leaves[i].format for i in self.free for _ in range(leaves[i].value.size)]
+        self.lengths = np.concatenate([lengths_of(leaves[i].value) for i in self.free])
         self.size = self.x.size
         self.slopes = np.zeros(self.size)
         self.multiplier = noise_multiplier(self.size**2)
@@ -141,8 +222,8 @@ class _Bench:
         pairs += [(i, j) for i in range(self.size) for j in range(i)]
         first: list[_Entry] = []
         with self.probe.budget.until_exhausted():
-            self.noise = float(measure_noise(self.probe, self.base, {0: self.lengths}, self.rng)[0])
-            require_rowwise(self.probe, {0: self.lengths}, np.array([self.noise]), self.rng)
+            self.noise = float(measure_noise(self.probe, self.base, self._moves(self.lengths), self.rng)[0])
+            require_rowwise(self.probe, self._moves(self.lengths), np.array([self.noise]), self.rng)
             for i, j in pairs:
                 first.append(_Entry(i, j, *self._measure(i, j, FIRST_STEP)))
         with np.errstate(all="ignore"):
@@ -155,6 +236,11 @@ class _Bench:
                 if np.any(decide(self.claim.values[rows], self.ledger.evidence(rows), self._tolerance(rows)).excluded):
                     self._enter([_Entry(entry.i, entry.j, *self._measure(entry.i, entry.j, SECOND_STEP))])
         return judged(self.claim.values, self.ledger, self._tolerance, noise_of_f=np.array([self.noise]))
+
+    def _moves(self, vector: Floats) -> Moves:
+        """Part a move of all elements into those of the leaves, without leaves that stay."""
+        parts = {leaf: vector[a:b] for leaf, a, b in zip(self.free, self.ends, self.ends[1:], strict=False)}
+        return {leaf: part for leaf, part in parts.items() if np.any(part)}
 
     def _rows(self, entry: _Entry) -> NDArray[np.intp]:
         """Return where an entry stands in the matrix, read row by row: once or twice."""
@@ -198,8 +284,12 @@ class _Bench:
         both = np.stack([steps, -steps], axis=1).ravel()
         a, b = np.zeros(self.size), np.zeros(self.size)
         a[i], b[j] = self.lengths[i], self.lengths[j]
-        along = self.probe.ray({0: a + b}, both).reshape(-1, 2)
-        across = self.probe.ray({0: a - b}, both).reshape(-1, 2) if i != j else np.broadcast_to(self.base, along.shape)
+        along = self.probe.ray(self._moves(a + b), both).reshape(-1, 2)
+        across = (
+            self.probe.ray(self._moves(a - b), both).reshape(-1, 2)
+            if i != j
+            else np.broadcast_to(self.base, along.shape)
+        )
         area = 4 * self.lengths[i] * self.lengths[j] * steps**2
         with np.errstate(all="ignore"):
             if i == j:
@@ -212,7 +302,7 @@ class _Bench:
     def _leak(self, i: int, steps: Floats) -> Floats:
         """Return what the slope adds to the second differences because a displaced element is rounded to its dtype."""
         farthest = np.abs(self.x[i]) + 2 * self.lengths[i] * steps
-        return np.asarray(self.slopes[i] * self.format.spacing(farthest))
+        return np.asarray(self.slopes[i] * self.formats[i].spacing(farthest))
 
 
 def extrapolated(sequence: Floats, noise: Floats) -> tuple[float, float, float]:

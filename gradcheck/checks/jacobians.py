@@ -15,10 +15,10 @@ from gradcheck.functions.kinds import NUMPY
 from gradcheck.functions.outputs import EachOutput, one_array_of
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import Probe, calling
-from gradcheck.functions.trees import ROOT, Leaf
+from gradcheck.functions.trees import Leaf
 from gradcheck.reports.claims import Reading, Words, read_gradient
 
-__all__ = ["JacobianClaimant"]
+__all__ = ["JacobianClaimant", "as_one_column", "block"]
 
 Floats = NDArray[np.float64]
 
@@ -32,23 +32,23 @@ class JacobianClaimant(Claimant):
     probe: type[Probe] = EachOutput
     words = WORDS
 
-    def __init__(self, f: Callable[[Any], Any], jac: Callable[[Any], Any], point: Point) -> None:
+    def __init__(self, f: Callable[..., Any], jac: Callable[..., Any], x: Any, point: Point) -> None:
         super().__init__(f)
         self.value = f
         self.jac = jac
+        self.x = x
         self.first: Reading | None = None
-        self.input = point.leaves[0]
-        self.entries = Leaf(ROOT, np.zeros(0), NUMPY, self.input.format)
+        self.inputs = point.leaves
+        self.entries: list[Leaf] = []
+        """What is claimed for each leaf of x: its shape, and how it is called."""
 
     def output(self, value: Any) -> Output:
         """Learn the form of the output, and with it that of the Jacobian."""
-        output = one_array_of(Output.of(value, "f"), may_be_empty=not self.input.value.size)
-        self.require_shape(output.leaves[0].value.shape + self.input.value.shape)
+        is_empty = not any(leaf.value.size for leaf in self.inputs)
+        output = one_array_of(Output.of(value, "f"), may_be_empty=is_empty)
+        shape = output.leaves[0].value.shape
+        self.entries = [block(leaf, shape + leaf.value.shape, leaf.name) for leaf in self.inputs]
         return output
-
-    def require_shape(self, shape: tuple[int, ...]) -> None:
-        """Say which shape the claim must have."""
-        self.entries = replace(self.entries, value=np.zeros(shape, dtype=self.input.value.dtype))
 
     def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
         """Read each output as it is."""
@@ -59,9 +59,13 @@ class JacobianClaimant(Claimant):
         self.calls += 1
         with calling(self.derivative, "at the given point"):
             given = self.jac(handed.tree)
-        reading = read_gradient(given, self.entries.value, [self.entries], words=self.words)
+        reading = self.read(given)
         reading.handed = handed.named()
         return reading
+
+    def read(self, given: Any) -> Reading:
+        """Read the blocks of the claimed matrix."""
+        return read_gradient(given, self.x, self.entries, words=self.words)
 
     def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the rows of the claimed Jacobian."""
@@ -70,8 +74,9 @@ class JacobianClaimant(Claimant):
         self.first = self.first or whole
         rows = [Reading({}, [], whole.eps, whole.absent) for _ in cotangents]
         rows[0].findings = whole.findings
-        for row, values in zip(rows, whole.values[0].reshape(len(rows), -1) if whole.values else (), strict=False):
-            row.values[0] = values
+        for leaf, matrix in whole.values.items():
+            for row, values in zip(rows, matrix.reshape(len(rows), -1), strict=False):
+                row.values[leaf] = values
         return rows
 
     def sample(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
@@ -87,11 +92,16 @@ class JacobianClaimant(Claimant):
     def laid_out(
         self, point: Point, readings: list[Reading], judgements: dict[int, Judgement]
     ) -> tuple[Point, list[Reading], dict[int, Judgement]]:
-        """Return one parameter that has the shape of the Jacobian."""
+        """Return a parameter for each block of the Jacobian."""
         del readings
-        entries = Point([self.entries], point.build)
-        unknown = Reading({0: np.full(self.entries.value.size, np.nan)})
-        return entries, [self.first or unknown], {leaf: as_one_column(found) for leaf, found in judgements.items()}
+        unknown = Reading({i: np.full(entry.value.size, np.nan) for i, entry in enumerate(self.entries)})
+        found = {leaf: as_one_column(judgement) for leaf, judgement in judgements.items()}
+        return replace(point, leaves=self.entries), [self.first or unknown], found
+
+
+def block(leaf: Leaf, shape: tuple[int, ...], name: str) -> Leaf:
+    """Return the entries that belong to a leaf of x, as a leaf of that shape."""
+    return replace(leaf, name=name, value=np.zeros(shape, dtype=leaf.value.dtype), restore=NUMPY)
 
 
 def as_one_column(found: Judgement) -> Judgement:

@@ -12,9 +12,8 @@ from gradcheck.checks.curvature import HessianClaimant
 from gradcheck.checks.jacobians import JacobianClaimant
 from gradcheck.checks.linear_maps import vector_like
 from gradcheck.checks.run import run
-from gradcheck.functions.calls import with_keywords
+from gradcheck.functions.calls import refuse_extras, with_keywords
 from gradcheck.functions.options import CheckOptions, read_options, require_callable
-from gradcheck.functions.outputs import one_leaf_of
 from gradcheck.functions.points import point_of
 from gradcheck.functions.selection import Wrt
 from gradcheck.reports.report import Report
@@ -23,7 +22,13 @@ __all__ = ["check_adjoint", "check_hessian", "check_hvp", "check_jacobian"]
 
 
 def check_jacobian(
-    f: Callable[[Any], Any], jac: Callable[[Any], Any], x: Any, **options: Unpack[CheckOptions]
+    f: Callable[..., Any],
+    jac: Callable[..., Any],
+    x: Any,
+    *extras: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    wrt: Wrt = None,
+    **options: Unpack[CheckOptions],
 ) -> Report:
     """Check a Jacobian, entry by entry.
 
@@ -34,16 +39,23 @@ def check_jacobian(
     f : callable
         ``f(x) -> y``, an array of floating-point numbers or a float.
     jac : callable
-        ``jac(x) ->`` an array of shape ``y.shape + x.shape``.
-    x : array or float
+        ``jac(x) ->`` an array of shape ``y.shape + x.shape``, a sparse matrix or a linear operator; for a tree a tree of
+        such blocks, as `jax.jacobian` gives it.
+    x : tree of arrays or floats
         The point.
+    *extras : object
+        None; further arguments are handed over by ``kwargs``.
+    kwargs : dict, optional
+        Handed to both functions.
+    wrt : str or sequence of str, optional
+        Names of leaves of ``x``, or patterns: only these are differentiated.
     **options
         See `CheckOptions`; ``vectorized`` is refused.
 
     Returns
     -------
     Report
-        Its one parameter is called ``"params"`` and has shape ``y.shape + x.shape``.
+        Its one parameter is called ``"params"`` and has shape ``y.shape + x.shape``; of a tree each leaf has one.
 
     Raises
     ------
@@ -66,10 +78,12 @@ def check_jacobian(
     >>> report.parameters["params"].wrong.tolist()
     [[False, False], [True, True]]
     """
-    require_callable(f=f, jac=jac)
+    refuse_extras("check_jacobian", extras)
+    require_callable("check_jacobian(f, jac, x)", f=f, jac=jac)
     settings = read_options(options, vectorizable=False)
-    point = one_leaf_of(x, "x")
-    return run(Check(settings, point, JacobianClaimant(f, jac, point)))
+    f, jac = with_keywords(kwargs, f=f, jac=jac)
+    point = point_of(x, "x", wrt)
+    return run(Check(settings, point, JacobianClaimant(f, jac, x, point)))
 
 
 def check_hvp(
@@ -183,7 +197,13 @@ def check_adjoint(
 
 
 def check_hessian(
-    f: Callable[[Any], Any], hess: Callable[[Any], Any], x: Any, **options: Unpack[CheckOptions]
+    f: Callable[..., Any],
+    hess: Callable[..., Any],
+    x: Any,
+    *extras: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    wrt: Wrt = None,
+    **options: Unpack[CheckOptions],
 ) -> Report:
     """Check a Hessian, entry by entry, with nothing but values of the function.
 
@@ -192,16 +212,24 @@ def check_hessian(
     f : callable
         ``f(x) -> float``.
     hess : callable
-        ``hess(x) ->`` an array of shape ``x.shape + x.shape``.
-    x : array or float
+        ``hess(x) ->`` an array of shape ``x.shape + x.shape``, a sparse matrix or a linear operator; for a tree a tree of
+        trees of such blocks, as `jax.hessian` gives it.
+    x : tree of arrays or floats
         The point.
+    *extras : object
+        None; further arguments are handed over by ``kwargs``.
+    kwargs : dict, optional
+        Handed to both functions.
+    wrt : str or sequence of str, optional
+        Names of leaves of ``x``, or patterns: only these are differentiated.
     **options
         See `CheckOptions`.
 
     Returns
     -------
     Report
-        Its one parameter is called ``"params"`` and has shape ``x.shape + x.shape``. A claim that is not symmetric is a
+        Its one parameter is called ``"params"`` and has shape ``x.shape + x.shape``; of a tree there is one for each two
+        leaves, called ``a.b``. A claim that is not symmetric is a
         finding.
 
     Raises
@@ -225,7 +253,9 @@ def check_hessian(
     >>> report.parameters["params"].wrong.tolist()
     [[False, True], [True, False]]
     """
-    require_callable(f=f, hess=hess)
+    refuse_extras("check_hessian", extras)
+    require_callable("check_hessian(f, hess, x)", f=f, hess=hess)
     settings = read_options(options, analytic=False)
-    point = one_leaf_of(x, "x")
-    return run(Check(settings, point, HessianClaimant(f, hess, point)))
+    f, hess = with_keywords(kwargs, f=f, hess=hess)
+    point = point_of(x, "x", wrt)
+    return run(Check(settings, point, HessianClaimant(f, hess, x, point)))

@@ -121,7 +121,9 @@ def _same(check: Check, here: Reading, there: Reading) -> list[int]:
         for leaf, values in here.values.items()
         if np.any(values != 0) and leaf in there.values and np.array_equal(values, there.values[leaf])
     ]
-    if all(name == check.point.leaves[leaf].name for leaf, name in here.names.items()):
+    if len(here.names) == len(check.point.leaves) and all(
+        name == check.point.leaves[leaf].name for leaf, name in here.names.items()
+    ):
         return equal
     return check.point.free() if len(equal) == len(here.values) else []  # its leaves are those of y
 

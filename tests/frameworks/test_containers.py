@@ -147,3 +147,23 @@ def test_a_module_is_no_point():
             check_gradient(lambda m: m(torch.ones(3)).sum(), lambda m: m, point)
     with pytest.raises(InvalidArgument, match="check_module"):
         check_layer(lambda m, x: (m(x), None), lambda dy, _: (None, dy), linear, torch.ones(3))
+
+
+def test_jacobians_and_hessians_of_jax(rng):
+    point = {"a": jnp.asarray(rng.normal(size=(2, 2))), "b": jnp.asarray(rng.normal(size=3))}
+
+    def f(p):
+        return jnp.outer(jnp.sin(p["a"]).sum(0), p["b"] ** 2)
+
+    def value(p):
+        return f(p).sum()
+
+    assert check_jacobian(f, jax.jacobian(f), point)
+    assert (
+        check_jacobian(f, lambda p: jax.tree_util.tree_map(jnp.negative, jax.jacobian(f)(p)), point).verdict == "fail"
+    )
+    assert check_hessian(value, jax.hessian(value), point).verdict != "fail"  # in float32 second differences see little
+    assert (
+        check_hessian(value, lambda p: jax.tree_util.tree_map(jnp.negative, jax.hessian(value)(p)), point).verdict
+        == "fail"
+    )

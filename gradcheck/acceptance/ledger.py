@@ -138,6 +138,13 @@ class Estimate:
         return cls(Kind.PAIR, indices, value, noise, bound, zero, zero, never, never, np.zeros(value.shape[1]))
 
     @classmethod
+    def sides(cls, indices: Indices, value: Floats, gap: Floats, noise: Floats) -> Estimate:
+        """Return the middles of one-sided derivatives at kinks, with a step as short as the last one of a ladder."""
+        never, zero = np.zeros(value.shape, dtype=bool), np.zeros_like(value)
+        bound = np.abs(gap) / 2 + noise
+        return cls(Kind.LADDER, indices, value, noise, bound, gap, zero, never, never, np.zeros(value.shape[1]))
+
+    @classmethod
     def multiple(cls, indices: Indices, value: Floats, bound: Floats) -> Estimate:
         """Return what a whole leaf is, by an explanation that random directions agree with."""
         zero, never = np.broadcast_to(0.0, value.shape), np.broadcast_to(False, value.shape)

@@ -137,29 +137,33 @@ def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
     against = np.any(bench.decide(leaf, indices).excluded, axis=1)
     few = np.zeros_like(against)
     few[np.flatnonzero(against)[:: max(1, np.count_nonzero(against) // FEW)]] = True
-    if np.count_nonzero(against) < MANY:
+    if np.count_nonzero(against) < MANY // 2:
         few |= against
-    contradicted, plain = _climb_leaf(bench, leaf, indices[few | ~against])
-    rest = indices[against & ~few]
-    if len(rest) and np.all(plain[against[few | ~against]]):
+    contradicted, plain, gaps = _climb_leaf(bench, leaf, indices[few | ~against])
+    rest, examples = indices[against & ~few], against[few | ~against]
+    if np.count_nonzero(against) >= MANY and np.all(plain[examples]):
         rest = rest[~_measure_briefly(bench, leaf, rest)]
+    elif len(rest) and np.all(np.any(gaps[examples], axis=1)):
+        rest = rest[~_measure_at_kinks(bench, leaf, rest, np.max(np.abs(gaps), axis=0))]
     return bool(np.any(contradicted)) | bool(np.any(_climb_leaf(bench, leaf, rest)[0]))
 
 
-def _climb_leaf(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
+def _climb_leaf(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools, Floats]:
     """Measure some elements of a leaf with ladders, and those that contradict their claims once more.
 
     Returns
     -------
     contradicted, plain : arrays of bool, shape (m,)
         Which elements contradict their claims independently, and which of them show no kink.
+    gaps : array, shape (m, K)
+        Right minus left derivatives.
     """
     first = bench.climb(leaf, indices, FIRST_STEP)
     excluded = np.any(bench.decide(leaf, indices).excluded, axis=1)
     bench.climb(leaf, indices[excluded], SECOND_STEP)
     _look_close(bench, leaf, indices)
     contradicted = np.any(bench.decide(leaf, indices).contradicted, axis=1)
-    return contradicted, contradicted & ~np.any(first.kink, axis=1)
+    return contradicted, contradicted & ~np.any(first.kink, axis=1), first.gap
 
 
 def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
@@ -179,6 +183,36 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     _look_close(bench, leaf, indices)
     found = bench.decide(leaf, indices)
     return np.asarray(np.any(found.contradicted, axis=1) & np.all(found.contradicted | ~found.excluded, axis=1))
+
+
+def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -> Bools:
+    """Measure the one-sided derivatives of elements with one step, two for claims outside them; tell where they differ, shape (m,).
+
+    So it is done among many if a few like them, measured with ladders, are at kinks: of ``gaps`` at most, shape (K,). The step
+    is so short that a kink that it sees is at the point for every ladder; where noise forbids it nothing is measured.
+    """
+    with np.errstate(all="ignore"):
+        needed = np.where(gaps > 0, bench.multiplier * bench.noise / (BENT**2 * gaps), 0.0)
+    steps = np.maximum(CLOSE_STEP, np.max(needed) / bench.lengths[leaf][indices])
+    if np.max(steps) > MARGIN * CLOSE_STEP:
+        return np.zeros(len(indices), dtype=bool)
+    known = _add_sides(bench, leaf, indices, steps, gaps)
+    outside = known & np.any(bench.decide(leaf, indices).excluded, axis=1)
+    _add_sides(bench, leaf, indices[outside], MARGIN * steps[outside], gaps)
+    return known
+
+
+def _add_sides(bench: Bench, leaf: int, indices: Indices, steps: Floats, gaps: Floats) -> Bools:
+    """Enter one-sided derivatives where they differ, by no more than ``MARGIN`` times ``gaps``; tell where, shape (m,)."""
+    slope, bend, deviation = bench.difference(leaf, indices, steps)
+    with np.errstate(all="ignore"):
+        noise = 2 * bench.multiplier * deviation
+        gap = bend * (steps * bench.lengths[leaf][indices])[:, None]
+        gap = np.where(np.abs(gap) > MARGIN * noise, gap, 0.0)
+        # Many times those of the others is a cusp or a jump.
+        known = np.all(np.isfinite(slope) & (np.abs(gap) <= MARGIN * gaps), axis=1) & np.any(gap, axis=1)
+    bench.ledgers[leaf].add(Estimate.sides(indices[known], slope[known], gap[known], noise[known]))
+    return np.asarray(known)
 
 
 def _look_close(bench: Bench, leaf: int, indices: Indices) -> None:

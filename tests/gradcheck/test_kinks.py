@@ -130,3 +130,58 @@ def test_many_equal_elements_of_a_smooth_function_are_no_tie():
     report = check_gradient(lambda p: np.sum(np.tanh(inputs @ p["W"] + p["b"]) ** 2), gradient, params)
     assert report.parameters["b"].wrong.all()
     assert not report.parameters["W"].wrong.any()
+
+
+@pytest.mark.parametrize("units", [4, 8, 16, 32])
+@pytest.mark.parametrize("is_squared", [False, True])
+def test_a_layer_whose_weights_are_all_zero_passes_at_a_cost_in_proportion(units, is_squared):
+    """Each unit has a kink that all its weights share."""
+    rng = np.random.default_rng(0)
+    data, factors, out, targets = (rng.normal(size=size) for size in ((8, 3), (8, units), units, 8))
+
+    def f(p):
+        y = relu(data @ p["W"] + p["b"])
+        return float(np.mean((y @ out - targets) ** 2) if is_squared else np.sum(factors * y))
+
+    def gradient(p, at_zero=0.0):
+        z = data @ p["W"] + p["b"]
+        dy = np.outer(relu(z) @ out - targets, out) / 4 if is_squared else factors
+        dz = dy * np.where(z > 0, 1, np.where(z == 0, at_zero, 0))
+        return {"W": data.T @ dz, "b": dz.sum(0)}
+
+    params = {"W": np.zeros((3, units)), "b": np.zeros(units)}
+    report = check_gradient(f, gradient, params)
+    assert report.ok, str(report)
+    assert report.evaluations <= 5 * (2 * 4 * units + 100)
+    assert check_gradient(f, lambda p: gradient(p, 3.0), params).verdict == "fail"
+
+
+def largest_eigenvalue(a):
+    return float(np.linalg.eigvalsh((a + a.T) / 2)[-1])
+
+
+def its_gradient(a):
+    vector = np.linalg.eigh((a + a.T) / 2)[1][:, -1]
+    return np.outer(vector, vector)
+
+
+def spectral_norm(a):
+    return float(np.linalg.norm(a, 2))
+
+
+def its_gradient_too(a):
+    u, _, v = np.linalg.svd(a)
+    return np.outer(u[:, 0], v[0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize(
+    ("f", "gradient"), [(largest_eigenvalue, its_gradient), (spectral_norm, its_gradient_too)], ids=["eigen", "norm"]
+)
+def test_an_eigenvalue_or_singular_value_where_it_is_multiple(f, gradient, size, seed):
+    other = np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))[0]
+    for a in (np.eye(size), other):
+        assert check_gradient(f, gradient, a, rng=seed).ok
+        assert check_gradient(f, lambda x: 2 * gradient(x), a, rng=seed).verdict == "fail"
+    assert check_gradient(f, np.zeros_like, np.eye(size), rng=seed).verdict == "fail"

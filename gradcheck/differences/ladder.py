@@ -48,8 +48,14 @@ HALF_PRECISION = float(np.finfo(np.float16).eps)
 """An epsilon no smaller leaves room for few steps."""
 
 FEWEST_LEVELS = 4
-MOST_LEVELS = 11
-"""Levels beyond the fourth are climbed only by elements that have not settled: near kinks, fast oscillation."""
+MOST_LEVELS, LEVELS_AT_KINKS = 16, 11
+"""Levels beyond the fourth are climbed only by elements that have not settled: near kinks, poles, fast oscillation. The
+sixteenth step is 1e-15 of an element's length, the resolution of float64; a gap that is still there at the eleventh, 4e-11 of
+it, is taken for a kink."""
+
+JITTER_EXCESS = 1e3
+"""Largest ratio of the noise that differences show to the noise that was measured. What is more is a wave, a pole or a
+saturation that the steps do not resolve: its differences times their steps stand still as those of noise do."""
 
 GROWS, STEADY = 1.15, 0.1
 """Slopes that grow by more than this factor from level to level, by the same to within this share, have no limit."""
@@ -229,7 +235,7 @@ class Ladder:
         central = np.where(both, (self.plus - self.minus) / (2 * h), np.nan)
         deviation = self._noise_deviation()
         jump = self._jumps(central * h, deviation)
-        jitter = np.where(jump, 0.0, self._jitter(central, h))
+        jitter = np.where(jump, 0.0, self._jitter(central, h, deviation))
         noise = self.multiplier * np.maximum(deviation, jitter[:, None, :]) / h
         forward = np.where(np.isfinite(self.plus), (self.plus - self.base) / ahead, np.nan)
         backward = np.where(np.isfinite(self.minus), (self.base - self.minus) / behind, np.nan)
@@ -256,7 +262,7 @@ class Ladder:
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
         diverges = self._diverges(forward, backward, noise) & ~jump
         bound = np.where(jump | diverges, np.inf, bound)
-        gap = np.where(diverges & (np.abs(bend[:, -1]) > np.abs(central[:, -1])), bend[:, -1], gap)
+        gap = np.where(diverges & self._is_cusp(forward * ahead, backward * behind), bend[:, -1], gap)
         exhausted = np.isfinite(bound) & (self.multiplier * deviation[:, -1] * RATIO / h[:, -1] > bound)
         return Measurement(
             value, bound, floor, gap, curvature, exhausted & self.is_central(), np.zeros((len(h), 1), dtype=bool)
@@ -290,6 +296,16 @@ class Ladder:
         steady = np.abs(growth[:, 1] / growth[:, 0] - 1) < STEADY
         return np.asarray(np.all(growth > GROWS, axis=1) & steady & np.all(size > 4 * noise[:, -3:], axis=1))
 
+    def _is_cusp(self, ahead: Floats, behind: Floats) -> Bools:
+        """Tell a cusp from a pole nearer than the last step, by the changes of value to both sides; shape (m, K).
+
+        At a cusp both are up, or both down, and go to zero with the step; at a pole they go to what the function is at the point.
+        """
+        rise, fall = ahead[:, -3:], -behind[:, -3:]
+        size = np.maximum(np.abs(rise), np.abs(fall))
+        shrinks = np.all(size[:, 1:] * GROWS < size[:, :-1], axis=1)
+        return np.asarray(np.all(rise * fall > 0, axis=1) & shrinks)
+
     def _crossing(self, bend: Floats, shrink: Floats, noise: Floats, central: Floats) -> Floats:
         """Return what kinks between two successive steps may be worth, shape (m, J, K); 0 where noise is no matter.
 
@@ -302,16 +318,17 @@ class Ladder:
         crossing[:, 1:] = np.where(noisy, np.fmax(excess, 0.0), 0.0)
         return crossing
 
-    def _jitter(self, central: Floats, h: Floats) -> Floats:
+    def _jitter(self, central: Floats, h: Floats, deviation: Floats) -> Floats:
         """Return the noise that the finest levels show, shape (m, K); 0 where it cannot be told.
 
         There the differences of a smooth function have converged, and what is left of them, times the step, is
-        the noise. It may exceed what was measured along one direction.
+        the noise. It may exceed what was measured along one direction, up to a factor of `JITTER_EXCESS`.
         """
         if central.shape[1] - self.longer <= FEWEST_LEVELS:
             return np.zeros_like(central[:, 0])
         jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
         steady = np.max(jitter, axis=1) <= JITTER_SPREAD * np.min(jitter, axis=1)
+        steady &= np.max(jitter, axis=1) <= JITTER_EXCESS * np.max(deviation[:, -4:], axis=1)
         return np.asarray(np.where(steady, np.max(jitter, axis=1), 0.0))
 
 
@@ -427,10 +444,10 @@ def climb(
         if level + 1 < FEWEST_LEVELS:  # too early to settle, but not to see that noise hides whatever comes
             settled = np.all(limited, axis=1) & (not half)
         else:
-            settled = np.all(part.exhausted | precise, axis=1)
+            kink = part.kink & (level + 1 >= LEVELS_AT_KINKS)
+            settled = np.all(part.exhausted | precise | kink, axis=1)
         result.put(active, part)
         active = active[~settled]
-    result.ended[active] = True
     short = np.flatnonzero((pairs.levels < FEWEST_LEVELS) & ~coarse)
     if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
         result.put(short, pairs.ladder(short, FEWEST_LEVELS - 1).measure())

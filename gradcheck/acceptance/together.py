@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.decide import Decision
 from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Directions
 from gradcheck.acceptance.ledger import Estimate
 
@@ -18,6 +19,9 @@ __all__ = ["confirm_together"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+
+PRECISE = 100.0
+"""An error must be this many times the bound that directions give: an explanation needs to know it to two digits."""
 
 
 def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
@@ -36,8 +40,9 @@ def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
     """
     directions = Directions(bench, int(bench.rng.integers(2**32)))
     noise: dict[int, Floats] = {}
+    decided: dict[int, Decision] = {}
     for leaf, indices in chosen.items():
-        found = bench.decide(leaf, indices)
+        found = decided[leaf] = bench.decide(leaf, indices)
         directions.correct(leaf, indices, found.reference)
         noise[leaf] = np.zeros_like(directions.believed[leaf])
         noise[leaf][indices] = np.hypot(found.noise / bench.multiplier, ALLOWANCE * bench.rtol * found.reference)
@@ -54,4 +59,7 @@ def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
         value = directions.believed[leaf][indices]
         known = np.all(np.isfinite(shows) & np.isfinite(value), axis=1)
         bound = shows + bench.multiplier * noise[leaf][indices]
+        with np.errstate(all="ignore"):
+            error = np.abs(bench.claims[leaf].values[indices] - value)
+            known &= np.all((error > PRECISE * bound) | ~decided[leaf].excluded, axis=1)
         bench.ledgers[leaf].add(Estimate.multiple(indices[known], value[known], bound[known]))

@@ -6,6 +6,7 @@ at float32's accuracy. Forward and reverse mode are compared with each other too
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """What a function raises that can be evaluated and differentiated, but not compiled."""
 
 _finfo: Any = jnp.finfo  # JAX gives it no types
+_enable_x64: Any = getattr(jax, "enable_x64", None) or importlib.import_module("jax.experimental").enable_x64
 
 TANGENTS, NUDGES, ROUNDINGS = 3, 4, 16.0
 """For each leaf, along which forward mode is compared with reverse mode; points an ulp away, at which the round-off of both
@@ -262,7 +264,7 @@ def _on_doubles(problem: _Problem, *, is_scalar: bool) -> Callable[..., Any]:
     compiled = _compiled(lambda leaves: problem.function(leaves, True))
 
     def function(leaves: Iterable[Any]) -> Arrays:
-        with jax.enable_x64(True):
+        with _enable_x64(True):
             return [np.asarray(part) for part in compiled([jnp.asarray(leaf) for leaf in leaves])]
 
     if is_scalar:

@@ -46,7 +46,7 @@ UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """What a function raises that can be evaluated and differentiated, but not compiled."""
 
 _finfo: Any = jnp.finfo  # JAX gives it no types
-_enable_x64: Any = getattr(jax, "enable_x64", None) or importlib.import_module("jax.experimental").enable_x64
+_enable_x64: Any = (jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")).enable_x64
 
 TANGENTS, NUDGES, ROUNDINGS = 3, 4, 16.0
 """For each leaf, along which forward mode is compared with reverse mode; points an ulp away, at which the round-off of both

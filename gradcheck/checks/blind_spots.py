@@ -88,7 +88,7 @@ def _settings(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """Give the keyword arguments that a function is called with: defaults, and what a partial fixes."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - whatever the attributes of a callable raise
         return
     for parameter in parameters:
         if isinstance(parameter.default, int):

@@ -35,7 +35,7 @@ def input_names(forward: Callable[..., Any], count: int) -> list[str]:
     fallback = [f"x{i}" for i in range(count)]
     try:
         parameters = inspect.signature(forward).parameters.values()
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - whatever the attributes of a callable raise
         return fallback
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
     return names + fallback[len(names) :] if len(set(names) | set(fallback[len(names) :])) == count else fallback
@@ -43,6 +43,10 @@ def input_names(forward: Callable[..., Any], count: int) -> list[str]:
 
 def require_floats(output: Output) -> None:
     """Raise `InvalidArgument` where no number of the value can be differentiated."""
+    if not output.leaves:
+        raise InvalidArgument(
+            f"{output.name} returned nothing that holds a number; an array, or a tree of them, was required."
+        )
     if output.size and not any(leaf.value.dtype.kind == "f" for leaf in output.leaves):
         raise InvalidArgument(f"{output.name} returned no floating-point output; there is nothing to differentiate.")
 
@@ -96,9 +100,23 @@ class PullbackClaimant(Claimant):
     def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the pulled-back cotangents at a point, in the order of the rows."""
         prepared = self.prepare(check, handed.tree)
-        readings = [self._read(check, self.seed_of(row, layout), prepared) for row in cotangents]
+        readings = self._read_each(check, [self.seed_of(row, layout) for row in cotangents], prepared)
         for reading in readings:
             reading.handed += handed.named()
+        return readings
+
+    def _read_each(self, check: Check, seeds: list[Any], prepared: Any) -> list[Reading]:
+        """Pull several cotangents back; where what was prepared serves one of them only, prepare it again and say so."""
+        readings: list[Reading] = []
+        for seed in seeds:
+            try:
+                readings.append(self._read(check, seed, prepared))
+            except Exception:
+                if not readings:
+                    raise
+                readings.append(self._read(check, seed, self.prepare(check, check.point.hand().tree)))
+                message = f"{self.derivative} can be called once only: what {self.name} kept does not survive it"
+                check.find("cache-changed", message, fatal=True)
         return readings
 
     def _read(self, check: Check, seed: Any, prepared: Any) -> Reading:
@@ -117,7 +135,7 @@ class PullbackClaimant(Claimant):
         weights = check.settings.rng.uniform(0.5, 1.5, size=2) * (1, -1)
         rows = [weights @ cotangents, np.zeros_like(cotangents[0])]
         seeds = [self.seed_of(row) for row in rows]
-        combined, nothing = (self._read(check, seed, prepared) for seed in seeds)
+        combined, nothing = self._read_each(check, seeds, prepared)
         ignored = examine_zero(check, nothing, first[0])
         examine_linearity(check, cotangents, combined, first, weights, ignored)
         if not all(self._unchanged(seed, row) for seed, row in zip(seeds, rows, strict=True)):

@@ -113,7 +113,7 @@ class Elements(Displacements):
     def arrays(self, point: Point, row: int) -> Arrays:
         """Return a copy of the leaf, one element changed."""
         copy = point.leaves[self.leaf].value.astype(self.targets.dtype)
-        copy.flat[self.indices[row]] = self.targets[row]
+        copy.reshape(-1)[self.indices[row]] = self.targets[row]  # a flat iterator ends at 32 axes
         return {self.leaf: copy}
 
     def block(self, point: Point) -> Arrays:

@@ -169,7 +169,7 @@ def _rtol(value: Any) -> float | None:
         number = float(value)
     except (TypeError, ValueError):
         number = np.nan
-    if isinstance(value, bool) or not (np.isfinite(number) and number > 0):
+    if isinstance(value, bool | str | bytes) or not (np.isfinite(number) and number > 0):
         raise InvalidArgument(f"rtol={value!r} must be a finite positive number; leave it out for the default.")
     return number
 

@@ -1,0 +1,53 @@
+"""Inputs that nobody writes on purpose, and that must not break a check."""
+
+import numpy as np
+import pytest
+
+from gradcheck import InvalidArgument, check_gradient, check_layer, check_vjp
+
+X = np.array([0.5, -1.5, 2.0])
+
+
+def test_text_is_no_tolerance():
+    with pytest.raises(InvalidArgument, match="rtol"):
+        check_gradient(lambda x: x @ x, lambda x: 2 * x, X, rtol="1e-3")
+
+
+def test_more_axes_than_a_flat_iterator_has():
+    x = np.full((1,) * 40, 2.0)
+    assert check_gradient(np.sum, np.ones_like, x)
+    assert check_gradient(np.sum, lambda x: 2 * np.ones_like(x), x).verdict == "fail"
+
+
+class Nameless:
+    """A callable whose attributes cannot be read."""
+
+    def __init__(self, value):
+        object.__setattr__(self, "value", value)
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+    def __call__(self, x):
+        return self.value(x)
+
+
+def test_a_function_whose_attributes_raise():
+    assert check_gradient(Nameless(lambda x: x @ x), Nameless(lambda x: 2 * x), X)
+    assert check_layer(Nameless(lambda x: (2 * x, None)), lambda dy, _: 2 * dy, X)
+    assert check_layer(Nameless(lambda x: (2 * x, None)), lambda dy, _: dy, X).verdict == "fail"
+
+
+@pytest.mark.parametrize("nothing", [None, {}, []])
+def test_a_forward_that_returns_nothing(nothing):
+    with pytest.raises(InvalidArgument, match="returned nothing"):
+        check_layer(lambda x: (nothing, x), lambda dy, x: x, X)
+    with pytest.raises(InvalidArgument, match="returned nothing"):
+        check_vjp(lambda x: nothing, lambda dy, x: x, X)
+
+
+def test_a_backward_that_empties_its_cache():
+    report = check_layer(lambda x: (x**2, [x]), lambda dy, cache: 2 * cache.pop() * dy, X)
+    assert report.verdict == "fail" and report.findings[0].code == "cache-changed"
+    with pytest.raises(IndexError):
+        check_layer(lambda x: (x**2, []), lambda dy, cache: 2 * cache.pop() * dy, X)

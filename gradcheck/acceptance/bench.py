@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.decide import Decision, Outcome, Tolerance, decide
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membership, rms
+from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier, own_sizes
 from gradcheck.differences.vectorized import elements
@@ -309,11 +310,21 @@ class Bench:
         notes = self._notes.get(leaf, np.zeros(len(wrong), dtype=np.int8))[:, None]
         unseen = self.ledgers[leaf].count[:, None] == 0
         noted = (notes != Limit.NONE) & ~wrong & (unseen | (doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
-        common = (self.excess[leaf] != 0) & ~wrong & np.isfinite(judgement.reference)
+        # An error in common: the claim less its share of it is what all elements together measure.
+        error = np.abs(self.excess[leaf] * self.claims[leaf].values)
+        common = (error > 0) & ~wrong & np.isfinite(judgement.reference)
         if not np.any(noted) and not np.any(common):
             return judgement
         doubt = np.where(common, Limit.NONE, np.where(noted, notes, doubt)).astype(np.int8)
-        return replace(judgement, wrong=wrong | common, doubt=doubt, excess=self.excess[leaf])
+        return replace(
+            judgement,
+            reference=np.where(common, self.claims[leaf].values * (1 - self.excess[leaf]), judgement.reference),
+            bound=np.where(common, CONSISTENT * error, judgement.bound),
+            wrong=wrong | common,
+            doubt=doubt,
+            limited=judgement.limited & ~common,
+            excess=self.excess[leaf],
+        )
 
     @property
     def suspects(self) -> list[tuple[Flagged, Bools]]:

@@ -192,7 +192,7 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
     apart = np.where(asked, np.abs(claim[:, None] - evidence.value), np.nan)
     wrong_by, right_to = tolerance.of(evidence)
     noise = evidence.noise
-    agrees = np.isfinite(right_to) & (apart <= right_to) & ~evidence.nonlinear[:, None]
+    agrees = np.isfinite(right_to) & np.isfinite(noise) & (apart <= right_to) & ~evidence.nonlinear[:, None]
     inside = (apart <= noise) & np.isfinite(noise) & ~evidence.nonlinear[:, None]
     usual = inside & (apart + noise <= np.maximum(tolerance.rtol * tolerance.size, 2 * USUAL * evidence.typical))
     known = np.maximum(tolerance.size, np.abs(evidence.value))

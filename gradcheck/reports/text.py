@@ -36,6 +36,9 @@ MOST_BLIND_SPOTS = 5
 LONGEST_REPR = 200
 """Characters: two lines of a terminal."""
 
+LEAST_DIGITS = 0.5
+"""Below this a claim agrees with the reference to no digit: both are below what the check can see."""
+
 
 def badness(parameter: ParameterReport) -> tuple[bool, bool, float]:
     """Return a key that sorts the worst parameter first."""
@@ -128,6 +131,10 @@ def parameter_line(parameter: ParameterReport) -> str:
         floor = f"an error above {parameter.detection_floor:.1g} in a single one would show"
         return f"{count(total, 'element')} agree along random directions; {floor}"
     if not wrong and not undecided:
+        if parameter.digits < LEAST_DIGITS:
+            return (
+                f"{count(total, 'element')} as good as zero; an error above {parameter.detection_floor:.1g} would show"
+            )
         return f"{count(total, 'element')} right to {parameter.digits:.0f} digits"
     parts = [f"{wrong:,} of {count(total, 'element')} wrong"] if wrong else []
     parts += [f"{undecided:,} of {count(total, 'element')} undecided"] if undecided else []

@@ -256,12 +256,12 @@ def _interval(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> _Inter
     alone = excluded & (kind >= Kind.EXACT) | plainly
     votes = np.sum(excluded & (kind >= Kind.LADDER), axis=1) + 2 * np.any(alone, axis=1)
     # A wide interval that includes the claim says nothing against narrower ones that exclude it.
-    narrowest = _least(np.where(asked, bound, np.inf))
+    narrowest = _narrowest(asked, bound, evidence.value)
     overruled = (votes >= 2) & _take(excluded, narrowest).astype(bool)
     asked = asked & ~(overruled[:, None] & ~excluded & (bound >= _take(apart, narrowest)[:, None]))
     included = asked & ~excluded
     includes = np.any(included, axis=1)
-    best = _least(np.where((included == includes[:, None]) & asked, bound, np.inf))
+    best = _narrowest((included == includes[:, None]) & asked, bound, evidence.value)
     value, own = _take(evidence.value, best), _take(bound, best)
     # What others say beyond their bounds widens the interval: of those that exclude a claim that this one includes, and of
     # those that do not meet this one.
@@ -388,6 +388,13 @@ def _largest(values: Floats, where: Bools) -> Floats:
     """Return the entry of largest size where it is asked for, else 0, shape (m, K)."""
     sizes = np.where(where, np.abs(values), 0.0)
     return _take(np.where(where, values, 0.0), np.argmax(sizes, axis=1))
+
+
+def _narrowest(chosen: Bools, bound: Floats, value: Floats) -> NDArray[np.intp]:
+    """Return the position of the least bound among those chosen, and of the least value among equal ones; shape (m, K)."""
+    ranked = np.where(chosen, np.fmin(bound, HUGE), np.inf)
+    ties = ranked == np.min(ranked, axis=1, keepdims=True)
+    return _least(np.where(ties, np.nan_to_num(value, nan=HUGE, posinf=HUGE, neginf=-HUGE), np.inf))
 
 
 def _least(values: Floats) -> NDArray[np.intp]:

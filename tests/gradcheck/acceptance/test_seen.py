@@ -1,0 +1,67 @@
+"""A pass is tested on itself: leaves that are tiny, where bugs must fail and right gradients pass."""
+
+import numpy as np
+import pytest
+
+from gradcheck import check_gradient, check_layer
+
+SCALES = [1e-2, 1e-4, 1e-6, 1e-8, 1e-12, 1e-16, 0.0]
+BUGS = [-1.0, 2.0, 0.0]
+
+
+def dense(scale, dtype):
+    rng = np.random.default_rng(1)
+    return [(size * rng.normal(size=shape)).astype(dtype) for size, shape in ((1, (8, 5)), (1, (5, 4)), (scale, 4))]
+
+
+def check_dense(scale, dtype, factor):
+    def backward(dy, cache):
+        x, w, _ = cache
+        return dy @ w.T, x.T @ dy, (factor * dy.sum(0)).astype(dtype)
+
+    return check_layer(lambda x, w, b: (x @ w + b, (x, w, b)), backward, *dense(scale, dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_bias_of_any_size_is_seen(scale, dtype):
+    right = check_dense(scale, dtype, 1.0)
+    assert right.verdict == "pass" and "right to 0 digits" not in str(right)
+    assert [check_dense(scale, dtype, factor).verdict for factor in BUGS] == ["fail"] * 3
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_so_it_is_behind_an_activation_in_single_precision(scale):
+    rng = np.random.default_rng(2)
+    x, w = rng.normal(size=(7, 6)).astype(np.float32), rng.normal(size=(6, 5)).astype(np.float32)
+    b = (scale * rng.normal(size=5)).astype(np.float32)
+
+    def f(b):
+        return np.float32((np.tanh(x @ w + b) ** 2).sum())
+
+    def grad(b):
+        t = np.tanh(x @ w + b)
+        return (2 * t * (1 - t * t)).sum(0)
+
+    assert check_gradient(f, grad, b).verdict == "pass"
+    for factor in BUGS:
+        assert check_gradient(f, lambda b, k=factor: np.float32(k) * grad(b), b).verdict == "fail"
+
+
+def test_parameters_that_do_not_matter_pass_beside_those_that_do():
+    params = {"w": np.array([0.3, -1.2]), "dead": np.array([0.7, 0.1])}
+    report = check_gradient(
+        lambda p: float(np.sum(p["w"] ** 2)), lambda p: {"w": 2 * p["w"], "dead": np.zeros(2)}, params
+    )
+    assert report.verdict == "pass"
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0, 0.5, 0.0])
+def test_nothing_passes_where_nothing_is_established(factor):
+    """The pole is nearer than the shortest step."""
+    report = check_gradient(
+        lambda x: float(1 / (x[0] - 1) + x[1] / 1e4),
+        lambda x: np.array([-factor / (x[0] - 1) ** 2, 1e-4]),
+        np.array([1 + 1e-8, 1e4]),
+    )
+    assert report.verdict == "inconclusive"

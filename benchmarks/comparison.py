@@ -167,7 +167,7 @@ def wrong_elements(plant: Callable[[], Bug]) -> list[np.ndarray]:
         for backward in (bug.wrong, bug.right)
     )
     return [
-        np.abs(w - r) > RTOL[r.dtype.itemsize] * np.abs(r) if w.shape == r.shape else np.ones(r.shape, bool)
+        np.abs(w - r) > RTOL[r.dtype.name] * np.abs(r) if w.shape == r.shape else np.ones(r.shape, bool)
         for w, r in zip(wrong, right, strict=True)
     ]
 

@@ -80,7 +80,7 @@ def _rejects_pooled(bench: Bench, leaf: int, factor: float) -> bool:
             claim,
             (1 - factor) * claim + reference,
             noise / bench.multiplier,
-            np.unravel_index(known, bench.leaves[leaf].value.shape),
+            np.unravel_index(known, bench.leaves[leaf].value.shape or (1,)),
         )
     return bool(np.any(pooled.significant))
 

@@ -209,7 +209,8 @@ def test_whole_random_networks(network):
     report = gradcheck.check_gradient(loss, gradient, weights)
     assert report.verdict == "pass", str(report)
     wrong = gradcheck.check_gradient(loss, lambda w: {**gradient(w), "w0": gradient(w)["w0"] + 0.1}, weights)
-    assert wrong.parameters["w0"].wrong.all()
+    if wrong.findings[0].code != "f-ignores-params":  # the last ReLU is dead, so the loss is constant
+        assert wrong.parameters["w0"].wrong.all()
     assert not any(parameter.wrong.any() for name, parameter in wrong.parameters.items() if name != "w0")
 
 

@@ -116,7 +116,10 @@ def search(bench: Bench, key: int) -> None:
 
 
 def glance(bench: Bench, key: int) -> bool:
-    """Judge all elements along random directions if whole leaves are wrong; else leave them to a look at each.
+    """Judge all elements along random directions if that explains whole leaves; else leave them to a look at each.
+
+    A leaf that is wrong and that no multiple explains is looked at element by element, where these are few enough for
+    it: what may explain it then, such as a transformed upstream, needs all the measured derivatives.
 
     Returns
     -------
@@ -132,7 +135,8 @@ def glance(bench: Bench, key: int) -> bool:
     if not np.any(slopes.significance > DISAGREES):
         return False
     run.find(parts, slopes, inside=False)
-    if sum(len(bench.claims[leaf].values) for leaf in run.throughout) <= SMALL:
+    explained = sum(len(bench.claims[leaf].values) for leaf in run.throughout)
+    if explained <= SMALL or run.unexplained:
         return False
     run.locate_all(*run.look())
     run.conclude()
@@ -158,7 +162,7 @@ class _Search:
         """Leaves that are wrong as a whole: explained, or sampled."""
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
-        self._unexplained: set[int] = set()
+        self._tried: set[int] = set()
         self._sizes: dict[int, Floats] = {}
         for leaf in bench.claims:
             bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
@@ -203,6 +207,11 @@ class _Search:
         self.individual.look_at(zeros)
         return parts, self.directions.measure(parts)
 
+    @property
+    def unexplained(self) -> set[int]:
+        """Leaves of which a multiple of the whole claim was tried in vain."""
+        return self._tried - self.throughout
+
     def look(self) -> tuple[list[Part], Slopes]:
         """Measure along four fresh directions."""
         parts = [self.directions.whole() for _ in range(DIRECTIONS)]
@@ -228,14 +237,19 @@ class _Search:
         self._try_suspects()
 
     def find(self, parts: list[Part], slopes: Slopes, *, inside: bool = True) -> bool:
-        """Find what is wrong along some directions, ``inside`` leaves too; tell whether there was anything new."""
+        """Find what is wrong along some directions; tell whether there was anything new.
+
+        Elements ``inside`` leaves are looked at too, or else no more than explanations of whole leaves are tried.
+        """
         worst = groups_of(parts, slopes)[int(np.argmax(slopes.significance))]
         groups = contradicted_leaves(self.directions, worst, MOST_LEAVES)
         before = self.individual.count, len(self.throughout)
         leaves = dict.fromkeys(leaf for group in groups for leaf in group.part.leaves)
-        fresh = [leaf for leaf in leaves if leaf not in self._unexplained | self.throughout]
+        fresh = [leaf for leaf in leaves if leaf not in self._tried | self.throughout]
         if fresh and not self._explain_together(fresh, parts, slopes) and self._is_gross(fresh, parts, slopes):
-            self._sample([leaf for leaf in fresh if not self._explain(leaf)])
+            unexplained = [leaf for leaf in fresh if not self._explain(leaf)]
+            if inside:
+                self._sample(unexplained)
         rest = [group for group in groups if not self.throughout.issuperset(group.part.leaves)]
         if inside and rest:
             self._locate(rest)
@@ -263,7 +277,7 @@ class _Search:
         deviation = self._deviation(parts, slopes)
         believed = self.directions.believed[leaf]
         measured = _predicted([leaf], parts, slopes) - slopes.residual
-        self._unexplained.add(leaf)
+        self._tried.add(leaf)
         for values in rearranged(believed, self.bench.leaves[leaf].value.shape):
             multiple = multiple_of(self.directions.predict(parts, leaf, values), measured, deviation)
             if multiple is not None and self._is_verified({leaf: values}, multiple):
@@ -337,7 +351,7 @@ class _Search:
         if left and not self.bench.accuses and self._is_allowed(groups):
             return
         for leaf, indices in elements_of(group.part for group in left).items():
-            if leaf in self._unexplained or not self._explain(leaf):
+            if leaf in self._tried or not self._explain(leaf):
                 found += self._part_crowd(leaf, indices, left)
         self.individual.look_at(elements_of(group.part for group in found))
 

@@ -9,6 +9,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import SURE, Candidate
 from gradcheck.diagnosis.clues import Bools, Case, Clues, Floats, Map
 from gradcheck.diagnosis.numbers import name_ratio
+from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["absences", "factors", "parametrisations", "ratio_of", "ratios"]
 
@@ -30,6 +31,9 @@ OWN_VALUE: dict[str, tuple[Map, str]] = {
 
 FEW, SPREADS = 4, 4.0
 """Quotients of so many elements show how well their ratio is known: to so many times their median deviation."""
+
+SHARED = DEFAULT_STEP**2
+"""The relative truncation error that all differences may share, as those of a sine do: no deviation shows it."""
 
 
 def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -65,7 +69,7 @@ def ratio_of(clues: Clues, chosen: Bools) -> tuple[float, float] | None:
         error = float(np.min(precision)) * (1 + abs(ratio))
         if len(quotients) >= FEW:  # what is tolerated is more than what is unsure
             middle = float(np.median(quotients))
-            spread = SPREADS * float(np.median(np.abs(quotients - middle))) + 1e-12 * abs(middle)
+            spread = SPREADS * float(np.median(np.abs(quotients - middle))) + SHARED * abs(middle)
             ratio, error = (middle, spread) if spread < error else (ratio, error)
     return (ratio, error) if np.isfinite(ratio) and ratio else None
 

@@ -265,7 +265,7 @@ class _Search:
     def _explain_together(self, leaves: list[int], parts: list[Part], slopes: Slopes) -> bool:
         """Explain the claims of several leaves by one factor; return whether that was verified."""
         predicted = _predicted(leaves, parts, slopes)
-        multiple = multiple_of(predicted, predicted - slopes.residual, self._deviation(parts, slopes))
+        multiple = multiple_of(predicted, predicted - slopes.residual, self._deviation(parts, slopes), predicted)
         if multiple is None:
             return False
         return self._is_verified({leaf: self.directions.believed[leaf] for leaf in leaves}, multiple)
@@ -276,10 +276,11 @@ class _Search:
         slopes = self.directions.measure(parts)
         deviation = self._deviation(parts, slopes)
         believed = self.directions.believed[leaf]
-        measured = _predicted([leaf], parts, slopes) - slopes.residual
+        claimed = _predicted([leaf], parts, slopes)
+        measured = claimed - slopes.residual
         self._tried.add(leaf)
         for values in rearranged(believed, self.bench.leaves[leaf].value.shape):
-            multiple = multiple_of(self.directions.predict(parts, leaf, values), measured, deviation)
+            multiple = multiple_of(self.directions.predict(parts, leaf, values), measured, deviation, claimed)
             if multiple is not None and self._is_verified({leaf: values}, multiple):
                 return True
         return False

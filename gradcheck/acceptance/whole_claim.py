@@ -25,7 +25,7 @@ FEWEST_NUMBERS = 3
 """Directional derivatives from which a factor is fitted: one fixes it, the others confirm it."""
 
 INFORMATIVE = 0.1
-"""The factor must be known to this share of its distance from one, or any claim would do in this noise."""
+"""What differs from the claim must be known to this share of the difference, or any claim would do in this noise."""
 
 MOST_AXES = 4
 """A leaf of more axes is not rearranged: the orders would be too many."""
@@ -47,13 +47,17 @@ class Multiple:
     uncertainty: float
 
 
-def multiple_of(predicted: Floats, measured: Floats, deviation: Floats) -> Multiple | None:
+def multiple_of(predicted: Floats, measured: Floats, deviation: Floats, claimed: Floats) -> Multiple | None:
     """Fit measured changes by a multiple of predicted ones; None where no multiple agrees with all of them.
+
+    None too where the multiple predicts nearly what the claim does, as a symmetric claim transposed.
 
     Parameters
     ----------
     predicted, measured, deviation : arrays, shape (P, K)
         Changes along ``P`` directions, and the standard deviation of what was measured.
+    claimed : array, shape (P, K)
+        The changes that the claim predicts: those of ``predicted``, unless that is the claim in another order.
     """
     known = np.isfinite(predicted) & np.isfinite(measured) & np.isfinite(deviation) & (deviation > 0)
     if np.count_nonzero(known) < FEWEST_NUMBERS:
@@ -66,7 +70,8 @@ def multiple_of(predicted: Floats, measured: Floats, deviation: Floats) -> Multi
         factor = float(x @ y) / evidence
         uncertainty = DISAGREES / float(np.sqrt(evidence))
         agrees = np.all(np.abs(y - factor * x) <= DISAGREES)
-    if not agrees or uncertainty > INFORMATIVE * abs(1 - factor):
+        difference = float(np.linalg.norm(factor * x - claimed[known] / deviation[known]))
+    if not agrees or not difference >= DISAGREES / INFORMATIVE:
         return None
     return Multiple(_simplest(factor - uncertainty, factor + uncertainty), uncertainty)
 

@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 def test_the_simplest_factor_within_the_noise(factor, noise):
     predicted = RNG.normal(size=(6, 1))
     measured = factor * predicted + noise * RNG.normal(size=(6, 1))
-    multiple = multiple_of(predicted, measured, np.full((6, 1), noise))
+    multiple = multiple_of(predicted, measured, np.full((6, 1), noise), predicted)
     assert abs(multiple.factor - factor) <= multiple.uncertainty
     assert multiple.factor == pytest.approx(factor, abs=1e-15) or noise == 1e-4
     assert multiple.uncertainty < 20 * noise
@@ -33,14 +33,22 @@ def test_the_simplest_factor_within_the_noise(factor, noise):
 )
 def test_no_multiple(predicted, measured, deviation):
     predicted, measured = np.array(predicted)[:, None], np.array(measured)[:, None]
-    assert multiple_of(predicted, measured, np.full_like(predicted, deviation)) is None
+    assert multiple_of(predicted, measured, np.full_like(predicted, deviation), predicted) is None
+
+
+@pytest.mark.parametrize("noise", [1e-9, 1e-3])
+def test_once_another_order_of_the_claim_is_an_explanation_where_the_orders_differ(noise):
+    ordered, claimed = RNG.normal(size=(2, 6, 1))
+    measured, deviation = ordered + noise * RNG.normal(size=(6, 1)), np.full((6, 1), noise)
+    assert multiple_of(ordered, measured, deviation, claimed).factor == 1
+    assert multiple_of(ordered, measured, deviation, ordered + 3 * noise) is None
 
 
 def test_right_claims_are_rarely_multiples():
     predicted = RNG.normal(size=(2000, 4, 1))
     noise = 1e-3 * RNG.normal(size=(2000, 4, 1))
     deviation = np.full((4, 1), 1e-3)
-    found = [multiple_of(p, p + e, deviation) for p, e in zip(predicted, noise, strict=True)]
+    found = [multiple_of(p, p + e, deviation, p) for p, e in zip(predicted, noise, strict=True)]
     assert not any(found)
 
 

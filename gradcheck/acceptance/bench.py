@@ -311,7 +311,8 @@ class Bench:
         unseen = self.ledgers[leaf].count[:, None] == 0
         noted = (notes != Limit.NONE) & ~wrong & (unseen | (doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
         # An error in common: the claim less its share of it is what all elements together measure.
-        error = np.abs(self.excess[leaf] * self.claims[leaf].values)
+        with np.errstate(invalid="ignore"):  # no share of an infinite claim
+            error = np.abs(self.excess[leaf] * self.claims[leaf].values)
         common = (error > 0) & ~wrong & np.isfinite(judgement.reference)
         if not np.any(noted) and not np.any(common):
             return judgement

@@ -370,13 +370,14 @@ def excludes(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Bools:
     """Tell where every estimate excludes a claim, so that it would have been called wrong; shape (m, K).
 
     An element at a kink that is seen sharply counts too: other claims may be as valid there, which is no lack of evidence.
+    A difference that is not finite, of a function that overflows one step away, says nothing.
     """
     if not evidence.kind.shape[1]:
         return np.zeros(claim.shape, dtype=bool)
     with np.errstate(all="ignore"):
         is_plain = evidence.kind == Kind.DIFFERENCE
         blur = np.where(is_plain, evidence.noise, evidence.bound)
-        asked = (is_plain | (evidence.kind >= Kind.PAIR)) & ~np.isnan(evidence.value)
+        asked = (is_plain | (evidence.kind >= Kind.PAIR)) & np.isfinite(evidence.value)
         outside = np.abs(claim[:, None] - evidence.value) > blur + tolerance.of(evidence)[0]
         half = np.abs(evidence.gap) / 2
         at_kink = np.any((half > evidence.bound - half) & (evidence.kind >= Kind.LADDER), axis=1)

@@ -64,3 +64,10 @@ def test_a_pole_very_near_clears_nothing_by_an_infinite_bound(factor, verdict):
         np.array([1 + 1e-8, 1e4]),
     )
     assert report.verdict == verdict and np.all(np.isfinite(report.parameters["params"].error_bound))
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "pass"), (-1.0, "fail"), (2.0, "fail"), (0.0, "fail")])
+def test_a_step_at_which_the_function_overflows_hides_nothing(factor, verdict):
+    x = np.log(np.finfo(float).max) - np.array([0.05, 0.01, 0.02])
+    report = check_gradient(lambda x: np.sum(np.log(1 + np.exp(x))), lambda x: factor / (1 + np.exp(-x)), x)
+    assert report.verdict == verdict

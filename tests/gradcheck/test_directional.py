@@ -332,15 +332,28 @@ def test_vectorized_calls():
 # ---- what cannot be told --------------------------------------------------------------------------------------------
 
 
-def noisy(x):
-    return np.tanh(x).sum() + 1e-2 * np.sin(1e9 * x.sum())
+def right_without(x):
+    return 1 - np.tanh(x) ** 2
 
 
 def test_noise_that_hides_a_typical_element_is_no_pass():
-    for claim in (lambda x: 1 - np.tanh(x) ** 2, np.zeros_like):
-        report = check_gradient(noisy, claim, X, method="directional")
-        assert report.verdict != "pass"
-    assert check_gradient(noisy, lambda x: 1 - np.tanh(x) ** 2, X, method="directional").verdict == "inconclusive"
+    def noisy(x):  # neighbouring numbers are hundreds of periods apart
+        return np.tanh(x).sum() + np.sin(1e17 * x.sum())
+
+    for claim in (right_without, np.zeros_like):
+        assert check_gradient(noisy, claim, X, method="directional").verdict == "inconclusive"
+
+
+def test_a_wave_that_short_steps_resolve_is_no_noise():
+    def wave(x):
+        return np.tanh(x).sum() + 1e-2 * np.sin(1e9 * x.sum())
+
+    true = right_without(X) + 1e7 * np.cos(1e9 * X.sum())
+    for claim in (right_without, np.zeros_like):
+        found = check_gradient(wave, claim, X, method="directional")
+        assert found.verdict != "pass"
+        params = found.parameters["params"]
+        assert np.all(np.abs(params.reference - true)[params.wrong] <= params.error_bound[params.wrong])
 
 
 def test_a_function_that_is_nowhere_finite_beside_the_point_is_no_pass():

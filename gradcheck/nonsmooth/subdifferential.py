@@ -96,7 +96,10 @@ def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
     _answer(ball, hulls, [hull.compare() for hull in hulls])
     for hull in hulls:
         for member, wrong in zip(hull.members, hull.wrong, strict=True):
-            if id(member) in flagged and hull.gradients:
+            error = np.abs(member.claimed - member.reference)
+            blind = member.contradicted & (member.gap == 0) & (hull.unsure > error / 2) & ~wrong
+            # Where noise hides the error itself, that no sampled gradient contradicts the claim does not make it valid.
+            if id(member) in flagged and hull.gradients and not np.any(blind & (member.stake > 0)):
                 member.conclude((member.stake > 0) & ~wrong)
 
 

@@ -63,6 +63,10 @@ def negated(gradient, name="W"):
     return lambda p: {key: -value if key == name else value for key, value in gradient(p).items()}
 
 
+HALF_VERDICTS = {"fail", "inconclusive"}
+"""Of a wrong gradient where every value has three digits: it must not pass, but noise may keep it from being named."""
+
+
 # ---- verdicts -------------------------------------------------------------------------------------------------------
 
 
@@ -70,7 +74,8 @@ def negated(gradient, name="W"):
 def test_tensors_of_every_precision(dtype):
     point = torch_point(dtype)
     assert check_gradient(torch_loss, torch_gradient, point)
-    assert check_gradient(torch_loss, negated(torch_gradient), point).verdict == "fail"
+    wrong = check_gradient(torch_loss, negated(torch_gradient), point).verdict
+    assert wrong in HALF_VERDICTS if dtype.itemsize == 2 else wrong == "fail"
 
 
 @pytest.mark.parametrize("dtype", TORCH_DTYPES[:2], ids=str)
@@ -90,7 +95,8 @@ def test_gradients_that_require_grad(dtype):
 def test_jax_arrays_of_every_precision(dtype, wrap, rng):
     point, gradient = jax_point(rng, dtype), wrap(jax.grad(jax_loss))
     assert check_gradient(wrap(jax_loss), gradient, point)
-    assert check_gradient(wrap(jax_loss), negated(gradient), point).verdict == "fail"
+    wrong = check_gradient(wrap(jax_loss), negated(gradient), point).verdict
+    assert wrong in HALF_VERDICTS if jnp.dtype(dtype).itemsize == 2 else wrong == "fail"
 
 
 def test_value_and_grad(rng):

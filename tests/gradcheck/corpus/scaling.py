@@ -84,13 +84,6 @@ def pairs(rng: Rng) -> Problem:
     return Problem("tiny times huge", x, value, gradient, slips, scale=np.abs(x))
 
 
-def constant(rng: Rng) -> Problem:
-    shape = ((1,), (7,), (3, 4), (1, 1, 5))[rng.integers(4)]
-    c = float(rng.normal() * 10.0 ** rng.integers(-3, 6)) if rng.random() < 0.7 else 0.0
-    # No slips: what is claimed of a constant that is not zero may be right of what the function reads instead of its point.
-    return Problem("constant", rng.normal(size=shape), lambda _, m: m.array([c])[0], lambda x, _: 0 * x, (), easy=True)
-
-
 def ignored(rng: Rng) -> Problem:
     """Some elements take no part."""
     n = int(rng.integers(3, 25))
@@ -189,7 +182,7 @@ def neighbours(rng: Rng) -> Problem:
     return Problem(f"differences of numbers near {far:.0e}", x, value, gradient, slips, size=2.0 * n, scale=1.0)
 
 
-PROBLEMS: tuple[Callable[[Rng], Problem], ...] = (heavy_terms, units, pairs, constant, ignored, stationary)
+PROBLEMS: tuple[Callable[[Rng], Problem], ...] = (heavy_terms, units, pairs, ignored, stationary)
 PROBLEMS += (saturated, confident, neighbours)
 PROBLEMS += tuple(lambda rng, power=power: rescaled(rng, power) for power in (-200, 200))
 

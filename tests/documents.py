@@ -6,6 +6,8 @@ prints. An HTML comment directly before a block, which readers do not see, may s
 - ``<!-- setup: code -->``: code that runs first and defines what the block takes for granted;
 - ``<!-- needs: torch -->``: libraries without which the block cannot run;
 - ``<!-- not run: reason -->``: that it runs nowhere here.
+
+``needs`` as the first line of a page holds for all of its blocks.
 """
 
 import contextlib
@@ -22,6 +24,7 @@ _COMMENTS = r"(?P<comments>(?:<!--(?:(?!-->).)*-->\s*)*)"
 _BLOCK = re.compile(
     rf"{_COMMENTS}^```python\n(?P<code>.*?)^```$(?:\s*^```text\n(?P<printed>.*?)^```$)?", re.DOTALL | re.MULTILINE
 )
+_PAGE_NEEDS = re.compile(r"\A<!--\s*needs:(?P<text>[^>]*)-->")
 _COMMENT = re.compile(r"<!--\s*(?P<kind>setup|needs|not run):\s*(?P<text>.*?)\s*-->", re.DOTALL)
 
 
@@ -43,11 +46,13 @@ class Block:
 def blocks_of(page):
     """Return the Python blocks of a page that run, in order."""
     text = page.read_text(encoding="utf-8")
+    of_page = _PAGE_NEEDS.match(text)
+    page_needs = of_page["text"] if of_page else ""
     blocks = []
     for match in _BLOCK.finditer(text):
         said = {found["kind"]: found["text"] for found in _COMMENT.finditer(match["comments"])}
         padding = "\n" * text[: match.start("code")].count("\n")
-        needs = frozenset(re.findall(r"\w+", said.get("needs", "")))
+        needs = frozenset(re.findall(r"\w+", page_needs + said.get("needs", "")))
         blocks.append(
             Block(padding + match["code"], match["printed"], said.get("setup", ""), needs, said.get("not run", ""))
         )

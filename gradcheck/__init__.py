@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gradcheck.reports.comparison import Comparison, Divergence, compare
     from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report, write_html
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CheckOptions",

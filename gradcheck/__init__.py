@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gradcheck.derivatives import NumericalDerivative, numerical_gradient, numerical_jacobian
     from gradcheck.errors import GradcheckError, GradientError, InvalidArgument, MissingDependency
     from gradcheck.functions.options import CheckOptions
+    from gradcheck.mutants.catalogue import Mutant
+    from gradcheck.mutants.score import MutationOptions, MutationScore, mutation_score
     from gradcheck.reports.comparison import Comparison, Divergence, compare
     from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report, write_html
 
@@ -42,6 +44,9 @@ __all__ = [
     "GradientError",
     "InvalidArgument",
     "MissingDependency",
+    "Mutant",
+    "MutationOptions",
+    "MutationScore",
     "NumericalDerivative",
     "ParameterReport",
     "Report",
@@ -64,6 +69,7 @@ __all__ = [
     "check_layer",
     "check_vjp",
     "compare",
+    "mutation_score",
     "numerical_gradient",
     "numerical_jacobian",
     "write_html",
@@ -80,6 +86,8 @@ _NAMES = {
     "derivatives": "NumericalDerivative numerical_gradient numerical_jacobian",
     "errors": "GradcheckError GradientError InvalidArgument MissingDependency",
     "functions.options": "CheckOptions",
+    "mutants.catalogue": "Mutant",
+    "mutants.score": "MutationOptions MutationScore mutation_score",
     "reports.comparison": "Comparison Divergence compare",
     "reports.report": "Diagnosis Finding ParameterReport Report write_html",
 }

@@ -27,6 +27,7 @@ PACKAGES = {
         "jacobians curvature first_order "
         "linear_maps adjoint matrices stages composition chains orders"
     ),
+    "mutants": "changes behaviours catalogue planting points score",
 }
 """Packages of gradcheck and their modules: each imports only modules before it, and packages before its own."""
 

@@ -54,6 +54,7 @@ def _duration(seconds: float) -> str:
 def metering(
     progress: Show | bool | None,  # noqa: FBT001 - True is a value of the option
     total: int,
+    unit: str = "evaluations",
 ) -> Iterator[Meter | None]:
     """Give a meter for the duration of a check, or None when no progress is wanted; stdout is never written to."""
     if progress is None or progress is False:
@@ -64,20 +65,20 @@ def metering(
         yield meter
         meter.finish()
         return
-    with _shown(total) as meter:
+    with _shown(total, unit) as meter:
         yield meter
         meter.finish()
 
 
 @contextmanager
-def _shown(total: int) -> Iterator[Meter]:
+def _shown(total: int, unit: str) -> Iterator[Meter]:
     """Show a bar on stderr, or a line where rich is not installed."""
     try:
         # Here, because rich is optional and slow to import.
         from rich.console import Console  # noqa: PLC0415
         from rich.progress import Progress  # noqa: PLC0415
     except ImportError:
-        line = _Line()
+        line = _Line(unit)
         yield Meter(line.show, total, line.tell)
         return
     console = Console(stderr=True)
@@ -93,7 +94,8 @@ def _shown(total: int) -> Iterator[Meter]:
 class _Line:
     """One line on stderr, written over and over; in a file a line at the beginning and one at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
         self.text = ""
         self.next = 0.0
 
@@ -106,5 +108,5 @@ class _Line:
             rewrites = sys.stderr.isatty()
             self.next = now + OFTEN if rewrites else float("inf")
             start, end = ("\r", "\n" if is_over else "") if rewrites else ("", "\n")
-            sys.stderr.write(f"{start}gradcheck: {done:,} of {total:,} evaluations{self.text}{end}")
+            sys.stderr.write(f"{start}gradcheck: {done:,} of {total:,} {self.unit}{self.text}{end}")
             sys.stderr.flush()

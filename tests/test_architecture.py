@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 PACKAGES = {
-    "": "errors",
+    "": "errors watching",
     "functions": "boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements probe tangents outputs",
     "differences": "noise vectorized ladder complex_step jumps steps scale",
     "nonsmooth": "sampling groups scans subdifferential",
@@ -45,10 +45,25 @@ ORDER = [
     "demonstration",
     "command",
     "__main__",
+    "testing",
+    "testing.settings",
+    "testing.tracebacks",
+    "testing.records",
+    "testing.recorder",
+    "strategies",
 ]
 """All modules; what a package itself gives is imported by those after it."""
 
-FOR_TYPES = {"errors", "reports.text", "reports.markdown", "reports.plots", "reports.page"}
+FOR_TYPES = {
+    "errors",
+    "watching",
+    "testing.records",
+    "testing.recorder",
+    "reports.text",
+    "reports.markdown",
+    "reports.plots",
+    "reports.page",
+}
 """Modules that name the report in their signatures, which comes after them."""
 
 HEAVY = ("torch", "jax", "sklearn", "scipy", "matplotlib", "rich", "hypothesis", "pytest")

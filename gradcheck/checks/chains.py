@@ -24,6 +24,7 @@ from gradcheck.functions.workers import hire
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding, ParameterReport, Report, Verdict
 from gradcheck.reports.summary import NOTHING_CHECKED
+from gradcheck.watching import watched
 
 __all__ = ["check_chain"]
 
@@ -36,6 +37,7 @@ ROUNDINGS = 10.0
 """What a stage gives alone and in sequence may differ by so many times ``rtol``: memory is laid out differently."""
 
 
+@watched
 def check_chain(
     stages: Iterable[tuple[str, Callable[..., Any], Callable[[Any, Any], Any], tuple[Any, ...]]],
     x: Any,

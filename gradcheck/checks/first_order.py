@@ -23,10 +23,12 @@ from gradcheck.functions.options import CheckOptions, read_options, require_call
 from gradcheck.functions.points import inputs_of, point_of
 from gradcheck.functions.selection import Wrt
 from gradcheck.reports.report import Report
+from gradcheck.watching import watched
 
 __all__ = ["check_gradient", "check_jvp", "check_layer", "check_vjp"]
 
 
+@watched
 def check_gradient(
     f: Callable[..., Any],
     grad: Any,
@@ -113,6 +115,7 @@ def check_gradient(
         return run(Check(settings, point, ScalarClaimant(place.bound(f), claim, params), None))
 
 
+@watched
 def check_layer(
     forward: Callable[..., Any],
     backward: Callable[[Any, Any], Any],
@@ -181,6 +184,7 @@ def check_layer(
     )
 
 
+@watched
 def check_vjp(
     f: Callable[..., Any],
     vjp: Callable[..., Any],
@@ -244,6 +248,7 @@ def check_vjp(
     return run(Check(settings, point, VjpClaimant(f, vjp, named, point.held(named)), _read(reference, kwargs)))
 
 
+@watched
 def check_jvp(
     f: Callable[..., Any],
     jvp: Callable[..., Any],

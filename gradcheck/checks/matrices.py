@@ -17,10 +17,12 @@ from gradcheck.functions.options import CheckOptions, read_options, require_call
 from gradcheck.functions.points import point_of
 from gradcheck.functions.selection import Wrt
 from gradcheck.reports.report import Report
+from gradcheck.watching import watched
 
 __all__ = ["check_adjoint", "check_hessian", "check_hvp", "check_jacobian"]
 
 
+@watched
 def check_jacobian(
     f: Callable[..., Any],
     jac: Callable[..., Any],
@@ -86,6 +88,7 @@ def check_jacobian(
     return run(Check(settings, point, JacobianClaimant(f, jac, x, point)))
 
 
+@watched
 def check_hvp(
     grad: Callable[..., Any],
     hvp: Callable[..., Any],
@@ -145,6 +148,7 @@ def check_hvp(
     return run(Check(settings, point, HvpClaimant(grad, hvp, x, point)))
 
 
+@watched
 def check_adjoint(
     matvec: Callable[[Any], Any], rmatvec: Callable[[Any], Any], x: Any, y: Any, **options: Unpack[CheckOptions]
 ) -> Report:
@@ -196,6 +200,7 @@ def check_adjoint(
     return AdjointTest(settings, matvec, rmatvec, vector_like(x, "x"), vector_like(y, "y")).run()
 
 
+@watched
 def check_hessian(
     f: Callable[..., Any],
     hess: Callable[..., Any],

@@ -1,0 +1,173 @@
+"""The hooks that record every check of a test run, give them their options, and tell what was found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradcheck.testing import records as told
+from gradcheck.testing.settings import options_of_ini, policy_of_ini, read_marks
+from gradcheck.testing.tracebacks import hide_own_frames
+from gradcheck.watching import Watch, watching
+
+if TYPE_CHECKING:
+    from gradcheck.reports.report import Report
+
+__all__ = ["Recorder", "summary_path"]
+
+PLACE = pytest.StashKey[int]()
+"""Where a test comes in the order of collection, which is the same on every worker of pytest-xdist."""
+
+MADE = pytest.StashKey[list[dict[str, Any]]]()
+"""Records of the checks that a test has made so far."""
+
+
+class Recorder:
+    """Records of a run, and the hooks that make and tell them.
+
+    A record travels as an attribute of the test's report, which pytest-xdist brings from its workers; so there is one
+    way with and without them, and what a worker did before it crashed is kept.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.options = options_of_ini(config)
+        self.policy = policy_of_ini(config)
+        self.json_path: str | None = config.getoption("gradcheck_json")
+        self.html_path: str | None = config.getoption("gradcheck_html")
+        self.summary_path = summary_path(config)
+        self.received: list[tuple[int, list[dict[str, Any]]]] = []
+
+    # ---- while tests run ----------------------------------------------------------------------------------------
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note the order of the tests, and read their markers before any of them runs."""
+        for place, item in enumerate(session.items):
+            item.stash[PLACE] = place
+            read_marks(item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Watch the checks of a test, of its fixtures too."""
+        item.stash[MADE] = []
+        said = read_marks(item)
+        policy = said.pop("inconclusive", self.policy)
+
+        def record(label: str, report: Report) -> None:
+            whole = bool(self.json_path or self.html_path)
+            as_markdown = self.summary_path is not None
+            item.stash[MADE].append(told.record_of(item.nodeid, label, report, whole=whole, as_markdown=as_markdown))
+
+        watch = Watch({**self.options, **said}, record, lambda report: _tolerate(report, policy))
+        with watching(watch):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Hide our frames, and send the records along with the last report of a test."""
+        if call.excinfo is not None and not self.config.getoption("fulltrace"):
+            hide_own_frames(call.excinfo.value)
+        made = item.stash.get(MADE, [])
+        if call.when == "teardown" and made:
+            item.user_properties += told.properties(made)
+        report = yield
+        if call.when == "teardown" and made:
+            report.gradcheck = [item.stash[PLACE], made]  # type: ignore[attr-defined]
+        return report
+
+    # ---- afterwards ---------------------------------------------------------------------------------------------
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Receive the records of a test, from this process or a worker."""
+        place, made = getattr(report, "gradcheck", (0, []))
+        if made:
+            self.received.append((place, made))
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """All records, in the order of collection."""
+        return [record for _, made in sorted(self.received, key=lambda entry: entry[0]) for record in made]
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the files that were asked for; a worker writes none."""
+        if hasattr(self.config, "workerinput"):
+            return
+        if self.json_path:
+            _write(self.json_path, told.document(self.records))
+        if self.html_path:
+            self._write_html(self.html_path)
+        if self.summary_path is not None:
+            path, mode = self.summary_path
+            _write(path, told.markdown(self.records), mode)
+
+    def _write_html(self, path: str) -> None:
+        import json  # noqa: PLC0415 - with NumPy and all, only for those who ask
+
+        from gradcheck.reports.report import Report, write_html  # noqa: PLC0415
+
+        pages: dict[str, Report] = {}
+        for record in told.worst_first(self.records):
+            title = f"{record['test']} {record['name']}"
+            while title in pages:
+                title += "'"
+            pages[title] = Report.from_json(json.dumps(record["report"]))
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_html(pages, path)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show one section, in runs that checked something."""
+        records = self.records
+        if records:
+            terminalreporter.ensure_newline()
+            terminalreporter.section("gradcheck")
+            everything = self.config.get_verbosity() > 0
+            for line in told.lines(records, everything=everything):
+                terminalreporter.write_line(line)
+
+
+def summary_path(config: pytest.Config) -> tuple[str, str] | None:
+    """Return where the Markdown goes and how that file is opened, or None where it was not asked for.
+
+    The file of ``$GITHUB_STEP_SUMMARY`` is shared by the steps of a job, so it is appended to.
+    """
+    given: str | None = config.getoption("gradcheck_summary")
+    if given is None:
+        return None
+    if not given:
+        given = os.environ.get("GITHUB_STEP_SUMMARY", "")
+        if not given:
+            raise pytest.UsageError(
+                "--gradcheck-summary: $GITHUB_STEP_SUMMARY is not set; give --gradcheck-summary=PATH"
+            )
+        return given, "a"
+    if given.endswith(".py") or Path(given).is_dir():
+        raise pytest.UsageError(f"--gradcheck-summary {given} would write there; say --gradcheck-summary=PATH")
+    return given, "w"
+
+
+def _write(path: str, text: str, mode: str = "w") -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with Path(path).open(mode, encoding="utf-8") as file:
+        file.write(text)
+
+
+def _tolerate(report: Report, policy: str) -> bool:
+    """Do with a report that is no pass as the ini or the marker says."""
+    if report.verdict != "inconclusive" or policy == "fail":
+        return False
+    if policy == "pass":
+        return True
+    reason = f"gradcheck cannot tell: {report.findings[0].message if report.findings else 'inconclusive'}"
+    if policy == "xfail":
+        pytest.xfail(reason)
+    hypothesis = sys.modules.get("hypothesis")
+    if hypothesis is not None and hypothesis.currently_in_test_context():
+        hypothesis.reject()  # this example only: another one may be decided
+    pytest.skip(reason)

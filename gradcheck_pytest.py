@@ -1,0 +1,56 @@
+"""The pytest plugin: what a user of pytest can say, and the recorder that does it.
+
+It stands outside the package and imports nothing of it until pytest is configured, and then no NumPy: a run that checks
+no gradient does not pay for the plugin.
+"""
+
+from types import ModuleType
+
+import pytest
+
+__all__ = ["gradcheck", "pytest_addoption", "pytest_configure"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options and the settings of the ini file."""
+    group = parser.getgroup("gradcheck", "gradients")
+    group.addoption("--gradcheck-json", metavar="PATH", help="write the reports of all checks as JSON")
+    group.addoption("--gradcheck-html", metavar="PATH", help="write the reports of all checks as one page, worst first")
+    group.addoption(
+        "--gradcheck-summary",
+        metavar="PATH",
+        nargs="?",
+        const="",
+        help="write a table of all checks as Markdown; without =PATH append it to $GITHUB_STEP_SUMMARY",
+    )
+    parser.addini("gradcheck_inconclusive", "a check that cannot tell: fail, skip, xfail or pass", default="fail")
+    parser.addini("gradcheck_max_evaluations", "bound on the calls of f in each check", default="")
+    parser.addini("gradcheck_seed", "seed of every check", default="")
+    parser.addini("gradcheck_hypothesis_profile", "load Hypothesis' profile 'gradcheck'", type="bool", default=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker, and record from here on."""
+    from gradcheck.testing.recorder import Recorder  # noqa: PLC0415 - coverage of the package can begin before this
+
+    config.addinivalue_line(
+        "markers", "gradcheck(rtol, method, max_evaluations, inconclusive): options of every check in a test"
+    )
+    config.pluginmanager.register(Recorder(config), "gradcheck-recorder")
+    chosen = config.getoption("hypothesis_profile", default=None)
+    if config.getini("gradcheck_hypothesis_profile") and chosen is None:
+        import gradcheck.strategies  # noqa: F401, PLC0415 - it registers the profile
+        from hypothesis import settings  # noqa: PLC0415
+
+        settings.load_profile("gradcheck")
+
+
+@pytest.fixture(name="gradcheck")
+def gradcheck() -> ModuleType:
+    """Return the package: its ``assert_`` functions, with the options of the ini file and of the test's marker.
+
+    They hold for every check of a test, whichever way it is called.
+    """
+    import gradcheck as package  # noqa: PLC0415
+
+    return package

@@ -1,0 +1,410 @@
+"""The plugin, by pytest inside pytest: what users see, in the terminal, in files, and when something raises.
+
+The file stands on its own, so that .ci/run can run it against the installed wheel, with the entry point.
+"""
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+import gradcheck
+
+pytest_plugins = ["pytester"]
+
+IS_INSTALLED = bool(importlib.metadata.entry_points(group="pytest11", name="gradcheck"))
+
+ROOT = Path(gradcheck.__file__).parent.parent
+
+SUITE = """
+import numpy as np
+import pytest
+from gradcheck import assert_gradient, assert_layer, check_gradient
+
+X = np.array([0.5, -1.0, 2.0])
+
+def cube(x):
+    return np.sum(x**3)
+
+def right(x):
+    return 3 * x**2
+
+def wrong(x):
+    return 2 * x**2
+"""
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    """Run a test file in a process of its own, as a user's command does."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name in [name for name in os.environ if name.startswith(("PYTEST_", "COV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+    def run(code, *arguments, ini="", prelude=SUITE):
+        pytester.makepyfile(test_it=prelude + code)
+        pytester.makeini(f"[pytest]\n{ini}")
+        loading = () if IS_INSTALLED else ("-p", "gradcheck_pytest")
+        return pytester.runpytest_subprocess(*loading, "-p", "no:cacheprovider", *arguments)
+
+    return run
+
+
+def section(result):
+    """The lines of the plugin's section in the terminal."""
+    lines = [line.rstrip() for line in result.outlines]
+    start = next(i for i, line in enumerate(lines) if line.strip("= ") == "gradcheck")
+    end = next(i for i in range(start + 1, len(lines)) if lines[i].startswith("==="))
+    return lines[start + 1 : end]
+
+
+def section_or_none(result):
+    return section(result) if any(line.strip("= ") == "gradcheck" for line in result.outlines) else None
+
+
+def test_every_check_is_told_with_or_without_the_fixture(run):
+    result = run("""
+@pytest.fixture
+def checked():
+    assert_gradient(cube, right, X)
+
+def test_plain():
+    assert_gradient(cube, right, X)
+
+def test_by_fixture(gradcheck, checked):
+    gradcheck.assert_layer(lambda x: (2 * x, None), lambda dy, cache: 2 * dy, X)
+
+def test_that_looks_at_the_report():
+    assert not check_gradient(cube, wrong, X)
+
+def test_without_a_check():
+    pass
+""")
+    result.assert_outcomes(passed=4)
+    head, first, *others = section(result)
+    assert head.startswith("4 checks in 3 tests: 3 pass, 1 fail; ")
+    assert first.startswith("  fail  params: relative error 0.33")
+    assert first.endswith("test_it.py::test_that_looks_at_the_report  check_gradient(cube)")
+    assert sum("check_gradient(cube)" in line for line in others) == 2
+    assert sum("test_it.py::test_by_fixture  check_layer(<lambda>)" in line for line in others) == 1
+    assert "not covered:" in others
+
+
+def test_a_run_without_checks_has_no_section_and_loads_no_numpy(run):
+    result = run("""
+import sys
+
+def test_nothing():
+    assert not [name for name in sys.modules if name.split(".")[0] == "numpy"]
+""", prelude="")  # fmt: skip
+    result.assert_outcomes(passed=1)
+    assert section_or_none(result) is None
+
+
+def test_collecting_another_project_imports_no_numpy(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pytester.makepyfile(test_other="def test_nothing(): pass")
+    loading = [] if IS_INSTALLED else ["-p", "gradcheck_pytest"]
+    # Other plugins that happen to be installed may import NumPy; what they do is not asked here.
+    command = [sys.executable, "-X", "importtime", "-m", "pytest", "--co", *loading, "-p", "no:benchmark"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=pytester.path)  # noqa: S603
+    assert "gradcheck.testing.recorder" in done.stderr and "test_nothing" in done.stdout
+    assert "numpy" not in done.stderr
+
+
+def test_a_failure_shows_our_report_and_the_users_lines_alone(run):
+    result = run("""
+def test_wrong():
+    assert_gradient(cube, wrong, X)
+""")
+    result.assert_outcomes(failed=1)
+    output = result.stdout.str()
+    assert "FAIL: params: 3 of 3 elements wrong" in output
+    assert re.search(r"^>\s+assert_gradient\(cube, wrong, X\)$", output, flags=re.MULTILINE)
+    assert_no_frame_of_ours(output)
+
+
+def assert_no_frame_of_ours(output):
+    frames = [
+        line for line in output.splitlines() if ".py:" in line and ("gradcheck/" in line or "gradcheck_pytest" in line)
+    ]
+    assert not frames
+
+
+@pytest.mark.parametrize("style", ["long", "short", "native"])
+def test_an_exception_of_the_users_function_shows_its_own_frames_alone(run, style):
+    result = run(
+        """
+def helper(x):
+    raise RuntimeError("from the depths of the user's code")
+
+def raising(x):
+    try:
+        return helper(x)
+    except RuntimeError as error:
+        raise TypeError("the user's own") from error
+
+def test_f():
+    assert_gradient(raising, right, X)
+
+def test_grad():
+    assert_gradient(cube, raising, X)
+
+def test_layer():
+    assert_layer(lambda x: (2 * x, None), lambda dy, cache: helper(dy), X)
+
+def test_argument():
+    assert_gradient(cube, right, X, rtol=-1)
+""",
+        f"--tb={style}",
+    )
+    result.assert_outcomes(failed=4)
+    output = result.stdout.str()
+    assert output.count("from the depths of the user's code") >= 3
+    assert "gradcheck was calling" in output  # the note that says where
+    assert "InvalidArgument" in output and "rtol" in output
+    in_tracebacks = output.split("short test summary")[0]
+    frames = [line for line in in_tracebacks.splitlines() if "gradcheck/" in line or "gradcheck\\" in line]
+    assert not frames, frames
+
+
+def test_full_trace_shows_everything(run):
+    result = run(
+        """
+def test_argument():
+    assert_gradient(cube, right, X, rtol=-1)
+""",
+        "--full-trace",
+    )
+    assert "options.py" in result.stdout.str()
+
+
+UNDECIDED = """
+def test_it(gradcheck):
+    gradcheck.assert_gradient(cube, right, X)
+    report = gradcheck.check_gradient(cube, right, X, max_evaluations=3)
+    assert report.verdict == "inconclusive"
+    report.assert_ok()
+    print("went on")
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcomes"),
+    [
+        ("", {"failed": 1}),
+        ("fail", {"failed": 1}),
+        ("skip", {"skipped": 1}),
+        ("xfail", {"xfailed": 1}),
+        ("pass", {"passed": 1}),
+    ],
+)
+def test_what_becomes_of_an_inconclusive_check(run, policy, outcomes):
+    result = run(UNDECIDED, "-rsx", ini=f"gradcheck_inconclusive = {policy}" if policy else "")
+    result.assert_outcomes(**outcomes)
+    assert "1 inconclusive" in section(result)[0]
+    if policy in {"skip", "xfail"}:
+        result.stdout.fnmatch_lines(["*gradcheck cannot tell: *"])
+    if policy == "skip":
+        result.stdout.fnmatch_lines(["SKIPPED*test_it.py*"])
+
+
+def test_a_wrong_gradient_fails_under_every_policy(run):
+    result = run(
+        """
+@pytest.mark.parametrize("policy", ["skip", "xfail", "pass"])
+def test_wrong(request, policy):
+    assert_gradient(cube, wrong, X)
+""",
+        ini="gradcheck_inconclusive = pass",
+    )
+    result.assert_outcomes(failed=3)
+
+
+def test_the_marker_comes_before_the_ini_and_the_call_before_the_marker(run):
+    result = run(
+        UNDECIDED.replace(
+            "def test_it",
+            """
+@pytest.mark.gradcheck(max_evaluations=12)
+class TestMarked:
+    def test_class(self):
+        assert check_gradient(cube, right, X).evaluations <= 12
+
+    @pytest.mark.gradcheck(max_evaluations=9, rtol=1e-3)
+    def test_method(self):
+        assert check_gradient(cube, right, X).evaluations <= 9
+        assert check_gradient(cube, right, X, max_evaluations=1000).evaluations > 12
+
+    @pytest.mark.gradcheck(inconclusive="skip")
+    def test_policy(self):
+        assert_gradient(cube, right, X)
+
+def test_ini():
+    report = check_gradient(cube, right, X)
+    assert report.seed == "7"
+
+@pytest.mark.gradcheck(inconclusive="skip")
+def test_it""",
+        ),
+        ini="gradcheck_inconclusive = fail\ngradcheck_max_evaluations = 100000\ngradcheck_seed = 7",
+    )
+    assert result.parseoutcomes()["passed"] == 3
+    assert result.parseoutcomes()["skipped"] == 2
+
+
+@pytest.mark.parametrize(
+    ("ini", "code", "message"),
+    [
+        (
+            "gradcheck_inconclusive = maybe",
+            "",
+            "*gradcheck_inconclusive: 'maybe' is not known; it is one of fail, skip, xfail, pass*",
+        ),
+        ("gradcheck_max_evaluations = many", "", "*gradcheck_max_evaluations = many must be a whole number*"),
+        ("gradcheck_seed = -1", "", "*gradcheck_seed = -1 must be a whole number*"),
+        (
+            "",
+            "@pytest.mark.gradcheck(rtoll=1)\ndef test_x(): pass",
+            "*test_x*gradcheck(rtoll=) is not understood; it takes rtol, *",
+        ),
+        ("", "@pytest.mark.gradcheck(inconclusive='no')\ndef test_x(): pass", "*'no' is not known; it is one of*"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_with_a_sentence(run, ini, code, message):
+    result = run(code, ini=ini)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+SWEEP = """
+@pytest.mark.parametrize("n", range(1, 41))
+def test_sweep(n):
+    x = np.linspace(0.5, 2.0, n)
+    check_gradient(cube, right if n % 7 else lambda x: (1 + 0.01 * n) * right(x), x)
+"""
+
+
+def test_a_sweep_is_one_table_worst_first(run):
+    result = run(SWEEP)
+    result.assert_outcomes(passed=40)
+    head, *rows = section(result)
+    assert head.startswith("40 checks in 40 tests: 35 pass, 5 fail")
+    wrong = [row.split()[-2] for row in rows if row.startswith("  fail")]
+    assert wrong == [f"test_it.py::test_sweep[{n}]" for n in (35, 28, 21, 14, 7)]
+    assert "  and 30 pass more; -v shows all" in rows
+    assert sum(row.startswith(("  pass", "  fail")) for row in section(run(SWEEP, "-v"))) == 40
+
+
+def without_seconds(value):
+    if isinstance(value, dict):
+        return {name: without_seconds(entry) for name, entry in value.items() if name != "seconds"}
+    return [without_seconds(entry) for entry in value] if isinstance(value, list) else value
+
+
+def test_workers_change_nothing(run, pytester):
+    """The files are the same with two workers and without, but for the seconds."""
+    pytest.importorskip("xdist")
+    documents, sections = [], []
+    for number in (0, 2):
+        path = pytester.path / "reports" / f"{number}.json"
+        result = run(SWEEP, f"--gradcheck-json={path}", "-n", str(number))
+        result.assert_outcomes(passed=40)
+        documents.append(json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail))
+        sections.append(section(result))
+    assert without_seconds(documents[0]) == without_seconds(documents[1])
+    assert sections[0] == sections[1]
+    first = documents[0]["checks"][0]
+    assert documents[0]["schema"] == 1 and len(documents[0]["checks"]) == 40
+    assert set(first) == {"test", "name", "verdict", "seed", "report"}
+    assert first["test"] == "test_it.py::test_sweep[1]" and first["name"] == "check_gradient(cube)"
+    assert first["report"]["verdict"] == first["verdict"] == "pass"
+
+
+def test_the_files_that_are_asked_for(run, pytester, monkeypatch):
+    step = pytester.path / "step.md"
+    step.write_text("from the step before\n", encoding="utf-8")
+    code = """
+def test_right():
+    assert_gradient(cube, right, X)
+
+def test_wrong():
+    assert_gradient(cube, wrong, X)
+    """
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
+    run(code, "--gradcheck-summary", "--gradcheck-html=page.html", "--junitxml=junit.xml")
+    text = step.read_text(encoding="utf-8")
+    assert text.startswith("from the step before\n## gradcheck\n\n2 checks in 2 tests: 1 pass, 1 fail; ")
+    assert text.index(
+        "| fail | params: relative error 0.33 | `test_it.py::test_wrong` | `check_gradient(cube)` |"
+    ) < text.index("| pass |")
+    assert "### test_it.py::test_wrong, check_gradient(cube)" in text and "3 of 3 elements wrong" in text
+    page = (pytester.path / "page.html").read_text(encoding="utf-8")
+    assert page.index("test_it.py::test_wrong") < page.index("test_it.py::test_right")
+    cases = ET.parse(pytester.path / "junit.xml").getroot().iter("testcase")  # noqa: S314 - written just now
+    said = {
+        case.get("name"): {entry.get("name"): entry.get("value") for entry in case.iter("property")} for case in cases
+    }
+    assert said["test_wrong"]["gradcheck.verdict"] == "fail"
+    assert said["test_wrong"]["gradcheck.worst"] == "params: relative error 0.33"
+    assert int(said["test_right"]["gradcheck.evaluations"]) > 6
+
+    run(code, "--gradcheck-summary=own.md")
+    assert (pytester.path / "own.md").read_text(encoding="utf-8").startswith("## gradcheck")
+
+
+@pytest.mark.parametrize("arguments", [("--gradcheck-summary",), ("--gradcheck-summary", "test_it.py")])
+def test_a_summary_that_has_no_place_is_refused(run, arguments):
+    result = run("", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--gradcheck-summary=PATH*"])
+
+
+def test_checks_made_in_threads_and_inside_others_are_told_once(run):
+    result = run("""
+from concurrent.futures import ThreadPoolExecutor
+
+def test_threads():
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(lambda _: check_gradient(cube, right, X), range(2)))
+
+def test_nested():
+    def f(x):
+        assert check_gradient(cube, right, X)
+        return cube(x)
+
+    assert check_gradient(f, right, X)
+""")
+    result.assert_outcomes(passed=2)
+    assert section(result)[0].startswith("3 checks in 2 tests: 3 pass; ")
+
+
+def test_under_given_an_inconclusive_example_is_rejected(run):
+    pytest.importorskip("hypothesis")
+    code = """
+from hypothesis import given, settings, strategies as st
+
+SEEN = []
+
+@settings(max_examples=20, derandomize=True, database=None)
+@given(st.booleans(), st.integers(0, 1000))
+def test_sometimes(is_short, n):
+    assert_gradient(cube, right, X, max_evaluations=3 if is_short else None)
+    assert not is_short
+    SEEN.append(n)
+
+def test_that_the_others_were_checked():
+    assert len(SEEN) >= 20
+"""
+    result = run(code, ini="gradcheck_inconclusive = skip")
+    result.assert_outcomes(passed=2)
+    rows = [line for line in section(result) if "test_sometimes  check_gradient(cube), " in line]
+    assert len(rows) == 2 and all(row.endswith(" times") for row in rows)  # one for each verdict
+    assert run(code).parseoutcomes()["failed"] >= 1

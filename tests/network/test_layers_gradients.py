@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import gradcheck
+from gradcheck.strategies import pool_geometries, smooth_arrays
 from network import layers
 from network.losses import squared_error_backward, squared_error_forward
 from tests.network.strategies import conv2d_cases, leading_axes, rngs
@@ -44,16 +45,13 @@ def test_activations(name, rng, dtype, shape):
     passes(getattr(layers, f"{name}_forward"), getattr(layers, f"{name}_backward"), x)
 
 
-@given(rngs(), FLOATS, st.lists(st.integers(1, 2), max_size=2), st.data())
-def test_max_pooling(rng, dtype, leading, data):
-    kernel = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    image = tuple(data.draw(st.integers(k, 5)) for k in kernel)
-    geometry = {
-        "stride": data.draw(st.integers(1, 3)),
-        "padding": tuple(data.draw(st.integers(0, k // 2)) for k in kernel),
-    }
-    x = rng.normal(size=(*leading, 2, 1, *image)).astype(dtype)
-    passes(lambda x: layers.max_pool2d_forward(x, kernel, **geometry), layers.max_pool2d_backward, x)
+@given(pool_geometries(max_side=5), FLOATS, st.lists(st.integers(1, 2), max_size=2), st.data())
+def test_max_pooling(geometry, dtype, leading, data):
+    shape, kernel, stride, padding = geometry
+    x = data.draw(smooth_arrays((*leading, *shape), dtype))
+    passes(
+        lambda x: layers.max_pool2d_forward(x, kernel, stride=stride, padding=padding), layers.max_pool2d_backward, x
+    )
 
 
 @TIED

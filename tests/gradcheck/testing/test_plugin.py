@@ -3,6 +3,7 @@
 The file stands on its own, so that .ci/run can run it against the installed wheel, with the entry point.
 """
 
+import importlib
 import importlib.metadata
 import json
 import os
@@ -40,19 +41,28 @@ def wrong(x):
 """
 
 
+for _name in gradcheck.__all__:
+    getattr(gradcheck, _name)
+for _module in ("testing.recorder", "reports.report"):
+    # pytester forgets the modules that a run within this process imports, and classes would be there twice.
+    importlib.import_module(f"gradcheck.{_module}")
+
+
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Run a test file in a process of its own, as a user's command does."""
+    """Run a test file: in this process, which is quicker, or in one of its own, as a user's command does."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for name in [name for name in os.environ if name.startswith(("PYTEST_", "COV_"))]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
 
-    def run(code, *arguments, ini="", prelude=SUITE):
+    def run(code, *arguments, ini="", prelude=SUITE, alone=False, workers=None):
         pytester.makepyfile(test_it=prelude + code)
         pytester.makeini(f"[pytest]\n{ini}")
         loading = () if IS_INSTALLED else ("-p", "gradcheck_pytest")
-        return pytester.runpytest_subprocess(*loading, "-p", "no:cacheprovider", *arguments)
+        distribution = ("-p", "no:xdist") if workers is None else ("-n", str(workers))
+        start = pytester.runpytest_subprocess if alone else pytester.runpytest_inprocess
+        return start(*loading, "-p", "no:cacheprovider", *distribution, *arguments)
 
     return run
 
@@ -103,7 +113,7 @@ import sys
 
 def test_nothing():
     assert not [name for name in sys.modules if name.split(".")[0] == "numpy"]
-""", prelude="")  # fmt: skip
+""", prelude="", alone=True)  # fmt: skip
     result.assert_outcomes(passed=1)
     assert section_or_none(result) is None
 
@@ -315,7 +325,7 @@ def test_workers_change_nothing(run, pytester):
     documents, sections = [], []
     for number in (0, 2):
         path = pytester.path / "reports" / f"{number}.json"
-        result = run(SWEEP, f"--gradcheck-json={path}", "-n", str(number))
+        result = run(SWEEP, f"--gradcheck-json={path}", workers=number, alone=number > 0)
         result.assert_outcomes(passed=40)
         documents.append(json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail))
         sections.append(section(result))

@@ -39,8 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Recorder(config), "gradcheck-recorder")
     chosen = config.getoption("hypothesis_profile", default=None)
     if config.getini("gradcheck_hypothesis_profile") and chosen is None:
-        import gradcheck.strategies  # noqa: F401, PLC0415 - it registers the profile
         from hypothesis import settings  # noqa: PLC0415
+
+        import gradcheck.strategies  # noqa: F401, PLC0415 - it registers the profile
 
         settings.load_profile("gradcheck")
 

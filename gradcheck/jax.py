@@ -25,6 +25,7 @@ from gradcheck.errors import InvalidArgument, MissingDependency
 from gradcheck.functions.options import CheckOptions, read_options, require_callable
 from gradcheck.functions.points import point_of
 from gradcheck.reports.report import Finding, Report
+from gradcheck.watching import watched
 
 try:
     import jax
@@ -53,6 +54,7 @@ TANGENTS, NUDGES, ROUNDINGS = 3, 4, 16.0
 shows; and how many standard deviations of that they may differ by, beside half the digits of their dtype."""
 
 
+@watched
 def check_grad(
     f: Callable[..., Any],
     *args: Any,

@@ -20,6 +20,7 @@ from gradcheck.errors import GradientError, InvalidArgument, MissingDependency
 from gradcheck.functions.boxes import Box
 from gradcheck.functions.options import CheckOptions, require_callable
 from gradcheck.reports.report import Finding, Report
+from gradcheck.watching import watched
 
 try:
     from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
@@ -36,6 +37,7 @@ CALLS_BEYOND = 3
 """Of a function for its continuation beyond a bound."""
 
 
+@watched
 def check_problem(
     fun: Function,
     x0: Any,
@@ -107,6 +109,7 @@ def check_problem(
     return reports
 
 
+@watched
 def check_least_squares(
     fun: Function,
     x0: Any,
@@ -162,10 +165,11 @@ def assert_problem(*args: Any, **kwargs: Any) -> dict[str, Report]:
     __tracebackhide__ = True
     reports = check_problem(*args, **kwargs)
     for name, report in reports.items():
-        if not report.ok:
-            error = GradientError(report)
+        try:
+            report.assert_ok()
+        except GradientError as error:
             error.add_note(f"this is the report of {name}")
-            raise error
+            raise
     return reports
 
 

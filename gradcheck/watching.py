@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from gradcheck.reports.report import Report
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Watch", "tolerates", "watched", "watching"]
 
 P = ParamSpec("P")
+R = TypeVar("R", bound="Report | dict[str, Report]")
 
 LONGEST_LABEL = 60
 """Characters that a check's description may have: it shares a line with the name of a test and a figure."""
@@ -59,22 +60,24 @@ def watching(watch: Watch) -> Iterator[None]:
         _current = before
 
 
-def watched(check: Callable[P, Report]) -> Callable[P, Report]:
-    """Decorate a check, so that whoever watches gives it options and is told of its report."""
+def watched(check: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a check, so that whoever watches gives it options and is told of its report, or of each of its reports."""
 
     @wraps(check)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Report:
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
         watch = _current
         if watch is None or _is_inside.get():
             return check(*args, **kwargs)
         token = _is_inside.set(True)
         try:
             kwargs.update({name: value for name, value in watch.options.items() if name not in kwargs})
-            report = check(*args, **kwargs)
+            found = check(*args, **kwargs)
         finally:
             _is_inside.reset(token)
-        watch.record(_label(check.__name__, next(iter((*args, *kwargs.values())), None)), report)
-        return report
+        label = _label(check.__name__.lstrip("_"), next(iter((*args, *kwargs.values())), None))
+        for part, report in found.items() if isinstance(found, dict) else [("", found)]:
+            watch.record(f"{label} {part}".rstrip(), report)
+        return found
 
     return call
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
 from hypothesis.extra.numpy import array_shapes
 
 from gradcheck import InvalidArgument, check_gradient, check_layer
@@ -121,6 +120,7 @@ def mapped(function, tree):
     return type(tree)(mapped(function, part) for part in tree) if isinstance(tree, list | tuple) else function(tree)
 
 
+@settings(max_examples=12)
 @given(trees(smooth_arrays((2,))))
 def test_trees_are_points_of_a_check(tree):
     def f(tree):
@@ -135,8 +135,6 @@ def test_trees_are_points_of_a_check(tree):
 def test_trees_shrink_to_one_leaf():
     assert find(trees(st.just(1.5)), lambda _: True) == 1.5
     assert find(trees(st.just(1.5)), lambda tree: isinstance(tree, dict)) == {"w": 1.5}
-    with pytest.raises(NoSuchExample):
-        find(trees(st.just(1.5)), lambda tree: not leaves_of(tree))
 
 
 def test_the_profile_has_no_explain_phase_and_no_deadline():
@@ -145,6 +143,7 @@ def test_the_profile_has_no_explain_phase_and_no_deadline():
     assert set(Phase) - set(profile.phases) == {Phase.explain}
 
 
+@settings(max_examples=10)
 @given(smooth_arrays((2, 3)), st.sampled_from([np.float32, np.float64]))
 def test_relu_away_from_its_kink_has_one_gradient(x, dtype):
     x = x.astype(dtype)

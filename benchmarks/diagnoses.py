@@ -10,7 +10,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.gradcheck.diagnosis import networks, noise, planted
+from tests.gradcheck.diagnosis import networks, noise, planted, reported
 
 FAMILIES = {
     "arrays": planted.arrays,
@@ -19,6 +19,7 @@ FAMILIES = {
     "layers": networks.convolutions,
     "matrices": networks.matrices,
     "shapes": networks.shapes,
+    "reported": reported.reported,
 }
 
 

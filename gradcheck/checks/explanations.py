@@ -60,7 +60,14 @@ def explain(
     if not any(np.any(_wrong(claims[point.leaves[i].name], found)) for i, found in judgements.items()):
         return _explain_shapes(check, probe, base, point, readings)
     values = {leaf.name: np.asarray(leaf.value, dtype=np.float64) for leaf in check.point.leaves}
-    more: dict[str, Any] = {"is_inert": lambda name: _is_inert(check, probe, base, name)}
+    more: dict[str, Any] = {
+        "indices": {
+            leaf.name: leaf.value.astype(np.intp) for leaf in check.point.leaves if leaf.value.dtype.kind in "iu"
+        },
+        "is_inert": lambda name: _is_inert(check, probe, base, name),
+    }
+    if check.claimant.is_slope and check.value.size == 1:
+        more["of_f"] = float(check.value.ravel()[0])
     if check.claimant.pulls_back and check.output.is_bare:
         shape = check.output.leaves[0].value.shape
         more["dy"] = probe.cotangents.reshape(len(probe.cotangents), *shape)

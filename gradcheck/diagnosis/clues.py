@@ -82,6 +82,11 @@ class Clues:
         return bool(np.any(self.wrong)) and bool(np.all(self.kink[self.wrong])) and bool(np.any(self.used))
 
     @cached_property
+    def is_absent(self) -> bool:
+        """Whether the claim is zero throughout, and wrong."""
+        return not np.any(self.claimed) and bool(np.any(self.wrong))
+
+    @cached_property
     def is_explicable(self) -> bool:
         """Whether there is something to explain, and enough is known for it."""
         known = int(np.count_nonzero(self.used | self.kink))
@@ -98,6 +103,10 @@ class Case:
         Name -> `Clues`, the right parameters too.
     values : dict
         Name -> value of every leaf, those held fixed included.
+    indices : dict
+        Name -> value of every leaf of whole numbers, which may be places in another.
+    of_f : float or None
+        The value of a function that has a single one.
     dy : array or None
         The cotangents, shape (K, *y.shape), where the function is a layer whose value is one array.
     y : array or None
@@ -110,6 +119,8 @@ class Case:
 
     parameters: Mapping[str, Clues]
     values: Mapping[str, Floats] = field(default_factory=dict)
+    indices: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
+    of_f: float | None = None
     dy: Floats | None = None
     y: Floats | None = None
     is_inert: Callable[[str], bool] | None = None

@@ -9,9 +9,10 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import SURE, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
+from gradcheck.diagnosis.shapes import axes_in_words, reductions
 from gradcheck.diagnosis.symmetries import symmetries
 
-__all__ = ["activations", "upstream_slices", "upstreams"]
+__all__ = ["activations", "upstream_slices", "upstream_sums", "upstreams"]
 
 
 def _sigmoid(v: Floats) -> Floats:
@@ -108,6 +109,48 @@ def _slope(clues: Clues, predicted: Floats, form: str, name: str, true_form: str
 def _is_close(one: Floats, other: Floats, clues: Clues) -> bool:
     with np.errstate(all="ignore"):
         return bool(np.all((np.abs(one - other) <= 2 * clues.margin + 1e-9 * np.abs(other))[clues.used]))
+
+
+def upstream_sums(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that a parameter's sum is over the upstream as it is, where the slope of the layer belongs in it."""
+    if case.dy is None or case.dy.shape == clues.claimed.shape:
+        return
+    found = [*_summed(case.dy, clues.shape), *_products(case, clues)]
+    if any(_is_close(predicted, clues.reference, clues) for _, predicted, _ in found):
+        return  # the layer has no slope of its own
+    for words, predicted, terms in found:
+        yield Candidate(
+            kind="activation-missing",
+            message=f"the gradient equals {words}: the layer's own derivative is missing",
+            predicted=predicted,
+            margin=1e-12 * terms + 1e-3 * clues.margin,
+            cost=math.log10(len(found)),
+        )
+
+
+def _summed(dy: Floats, shape: tuple[int, ...]) -> Iterator[tuple[str, Floats, Floats]]:
+    """Sum an upstream to a parameter's shape, as that of a bias."""
+    for axes in reductions(dy.shape[1:], shape):
+        over = tuple(axis + 1 for axis in axes)
+        total, terms = (np.sum(a, axis=over).reshape(len(dy), *shape) for a in (dy, np.abs(dy)))
+        yield f"the sum of the upstream over {axes_in_words(axes)}", total, terms
+
+
+def _products(case: Case, clues: Clues) -> Iterator[tuple[str, Floats, Floats]]:
+    """Multiply an upstream with inputs to a parameter's shape, as that of the weights of a dense layer."""
+    dy = case.dy
+    if dy is None or dy.ndim < 3 or len(clues.shape) != 2:
+        return
+    flat = dy.reshape(len(dy), -1, dy.shape[-1])
+    for name, value in case.values.items():
+        if name == clues.name or value.ndim < 2 or value.shape[:-1] != dy.shape[1:-1]:
+            continue
+        rows = value.reshape(-1, value.shape[-1])
+        product, terms = rows.T @ flat, np.abs(rows).T @ np.abs(flat)
+        if product.shape[1:] == clues.shape:
+            yield f"{name}.T @ dy", product, terms
+        if product.shape[:0:-1] == clues.shape:
+            yield f"dy.T @ {name}", np.swapaxes(product, 1, 2), np.swapaxes(terms, 1, 2)
 
 
 def upstreams(clues: Clues, case: Case) -> Iterator[Candidate]:

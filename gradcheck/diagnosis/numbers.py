@@ -7,13 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+
 from gradcheck.diagnosis.candidates import REAL
-from gradcheck.diagnosis.clues import Case
+from gradcheck.diagnosis.clues import Case, Floats
 
 __all__ = ["Named", "name_ratio", "sizes"]
 
 MOST_READINGS = 3
 """Meanings of one number that are listed."""
+
+MOST_ELEMENTS = 20
+"""Elements of an array that are looked through for a number: among more, six digits are found by chance."""
 
 VAGUE = 0.01
 """How well a ratio must be known, relatively, to be given a name."""
@@ -142,3 +147,17 @@ def _others(case: Case, known: dict[int, list[str]]) -> Iterator[tuple[float, st
             yield number, f"the value of {name}"
             yield 1 / number, f"1 / the value of {name}"
             yield abs(1 - number), f"one less the value of {name}"
+        elif value.size <= MOST_ELEMENTS:
+            yield from _elements(name, value)
+    if case.of_f is not None and math.isfinite(number := abs(case.of_f)) and number > 0:
+        yield number, "the value of f"
+        yield 1 / number, "1 / the value of f"
+
+
+def _elements(name: str, value: Floats) -> Iterator[tuple[float, str]]:
+    """Give the elements of a small array: one of them may be in a formula by mistake."""
+    for place, element in np.ndenumerate(value):
+        if math.isfinite(number := abs(float(element))) and number > 0:
+            words = f"{name}[{', '.join(map(str, place))}]"
+            yield number, words
+            yield 1 / number, f"1 / {words}"

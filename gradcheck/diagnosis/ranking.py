@@ -9,12 +9,17 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import Candidate, Weighed, weigh
 from gradcheck.diagnosis.clues import Case, Clues
-from gradcheck.diagnosis.layers import activations, upstream_slices, upstreams
+from gradcheck.diagnosis.copies import copies
+from gradcheck.diagnosis.indices import overwritten
+from gradcheck.diagnosis.layers import activations, upstream_slices, upstream_sums, upstreams
+from gradcheck.diagnosis.mixtures import mixtures
+from gradcheck.diagnosis.near_ties import near_ties
 from gradcheck.diagnosis.partial import parts, slice_ratios
 from gradcheck.diagnosis.penalties import offsets, penalties, two_terms
 from gradcheck.diagnosis.precision import truncations
-from gradcheck.diagnosis.rearrangements import of_other_parameters, permutations, rearrangements, repeated
-from gradcheck.diagnosis.scale import absences, factors, parametrisations, ratios
+from gradcheck.diagnosis.projections import projections
+from gradcheck.diagnosis.rearrangements import of_other_parameters, packings, permutations, rearrangements, repeated
+from gradcheck.diagnosis.scale import DROPPED, absences, factors, parametrisations, ratios
 from gradcheck.reports.report import Diagnosis
 
 __all__ = ["diagnose"]
@@ -26,7 +31,10 @@ OVERALL: list[Family] = [ratios, parametrisations, penalties, two_terms]
 
 FAMILIES: list[Family] = [
     absences,
+    copies,
     activations,
+    upstream_sums,
+    overwritten,
     *OVERALL,
     rearrangements,
     of_other_parameters,
@@ -35,10 +43,14 @@ FAMILIES: list[Family] = [
     upstreams,
     upstream_slices,
     repeated,
+    near_ties,
     parts,
+    packings,
     permutations,
     offsets,
     slice_ratios,
+    projections,
+    mixtures,
 ]
 
 MOST_SHOWN = 3
@@ -71,13 +83,26 @@ def diagnose(case: Case) -> dict[str, tuple[Diagnosis, ...]]:
     together = _together(wrong)
     known = [w.candidate for found in weighed.values() for w in found if w.is_enough]
     if together is not None:
-        known += [w.candidate for w in _weighed(together, case, OVERALL) if w.is_enough]
+        known += [w.candidate for w in _weighed(together, case, OVERALL) if w.is_enough or _is_common(w.candidate)]
     found = {
         name: _chosen(mine, known, [theirs for other, theirs in weighed.items() if other != name])
         for name, mine in weighed.items()
     }
-    found |= {clues.name: (_of_kinks(clues),) for clues in case.parameters.values() if clues.is_at_kinks}
+    for clues in case.parameters.values():
+        if clues.is_absent and not found.get(clues.name):
+            found[clues.name] = (Diagnosis(kind="dropped", message=DROPPED, fit=1.0),)
+        elif clues.is_at_kinks:
+            found[clues.name] = (_of_kinks(clues),)
     return {name: diagnoses for name, diagnoses in found.items() if diagnoses}
+
+
+def _is_common(candidate: Candidate) -> bool:
+    """Whether one ratio, known to five digits, holds for all wrong parameters: a fact, however few numbers show it."""
+    return (
+        candidate.key == "ratio"
+        and candidate.kind == "constant-ratio"
+        and candidate.factor_error <= 1e-5 * abs(candidate.factor)
+    )
 
 
 def _of_kinks(clues: Clues) -> Diagnosis:

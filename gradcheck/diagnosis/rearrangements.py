@@ -14,7 +14,7 @@ from gradcheck.diagnosis.numbers import name_ratio
 from gradcheck.diagnosis.scale import ratio_of
 from gradcheck.diagnosis.symmetries import Move, reshapes, shifts, symmetries
 
-__all__ = ["of_other_parameters", "permutations", "rearrangements", "repeated"]
+__all__ = ["of_other_parameters", "packings", "permutations", "rearrangements", "repeated"]
 
 SLICES_LISTED = 8
 """A permutation of no more slices than this is given in full."""
@@ -89,6 +89,41 @@ def permutations(clues: Clues, case: Case) -> Iterator[Candidate]:
             cost=_log10_orders(length, len(moved)),
             is_generic=True,
             evidence={"axis": axis, "order": order.tolist()},
+        )
+
+
+def packings(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the numbers of a sparse matrix that are not zero were filled in by columns where they go by rows.
+
+    They may have been multiplied by the parameter, laid along the columns, after that.
+    """
+    del case
+    if len(clues.shape) != 2 or not _tells_places_apart(clues):
+        return
+    filled = np.any(clues.is_alive, axis=0)
+    by_columns = np.flatnonzero(filled.T.ravel())
+    if np.all(filled) or len(by_columns) < FEWEST:
+        return
+    scales = [("", np.ones(clues.shape))]
+    value = clues.value
+    if value is not None and value.shape == clues.shape[1:] and np.all(value != 0):
+        scales.append((", over and times the parameter,", np.broadcast_to(value, clues.shape)))
+    rows, columns = np.nonzero(filled)
+    for words, scale in scales:
+        parts = []
+        for array in (clues.reference / scale, clues.margin / np.abs(scale)):
+            moved = np.zeros_like(array)
+            moved[:, rows, columns] = np.swapaxes(array, 1, 2).reshape(len(array), -1)[:, by_columns]
+            parts.append(moved)
+        yield Candidate(
+            kind="permuted",
+            message=(
+                f"the gradient equals the true one with its numbers that are not zero{words} "
+                "read by columns and written by rows (or the reverse)"
+            ),
+            predicted=parts[0] * scale,
+            margin=parts[1] * np.abs(scale),
+            cost=1.0,
         )
 
 

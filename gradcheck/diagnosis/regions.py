@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradcheck.diagnosis.clues import Bools, Case, Clues
 
-__all__ = ["Region", "regions_of"]
+__all__ = ["Region", "evidence_of", "regions_of", "some_slices"]
+
+MOST_LISTED = 8
+"""Slices that are named one by one; the others are counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,7 @@ class Region:
     kind: str
     words: str
     mask: Bools
-    cost: float
+    cost: float = 0.0
     evidence: float = 0.0
     is_exact: bool = False
 
@@ -51,13 +55,19 @@ def regions_of(clues: Clues, case: Case) -> list[Region]:
         return []
     found = []
     for region in _candidates(clues, case):
-        mask = np.broadcast_to(region.mask, wrong.shape)
-        if np.any(wrong & ~mask):
+        if np.any(wrong & ~region.mask):
             continue
-        inside, total, count = (int(np.count_nonzero(a)) for a in (alive & mask, alive, wrong))
-        digits = _binomial(total, count) - _binomial(inside, count) - region.cost
-        found.append(Region(region.kind, region.words, region.mask, region.cost, digits, inside == count))
+        is_exact = not np.any(alive & region.mask & ~wrong)
+        found.append(replace(region, evidence=evidence_of(clues, region), is_exact=is_exact))
     return sorted(found, key=lambda region: (not region.is_exact, -region.evidence))
+
+
+def evidence_of(clues: Clues, region: Region) -> float:
+    """Return by how many digits it is no chance that all wrong elements lie in a region, its cost deducted."""
+    wrong = clues.wrong & clues.used
+    alive = clues.is_alive | wrong
+    inside, total, count = (int(np.count_nonzero(a)) for a in (alive & region.mask, alive, wrong))
+    return _binomial(total, count) - _binomial(inside, count) - region.cost
 
 
 def _binomial(n: int, k: int) -> float:
@@ -87,6 +97,10 @@ def _slices(clues: Clues) -> Iterator[Region]:
         shape = [1] * (len(clues.shape) + 1)
         shape[axis + 1] = length
         axes = math.log10(len(clues.shape))
+        if len(touched) < last - first + 1 and 2 * len(touched) <= length:
+            chosen = np.isin(np.arange(length), touched).reshape(shape)
+            cost = axes + _binomial(length, len(touched))
+            yield Region("slices", some_slices(touched, length, axis), chosen, cost)
         if first == last:
             kind = "last-slice" if last == length - 1 else "one-slice"
             at = "the last slice" if last == length - 1 else "the first slice" if last == 0 else f"slice {last}"
@@ -96,6 +110,20 @@ def _slices(clues: Clues) -> Iterator[Region]:
             words = f"slices {first} to {last} of {length} along axis {axis}"
             cost = axes + math.log10(length * (length + 1) / 2)
             yield Region("slices", words, mask.reshape(shape), cost)
+
+
+def some_slices(places: NDArray[np.intp], length: int, axis: int) -> str:
+    """Name some slices along an axis."""
+    first, *more = [str(place) for place in places[:MOST_LISTED]]
+    if not more:
+        return f"slice {first} of {length} along axis {axis}"
+    left = len(places) - MOST_LISTED
+    listed = (
+        f"{', '.join([first, *more])} and {left} more"
+        if left > 0
+        else f"{', '.join([first, *more[:-1]])} and {more[-1]}"
+    )
+    return f"slices {listed} of {length} along axis {axis}"
 
 
 def _borders(clues: Clues) -> Iterator[Region]:
@@ -165,6 +193,17 @@ def _blocks(clues: Clues) -> Iterator[Region]:
     yield from _box(wrong, shape, "")
     if len(shape) == 2 and shape[0] == shape[1] and np.array_equal(wrong, wrong.T):
         yield from _box(np.triu(wrong), shape, " and its mirror image")
+        yield from _splits(shape[0])
+
+
+def _splits(size: int) -> Iterator[Region]:
+    """Give the blocks into which a symmetric matrix falls when its rows and columns are parted in two."""
+    place = np.arange(size)
+    for start in range(1, size):
+        is_late = place >= start
+        parts = f"rows 0 to {start - 1} and columns {start} to {size - 1}"
+        mask = is_late[:, None] != is_late
+        yield Region("block", f"the block of {parts}, and its mirror image", mask[None], math.log10(size - 1))
 
 
 def _box(wrong: Bools, shape: tuple[int, ...], mirrored: str) -> Iterator[Region]:

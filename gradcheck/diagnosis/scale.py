@@ -11,7 +11,7 @@ from gradcheck.diagnosis.clues import Bools, Case, Clues, Floats, Map
 from gradcheck.diagnosis.numbers import name_ratio
 from gradcheck.differences.steps import DEFAULT_STEP
 
-__all__ = ["absences", "factors", "parametrisations", "ratio_of", "ratios"]
+__all__ = ["DROPPED", "absences", "factors", "parametrisations", "ratio_of", "ratios"]
 
 VISIBLE = 0.01
 """A derivative is zero where what its bound leaves open is no more than this share of the largest claim."""
@@ -29,6 +29,8 @@ OWN_VALUE: dict[str, tuple[Map, str]] = {
 }
 """Another parametrisation: key -> the factor, and the words for it."""
 
+DROPPED = "the gradient is zero throughout; the true one is not: it was dropped"
+
 FEW, SPREADS = 4, 4.0
 """Quotients of so many elements show how well their ratio is known: to so many times their median deviation."""
 
@@ -39,9 +41,8 @@ SHARED = DEFAULT_STEP**2
 def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the claim is zero throughout, or that the function does not depend on the parameter."""
     if not np.any(clues.claimed):
-        message = "the gradient is zero throughout; the true one is not: it was dropped"
         nothing = np.zeros_like(clues.claimed)
-        yield Candidate(kind="dropped", message=message, predicted=nothing, margin=clues.margin, is_observation=True)
+        yield Candidate(kind="dropped", message=DROPPED, predicted=nothing, margin=clues.margin, is_observation=True)
         return
     is_zero = np.all(np.abs(clues.reference[clues.used]) <= clues.margin[clues.used])
     sees = np.max(clues.margin[clues.used]) < VISIBLE * np.max(np.abs(clues.claimed[clues.used]))

@@ -13,7 +13,7 @@ from gradcheck.diagnosis.candidates import ENOUGH, SURE
 from gradcheck.diagnosis.clues import Floats
 from gradcheck.reports.report import Diagnosis
 
-__all__ = ["Form", "explain_shape", "forms_of"]
+__all__ = ["Form", "axes_in_words", "explain_shape", "forms_of", "reductions"]
 
 MOST_AXES = 6
 """Of arrays with more axes no forms are tried."""
@@ -33,8 +33,8 @@ def forms_of(claimed: Floats, shape: tuple[int, ...], name: str) -> list[Form]:
     given = claimed.shape[1:]
     forms = []
     if len(given) <= MOST_AXES:
-        for axes in _reductions(given, shape):
-            over = _axes(axes)
+        for axes in reductions(given, shape):
+            over = axes_in_words(axes)
             total = np.sum(claimed, axis=tuple(axis + 1 for axis in axes)).reshape(len(claimed), *shape)
             count = math.prod(given[axis] for axis in axes)
             message = (
@@ -76,9 +76,9 @@ def explain_shape(claimed: Floats, reference: Floats, margin: Floats, name: str)
         found = _compared(form, form.values, reference, margin, len(forms))
         if found:
             return (found,)
-    for axes in _reductions(shape, claimed.shape[1:]) if len(shape) <= MOST_AXES else ():
+    for axes in reductions(shape, claimed.shape[1:]) if len(shape) <= MOST_AXES else ():
         places = tuple(axis + 1 for axis in axes)
-        message = f"the gradient equals the true one summed over {_axes(axes)}: it was summed over too much"
+        message = f"the gradient equals the true one summed over {axes_in_words(axes)}: it was summed over too much"
         total, slack = np.sum(reference, axis=places), np.sum(margin, axis=places)
         form = Form("extra-sum", message, claimed)
         found = _compared(form, claimed.reshape(total.shape), total, slack, len(shape))
@@ -105,7 +105,7 @@ def _compared(form: Form, values: Floats, reference: Floats, margin: Floats, tri
     return Diagnosis(kind=form.kind, message=form.message, fit=fit)
 
 
-def _reductions(given: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+def reductions(given: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Give the axes that leave a shape when they are summed away, or kept with length one; the fewest first."""
     for count in range(1, len(given) + 1):
         for axes in combinations(range(len(given)), count):
@@ -115,5 +115,6 @@ def _reductions(given: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[tupl
                 yield axes
 
 
-def _axes(axes: tuple[int, ...]) -> str:
+def axes_in_words(axes: tuple[int, ...]) -> str:
+    """Name some axes."""
     return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes[:-1]))} and {axes[-1]}"

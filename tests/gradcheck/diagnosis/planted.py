@@ -28,6 +28,8 @@ class Planted:
         Whose diagnosis is looked at.
     words : str
         What the message must say besides.
+    right : callable or None
+        Makes the check of the right gradient.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Planted:
     check: Callable[[], Report]
     parameter: str = "params"
     words: str = ""
+    right: Callable[[], Report] | None = None
 
     def __str__(self) -> str:
         return self.name

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tests.gradcheck.diagnosis import networks, noise, planted
+from tests.gradcheck.diagnosis import networks, noise, planted, reported
 
 FAMILIES = [
     planted.arrays,
@@ -13,6 +13,7 @@ FAMILIES = [
     networks.convolutions,
     networks.matrices,
     networks.shapes,
+    reported.reported,
 ]
 
 
@@ -35,3 +36,10 @@ def test_nothing_is_said_of_a_layer_with_random_errors():
     assert reports
     for name, report in reports.items():
         assert report.verdict == "fail" and not report.parameters["x"].diagnoses, name
+
+
+@pytest.mark.parametrize("bug", [bug for bug in reported.reported(1) if bug.right], ids=str)
+def test_the_right_twin_passes_without_a_word(bug):
+    report = bug.right()
+    assert report.verdict == "pass", report
+    assert not any(parameter.diagnoses for parameter in report.parameters.values())

@@ -1,0 +1,91 @@
+"""An input of whole numbers picks slices of a parameter, and some of them more than once: their upstreams add up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.diagnosis.candidates import Candidate
+from gradcheck.diagnosis.clues import Bools, Case, Clues, Floats
+from gradcheck.diagnosis.regions import Region, evidence_of, some_slices
+
+__all__ = ["overwritten"]
+
+LEAST_EVIDENCE = 3.0
+"""Digits beyond which it is no chance that all wrong elements are in such slices."""
+
+
+def overwritten(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that of the upstreams of slices that are picked more than once not all are added."""
+    for name, index in case.indices.items():
+        for axis, length in enumerate(clues.shape):
+            mask = _picked_twice(index, length)
+            if mask is None or not np.any(mask) or np.any(clues.wrong & clues.used & ~_along(mask, clues, axis)):
+                continue
+            kept = _kept(clues, case, name, index)
+            region = Region(
+                "repeated-index", some_slices(np.flatnonzero(mask), length, axis), _along(mask, clues, axis)
+            )
+            cost = math.log10(len(case.indices) * len(clues.shape))
+            if not kept and evidence_of(clues, region) - cost < LEAST_EVIDENCE:
+                continue
+            which = f"backward uses only the {kept} upstream of each: " if kept else ""
+            yield Candidate(
+                kind="repeated-index",
+                message=(
+                    f"the gradient is wrong only in {region.words}, whose index occurs more than once in {name}: "
+                    f"{which}add them all, as np.add.at does"
+                ),
+                predicted=np.where(region.mask, clues.claimed, clues.reference),
+                margin=clues.margin,
+                is_observation=True,
+                evidence={"index": name, "axis": axis, "slices": np.flatnonzero(mask).tolist()},
+            )
+
+
+def _picked_twice(index: NDArray[np.intp], length: int) -> Bools | None:
+    """Return which of some slices an index names more than once; None where it cannot be an index of them."""
+    if not index.size or np.min(index) < -length or np.max(index) >= length:
+        return None
+    return np.asarray(np.bincount(index.ravel() % length, minlength=length) > 1)
+
+
+def _along(mask: Bools, clues: Clues, axis: int) -> Bools:
+    """Lay a mask of slices along an axis of the claims."""
+    return np.asarray(mask.reshape([-1 if i == axis + 1 else 1 for i in range(len(clues.shape) + 1)]))
+
+
+def _kept(clues: Clues, case: Case, name: str, index: NDArray[np.intp]) -> str:
+    """Say which upstream of those of one slice is the only one used: asked by leaving out the others."""
+    if case.dy is None or case.y is None or case.pull is None:
+        return ""
+    for first in range(case.y.ndim - index.ndim + 1):
+        if case.y.shape[first : first + index.ndim] != index.shape:
+            continue
+        ends = [
+            mask.reshape((1,) * first + index.shape + (1,) * (case.y.ndim - first - index.ndim))
+            for mask in _ends(index)
+        ]
+        answers = case.pulled(f"{name} {first}", [mask * case.dy for mask in ends])
+        same = [_is_unchanged(answer.get(clues.name), clues) for answer in answers]
+        if sum(same) == 1:
+            return "last" if same[0] else "first"
+    return ""
+
+
+def _ends(index: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Return where each number occurs for the last time, and where for the first: one there, zero elsewhere."""
+    flat = index.ravel()
+    last, first = np.zeros(flat.size), np.zeros(flat.size)
+    first[np.unique(flat, return_index=True)[1]] = 1.0
+    last[flat.size - 1 - np.unique(flat[::-1], return_index=True)[1]] = 1.0
+    return last.reshape(index.shape), first.reshape(index.shape)
+
+
+def _is_unchanged(answer: Floats | None, clues: Clues) -> bool:
+    if answer is None or answer.shape != clues.claimed.shape:
+        return False
+    return bool(np.all(np.abs(answer - clues.claimed) <= 1e-12 * np.abs(clues.claimed) + 1e-3 * clues.margin))

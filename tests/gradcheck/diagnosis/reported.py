@@ -1,0 +1,276 @@
+"""Bugs of the kinds that people report in public, in functions of other fields, each beside its right twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import gradcheck
+from tests.gradcheck.diagnosis.planted import Array, Planted
+
+
+def _pair(
+    name: str,
+    kind: str,
+    check: Callable[..., Any],
+    functions: tuple[Any, Any, Any],
+    *inputs: Any,
+    of: str = "params",
+    words: str = "",
+) -> Planted:
+    """Check a function with the wrong and with the right derivative."""
+    f, wrong, right = functions
+    return Planted(name, (kind,), lambda: check(f, wrong, *inputs), of, words, lambda: check(f, right, *inputs))
+
+
+def reported(seed: int) -> Iterator[Planted]:
+    """Give them all."""
+    rng = np.random.default_rng([seed, 5])
+    for family in (indices, sums, frames, norms, wrong_arrays, ties, matrices):
+        yield from family(rng)
+
+
+def indices(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give gathers whose backward writes where it must add."""
+    words = rng.permutation([0, 3, 3, -1, 5, 2, 5, 5])  # -1 is the last of 7, picked once
+
+    def gather(table: Array, at: Array) -> tuple[Array, Any]:
+        return np.tanh(table[at]) * 2, (table, at)
+
+    def gathered(write: Callable[[Array, Array, Array], None]) -> Any:
+        def backward(dy: Array, cache: Any) -> tuple[Array, None]:
+            table, at = cache
+            out = np.zeros_like(table)
+            write(out, at, 2 * dy / np.cosh(table[at]) ** 2)
+            return out, None
+
+        return backward
+
+    def assign(out: Array, at: Array, values: Array) -> None:
+        out[at] = values
+
+    def keep_first(out: Array, at: Array, values: Array) -> None:
+        out[at[::-1]] = values[::-1]
+
+    for which, write in (("last", assign), ("first", keep_first)):
+        functions = gather, gathered(write), gathered(np.add.at)
+        yield _pair(
+            f"gather {which}",
+            "repeated-index",
+            gradcheck.check_layer,
+            functions,
+            rng.normal(size=(7, 2)),
+            words,
+            of="table",
+            words=f"slices 3 and 5 of 7 along axis 0, whose index occurs more than once in at: backward uses only the {which}",
+        )
+
+    pixels = np.array([[1, 4], [4, 0], [2, 2]])
+
+    def splat(p: dict[str, Array]) -> float:
+        return float(np.sum(np.sin(p["image"][:, p["at"]]) * np.arange(1.0, 7).reshape(3, 2)))
+
+    def slope(add: bool) -> Any:
+        def grad(p: dict[str, Array]) -> dict[str, Any]:
+            out = np.zeros_like(p["image"])
+            values = np.cos(p["image"][:, p["at"]]) * np.arange(1.0, 7).reshape(3, 2)
+            if add:
+                np.add.at(out, (slice(None), p["at"]), values)
+            else:
+                out[:, p["at"]] = values
+            return {"image": out, "at": None}
+
+        return grad
+
+    point = {"image": rng.normal(size=(4, 6)), "at": pixels}
+    yield _pair(
+        "splat", "repeated-index", gradcheck.check_gradient, (splat, slope(False), slope(True)), point, of="image"
+    )
+
+
+def sums(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give parameters whose sum is over the upstream of what comes after the activation."""
+
+    def forward(x: Array, w: Array, b: Array) -> tuple[Array, Any]:
+        y = 1 / (1 + np.exp(-(x @ w + b)))
+        return y, (x, w, y)
+
+    def back(dy: Array, cache: Any, of_w: bool, of_b: bool) -> tuple[Array, Array, Array]:
+        x, w, y = cache
+        da = dy * y * (1 - y)
+        rows = (dy if of_w else da).reshape(-1, y.shape[-1])
+        return da @ w.T, x.reshape(-1, x.shape[-1]).T @ rows, np.sum(dy if of_b else da, axis=(0, 1))
+
+    inputs = rng.normal(size=(3, 2, 4)), rng.normal(size=(4, 5)), rng.normal(size=5)
+    for name, words in (("w", "x.T @ dy"), ("b", "the sum of the upstream over axes 0 and 1")):
+        functions = (
+            forward,
+            lambda dy, c, n=name: back(dy, c, n == "w", n == "b"),
+            lambda dy, c: back(dy, c, False, False),
+        )
+        yield _pair(
+            f"sum {name}", "activation-missing", gradcheck.check_layer, functions, *inputs, of=name, words=words
+        )
+
+
+def frames(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give vectors in another frame: of space, of the plane, of channels that a matrix mixes."""
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turn[:, 0] *= np.linalg.det(turn)
+    colours = rng.normal(size=(4, 4))
+    for name, matrix, words in (("space", turn, "a rotation by"), ("colours", colours, "a 4 x 4 matrix")):
+        functions = (
+            lambda x, m=matrix: (np.sin(x @ m), x @ m),
+            lambda dy, z: dy * np.cos(z),
+            lambda dy, z, m=matrix: (dy * np.cos(z)) @ m.T,
+        )
+        size = len(matrix)
+        yield _pair(
+            f"frame {name}", "mixed", gradcheck.check_layer, functions, rng.normal(size=(9, size)), of="x", words=words
+        )
+    angle = rng.uniform(0.3, 1.2)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    functions = lambda v: 3 * rotation @ v, lambda v: 3 * np.eye(2), lambda v: 3 * rotation
+    degrees = f"a rotation by {-np.degrees(angle):.4g} degrees"
+    yield _pair("frame plane", "mixed", gradcheck.check_jacobian, functions, rng.normal(size=2), words=degrees)
+
+
+def norms(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give normalisations that are not differentiated, or not all of them."""
+
+    def unit(x: Array) -> tuple[Array, Any]:
+        size = np.linalg.norm(x, axis=0)
+        return np.cos(3 * x / size), (x, size)
+
+    def of_unit(dy: Array, cache: Any, project: bool, scale: bool) -> Array:
+        x, size = cache
+        inner = -3 * dy * np.sin(3 * x / size)
+        along = np.sum(inner * x, axis=0) * x / size**2
+        return (inner - project * along) / (size if scale else 1.0)
+
+    x = rng.normal(size=(4, 3))
+    for name, scale, words in (
+        ("kept", True, "the true one plus"),
+        ("dropped", False, "the true one times the length of x"),
+    ):
+        functions = (
+            unit,
+            lambda dy, c, s=scale: of_unit(dy, c, False, s),
+            lambda dy, c: of_unit(dy, c, True, True),
+        )
+        yield _pair(f"unit {name}", "missing-projection", gradcheck.check_layer, functions, x, of="x", words=words)
+
+    def layer_norm(x: Array) -> tuple[Array, Any]:
+        deviation = np.std(x, axis=1, keepdims=True)
+        y = (x - np.mean(x, axis=1, keepdims=True)) / deviation
+        return y, (y, deviation)
+
+    def of_norm(dy: Array, cache: Any, second: bool) -> Array:
+        y, deviation = cache
+        inner = dy - np.mean(dy, axis=1, keepdims=True)
+        return (inner - second * y * np.mean(dy * y, axis=1, keepdims=True)) / deviation
+
+    functions = layer_norm, lambda dy, c: of_norm(dy, c, False), lambda dy, c: of_norm(dy, c, True)
+    yield _pair("layer norm", "missing-projection", gradcheck.check_layer, functions, rng.normal(size=(3, 5)), of="x")
+
+
+def wrong_arrays(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give arrays that are returned in place of the gradient, or numbers that it was multiplied with."""
+    a = rng.normal(size=(8, 4))
+    functions = lambda x: float(np.sum(np.sin(a @ x))), lambda x: x.copy(), lambda x: a.T @ np.cos(a @ x)
+    x = rng.normal(size=4)
+    yield _pair("itself", "copied", gradcheck.check_gradient, functions, x, words="the parameter itself")
+    times = lambda x: x[2] * (a.T @ np.cos(a @ x))  # noqa: E731 - one of three functions
+    yield _pair(
+        "element", "constant-ratio", gradcheck.check_gradient, (functions[0], times, functions[2]), x, words="params[2]"
+    )
+    by_value = lambda x: functions[0](x) * (a.T @ np.cos(a @ x))  # noqa: E731
+    yield _pair(
+        "value of f",
+        "constant-ratio",
+        gradcheck.check_gradient,
+        (functions[0], by_value, functions[2]),
+        x,
+        words="the value of f",
+    )
+
+    def clipped(x: Array, top: float) -> tuple[Array, Any]:
+        return np.minimum(np.exp(x), top), (x, top)
+
+    def of_clipped(dy: Array, cache: Any, known: float) -> tuple[Array, Any]:
+        x, top = cache
+        over = np.exp(x) >= top
+        return np.where(over, 0.0, dy * np.exp(x)), known * np.sum(dy * over)
+
+    functions = clipped, lambda dy, c: of_clipped(dy, c, 0.0), lambda dy, c: of_clipped(dy, c, 1.0)
+    inputs = np.array([0.0, 0.3, np.log(2.0), 1.4, np.log(2.0)]), float(np.exp(np.log(2.0)))
+    yield _pair("bound at ties", "dropped", gradcheck.check_layer, functions, *inputs, of="top")
+
+
+def ties(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give elements that are nearly the least, and are treated as that."""
+    x = rng.normal(size=(6, 5))
+    x[3] = x.min(axis=0) - 0.5
+    x[1, [0, 2, 4]] = x[3, [0, 2, 4]] + np.array([2e-6, 3e-5, 1e-5])
+
+    def least(x: Array) -> tuple[Array, Array]:
+        return np.sum(np.min(x, axis=0) ** 2), x
+
+    functions = (
+        least,
+        lambda dy, x: dy * 2 * x.min(axis=0) * (x <= x.min(axis=0) + 1e-4),
+        lambda dy, x: dy * 2 * x * (np.arange(6)[:, None] == x.argmin(axis=0)),
+    )
+    yield _pair("nearly least", "near-ties", gradcheck.check_layer, functions, x, of="x", words="along axis 0")
+
+
+def matrices(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give sparse Jacobians filled in the wrong order, blocks of Hessians, and slices here and there."""
+    pattern = rng.random((5, 6)) < 0.5
+    pattern[0, 1:3], pattern[2:4, 0] = True, True
+    dense = np.where(pattern, rng.normal(size=(5, 6)), 0.0)
+    by_columns = np.zeros((5, 6))
+    by_columns[np.nonzero(pattern)] = dense.T[np.nonzero(pattern.T)]
+    for name, at, slope in (("linear", lambda x: x, np.ones_like), ("cubes", lambda x: x**3, lambda x: 3 * x**2)):
+        functions = (
+            lambda x, a=at: dense @ a(x),
+            lambda x, s=slope: by_columns * s(x),
+            lambda x, s=slope: dense * s(x),
+        )
+        if name == "linear":
+            yield _pair(
+                f"filled {name}", "permuted", gradcheck.check_jacobian, functions, rng.normal(size=6), words="columns"
+            )
+    x = rng.normal(size=4)
+    a = rng.normal(size=(9, 4))
+
+    def energy(p: Array) -> float:
+        return float(np.sum(np.log(1 + (a @ p) ** 2)))
+
+    def curvature(p: Array, cross: float) -> Array:
+        z = a @ p
+        h = a.T @ ((2 * (1 - z**2) / (1 + z**2) ** 2)[:, None] * a)
+        h[:2, 2:] += cross
+        h[2:, :2] += cross
+        return h
+
+    functions = energy, lambda p: curvature(p, 0.7), lambda p: curvature(p, 0.0)
+    yield _pair("cross block", "block", gradcheck.check_hessian, functions, x, words="rows 0 to 1 and columns 2 to 3")
+    chosen = np.zeros((8, 1))
+    chosen[[1, 4, 6]] = 1.0
+    b = rng.normal(size=(8, 3))
+    functions = (
+        lambda w: float(np.sum(b * np.sin(w))),
+        lambda w: b * np.cos(w) + chosen * np.cos(7 * b),
+        lambda w: b * np.cos(w),
+    )
+    yield _pair(
+        "some rows",
+        "slices",
+        gradcheck.check_gradient,
+        functions,
+        rng.normal(size=(8, 3)),
+        words="slices 1, 4 and 6 of 8",
+    )

@@ -20,7 +20,8 @@ PACKAGES = {
     ),
     "reports": "comparison text grids serialization markdown plots page report claims summary",
     "diagnosis": (
-        "clues candidates numbers symmetries regions scale penalties rearrangements precision partial layers ranking shapes"
+        "clues candidates numbers symmetries regions scale penalties rearrangements precision partial shapes layers indices "
+        "mixtures projections copies near_ties ranking"
     ),
     "checks": (
         "check second_point roundoff protocol references ignored blind_spots explanations run claimants layers scalar pushforwards "

@@ -1,4 +1,4 @@
-"""The main job: ``python -m network`` checks the article's network and repeats its experiments."""
+"""``python -m network`` checks the article's network and repeats its experiments; ``mutants`` trains it with bugs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gradcheck import Report
     from network.job import Plan, Results
+    from network.mutants import Trained
 
 INTERRUPTED = 130
 
@@ -21,6 +22,7 @@ examples:
   python -m network                     everything, in about a minute; writes article-report/index.html
   python -m network --quick             the same in small, in a few seconds
   python -m network --seeds 40          more networks for every experiment
+  python -m network mutants             25 bugs, 20 networks each: what accuracy says, and what a gradient check says
   python -m network --published         the article's own 500 epochs with 20 seeds and all three sizes (minutes)
 """
 
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"--output {options.output}: {error.strerror}; name a folder that can be written.", file=sys.stderr)
         return 2
-    return _run(options)
+    return _run_mutants(options) if options.job == "mutants" else _run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,7 +61,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seeds", type=_count, default=None, metavar="N", help="networks per experiment (default 10)")
+    parser.add_argument(
+        "job",
+        nargs="?",
+        choices=("article", "mutants"),
+        default="article",
+        help="article (default), or mutants: train the network with each of 25 bugs in its backward pass",
+    )
+    parser.add_argument(
+        "--seeds", type=_count, default=None, metavar="N", help="networks per experiment (default 10, of mutants 20)"
+    )
     parser.add_argument("--epochs", type=_count, default=None, metavar="N", help="epochs per experiment (default 50)")
     parser.add_argument("--quick", action="store_true", help="everything in small: 3 networks, few epochs and images")
     parser.add_argument("--published", action="store_true", help="the published regime in full: 500 epochs, 20 seeds")
@@ -144,6 +155,70 @@ def _check_right(console: Console, images: int) -> Report:
 
 def _advance(bar: Any, task: Any, done: float, total: float) -> None:
     bar.update(task, completed=done, total=total)
+
+
+def _run_mutants(options: argparse.Namespace) -> int:
+    """Train with each bug, check each, and write one table and one picture."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from network.mutants import conclusion, rows_of  # noqa: PLC0415
+    from network.page import write_mutants  # noqa: PLC0415
+    from network.tables import print_mutants  # noqa: PLC0415
+
+    started = time.perf_counter()
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    trained: Trained = {}
+    checks: dict[str, Any] = {}
+    interrupted = False
+    try:
+        _compute_mutants(options, trained, checks)
+    except KeyboardInterrupt:
+        interrupted = True
+        console.print("Interrupted; what is done is kept.")
+    rows = rows_of(trained, checks)
+    print_mutants(console, rows)
+    console.print(conclusion(rows), highlight=False)
+    if not options.no_plots and rows:
+        from network.pictures import draw_mutants  # noqa: PLC0415
+
+        draw_mutants(rows, options.output / "mutants.png")
+    write_mutants(rows, conclusion(rows), options.output)
+    seconds = time.perf_counter() - started
+    files = [name for name in ("mutants.html", "mutants.json", "mutants.png") if (options.output / name).exists()]
+    console.print(f"Written to {options.output}/ after {seconds:.0f} s: {', '.join(files)}")
+    return INTERRUPTED if interrupted else 0
+
+
+def _compute_mutants(options: argparse.Namespace, trained: Trained, checks: dict[str, Any]) -> None:
+    """Perform all tasks in worker processes; add to the results as they come."""
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from network import verification  # noqa: PLC0415
+    from network.article.bugs import ALL  # noqa: PLC0415
+    from network.job import perform  # noqa: PLC0415
+    from network.mutants import merged, training_tasks  # noqa: PLC0415
+
+    seeds = options.seeds or (3 if options.quick else 20)
+    trainings = training_tasks(seeds, options.epochs or (5 if options.quick else None))
+    examinations = {f"check {bug.name}": bug.name for bug in ALL}
+    checking = [(key, verification.examine, (i,)) for i, key in enumerate(examinations)]
+    parts: dict[str, Any] = {}
+    with Progress(console=_stderr(), transient=True) as bar:
+        task = bar.add_task("training and checking", total=len(trainings) + len(checking))
+        shares: dict[str, float] = {}
+
+        def show(key: str, share: float) -> None:
+            shares[key] = share
+            bar.update(task, completed=sum(shares.values()))
+
+        for key, found in perform([*trainings, *checking], show):
+            show(key, 1.0)
+            if key in examinations:
+                checks[examinations[key]] = found
+            else:
+                parts[key] = found
+                trained.clear()
+                trained.update(merged([parts.get(name) for name, _, _ in trainings]))
 
 
 def _stderr() -> Console:

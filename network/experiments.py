@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from network import article
 
-__all__ = ["GOOD", "HIDDEN_SIZES", "PUBLISHED", "Outcome", "Pairing", "Regime", "pair", "run"]
+__all__ = ["GOOD", "HIDDEN_SIZES", "PUBLISHED", "Outcome", "Pairing", "Regime", "pair", "run", "signed_rank"]
 
 Floats = NDArray[np.float64]
 
@@ -195,7 +195,7 @@ def pair(baseline: Outcome, broken: Outcome) -> Pairing:
         seeds=len(baseline.seeds),
         wins=int(np.sum(second < first)),
         cost_ratio=float(np.exp(np.mean(logs))),
-        p_value=_wilcoxon(logs),
+        p_value=signed_rank(logs),
         accuracy_10=(float(baseline.accuracy_10.mean()), float(broken.accuracy_10.mean())),
         accuracy_all=(float(baseline.accuracy_all.mean()), float(broken.accuracy_all.mean())),
         better=int(np.sum(small > 0)),
@@ -204,7 +204,8 @@ def pair(baseline: Outcome, broken: Outcome) -> Pairing:
     )
 
 
-def _wilcoxon(logs: Floats) -> float | None:
+def signed_rank(logs: Floats) -> float | None:
+    """Return the p value of Wilcoxon's two-sided signed-rank test; None where there is nothing to rank."""
     if len(logs) < 2 or not np.all(np.isfinite(logs)) or not np.any(logs):
         return None
     from scipy.stats import wilcoxon  # noqa: PLC0415 - scipy is slow to import and only needed here

@@ -15,7 +15,18 @@ from threadpoolctl import threadpool_limits
 from network import article
 from network.experiments import GOOD, HIDDEN_SIZES, PUBLISHED, Outcome, Pairing, pair, run
 
-__all__ = ["Plan", "Results", "by_key", "conclusion", "experiments_of", "gradients_of", "perform", "training_tasks"]
+__all__ = [
+    "PUBLISHED_SIZE",
+    "Plan",
+    "Results",
+    "Task",
+    "by_key",
+    "conclusion",
+    "experiments_of",
+    "gradients_of",
+    "perform",
+    "training_tasks",
+]
 
 AUTHOR_SEED = 12747
 """Of the author's published run."""

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from network.job import Results, conclusion
+from network.mutants import Row
+from network.tables import MUTANT_COLUMNS, mutant_cells
 
-__all__ = ["write_page", "write_results"]
+__all__ = ["write_mutants", "write_page", "write_results"]
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222; }
@@ -58,11 +60,34 @@ def write_page(results: Results, report: str, folder: Path) -> None:
             _pairing_table(results),
         ]
     )
-    page = (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>The article's network, checked</title>"
+    (folder / "index.html").write_text(_html("The article's network, checked", body), encoding="utf-8")
+
+
+def write_mutants(rows: list[Row], told: str, folder: Path) -> None:
+    """Write ``mutants.json`` and ``mutants.html``, which shows the picture where it is there."""
+    plain = {"rows": [asdict(row) for row in rows], "conclusion": told}
+    text = json.dumps(_strict(plain), allow_nan=False, indent=1)
+    (folder / "mutants.json").write_text(text + "\n", encoding="utf-8")
+    title = "What accuracy says of wrong gradients, and what a check says"
+    picture = "<img src='mutants.png' alt='accuracy against distance from the right gradient'>"
+    cells = [[html.escape(cell) for cell in mutant_cells(row)] for row in rows]
+    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in cells]
+    mistakes = [f"<li><b>{html.escape(row.name)}</b>: {html.escape(row.mistake)}</li>" for row in rows]
+    body = [
+        f"<h1>{title}</h1>",
+        f"<p>{html.escape(told)}</p>",
+        *([picture] if (folder / "mutants.png").exists() else []),
+        f"<table>{_heading(*MUTANT_COLUMNS)}{''.join(lines)}</table>",
+        f"<ul>{''.join(mistakes)}</ul>",
+    ]
+    (folder / "mutants.html").write_text(_html(title, "\n".join(body)), encoding="utf-8")
+
+
+def _html(title: str, body: str) -> str:
+    return (
+        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
         f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
     )
-    (folder / "index.html").write_text(page, encoding="utf-8")
 
 
 def _divergence_table(results: Results) -> str:

@@ -10,11 +10,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from network.experiments import Outcome
+from network.mutants import NEARLY_ALL, Row
 
-__all__ = ["draw_costs", "draw_divergence"]
+__all__ = ["draw_costs", "draw_divergence", "draw_mutants"]
 
 COLOURS = {"right": "#1b6ca8", "author-original": "#5b7553", "author-broken": "#c8553d"}
 RIGHT = "#f2f2f2"
+FEWEST_MISSES = 1e-3
+"""Share of wrong answers at the upper end of an axis of accuracies."""
 
 
 def draw_costs(experiments: list[tuple[str, Outcome, Outcome]], path: Path) -> None:
@@ -86,3 +89,66 @@ def _cell(value: float) -> tuple[str, str]:
     if value > 1e6:
         return "true is 0", "white"
     return f"{value:.2g}", "white" if value > 1.2 else "black"
+
+
+def draw_mutants(rows: list[Row], path: Path) -> None:
+    """Draw mean accuracy against the distance from the right gradient, one numbered dot for each bug.
+
+    Parameters
+    ----------
+    rows : list of Row
+        The right gradient first.
+    path : Path
+        Of the PNG file.
+    """
+    right, wrong = rows[0], rows[1:]
+    figure = Figure(figsize=(11, 6.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes, names = figure.subplots(1, 2, width_ratios=[3, 1.05])
+    axes.axhspan(1 - NEARLY_ALL, FEWEST_MISSES / 2, color="#dcebdc", zorder=0)
+    axes.text(
+        0.012, 0.985, f"{NEARLY_ALL:.0%} and more: \u201cit works\u201d", transform=axes.transAxes, va="top", fontsize=9
+    )
+    axes.axhline(_misses(right), color="#1e7d32", linewidth=1, zorder=1)
+    axes.text(
+        0.988,
+        _misses(right),
+        "right gradient",
+        transform=axes.get_yaxis_transform(),
+        ha="right",
+        va="bottom",
+        fontsize=9,
+    )
+    errors = [max(row.relative_error, 1e-3) for row in wrong]
+    misses = [_misses(row) for row in wrong]
+    colours = [_dot_colour(row) for row in wrong]
+    axes.scatter(errors, misses, s=190, c=colours, edgecolors="white", linewidths=0.8, zorder=3)
+    for number, place in enumerate(zip(errors, misses, strict=True), 1):
+        axes.annotate(str(number), place, ha="center", va="center", fontsize=7.5, color="white", zorder=4)
+    axes.set(xscale="log", yscale="log", ylim=(1.1, FEWEST_MISSES / 2))
+    ticks = (0.5, 0.9, 0.95, 0.99, 0.999)
+    axes.set_yticks([1 - tick for tick in ticks], [f"{100 * tick:g} %" for tick in ticks])
+    axes.set_yticks([], minor=True)
+    axes.set_xlabel("distance from the right gradient (relative error)")
+    axes.set_ylabel(f"mean test accuracy of {right.seeds} networks")
+    kept, passed = sum(row.accuracy >= NEARLY_ALL for row in wrong), sum(row.verdict == "pass" for row in wrong)
+    axes.set_title(f"Of {len(wrong)} wrong gradients accuracy lets {kept} pass, gradcheck {passed or 'none'}")
+    names.axis("off")
+    for number, (row, colour) in enumerate(zip(wrong, colours, strict=True), 1):
+        names.text(0, 1 - number / (len(wrong) + 1), f"{number:2d}  {row.name}", fontsize=9, color=colour, va="center")
+    names.text(
+        0, -0.03, "violet: ends with a lower cost than\nthe right gradient in every network", fontsize=8, va="top"
+    )
+    figure.savefig(path, dpi=110)
+
+
+def _misses(row: Row) -> float:
+    """Return the mean share of wrong answers, as far down as the axis goes."""
+    return max(1 - row.accuracy, FEWEST_MISSES)
+
+
+def _dot_colour(row: Row) -> str:
+    """Return the colour of a bug: one that training rewards, one that it does not show, one that it shows."""
+    if row.cheaper == row.seeds:
+        return "#8e44ad"
+    return "#1b6ca8" if row.accuracy >= NEARLY_ALL else "#c8553d"

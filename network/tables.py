@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from network.job import Results
+from network.mutants import Row
 
-__all__ = ["print_divergence", "print_pairings"]
+__all__ = ["MUTANT_COLUMNS", "mutant_cells", "print_divergence", "print_mutants", "print_pairings"]
 
 
 def print_divergence(console: Console, results: Results) -> None:
@@ -71,3 +72,59 @@ def print_pairings(console: Console, results: Results) -> None:
         )
     console.print(table)
     console.print("good: right against author-broken; published: author-original against author-broken, kernel shared.")
+
+
+MUTANT_COLUMNS = (
+    "gradient",
+    "final cost",
+    "cost ratio",
+    "cheaper",
+    "Wilcoxon p",
+    "accuracy",
+    "worst",
+    "better/tied/worse",
+    "relative error",
+    "angle",
+    "gradcheck",
+    "images",
+    "evaluations",
+    "wrong weights",
+)
+
+
+def mutant_cells(row: Row) -> list[str]:
+    """Return the cells of one row of the experiment of bugs."""
+    return [
+        row.name,
+        f"{row.cost:.3g}",
+        f"{row.cost_ratio:.3g}",
+        f"{row.cheaper}/{row.seeds}",
+        "-" if row.p_value is None else f"{row.p_value:.2g}",
+        f"{row.accuracy:.4f}",
+        f"{row.worst:.3f}",
+        f"{row.better}/{row.tied}/{row.worse}",
+        f"{row.relative_error:.2g}",
+        f"{row.angle:.1f}°",
+        row.verdict,
+        str(row.images),
+        str(row.evaluations),
+        weights(row.wrong),
+    ]
+
+
+def weights(names: tuple[str, ...]) -> str:
+    """Return the names of weights in short."""
+    return "all" if len(names) == 9 else " ".join(names)
+
+
+def print_mutants(console: Console, rows: list[Row]) -> None:
+    """Print the experiment of bugs as one table."""
+    if not rows:
+        return
+    table = Table(title="Bugs: training with each against the right gradient, seed by seed, and what gradcheck says")
+    for heading in MUTANT_COLUMNS:
+        is_text = heading in ("gradient", "gradcheck", "wrong weights")
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading == "gradient")
+    for row in rows:
+        table.add_row(*mutant_cells(row))
+    console.print(table)

@@ -8,8 +8,9 @@ from typing import Any, Unpack
 from gradcheck import Comparison, Report, check_gradient, compare
 from gradcheck.functions.options import CheckOptions
 from network import article
+from network.article.bugs import ALL, RIGHT, feedback_of, gradient
 
-__all__ = ["check", "divergence", "weigh"]
+__all__ = ["check", "divergence", "examine", "weigh"]
 
 AUTHOR_SEED = 12747
 
@@ -130,3 +131,49 @@ def weigh(
             "diagnoses": [diagnosis.message for diagnosis in checked.diagnoses],
         }
     return {"verdict": report.verdict, "evaluations": report.evaluations, "weights": weights}
+
+
+def examine(position: int, *, progress: Callable[[int, int], object] | None = None) -> dict[str, Any]:
+    """Check the gradient of one bug on one image, and where that passes on two; measure it on a hundred.
+
+    Parameters
+    ----------
+    position : int
+        In `network.article.bugs.ALL`.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict
+        The fields of `network.mutants.Row` that speak of the check.
+    """
+    bug = ALL[position]
+    pixels, labels = article.load_digits01()
+    pixels = pixels / 16
+    params, order = article.draw(AUTHOR_SEED, scale=0.2)
+    feedback = feedback_of(AUTHOR_SEED, params["W4"].shape, 0.2)
+    evaluations, is_shared = 0, bug.shared_kernel
+    for images in (1, 2):
+        chosen = order[-images:]
+        report = check_gradient(
+            lambda p, chosen=chosen: article.loss(p, pixels[chosen], labels[chosen], shared_kernel=is_shared),
+            lambda p, chosen=chosen: gradient(p, pixels[chosen], labels[chosen], bug=bug, feedback=feedback),
+            params,
+            vectorized=True,
+            progress=progress,
+        )
+        evaluations += report.evaluations
+        if report.verdict == "fail" or bug == RIGHT:
+            break
+    chosen = order[-100:]
+    claimed = gradient(params, pixels[chosen], labels[chosen], bug=bug, feedback=feedback)
+    right = article.gradient(params, pixels[chosen], labels[chosen], shared_kernel=is_shared)
+    total = compare(claimed, right).total
+    return {
+        "verdict": report.verdict,
+        "images": images,
+        "evaluations": evaluations,
+        "wrong": tuple(name for name, found in report.parameters.items() if found.wrong.any()),
+        "relative_error": total.relative_error,
+        "angle": total.angle,
+    }

@@ -17,7 +17,7 @@ from network.article.taps import KERNEL, TAPS, columns_table, moves_table, sprea
 from network.article.variants import CHANNELS, Route, Rule
 from network.layers._arguments import Array
 
-__all__ = ["FusedStep", "columns_of"]
+__all__ = ["FusedStep", "Pool", "columns_of"]
 
 
 def columns_of(images: Array) -> Array:
@@ -27,7 +27,7 @@ def columns_of(images: Array) -> Array:
     return np.ascontiguousarray(padded.swapaxes(0, 1)[..., columns_table(8)])
 
 
-class _Pool:
+class Pool:
     """Activation and pool of one layer: values forward, and the gradient's route back.
 
     Attributes
@@ -90,8 +90,8 @@ class _Pool:
 
     def backward(self, upstream: Array) -> None:
         """Write ``delta`` for the gradient of the pooled maps, shape (S, C, windows)."""
-        self._find_mask()
-        self._find_slope()
+        self.find_mask()
+        self.find_slope()
         if self.is_plain:
             self.slope *= upstream
             np.multiply(self.mask, self.slope[:, :, None, :], out=self.routed)
@@ -106,7 +106,7 @@ class _Pool:
             routed = routed.take(self.move_gradient)
         np.multiply(routed, self.slope, out=self.routed)
 
-    def _find_mask(self) -> None:
+    def find_mask(self) -> None:
         """Find the maxima of each window, or the first of them."""
         if self.ties == "all":
             slack = np.abs(self.up_pooled)
@@ -117,7 +117,7 @@ class _Pool:
         np.logical_or.accumulate(self.mask, axis=2, out=self.so_far)
         np.greater(self.so_far[:, :, 1:], self.so_far[:, :, :-1], out=self.mask[:, :, 1:])
 
-    def _find_slope(self) -> None:
+    def find_slope(self) -> None:
         """Find the activations' derivatives, at the maxima where no map is moved, else everywhere."""
         np.greater(self.relu_values, 0, out=self.relu_slope)
         np.multiply(self.arctan_values, self.arctan_values, out=self.arctan_slope)
@@ -149,7 +149,7 @@ class FusedStep:
         self._set_dense(networks, hidden)
 
     def _set_convolutions(self, networks: int, rules: Sequence[Rule]) -> None:
-        self.pool1, self.pool2 = _Pool(1, rules), _Pool(2, rules)
+        self.pool1, self.pool2 = self.make_pool(1, rules), self.make_pool(2, rules)
         self.z1 = self.pool1.maps.reshape(networks, 2, 64)
         self.z2 = self.pool2.maps.reshape(networks, 2, 2, 16)
         self.delta1 = self.pool1.delta[:, :-1].reshape(networks, 2, 64)
@@ -166,6 +166,10 @@ class FusedStep:
         turns = ["rotate" if rule.rotate_weights else "keep" for rule in rules]
         self.turn1 = moves_table([turn for turn in turns for _ in range(2)], 8, is_tap_major=True)
         self.turn2 = moves_table([turn for turn in turns for _ in range(4)], 4, is_tap_major=True)
+
+    def make_pool(self, layer: int, rules: Sequence[Rule]) -> Pool:
+        """Return the pool of a layer."""
+        return Pool(layer, rules)
 
     def _set_dense(self, networks: int, hidden: tuple[int, int]) -> None:
         self.h = np.empty((networks, 4, TAPS))
@@ -205,10 +209,10 @@ class FusedStep:
     def backward(self, residual: Array, columns: Array) -> None:
         """Write the gradient, given the derivative of the loss with respect to the outputs, shape (S, 1, 1)."""
         g1, g2 = self.g[:2]
-        self._dense_backward(residual)
+        self.dense_backward(residual)
         self.pool2.backward(self.upstream2_maps)
         self.pool2.delta.take(self.spread_table, out=self.spread, mode="clip")
-        upstream = np.matmul(self.back, self.spread, out=self.upstream1)[:, :, 0]
+        upstream = np.matmul(self.kernels_back(), self.spread, out=self.upstream1)[:, :, 0]
         self.pool1.backward(upstream[..., ::-1] if self.rotates_input else upstream)
         delta1, delta2 = self.delta1, self.delta2
         if self.turn1 is not None and self.turn2 is not None:
@@ -220,7 +224,11 @@ class FusedStep:
         else:
             np.matmul(delta2, self.columns2_across, out=g2)
 
-    def _dense_backward(self, residual: Array) -> None:
+    def kernels_back(self) -> Array:
+        """Return the kernels of layer 2 that its upstream goes back through, shape (S, 2, 1, 18)."""
+        return self.back
+
+    def dense_backward(self, residual: Array) -> None:
         """Write the gradients of W3 to W5 and that of the pooled maps."""
         w3, w4, _ = self.w[2:]
         g3, g4, g5 = self.g[2:]

@@ -12,7 +12,7 @@ from network.article.model import NAMES, check_data, check_labels, check_params
 from network.article.variants import Rule, choose_rule
 from network.layers._arguments import Array, Shape, broadcast
 
-__all__ = ["Training", "train"]
+__all__ = ["Training", "flat_weights", "named_weights", "run", "train"]
 
 
 class Training(NamedTuple):
@@ -83,15 +83,43 @@ def train(
         images=images.shape[:-3],
         labels=labels.shape[:-1],
     )
-    shapes = {name: checked[name].shape[-2:] for name in NAMES}
-    hidden = (shapes["W4"][0], shapes["W4"][1])
     if not isinstance(backward, str):
         _check_together(names, rules, leading)
-    weights = _flat_weights(checked, leading)
+
+    def step_of(weights: Array, hidden: tuple[int, int]) -> FusedStep:
+        of_networks = [rule for rule in rules for _ in range(len(weights) // len(rules))]
+        return FusedStep(weights, hidden, of_networks, shared_kernel=shared_kernel)
+
+    return run(step_of, checked, images, labels, leading, learning_rate, momentum, epochs, progress)
+
+
+def run(
+    step_of: Callable[[Array, tuple[int, int]], FusedStep],
+    params: Mapping[str, Array],
+    images: Array,
+    labels: Array,
+    leading: Shape,
+    learning_rate: float,
+    momentum: float,
+    epochs: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Training:
+    """Train with any step.
+
+    Parameters
+    ----------
+    step_of : callable
+        ``step_of(weights, hidden)`` gives the step of the networks whose weights (S, parameters) are handed over.
+    params, images, labels, learning_rate, momentum, epochs, progress
+        As for `train`, checked.
+    leading : tuple of int
+        What the leading axes broadcast to.
+    """
+    shapes = {name: params[name].shape[-2:] for name in NAMES}
+    weights = flat_weights(params, leading)
     if not len(weights):
-        return Training(np.zeros((epochs, *leading)), _named_weights(weights, leading, shapes))
-    of_networks = [rule for rule in rules for _ in range(len(weights) // len(rules))]
-    step = FusedStep(weights, hidden, of_networks, shared_kernel=shared_kernel)
+        return Training(np.zeros((epochs, *leading)), named_weights(weights, leading, shapes))
+    step = step_of(weights, (shapes["W4"][0], shapes["W4"][1]))
     columns = columns_of(_networks_first(images, leading, 3))
     targets = np.ascontiguousarray(_networks_first(labels, leading, 1).T)[:, :, None, None]
     costs = np.empty((epochs, len(step.weights)))
@@ -99,7 +127,7 @@ def train(
         costs[epoch] = _run_epoch(step, columns, targets, learning_rate, momentum)
         if progress is not None:
             progress(epoch + 1, epochs)
-    return Training(costs.reshape(epochs, *leading), _named_weights(step.weights, leading, shapes))
+    return Training(costs.reshape(epochs, *leading), named_weights(step.weights, leading, shapes))
 
 
 def _run_epoch(step: FusedStep, columns: Array, targets: Array, learning_rate: float, momentum: float) -> Array:
@@ -136,7 +164,7 @@ def _check_numbers(learning_rate: Any, momentum: Any, epochs: Any) -> None:
         raise ValueError(f"epochs={epochs!r} must be a whole number, at least 0.")
 
 
-def _flat_weights(params: Mapping[str, Array], leading: Shape) -> Array:
+def flat_weights(params: Mapping[str, Array], leading: Shape) -> Array:
     """Return the weights of all networks, shape (S, parameters)."""
     networks = int(np.prod(leading))
     full = [np.broadcast_to(array, (*leading, *array.shape[-2:])) for array in (params[name] for name in NAMES)]
@@ -145,7 +173,7 @@ def _flat_weights(params: Mapping[str, Array], leading: Shape) -> Array:
     )
 
 
-def _named_weights(flat: Array, leading: Shape, shapes: Mapping[str, Shape]) -> dict[str, Array]:
+def named_weights(flat: Array, leading: Shape, shapes: Mapping[str, Shape]) -> dict[str, Array]:
     """Cut the rows of numbers into weights again."""
     parts = np.split(flat, np.cumsum([np.prod(shapes[name]) for name in NAMES])[:-1], axis=1)
     return {name: part.reshape(*leading, *shapes[name]).copy() for name, part in zip(NAMES, parts, strict=True)}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Claim, Judgement
+from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.directional import glance, search
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.refinement import look_for_jumps, look_for_kinks, refine
@@ -95,6 +96,7 @@ def _look_at_each(bench: Bench, *, complex_step: bool = False) -> None:
     if complex_step:
         step_along_the_imaginary_axis(bench)
     screen(bench)
+    look_closer(bench)
     refine(bench)
     look_for_jumps(bench)
     look_for_kinks(bench)

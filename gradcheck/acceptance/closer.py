@@ -1,0 +1,141 @@
+"""A closer look: what screening accepted, all elements moved together by much shorter steps.
+
+A difference passes over whatever is narrower than its step, and a claim may agree with it for that reason alone: that of
+zero where both ends lie beyond a bump, that of the trend of a wave. With steps as short as noise allows the derivative
+along a random direction tells; elements that contradict it there are looked at again, whatever their differences said.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.decide import Outcome
+
+__all__ = ["look_closer"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+Elements = dict[int, Indices]
+
+LEVELS = 4
+"""Shorter steps, down to the one at which noise hides `SEEN` of the derivative along the direction. Two calls each."""
+
+SEEN = 0.1
+"""Share of that derivative which noise may hide at the shortest step."""
+
+SHORTEST = 1e-10
+"""Of the shorter steps in units of that of screening, where noise or claims are zero."""
+
+MOST_GROUPS = 40
+"""Groups that are moved to find the elements in which a contradiction lies. Two calls each; five culprits among 128 take so many."""
+
+
+def look_closer(bench: Bench) -> None:
+    """Distrust the differences of accepted elements that shorter steps contradict.
+
+    Costs eight calls where nothing does.
+    """
+    accepted = {leaf: _accepted(bench, leaf) for leaf in bench.claims if leaf not in bench.exact}
+    accepted = {leaf: indices for leaf, indices in accepted.items() if len(indices)}
+    if not accepted or bench.probe.budget.left < 2 * LEVELS:
+        return
+    line = _Line(bench, accepted)
+    for share in line.shares():
+        residual = line.residual(accepted, share)
+        if line.is_significant(accepted, residual, share):
+            line.distrust(accepted, residual, share)
+            return
+
+
+def _accepted(bench: Bench, leaf: int) -> Indices:
+    """Return the elements that differences alone clear."""
+    known = np.flatnonzero(bench.ledgers[leaf].count)
+    if not len(known):
+        return known
+    found = bench.decide(leaf, known)
+    is_cleared = np.all((found.outcome == Outcome.RIGHT) | (found.outcome == Outcome.RIGHT_TO_RESOLUTION), axis=1)
+    return np.asarray(known[is_cleared & np.all(np.isfinite(found.reference), axis=1)])
+
+
+class _Line:
+    """Accepted elements on one random direction: each moves by its step of screening, up or down."""
+
+    def __init__(self, bench: Bench, accepted: Elements) -> None:
+        self.bench = bench
+        self.groups = 0
+        self.moves = {}
+        for leaf, indices in accepted.items():
+            move = np.zeros_like(bench.lengths[leaf])
+            step = bench.steps[leaf] * bench.lengths[leaf][indices]
+            move[indices] = (
+                step * bench.rng.choice([-1.0, 1.0], len(indices)) * bench.rng.uniform(0.5, 1.0, len(indices))
+            )
+            self.moves[leaf] = move
+        self.size = np.sqrt(sum(np.sum(self._parts(leaf, indices) ** 2, axis=0) for leaf, indices in accepted.items()))
+
+    def _parts(self, leaf: int, indices: Indices) -> Floats:
+        """Return what each element adds to the claimed derivative along the direction, shape (m, K)."""
+        return np.asarray(self.bench.claims[leaf].values[indices] * self.moves[leaf][indices, None])
+
+    def shares(self) -> Floats:
+        """Return the steps, in units of that of screening, shortest last."""
+        with np.errstate(all="ignore"):
+            hidden = self.bench.multiplier * self.bench.noise / np.sqrt(2) / (SEEN * self.size)
+        shortest = np.clip(np.min(hidden[np.isfinite(hidden)], initial=1.0), SHORTEST, 1.0)
+        if not np.any(self.size > 0):
+            shortest = SHORTEST
+        return np.asarray(shortest ** (np.arange(1, LEVELS + 1) / LEVELS))
+
+    def residual(self, group: Elements, share: float) -> Floats:
+        """Return claimed minus measured derivative along the direction of a group, and what noise may make of it, shape (2, K)."""
+        bench = self.bench
+        moves = {leaf: np.zeros_like(self.moves[leaf]) for leaf in group}
+        claimed, rounding = np.zeros(len(bench.base)), np.zeros(len(bench.base))
+        for leaf, indices in group.items():
+            moves[leaf][indices] = self.moves[leaf][indices]
+            claimed += np.sum(self._parts(leaf, indices), axis=0)
+            leaf_ = bench.leaves[leaf]
+            spacing = leaf_.format.spacing(np.abs(leaf_.value.ravel()[indices]))
+            rounding += np.sum(np.abs(bench.claims[leaf].values[indices]) * spacing[:, None], axis=0)
+        values = bench.probe.ray(moves, np.array([share, -share]))
+        with np.errstate(all="ignore"):
+            deviation = np.fmax(bench.noise, np.max(np.spacing(np.abs(values)), axis=0) / 2)
+            hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share
+            return np.array([claimed - (values[0] - values[1]) / (2 * share), hidden])
+
+    def is_significant(self, group: Elements, residual: Floats, share: float) -> bool:
+        """Tell whether a residual is no noise and no truncation, which steps half as long would make a quarter of it."""
+        error, hidden = residual
+        with np.errstate(all="ignore"):
+            seen = np.isfinite(error) & (np.abs(error) > hidden)
+            if not np.any(seen):
+                return False
+            shorter, hidden = self.residual(group, share / 2)
+            return bool(np.any(seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)))
+
+    def distrust(self, group: Elements, residual: Floats, share: float) -> None:
+        """Find the elements of a group in which its residual lies, halving it, and distrust their differences."""
+        places = [(leaf, index) for leaf, indices in group.items() for index in indices]
+        if len(places) == 1:
+            leaf, index = places[0]
+            self.bench.ledgers[leaf].distrust(np.array([index]), np.abs(residual[0]) > residual[1])
+            return
+        if self.groups >= MOST_GROUPS or self.bench.probe.budget.left < 2:
+            return
+        self.groups += 1
+        first, second = (_of(part) for part in (places[: len(places) // 2], places[len(places) // 2 :]))
+        left = self.residual(first, share)
+        right = np.array([residual[0] - left[0], np.hypot(residual[1], left[1])])
+        for half, found in ((first, left), (second, right)):
+            with np.errstate(invalid="ignore"):
+                if np.any(np.abs(found[0]) > found[1]):
+                    self.distrust(half, found, share)
+
+
+def _of(places: list[tuple[int, int]]) -> Elements:
+    """Return elements leaf by leaf."""
+    leaves = dict.fromkeys(leaf for leaf, _ in places)
+    return {leaf: np.array([index for found, index in places if found == leaf], dtype=np.intp) for leaf in leaves}

@@ -119,8 +119,9 @@ class _Additivity:
 
     def __init__(self, ball: Ball, group: Group) -> None:
         self.ball, self.group, self.members = ball, group, group.members
-        self.unit = ball.radius(self.members) * ball.scale(self.members)
-        self.stake = np.max([member.stake for member in self.members], axis=0)
+        self.unit = ball.radius(self.members)
+        self.scale = ball.scale(self.members)
+        self.stake = np.max(self.scale[:, None] * np.array([member.stake for member in self.members]), axis=0)
         self.patterns = list(self._patterns())
         self.base: Floats | None = None
 
@@ -153,7 +154,7 @@ class _Additivity:
         moves = self.ball.at_rest()
         if self.base is None:
             self.base = self.ball.outputs(moves)
-        for member, part in zip(self.members, move, strict=True):
+        for member, part in zip(self.members, move * self.scale, strict=True):
             moves[member.leaf][member.index] = factor * part * self.unit
         with np.errstate(all="ignore"):
             return self.ball.read(self.ball.outputs(moves) - self.base, self.group.outputs)
@@ -167,8 +168,8 @@ class _Additivity:
             slopes = np.array([m.slope(np.sign(t)) for m, t in zip(self.members, pattern, strict=True)])
             unsure = np.array([np.maximum(m.bound - np.abs(m.gap) / 2, 0) for m in self.members])
             with np.errstate(all="ignore"):
-                expected = self.unit * (pattern @ slopes)
-                blur = 2 * self.ball.noise + self.unit * np.sqrt(pattern**2 @ unsure**2)
+                expected = self.unit * ((pattern * self.scale) @ slopes)
+                blur = 2 * self.ball.noise + self.unit * np.sqrt((pattern * self.scale) ** 2 @ unsure**2)
                 left = self._change(pattern) - expected
                 seen = (self.stake > 0) & (np.abs(left) > blur + LINKED * self.stake * self.unit)
                 if not np.any(seen):

@@ -6,7 +6,6 @@ SIAM Journal on Optimization 15 (2005).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 
 import numpy as np
@@ -105,8 +104,6 @@ class Ball:
         By how much noise may change a value.
     rng : Generator
         Draws points and directions.
-    claims_at : callable, optional
-        ``claims_at(moves)`` gives the claims at a displaced point, like ``claims``, or None where there are none.
     each : Probe
         The same functions, output by output where there are several.
     """
@@ -116,7 +113,6 @@ class Ball:
     scales: dict[int, Floats]
     noise: Floats
     rng: np.random.Generator
-    claims_at: Callable[[Moves], dict[int, Floats] | None] | None = None
     each: Probe = field(init=False)
 
     def __post_init__(self) -> None:
@@ -154,28 +150,28 @@ class Ball:
             for leaf, scale in self.scales.items()
         }
 
-    def scale(self, elements: list[Flagged]) -> float:
-        """Return the shortest scale of some elements."""
-        return float(min(self.scales[element.leaf][element.index] for element in elements))
+    def scale(self, elements: list[Flagged]) -> Floats:
+        """Return the scales of some elements, shape (m,): by so much more one moves than another."""
+        return np.array([self.scales[element.leaf][element.index] for element in elements])
 
     def radius(self, elements: list[Flagged]) -> float:
-        """Return how far away slopes are taken, in units of the shortest scale.
+        """Return how far away slopes are taken, in units of the elements' scales.
 
         The smallest radius at which noise does not hide what is at stake.
         """
         with np.errstate(all="ignore"):
-            stake = np.max([element.stake for element in elements], axis=0)
-            slope = np.max([np.abs(e.claimed) + np.abs(e.reference) for e in elements], axis=0)
-            blur = self.noise + self._rounding(elements) * np.where(np.isfinite(slope), slope, 0.0)
-            needed = (
-                SHARPNESS * blur / (self.scale(elements) * np.where(np.isfinite(stake) & (stake > 0), stake, np.inf))
-            )
+            stakes = self.scale(elements)[:, None] * np.array([element.stake for element in elements])
+            slopes = np.array([np.abs(e.claimed) + np.abs(e.reference) for e in elements])
+            rounded = self._rounding(elements)[:, None] * np.where(np.isfinite(slopes), slopes, 0.0)
+            stake = np.max(stakes, axis=0)
+            blur = self.noise + np.max(rounded, axis=0)
+            needed = SHARPNESS * blur / np.where(np.isfinite(stake) & (stake > 0), stake, np.inf)
         radius = float(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)))
         return float(np.clip(radius, CLOSEST, np.clip(radius / 20, FARTHEST, FARTHEST_IN_NOISE)))
 
-    def _rounding(self, elements: list[Flagged]) -> float:
-        """Return by how much the dtype of the parameters may round a displacement."""
+    def _rounding(self, elements: list[Flagged]) -> Floats:
+        """Return by how much the dtype of the parameters may round a displacement, shape (m,)."""
         leaves = self.probe.point.leaves
-        return max(
-            float(leaves[e.leaf].format.spacing(np.abs(leaves[e.leaf].value.ravel()[e.index]))) for e in elements
+        return np.array(
+            [float(leaves[e.leaf].format.spacing(np.abs(leaves[e.leaf].value.ravel()[e.index]))) for e in elements]
         )

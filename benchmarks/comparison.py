@@ -27,6 +27,8 @@ from gradcheck.functions.options import RTOL
 __all__ = ["cause", "main", "wrong_elements"]
 
 PAGE = Path(__file__).parent.parent / "docs" / "comparison.md"
+MUTANTS = "## Some forty wrong gradients"
+"""Where the section of `benchmarks.mutants` begins, which stays."""
 OURS = "gradcheck"
 MODULES = {OURS: "numpy", **{name: module for name, (_, module) in LAYER_JUDGES.items()}}
 
@@ -104,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results = [{name: _result(plant, name) for name in judges} for plant in BUGS]
     page = _page([plant() for plant in BUGS], results)
     if options.write:
-        PAGE.write_text(page, encoding="utf-8")
+        _, heading, rest = PAGE.read_text(encoding="utf-8").partition(MUTANTS)
+        PAGE.write_text(f"{page}\n{heading}{rest}" if heading else page, encoding="utf-8")
     else:
         print(page, end="")
 

@@ -137,7 +137,11 @@ def draw_mutants(rows: list[Row], path: Path) -> None:
     for number, (row, colour) in enumerate(zip(wrong, colours, strict=True), 1):
         names.text(0, 1 - number / (len(wrong) + 1), f"{number:2d}  {row.name}", fontsize=9, color=colour, va="center")
     names.text(
-        0, -0.03, "violet: ends with a lower cost than\nthe right gradient in every network", fontsize=8, va="top"
+        0,
+        -0.03,
+        "violet: ends with a lower cost than\nthe right gradient in nearly every network",
+        fontsize=8,
+        va="top",
     )
     figure.savefig(path, dpi=110)
 
@@ -149,6 +153,6 @@ def _misses(row: Row) -> float:
 
 def _dot_colour(row: Row) -> str:
     """Return the colour of a bug: one that training rewards, one that it does not show, one that it shows."""
-    if row.cheaper == row.seeds:
+    if row.is_rewarded:
         return "#8e44ad"
     return "#1b6ca8" if row.accuracy >= NEARLY_ALL else "#c8553d"

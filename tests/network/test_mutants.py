@@ -70,7 +70,7 @@ def test_rows_pair_each_bug_with_the_right_gradient():
 def test_the_conclusion_is_made_of_the_numbers():
     told = mutants.conclusion(mutants.rows_of(*results()))
     assert told.startswith(
-        "1 of 2 wrong gradients leave the mean accuracy on 120 test images at 0.99 or more, and 1 of them"
+        "1 of 2 wrong gradients leave the mean accuracy on 120 test images at 0.99 or more, and 1 end"
     )
     assert f"({BUGS[0].name})" in told and told.endswith(
         "on 2 images at most says fail to 2 of 2, and pass to the right one."

@@ -305,6 +305,60 @@ def sort(rng: Rng) -> Layer:
     return Layer("sort", (x,), lambda x: (np.sort(x), np.argsort(x)), backward, ("not put back", "gathered"))
 
 
+def cross_entropy(rng: Rng) -> Layer:
+    """Of scores and whole numbers: the mean over samples of log-sum-exp minus the score of the label."""
+    n, d = _dims(rng, 2, 3, 7)
+    labels = rng.integers(0, d, n)
+
+    def forward(z: Array) -> tuple[Array, object]:
+        p = _softmax(z)
+        return np.asarray(-np.mean(np.log(p[np.arange(n), labels]), dtype=z.dtype)), p
+
+    def backward(dy: Array, p: object, wrong: str) -> Grads:
+        one = np.eye(d, dtype=p.dtype)[labels]
+        if wrong == "label one further":
+            one = np.roll(one, 1, axis=1)
+        g = p * (1 - p) if wrong == "softmax's diagonal" else p if wrong == "label not subtracted" else p - one
+        return (dy * g / (1 if wrong == "sum for mean" else n),)
+
+    wrongs = ("label not subtracted", "sum for mean", "label one further", "softmax's diagonal")
+    return Layer("cross-entropy", (rng.normal(size=(n, d)),), forward, backward, wrongs)
+
+
+def recurrent(rng: Rng) -> Layer:
+    """States of a tanh network over a few steps, all of them given back."""
+    steps, d, h = _dims(rng, 3, 2, 5)
+
+    def forward(x: Array, U: Array, W: Array, b: Array) -> tuple[Array, object]:
+        states = [np.zeros(h, x.dtype)]
+        for row in x:
+            states.append(np.tanh(W @ states[-1] + U @ row + b))
+        return np.array(states[1:]), (x, U, W, np.array(states))
+
+    def backward(dy: Array, cache: object, wrong: str) -> Grads:
+        x, U, W, states = cache
+        dx, dU, dW, db, carried = np.zeros_like(x), np.zeros_like(U), np.zeros_like(W), np.zeros(h, x.dtype), 0 * dy[0]
+        for t in reversed(range(steps)):
+            dz = (dy[t] + carried) * (1 if wrong == "no tanh derivative" else 1 - states[t + 1] ** 2)
+            dx[t] = U.T @ dz
+            dU, db = (
+                (np.outer(dz, x[t]), dz) if wrong == "overwritten at each step" else (dU + np.outer(dz, x[t]), db + dz)
+            )
+            dW = dW + np.outer(dz, states[t + 1 if wrong == "state one later" else t])
+            carried = 0 * dz if wrong == "truncated after one step" else (W if wrong == "transposed W" else W.T) @ dz
+        return dx, dU, dW, db
+
+    inputs = (rng.normal(size=(steps, d)), rng.normal(size=(h, d)), rng.normal(size=(h, h)), rng.normal(size=h))
+    wrongs = (
+        "no tanh derivative",
+        "overwritten at each step",
+        "state one later",
+        "truncated after one step",
+        "transposed W",
+    )
+    return Layer("recurrent", inputs, forward, backward, wrongs)
+
+
 LAYERS: tuple[Callable[[Rng], Layer], ...] = (
     lambda rng: dense(rng, square=False),
     lambda rng: dense(rng, square=True),
@@ -314,6 +368,8 @@ LAYERS: tuple[Callable[[Rng], Layer], ...] = (
     lambda rng: _norm(rng, "batch norm", 0),
     lambda rng: _max_pool(rng, ties=False),
     lambda rng: _max_pool(rng, ties=True),
+    cross_entropy,
+    recurrent,
 )
 
 

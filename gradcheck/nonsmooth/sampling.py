@@ -151,8 +151,23 @@ class Ball:
         }
 
     def scale(self, elements: list[Flagged]) -> Floats:
-        """Return the scales of some elements, shape (m,): by so much more one moves than another."""
-        return np.array([self.scales[element.leaf][element.index] for element in elements])
+        """Return the scales of some elements, shape (m,), in units of which they are moved together.
+
+        None farther than its own; where they differ in value, so far that what is at stake changes the functions alike: else
+        one would stand still beside another. Equal elements of a leaf are moved alike, since they may be tied.
+        """
+        own = np.array([self.scales[element.leaf][element.index] for element in elements])
+        stakes = np.array([np.max(element.stake, initial=0.0) for element in elements])
+        values = [self.probe.point.leaves[e.leaf].value.ravel()[e.index] for e in elements]
+        kinds: dict[tuple[int, object], list[int]] = {}
+        for number, (element, value) in enumerate(zip(elements, values, strict=True)):
+            kinds.setdefault((element.leaf, value), []).append(number)
+        effects = [np.min(own[members]) * np.max(stakes[members]) for members in kinds.values()]
+        usable = [effect for effect in effects if 0 < effect < np.inf]
+        for members, effect in zip(kinds.values(), effects, strict=True):
+            share = min(usable) / effect if effect in usable else 1.0
+            own[members] = np.min(own[members]) * share
+        return own
 
     def radius(self, elements: list[Flagged]) -> float:
         """Return how far away slopes are taken, in units of the elements' scales.

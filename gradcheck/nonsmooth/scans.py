@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gradcheck.nonsmooth.sampling import FARTHEST, Ball, Flagged
 
-__all__ = ["SLACK", "has_steady_gap", "scan"]
+__all__ = ["CLOSER", "SLACK", "has_steady_gap", "scan"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

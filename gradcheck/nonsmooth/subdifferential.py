@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gradcheck.nonsmooth.groups import Group, groups_of
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
-from gradcheck.nonsmooth.scans import SLACK, has_steady_gap, scan
+from gradcheck.nonsmooth.scans import CLOSER, SLACK, has_steady_gap, scan
 
 __all__ = ["judge", "nearest_in_hull"]
 
@@ -92,15 +92,19 @@ def _judge_singles(ball: Ball, elements: list[Flagged]) -> None:
 
 def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
     """Decide about groups of elements, those that outputs tell apart all at once."""
-    hulls = [_Hull(ball, group) for group in groups]
+    hulls = [_Hull(ball, group, ball.radius(group.members)) for group in groups]
     _answer(ball, hulls, [hull.compare() for hull in hulls])
+    # What gradients near by come to by curvature alone does not make a claim valid: nearer ones have less of it.
+    nearer = {hull: _Hull(ball, hull.group, hull.unit / closer) for hull in hulls if (closer := hull.closer()) >= 2}
+    _answer(ball, list(nearer.values()), [hull.compare() for hull in nearer.values()])
     for hull in hulls:
-        for member, scale, wrong in zip(hull.members, hull.scale, hull.wrong, strict=True):
-            error = scale * np.abs(member.claimed - member.reference)
-            blind = member.contradicted & (member.gap == 0) & (hull.unsure > error / 2) & ~wrong
+        near = nearer.get(hull, hull)
+        for member, *wrong in zip(hull.members, hull.wrong, near.wrong, strict=True):
+            if id(member) in flagged and hull.gradients and near.gradients:
+                member.conclude((member.stake > 0) & ~(wrong[0] | wrong[1]))
+        for member, blind in zip(hull.members, hull.blind(), strict=True):
             # Where noise hides the error itself, that no sampled gradient contradicts the claim does not make it valid.
-            if id(member) in flagged and hull.gradients and not np.any(blind & (member.stake > 0)):
-                member.conclude((member.stake > 0) & ~wrong)
+            member.valid, member.open = member.valid & ~blind, member.open | blind
 
 
 def _answer(ball: Ball, hulls: list[_Hull], asking: list[Asking]) -> None:
@@ -120,7 +124,7 @@ def _slopes(ball: Ball, hulls: list[_Hull], asked: dict[int, Question]) -> dict[
 
     Outputs tell groups apart, and then they are moved at once; otherwise one after the other.
     """
-    start = ball.near(min(hulls[number].radius for number in asked))
+    start = ball.near(min(hulls[number].unit for number in asked))
     for number, (place, _) in asked.items():
         hulls[number].move(start, place)
     base = ball.outputs(start)
@@ -152,14 +156,14 @@ class _Hull:
     in units of the distance between two that are moved apart, and gradients are taken with respect to them.
     """
 
-    def __init__(self, ball: Ball, group: Group) -> None:
-        self.ball, self.members, self.outputs = ball, group.members, group.outputs
-        self.radius = ball.radius(self.members)
-        self.unit = self.radius
+    def __init__(self, ball: Ball, group: Group, radius: float) -> None:
+        self.ball, self.group, self.members, self.outputs = ball, group, group.members, group.outputs
+        self.unit = radius
         self.scale = ball.scale(self.members)[:, None]
         self.claim = self.scale * np.array([member.claimed for member in self.members])
         self.stake = np.max(self.scale * np.array([member.stake for member in self.members]), axis=0)
-        self.unsure = 2 * ball.noise / (STEP * self.unit) + SLACK * self.stake
+        self.noise = 2 * ball.noise / (STEP * self.unit)
+        self.unsure = self.noise + SLACK * self.stake
         self.places: list[Floats] = []
         self.gradients: list[Floats] = []
         self.moved_alike: set[int] = set()
@@ -169,6 +173,23 @@ class _Hull:
         """Set the members in a displacement of all elements."""
         for member, part in zip(self.members, place * self.scale[:, 0], strict=True):
             moves[member.leaf][member.index] = part * self.unit
+
+    def _smooth_errors(self) -> Floats:
+        """Return by how much claims are off where no difference saw a kink, and no sample contradicts them, shape (m, K); else NaN."""
+        members = self.members
+        error = np.array([np.abs(member.claimed - member.reference) for member in members])
+        asked = np.array([member.contradicted & (member.gap == 0) & (member.stake > 0) for member in members])
+        return np.where(asked & ~self.wrong, self.scale * error, np.nan)
+
+    def closer(self) -> float:
+        """Return how much nearer samples may be before noise hides such an error; 0 where there is none."""
+        with np.errstate(all="ignore"):
+            affordable = np.nan_to_num(self._smooth_errors() / (2 * self.noise), nan=0.0)
+        return float(min(CLOSER, np.max(affordable, initial=0.0))) if self.gradients else 0.0
+
+    def blind(self) -> Bools:
+        """Tell where noise hides the error itself, shape (m, K)."""
+        return np.asarray(self.unsure > self._smooth_errors() / 2)
 
     def compare(self) -> Asking:
         """Compare the claims with the hull of the gradients, and say which members are wrong.

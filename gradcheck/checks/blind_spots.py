@@ -20,6 +20,9 @@ __all__ = ["of_the_point", "unseen"]
 
 MOST_NAMED = 5
 
+NEVER_TAKEN = "with negative strides"
+"""The layout that some libraries refuse as a whole, torch among them: a user of theirs can do nothing about it."""
+
 NEUTRAL = {"stride": 1, "strides": 1, "dilation": 1, "dilations": 1, "groups": 1, "padding": 0}
 """Arguments of layers, and the value at which an error in their use does not show."""
 
@@ -32,7 +35,11 @@ def unseen(check: Check) -> list[str]:
     check : Check
         When everything was asked and measured.
     """
-    return [*_of_the_calls(check), *of_the_point(check.point), *_of_the_signature(check)]
+    return [
+        *_of_the_calls(check),
+        *of_the_point(check.point, has_branches=check.claimant.pulls_back),
+        *_of_the_signature(check),
+    ]
 
 
 def _of_the_calls(check: Check) -> Iterator[str]:
@@ -63,17 +70,25 @@ def _of_the_calls(check: Check) -> Iterator[str]:
         )
     elif check.elsewhere is None:
         yield f"{name} was called at one point only: a gradient kept from it would not show; check another point too"
-    if check.untried:
+    if check.untried and not all(words.startswith(NEVER_TAKEN) for words in check.untried):
         yield f"memory layouts that were refused: {', '.join(check.untried)}; accept them, or copy what comes in"
 
 
-def of_the_point(*points: Point) -> Iterator[str]:
-    """Give what the values and shapes of a point, or of several together, hide."""
+def of_the_point(*points: Point, has_branches: bool = True) -> Iterator[str]:
+    """Give what the values and shapes of a point, or of several together, hide.
+
+    That nothing is negative is said of layers, which have branches for it: a volatility or a length cannot be negative.
+    """
     arrays = {point.leaves[i].name: point.leaves[i].value for point in points for i in point.free()}
     for holds, sentence in PROPERTIES:
         names = [name for name, array in arrays.items() if holds(array)]
-        if names:
+        if names and (has_branches or holds is not _has_no_negative):
             yield f"{_listed(names)}: {sentence}"
+    for name, array in arrays.items():
+        ones = int(np.count_nonzero(array == 1))
+        if 0 < ones < array.size:
+            are = "element is 1, so a factor of it" if ones == 1 else "elements are 1, so a factor of them"
+            yield f"{name}: {ones:,} of {array.size:,} {are} would not show; try other values"
     if len(arrays) > 1 and not _has_batch_of_many(list(arrays.values())):
         yield "every first axis has size one: a missing sum or mean over it would not show; give a batch of several"
 
@@ -107,6 +122,10 @@ def _has_batch_of_many(arrays: list[NDArray[Any]]) -> bool:
     return any(array.ndim >= 2 and array.shape[0] != 1 for array in arrays) or all(array.ndim < 2 for array in arrays)
 
 
+def _has_no_negative(array: NDArray[Any]) -> bool:
+    return array.size > 1 and bool(np.all(array > 0))
+
+
 def _has_no_ties(array: NDArray[Any]) -> bool:
     return array.size > 1 and np.unique(array).size == array.size and bool(np.all(array != 0))
 
@@ -116,7 +135,7 @@ PROPERTIES: list[tuple[Callable[[NDArray[Any]], bool], str]] = [
     (_has_size_one, "an axis of size one, over which a missing sum would not show; try a longer one"),
     (lambda a: bool(np.all(a == 1)), "all ones, so a missing factor of it would not show; try other values"),
     (lambda a: bool(np.all(a == 0)), "all zeros, so a missing term with it would not show; try other values"),
-    (lambda a: bool(np.all(a > 0)), "no negative element; what happens there was not seen"),
+    (_has_no_negative, "no negative element; what happens there was not seen"),
     (_has_no_ties, "no zeros and no equal elements; what happens at kinks and ties was not seen"),
 ]
 """What a leaf may be like, and what that hides."""

@@ -69,7 +69,7 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
     if top == bottom == 1 and ratio < 0:
         return Named("minus", "", 1.0)
     if min(top, bottom) == 1 and top != bottom and (max(top, bottom) in known or max(top, bottom) <= LARGEST_COUNT):
-        notes = _meanings(max(top, bottom), known, is_large=top > bottom)
+        notes = _meanings(max(top, bottom), known, is_large=top > bottom) if ratio > 0 else ""
         words = f"{sign}{top} times" if bottom == 1 else f"{sign}1/{bottom} of"
         return Named(words, notes, 1.0 if notes or max(top, bottom) == 2 else RARE)
     is_size = max(top, bottom) <= LARGEST_COUNT or not known.keys().isdisjoint({top, bottom})
@@ -85,7 +85,12 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
     for number, words in _others(case, known):
         if abs(size - number) <= error:
             return Named(f"{sign}{size:.6g} times", f" ({size:.6g} is {words})", 2.0)
-    return Named(f"{ratio:.6g} times", "", REAL)
+    return Named(f"{digits_apart(ratio)} times", "", REAL)
+
+
+def digits_apart(ratio: float) -> str:
+    """Write a ratio with as many digits, six at least, as it takes to see that it is not one."""
+    return next((text for digits in range(6, 18) if (text := f"{ratio:.{digits}g}") != "1"), "1")
 
 
 def _simplest(low: float, high: float) -> Fraction:
@@ -129,7 +134,7 @@ def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> st
     readings = [words for words in known.get(number, []) if number > 2 or "of axis" not in words]
     cause = "a sum where a mean is asked?" if is_large else "a mean where a sum is asked?"
     if not readings:
-        return f" ({cause})" if number > max(SMALL) else ""
+        return f" ({number} terms in f, such as samples or steps: {cause})" if number > max(SMALL) else ""
     return f" ({number} is {', or '.join(readings[:MOST_READINGS])}: {cause})"
 
 

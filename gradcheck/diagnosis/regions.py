@@ -193,17 +193,18 @@ def _blocks(clues: Clues) -> Iterator[Region]:
     yield from _box(wrong, shape, "")
     if len(shape) == 2 and shape[0] == shape[1] and np.array_equal(wrong, wrong.T):
         yield from _box(np.triu(wrong), shape, " and its mirror image")
-        yield from _splits(shape[0])
+        yield from _split(wrong)
 
 
-def _splits(size: int) -> Iterator[Region]:
-    """Give the blocks into which a symmetric matrix falls when its rows and columns are parted in two."""
-    place = np.arange(size)
-    for start in range(1, size):
-        is_late = place >= start
-        parts = f"rows 0 to {start - 1} and columns {start} to {size - 1}"
-        mask = is_late[:, None] != is_late
-        yield Region("block", f"the block of {parts}, and its mirror image", mask[None], math.log10(size - 1))
+def _split(wrong: Bools) -> Iterator[Region]:
+    """Give the block between first and last parameters of a symmetric matrix, parted where the wrong elements begin."""
+    size = len(wrong)
+    rows, columns = np.nonzero(np.triu(wrong))
+    start = int(columns.min())
+    if int(rows.max()) < start:
+        is_late = np.arange(size) >= start
+        words = f"the block of rows 0 to {start - 1} and columns {start} to {size - 1}, and its mirror image"
+        yield Region("block", words, (is_late[:, None] != is_late)[None], math.log10(size - 1))
 
 
 def _box(wrong: Bools, shape: tuple[int, ...], mirrored: str) -> Iterator[Region]:

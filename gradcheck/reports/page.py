@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.reports.grids import blocks_of, grid_of
-from gradcheck.reports.text import apart, badness, cost_line, count, headline, parameter_line, plain_findings
+from gradcheck.reports.text import (
+    badness,
+    cost_line,
+    count,
+    explained,
+    headline,
+    measured,
+    parameter_line,
+    plain_findings,
+)
 
 if TYPE_CHECKING:
     from gradcheck.reports.report import ParameterReport, Report
@@ -142,7 +151,10 @@ def _body(report: Report, maps: int) -> str:
         [
             f"<p><strong class='{report.verdict}'>{verdict}</strong>: {_safe(rest)}</p>",
             _table(("parameter", "shape", "found"), rows) if rows else "",
-            _list("Diagnoses", [f"{p.name}: {d.message} (fit {d.fit:.3f})" for p in parameters for d in p.diagnoses]),
+            _list(
+                "Diagnoses",
+                [f"{names}: {d.message} (fit {d.fit:.3f})" for names, found in explained(parameters) for d in found],
+            ),
             *map(_parameter, drawn),
             _list(
                 "Findings",
@@ -214,11 +226,10 @@ def _map(
 
 def _element(parameter: ParameterReport, flat: int) -> str:
     place = [int(i) for i in np.unravel_index(flat, parameter.shape)] if parameter.shape else []
-    claimed, true = float(parameter.claimed.ravel()[flat]), float(parameter.reference.ravel()[flat])
-    if math.isnan(true):
+    if math.isnan(float(parameter.reference[tuple(place)])):
         return f"{place}: not measured"
-    one, other = apart(claimed, true)
-    return f"{place}: claimed {one}, true {other} ± {parameter.error_bound.ravel()[flat]:.1g}"
+    claimed, true = measured(parameter, tuple(place))
+    return f"{place}: claimed {claimed}, true {true}"
 
 
 def _legend() -> str:
@@ -239,14 +250,9 @@ def _worst(parameter: ParameterReport) -> str:
     rows = []
     for flat in chosen[order]:
         place = [int(i) for i in np.unravel_index(flat, parameter.shape)] if parameter.shape else []
-        claimed, true = float(parameter.claimed.ravel()[flat]), float(parameter.reference.ravel()[flat])
-        one, other = apart(claimed, true)
+        claimed, true = measured(parameter, tuple(place))
         state = "wrong" if parameter.wrong.ravel()[flat] else "undecided"
-        bound = parameter.error_bound.ravel()[flat]
-        rows.append(
-            f"<tr><td>{place}</td><td>{state}</td><td class='n'>{one}</td><td class='n'>{other}</td>"
-            f"<td class='n'>{bound:.1g}</td></tr>"
-        )
+        rows.append(f"<tr><td>{place}</td><td>{state}</td><td class='n'>{claimed}</td><td class='n'>{true}</td></tr>")
     title = f"The {len(rows)} elements furthest outside their bounds" if len(rows) < len(chosen) else "These elements"
-    table = _table(("index", "", "claimed", "true", "bound"), rows)
+    table = _table(("index", "", "claimed", "true"), rows)
     return f"<details><summary>{title}</summary>{table}</details>"

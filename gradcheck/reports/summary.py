@@ -13,7 +13,7 @@ from gradcheck.functions.points import Point
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.comparison import Divergence, divergence_of
 from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report, Verdict
-from gradcheck.reports.text import badness
+from gradcheck.reports.text import apart, badness
 
 __all__ = ["NOTHING_CHECKED", "summarise"]
 
@@ -23,6 +23,12 @@ NOTHING_CHECKED = "no gradient was given for any input, so nothing was checked"
 
 MOST_NAMED, FEW_NAMED = 20, 3
 """Undecided elements that a finding names, and elements that a blind spot does."""
+
+LEAST_ANGLE = 0.05
+"""Degrees: less is shown as 0.0, which says nothing."""
+
+MOST_TIMES = 1e4
+"""Ratios beyond this, or below its inverse, are not given: the two numbers say more."""
 
 CAUSES_FIRST = (
     "arguments-swapped", "wrong-structure", "missing-gradient", "wrong-type", "wrong-dtype", "wrong-shape", "not-finite",
@@ -45,6 +51,9 @@ UNSETTLING = {
     "undefined-nearby",
 }
 """Remarks that say why elements are undecided."""
+
+ROUNDING = float(np.finfo(np.float64).eps)
+"""What noise hides of less than this share of the parameter's largest element could not be mended by anybody."""
 
 REASONS = {
     Limit.NOT_PROBED: "not looked at, {stopped}",
@@ -126,7 +135,7 @@ def summarise(
         reports[leaf.name] = report
         unseen += _hidden_by_noise(report, judgements.get(position))
     if together:
-        unseen.insert(0, together + _hidden_together(reports))
+        unseen.insert(0, together)
     wrong = [report for report in reports.values() if report.wrong.any()]
     undecided = any(report.undecided.any() for report in reports.values())
     faults = sorted(faults, key=lambda finding: RANKS.get(finding.code, len(RANKS)))
@@ -259,10 +268,28 @@ def _wrong_values(report: ParameterReport) -> Finding:
 
 
 def _distance(report: ParameterReport) -> str:
-    """Say how far a claim is from the true gradient."""
+    """Say how far a claim is from the true gradient: of a few elements each, of many by what they have in common."""
+    few = np.argwhere(report.wrong)
+    if len(few) <= FEW_NAMED and not np.any(report.kink[report.wrong]):
+        return "; ".join(_one(report, tuple(int(i) for i in place)) for place in few)
     if report.norm_ratio >= np.finfo(np.float64).max:
         return f"the true gradient is zero, the largest error {report.max_abs_error:.2g}"
+    if report.angle < LEAST_ANGLE:
+        return f"relative error {report.relative_error:.2g}, norm ratio {apart(report.norm_ratio, 1.0, 3)[0]}"
     return f"relative error {report.relative_error:.2g}, angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
+
+
+def _one(report: ParameterReport, place: tuple[int, ...]) -> str:
+    """Say how far one element is off."""
+    claimed, true = float(report.claimed[place]), float(report.reference[place])
+    at = f"{list(place)} " if report.wrong.size > 1 else ""
+    if not np.isfinite(claimed) or not np.isfinite(true):
+        return f"{at}claimed {claimed:.6g}, true {true:.6g}"
+    with np.errstate(all="ignore"):
+        ratio = claimed / true if abs(true) > report.error_bound[place] else np.inf
+    if not 1 / MOST_TIMES <= abs(ratio) <= MOST_TIMES:
+        return f"{at}claimed {apart(claimed, true)[0]}, true {apart(claimed, true)[1]}"
+    return f"{at}claimed {apart(ratio, 1.0)[0]} times the true one"
 
 
 def _undecided(
@@ -303,16 +330,6 @@ def _reason(
     )
 
 
-def _hidden_together(reports: dict[str, ParameterReport]) -> str:
-    """Say how large an error a single one of the elements may hide that were judged together."""
-    floors = [report.detection_floor for report in reports.values() if np.isfinite(report.detection_floor)]
-    if not floors:
-        return ""
-    least, most = f"{min(floors):.1g}", f"{max(floors):.1g}"
-    size = least if least == most else f"{least} to {most}, by parameter,"
-    return f"; an error below {size} in a single one does not show"
-
-
 def _first(chosen: NDArray[np.bool_], shape: tuple[int, ...]) -> str:
     """Name the first few of the elements chosen, where there are others."""
     if chosen.all():
@@ -329,7 +346,10 @@ def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> li
     hidden = judgement.limited & ~report.kink.reshape(-1, 1)
     if not hidden.any():
         return []
-    count, bound = int(hidden.any(axis=1).sum()), float(np.nanmax(judgement.bound[hidden]))
+    bound = float(np.nanmax(judgement.bound[hidden]))
+    if bound <= ROUNDING * float(np.nanmax(np.abs(judgement.reference))):
+        return []
+    count = int(hidden.any(axis=1).sum())
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
     elements = f"{report.name}: in {count:,} of {len(hidden):,} elements{_first(np.any(hidden, axis=1), report.shape)}"
     return [f"{elements} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from gradcheck.reports.report import Finding, ParameterReport, Report
+    from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report
 
 __all__ = [
     "apart",
     "badness",
     "cost_line",
     "count",
+    "explained",
     "headline",
+    "measured",
     "one_line",
     "parameter_line",
     "plain_findings",
@@ -114,9 +116,18 @@ def headline(report: Report) -> str:
     first = report.findings[0] if report.findings else None
     place = first.where if first else ""
     others = [p.name for p in bad if p.name != place and not p.name.startswith(f"{place}.")]
-    also = f"; {'also ' if first else ''}{_listed(others)}" if others else ""
+    alike = [name for name in others if place in report.parameters and _are_alike(report, place, name)]
+    apart_from = [name for name in others if name not in alike]
+    also = f"; {_listed(alike)} likewise" if alike else ""
+    also += f"; {'also ' if first else ''}{_listed(apart_from)}" if apart_from else ""
     what = f"{_place(first)}{first.message} [{first.code}]" if first else "nothing was checked"
     return f"{report.verdict.upper()}: {what}{also}"
+
+
+def _are_alike(report: Report, one: str, other: str) -> bool:
+    """Whether the same explains two parameters."""
+    messages = [[d.message for d in report.parameters[name].diagnoses[:1]] for name in (one, other)]
+    return bool(messages[0]) and messages[0] == messages[1]
 
 
 def _listed(names: list[str], most: int = 5) -> str:
@@ -141,27 +152,46 @@ def parameter_line(parameter: ParameterReport) -> str:
     worst = parameter.worst()
     if worst is not None and not np.isnan(parameter.reference[worst]):
         place = f"worst {list(worst)}: " if worst else ""
-        bound = parameter.error_bound[worst]
-        known = f" ± {bound:.1g}" if np.isfinite(bound) else ""
-        claimed, true = apart(float(parameter.claimed[worst]), float(parameter.reference[worst]))
-        parts.append(f"{place}claimed {claimed}, true {true}{known}")
+        claimed, true = measured(parameter, worst)
+        parts.append(f"{place}claimed {claimed}, true {true}")
     return "; ".join(parts)
 
 
-def apart(claimed: float, true: float) -> tuple[str, str]:
+def measured(parameter: ParameterReport, place: tuple[int, ...]) -> tuple[str, str]:
+    """Return claim and true value of one element, this with its bound; at a kink the range of one-sided derivatives."""
+    claimed, true = float(parameter.claimed[place]), float(parameter.reference[place])
+    bound = float(parameter.error_bound[place])
+    one, other = apart(claimed, true)
+    if not np.isfinite(bound):
+        return one, other
+    if parameter.kink[place]:
+        return one, f"from {true - bound:.6g} to {true + bound:.6g}, as one comes from the left or the right"
+    return one, f"{other} ± {bound:.1g}"
+
+
+def apart(claimed: float, true: float, least: int = 6) -> tuple[str, str]:
     """Return two numbers with as many digits, six at least, as it takes to see that they differ."""
-    for digits in range(6, 18):
+    for digits in range(least, 18):
         texts = f"{claimed:.{digits}g}", f"{true:.{digits}g}"
         if texts[0] != texts[1] or claimed == true:
             break
     return texts
 
 
+def explained(parameters: Iterable[ParameterReport]) -> list[tuple[str, tuple[Diagnosis, ...]]]:
+    """Return the explanations that there are, each once, with the names of the parameters that it is given for."""
+    groups: dict[tuple[str, ...], list[ParameterReport]] = {}
+    for parameter in parameters:
+        if parameter.diagnoses:
+            groups.setdefault(tuple(d.message for d in parameter.diagnoses), []).append(parameter)
+    return [(_listed([p.name for p in group]), group[0].diagnoses) for group in groups.values()]
+
+
 def _diagnoses(parameters: list[ParameterReport], width: int) -> list[str]:
     return [
-        f"{'' if rank else parameter.name:<{width}}  {'or: ' if rank else ''}{diagnosis.message} (fit {diagnosis.fit:.3f})"
-        for parameter in parameters
-        for rank, diagnosis in enumerate(parameter.diagnoses)
+        f"{'' if rank else names:<{width}}  {'or: ' if rank else ''}{diagnosis.message} (fit {diagnosis.fit:.3f})"
+        for names, diagnoses in explained(parameters)
+        for rank, diagnosis in enumerate(diagnoses)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -89,10 +90,22 @@ def _pooled(layer: int, rule: Rule, params: Mapping[str, Array]) -> list[Stage]:
         return (pool_backward(dy, cache, rule, layer),)
 
     return [
-        (f"conv{layer}", convolution, convolution_back, tuple(params[name] for name in KERNELS[layer])),
+        (
+            f"conv{layer}",
+            _naming(convolution, *KERNELS[layer]),
+            convolution_back,
+            tuple(params[name] for name in KERNELS[layer]),
+        ),
         (f"act{layer}", activation, activation_back, ()),
         (f"pool{layer}", pool, pool_back, ()),
     ]
+
+
+def _naming(forward: Callable[..., tuple[Array, Any]], *weights: str) -> Callable[..., tuple[Array, Any]]:
+    """Give the forward of a stage a signature in which its weights have their own names, for who reads it."""
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("x", *weights)]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return forward
 
 
 def _dense(layer: int, weights: Array) -> list[Stage]:
@@ -110,7 +123,10 @@ def _dense(layer: int, weights: Array) -> list[Stage]:
     def activation_back(dy: Array, cache: Any) -> tuple[Array, ...]:
         return (backward(dy, cache),)
 
-    return [(f"dense{layer}", dense, dense_back, (weights,)), (f"act{layer}", forward, activation_back, ())]
+    return [
+        (f"dense{layer}", _naming(dense, f"W{layer}"), dense_back, (weights,)),
+        (f"act{layer}", forward, activation_back, ()),
+    ]
 
 
 def _loss(labels: Array) -> Stage:

@@ -23,6 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         const="",
         help="write a table of all checks as Markdown; without =PATH append it to $GITHUB_STEP_SUMMARY",
     )
+    group.addoption(
+        "--gradcheck-mutate",
+        metavar="MODULE:FUNCTION",
+        help="count the wrong gradients of package.module:function that pass the tests",
+    )
+    group.addoption(
+        "--gradcheck-mutate-seconds", metavar="N", type=float, default=60.0, help="time for --gradcheck-mutate (60)"
+    )
     parser.addini("gradcheck_inconclusive", "a check that cannot tell: fail, skip, xfail or pass", default="fail")
     parser.addini("gradcheck_max_evaluations", "bound on the calls of f in each check", default="")
     parser.addini("gradcheck_seed", "seed of every check", default="")
@@ -36,7 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "gradcheck(rtol, method, max_evaluations, inconclusive): options of every check in a test"
     )
-    config.pluginmanager.register(Recorder(config), "gradcheck-recorder")
+    recorder = Recorder(config)
+    config.pluginmanager.register(recorder, "gradcheck-recorder")
+    target = config.getoption("gradcheck_mutate")
+    if target is not None:
+        from gradcheck.testing.mutation import Mutation  # noqa: PLC0415 - with NumPy, for those who ask
+
+        seconds = config.getoption("gradcheck_mutate_seconds")
+        mutation = Mutation(config, target, seconds, recorder.options.get("rng", 0))
+        config.pluginmanager.register(mutation, "gradcheck-mutation")
     chosen = config.getoption("hypothesis_profile", default=None)
     if config.getini("gradcheck_hypothesis_profile") and chosen is None:
         from hypothesis import settings  # noqa: PLC0415

@@ -51,6 +51,10 @@ ORDER = [
     "testing.tracebacks",
     "testing.records",
     "testing.recorder",
+    "testing.planting",
+    "testing.calls",
+    "testing.rerun",
+    "testing.mutation",
     "strategies",
 ]
 """All modules; what a package itself gives is imported by those after it."""

@@ -1,0 +1,256 @@
+"""The count of ``pytest --gradcheck-mutate=package.module:function``: would the tests notice a wrong gradient there?.
+
+The suite runs once as it is, and which tests call the function is noted. Then those run again for each bug of the catalogue
+(`gradcheck.mutants`) in it, until one fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from time import perf_counter
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+from gradcheck.errors import InvalidArgument
+from gradcheck.mutants import Mutant, Mutated, wrap
+from gradcheck.testing.calls import Calls
+from gradcheck.testing.planting import copy_of, find, replaced
+from gradcheck.testing.rerun import Rerun, rerunning
+
+__all__ = ["Mutation", "Score", "lines"]
+
+PATIENCE, LEAST_PATIENCE = 10.0, 5.0
+"""A wrong gradient may keep a loop from ending. Tests that take ten times as long as with the right one, and five seconds
+more, have noticed it."""
+
+MOST_SURVIVORS = 3
+"""Wrong gradients that are told unless more is asked for with -v."""
+
+
+class OutOfTimeError(BaseException):
+    """Ends whatever loop calls the function; no `Exception`, which that loop may catch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What became of the bugs.
+
+    Attributes
+    ----------
+    caught, survived, equivalent : tuple of Mutant
+        Those that a test notices, those that none does, and those that change nothing at the points of the tests.
+    untried : int
+        For how many there was no time.
+    """
+
+    caught: tuple[Mutant, ...]
+    survived: tuple[Mutant, ...]
+    equivalent: tuple[Mutant, ...]
+    untried: int
+
+
+class Mutation:
+    """The hooks of a run that plants bugs.
+
+    Attributes
+    ----------
+    said : str
+        Why nothing is scored; empty where it is.
+    score : Score or None
+    """
+
+    def __init__(self, config: pytest.Config, target: str, seconds: float, seed: int) -> None:
+        self.config = config
+        self.target = target
+        self.seconds = seconds
+        self.seed = seed
+        self.said = ""
+        self.score: Score | None = None
+        self.calls: Calls | None = None
+        self.callers: set[pytest.Item] = set()
+        self.fixtures: set[str] = set()
+        config.option.dist = "no"  # the tests run again in one process, whatever pytest-xdist was told in the ini
+
+    # ---- while the suite runs as it is -------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Note which test calls the function."""
+        before = self._count()
+        result = yield
+        if self._count() > before:
+            self.callers.add(item)
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        """Note which fixture calls it: every test that uses the fixture depends on it."""
+        before = self._count()
+        result = yield
+        if self._count() > before:
+            self.fixtures.add(fixturedef.argname)
+        return result
+
+    def _count(self) -> int:
+        return 0 if self.calls is None else self.calls.count
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Run the suite, and then the tests that call the function, again and again."""
+        if self.config.option.collectonly:
+            return (yield)
+        try:
+            function = find(self.target)
+        except InvalidArgument as error:
+            raise pytest.UsageError(f"--gradcheck-mutate: {error}") from None
+        calls = self.calls = Calls(copy_of(function), self.seed)
+        self.said = "the suite did not run to its end"
+        with replaced(function, calls):
+            result = yield
+        self.said = _objection(session, calls)
+        if not self.said:
+            self._judge(session, function, calls)
+        return result
+
+    # ---- with bugs ---------------------------------------------------------------------------------------------------
+
+    def _judge(self, session: pytest.Session, function: FunctionType, calls: Calls) -> None:
+        items = [
+            item
+            for item in session.items
+            if item in self.callers or self.fixtures.intersection(getattr(item, "fixturenames", ()))
+        ]
+        self._tell(f"{len(items)} tests depend on {self.target}; {len(calls.mutants)} wrong gradients are tried")
+        with rerunning(session, items) as rerun:
+            before, started = calls.count, perf_counter()
+            self.said = _rerun_objection(rerun.passes(items, lambda: replaced(function, calls)), calls.count > before)
+            if self.said:
+                return
+            trials = Trials(rerun, items, function, calls, perf_counter() - started)
+            self.score = trials.score(perf_counter() + self.seconds)
+            if not rerun.passes(items, lambda: replaced(function, calls)):
+                self.said = (
+                    "after wrong gradients the tests fail with the right one too: something keeps results of the function, so "
+                    "that a count means nothing"
+                )
+            elif not self.score.caught and not self.score.survived:
+                self.said = "no wrong gradient of the catalogue changes anything at the points of the tests"
+
+    def _tell(self, line: str) -> None:
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(f"gradcheck: {line}")
+
+    # ---- afterwards --------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail the run where a wrong gradient passes, or none was scored."""
+        passes = self.score is not None and not self.score.survived
+        if (
+            (self.said or not passes)
+            and not self.config.option.collectonly
+            and session.exitstatus == pytest.ExitCode.OK
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show one section."""
+        if not self.said and self.score is None:
+            return
+        terminalreporter.ensure_newline()
+        terminalreporter.section("wrong gradients")
+        for line in lines(self.target, self.said, self.score, everything=self.config.get_verbosity() > 0):
+            terminalreporter.write_line(line)
+
+
+def _objection(session: pytest.Session, calls: Calls) -> str:
+    """Say why the suite cannot be scored, as its first run shows."""
+    if session.testsfailed:
+        return f"{session.testsfailed} tests fail with the function as it is; mend them first"
+    if not calls.count:
+        return "no test calls it (under this name: a module that is imported by two names is there twice)"
+    if not calls.mutants:
+        return "it returned no array of floating-point numbers in which a bug could be planted"
+    return ""
+
+
+def _rerun_objection(passed: bool, called: bool) -> str:  # noqa: FBT001 - two facts of one run
+    """Say why the suite cannot be scored, as a second run within the process shows."""
+    if not passed:
+        return "its tests fail when they run twice in one process, with the function as it is"
+    return "" if called else "its tests do not call it when they run a second time: something keeps its results"
+
+
+class Trials:
+    """Bugs in a function, one after the other, and the tests that depend on it."""
+
+    def __init__(
+        self, rerun: Rerun, items: Sequence[pytest.Item], function: FunctionType, calls: Calls, pace: float
+    ) -> None:
+        self.rerun = rerun
+        self.items = items
+        self.function = function
+        self.calls = calls
+        self.patience = PATIENCE * pace + LEAST_PATIENCE
+
+    def score(self, end: float) -> Score:
+        """Try bugs until a time, in an order that has some of every kind early."""
+        mutants = self.calls.mutants
+        became: dict[Mutant, str] = {}
+        for mutant in sorted(mutants, key=lambda mutant: mutant.key):
+            if perf_counter() > end:
+                break
+            outcome = self._outcome(mutant, end)
+            if outcome != "caught" or perf_counter() < end:  # else it was the end that stopped the test
+                became[mutant] = outcome
+        groups = [
+            tuple(mutant for mutant in mutants if became.get(mutant) == outcome)
+            for outcome in ("caught", "survived", "equivalent")
+        ]
+        return Score(groups[0], groups[1], groups[2], len(mutants) - len(became))
+
+    def _outcome(self, mutant: Mutant, end: float) -> str:
+        until = min(end, perf_counter() + self.patience)
+        planted: list[Mutated] = []
+
+        def place() -> AbstractContextManager[None]:
+            planted.append(wrap(self.calls.function, mutant))
+            return replaced(self.function, _in_time(planted[-1], until))
+
+        if not self.rerun.passes(self.items, place):
+            return "caught"
+        shows = any(mutated.state.differed for mutated in planted) or self.calls.show(mutant)
+        return "survived" if shows else "equivalent"
+
+
+def _in_time(function: Callable[..., Any], until: float) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if perf_counter() > until:
+            raise OutOfTimeError
+        return function(*args, **kwargs)
+
+    return call
+
+
+def lines(target: str, said: str, score: Score | None, *, everything: bool) -> list[str]:
+    """Return what a terminal shows: a count, and the wrong gradients that pass with what would catch them."""
+    if said or score is None:
+        return [f"{target} is not scored: {said}."]
+    count = len(score.survived) + len(score.caught)
+    told = [f"{len(score.survived)} of {count} wrong gradients pass your tests of {target}"]
+    shown = score.survived if everything else score.survived[:MOST_SURVIVORS]
+    width = max((len(mutant.name) for mutant in shown), default=0)
+    told += [f"  {mutant.name:<{width}}  {mutant.remedy}" for mutant in shown]
+    if len(shown) < len(score.survived):
+        told.append(f"  and {len(score.survived) - len(shown)} more; -v shows all")
+    if score.equivalent:
+        told.append(f"{len(score.equivalent)} more change nothing at the points of your tests and were left out")
+    if score.untried:
+        told.append(f"{score.untried} more were not tried for want of time; raise --gradcheck-mutate-seconds")
+    return told

@@ -57,10 +57,13 @@ class Calls:
         return gradient
 
     def show(self, mutant: Mutant) -> bool:
-        """Tell whether a bug changes what any kept call gave, or what the first gives again or at a second point."""
+        """Tell whether a bug changes what any kept call gave; one that may, what the first gives again or elsewhere."""
         mutated = wrap(self.function, mutant)
-        first = self.kept[:1]
-        for call in [*first, *self.kept, *(self._moved(call) for call in first)]:
+        first, entry = self.kept[:1], mutant.entry
+        again = first if entry.behaviour.is_stateful else []
+        is_elsewhere = entry.behaviour.shows_elsewhere or entry.needs_upstream
+        elsewhere = [self._moved(call) for call in first if is_elsewhere]
+        for call in [*again, *self.kept, *elsewhere]:
             given = _copied(call)
             try:
                 if given is not None:

@@ -1,4 +1,4 @@
-"""The count of ``pytest --gradcheck-mutate=package.module:function``: would the tests notice a wrong gradient there?.
+"""What ``pytest --gradcheck-mutate=package.module:function`` does: count the wrong gradients that the tests let pass.
 
 The suite runs once as it is, and which tests call the function is noted. Then those run again for each bug of the catalogue
 (`gradcheck.mutants`) in it, until one fails.
@@ -124,7 +124,7 @@ class Mutation:
             for item in session.items
             if item in self.callers or self.fixtures.intersection(getattr(item, "fixturenames", ()))
         ]
-        self._tell(f"{len(items)} tests depend on {self.target}; {len(calls.mutants)} wrong gradients are tried")
+        self._tell(f"tests that depend on {self.target}: {len(items)}; wrong gradients to try: {len(calls.mutants)}")
         with rerunning(session, items) as rerun:
             before, started = calls.count, perf_counter()
             self.said = _rerun_objection(rerun.passes(items, lambda: replaced(function, calls)), calls.count > before)
@@ -138,7 +138,11 @@ class Mutation:
                     "that a count means nothing"
                 )
             elif not self.score.caught and not self.score.survived:
-                self.said = "no wrong gradient of the catalogue changes anything at the points of the tests"
+                self.said = (
+                    "there was no time to try a wrong gradient; raise --gradcheck-mutate-seconds"
+                    if self.score.untried
+                    else "no wrong gradient of the catalogue changes anything at the points of the tests"
+                )
 
     def _tell(self, line: str) -> None:
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")

@@ -14,10 +14,6 @@ def test_shapes_and_dtypes():
         assert gradient.shape == array.shape and gradient.dtype == array.dtype
 
 
-def test_every_element_against_differences():
-    assert_layer(dense_forward, dense_backward, X, W, B)
-
-
 def test_the_closed_form_at_two_points():
     found = [dense_backward(dy, dense_forward(X, W, B)[1]) for dy in (DY, 2 * DY)]
     on = X @ W + B > 0
@@ -25,6 +21,10 @@ def test_the_closed_form_at_two_points():
         np.testing.assert_allclose(dx, (dy * on) @ W.T, rtol=1e-12)
         np.testing.assert_allclose(dw, X.T @ (dy * on), rtol=1e-12)
         np.testing.assert_allclose(db, np.sum(dy * on, axis=0), rtol=1e-12)
+
+
+def test_every_element_against_differences():
+    assert_layer(dense_forward, dense_backward, X, W, B)
 
 
 def test_training_lowers_the_loss_and_keeps_its_arguments():

@@ -1,0 +1,265 @@
+"""``--gradcheck-mutate``, by pytest inside pytest: which tests are run again, what counts, what is said and left behind."""
+
+import functools
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import gradcheck.testing.calls
+import gradcheck.testing.mutation
+from gradcheck.mutants import mutants_of
+
+pytest_plugins = ["pytester"]
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "wrong_gradients"
+
+CUBES = """
+import numpy as np
+
+def slope(x):
+    return 3 * x**2
+
+class Cube:
+    @staticmethod
+    def slope(x):
+        return 3 * x**2
+
+ALMOST = lambda x: slope(x)
+NUMBER = 7
+"""
+
+STRICT = """
+import numpy as np
+import pytest
+import cubes
+from cubes import slope
+
+X = np.array([0.5, -1.0, 0.0, 2.0])
+
+def judge(slope):
+    x = X.copy()
+    found, again = slope(x), slope(2 * x)
+    np.testing.assert_allclose(found, 3 * X**2, rtol=1e-9)
+    np.testing.assert_allclose(again, 12 * X**2, rtol=1e-9)
+    np.testing.assert_array_equal(x, X)
+    assert found.dtype == X.dtype
+    return found
+"""
+
+
+@pytest.fixture
+def mutate(pytester, monkeypatch):
+    """Run a suite beside the module ``cubes`` in this process, and return the result."""
+    for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makeini("[pytest]")
+    pytester.makepyfile(cubes=CUBES)
+    pytester.syspathinsert()
+
+    def mutate(code, *arguments, target="cubes:slope", workers=None):
+        pytester.makepyfile(test_it=code)
+        distribution = ("-p", "no:xdist") if workers is None else ("-n", str(workers))
+        options = ("-p", "gradcheck_pytest", "-p", "no:cacheprovider", *distribution, *arguments)
+        return pytester.runpytest_inprocess(*options, f"--gradcheck-mutate={target}")
+
+    return mutate
+
+
+def counted(result):
+    """How many of how many pass, as the run says."""
+    found = re.search(r"^(\d+) of (\d+) wrong gradients pass your tests of ", result.stdout.str(), flags=re.MULTILINE)
+    assert found, result.stdout.str()
+    return int(found[1]), int(found[2])
+
+
+def test_a_strict_test_lets_none_pass(mutate):
+    result = mutate(STRICT + "def test_it(): judge(slope)")
+    survived, count = counted(result)
+    assert survived == 0 and count >= 20
+    assert result.ret == 0
+
+
+def test_a_weak_test_lets_many_pass_and_is_told_what_would_catch_the_first(mutate):
+    code = STRICT + "def test_it(): assert np.all(slope(X) >= 0)"
+    result = mutate(code)
+    survived, count = counted(result)
+    assert 10 < survived < count and result.ret == 1
+    lines = result.outlines[
+        result.outlines.index(f"{survived} of {count} wrong gradients pass your tests of cubes:slope") :
+    ]
+    assert lines[1].startswith("  doubled: ") and "compare the numbers with a difference quotient" in lines[1]
+    assert lines[4] == f"  and {survived - 3} more; -v shows all"
+    everything = mutate(code, "-v").outlines
+    assert everything[everything.index(lines[0]) + survived].startswith("  ")
+    assert not any("-v shows all" in line for line in everything)
+
+
+HOLDERS = {
+    "a name": "def test_it(): judge(slope)",
+    "a module": "def test_it(): judge(cubes.slope)",
+    "a caller": "def test_it(): judge(cubes.ALMOST)",
+    "a default argument": "def test_it(found=slope): judge(found)",
+    "a closure": "def held(f): return lambda x: f(x)\nheld = held(slope)\ndef test_it(): judge(held)",
+    "a table": "TABLE = {'cube': (slope, 1)}\ndef test_it(): judge(TABLE['cube'][0])",
+    "a partial": "from functools import partial\nP = partial(slope)\ndef test_it(): judge(P)",
+    "a class": "class TestIt:\n    slope = staticmethod(slope)\n    def test_it(self): judge(self.slope)",
+    "a TestCase": "import unittest\nclass TestIt(unittest.TestCase):\n    def test_it(self): judge(slope)",
+    "a parameter": "@pytest.mark.parametrize('f', [slope])\ndef test_it(f): judge(f)",
+    "a fixture of the module": (
+        "@pytest.fixture(scope='module')\ndef found(): return judge(slope)\n"
+        "def test_first(found): pass\ndef test_it(found): assert found[2] == 0"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_it_does_not_matter_who_holds_the_function(mutate, monkeypatch, holder):
+    few = functools.partial(mutants_of, mutants=["sign flipped", "dropped", "stale"])
+    monkeypatch.setattr(gradcheck.testing.calls, "mutants_of", few)
+    assert counted(mutate(STRICT + HOLDERS[holder])) == (0, 3)
+
+
+def test_a_static_method(mutate):
+    result = mutate(STRICT + "from cubes import Cube\ndef test_it(): judge(Cube.slope)", target="cubes:Cube.slope")
+    assert counted(result)[0] == 0
+
+
+def test_all_tests_that_use_a_fixture_that_calls_it_are_run_again(mutate):
+    result = mutate(STRICT + """
+@pytest.fixture(scope="module")
+def found():
+    x = X.copy()
+    return slope(x), slope(2 * x), x
+
+def test_first(found): pass
+
+def test_second(found):
+    np.testing.assert_allclose(found[0], 3 * X**2, rtol=1e-9)
+    np.testing.assert_allclose(found[1], 12 * X**2, rtol=1e-9)
+    np.testing.assert_array_equal(found[2], X)
+    assert found[0].dtype == X.dtype
+
+def test_other():
+    print("was not run again")
+""")  # fmt: skip
+    result.stdout.fnmatch_lines(["gradcheck: tests that depend on cubes:slope: 2; *"])
+    assert counted(result)[0] == 0
+
+
+def test_a_bug_that_shows_at_other_points_only_is_left_out(mutate):
+    positive = STRICT.replace("-1.0, 0.0, 2.0", "1.0, 2.0, 3.0")
+    result = mutate(positive + "def test_it(): judge(slope)")
+    result.stdout.re_match_lines([r"\d more change nothing at the points of your tests and were left out"])
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def test_it(): assert slope(X)[0] == 1", "1 tests fail with the function as it is; mend them first."),
+        ("def test_it(): assert X[0] == 0.5", "no test calls it *"),
+        ("def test_it(): slope(2)", "it returned no array of floating-point numbers *"),
+        ("CALLED = []\ndef test_it():\n    slope(X)\n    assert not CALLED\n    CALLED.append(1)", "its tests fail when they run twice *"),
+        ("KEPT = []\ndef test_it():\n    if not KEPT: KEPT.append(slope(X))", "its tests do not call it when they run a second time*"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_scored_is_said(mutate, code, message):
+    result = mutate(STRICT + code)
+    result.stdout.fnmatch_lines([f"cubes:slope is not scored: {message}"])
+    assert result.ret == 1
+    assert " wrong gradients pass" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("cubes.slope", "*names no function; write package.module:function*"),
+        ("nowhere:slope", "*importing nowhere raised ModuleNotFoundError*"),
+        ("cubes:slop", "*has no attribute 'slop'*"),
+        ("cubes:NUMBER", "*is a int; a function written in Python was required*"),
+        ("numpy:sin", "*is a ufunc; a function written in Python was required*"),
+    ],
+)
+def test_a_target_that_is_none_is_refused(mutate, target, message):
+    result = mutate(STRICT + "def test_it(): judge(slope)", target=target)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+def test_nothing_is_left_behind(mutate, pytester):
+    """Neither in files, such as failing examples of Hypothesis, nor in the function."""
+    code = (
+        STRICT
+        + """
+import inspect
+from hypothesis import given, settings, strategies as st
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+@settings(max_examples=5, derandomize=False, database=DirectoryBasedExampleDatabase("kept"))
+@given(st.floats(-3, 3))
+def test_property(x):
+    np.testing.assert_allclose(slope(np.array([x, 1.0])), [3 * x**2, 3.0], rtol=1e-9)
+
+def test_it():
+    judge(slope)
+    assert list(inspect.signature(slope).parameters) == ["x"]
+"""
+    )
+    pytest.importorskip("hypothesis")
+    pytester.makeconftest("""
+import cubes
+CODE = cubes.slope.__code__
+
+def pytest_unconfigure():
+    assert cubes.slope.__code__ is CODE and not cubes.slope.__dict__
+    print("as it was")
+""")
+    result = mutate(code)
+    assert counted(result)[0] == 0
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*2 passed*"])
+    assert "as it was" in result.stdout.str()
+    files = {path.name for path in pytester.path.iterdir()} - {".hypothesis", ".benchmarks", "__pycache__"}
+    assert files == {"conftest.py", "cubes.py", "test_it.py", "tox.ini"}
+
+
+def test_loops_that_a_wrong_gradient_keeps_from_ending_are_ended(mutate, monkeypatch):
+    monkeypatch.setattr(gradcheck.testing.mutation, "LEAST_PATIENCE", 0.1)
+    result = mutate(STRICT + """
+def test_descent():
+    x = X.copy()
+    while np.max(np.abs(slope(x))) > 0.1:
+        with np.errstate(all="ignore"):
+            x = np.clip(x - 0.1 * np.sign(x) * slope(x), -3, 3)
+""")  # fmt: skip
+    survived, count = counted(result)
+    assert 0 < survived < count
+
+
+def test_time_is_bounded(mutate):
+    result = mutate(STRICT + "def test_it(): judge(slope)", "--gradcheck-mutate-seconds=0")
+    result.stdout.fnmatch_lines(
+        ["*not scored: there was no time to try a wrong gradient; raise --gradcheck-mutate-seconds."]
+    )
+    assert result.ret == 1
+
+
+def test_workers_are_not_used(mutate):
+    pytest.importorskip("xdist")
+    assert counted(mutate(STRICT + "def test_it(): judge(slope)", workers=2))[0] == 0
+
+
+def test_collecting_only_plants_nothing(mutate):
+    result = mutate(STRICT + "def test_it(): judge(slope)", "--collect-only")
+    assert result.ret == 0 and "wrong gradients" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("tests", ["before", "after"])
+def test_the_example_project_is_as_its_page_says(mutate, pytester, tests):
+    shutil.copy(EXAMPLE / "layers.py", pytester.path / "layers.py")
+    result = mutate((EXAMPLE / tests / "test_layers.py").read_text(encoding="utf-8"), target="layers:dense_backward")
+    survived, count = counted(result)
+    assert result.ret == (survived > 0) == (tests == "before")
+    page = (EXAMPLE.parents[1] / "docs" / "how-to" / "pytest.md").read_text(encoding="utf-8")
+    assert f"\n{survived} of {count} wrong gradients pass" in page or f"`{survived} of {count}`" in page

@@ -75,7 +75,17 @@ NAMES = {
     "argmin": "argmax",
 }
 NOTICED, UNNOTICED = 1, 0
-PYTEST = "-x -q -n 0 -p no:cacheprovider --no-header -W ignore::pytest.PytestAssertRewriteWarning".split()
+PYTEST = [
+    "-x",
+    "-q",
+    "-n",
+    "0",
+    "-p",
+    "no:cacheprovider",
+    "--no-header",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+]
 
 
 class Change(NamedTuple):

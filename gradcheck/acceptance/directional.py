@@ -19,7 +19,8 @@ from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.ledger import Estimate, Membership
 from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, slices
 from gradcheck.acceptance.refinement import look_for_kinks
-from gradcheck.acceptance.whole_claim import Multiple, multiple_of, rearranged
+from gradcheck.acceptance.sections import sections
+from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.scale import measure_noise_and_lengths
 from gradcheck.differences.steps import DEFAULT_STEP
@@ -38,8 +39,11 @@ MOST_ROUNDS = 8
 MOST_FRUITLESS = 2
 """Searches in which nothing new was found before the search is given up."""
 
-MOST_LEAVES = 16
-"""Contradicted leaves that are told apart in one search."""
+MOST_LEAVES, LAST_LEAVES = 8, 4
+"""Contradicted leaves that are told apart in one search, and how many where there are more."""
+
+MOST_SCATTERED = 2
+"""Leaves that nothing explains, before the others are taken to be spoilt by the same fault."""
 
 INFORMATIVE = 3
 """Directions along which an error must show, so that their agreement once it is corrected says that there is no kink."""
@@ -76,7 +80,7 @@ VERIFYING = 2
 """Fresh directions that must agree with an explanation."""
 
 TYPICAL = 0.3
-"""A sample is drawn from elements whose claims are at least this share of the leaf's root mean square."""
+"""Half of a sample is drawn from elements whose claims are at least this share of the leaf's root mean square."""
 
 DOZEN, LEAST = 12, 3
 """Elements that are looked at, over all such leaves, and the least number in one."""
@@ -134,9 +138,7 @@ def glance(bench: Bench, key: int) -> bool:
     parts, slopes = run.first_look()
     if not np.any(slopes.significance > DISAGREES):
         return False
-    run.find(parts, slopes, inside=False)
-    explained = sum(len(bench.claims[leaf].values) for leaf in run.throughout)
-    if explained <= SMALL or run.unexplained:
+    if not run.explain(parts, slopes):
         return False
     run.locate_all(*run.look())
     run.conclude()
@@ -160,9 +162,12 @@ class _Search:
         self.individual = Individual(bench, directions)
         self.throughout: set[int] = set()
         """Leaves that are wrong as a whole: explained, or sampled."""
+        self._found: set[int] = set()
+        """Leaves that are wrong, as a whole or in sections."""
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
         self._tried: set[int] = set()
+        self._crowded: set[int] = set()
         self._sizes: dict[int, Floats] = {}
         for leaf in bench.claims:
             bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
@@ -207,11 +212,6 @@ class _Search:
         self.individual.look_at(zeros)
         return parts, self.directions.measure(parts)
 
-    @property
-    def unexplained(self) -> set[int]:
-        """Leaves of which a multiple of the whole claim was tried in vain."""
-        return self._tried - self.throughout
-
     def look(self) -> tuple[list[Part], Slopes]:
         """Measure along four fresh directions."""
         parts = [self.directions.whole() for _ in range(DIRECTIONS)]
@@ -236,24 +236,35 @@ class _Search:
             fruitless += not self.find(parts, slopes)
         self._try_suspects()
 
-    def find(self, parts: list[Part], slopes: Slopes, *, inside: bool = True) -> bool:
-        """Find what is wrong along some directions; tell whether there was anything new.
+    def explain(self, parts: list[Part], slopes: Slopes) -> bool:
+        """Explain the leaves that disagree by multiples of their claims; tell whether that succeeds for all, and is worth it."""
+        groups, left = self._contradicted(parts, slopes)
+        leaves = [group.part.leaves[0] for group in groups]
+        if left or not leaves:
+            return False
+        if not self._explain_together(leaves, parts, slopes):
+            is_gross = self._is_gross(leaves, parts, slopes)
+            if not is_gross or not all(self._explain(leaf) for leaf in leaves):
+                return False
+        return sum(len(self.bench.claims[leaf].values) for leaf in self.throughout) > SMALL
 
-        Elements ``inside`` leaves are looked at too, or else no more than explanations of whole leaves are tried.
-        """
-        worst = groups_of(parts, slopes)[int(np.argmax(slopes.significance))]
-        groups = contradicted_leaves(self.directions, worst, MOST_LEAVES)
-        before = self.individual.count, len(self.throughout)
-        leaves = dict.fromkeys(leaf for group in groups for leaf in group.part.leaves)
+    def find(self, parts: list[Part], slopes: Slopes) -> bool:
+        """Find what is wrong along some directions; tell whether there was anything new."""
+        groups, left = self._contradicted(parts, slopes)
+        before = self.individual.count, len(self._found)
+        leaves = dict.fromkeys(leaf for group in groups + left for leaf in group.part.leaves)
         fresh = [leaf for leaf in leaves if leaf not in self._tried | self.throughout]
-        if fresh and not self._explain_together(fresh, parts, slopes) and self._is_gross(fresh, parts, slopes):
-            unexplained = [leaf for leaf in fresh if not self._explain(leaf)]
-            if inside:
-                self._sample(unexplained)
+        if fresh and not self._explain_together(fresh, parts, slopes):
+            groups = self._explain_each(groups, left)
         rest = [group for group in groups if not self.throughout.issuperset(group.part.leaves)]
-        if inside and rest:
+        if rest:
             self._locate(rest)
-        return before != (self.individual.count, len(self.throughout))
+        return before != (self.individual.count, len(self._found))
+
+    def _contradicted(self, parts: list[Part], slopes: Slopes) -> tuple[list[Group], list[Group]]:
+        """Return the leaves that disagree along the direction that disagrees most, and groups that were not told apart."""
+        worst = groups_of(parts, slopes)[int(np.argmax(slopes.significance))]
+        return contradicted_leaves(self.directions, worst, MOST_LEAVES, LAST_LEAVES)
 
     # ---- leaves that are wrong throughout -------------------------------------------------------------------------------
 
@@ -268,7 +279,56 @@ class _Search:
         multiple = multiple_of(predicted, predicted - slopes.residual, self._deviation(parts, slopes), predicted)
         if multiple is None:
             return False
-        return self._is_verified({leaf: self.directions.believed[leaf] for leaf in leaves}, multiple)
+        claims = {leaf: self.directions.believed[leaf] for leaf in leaves}
+        return self._is_verified(claims, multiple.factor, multiple.uncertainty)
+
+    def _explain_each(self, groups: list[Group], left: list[Group]) -> list[Group]:
+        """Explain leaf by leaf, the last one first; return what is to be searched for single elements.
+
+        What cannot be explained, and is not in a few places either, is sampled. Then the leaves that were not reached stay
+        undecided: a fault spoils the gradients of what comes before it.
+        """
+        search: list[Group] = []
+        scattered: list[Group] = []
+        waiting = list(groups)
+        while waiting and len(scattered) < MOST_SCATTERED:
+            group = waiting.pop()
+            (leaf,) = group.part.leaves
+            edges = [group] if leaf in self._tried | self.throughout else self._explain_sections(group)
+            if edges is None and not self._explain(leaf):
+                scattered.append(group)
+            self._tried.add(leaf)
+            search += edges or []
+        leaves = [group.part.leaves[0] for group in scattered]
+        self._sample(leaves)
+        if self.throughout.intersection(leaves):
+            for leaf in elements_of(group.part for group in waiting + left):
+                self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
+            waiting = []
+        return search + scattered + waiting
+
+    def _explain_sections(self, group: Group) -> list[Group] | None:
+        """Explain the claim of a leaf by factors of sections of it.
+
+        Returns the elements that are neither right nor explained, in groups; None where they are scattered, or no explanation
+        was verified.
+        """
+        (leaf,) = group.part.leaves
+        values = self.bench.claims[leaf].values
+        if len(values) <= SMALL or self.directions.believed[leaf] is not values:
+            return [group]
+        found = sections(self.directions, leaf)
+        if found is None:
+            return None
+        unknown = np.isnan(found.factors)
+        factors = np.where(unknown, 1.0, found.factors)
+        if np.all(factors == 1):
+            return found.edges or [group]
+        edges = np.flatnonzero(unknown)
+        self.directions.hold(leaf, edges)
+        is_verified = self._is_verified({leaf: values}, factors, found.uncertainty)
+        self.directions.release(leaf, edges)
+        return found.edges if is_verified else None
 
     def _explain(self, leaf: int) -> bool:
         """Explain the claim of a leaf by a multiple of it, perhaps rearranged; return whether that was verified."""
@@ -281,7 +341,7 @@ class _Search:
         self._tried.add(leaf)
         for values in rearranged(believed, self.bench.leaves[leaf].value.shape):
             multiple = multiple_of(self.directions.predict(parts, leaf, values), measured, deviation, claimed)
-            if multiple is not None and self._is_verified({leaf: values}, multiple):
+            if multiple is not None and self._is_verified({leaf: values}, multiple.factor, multiple.uncertainty):
                 return True
         return False
 
@@ -289,34 +349,38 @@ class _Search:
         """Return the standard deviation of measured changes where claims may be off by what ``rtol`` allows."""
         return np.hypot(slopes.deviation, self.directions.allowed(parts))
 
-    def _is_verified(self, derivatives: dict[int, Floats], multiple: Multiple) -> bool:
-        """Believe an explanation if two fresh directions agree with it, and call those elements wrong that differ from it."""
-        before = {leaf: self.directions.believed[leaf] for leaf in derivatives}
-        for leaf, values in derivatives.items():
-            self.directions.believe(leaf, multiple.factor * values)
-        parts = [self.directions.redraw(self.directions.whole(derivatives)) for _ in range(VERIFYING)]
+    def _is_verified(self, claims: dict[int, Floats], factors: Floats | float, uncertainty: float) -> bool:
+        """Believe factors times claims if two fresh directions agree, and call those elements wrong that differ from it."""
+        before = {leaf: self.directions.believed[leaf] for leaf in claims}
+        for leaf, values in claims.items():
+            self.directions.believe(leaf, factors * values)
+        parts = [self.directions.redraw(self.directions.whole(claims)) for _ in range(VERIFYING)]
         slopes = self.directions.measure(parts)
         predicted = np.abs([changes.sum(axis=0) for changes in slopes.predicted])
-        unknown = multiple.uncertainty * predicted / max(abs(multiple.factor), multiple.uncertainty)
+        unknown = uncertainty * predicted / max(float(np.min(np.abs(factors))), uncertainty)
         allowed = DISAGREES * self._deviation(parts, slopes) + unknown
         if np.any(np.abs(slopes.residual) > allowed) or not np.all(np.isfinite(slopes.deviation)):
             for leaf, values in before.items():
                 self.directions.believe(leaf, values)
             return False
-        for leaf, values in derivatives.items():
-            self._call_wrong(leaf, values, multiple)
+        for leaf, values in claims.items():
+            self._call_wrong(leaf, values, np.broadcast_to(factors, (len(values), 1)), uncertainty)
         return True
 
-    def _call_wrong(self, leaf: int, values: Floats, multiple: Multiple) -> None:
-        """Record for a whole leaf a multiple of some values as its derivative, and what differs from it as wrong."""
-        self.throughout.add(leaf)
-        new = np.flatnonzero(~self.individual.looked_at[leaf])
+    def _call_wrong(self, leaf: int, values: Floats, factors: Floats, uncertainty: float) -> None:
+        """Record multiples of some values, other than once, as derivatives of a leaf, and what differs from them as wrong."""
+        self._found.add(leaf)
+        rearranged = values is not self.bench.claims[leaf].values
+        wrong = (factors[:, 0] != 1) | rearranged
+        if np.all(wrong):
+            self.throughout.add(leaf)
+        new = np.flatnonzero(wrong & ~self.individual.looked_at[leaf])
         reference = self.directions.believed[leaf]
-        bound = multiple.uncertainty * np.abs(values) + self.bench.rtol * np.abs(reference)
+        bound = uncertainty * np.abs(values) + self.bench.rtol * np.abs(reference)
         self.bench.ledgers[leaf].add(Estimate.multiple(new, reference[new], bound[new]))
 
     def _sample(self, leaves: list[int]) -> None:
-        """Look at a dozen elements of some leaves; those in which all contradict their claims are wrong throughout."""
+        """Look at a dozen elements of some leaves; those in which some contradict their claims are wrong throughout."""
         if not leaves:
             return
         share = max(LEAST, DOZEN // len(leaves))
@@ -327,16 +391,20 @@ class _Search:
             with np.errstate(all="ignore"):
                 seen = np.maximum(np.abs(self.bench.claims[leaf].values[indices]), np.abs(found.reference))
                 shows = np.any(seen > found.noise, axis=1)
-            if np.any(shows) and np.all(self.individual.contradicted(leaf, indices)[shows]):
+            if np.any(self.individual.contradicted(leaf, indices)[shows]):  # of a few no sample has any
                 self.throughout.add(leaf)
+                self._found.add(leaf)
                 self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
 
     def _typical(self, leaf: int, count: int) -> Indices:
-        """Draw elements of a leaf whose claims are not small in it."""
+        """Draw elements of a leaf, half of them such whose claims are not small in it."""
         size = np.abs(self.bench.claims[leaf].values)
+        fresh = np.flatnonzero(~self.individual.looked_at[leaf])
         with np.errstate(all="ignore"):
-            usual = np.flatnonzero(np.any(size >= TYPICAL * rms(size), axis=1) & ~self.individual.looked_at[leaf])
-        return np.sort(self.bench.rng.choice(usual, size=min(count, len(usual)), replace=False))
+            usual = fresh[np.any(size[fresh] >= TYPICAL * rms(size), axis=1)]
+        half = self.bench.rng.choice(usual, size=min((count + 1) // 2, len(usual)), replace=False)
+        rest = np.setdiff1d(fresh, half)
+        return np.union1d(half, self.bench.rng.choice(rest, size=min(count - len(half), len(rest)), replace=False))
 
     def _leave(self, leaf: int, indices: Indices) -> None:
         """Leave those elements undecided that were not looked at, and out of all directions."""
@@ -351,9 +419,12 @@ class _Search:
         found, left = locate(self.directions, groups, CROWD)
         if left and not self.bench.accuses and self._is_allowed(groups):
             return
-        for leaf, indices in elements_of(group.part for group in left).items():
-            if leaf in self._tried or not self._explain(leaf):
+        for leaf, indices in sorted(elements_of(group.part for group in left).items(), reverse=True):
+            if leaf in self._crowded:
+                self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
+            elif leaf in self._tried or not self._explain(leaf):
                 found += self._part_crowd(leaf, indices, left)
+            self._crowded.add(leaf)
         self.individual.look_at(elements_of(group.part for group in found))
 
     def _is_allowed(self, groups: list[Group]) -> bool:
@@ -365,11 +436,12 @@ class _Search:
     def _part_crowd(self, leaf: int, indices: Indices, left: list[Group]) -> list[Group]:
         """Find out what many groups of a leaf that disagree are: most of it, a slice, or scattered elements.
 
-        Returns those groups in which the search went on to few elements. Others of the crowd stay undecided: the check
-        fails anyway.
+        Once something is wrong, a few elements of what else disagrees are looked at and no more. Returns those groups in which
+        the search went on to few elements. Others of the crowd stay undecided: the check fails anyway.
         """
         found: list[Group] = []
-        if not self._is_dense(leaf, indices):
+        accuses = self.bench.accuses
+        if not self._is_dense(leaf, indices) and not accuses:
             parted = slices(self.directions, leaf, len(indices), CROWD)
             if parted is not None:
                 found, left = parted

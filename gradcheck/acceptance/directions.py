@@ -184,6 +184,8 @@ class Directions:
         Functions, claims, lengths and noise.
     key : int
         The seed.
+    of_claims : bool
+        Whether predictions are made of claims, which are rounded, and not of derivatives that were measured.
 
     Attributes
     ----------
@@ -197,7 +199,7 @@ class Directions:
         For each leaf the derivatives that predictions are made of, shape (n, K): the claim, where nothing better is known.
     """
 
-    def __init__(self, bench: Bench, key: int) -> None:
+    def __init__(self, bench: Bench, key: int, *, of_claims: bool = True) -> None:
         self.bench = bench
         self.key = key
         self.leaves = [leaf for leaf, claim in bench.claims.items() if claim.values.size]
@@ -208,7 +210,8 @@ class Directions:
             leaf: np.flatnonzero(~np.all(np.isfinite(values), axis=1)) for leaf, values in self.believed.items()
         }
         self._roundoff = {
-            leaf: ROUNDOFF_SHARE * bench.claims[leaf].roundoff(rms(values)) for leaf, values in self.believed.items()
+            leaf: of_claims * ROUNDOFF_SHARE * bench.claims[leaf].roundoff(rms(values))
+            for leaf, values in self.believed.items()
         }
         names = {leaf: bench.leaves[leaf].name.encode() for leaf in self.leaves}
         self._seeds = {
@@ -353,11 +356,12 @@ class Directions:
         known = np.isfinite(residual) & np.isfinite(deviation)
         return Slopes(tuple(predicted), np.where(known, residual, 0.0), np.where(known, deviation, np.inf))
 
-    def compare(self, parts: Sequence[Part]) -> Floats:
-        """Return predicted minus measured change along some directions, shape (P, K), at two calls each."""
+    def compare(self, parts: Sequence[Part]) -> tuple[Floats, Floats]:
+        """Return predicted changes along some directions and these minus the measured ones, shape (P, K), at two calls each."""
         values, predicted, _ = self._values(parts, TWO_CALLS)
+        changes = _summed(predicted, values)
         with np.errstate(all="ignore"):
-            return _summed(predicted, values) - (values[:, 0] - values[:, 1]) / 2
+            return changes, changes - (values[:, 0] - values[:, 1]) / 2
 
     def _values(self, parts: Sequence[Part], lengths: Floats) -> tuple[Floats, list[Floats], Floats]:
         """Return values along directions, shape (P, L, K), what is predicted, and the variance of its round-off."""

@@ -28,6 +28,10 @@ CERTAIN = 20.0
 FEW = 4
 """Elements that are told apart one by one: halving them would cost as much."""
 
+SATURATED = 4
+"""Halvings in which every half disagrees, after which it is not a few elements that are wrong: with fewer than forty some half
+of a half would agree."""
+
 SMALLER = 4.0
 """By this factor a set of groups must shrink, when another axis of the leaf comes first, to be a slice."""
 
@@ -65,19 +69,29 @@ def groups_of(parts: Sequence[Part], slopes: Slopes) -> list[Group]:
     return [Group(part, residual, variance, variance) for part, residual, variance in rows]
 
 
-def contradicted_leaves(directions: Directions, group: Group, most: int) -> list[Group]:
+def contradicted_leaves(directions: Directions, group: Group, most: int, few: int) -> tuple[list[Group], list[Group]]:
     """Halve a group of leaves until each group is one leaf.
 
     Returns
     -------
-    groups : list of Group
-        The leaves that disagree; groups of several leaves where more than ``most`` do.
+    leaves : list of Group
+        Leaves that disagree. Where more than ``most`` groups do, the last ``few`` of them are followed: a backward pass meets
+        those first, and what is wrong there spoils the others.
+    left : list of Group
+        Groups of several leaves that were not told apart.
 
     Notes
     -----
     Costs two calls a halving of a group that disagrees strongly, and eight of another.
     """
-    return _halved(directions, [group], most, lambda part: len(part.spans) == 1)
+    followed, left = [group], []
+    while any(len(group.part.spans) > 1 for group in followed):
+        several = [group for group in followed if len(group.part.spans) > 1]
+        single = [group for group in followed if len(group.part.spans) == 1]
+        followed = sorted(single + _followed(_halves(directions, several)), key=lambda group: group.part.leaves[0])
+        if len(followed) > most:
+            left, followed = left + followed[:-few], followed[-few:]
+    return followed, left
 
 
 def locate(directions: Directions, groups: list[Group], crowd: int) -> tuple[list[Group], list[Group]]:
@@ -90,7 +104,7 @@ def locate(directions: Directions, groups: list[Group], crowd: int) -> tuple[lis
     groups : list of Group
         Where to begin.
     crowd : int
-        The search ends when more groups than this disagree: then it is not a few elements that are wrong.
+        The search ends when more groups than this disagree, or every half does: then it is not a few elements that are wrong.
 
     Returns
     -------
@@ -120,13 +134,15 @@ def slices(directions: Directions, leaf: int, crowd: int, most: int) -> tuple[li
 
 
 def _halved(directions: Directions, groups: list[Group], most: int, is_done: Callable[[Part], bool]) -> list[Group]:
-    """Halve groups until they are done, or more than ``most`` disagree."""
+    """Halve groups until they are done, or more than ``most`` disagree, or nearly all of them do."""
     done: list[Group] = [group for group in groups if is_done(group.part)]
     groups = [group for group in groups if not is_done(group.part)]
-    while groups and len(groups) + len(done) <= most:
+    counts = [len(groups)]
+    while groups and len(groups) + len(done) <= most and counts[-1] < 2**SATURATED * counts[0]:
         groups = _followed(_halves(directions, groups))
         done += [group for group in groups if is_done(group.part)]
         groups = [group for group in groups if not is_done(group.part)]
+        counts = [*counts, len(groups)][-SATURATED - 1 :]
     return done + groups
 
 
@@ -146,7 +162,7 @@ def _halves(directions: Directions, groups: list[Group]) -> list[Group]:
     unsure = [group for group in groups if group.significance < CERTAIN]
     halves = []
     pairs = [group.part.halves() for group in sure]
-    residuals = directions.compare([left for left, _ in pairs])
+    _, residuals = directions.compare([left for left, _ in pairs])
     for group, (left, right), residual in zip(sure, pairs, residuals, strict=True):
         halves.append(Group(left, residual, group.fresh, group.fresh))
         halves.append(Group(right, group.residual - residual, group.variance + group.fresh, group.fresh))

@@ -38,7 +38,7 @@ def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
     -----
     Costs 18 calls, however many elements there are.
     """
-    directions = Directions(bench, int(bench.rng.integers(2**32)))
+    directions = Directions(bench, int(bench.rng.integers(2**32)), of_claims=False)
     noise: dict[int, Floats] = {}
     decided: dict[int, Decision] = {}
     for leaf, indices in chosen.items():
@@ -46,20 +46,19 @@ def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
         directions.correct(leaf, indices, found.reference)
         noise[leaf] = np.zeros_like(directions.believed[leaf])
         noise[leaf][indices] = np.hypot(found.noise / bench.multiplier, ALLOWANCE * bench.rtol * found.reference)
-    parts = [directions.of_elements(chosen) for _ in range(DIRECTIONS)]
+    parts = [directions.redraw(directions.of_elements(chosen)) for _ in range(DIRECTIONS)]
     slopes = directions.measure(parts)
-    needed = DISAGREES * np.hypot(slopes.deviation, directions.spread(parts, noise))
-    if np.any(np.abs(slopes.residual) > needed) or not np.all(np.isfinite(needed)):
+    allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(parts, noise))
+    if np.any(np.abs(slopes.residual) > allowed) or not np.all(np.isfinite(allowed)):
         return
+    needed = np.abs(slopes.residual) + DISAGREES * slopes.deviation
     moves = [directions.moves(part) for part in parts]
     for leaf, indices in chosen.items():
         moved = np.abs([move[leaf][indices] for move in moves])[..., None]
-        with np.errstate(all="ignore"):
-            shows = np.min(2 * needed[:, None] / moved, axis=0)
         value = directions.believed[leaf][indices]
-        known = np.all(np.isfinite(shows) & np.isfinite(value), axis=1)
-        bound = shows + bench.multiplier * noise[leaf][indices]
         with np.errstate(all="ignore"):
+            bound = np.min(2 * needed[:, None] / moved, axis=0) + decided[leaf].noise
             error = np.abs(bench.claims[leaf].values[indices] - value)
+            known = np.all(np.isfinite(bound) & np.isfinite(value), axis=1)
             known &= np.all((error > PRECISE * bound) | ~decided[leaf].excluded, axis=1)
         bench.ledgers[leaf].add(Estimate.multiple(indices[known], value[known], bound[known]))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.directions import DISAGREES
 
-__all__ = ["Multiple", "multiple_of", "rearranged"]
+__all__ = ["INFORMATIVE", "Multiple", "multiple_of", "rearranged", "simplest"]
 
 Floats = NDArray[np.float64]
 
@@ -73,10 +73,10 @@ def multiple_of(predicted: Floats, measured: Floats, deviation: Floats, claimed:
         difference = float(np.linalg.norm(factor * x - claimed[known] / deviation[known]))
     if not agrees or not difference >= DISAGREES / INFORMATIVE:
         return None
-    return Multiple(_simplest(factor - uncertainty, factor + uncertainty), uncertainty)
+    return Multiple(simplest(factor - uncertainty, factor + uncertainty), uncertainty)
 
 
-def _simplest(low: float, high: float) -> float:
+def simplest(low: float, high: float) -> float:
     """Return the fraction with the smallest denominator in an interval: minus one rather than -0.9998."""
     if low <= 0 <= high:
         return 0.0

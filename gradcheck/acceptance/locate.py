@@ -84,7 +84,8 @@ def contradicted_leaves(directions: Directions, group: Group, most: int, few: in
     -----
     Costs two calls a halving of a group that disagrees strongly, and eight of another.
     """
-    followed, left = [group], []
+    followed: list[Group] = [group]
+    left: list[Group] = []
     while any(len(group.part.spans) > 1 for group in followed):
         several = [group for group in followed if len(group.part.spans) > 1]
         single = [group for group in followed if len(group.part.spans) == 1]

@@ -156,7 +156,7 @@ def _along(axis: _Axis) -> Sections | None:
     for halving in range(axis.count.bit_length()):
         if len(edges) + len(single) > MOST_EDGES and halving >= FEWEST_HALVINGS:
             return None
-        waiting = []
+        waiting: list[_Slices] = []
         for left, right in axis.halves(edges):
             common = _common(left.factor(), right.factor())
             if common is not None:

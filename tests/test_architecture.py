@@ -15,7 +15,7 @@ PACKAGES = {
     "differences": "noise vectorized ladder complex_step jumps steps scale",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": (
-        "pooled ledger decide bench seen screening closer directions together refinement locate individual whole_claim "
+        "pooled ledger decide bench seen screening closer directions together refinement locate individual whole_claim sections "
         "directional rule"
     ),
     "reports": "comparison text grids serialization markdown plots page report claims summary",

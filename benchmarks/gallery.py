@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "gallery.md"
 HEAD = """\
 # Wrong gradients in current releases
 
-These are good libraries, with careful authors and large test suites. Their values are right in every case below, and most users never
+These are good libraries, with careful authors and large test suites. Values are right in every case below but one, which says so, and most users never
 meet the case. They stand here because a wrong gradient is easily overlooked: training, fitting and convergence hide it. Each was found by a
 check; each script runs as it stands. `python -m benchmarks.gallery` runs them all against the releases that are installed and says which are
 mended by now. A link leads to the project's own discussion, if there was one.

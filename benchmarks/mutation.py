@@ -104,20 +104,21 @@ def changes_of(source: str) -> Iterator[Change]:
         tree = ast.parse(source)
         node = next(node for i, node in enumerate(ast.walk(tree)) if i == number)
         before = ast.unparse(node) if isinstance(node, ast.expr) else ""
-        if _is_annotation(tree, node) or not _changed(node):
+        if _is_declared(tree, node) or not _changed(node):
             continue
         yield Change(getattr(node, "lineno", 0), before, ast.unparse(node), ast.fix_missing_locations(tree))
 
 
-def _is_annotation(tree: ast.Module, node: ast.AST) -> bool:
-    """Tell whether a node is part of a type, which nothing runs."""
-    types = [
-        part
-        for holder in ast.walk(tree)
-        for part in (getattr(holder, "annotation", None), getattr(holder, "returns", None))
-        if part is not None
-    ]
-    return any(node is inner for part in types for inner in ast.walk(part))
+def _is_declared(tree: ast.Module, node: ast.AST) -> bool:
+    """Tell whether a node is part of a type, a decorator, or a ``strict=`` or ``slots=``, which decide no value."""
+    parts: list[ast.AST] = []
+    for holder in ast.walk(tree):
+        parts += [
+            part for part in (getattr(holder, "annotation", None), getattr(holder, "returns", None)) if part is not None
+        ]
+        parts += getattr(holder, "decorator_list", [])
+        parts += [holder] if isinstance(holder, ast.keyword) and holder.arg == "strict" else []
+    return any(node is inner for part in parts for inner in ast.walk(part))
 
 
 def _changed(node: ast.AST) -> bool:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gradcheck import InvalidArgument, compare
+from gradcheck.reports.comparison import divergence_of
 
 FIELDS = ("relative_error", "cosine", "angle", "norm_ratio", "sign_agreement", "max_abs_error", "digits")
 
@@ -14,6 +15,56 @@ def test_closed_forms():
     assert found.norm_ratio == pytest.approx(np.sqrt(2))
     assert found.sign_agreement == 0.5
     assert found.max_abs_error == 1.0
+
+
+LARGEST = np.finfo(float).max
+EDGES = [  # claimed, reference -> relative error, cosine, angle, norm ratio, sign agreement, largest error, digits
+    ("equal", [3.0, 4.0], [3.0, 4.0], (0, 1, 0, 1, 1, 0, -np.log10(np.finfo(float).eps / 2))),
+    ("minus", [3.0, 4.0], [-3.0, -4.0], (2, -1, 180, 1, 0, 8, 0)),
+    ("beyond a right angle", [-1.0, 1.0], [1.0, 0.0], (np.sqrt(5), -np.sqrt(0.5), 135, np.sqrt(2), 0, 2, 0)),
+    ("at a right angle", [0.0, 2.0], [1.0, 0.0], (np.sqrt(5), 0, 90, 2, 0, 2, 0)),
+    ("both zero", [0.0, 0.0], [0.0, 0.0], (0, 1, 0, 1, 1, 0, -np.log10(np.finfo(float).eps / 2))),
+    ("zero claimed", [0.0, 0.0], [0.0, 5.0], (1, 0, 90, 0, 0.5, 5, 0)),
+    ("zero is true", [0.0, 5.0], [0.0, 0.0], (LARGEST, 0, 90, LARGEST, 0.5, 5, 0)),
+    ("empty", [], [], (0, 1, 0, 1, 1, 0, -np.log10(np.finfo(float).eps / 2))),
+    ("off by 1e-3", [1.001], [1.0], (1e-3, 1, 0, 1.001, 1, 1e-3, 3)),
+    ("off by more than all", [30.0], [1.0], (29, 1, 0, 30, 1, 29, 0)),
+    ("huge, opposite", [LARGEST, 0.0], [-LARGEST, 0.0], (2, -1, 180, 1, 0.5, LARGEST, 0)),
+]
+
+
+@pytest.mark.parametrize(("claimed", "reference", "expected"), [edge[1:] for edge in EDGES], ids=[e[0] for e in EDGES])
+def test_values_at_the_edges(claimed, reference, expected):
+    found = compare(np.array(claimed), np.array(reference)).total
+    assert [getattr(found, field) for field in FIELDS] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_digits_end_where_the_reference_is_known_no_better():
+    for resolution, digits in (
+        (0.0, 15.95),
+        (1e-4, 4),
+        (np.array([np.inf, 1e-4]), 4 + np.log10(2) / 2),
+        (np.nan, 15.95),
+    ):
+        found = divergence_of(np.ones(2), np.ones(2), resolution=resolution)
+        assert found.digits == pytest.approx(digits, abs=0.01) and found.relative_error == 0
+    assert divergence_of(1.01 * np.ones(2), np.ones(2), resolution=1e-4).digits == pytest.approx(2)
+
+
+def test_nan_stays_nan():
+    found = compare(np.array([np.nan, 1.0]), np.ones(2)).total
+    assert np.isnan(found.relative_error) and np.isnan(found.digits) and np.isnan(found.max_abs_error)
+
+
+def test_the_table_has_a_line_for_all_only_where_there_are_several():
+    one, two = str(compare({"a": 1.0}, {"a": 2.0})), str(compare({"a": 1.0, "longer": 2.0}, {"a": 2.0, "longer": 2.0}))
+    assert (
+        one.startswith("a  relative error 0.5, angle 0 degrees, norm ratio 0.5, equal signs 100%, 0.3 digits")
+        and "\n" not in one
+    )
+    lines = two.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["a", "longer", "all together"]
+    assert len({line.index("relative error") for line in lines}) == 1
 
 
 def test_equal_trees():

@@ -1,10 +1,13 @@
-"""Hypothesis strategies: geometries of convolution and pooling, arrays that fit them, leading axes that broadcast."""
+"""Hypothesis strategies: arrays for the public geometries of convolution and pooling, leading axes that broadcast."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from gradcheck.strategies import conv_geometries, pool_geometries
 
 DTYPES = st.sampled_from([np.float32, np.float64])
 
@@ -31,54 +34,52 @@ class MaxPool2dCase:
     geometry: dict[str, tuple[int, int]]
 
 
-def pairs(least, most):
-    """Pairs of ints."""
-    return st.tuples(st.integers(least, most), st.integers(least, most))
-
-
 def rngs():
     """Random generators; the arrays of a case come from one, since Hypothesis is slow at drawing arrays."""
     return st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
 @st.composite
-def conv2d_cases(draw, *, leading=False, least=0, kernels=((1, 1), (3, 3)), plain_geometry=False):
-    """Convolutions, also with no samples, channels or outputs (``least=0``), and of one pixel.
+def conv2d_cases(draw, *, leading=False, least=0, is_plain=False):
+    """Convolutions of valid geometries; with ``least=0`` also with no samples, channels, outputs or pixels.
 
-    ``kernels`` are the least and the most rows and columns; a plain geometry has neither stride nor dilation, and no
-    more padding than kernels reach over the edge.
+    A plain one has three columns in its kernels, neither stride nor dilation, and no more padding than kernels reach over
+    the edge.
     """
-    groups = draw(st.integers(1, 3))
-    samples = draw(st.integers(least, 3))
-    channels, outputs = draw(st.integers(least, 2)), draw(st.integers(least, 2))
-    (least_rows, least_columns), (most_rows, most_columns) = kernels
-    kernel = draw(st.tuples(st.integers(least_rows, most_rows), st.integers(least_columns, most_columns)))
-    if plain_geometry:
+    x, w, stride, padding, dilation, groups = draw(conv_geometries())
+    if is_plain:
+        assume(w[-1] == 3)
         stride, dilation = (1, 1), (1, 1)
-        padding = tuple(draw(st.integers(0, cells - 1)) for cells in kernel)
-    else:
-        stride, padding, dilation = draw(pairs(1, 3)), draw(pairs(0, 3)), draw(pairs(1, 2))
-    image = tuple(
-        draw(st.integers(max(0 if p else 1, d * (k - 1) + 1 - 2 * p), 6))
-        for k, p, d in zip(kernel, padding, dilation, strict=True)
-    )
+        padding = tuple(min(p, k - 1) for p, k in zip(padding, w[2:], strict=True))
+    if least == 0:
+        x, w = draw(emptied(x, w, padding, dilation))
     axes = draw(leading_axes(3)) if leading else ((), (), ())
     rng, dtype = draw(rngs()), draw(DTYPES)
-    x = rng.normal(size=(*axes[0], samples, groups * channels, *image)).astype(dtype)
-    w = rng.normal(size=(*axes[1], groups * outputs, channels, *kernel)).astype(dtype)
-    b = rng.normal(size=(*axes[2], groups * outputs)).astype(dtype) if draw(st.booleans()) else None
-    return Conv2dCase(x, w, b, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
+    x, w, b = (rng.normal(size=(*front, *core)).astype(dtype) for front, core in zip(axes, (x, w, w[:1]), strict=True))
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return Conv2dCase(x, w, b if draw(st.booleans()) else None, geometry)
+
+
+@st.composite
+def emptied(draw, x, w, padding, dilation):
+    """The shapes of a convolution with some axes of no length, where it stays defined."""
+    samples, channels, outputs = (draw(st.sampled_from([1, 1, 0])) for _ in range(3))
+    image = [
+        n if 2 * p < d * (k - 1) + 1 else draw(st.sampled_from([n, n, 0]))  # padding alone may hold a kernel
+        for n, k, p, d in zip(x[2:], w[2:], padding, dilation, strict=True)
+    ]
+    return (samples * x[0], channels * x[1], *image), (outputs * w[0], channels * w[1], *w[2:])
 
 
 @st.composite
 def max_pool2d_cases(draw, *, values="ties"):
     """Poolings: ``values`` are "ties" (few small integers and -inf), or "nan" (the same with NaN among them)."""
-    kernel, stride = draw(pairs(1, 4)), draw(pairs(1, 4))
-    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
-    image = tuple(draw(st.integers(max(1, k - 2 * p), 7)) for k, p in zip(kernel, padding, strict=True))
+    shape, kernel, stride, padding = draw(pool_geometries(max_side=7))
     leading = draw(st.lists(st.integers(0, 2), max_size=3))
     rng, dtype = draw(rngs()), draw(DTYPES)
-    x = rng.choice([-np.inf, -1, 0, 0, 1, 2, np.nan if values == "nan" else 2], size=(*leading, *image)).astype(dtype)
+    x = rng.choice([-np.inf, -1, 0, 0, 1, 2, np.nan if values == "nan" else 2], size=(*leading, *shape[2:])).astype(
+        dtype
+    )
     return MaxPool2dCase(x, {"kernel_size": kernel, "stride": stride, "padding": padding})
 
 

@@ -73,7 +73,7 @@ def test_one_product_is_the_loops(case, rng):
         assert_loops(case, rng)
 
 
-@given(conv2d_cases(least=1, kernels=((1, 3), (3, 3)), plain_geometry=True), rngs())
+@given(conv2d_cases(least=1, is_plain=True), rngs())
 def test_winograd_is_the_loops(case, rng):
     with using(winograd):
         assert_loops(case, rng)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
-from gradcheck.differences.steps import measure_noise
+from gradcheck.differences.steps import DEFAULT_STEP, measure_noise
 from gradcheck.functions.probe import Probe
 
 __all__ = ["measure_noise_and_lengths", "widened"]
@@ -114,6 +114,8 @@ def _reach(probe: Probe, leaf: int, direction: Floats, length: float, jitter: Fl
         if not error < least:  # the function is undefined there, or truncation outweighs noise
             return best
         best, least, before = length, error, slope
-        if error <= rtol * size or length >= ZERO_LENGTH:
+        # Once for the step with which elements are screened, a share of this one; once for elements whose own slope is as
+        # much smaller than that of the sampled ones together.
+        if error <= rtol * size * (DEFAULT_STEP / FIRST_STEP) ** 2 or length >= ZERO_LENGTH:
             return best
         length = min(length * RATIO, ZERO_LENGTH)

@@ -140,3 +140,16 @@ def test_one_small_step_from_zero_biases_hides_no_bug_in_float32(rate):
             f, lambda p, factor=factor: {**gradient(p), "b": np.float32(factor) * gradient(p)["b"]}, params
         )
         assert report.verdict == "fail" and report.parameters["b"].wrong.any(), str(report)
+
+
+@pytest.mark.parametrize("tiny", [1e-12, 1e-35, 1e-100, 5e-324])
+def test_an_element_of_no_size_beside_others_is_measured_well_enough_to_be_decided(tiny):
+    """It is widened until the step with which it is screened sees the tolerance, and not only the longest one."""
+
+    def f(x):
+        return np.sin(x[0]) + 2 * np.sin(x[1])
+
+    x = np.array([1.0, tiny])
+    right = np.array([np.cos(1.0), 2.0])
+    assert check_gradient(f, lambda x: right, x).verdict == "pass"
+    assert check_gradient(f, lambda x: right * [1, 1 + 1e-5], x).verdict == "fail"

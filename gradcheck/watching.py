@@ -50,8 +50,8 @@ _is_inside: ContextVar[bool] = ContextVar("gradcheck_is_inside", default=False)
 
 
 @contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    """Watch every check in a block; a block inside it has its own watch."""
+def watching(watch: Watch | None) -> Iterator[None]:
+    """Watch every check in a block; a block inside it has its own watch, or with None none."""
     global _current  # noqa: PLW0603 - one watch for all threads
     before, _current = _current, watch
     try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from gradcheck import InvalidArgument, check_gradient, check_layer
 from gradcheck.strategies import (
@@ -154,3 +154,19 @@ def test_relu_away_from_its_kink_has_one_gradient(x, dtype):
     assert check_layer(forward, lambda dy, mask: dy * mask, x).ok
     if np.any(x < 0):
         assert check_layer(forward, lambda dy, mask: dy, x).verdict == "fail"
+
+
+@given(arrays(np.float64, array_shapes(max_dims=2, max_side=4), elements=st.floats(-3, 3)))
+def test_softmax_of_what_hypothesis_draws_by_itself(x):
+    """Ties, zeros and numbers of 1e-300 beside ones are no reason to fail, nor to give up."""
+
+    def forward(x):
+        e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+        y = e / np.sum(e, axis=-1, keepdims=True)
+        return y, y
+
+    def backward(dy, y):
+        return y * (dy - np.sum(dy * y, axis=-1, keepdims=True))
+
+    report = check_layer(forward, backward, x)
+    assert report.verdict == "pass", str(report)

@@ -418,3 +418,40 @@ def test_that_the_others_were_checked():
     rows = [line for line in section(result) if "test_sometimes  check_gradient(cube), " in line]
     assert len(rows) == 2 and all(row.endswith(" times") for row in rows)  # one for each verdict
     assert run(code).parseoutcomes()["failed"] >= 1
+
+
+PROPERTY = """
+import numpy as np
+from hypothesis import given, settings, strategies as st
+from gradcheck import assert_layer
+from gradcheck.strategies import smooth_arrays
+
+def forward(x, w):
+    return np.convolve(x, w, mode="valid"), (x, w)
+
+def backward(dy, cache):
+    x, w = cache
+    dw = np.array([x[i : i + dy.size] @ dy for i in range(w.size)])  # in reverse order
+    return np.convolve(dy, w[::-1]), dw
+
+sizes = st.tuples(st.integers(1, 5), st.integers(0, 55))
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(sizes.flatmap(lambda n: st.tuples(smooth_arrays(n[0] + n[1]), smooth_arrays(n[0]))))
+def test_convolution(operands):
+    assert_layer(forward, backward, *operands)
+"""
+
+
+def test_a_red_property_test_is_quick_shows_the_smallest_case_and_none_of_our_lines(run):
+    """With the profile it makes a few dozen checks; tracing them for an explanation took half a minute without."""
+    pytest.importorskip("hypothesis")
+    result = run(PROPERTY, ini="gradcheck_hypothesis_profile = true", prelude="", alone=True)
+    result.assert_outcomes(failed=1)
+    output = result.stdout.str()
+    assert "the gradient equals the true one in reverse order" in output
+    assert "Explanation:" not in output
+    assert_no_frame_of_ours(output)
+    shown = re.search(r"operands=\(array\(\[(.*?)\]\), array\(\[(.*?)\]\)\)", output)
+    assert [len(part.split(",")) for part in shown.groups()] == [2, 2]
+    assert int(section(result)[0].split()[0]) <= 60

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from gradcheck import check_chain, check_gradient
+from gradcheck import check_chain, check_gradient, mutation_score
 from gradcheck.testing import records as told
 from gradcheck.watching import Watch, watching
 
@@ -112,6 +112,7 @@ def test_a_watch_gives_options_and_is_told_once_whoever_calls_whom():
         return cube(x)
 
     with watch(labels, reports, rng=5, max_evaluations=60):
+        mutation_score(check_gradient, cube, slope, X, mutants="sign flipped")  # makes no check of the user's
         check_gradient(f, slope, X)
         check_gradient(f=cube, grad=slope, params=X, rng=7)
         check_chain(

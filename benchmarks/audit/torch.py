@@ -43,7 +43,13 @@ def _sample(operator: object, number: int) -> Report:
         y = operator.gradcheck_wrapper(operator.op, *tensors, **sample.kwargs)  # makes symmetric what has to be
         return sample.output_process_fn_grad(y)
 
-    return check_function(function, sample.input, *sample.args, max_evaluations=EVALUATIONS)
+    def differentiable(*tensors: object) -> object:
+        y = function(*tensors)
+        return y if kept is None else [part for part, is_kept in zip(y, kept, strict=True) if is_kept]
+
+    y = function(sample.input, *sample.args)
+    kept = None if isinstance(y, torch.Tensor) else [part.requires_grad for part in y]  # saved statistics are not
+    return check_function(differentiable, sample.input, *sample.args, max_evaluations=EVALUATIONS)
 
 
 def _is_small(sample: object) -> bool:

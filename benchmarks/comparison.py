@@ -1,4 +1,4 @@
-"""Twenty planted bugs and what four checkers say of them: ``python -m benchmarks.comparison --write``.
+"""Twenty planted bugs and what six checkers say of them: ``python -m benchmarks.comparison --write``.
 
 Makes ``docs/comparison.md``. Each checker gets the wrong backward of `benchmarks.bugs` and, apart, the right one: who
 rejects that has caught nothing. Checkers that are not installed are said so.
@@ -32,10 +32,16 @@ MUTANTS = "## Some forty wrong gradients"
 OURS = "gradcheck"
 MODULES = {OURS: "numpy", **{name: module for name, (_, module) in LAYER_JUDGES.items()}}
 
+VERSIONS = (
+    ("NumPy", "numpy", "numpy"), ("PyTorch", "torch", "torch"), ("JAX", "jax", "jax"), ("SciPy", "scipy", "scipy"),
+    ("Warp", "warp-lang", "warp"), ("OpenMDAO", "openmdao", "openmdao"),
+)  # fmt: skip
+"""Name, distribution, module."""
+
 INTRODUCTION = """\
 # Comparison
 
-Twenty bugs of kinds that real libraries have had, each in a function of a few lines, given to four checkers. Made by
+Twenty bugs of kinds that real libraries have had, each in a function of a few lines, given to six checkers. Made by
 `python -m benchmarks.comparison --write` with {versions}; the functions are in `benchmarks/bugs.py`.
 
 - **caught**: the wrong backward is rejected. The *right* backward of the same function is checked too: a checker that rejects
@@ -50,6 +56,10 @@ All are called with their defaults: `check_layer(forward, backward, *inputs)`; `
 `autograd.Function` around the NumPy code; `jax.test_util.check_grads(..., order=1, modes=("rev",))` of a `custom_vjp` with
 `pure_callback`, which gives the NumPy code copies of its immutable arrays; `scipy.optimize.check_grad` of `sum(dy * y)` for a
 fixed random `dy` (1 where y is a scalar). SciPy leaves the threshold to its user; here it is 1e-6, or 1e-6 of the gradient's norm.
+`warp.autograd.gradcheck` gets a function that records the NumPy backward on Warp's tape; OpenMDAO's `check_partials` and
+`assert_check_partials` a component whose Jacobian comes row by row from the backward. Each of them is made for another task than ours, and does
+that well: PyTorch's is for operators in double precision and in many modes, JAX's for both modes and second order, SciPy's for a quick look at a
+`jac=`, Warp's for kernels on the GPU, OpenMDAO's for models of coupled components, with steps that their authors choose.
 """
 
 
@@ -220,16 +230,16 @@ The first line of each message; SciPy returns a number. "(right)" is what is sai
 def _messages(result: dict[str, Result]) -> list[str]:
     lines = []
     for name, said in result.items():
-        lines.append(f"{name:<18}{said.wrong_line}")
+        lines.append(f"{name:<25}{said.wrong_line}")
         if not said.right_passes:
-            lines.append(f"{'  (right)':<18}{said.right_line}")
+            lines.append(f"{'  (right)':<25}{said.right_line}")
     return lines
 
 
 def _versions() -> str:
     installed = [
-        f"{name} {importlib.metadata.version(module)}"
-        for name, module in (("NumPy", "numpy"), ("PyTorch", "torch"), ("JAX", "jax"), ("SciPy", "scipy"))
+        f"{name} {importlib.metadata.version(distribution)}"
+        for name, distribution, module in VERSIONS
         if importlib.util.find_spec(module)
     ]
     return f"gradcheck {gradcheck.__version__}, {', '.join(installed)}"

@@ -1,6 +1,6 @@
 """The rules by which people decide whether a gradient is right: ours and the peers'.
 
-PyTorch, JAX and SciPy judge a layer, ``forward(*inputs) -> (y, cache)`` and ``backward(dy, cache)``, in their own words;
+PyTorch, JAX, SciPy, Warp and OpenMDAO judge a layer, ``forward(*inputs) -> (y, cache)`` and ``backward(dy, cache)``, in their own words;
 a scalar function with its gradient is such a layer. numdifftools' derivative is compared within its own error estimate,
 and the course's rule is written out as published.
 """
@@ -129,10 +129,85 @@ def scipy_check_grad(forward: Forward, backward: Backward, *inputs: np.ndarray) 
     return Outcome("pass" if close else "fail", f"{error:.3g}")
 
 
+def warp_gradcheck(forward: Forward, backward: Backward, *inputs: np.ndarray) -> Outcome:
+    """Call ``warp.autograd.gradcheck`` with its defaults, of a function that records its own backward on Warp's tape."""
+    import warp  # noqa: PLC0415
+    from warp.autograd import gradcheck as check  # noqa: PLC0415
+
+    warp.config.quiet = True
+    dtype = warp.dtype_from_numpy(inputs[0].dtype)
+
+    def function(*arrays: Any) -> Any:
+        points = [a.numpy().reshape(x.shape).copy() for a, x in zip(arrays, inputs, strict=True)]
+        y, cache = forward(*points)
+        out = warp.array(np.ravel(y), dtype=dtype, requires_grad=True)
+
+        def pull_back() -> None:
+            gradients = several(backward(out.grad.numpy().reshape(np.shape(y)), cache))
+            for array, gradient in zip(arrays, gradients, strict=True):
+                array.grad.assign(array.grad.numpy() + np.ravel(gradient))
+
+        tape = warp._src.context.runtime.tape  # noqa: SLF001 - the tape of the check, which has no public name
+        if tape is not None:
+            tape.record_func(pull_back, [*arrays, out])
+        return out
+
+    points = [warp.array(np.ravel(x), dtype=dtype, requires_grad=True) for x in inputs]
+    try:
+        check(function, inputs=points, show_summary=False)
+    except ValueError as error:
+        return Outcome("fail", str(error))
+    return Outcome("pass")
+
+
+def openmdao_check_partials(forward: Forward, backward: Backward, *inputs: np.ndarray) -> Outcome:
+    """Call OpenMDAO's ``check_partials`` and ``assert_check_partials`` with their defaults, of a component with the Jacobian."""
+    import openmdao.api as om  # noqa: PLC0415
+    from openmdao.utils.assert_utils import assert_check_partials  # noqa: PLC0415
+
+    names = [f"x{i}" for i in range(len(inputs))]
+    y0 = np.asarray(forward(*(np.array(x) for x in inputs))[0])
+
+    class Layer(om.ExplicitComponent):
+        def setup(self) -> None:
+            for name, x in zip(names, inputs, strict=True):
+                self.add_input(name, val=np.array(x))
+            self.add_output("y", shape=y0.shape or (1,))
+            self.declare_partials("*", "*")
+
+        def compute(self, given: Any, outputs: Any) -> None:
+            outputs["y"] = forward(*self._points(given))[0]
+
+        def compute_partials(self, given: Any, partials: Any) -> None:
+            _, cache = forward(*self._points(given))
+            rows = []
+            for k in range(max(y0.size, 1)):
+                dy = np.zeros(y0.size, y0.dtype)
+                dy[k] = 1
+                rows.append(several(backward(dy.reshape(y0.shape), cache)))
+            for i, name in enumerate(names):
+                partials["y", name] = np.stack([np.ravel(row[i]) for row in rows])
+
+        def _points(self, given: Any) -> list[np.ndarray]:
+            return [given[n].reshape(x.shape).astype(x.dtype) for n, x in zip(names, inputs, strict=True)]
+
+    problem = om.Problem(reports=False)
+    problem.model.add_subsystem("layer", Layer())
+    problem.setup()
+    problem.run_model()
+    try:
+        assert_check_partials(problem.check_partials(out_stream=None))
+    except ValueError as error:
+        return Outcome("fail", "\n".join(line for line in str(error).splitlines() if line.strip("=+- ")))
+    return Outcome("pass")
+
+
 LAYER_JUDGES: dict[str, tuple[Callable[..., Outcome], str]] = {
     "torch gradcheck": (torch_gradcheck, "torch"),
     "JAX check_grads": (jax_check_grads, "jax"),
     "SciPy check_grad": (scipy_check_grad, "scipy"),
+    "Warp gradcheck": (warp_gradcheck, "warp"),
+    "OpenMDAO check_partials": (openmdao_check_partials, "openmdao"),
 }
 """Name -> rule, and the module that it needs."""
 

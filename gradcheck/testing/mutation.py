@@ -176,7 +176,7 @@ class Mutation:
 def _objection(session: pytest.Session, calls: Calls) -> str:
     """Say why the suite cannot be scored, as its first run shows."""
     if session.testsfailed:
-        return f"{session.testsfailed} tests fail with the function as it is; mend them first"
+        return f"the suite is red, with the function as it is ({session.testsfailed} failed); mend that first"
     if not calls.count:
         return "no test calls it (under this name: a module that is imported by two names is there twice)"
     if not calls.mutants:

@@ -74,6 +74,7 @@ def replaced(function: FunctionType, other: Callable[..., Any]) -> Iterator[None
 
 
 def _handing_on(*args: Any, **kwargs: Any) -> Any:
+    __tracebackhide__ = True
     other: Any = "the function that is called"
     return other(*args, **kwargs)
 

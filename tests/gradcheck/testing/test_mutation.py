@@ -157,7 +157,7 @@ def test_a_bug_that_shows_at_other_points_only_is_left_out(mutate):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("def test_it(): assert slope(X)[0] == 1", "1 tests fail with the function as it is; mend them first."),
+        ("def test_it(): assert slope(X)[0] == 1", "the suite is red, with the function as it is (1 failed); mend that first."),
         ("def test_it(): assert X[0] == 0.5", "no test calls it *"),
         ("def test_it(): slope(2)", "it returned no array of floating-point numbers *"),
         ("CALLED = []\ndef test_it():\n    slope(X)\n    assert not CALLED\n    CALLED.append(1)", "its tests fail when they run twice *"),
@@ -169,6 +169,14 @@ def test_what_cannot_be_scored_is_said(mutate, code, message):
     result.stdout.fnmatch_lines([f"cubes:slope is not scored: {message}"])
     assert result.ret == 1
     assert " wrong gradients pass" not in result.stdout.str()
+
+
+def test_a_red_suite_shows_the_users_lines_alone(mutate, pytester):
+    pytester.makepyfile(wrong="def slope(x):\n    raise ZeroDivisionError('of the user')")
+    result = mutate("import wrong\ndef test_it(): wrong.slope(1)", target="wrong:slope")
+    assert result.ret == 1
+    frames = [line for line in result.outlines if re.match(r"\S+\.py:\d+: ", line)]
+    assert [frame.split(":")[0] for frame in frames] == ["test_it.py", "wrong.py"]
 
 
 @pytest.mark.parametrize(

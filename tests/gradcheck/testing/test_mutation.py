@@ -106,6 +106,19 @@ HOLDERS = {
     "a partial": "from functools import partial\nP = partial(slope)\ndef test_it(): judge(P)",
     "a class": "class TestIt:\n    slope = staticmethod(slope)\n    def test_it(self): judge(self.slope)",
     "a TestCase": "import unittest\nclass TestIt(unittest.TestCase):\n    def test_it(self): judge(slope)",
+    "a module's setup": (
+        "def setup_module(module): module.FOUND = judge(slope), slope(X)\n"
+        "def test_first(): pass\ndef test_it(): np.testing.assert_allclose(FOUND[1], 3 * X**2, rtol=1e-9)"
+    ),
+    "a class's setup": (
+        "import unittest\nclass TestIt(unittest.TestCase):\n    @classmethod\n    def setUpClass(cls): cls.found = slope(X), slope(2 * X)\n"
+        "    def test_first(self): pass\n    def test_it(self): np.testing.assert_allclose(self.found[1], 12 * X**2, rtol=1e-9)"
+    ),
+    "a fixture that is asked for by name": (
+        "@pytest.fixture(scope='session')\ndef found(): return slope(X), slope(2 * X)\n"
+        "@pytest.fixture\ndef again(found): return found[1]\n"
+        "def test_first(found): pass\ndef test_it(again): np.testing.assert_allclose(again, 12 * X**2, rtol=1e-9)"
+    ),
     "a parameter": "@pytest.mark.parametrize('f', [slope])\ndef test_it(f): judge(f)",
     "a fixture of the module": (
         "@pytest.fixture(scope='module')\ndef found(): return judge(slope)\n"

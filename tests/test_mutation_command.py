@@ -1,0 +1,52 @@
+"""The changes that are made to our own modules, to see whether their tests notice."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from benchmarks.mutation import CORE, ROOT, changes_of
+
+SOURCE = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Pair:
+    size: int = 3
+
+def f(a: int, b: list[int]) -> int | None:
+    if a < 2 and not b:
+        return -a + max(b)
+    return [x for x, _ in zip(b, b, strict=True)]
+"""
+
+
+def test_each_place_is_changed_once_and_what_decides_no_value_stays():
+    found = {
+        (change.before.replace("(not b)", "not b"), change.after.replace("(not b)", "not b"))
+        for change in changes_of(SOURCE)
+    }
+    assert found == {
+        ("3", "7"),
+        ("a < 2", "a <= 2"),
+        ("2", "5"),
+        ("a < 2 and not b", "a < 2 or not b"),
+        ("not b", "not not b"),
+        ("-a", "+a"),
+        ("-a + max(b)", "-a - max(b)"),
+        ("max", "min"),
+    }
+
+
+def test_each_change_is_a_module_that_differs_in_one_line():
+    lines = ast.unparse(ast.parse(SOURCE)).splitlines()
+    for change in changes_of(SOURCE):
+        changed = ast.unparse(change.tree).splitlines()
+        assert len(changed) == len(lines) and sum(a != b for a, b in zip(lines, changed, strict=True)) == 1
+        compile(change.tree, "changed", "exec")
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_modules_and_their_tests_are_there(name):
+    assert (ROOT / Path(*name.split(".")).with_suffix(".py")).is_file()
+    assert all((ROOT / path).exists() for path in CORE[name])

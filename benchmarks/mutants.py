@@ -133,9 +133,10 @@ def _cs231n(f: Any, grad: Any, params: dict[str, Any]) -> bool:
 
 
 OURS = "gradcheck"
+PEERS = ("torch gradcheck", "JAX check_grads", "SciPy check_grad")
 JUDGES: dict[str, tuple[Callable[..., Any], str]] = {
     OURS: (gradcheck.check_gradient, "numpy"),
-    **{name: (_of_layer(judge), module) for name, (judge, module) in LAYER_JUDGES.items()},
+    **{name: (_of_layer(LAYER_JUDGES[name][0]), LAYER_JUDGES[name][1]) for name in PEERS},
     "CS231n": (_cs231n, "numpy"),
 }
 """Name -> check, and the module that it needs."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
+from gradcheck.acceptance.ledger import rms
 
 __all__ = ["look_closer"]
 
@@ -74,11 +75,13 @@ class _Line:
                 step * bench.rng.choice([-1.0, 1.0], len(indices)) * bench.rng.uniform(0.5, 1.0, len(indices))
             )
             self.moves[leaf] = move
-        self.size = np.sqrt(sum(np.sum(self._parts(leaf, indices) ** 2, axis=0) for leaf, indices in accepted.items()))
+        parts = [self._parts(leaf, indices) for leaf, indices in accepted.items()]
+        self.size = rms(np.concatenate(parts)) * np.sqrt(sum(map(len, parts)))
 
     def _parts(self, leaf: int, indices: Indices) -> Floats:
         """Return what each element adds to the claimed derivative along the direction, shape (m, K)."""
-        return np.asarray(self.bench.claims[leaf].values[indices] * self.moves[leaf][indices, None])
+        with np.errstate(all="ignore"):
+            return np.asarray(self.bench.claims[leaf].values[indices] * self.moves[leaf][indices, None])
 
     def shares(self) -> Floats:
         """Return the steps, in units of that of screening, shortest last."""
@@ -96,10 +99,11 @@ class _Line:
         claimed, rounding = np.zeros(len(bench.base)), np.zeros(len(bench.base))
         for leaf, indices in group.items():
             moves[leaf][indices] = self.moves[leaf][indices]
-            claimed += np.sum(self._parts(leaf, indices), axis=0)
-            leaf_ = bench.leaves[leaf]
-            spacing = leaf_.format.spacing(np.abs(leaf_.value.ravel()[indices]))
-            rounding += np.sum(np.abs(bench.claims[leaf].values[indices]) * spacing[:, None], axis=0)
+            free = bench.leaves[leaf]
+            spacing = free.format.spacing(np.abs(free.value.ravel()[indices]))
+            with np.errstate(all="ignore"):
+                claimed += np.sum(self._parts(leaf, indices), axis=0)
+                rounding += np.sum(np.abs(bench.claims[leaf].values[indices]) * spacing[:, None], axis=0)
         values = bench.probe.ray(moves, np.array([share, -share]))
         with np.errstate(all="ignore"):
             deviation = np.fmax(bench.noise, np.max(np.spacing(np.abs(values)), axis=0) / 2)

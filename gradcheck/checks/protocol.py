@@ -176,7 +176,7 @@ def _is_rounding(check: Check, apart: float, size: float) -> bool:
     Near a minimum the gradient goes to zero and what it is summed from does not: at the second point that shows.
     """
     rounding = check.elsewhere.rounding if check.elsewhere is not None else 0.0
-    return apart <= max(10 * check.rtol * size, ROUNDINGS * rounding)
+    return apart <= max(check.rtol * size, ROUNDINGS * rounding)
 
 
 def _examine_repetition(check: Check, cotangents: Floats, here: list[Reading], again: list[Reading]) -> bool:

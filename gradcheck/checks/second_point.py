@@ -26,6 +26,10 @@ Floats = NDArray[np.float64]
 AWAY = (0.03, 1e-3)
 """How far the second point is from the first, relatively and at most; the next is tried where there is no value."""
 
+TRIES = ((AWAY[0], AWAY[1]), (AWAY[0], 0.0), (AWAY[1], 0.0))
+"""How far, and how large elements are at most that are moved as zeros are. A network one small step from zeros has hardly
+another gradient at three hundredths of that step; a molecule in metres has no value at three hundredths of a metre."""
+
 FEWEST_CALLS = 50
 """With fewer calls allowed, none is spent on a second point."""
 
@@ -40,8 +44,8 @@ def visit(check: Check) -> Elsewhere | None:
     before, is then told from one that is kept from the first call. It is a point that nobody asked for: what the
     user's functions raise there is no fault of theirs. None when they do, or when few calls are allowed.
     """
-    for away in AWAY if check.budget.left >= FEWEST_CALLS and not check.claimant.is_given else ():
-        arrays = check.point.moved(away, check.settings.rng)
+    for away, tiny in TRIES if check.budget.left >= FEWEST_CALLS and not check.claimant.is_given else ():
+        arrays = check.point.moved(away, check.settings.rng, tiny=tiny)
         try:
             check.budget.spend()
             with np.errstate(all="ignore"):

@@ -69,17 +69,19 @@ class Point:
                 arrays[i] = self.leaves[i].format.rounded(np.asarray(arrays[i] * (1 + signs)))
         return arrays
 
-    def moved(self, away: float, rng: np.random.Generator) -> list[NDArray[Any]]:
+    def moved(self, away: float, rng: np.random.Generator, *, tiny: float = 0.0) -> list[NDArray[Any]]:
         """Return copies of the leaves, every element of the free ones up to ``away`` of its size nearer to zero.
 
-        That way leads out of few domains. Where all elements are zero they are moved up by as much.
+        That way leads out of few domains. Where all elements are zero, or no larger than ``tiny``, they are moved up by as
+        much: in proportion to their own sizes nothing would change.
         """
         arrays = self.copies()
-        is_zero = not any(np.any(arrays[i]) for i in self.free())
+        is_small = all(np.all(np.abs(arrays[i]) <= tiny) for i in self.free())
         for i in self.free():
             shares = away * rng.uniform(0.3, 1.0, arrays[i].shape)
             with np.errstate(under="ignore"):
-                arrays[i] = self.leaves[i].format.rounded(np.asarray(shares if is_zero else arrays[i] * (1 - shares)))
+                moved = arrays[i] + shares if is_small else arrays[i] * (1 - shares)
+                arrays[i] = self.leaves[i].format.rounded(np.asarray(moved))
         return arrays
 
     def widened(self) -> Point:

@@ -175,7 +175,7 @@ class _Additivity:
                 if not np.any(seen):
                     continue
                 closer = 4 * self._change(pattern, 0.25) - expected
-                same = np.abs(closer - left) <= np.abs(left) / 4 + 4 * blur
+                same = np.abs(closer - left) <= np.abs(left) / 4 + 8 * self.ball.noise
             if np.any(seen & same):
                 return False
         return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.differences.ladder import FIRST_STEP, noise_multiplier
+from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.differences.steps import DEFAULT_STEP, measure_noise
 from gradcheck.functions.probe import Probe
 
@@ -20,9 +20,6 @@ Floats = NDArray[np.float64]
 
 SAMPLED = 4
 """Elements that are moved together to see how far they may be moved."""
-
-LONGER = 50.0
-"""The factor from one length to the next: seven from 1e-12 to one, two calls each, and the best is missed by seven at most."""
 
 ZERO_LENGTH = 1.0
 """The length of an element that is exactly zero, in a leaf of zeros. Nothing is lengthened beyond it, whatever the size of the
@@ -84,7 +81,7 @@ def widened(
     Notes
     -----
     No calls for lengths beyond the root of what noise, relative to the value, hides of the tolerance: that is about 0.1 in
-    single precision and 1e-3 in double precision. Otherwise 2, and 2 more for each factor of `LONGER` by which the length grows.
+    single precision and 1e-3 in double precision. Otherwise 2, and 2 more for each factor of eight by which the length grows.
     It grows while noise, and not the difference between two steps, limits what is seen.
     """
     multiplier = noise_multiplier(lengths.size)
@@ -113,7 +110,7 @@ def _reach(probe: Probe, leaf: int, direction: Floats, length: float, jitter: Fl
         with np.errstate(all="ignore"):
             slope, blur = (values[0] - values[1]) / (2 * step), jitter / step
             change = np.abs(slope - before)
-            truncation = np.where(np.isfinite(change), np.maximum(change - blur - blur * LONGER, 0.0), 0.0)
+            truncation = np.where(np.isfinite(change), np.maximum(change - blur - blur * RATIO, 0.0), 0.0)
             error, size = float(np.max(blur + truncation)), float(np.max(np.abs(slope)))
         if not error < least:  # the function is undefined there, or truncation outweighs noise
             return best
@@ -122,4 +119,4 @@ def _reach(probe: Probe, leaf: int, direction: Floats, length: float, jitter: Fl
         # much smaller than that of the sampled ones together.
         if error <= rtol * size * (DEFAULT_STEP / FIRST_STEP) ** 2 or length >= ZERO_LENGTH:
             return best
-        length = min(length * LONGER, ZERO_LENGTH)
+        length = min(length * RATIO, ZERO_LENGTH)

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+import gradcheck
+
 from tests.documents import PAGES, ROOT, Block, blocks_of, run, without_cost
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -96,3 +98,11 @@ def test_both_commands_stand_on_one_line_each():
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_one_version_is_said_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "docs" / "changelog.md").read_text(encoding="utf-8")
+    date = re.search(r"^date-released: (\S+)$", citation, re.MULTILINE)[1]
+    assert f"version: {gradcheck.__version__}\n" in citation
+    assert re.search(r"^## (.*)$", changelog, re.MULTILINE)[1] == f"{gradcheck.__version__} ({date})"

@@ -7,7 +7,6 @@ import re
 import pytest
 
 import gradcheck
-
 from tests.documents import PAGES, ROOT, Block, blocks_of, run, without_cost
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, MOST_HIDDEN, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
-from gradcheck.acceptance.together import confirm_together
+from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
+from gradcheck.acceptance.together import bends_less, confirm_together
 from gradcheck.differences.jumps import jump_nearby
 from gradcheck.differences.ladder import FIRST_STEP, is_beyond, own_sizes
 from gradcheck.nonsmooth.sampling import Ball, Flagged
@@ -19,6 +20,7 @@ __all__ = ["look_for_jumps", "look_for_kinks", "refine"]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+Suspect = tuple[Flagged, Bools]
 
 REFINING_CALLS = 40
 """Spent on elements without evidence of a fault, at most; more only in proportion to the elements, where some are undecided."""
@@ -51,6 +53,9 @@ MADE_UP = 5.0
 
 MARGIN, CLOSE_STEP = 10.0, 1.07e-10
 """Shorter than this it is so many times as long: so near, the rounding of the element may be noise that nobody measured."""
+
+COMMON_CALLS = 18
+"""Of a look along directions at an error that elements have in common."""
 
 SECOND_STEP = 0.4373 * FIRST_STEP
 """The ladder of an independent measurement: other steps, other points."""
@@ -267,9 +272,36 @@ def look_for_jumps(bench: Bench) -> None:
                 bench.noise_seen[leaf] = noise
 
 
-def look_for_kinks(bench: Bench, suspects: list[tuple[Flagged, Bools]] | None = None) -> None:
+def _without_common_errors(bench: Bench, suspects: list[Suspect]) -> list[Suspect]:
+    """Call flagged elements wrong whose leaf is off by one factor, if directions show no kink; return the others.
+
+    Noise hides a kink in each of them, and not in their sum: one that made the claims valid would bend the functions along
+    all of them together by as much as the claims are off.
+    """
+    rest = [pair for pair in suspects if np.any(pair[0].gap)]
+    for leaf in dict.fromkeys(flagged.leaf for flagged, _ in suspects):
+        smooth = [pair for pair in suspects if pair[0].leaf == leaf and not np.any(pair[0].gap)]
+        indices = np.array([flagged.index for flagged, _ in smooth], dtype=np.intp)
+        wrong = np.zeros_like(bench.base, dtype=bool)
+        if len(indices) >= FEWEST_POOLED and bench.probe.budget.left > COMMON_CALLS:
+            found = bench.decide(leaf, indices)
+            claim, deviation = bench.claims[leaf].values[indices], found.noise / bench.multiplier
+            places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
+            wrong = excess(claim, found.reference, deviation, places).significant
+            wrong &= bends_less(bench, leaf, indices, found.reference) if np.any(wrong) else False
+        for flagged, concerned in smooth:
+            if np.any(concerned & ~wrong):
+                rest.append((flagged, concerned))
+            else:
+                membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
+                bench.ledgers[leaf].examine(np.array([flagged.index]), membership[None])
+    return rest
+
+
+def look_for_kinks(bench: Bench, suspects: list[Suspect] | None = None) -> None:
     """Examine whether contradicted claims are generalised derivatives at a kink very near."""
     suspects = bench.suspects if suspects is None else suspects
+    suspects = _without_common_errors(bench, suspects)
     claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
     ball = Ball(bench.probe, claims, bench.lengths, bench.multiplier * bench.noise, bench.rng)
     judge_flagged(ball, [flagged for flagged, _ in suspects])

@@ -15,10 +15,13 @@ from gradcheck.acceptance.decide import Decision
 from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Directions
 from gradcheck.acceptance.ledger import Estimate
 
-__all__ = ["confirm_together"]
+__all__ = ["bends_less", "confirm_together"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
+
+INFORMATIVE = 3
+"""Directions along which an error must show."""
 
 PRECISE = 100.0
 """An error must be this many times the bound that directions give: an explanation needs to know it to two digits."""
@@ -62,3 +65,24 @@ def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
             known = np.all(np.isfinite(bound) & np.isfinite(value), axis=1)
             known &= np.all((error > PRECISE * bound) | ~decided[leaf].excluded, axis=1)
         bench.ledgers[leaf].add(Estimate.multiple(indices[known], value[known], bound[known]))
+
+
+def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> NDArray[np.bool_]:
+    """Tell for which functions elements together contradict their claims and agree with derivatives, without a kink; shape (K,).
+
+    Along most of four random directions the claims must be off by twice what noise, and a bend of the functions, explain.
+
+    Notes
+    -----
+    Costs 18 calls.
+    """
+    directions = Directions(bench, int(bench.rng.integers(2**32)), of_claims=False)
+    directions.correct(leaf, indices, derivatives)
+    parts = [directions.redraw(directions.of_elements({leaf: indices})) for _ in range(DIRECTIONS)]
+    slopes = directions.measure(parts)
+    measured = np.array([changes.sum(axis=0) for changes in slopes.predicted]) - slopes.residual
+    claimed = directions.predict(parts, leaf, bench.claims[leaf].values)
+    with np.errstate(all="ignore"):
+        agrees = np.abs(slopes.residual) <= DISAGREES * slopes.deviation
+        contradicts = np.abs(claimed - measured) > 2 * DISAGREES * slopes.deviation
+    return np.asarray(np.count_nonzero(agrees & contradicts, axis=0) >= INFORMATIVE)

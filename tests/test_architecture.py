@@ -20,7 +20,7 @@ PACKAGES = {
     ),
     "reports": "comparison text grids serialization markdown plots page report claims summary",
     "diagnosis": (
-        "clues candidates numbers symmetries regions scale penalties rearrangements precision partial shapes layers indices "
+        "clues candidates movements numbers symmetries regions scale penalties rearrangements precision partial shapes layers indices "
         "mixtures projections copies near_ties ranking"
     ),
     "checks": (

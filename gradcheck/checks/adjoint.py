@@ -20,7 +20,8 @@ from gradcheck.acceptance.ledger import Estimate, Kind, Ledger
 from gradcheck.acceptance.rule import Judgement, Limit
 from gradcheck.checks.explanations import gather
 from gradcheck.checks.linear_maps import LinearMap, UnfitError, norm
-from gradcheck.diagnosis import diagnose
+from gradcheck.diagnosis import cuts, diagnose
+from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.options import Settings, default_rtol
 from gradcheck.functions.points import Point
 from gradcheck.functions.probe import Budget
@@ -86,7 +87,7 @@ class AdjointTest:
                     self._elements(chosen, vector)
                 except UnfitError as unfit:
                     culprit = self.y if str(unfit).startswith("matvec") else self.x
-                    self._find(unfit.code, str(unfit), where=culprit.name)
+                    self._find(unfit.code, f"{unfit}{self._cut_short(unfit)}", where=culprit.name)
             report = self._report(chosen, started)
             self.budget.pass_on_interrupt(report)
         return report
@@ -145,6 +146,21 @@ class AdjointTest:
                 )
                 break
         return ys[0]
+
+    def _cut_short(self, unfit: UnfitError) -> str:
+        """Say which part of what rmatvec returned would be right, where it is too long, as after padding."""
+        rmatvec, shape = self.back.function, self.x.value.shape
+        for words, part in cuts(unfit.shape, shape) if unfit.code == "wrong-shape" and unfit.shape else ():
+            cut = LinearMap(
+                "rmatvec", lambda y, part=part: as_numpy(rmatvec(y))[part], self.y, self.x, self.back.budget
+            )
+            rng = np.random.default_rng(self.settings.seed)
+            pairs = [(self.there.draw(rng), cut.draw(rng)) for _ in range(PAIRS)]
+            is_right = all(self._agree(x, y, self.there(x), cut(y)) for x, y in pairs)
+            self.back.calls += cut.calls
+            if is_right:
+                return f": {words} of it are right, what was padded is not cut off"
+        return ""
 
     def _weights(self) -> Array:
         """Draw weights; complex ones where both spaces are."""
@@ -248,3 +264,7 @@ class AdjointTest:
         others = self.x.value.size - count
         spot = f"{self.x.name}: {others} of {self.x.value.size} elements were seen in {PAIRS + 1} inner products only"
         return replace(report, parameters=parameters, blind_spots=(*report.blind_spots, spot))
+
+
+def _part_of(function: Callable[[Any], Any], part: tuple[slice, ...], vector: Any) -> Any:
+    return as_numpy(function(vector))[part]

@@ -22,9 +22,6 @@ __all__ = ["explain", "gather"]
 Floats = NDArray[np.float64]
 Explanations = dict[str, tuple[Diagnosis, ...]]
 
-MOVED = 0.0137
-"""How far, in units of its elements' lengths, a parameter is moved to see whether it matters at all."""
-
 
 def explain(
     check: Check,
@@ -64,7 +61,7 @@ def explain(
         "indices": {
             leaf.name: leaf.value.astype(np.intp) for leaf in check.point.leaves if leaf.value.dtype.kind in "iu"
         },
-        "is_inert": lambda name: _is_inert(check, probe, base, name),
+        "move": lambda name, shares: _move(check, probe, base, name, shares),
     }
     if check.claimant.is_slope and check.value.size == 1:
         more["of_f"] = float(check.value.ravel()[0])
@@ -153,17 +150,18 @@ def _pull(check: Check, cotangents: list[Floats]) -> list[dict[str, Floats]]:
     return [_stacked(check.point, readings[i : i + count]) for i in range(0, len(rows), count)]
 
 
-def _is_inert(check: Check, probe: Probe, base: Floats, name: str) -> bool:
-    """Whether the value stays as it is, to the last bit, when all elements of a leaf move, one way and the other."""
+def _move(check: Check, probe: Probe, base: Floats, name: str, shares: Sequence[float]) -> tuple[Floats, Floats] | None:
+    """Move all elements of a leaf, neighbours in opposite ways; see `Case`."""
     free = check.point.free()
     leaf = next((i for i in free if check.point.leaves[i].name == name), free[0])
-    lengths = lengths_of(check.point.leaves[leaf].value)
-    signs = np.where(np.arange(len(lengths)) % 2, -1.0, 1.0)
+    value = check.point.leaves[leaf].value
+    lengths = lengths_of(value)
+    direction = np.where(np.arange(len(lengths)) % 2, -1.0, 1.0) * lengths
     try:
-        values = probe.ray({leaf: signs * lengths}, np.array([MOVED, -MOVED]))
+        values = probe.ray({leaf: direction}, np.asarray(shares))
     except BudgetExhaustedError:
-        return False
-    return bool(np.all(values == base))
+        return None
+    return np.multiply.outer(np.asarray(shares), direction).reshape(-1, *value.shape), values - base
 
 
 def _explain_shapes(check: Check, probe: Probe, base: Floats, point: Point, readings: list[Reading]) -> Explanations:

@@ -29,9 +29,9 @@ NOT_ROUNDING = 30.0
 class UnfitError(Exception):
     """A map gave something that cannot be compared. Never leaves the package."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, shape: tuple[int, ...] = ()) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.shape = code, shape
 
 
 def vector_like(value: Any, argument: str) -> Leaf:
@@ -116,7 +116,8 @@ class LinearMap:
         if array.dtype.kind not in "biufc":
             raise UnfitError("wrong-type", f"{self.name} returned a {type(given).__name__} that is no array of numbers")
         if array.shape != like.shape:
-            raise UnfitError("wrong-shape", f"{self.name} returned shape {array.shape}, but {name} has {like.shape}")
+            message = f"{self.name} returned shape {array.shape}, but {name} has {like.shape}"
+            raise UnfitError("wrong-shape", message, array.shape if self.name == "rmatvec" else ())
         if like.dtype.kind != "c" and array.dtype.kind == "c":
             if np.any(array.imag != 0):
                 raise UnfitError("wrong-dtype", f"{self.name} returned {array.dtype}, but {name} is {like.dtype}")

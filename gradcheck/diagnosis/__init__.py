@@ -7,6 +7,6 @@ bounds and counts the evidence; `ranking` puts all parameters together and choos
 
 from gradcheck.diagnosis.clues import Case, Clues
 from gradcheck.diagnosis.ranking import diagnose
-from gradcheck.diagnosis.shapes import explain_shape, forms_of
+from gradcheck.diagnosis.shapes import cuts, explain_shape, forms_of
 
-__all__ = ["Case", "Clues", "diagnose", "explain_shape", "forms_of"]
+__all__ = ["Case", "Clues", "cuts", "diagnose", "explain_shape", "forms_of"]

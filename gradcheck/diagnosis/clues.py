@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Pull"]
+__all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Move", "Pull"]
 
 SAMPLED = 200
 """Wrong elements at which an explanation is tried first."""
@@ -22,6 +22,9 @@ ENOUGH = 16
 
 Pull = Callable[[list[Floats]], list[dict[str, Floats]]]
 """Gives for each of several cotangents like ``dy`` the claims by name, shaped like `Clues.claimed`."""
+
+
+Move = Callable[[str, Sequence[float]], tuple[Floats, Floats] | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +114,9 @@ class Case:
         The cotangents, shape (K, *y.shape), where the function is a layer whose value is one array.
     y : array or None
         That value.
-    is_inert : callable or None
-        Whether the function's value stays as it is when the parameter of that name moves.
+    move : callable or None
+        ``move(name, shares)`` moves all elements of a parameter, each by a share of its own length, one way and the other; gives
+        the moves, shape (S, *shape), and by how much the function's values change, shape (S, K). None where the budget is used up.
     pull : callable or None
         Asks for the claims under other cotangents: arrays like ``dy``, one answer by name for each.
     """
@@ -123,7 +127,7 @@ class Case:
     of_f: float | None = None
     dy: Floats | None = None
     y: Floats | None = None
-    is_inert: Callable[[str], bool] | None = None
+    move: Move | None = None
     pull: Pull | None = None
     _answers: dict[str, list[dict[str, Floats]]] = field(default_factory=dict, init=False)
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
+from gradcheck.diagnosis.movements import has_jumps_beside, observed
 from gradcheck.diagnosis.numbers import Named, name_ratio
 
-__all__ = ["offsets", "penalties", "two_terms"]
+__all__ = ["offsets", "only_penalties", "penalties", "two_terms"]
 
 TEMPLATES: dict[str, tuple[Map, str, str]] = {
     "weight-decay": (lambda value: value, "times the parameter", "weight decay (an L2 penalty)"),
@@ -138,3 +139,21 @@ def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
             cost=REAL * offset.size,
             is_generic=True,
         )
+
+
+def only_penalties(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that all slope that f has is that of a penalty, since the rest of it is a step function."""
+    if clues.value is None or clues.value.shape != clues.shape or len(clues.claimed) > 1 or not np.all(clues.used):
+        return
+    fitted = _fit(clues.reference[clues.used], [clues.value[None][clues.used]], clues.margin[clues.used])
+    if fitted is None:
+        return
+    strength = float(fitted[0][0])
+    if np.any(np.abs(clues.reference - strength * clues.value) > 2 * clues.margin):
+        return
+    if has_jumps_beside(case, clues, strength):
+        message = (
+            f"the true gradient is {strength:.6g} times the parameter, that of a penalty alone: the rest of f is a step function, "
+            "which has no slope; the claim follows its trend (a straight-through estimate?)"
+        )
+        yield observed(clues, "step-function", message)

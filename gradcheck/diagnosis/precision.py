@@ -1,4 +1,4 @@
-"""The claim is the gradient rounded to fewer digits than it needs."""
+"""The claim is the gradient to fewer digits than it needs: rounded, or that of an approximation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 
-__all__ = ["truncations"]
+__all__ = ["approximations", "truncations"]
 
 
 def _to_half(values: Floats) -> Floats:
@@ -22,6 +22,9 @@ def _to_bfloat16(values: Floats) -> Floats:
     rounded = ((bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)) << np.uint64(16)
     return rounded.astype(np.uint32).view(np.float32).astype(np.float64)
 
+
+LAST = 1e3
+"""Cost of what is said where nothing else is known."""
 
 FEWEST = 3
 """Different numbers that must have been rounded."""
@@ -56,3 +59,36 @@ def truncations(clues: Clues, case: Case) -> Iterator[Candidate]:
             cost=1.0,
             evidence={"format": name},
         )
+
+
+SMALL = 1e-3
+"""Largest error of an approximation, in units of the parameter's largest element."""
+
+
+def approximations(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim is the gradient of an approximation: small errors in most elements, which nothing else explains."""
+    del case
+    wrong = clues.wrong & clues.used
+    alive = clues.is_alive
+    size = float(np.max(np.abs(clues.reference[clues.used]), initial=0.0))
+    if np.count_nonzero(wrong) < FEWEST or 2 * np.count_nonzero(wrong) < np.count_nonzero(alive):
+        return
+    if not np.max(np.abs(clues.error[wrong])) <= SMALL * size:
+        return
+    agreed = -np.log10(np.abs(clues.error[wrong]) / np.maximum(np.abs(clues.reference[wrong]), np.finfo(float).tiny))
+    least, most = (max(0, int(np.floor(np.quantile(agreed, q)))) for q in (0.1, 0.9))
+    digits = f"{least} to {most}" if least < most else f"{least}"
+    tolerance = 10.0 ** np.ceil(np.log10(np.max(np.abs(clues.error[wrong])) / size))
+    yield Candidate(
+        kind="approximate",
+        message=(
+            f"the gradient agrees with the true one to {digits} digits: that of an approximation (differences in the claim, a "
+            f"solver's tolerance, single precision inside), or f is one; rtol={tolerance:.0e} accepts most of it"
+        ),
+        predicted=clues.claimed,
+        margin=np.zeros_like(clues.margin),
+        cost=LAST,
+        is_observation=True,
+        is_generic=True,
+        evidence={"digits": [least, most]},
+    )

@@ -15,8 +15,8 @@ from gradcheck.diagnosis.layers import activations, upstream_slices, upstream_su
 from gradcheck.diagnosis.mixtures import mixtures
 from gradcheck.diagnosis.near_ties import near_ties
 from gradcheck.diagnosis.partial import parts, slice_ratios
-from gradcheck.diagnosis.penalties import offsets, penalties, two_terms
-from gradcheck.diagnosis.precision import truncations
+from gradcheck.diagnosis.penalties import offsets, only_penalties, penalties, two_terms
+from gradcheck.diagnosis.precision import approximations, truncations
 from gradcheck.diagnosis.projections import projections
 from gradcheck.diagnosis.rearrangements import of_other_parameters, packings, permutations, rearrangements, repeated
 from gradcheck.diagnosis.scale import DROPPED, absences, factors, parametrisations, ratios
@@ -51,6 +51,8 @@ FAMILIES: list[Family] = [
     slice_ratios,
     projections,
     mixtures,
+    only_penalties,
+    approximations,
 ]
 
 MOST_SHOWN = 3

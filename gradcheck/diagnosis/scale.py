@@ -8,6 +8,7 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import SURE, Candidate
 from gradcheck.diagnosis.clues import Bools, Case, Clues, Floats, Map
+from gradcheck.diagnosis.movements import is_inert, is_stepped, observed
 from gradcheck.diagnosis.numbers import name_ratio
 from gradcheck.differences.steps import DEFAULT_STEP
 
@@ -29,6 +30,11 @@ OWN_VALUE: dict[str, tuple[Map, str]] = {
 }
 """Another parametrisation: key -> the factor, and the words for it."""
 
+ROUNDED = (
+    "which stands still at short steps and jumps at longer ones, as rounding does; a claim that follows the trend, a straight-through "
+    "estimate, cannot be checked against it: freeze what is rounded, x + (round(x0) - x0), and check that"
+)
+
 DROPPED = "the gradient is zero throughout; the true one is not: it was dropped"
 
 FEW, SPREADS = 4, 4.0
@@ -46,15 +52,17 @@ def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
         return
     is_zero = np.all(np.abs(clues.reference[clues.used]) <= clues.margin[clues.used])
     sees = np.max(clues.margin[clues.used]) < VISIBLE * np.max(np.abs(clues.claimed[clues.used]))
-    if is_zero and sees and case.is_inert is not None and case.is_inert(clues.name):
-        message = f"the true gradient is zero throughout: {clues.name} never influences the output at this point"
-        yield Candidate(
-            kind="no-influence",
-            message=message,
-            predicted=clues.claimed,
-            margin=np.zeros_like(clues.margin),
-            is_observation=True,
+    if not is_zero or not sees:
+        return
+    if is_stepped(case, clues.name):
+        yield observed(
+            clues,
+            "step-function",
+            f"the true gradient is zero throughout: f is a step function of {clues.name}, {ROUNDED}",
         )
+    elif is_inert(case, clues.name):
+        message = f"the true gradient is zero throughout: {clues.name} never influences the output at this point"
+        yield observed(clues, "no-influence", message)
 
 
 def ratio_of(clues: Clues, chosen: Bools) -> tuple[float, float] | None:

@@ -13,7 +13,7 @@ from gradcheck.diagnosis.candidates import ENOUGH, SURE
 from gradcheck.diagnosis.clues import Floats
 from gradcheck.reports.report import Diagnosis
 
-__all__ = ["Form", "axes_in_words", "explain_shape", "forms_of", "reductions"]
+__all__ = ["Form", "axes_in_words", "cuts", "explain_shape", "forms_of", "reductions"]
 
 MOST_AXES = 6
 """Of arrays with more axes no forms are tried."""
@@ -48,6 +48,9 @@ def forms_of(claimed: Floats, shape: tuple[int, ...], name: str) -> list[Form]:
                 moved = np.transpose(claimed, (0, *(axis + 1 for axis in order)))
                 words = "transposed" if len(order) == 2 else f"with its axes in the order {order}"
                 forms.append(Form("transposed", f"the gradient {words} equals the true one", moved))
+    for words, part in cuts(given, shape):
+        message = f"{words} of the gradient equal the true one: what was padded is not cut off"
+        forms.append(Form("uncut", message, claimed[(slice(None), *part)]))
     if math.prod(given) == math.prod(shape):
         message = f"the gradient holds the right numbers in the wrong shape: reshaped to {shape} it equals the true one"
         forms.append(Form("reshaped", message, claimed.reshape(len(claimed), *shape)))
@@ -103,6 +106,17 @@ def _compared(form: Form, values: Floats, reference: Floats, margin: Floats, tri
     if not np.nansum(digits.ravel()[distinct]) - math.log10(max(1, tried)) >= ENOUGH:
         return None
     return Diagnosis(kind=form.kind, message=form.message, fit=fit)
+
+
+def cuts(given: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[slice, ...]]]:
+    """Give the parts of a shape that an array has when it is longer than that along some axes: the first, the last, the middle."""
+    longer = [axis for axis, (g, s) in enumerate(zip(given, shape, strict=False)) if g > s > 0]
+    if len(given) != len(shape) or not longer or any(g < s for g, s in zip(given, shape, strict=True)):
+        return
+    along = " and ".join(f"{shape[axis]} of {given[axis]} along axis {axis}" for axis in longer)
+    for end, share in (("first", 0.0), ("last", 1.0), ("middle", 0.5)):
+        starts = [int((g - s) * share) for g, s in zip(given, shape, strict=True)]
+        yield f"the {end} {along}", tuple(slice(start, start + s) for start, s in zip(starts, shape, strict=True))
 
 
 def reductions(given: tuple[int, ...], shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

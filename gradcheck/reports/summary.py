@@ -274,9 +274,20 @@ def _distance(report: ParameterReport) -> str:
         return "; ".join(_one(report, tuple(int(i) for i in place)) for place in few)
     if report.norm_ratio >= np.finfo(np.float64).max:
         return f"the true gradient is zero, the largest error {report.max_abs_error:.2g}"
-    if report.angle < LEAST_ANGLE:
-        return f"relative error {report.relative_error:.2g}, norm ratio {apart(report.norm_ratio, 1.0, 3)[0]}"
-    return f"relative error {report.relative_error:.2g}, angle {report.angle:.1f} degrees, norm ratio {report.norm_ratio:.3g}"
+    angle = f"angle {report.angle:.1f} degrees, " if report.angle >= LEAST_ANGLE else ""
+    ratio = apart(report.norm_ratio, 1.0, 3)[0]
+    return f"relative error {report.relative_error:.2g}, {angle}norm ratio {ratio}{_holder(report)}"
+
+
+def _holder(report: ParameterReport) -> str:
+    """Name the element that holds most of the error, where one does."""
+    with np.errstate(all="ignore"):
+        error = np.nan_to_num(np.abs(report.claimed - report.reference), posinf=0.0)
+        share = (error / np.max(error)) ** 2
+    total, place = float(np.sum(share)), np.unravel_index(int(np.argmax(error)), report.shape)
+    if not total <= 2:
+        return ""
+    return f"; {[int(i) for i in place]} holds {1 / total:.0%} of the squared error"
 
 
 def _one(report: ParameterReport, place: tuple[int, ...]) -> str:

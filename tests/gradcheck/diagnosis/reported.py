@@ -28,7 +28,7 @@ def _pair(
 def reported(seed: int) -> Iterator[Planted]:
     """Give them all."""
     rng = np.random.default_rng([seed, 5])
-    for family in (indices, sums, frames, norms, wrong_arrays, ties, matrices):
+    for family in (indices, sums, frames, norms, wrong_arrays, ties, matrices, steps):
         yield from family(rng)
 
 
@@ -274,3 +274,55 @@ def matrices(rng: np.random.Generator) -> Iterator[Planted]:
         rng.normal(size=(8, 3)),
         words="slices 1, 4 and 6 of 8",
     )
+
+
+def steps(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give step functions with straight-through claims, and gradients of approximations."""
+    x, target = 0.3 * (rng.integers(-5, 6, size=9) + rng.uniform(-0.3, 0.3, size=9)), rng.normal(size=9)
+
+    def rounded(v: Array) -> Array:
+        return 0.3 * np.round(v / 0.3)
+
+    functions = (
+        lambda v: float(np.sum((rounded(v) - target) ** 2) + 0.2 * np.sum(v**2)),
+        lambda v: 2 * (rounded(v) - target) + 0.4 * v,
+        lambda v: 0.4 * v,
+    )
+    yield _pair(
+        "rounded and penalty", "step-function", gradcheck.check_gradient, functions, x, words="0.4 times the parameter"
+    )
+    pair = {"steps": x, "w": rng.normal(size=9)}
+
+    def mixed(p: dict[str, Array]) -> float:
+        return float(np.sum(rounded(p["steps"]) * np.sin(p["w"])))
+
+    functions = (
+        mixed,
+        lambda p: {"steps": np.sin(p["w"]), "w": rounded(p["steps"]) * np.cos(p["w"])},
+        lambda p: {"steps": np.zeros(9), "w": rounded(p["steps"]) * np.cos(p["w"])},
+    )
+    yield _pair(
+        "rounded",
+        "step-function",
+        gradcheck.check_gradient,
+        functions,
+        pair,
+        of="steps",
+        words="freeze what is rounded",
+    )
+    a = rng.normal(size=(12, 9))
+
+    def f(v: Array) -> float:
+        return float(np.sum(np.tanh(a @ v)))
+
+    def forward_differences(v: Array) -> Array:
+        return np.array([(f(v + 1e-5 * e) - f(v)) / 1e-5 for e in np.eye(9)])
+
+    functions = f, forward_differences, lambda v: a.T @ (1 - np.tanh(a @ v) ** 2)
+    yield _pair("differences", "approximate", gradcheck.check_gradient, functions, 0.3 * target, words="digits")
+    functions = (
+        lambda v: np.convolve(np.sin(v), [1.0, 2.0, -1.0]),
+        lambda dy, v: np.convolve(dy, [-1.0, 2.0, 1.0]) * np.cos(np.pad(v, 2)),
+        lambda dy, v: np.convolve(dy, [-1.0, 2.0, 1.0])[2:-2] * np.cos(v),
+    )
+    yield _pair("padded", "uncut", gradcheck.check_vjp, functions, target, of="v", words="the middle 9 of 13")

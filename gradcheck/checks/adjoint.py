@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -151,11 +152,8 @@ class AdjointTest:
         """Say which part of what rmatvec returned would be right, where it is too long, as after padding."""
         rmatvec, shape = self.back.function, self.x.value.shape
         for words, part in cuts(unfit.shape, shape) if unfit.code == "wrong-shape" and unfit.shape else ():
-            cut = LinearMap(
-                "rmatvec", lambda y, part=part: as_numpy(rmatvec(y))[part], self.y, self.x, self.back.budget
-            )
-            rng = np.random.default_rng(self.settings.seed)
-            pairs = [(self.there.draw(rng), cut.draw(rng)) for _ in range(PAIRS)]
+            cut = LinearMap("rmatvec", partial(_part_of, rmatvec, part), self.y, self.x, self.back.budget)
+            pairs = [(self.there.draw(self.settings.rng), cut.draw(self.settings.rng)) for _ in range(PAIRS)]
             is_right = all(self._agree(x, y, self.there(x), cut(y)) for x, y in pairs)
             self.back.calls += cut.calls
             if is_right:

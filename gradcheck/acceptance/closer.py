@@ -93,10 +93,10 @@ class _Line:
         return np.asarray(shortest ** (np.arange(1, LEVELS + 1) / LEVELS))
 
     def residual(self, group: Elements, share: float) -> Floats:
-        """Return claimed minus measured derivative along the direction of a group, and what noise may make of it, shape (2, K)."""
+        """Return claimed minus measured derivative along the direction of a group, and what noise and tolerance make of it, (2, K)."""
         bench = self.bench
         moves = {leaf: np.zeros_like(self.moves[leaf]) for leaf in group}
-        claimed, rounding = np.zeros(len(bench.base)), np.zeros(len(bench.base))
+        claimed, rounding, allowed = (np.zeros(len(bench.base)) for _ in range(3))
         for leaf, indices in group.items():
             moves[leaf][indices] = self.moves[leaf][indices]
             free = bench.leaves[leaf]
@@ -104,10 +104,12 @@ class _Line:
             with np.errstate(all="ignore"):
                 claimed += np.sum(self._parts(leaf, indices), axis=0)
                 rounding += np.sum(np.abs(bench.claims[leaf].values[indices]) * spacing[:, None], axis=0)
+                roundoff = bench.tolerance(leaf, indices).roundoff * np.abs(self.moves[leaf][indices, None])
+                allowed += np.sum(bench.rtol * np.abs(self._parts(leaf, indices)) + roundoff, axis=0)
         values = bench.probe.ray(moves, np.array([share, -share]))
         with np.errstate(all="ignore"):
             deviation = np.fmax(bench.noise, np.max(np.spacing(np.abs(values)), axis=0) / 2)
-            hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share
+            hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share + allowed
             return np.array([claimed - (values[0] - values[1]) / (2 * share), hidden])
 
     def is_significant(self, group: Elements, residual: Floats, share: float) -> bool:

@@ -186,7 +186,7 @@ def wrong_arrays(rng: np.random.Generator) -> Iterator[Planted]:
     yield _pair(
         "element", "constant-ratio", gradcheck.check_gradient, (functions[0], times, functions[2]), x, words="params[2]"
     )
-    by_value = lambda x: functions[0](x) * (a.T @ np.cos(a @ x))  # noqa: E731
+    by_value = lambda x, f=functions[0]: f(x) * (a.T @ np.cos(a @ x))  # noqa: E731
     yield _pair(
         "value of f",
         "constant-ratio",

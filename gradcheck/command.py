@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.verb == "demo":
-            print(demonstration.text())  # noqa: T201
+            _say(demonstration.text())
             return 0
         if options.verb == "show":
             return _show(options.report, options.html)
@@ -74,6 +74,14 @@ class _UsageError(Exception):
     """What was asked for cannot be done; the message says what to do."""
 
 
+def _say(text: str) -> None:
+    """Print; where the reader has gone, as ``| head`` does, the rest goes nowhere and the exit code stays."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _show(path: Path, html: Path | None) -> int:
     try:
         report = Report.from_json(path.read_text(encoding="utf-8"))
@@ -81,12 +89,12 @@ def _show(path: Path, html: Path | None) -> int:
         raise _UsageError(f"{path} cannot be read: {error}") from error
     except InvalidArgument as error:
         raise _UsageError(f"{path}: {error}") from error
-    print(report)  # noqa: T201
     if html is not None:
         try:
             report.to_html(html)
         except OSError as error:
             raise _UsageError(f"{html} cannot be written: {error}") from error
+    _say(str(report))
     return EXIT_CODES[report.verdict]
 
 
@@ -127,6 +135,6 @@ def _tell(name: str, result: object) -> int:
     if not reports or not all(isinstance(report, Report) for report in reports.values()):
         raise _UsageError(f"{name} returned a {type(result).__name__}; it is to return a Report, or a dict of them.")
     for title, report in reports.items():
-        print(f"{title}: {report}" if title else report)  # noqa: T201
+        _say(f"{title}: {report}" if title else str(report))
     codes = {EXIT_CODES[report.verdict] for report in reports.values() if isinstance(report, Report)}
     return 1 if 1 in codes else max(codes)

@@ -96,8 +96,9 @@ def _divergence_table(results: Results) -> str:
         for weight, entry in found["weights"].items():
             if entry["verdict"] == "right":
                 continue
-            cells = [f"{entry[name]:.3g}" for name in ("relative_error", "cosine", "angle", "sign_agreement")]
-            cells = [html.escape(title), weight, *cells, f"{entry['norm_ratio']:.3g}"]
+            numbers = ("relative_error", "cosine", "angle", "sign_agreement", "norm_ratio")
+            cells = ["true is zero" if entry[name] > 1e300 else f"{entry[name]:.3g}" for name in numbers]
+            cells = [html.escape(title), weight, *cells]
             verdict = f"<td class='wrong'>{entry['verdict']}</td>"
             rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + verdict + "</tr>")
     return f"<table>{''.join(rows)}</table><p>Weights that are right are left out.</p>"

@@ -87,7 +87,7 @@ def _cell(value: float) -> tuple[str, str]:
     if value == 0:
         return "right", "#999999"
     if value > 1e6:
-        return "true is 0", "white"
+        return "true is zero", "white"
     return f"{value:.2g}", "white" if value > 1.2 else "black"
 
 

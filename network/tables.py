@@ -37,7 +37,7 @@ def _cell(entry: dict[str, Any]) -> str:
     if entry["verdict"] == "right":
         return "[dim]right[/dim]"
     if entry["norm_ratio"] > 1e300:
-        return "[red]true is 0[/red]"
+        return "[red]true is zero[/red]"
     lines = (
         f"{entry['relative_error']:.2g} / {entry['cosine']:.2f}\n{entry['angle']:.0f}° / {entry['sign_agreement']:.2f}"
     )
@@ -103,7 +103,7 @@ def mutant_cells(row: Row) -> list[str]:
         f"{row.accuracy:.4f}",
         f"{row.worst:.3f}",
         f"{row.better}/{row.tied}/{row.worse}",
-        f"{row.relative_error:.2g}",
+        f"{row.relative_error:.2g}" if row.relative_error < 1e300 else "true is zero",
         f"{row.angle:.1f}°",
         row.verdict,
         str(row.images),

@@ -13,7 +13,7 @@ from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.trees import MISSING, align, flatten
 
-__all__ = ["Comparison", "Divergence", "compare", "divergence_of"]
+__all__ = ["Comparison", "Divergence", "compare", "divergence_of", "error_in_words"]
 
 LARGEST, EPS = float(np.finfo(np.float64).max), float(np.finfo(np.float64).eps)
 
@@ -72,10 +72,17 @@ class Comparison:
         rows = {**self.parameters, **({"all together": self.total} if len(self.parameters) > 1 else {})}
         width = max(map(len, rows))
         return "\n".join(
-            f"{name:<{width}}  relative error {d.relative_error:.2g}, angle {d.angle:.3g} degrees, "
-            f"norm ratio {d.norm_ratio:.3g}, equal signs {d.sign_agreement:.0%}, {d.digits:.1f} digits"
+            f"{name:<{width}}  {error_in_words(d.relative_error)}, angle {d.angle:.3g} degrees, "
+            f"{f'norm ratio {d.norm_ratio:.3g}, ' if d.norm_ratio < LARGEST else ''}equal signs {d.sign_agreement:.0%}, {d.digits:.1f} digits"
             for name, d in rows.items()
         )
+
+
+def error_in_words(relative: float) -> str:
+    """Say a relative error; the largest float stands for one of a true gradient that is zero, or next to it."""
+    if relative == LARGEST:
+        return "true is zero"
+    return f"relative error {relative:.2g}" if math.isfinite(relative) else "relative error unknown"
 
 
 def compare(claimed: Any, reference: Any) -> Comparison:

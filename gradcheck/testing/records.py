@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gradcheck.reports.comparison import error_in_words
+
 if TYPE_CHECKING:
     from gradcheck.reports.report import Report
 
@@ -111,9 +113,7 @@ def _plural(noun: str, count: int) -> str:
 
 def _worst(record: Record) -> str:
     name, error = record["worst"]
-    if not name:
-        return ""
-    return f"{name}: relative error {error:.2g}" if math.isfinite(error) else f"{name}: relative error unknown"
+    return f"{name}: {error_in_words(error)}" if name else ""
 
 
 def _not_covered(records: Sequence[Record]) -> list[str]:

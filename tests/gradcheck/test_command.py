@@ -1,6 +1,7 @@
 """The command line: what it prints, and its exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -73,6 +74,26 @@ def test_show_prints_the_text_of_the_report(tmp_path, capsys):
     assert main(["show", str(tmp_path / "report.json"), "--html", str(tmp_path / "page.html")]) == 1
     assert capsys.readouterr().out == f"{report}\n"
     assert "<svg" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+def test_a_reader_that_goes_early_loses_neither_the_page_nor_the_exit_code(tmp_path):
+    report = check_gradient(lambda x: float(np.sum(x**3)), lambda x: x**2, np.linspace(1, 2, 5))
+    (tmp_path / "report.json").write_text(report.to_json())
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [
+        sys.executable,
+        "-m",
+        "gradcheck",
+        "show",
+        str(tmp_path / "report.json"),
+        "--html",
+        str(tmp_path / "page.html"),
+    ]
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    assert done.returncode == 1 and not done.stderr and (tmp_path / "page.html").read_text().endswith("</html>\n")
 
 
 @pytest.mark.parametrize("content", [None, "no json", json.dumps({"a": 1}), b"\xff\xfe\x00"])

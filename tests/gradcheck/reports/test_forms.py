@@ -210,6 +210,8 @@ def test_a_claim_where_the_true_gradient_is_zero_has_no_relative_error():
         lambda p: float(p["a"].sum()), lambda p: {"a": np.ones(3), "b": np.ones(3)}, {"a": np.ones(3), "b": np.ones(3)}
     )
     assert report.verdict == "fail" and report.parameters["b"].wrong.all() and "e+308" not in str(report)
+    told = str(compare({"a": np.ones(3)}, {"a": np.zeros(3)}))
+    assert told == "a  true is zero, angle 90 degrees, equal signs 0%, 0.0 digits"
 
 
 def test_comparisons_print_as_a_table():

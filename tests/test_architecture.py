@@ -18,9 +18,9 @@ PACKAGES = {
         "pooled ledger decide bench seen screening closer directions together refinement locate individual whole_claim sections "
         "directional rule"
     ),
-    "reports": "comparison text grids serialization markdown plots page report claims summary",
+    "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",
     "diagnosis": (
-        "clues candidates movements numbers symmetries regions scale penalties rearrangements precision partial shapes layers indices "
+        "clues candidates movements numbers regions scale penalties rearrangements precision partial shapes layers indices "
         "mixtures projections copies near_ties ranking"
     ),
     "checks": (
@@ -64,6 +64,7 @@ FOR_TYPES = {
     "watching",
     "testing.records",
     "testing.recorder",
+    "reports.transforms",
     "reports.text",
     "reports.markdown",
     "reports.plots",

@@ -213,7 +213,7 @@ class Directions:
             leaf: of_claims * ROUNDOFF_SHARE * bench.claims[leaf].roundoff(rms(values))
             for leaf, values in self.believed.items()
         }
-        names = {leaf: bench.leaves[leaf].name.encode() for leaf in self.leaves}
+        names = {leaf: bench.leaves[leaf].name.encode("utf-8", "surrogatepass") for leaf in self.leaves}
         self._seeds = {
             leaf: int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
             for leaf, name in names.items()

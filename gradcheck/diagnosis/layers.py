@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import SURE, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.shapes import axes_in_words, reductions
-from gradcheck.diagnosis.symmetries import symmetries
+from gradcheck.reports.symmetries import symmetries
 
 __all__ = ["activations", "upstream_slices", "upstream_sums", "upstreams"]
 

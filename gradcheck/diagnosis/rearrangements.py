@@ -12,7 +12,7 @@ from gradcheck.diagnosis.candidates import REAL, SURE, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.numbers import name_ratio
 from gradcheck.diagnosis.scale import ratio_of
-from gradcheck.diagnosis.symmetries import Move, reshapes, shifts, symmetries
+from gradcheck.reports.symmetries import Move, reshapes, shifts, symmetries
 
 __all__ = ["of_other_parameters", "packings", "permutations", "rearrangements", "repeated"]
 
@@ -61,6 +61,7 @@ def _moved(clues: Clues, move: Move, ratio: float, words: str, cost: float, note
         margin=abs(ratio) * np.nan_to_num(move.apply(clues.margin), nan=0.0),
         cost=cost,
         key=f"{words}{move.words}",
+        evidence={"move": move.words, "ratio": ratio},
         is_generic=move.is_partial,
     )
 

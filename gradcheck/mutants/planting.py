@@ -85,7 +85,7 @@ def mutants_of(
         if entry.needs_upstream and upstream is None:
             continue
         leaves = _places(entry, taken, known)
-        key = crc32(f"{seed} {entry.name}".encode())
+        key = crc32(f"{seed} {entry.name}".encode("utf-8", "surrogatepass"))
         drawn = leaves if entry.is_each else _drawn(entry, leaves, taken, known, key)
         found += [
             Mutant(_named(entry, name), entry.kind, point, entry.remedy, name, key)

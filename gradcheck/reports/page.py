@@ -24,6 +24,7 @@ from gradcheck.reports.text import (
     parameter_line,
     plain_findings,
 )
+from gradcheck.reports.transforms import transformed
 
 if TYPE_CHECKING:
     from gradcheck.reports.report import ParameterReport, Report
@@ -35,10 +36,10 @@ Floats = NDArray[np.float64]
 MOST_CELLS = 1024
 """Cells of a heat map, about 170 bytes each; a cell of a larger array stands for a block of elements."""
 
-MOST_MAPS = 4
-"""Parameters of a report that are drawn, the worst ones: with three maps each the page stays below 2 MB."""
+MOST_MAPS = 3
+"""Parameters of a report that are drawn, the worst ones: with four maps each the page stays below 2 MB."""
 
-MOST_MAPS_OF_PAGE = 12
+MOST_MAPS_OF_PAGE = 9
 """Parameters that are drawn on a page of many reports."""
 
 MOST_ROWS = 20
@@ -94,13 +95,13 @@ def page_of(reports: Mapping[str, Report]) -> str:
             f"<td>{_safe(headline(r).partition(': ')[2])}</td></tr>"
             for i, (title, r) in enumerate(order)
         ]
-        parts.append(_table(("check", "verdict", "found"), rows))
+        parts.append(_table("checks", ("check", "verdict", "found"), rows))
     drawn = 0
     for i, (title, report) in enumerate(order):
         maps = min(MOST_MAPS, MOST_MAPS_OF_PAGE - drawn)
-        drawn += maps if not report.ok else 0
+        drawn += min(maps, len(_concerned(report.parameters.values())))
         name = f"<h2 id='r{i}'>{_safe(title)}</h2>" if title or len(order) > 1 else ""
-        parts.append(f"<section>{name}{_body(report, maps)}</section>")
+        parts.append(f"<section>{name}{_body(report, maps, 3 if name else 2)}</section>")
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
@@ -114,7 +115,7 @@ def page_of(reports: Mapping[str, Report]) -> str:
 
 def fragment(report: Report) -> str:
     """Return one report for a notebook's cell."""
-    return f"<div class='gradcheck'><style>{STYLE}</style>{_body(report, MOST_MAPS)}</div>"
+    return f"<div class='gradcheck'><style>{STYLE}</style>{_body(report, MOST_MAPS, 3)}</div>"
 
 
 def _safe(text: str) -> str:
@@ -123,20 +124,22 @@ def _safe(text: str) -> str:
     return escape(shown, quote=True)
 
 
-def _table(head: Iterable[str], rows: Iterable[str]) -> str:
+def _table(label: str, head: Iterable[str], rows: Iterable[str]) -> str:
+    """Return a table that scrolls by itself where it is wider than the page, by keyboard too."""
     cells = "".join(f"<th scope='col'>{title}</th>" for title in head)
     return (
-        "<div class='wide' tabindex='0' role='region' aria-label='table'>"
-        f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<div class='wide' tabindex='0' role='group' aria-label='{label}'>"
+        f"<table aria-label='{label}'><thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def _list(title: str, entries: Iterable[str]) -> str:
+def _list(level: int, title: str, entries: Iterable[str]) -> str:
     items = "".join(f"<li>{_safe(entry)}</li>" for entry in entries)
-    return f"<h3>{title}</h3><ul>{items}</ul>" if items else ""
+    return f"<h{level}>{title}</h{level}><ul>{items}</ul>" if items else ""
 
 
-def _body(report: Report, maps: int) -> str:
+def _body(report: Report, maps: int, level: int) -> str:
+    """Return what a report says, its headings of one level."""
     verdict, _, rest = headline(report).partition(": ")
     parameters = list(report.parameters.values())
     if not report.ok:
@@ -146,40 +149,48 @@ def _body(report: Report, maps: int) -> str:
         f"<td>{_safe(parameter_line(p))}</td></tr>"
         for p in parameters
     ]
-    drawn = [p for p in parameters if (p.wrong | p.undecided).any()][:maps]
+    drawn = _concerned(parameters)[:maps]
     return "".join(
         [
             f"<p><strong class='{report.verdict}'>{verdict}</strong>: {_safe(rest)}</p>",
-            _table(("parameter", "shape", "found"), rows) if rows else "",
+            _table("parameters", ("parameter", "shape", "found"), rows) if rows else "",
             _list(
+                level,
                 "Diagnoses",
                 [f"{names}: {d.message} (fit {d.fit:.3f})" for names, found in explained(parameters) for d in found],
             ),
-            *map(_parameter, drawn),
+            *(_parameter(p, level) for p in drawn),
             _list(
+                level,
                 "Findings",
                 [f"[{f.code}] {f.where + ': ' if f.where else ''}{f.message}" for f in plain_findings(report)],
             ),
-            _list("Not seen", report.blind_spots),
+            _list(level, "Not seen", report.blind_spots),
             f"<p class='quiet'>{_safe(cost_line(report))}</p>",
         ]
     )
 
 
+def _concerned(parameters: Iterable[ParameterReport]) -> list[ParameterReport]:
+    return [p for p in parameters if (p.wrong | p.undecided).any()]
+
+
 # ---- the maps of one parameter ------------------------------------------------------------------------------------------
 
 
-def _parameter(parameter: ParameterReport) -> str:
+def _parameter(parameter: ParameterReport, level: int) -> str:
+    """Return the error, the claim, the true gradient and, where the first diagnosis gives one, what was made of it."""
     name = _safe(parameter.name)
     cells = blocks_of(grid_of(parameter.shape), MOST_CELLS)
     error = parameter.excess().ravel()
-    both = {"claimed": parameter.claimed.ravel(), "true": parameter.reference.ravel()}
-    largest = max(float(np.max(np.abs(v[np.isfinite(v)]), initial=0.0)) for v in both.values())
+    gradients = {"claimed gradient": parameter.claimed, "true gradient": parameter.reference}
+    gradients |= dict(filter(None, [transformed(d, parameter.reference) for d in parameter.diagnoses[:1]]))
+    largest = max(float(np.max(np.abs(v[np.isfinite(v)]), initial=0.0)) for v in gradients.values())
     pictures = [_map(parameter, cells, _shade_of_error(error), "h", "error in units of its bound")]
     pictures += [
-        _map(parameter, cells, _shade_of_value(value, largest), "d", f"{what} gradient") for what, value in both.items()
+        _map(parameter, cells, _shade_of_value(value.ravel(), largest), "d", what) for what, value in gradients.items()
     ]
-    return f"<h3>{name}</h3>{_legend()}<div class='maps'>{''.join(pictures)}</div>{_worst(parameter)}"
+    return f"<h{level}>{name}</h{level}>{_legend()}<div class='maps'>{''.join(pictures)}</div>{_worst(parameter)}"
 
 
 def _shade_of_error(excess: Floats) -> NDArray[np.intp]:
@@ -217,7 +228,8 @@ def _map(
                 f"<title>{_element(parameter, shown)}{more}</title></rect>"
             )
     width, height = max((len(row) for row in cells), default=1), max(len(cells), 1)
-    told = f"{_safe(parameter.name)}: {title}; {int(wrong.sum()):,} of {count(wrong.size, 'element')} wrong"
+    told = f"{_safe(f'{parameter.name}: {title}')}; {int(wrong.sum()):,} of {count(wrong.size, 'element')} wrong"
+    title = _safe(title)
     return (
         f"<figure><svg viewBox='-.05 -.05 {width + 0.1:.1f} {height + 0.1:.1f}' width='{min(18 * 16, 40 * width)}' role='img' "
         f"aria-label='{told}'>{''.join(rects)}</svg><figcaption>{title}</figcaption></figure>"
@@ -253,6 +265,10 @@ def _worst(parameter: ParameterReport) -> str:
         claimed, true = measured(parameter, tuple(place))
         state = "wrong" if parameter.wrong.ravel()[flat] else "undecided"
         rows.append(f"<tr><td>{place}</td><td>{state}</td><td class='n'>{claimed}</td><td class='n'>{true}</td></tr>")
-    title = f"The {len(rows)} elements furthest outside their bounds" if len(rows) < len(chosen) else "These elements"
-    table = _table(("index", "", "claimed", "true"), rows)
+    title = (
+        f"The {len(rows)} elements furthest outside their bounds"
+        if len(rows) < len(chosen)
+        else "Wrong and undecided elements"
+    )
+    table = _table(f"{title} of {_safe(parameter.name)}", ("index", "state", "claimed", "true"), rows)
     return f"<details><summary>{title}</summary>{table}</details>"

@@ -139,7 +139,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(report, tmp_path):
 def test_hovering_over_a_wrong_element_shows_its_numbers():
     report = CASES["wrong number"]()
     titles = re.findall(r"<title>(.*?)</title></rect>", report._repr_html_())
-    assert len(titles) == 3  # one element, in three maps
+    assert len(titles) == 4  # one element, in four maps
     assert all(title.startswith("[]: claimed 1.75517, true 0.877583 ± ") for title in titles)
 
 

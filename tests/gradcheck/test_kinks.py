@@ -132,7 +132,7 @@ def test_many_equal_elements_of_a_smooth_function_are_no_tie():
     assert not report.parameters["W"].wrong.any()
 
 
-@pytest.mark.parametrize("units", [4, 8, 16, 32])
+@pytest.mark.parametrize("units", [4, 32])
 @pytest.mark.parametrize("is_squared", [False, True])
 def test_a_layer_whose_weights_are_all_zero_passes_at_a_cost_in_proportion(units, is_squared):
     """Each unit has a kink that all its weights share."""
@@ -174,8 +174,7 @@ def its_gradient_too(a):
     return np.outer(u[:, 0], v[0])
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize(("size", "seed"), [(2, 0), (3, 1), (4, 2)])
 @pytest.mark.parametrize(
     ("f", "gradient"), [(largest_eigenvalue, its_gradient), (spectral_norm, its_gradient_too)], ids=["eigen", "norm"]
 )

@@ -61,8 +61,7 @@ def test_the_gradient_to_all_tied_maxima_is_no_gradient(seed):
 VARIANTS = [f"{kind}-{what}" for kind in ("transpose", "rotate") for what in ("gradient", "mask", "upstream")]
 
 
-@pytest.mark.parametrize("is_blank", [True, False])
-@pytest.mark.parametrize("pool", ["pool1", "pool2"])
+@pytest.mark.parametrize(("pool", "is_blank"), [("pool1", True), ("pool2", False)])
 @pytest.mark.parametrize("backward", VARIANTS)
 def test_a_variant_of_a_pool_is_wrong_and_named(backward, pool, is_blank):
     report = check_pool(pool, 11, backward, is_blank=is_blank)

@@ -1,7 +1,7 @@
-"""The pictures of the README, and a look at pages in a browser before a release; needs Chromium.
+"""The pictures of the README; needs Chromium.
 
 ``python -m benchmarks.pictures`` writes `docs/pictures/report.png`; ``--article FOLDER``, the output of ``python -m network``, also
-`docs/pictures/article.png`; ``--look PAGE.html FOLDER`` takes a page at a phone's and a desk's width, light and dark.
+`docs/pictures/article.png`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from gradcheck.demonstration import backward, forward
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 
-WIDTHS = {"phone": (390, 844), "desk": (1200, 900)}
-"""CSS pixels: a common phone held upright, and a window on a desk."""
 
-DARK = "--blink-settings=preferredColorScheme=0"
-"""Chromium's setting for `prefers-color-scheme: dark`."""
-
-
-def take(page: Path, picture: Path, size: tuple[int, int], *options: str) -> None:
-    """Write what a browser shows of a page, `size` CSS pixels of it."""
+def browse(page: Path, *options: str) -> str:
+    """Open a page in a browser without a window; return what it prints."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         raise SystemExit("needs Chromium: put `chromium` or `google-chrome` on the PATH")
     command = [
         browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1",
-        f"--window-size={size[0]},{size[1]}", f"--screenshot={picture}", *options, page.resolve().as_uri(),
+        *options, page.resolve().as_uri(),
     ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603 - the command is ours
+    done = subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603 - the command is ours
+    return done.stdout.decode("utf-8", "replace")
+
+
+def take(page: Path, picture: Path, size: tuple[int, int], *options: str) -> None:
+    """Write what a browser shows of a page, `size` CSS pixels of it."""
+    browse(page, f"--window-size={size[0]},{size[1]}", f"--screenshot={picture}", *options)
 
 
 def take_report(folder: Path) -> None:
@@ -58,21 +58,10 @@ def take_article(output: Path, folder: Path) -> None:
     take(page, PICTURES / "article.png", (820, 240))
 
 
-def look(page: Path, folder: Path) -> None:
-    """Take a page in every width and colour scheme."""
-    for name, size in WIDTHS.items():
-        take(page, folder / f"{name}-light.png", size)
-        take(page, folder / f"{name}-dark.png", size, DARK)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description=__doc__)
     parser.add_argument("--article", type=Path, metavar="FOLDER", help="the output of python -m network")
-    parser.add_argument("--look", type=Path, nargs=2, metavar=("PAGE", "FOLDER"))
     options = parser.parse_args()
-    if options.look:
-        look(*options.look)
-        return
     with tempfile.TemporaryDirectory() as name:
         take_report(Path(name))
         if options.article:

@@ -52,9 +52,9 @@ def take_article(output: Path, folder: Path) -> None:
     """Take the table of experiments of the main job's page."""
     page = folder / "article.html"
     text = (output / "index.html").read_text(encoding="utf-8")
-    head = text.partition("<body>")[0]
+    head = text.partition("<body")[0]
     (table,) = (part for part in re.findall(r"<table.*?</table>", text, re.DOTALL) if "broken cheaper" in part)
-    page.write_text(f"{head}<body>{table}</body></html>", encoding="utf-8")
+    page.write_text(f"{head}<body class='gradcheck'>{table}</body></html>", encoding="utf-8")
     take(page, PICTURES / "article.png", (820, 240))
 
 

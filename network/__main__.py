@@ -161,6 +161,7 @@ def _run_mutants(options: argparse.Namespace) -> int:
     """Train with each bug, check each, and write one table and one picture."""
     from rich.console import Console  # noqa: PLC0415
 
+    from gradcheck.reports.page import document  # noqa: PLC0415
     from network.mutants import conclusion, rows_of  # noqa: PLC0415
     from network.page import write_mutants  # noqa: PLC0415
     from network.tables import print_mutants  # noqa: PLC0415
@@ -182,7 +183,7 @@ def _run_mutants(options: argparse.Namespace) -> int:
         from network.pictures import draw_mutants  # noqa: PLC0415
 
         draw_mutants(rows, options.output / "mutants.png")
-    write_mutants(rows, conclusion(rows), options.output)
+    write_mutants(rows, conclusion(rows), options.output, document)
     seconds = time.perf_counter() - started
     files = [name for name in ("mutants.html", "mutants.json", "mutants.png") if (options.output / name).exists()]
     console.print(f"Written to {options.output}/ after {seconds:.0f} s: {', '.join(files)}")
@@ -270,6 +271,7 @@ def _compute(plan: Plan, results: Results) -> None:
 
 
 def _write(options: argparse.Namespace, results: Results, report: Report | None) -> None:
+    from gradcheck.reports.page import document, section  # noqa: PLC0415
     from network.job import experiments_of  # noqa: PLC0415
     from network.page import write_page, write_results  # noqa: PLC0415
 
@@ -286,7 +288,7 @@ def _write(options: argparse.Namespace, results: Results, report: Report | None)
                 for title, found in results.checks.items()
             }
             draw_divergence(errors, options.output / "divergence.png")
-    write_page(results, str(report) if report else "not finished", options.output)
+    write_page(results, section(report, 3) if report else "<p>not finished</p>", options.output, document)
 
 
 def _files(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,13 @@ from network.tables import MUTANT_COLUMNS, mutant_cells
 __all__ = ["write_mutants", "write_page", "write_results"]
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 14px; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-.wrong { color: #b3261e; font-weight: 600; }
-img { max-width: 100%; }
-pre { background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: 13px; }
+.gradcheck .numbers :is(th, td):not(:first-child) { text-align: right; padding: .25rem 0 .25rem .8rem; }
+img { max-width: 100%; height: auto; }
 """
+"""Rules besides those of a report's page."""
+
+Document = Callable[[str, str, str], str]
+"""Makes a page of a title, what it shows, and rules for its looks: that of reports, which this package does not import."""
 
 
 def write_results(results: Results, folder: Path) -> None:
@@ -40,8 +40,8 @@ def write_results(results: Results, folder: Path) -> None:
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")
 
 
-def write_page(results: Results, report: str, folder: Path) -> None:
-    """Write ``index.html`` beside the pictures that are there."""
+def write_page(results: Results, report: str, folder: Path, document: Document) -> None:
+    """Write ``index.html``, which shows a report (HTML) and the pictures that are there."""
     pictures = [
         f"<img src='{name}' alt='{text}'>"
         for name, text in (("costs.png", "cost of every epoch"), ("divergence.png", "distance from the true gradient"))
@@ -53,60 +53,50 @@ def write_page(results: Results, report: str, folder: Path) -> None:
             f"<p>{html.escape(conclusion(results))}</p>",
             *pictures,
             "<h2>The right gradient</h2>",
-            f"<pre>{html.escape(report)}</pre>",
+            report,
             "<h2>Every gradient, weight by weight</h2>",
             _divergence_table(results),
             "<h2>Paired experiments</h2>",
             _pairing_table(results),
         ]
     )
-    (folder / "index.html").write_text(_html("The article's network, checked", body), encoding="utf-8")
+    (folder / "index.html").write_text(document("The article's network, checked", body, STYLE), encoding="utf-8")
 
 
-def write_mutants(rows: list[Row], told: str, folder: Path) -> None:
+def write_mutants(rows: list[Row], told: str, folder: Path, document: Document) -> None:
     """Write ``mutants.json`` and ``mutants.html``, which shows the picture where it is there."""
     plain = {"rows": [asdict(row) for row in rows], "conclusion": told}
     text = json.dumps(_strict(plain), allow_nan=False, indent=1)
     (folder / "mutants.json").write_text(text + "\n", encoding="utf-8")
     title = "What accuracy says of wrong gradients, and what a check says"
     picture = "<img src='mutants.png' alt='accuracy against distance from the right gradient'>"
-    cells = [[html.escape(cell) for cell in mutant_cells(row)] for row in rows]
-    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in cells]
     mistakes = [f"<li><b>{html.escape(row.name)}</b>: {html.escape(row.mistake)}</li>" for row in rows]
     body = [
         f"<h1>{title}</h1>",
         f"<p>{html.escape(told)}</p>",
         *([picture] if (folder / "mutants.png").exists() else []),
-        f"<table>{_heading(*MUTANT_COLUMNS)}{''.join(lines)}</table>",
+        _table("bugs", MUTANT_COLUMNS, map(mutant_cells, rows)),
         f"<ul>{''.join(mistakes)}</ul>",
     ]
-    (folder / "mutants.html").write_text(_html(title, "\n".join(body)), encoding="utf-8")
-
-
-def _html(title: str, body: str) -> str:
-    return (
-        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
-        f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
-    )
+    (folder / "mutants.html").write_text(document(title, "\n".join(body), STYLE), encoding="utf-8")
 
 
 def _divergence_table(results: Results) -> str:
-    rows = [_heading("gradient", "weight", "relative error", "cosine", "angle", "same signs", "norm ratio", "verdict")]
+    columns = ("gradient", "weight", "relative error", "cosine", "angle", "same signs", "norm ratio", "verdict")
+    rows = []
     for title, found in results.checks.items():
         for weight, entry in found["weights"].items():
             if entry["verdict"] == "right":
                 continue
             numbers = ("relative_error", "cosine", "angle", "sign_agreement", "norm_ratio")
             cells = ["true is zero" if entry[name] > 1e300 else f"{entry[name]:.3g}" for name in numbers]
-            cells = [html.escape(title), weight, *cells]
-            verdict = f"<td class='wrong'>{entry['verdict']}</td>"
-            rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + verdict + "</tr>")
-    return f"<table>{''.join(rows)}</table><p>Weights that are right are left out.</p>"
+            rows.append([title, weight, *cells, entry["verdict"]])
+    return f"{_table('every gradient, weight by weight', columns, rows)}<p>Weights that are right are left out.</p>"
 
 
 def _pairing_table(results: Results) -> str:
     columns = ("networks", "broken cheaper", "cost ratio", "p", "accuracy, 10 images", "accuracy, all test images")
-    rows = [_heading("experiment", *columns)]
+    rows = []
     for name, found in results.pairings().items():
         cells = [
             name,
@@ -117,12 +107,18 @@ def _pairing_table(results: Results) -> str:
             " / ".join(f"{share:.3f}" for share in found.accuracy_10),
             " / ".join(f"{share:.3f}" for share in found.accuracy_all),
         ]
-        rows.append("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>")
-    return f"<table>{''.join(rows)}</table><p>Baseline / broken.</p>"
+        rows.append([str(cell) for cell in cells])
+    return f"{_table('paired experiments', ('experiment', *columns), rows)}<p>Baseline / broken.</p>"
 
 
-def _heading(*columns: str) -> str:
-    return "<tr>" + "".join(f"<th>{column}</th>" for column in columns) + "</tr>"
+def _table(label: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table that scrolls by itself where it is wider than the page, by keyboard too."""
+    head = "".join(f"<th scope='col'>{column}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f"<div class='wide' tabindex='0' role='group' aria-label='{label}'>"
+        f"<table class='numbers' aria-label='{label}'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def _strict(value: Any) -> Any:

@@ -29,7 +29,7 @@ from gradcheck.reports.transforms import transformed
 if TYPE_CHECKING:
     from gradcheck.reports.report import ParameterReport, Report
 
-__all__ = ["fragment", "page_of"]
+__all__ = ["STYLE", "document", "fragment", "page_of", "section"]
 
 Floats = NDArray[np.float64]
 
@@ -101,21 +101,26 @@ def page_of(reports: Mapping[str, Report]) -> str:
         maps = min(MOST_MAPS, MOST_MAPS_OF_PAGE - drawn)
         drawn += min(maps, len(_concerned(report.parameters.values())))
         name = f"<h2 id='r{i}'>{_safe(title)}</h2>" if title or len(order) > 1 else ""
-        parts.append(f"<section>{name}{_body(report, maps, 3 if name else 2)}</section>")
+        parts.append(f"<section>{name}{section(report, 3 if name else 2, maps)}</section>")
+    return document(f"gradcheck: {said}", "".join(parts))
+
+
+def document(title: str, content: str, style: str = "") -> str:
+    """Return a page of its own: what it shows, and rules besides those of reports."""
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>gradcheck: {said}</title><style>{STYLE}"
+        f"<title>{_safe(title)}</title><style>{STYLE}{style}"
         "body { margin: 0; } main { max-width: 62rem; margin: 0 auto; padding: 1rem; min-height: 100vh; "
         "box-sizing: border-box; } html { background: #fff; } "
         "@media (prefers-color-scheme: dark) { html { background: #16181c; } a { color: #9cc4ff; } }</style></head>"
-        f"<body class='gradcheck'><main>{''.join(parts)}</main></body></html>\n"
+        f"<body class='gradcheck'><main>{content}</main></body></html>\n"
     )
 
 
 def fragment(report: Report) -> str:
     """Return one report for a notebook's cell."""
-    return f"<div class='gradcheck'><style>{STYLE}</style>{_body(report, MOST_MAPS, 3)}</div>"
+    return f"<div class='gradcheck'><style>{STYLE}</style>{section(report, 3)}</div>"
 
 
 def _safe(text: str) -> str:
@@ -138,7 +143,7 @@ def _list(level: int, title: str, entries: Iterable[str]) -> str:
     return f"<h{level}>{title}</h{level}><ul>{items}</ul>" if items else ""
 
 
-def _body(report: Report, maps: int, level: int) -> str:
+def section(report: Report, level: int, maps: int = MOST_MAPS) -> str:
     """Return what a report says, its headings of one level."""
     verdict, _, rest = headline(report).partition(": ")
     parameters = list(report.parameters.values())

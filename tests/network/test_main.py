@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from network.__main__ import main
+from tests.pages import faults_of
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "network"]
@@ -39,6 +40,8 @@ def test_quick_run_writes_everything(tmp_path):
     assert done.returncode == 0, done.stderr
     for name in ("results.json", "costs.png", "divergence.png", "index.html"):
         assert (tmp_path / "out" / name).stat().st_size > 500
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert not faults_of(page) and "e+308" not in page and "true is zero" in page
     results = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
     assert results["complete"] and results["checks"]["right"]["verdict"] == "pass"
     broken = results["checks"]["author-broken"]["weights"]

@@ -8,6 +8,7 @@ import pytest
 from network import __main__ as command
 from network import mutants, verification
 from network.article.bugs import ALL, BUGS, RIGHT, groups
+from tests.pages import faults_of
 
 FOUND = {"verdict": "fail", "images": 1, "evaluations": 101, "wrong": ("W1a",), "relative_error": 0.5, "angle": 20.0}
 GOOD = {**FOUND, "verdict": "pass", "wrong": (), "relative_error": 0.0, "angle": 0.0}
@@ -106,6 +107,7 @@ def test_the_command_prints_one_table_and_writes_its_files(tmp_path, monkeypatch
     kept = json.loads((tmp_path / "mutants.json").read_text())
     assert [row["verdict"] for row in kept["rows"]] == ["pass", "fail", "fail"]
     page = (tmp_path / "mutants.html").read_text()
+    assert not faults_of(page)
     assert BUGS[1].mistake in page and "mutants.png" in page
     assert (tmp_path / "mutants.png").stat().st_size > 10_000
 

@@ -26,9 +26,9 @@ Floats = NDArray[np.float64]
 AWAY = (0.03, 1e-3)
 """How far the second point is from the first, relatively and at most; the next is tried where there is no value."""
 
-TRIES = ((AWAY[0], AWAY[1]), (AWAY[0], 0.0), (AWAY[1], 0.0))
+TRIES = ((AWAY[0], AWAY[1]), (AWAY[1], 0.0))
 """How far, and how large elements are at most that are moved as zeros are. A network one small step from zeros has hardly
-another gradient at three hundredths of that step; a molecule in metres has no value at three hundredths of a metre."""
+another gradient at three hundredths of that step; a molecule in metres has no value three hundredths of a metre away, and is tried again."""
 
 FEWEST_CALLS = 50
 """With fewer calls allowed, none is spent on a second point."""

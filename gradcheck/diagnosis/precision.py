@@ -73,9 +73,13 @@ def approximations(clues: Clues, case: Case) -> Iterator[Candidate]:
     size = float(np.max(np.abs(clues.reference[clues.used]), initial=0.0))
     if np.count_nonzero(wrong) < FEWEST or 2 * np.count_nonzero(wrong) < np.count_nonzero(alive):
         return
-    if not np.max(np.abs(clues.error[wrong])) <= SMALL * size:
+    if not 0 < np.max(np.abs(clues.error[wrong])) <= SMALL * size:
         return
-    agreed = -np.log10(np.abs(clues.error[wrong]) / np.maximum(np.abs(clues.reference[wrong]), np.finfo(float).tiny))
+    # Where elements share a kink some are wrong together, and off by nothing.
+    apart = np.maximum(np.abs(clues.error[wrong]), np.finfo(float).eps * np.abs(clues.reference[wrong]))
+    agreed = np.log10(
+        np.maximum(np.abs(clues.reference[wrong]), np.finfo(float).tiny) / np.maximum(apart, np.finfo(float).tiny)
+    )
     least, most = (max(0, int(np.floor(np.quantile(agreed, q)))) for q in (0.1, 0.9))
     digits = f"{least} to {most}" if least < most else f"{least}"
     tolerance = 10.0 ** np.ceil(np.log10(np.max(np.abs(clues.error[wrong])) / size))

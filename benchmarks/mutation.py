@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import copy
 import importlib.abc
 import importlib.util
 import io
@@ -99,18 +100,21 @@ class Change(NamedTuple):
 
 def changes_of(source: str) -> Iterator[Change]:
     """Give every change of a source, one at a time."""
-    count = sum(1 for _ in ast.walk(ast.parse(source)))
-    for number in range(count):
-        tree = ast.parse(source)
-        node = next(node for i, node in enumerate(ast.walk(tree)) if i == number)
-        before = ast.unparse(node) if isinstance(node, ast.expr) else ""
-        if _is_declared(tree, node) or not _changed(node):
+    whole = ast.parse(source)
+    declared = _declared(whole)
+    for number, node in enumerate(ast.walk(whole)):
+        if id(node) in declared:
             continue
-        yield Change(getattr(node, "lineno", 0), before, ast.unparse(node), ast.fix_missing_locations(tree))
+        before, changed = ast.unparse(node) if isinstance(node, ast.expr) else "", copy.deepcopy(node)
+        if not _changed(changed):
+            continue
+        tree = ast.parse(source)
+        _changed(next(same for i, same in enumerate(ast.walk(tree)) if i == number))
+        yield Change(getattr(node, "lineno", 0), before, ast.unparse(changed), ast.fix_missing_locations(tree))
 
 
-def _is_declared(tree: ast.Module, node: ast.AST) -> bool:
-    """Tell whether a node is part of a type, a decorator, or a ``strict=`` or ``slots=``, which decide no value."""
+def _declared(tree: ast.Module) -> set[int]:
+    """Return the nodes, by ``id``, of types, decorators and ``strict=`` or ``slots=``, which decide no value."""
     parts: list[ast.AST] = []
     for holder in ast.walk(tree):
         parts += [
@@ -118,7 +122,7 @@ def _is_declared(tree: ast.Module, node: ast.AST) -> bool:
         ]
         parts += getattr(holder, "decorator_list", [])
         parts += [holder] if isinstance(holder, ast.keyword) and holder.arg == "strict" else []
-    return any(node is inner for part in parts for inner in ast.walk(part))
+    return {id(inner) for part in parts for inner in ast.walk(part)}
 
 
 def _changed(node: ast.AST) -> bool:

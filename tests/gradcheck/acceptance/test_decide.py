@@ -235,8 +235,8 @@ INTERVALS = [
     (99.0, [ladder(0.0, 10.0, noise=6.0)], {}, UNSEEN, OPEN, Limit.CALLS, 10),
     (0.0, [ladder(0.0, np.inf, noise=9.0)], {}, UNSEEN, OPEN, Limit.STEP, np.inf),
     # PLAINLY: 30 bounds of a pair need no ladder; less is no vote
-    (34.0, [pair(0.0, 1.0)], {}, INVALID, OPEN, Limit.CALLS, 1),
-    (34.5, [pair(0.0, 1.0)], {}, INVALID, WRONG, 0, 1),
+    (64.0, [pair(0.0, 2.0)], {}, INVALID, OPEN, Limit.CALLS, 2),
+    (64.5, [pair(0.0, 2.0)], {}, INVALID, WRONG, 0, 2),
     (34.5, [ladder(0.0, 1.0)], {}, INVALID, OPEN, Limit.CALLS, 1),
     (30.0, [pair(0.0, 1.0), pair(0.0, 1.0)], {}, INVALID, OPEN, Limit.UNCONFIRMED, 1),
     (30.0, [pair(0.0, 1.0), ladder(0.0, 1.0)], {}, INVALID, OPEN, Limit.UNCONFIRMED, 1),

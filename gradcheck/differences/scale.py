@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 SAMPLED = 4
 """Elements that are moved together to see how far they may be moved."""
 
+SMALL = 1e-2
+"""Below what weights usually are: to look how far they may be moved takes calls for every leaf."""
+
 ZERO_LENGTH = 1.0
 """The length of an element that is exactly zero, in a leaf of zeros. Nothing is lengthened beyond it, whatever the size of the
 others: what a function does over the scale of one must not be passed over because a large constant hides it."""
@@ -80,15 +83,16 @@ def widened(
 
     Notes
     -----
-    No calls for lengths beyond the root of what noise, relative to the value, hides of the tolerance: that is about 0.1 in
-    single precision and 1e-3 in double precision. Otherwise 2, and 2 more for each factor of eight by which the length grows.
+    No calls where noise, relative to the value, hides less than the tolerance at the longest step: that is beyond lengths of 0.1
+    in single precision, and of 1e-3 in double precision where the gradient is as small as they. Otherwise 2, and 2 more for each factor of eight by which the length grows.
     It grows while noise, and not the difference between two steps, limits what is seen.
     """
     multiplier = noise_multiplier(lengths.size)
     with np.errstate(all="ignore"):
         relative = float(np.max(multiplier * noise / np.abs(base)))  # infinite where the value is zero
-        # A leaf whose gradient is as small as itself, as in a network all of whose weights are, counts too.
-        short = np.flatnonzero((lengths < ZERO_LENGTH) & (FIRST_STEP * lengths**2 < relative / rtol))
+        # The gradient of small leaves may be as small as they, as in a network all of whose weights are.
+        reach = FIRST_STEP * lengths * np.where(lengths < SMALL, lengths, 1.0)
+        short = np.flatnonzero((lengths < ZERO_LENGTH) & (reach < relative / rtol))
     if not len(short) or not np.any(noise > 0):
         return lengths
     chosen = rng.choice(short, size=min(SAMPLED, len(short)), replace=False)

@@ -14,6 +14,10 @@ __all__ = ["projections"]
 SLACK = 4.0
 """Margins by which the true gradient may be off a right angle to the direction."""
 
+ALMOST = 0.01
+"""Share of the claim's part along the direction that the true gradient may have: a small number that is added to what is divided
+by, as in most normalisations, leaves a little of it."""
+
 SPHERES = 3
 """Least length of a slice: of two elements, one along the direction, the other tells nothing that a factor would not."""
 
@@ -55,10 +59,10 @@ def _unprojected(clues: Clues, axes: tuple[int, ...], along: Floats, name: str, 
         return
     unit = along / sizes
     with np.errstate(all="ignore"):
-        true_part = np.abs(np.sum(clues.reference * unit, axis=axes, keepdims=True))
+        true_part = np.sum(clues.reference * unit, axis=axes, keepdims=True)
         reach = SLACK * np.sqrt(np.sum((clues.margin * unit) ** 2, axis=axes, keepdims=True))
         part = np.sum(clues.claimed * unit, axis=axes, keepdims=True)
-    if np.any(true_part > reach) or not np.any(np.abs(part) > reach):
+    if np.any(np.abs(true_part) > np.maximum(reach, ALMOST * np.abs(part))) or not np.any(np.abs(part) > reach):
         return
     where = "" if len(axes) == clues.claimed.ndim - 1 else f" in each slice along axis {axes[0] - 1}"
     for factor, times in (
@@ -72,7 +76,7 @@ def _unprojected(clues: Clues, axes: tuple[int, ...], along: Floats, name: str, 
                 f"the gradient equals the true one{times} plus a multiple of {name}{where}: "
                 f"the normalisation is not differentiated ({words}, so the true gradient has no such part)"
             ),
-            predicted=factor * clues.reference + part * unit,
+            predicted=factor * (clues.reference - true_part * unit) + part * unit,
             margin=factor * clues.margin,
             cost=REAL * part.size,
             is_generic=False,

@@ -17,8 +17,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.reports.comparison import error_in_words
-
 if TYPE_CHECKING:
     from gradcheck.reports.report import Report
 
@@ -112,6 +110,9 @@ def _plural(noun: str, count: int) -> str:
 
 
 def _worst(record: Record) -> str:
+
+    from gradcheck.reports.comparison import error_in_words  # noqa: PLC0415 - a run without checks needs no NumPy
+
     name, error = record["worst"]
     return f"{name}: {error_in_words(error)}" if name else ""
 

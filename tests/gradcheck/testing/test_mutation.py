@@ -1,6 +1,7 @@
 """``--gradcheck-mutate``, by pytest inside pytest: which tests are run again, what counts, what is said and left behind."""
 
 import functools
+import importlib.metadata
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,8 @@ import gradcheck.testing.mutation
 from gradcheck.mutants import mutants_of
 
 pytest_plugins = ["pytester"]
+
+IS_INSTALLED = bool(importlib.metadata.entry_points(group="pytest11", name="gradcheck"))
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "wrong_gradients"
 
@@ -61,7 +64,8 @@ def mutate(pytester, monkeypatch):
     def mutate(code, *arguments, target="cubes:slope", workers=None):
         pytester.makepyfile(test_it=code)
         distribution = ("-p", "no:xdist") if workers is None else ("-n", str(workers))
-        options = ("-p", "gradcheck_pytest", "-p", "no:cacheprovider", *distribution, *arguments)
+        loading = () if IS_INSTALLED else ("-p", "gradcheck_pytest")
+        options = (*loading, "-p", "no:cacheprovider", *distribution, *arguments)
         return pytester.runpytest_inprocess(*options, f"--gradcheck-mutate={target}")
 
     return mutate

@@ -61,7 +61,7 @@ def watching(watch: Watch | None) -> Iterator[None]:
 
 
 def watched(check: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a check, so that whoever watches gives it options and is told of its report, or of each of its reports."""
+    """Decorate a check, so that a watch gives it options and is told of its report, or of each of its reports."""
 
     @wraps(check)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -83,7 +83,7 @@ def watched(check: Callable[P, R]) -> Callable[P, R]:
 
 
 def tolerates(report: Report) -> bool:
-    """Tell whether whoever watches lets a report that is no pass go without an error."""
+    """Tell whether the watch lets a report that is no pass go without an error."""
     return _current is not None and _current.tolerates(report)
 
 

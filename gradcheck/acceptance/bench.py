@@ -248,7 +248,7 @@ class Bench:
         """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
         self._notes: dict[int, NDArray[np.int8]] = {}
         self._known: dict[int, tuple[int, Judgement]] = {}
-        self._accused: dict[int, tuple[int, bool]] = {}
+        self._known_wrong: dict[int, tuple[int, bool]] = {}
 
     # ---- what is decided ----------------------------------------------------------------------------------------------
 
@@ -352,17 +352,17 @@ class Bench:
         return found
 
     @property
-    def accuses(self) -> bool:
+    def has_wrong(self) -> bool:
         """Whether some element is wrong, or only a look at kinks near by is missing."""
-        return any(self._accuses(leaf) for leaf in self.claims)
+        return any(self._has_wrong(leaf) for leaf in self.claims)
 
-    def _accuses(self, leaf: int) -> bool:
+    def _has_wrong(self, leaf: int) -> bool:
         version = self.ledgers[leaf].version
-        if leaf not in self._accused or self._accused[leaf][0] != version:
+        if leaf not in self._known_wrong or self._known_wrong[leaf][0] != version:
             found = (self.decide(leaf, indices) for indices in in_parts(self.ledgers[leaf]))
             any_wrong = any(np.any((each.outcome == Outcome.WRONG) | each.untested) for each in found)
-            self._accused[leaf] = version, any_wrong or bool(np.any(self.excess[leaf]))
-        return self._accused[leaf][1]
+            self._known_wrong[leaf] = version, any_wrong or bool(np.any(self.excess[leaf]))
+        return self._known_wrong[leaf][1]
 
     # ---- measuring ----------------------------------------------------------------------------------------------------
 

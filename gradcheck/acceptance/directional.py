@@ -224,7 +224,7 @@ class _Search:
             if number:
                 parts, slopes = self.look()
             allowed = np.zeros_like(slopes.residual)
-            if number and not self.bench.accuses:  # all may be a little off, by what is allowed to each
+            if number and not self.bench.has_wrong:  # all may be a little off, by what is allowed to each
                 allowed = ALLOWANCE * self.directions.allowed(parts)
             if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
                 self._clear_of_kinks(parts, slopes)
@@ -417,7 +417,7 @@ class _Search:
     def _locate(self, groups: list[Group]) -> None:
         """Locate wrong elements in some groups and look at them."""
         found, left = locate(self.directions, groups, CROWD)
-        if left and not self.bench.accuses and self._is_allowed(groups):
+        if left and not self.bench.has_wrong and self._is_allowed(groups):
             return
         for leaf, indices in sorted(elements_of(group.part for group in left).items(), reverse=True):
             if leaf in self._crowded:
@@ -440,8 +440,8 @@ class _Search:
         the search went on to few elements. Others of the crowd stay undecided: the check fails anyway.
         """
         found: list[Group] = []
-        accuses = self.bench.accuses
-        if not self._is_dense(leaf, indices) and not accuses:
+        has_wrong = self.bench.has_wrong
+        if not self._is_dense(leaf, indices) and not has_wrong:
             parted = slices(self.directions, leaf, len(indices), CROWD)
             if parted is not None:
                 found, left = parted
@@ -462,7 +462,7 @@ class _Search:
         """Look at more elements of a crowd that contradicts its claims, a dozen at a time, until one of them does."""
         for _ in range(MORE_DOZENS):
             rest = indices[~self.individual.looked_at[leaf][indices]]
-            if self.bench.accuses or not len(rest):
+            if self.bench.has_wrong or not len(rest):
                 return
             self.individual.look_at({leaf: self.bench.rng.choice(rest, size=min(DOZEN, len(rest)), replace=False)})
 

@@ -1,4 +1,4 @@
-"""The second look: a ladder of steps for what screening left open, confirmed before anybody is accused."""
+"""The second look: a ladder of steps for what screening left open, confirmed before a claim is called wrong."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ BRIEF_STEP, BENT = 0.0937, 3.0
 that is its least bound: there may be a kink, which takes a ladder to see."""
 
 MADE_UP = 5.0
-"""What an error that discontinuities explain comes to on the way to the jump may be so many times the jump: 3.7 at most in the solvers of the tests."""
+"""Error that discontinuities explain, on the way to the jump, in units of the jump: 3.7 at most in the solvers of the tests."""
 
 MARGIN, CLOSE_STEP = 10.0, 1.07e-10
-"""Shorter than this it is so many times as long: so near, the rounding of the element may be noise that nobody measured."""
+"""Factor by which a shorter step than this is lengthened: so near, the rounding of the element may be noise that was not measured."""
 
 COMMON_CALLS = 18
 """Of a look along directions at an error that elements have in common."""

@@ -246,18 +246,20 @@ class _Chain:
             if finding.code != "interrupted"
         ]
         if report.verdict == "fail":
-            self._accuse(name, _reason(report), gradients=[p.name for p in report.parameters.values() if p.wrong.any()])
+            self._call_wrong(
+                name, _reason(report), gradients=[p.name for p in report.parameters.values() if p.wrong.any()]
+            )
 
     def _compare(self, passage: Passage, disagrees: list[str]) -> None:
-        """Accuse who gave something else in sequence, or who wrote into what it had kept or returned."""
+        """Call a stage wrong that gave something else in sequence, or wrote into what it had kept or returned."""
         name, writer = passage.stage.name, passage.writer
         if writer and (disagrees or passage.is_overwritten):
             what = "a gradient that {} had returned" if passage.is_overwritten else "what {} had kept for its backward"
-            self._accuse(
+            self._call_wrong(
                 writer, f"{writer} writes into {what.format(name)}, which is wrong from then on", gradients=disagrees
             )
         elif disagrees:
-            self._accuse(
+            self._call_wrong(
                 name,
                 f"in the chain it gives another gradient of {', '.join(disagrees)} than alone at the same values: it "
                 "shares state with another stage",
@@ -270,7 +272,7 @@ class _Chain:
         self.budget.used += outcome.evaluations
         self.gradient_evaluations += outcome.gradient_evaluations
         if outcome.verdict == "fail":
-            self._accuse(
+            self._call_wrong(
                 passages[outcome.position].stage.name,
                 "the gradient of the chain from it to the end is wrong, though each stage is right alone: it gives a "
                 "later stage something beside its output, or it is wrong at a point near the given one",
@@ -289,7 +291,7 @@ class _Chain:
         self.findings.append(finding)
         self.is_open = True
 
-    def _accuse(self, name: str, reason: str, *, gradients: list[str]) -> None:
+    def _call_wrong(self, name: str, reason: str, *, gradients: list[str]) -> None:
         """Say once of a stage that it is wrong."""
         place = len(self.order) - self.order.index(name)
         counted = f"{place} of {len(self.order)} counted from the output"
@@ -299,15 +301,15 @@ class _Chain:
 
     def report(self, seconds: float) -> Report:
         """Put everything together, what is nearest the output first."""
-        accused = [self.wrong[name] for name in reversed(self.order) if name in self.wrong]
+        faults = [self.wrong[name] for name in reversed(self.order) if name in self.wrong]
         if not self.parameters:
             self.blind_spots.append(NOTHING_CHECKED)
-        verdict: Verdict = "fail" if accused else "inconclusive" if self.is_open or not self.parameters else "pass"
+        verdict: Verdict = "fail" if faults else "inconclusive" if self.is_open or not self.parameters else "pass"
         return Report(
             verdict=verdict,
             parameters=self.parameters,
-            findings=(*accused, *self.findings),
-            stage=accused[0].where if accused else None,
+            findings=(*faults, *self.findings),
+            stage=faults[0].where if faults else None,
             blind_spots=(*self.blind_spots, *of_the_point(*self.points)),
             evaluations=self.budget.used,
             gradient_evaluations=self.gradient_evaluations,

@@ -82,7 +82,7 @@ def check_composition(passages: Sequence[Passage], settings: Settings, limit: fl
         return verdict
 
     outcome.verdict = judge(0)
-    if outcome.verdict == "fail":  # seen again elsewhere and along other directions, or nobody is accused
+    if outcome.verdict == "fail":  # seen again elsewhere and along other directions, or nothing is called wrong
         outcome.verdict = "fail" if judge(0) == "fail" else "inconclusive"
     if outcome.verdict == "fail":
         right = len(passages)

@@ -1,4 +1,4 @@
-"""Where bugs are tried: many show at no point but those where nobody looked."""
+"""Where bugs are tried: many show only at points that tests seldom try."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def mutation_score(
     points : sequence of str
         Where: ``"given"``; ``"zeros"``; ``"tiny"``, each leaf scaled to a root mean square of 1e-6; ``"step"``, one small step
         along the gradient from zeros; ``"float32"``, the given point in single precision. Bugs that survive elsewhere often are
-        at points where nobody looked.
+        at points that no test tries.
     mutants : str or sequence of str, optional
         Names or kinds of the catalogue (`gradcheck.mutants.CATALOGUE`), patterns allowed; default all.
     **options

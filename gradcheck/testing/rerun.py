@@ -21,7 +21,7 @@ class Placing(Protocol):
 
 
 class Rerun:
-    """Hooks under which a test is no more than its reports: nobody is told, so that no count and no file knows of it."""
+    """Hooks under which a test is no more than its reports: nothing is reported, so that no count and no file knows of it."""
 
     def __init__(self, session: pytest.Session) -> None:
         self.session = session

@@ -162,7 +162,8 @@ class Ball:
         kinds: dict[tuple[int, object], list[int]] = {}
         for number, (element, value) in enumerate(zip(elements, values, strict=True)):
             kinds.setdefault((element.leaf, value), []).append(number)
-        effects = [np.min(own[members]) * np.max(stakes[members]) for members in kinds.values()]
+        with np.errstate(over="ignore"):  # an infinite effect is not usable
+            effects = [np.min(own[members]) * np.max(stakes[members]) for members in kinds.values()]
         usable = [effect for effect in effects if 0 < effect < np.inf]
         for members, effect in zip(kinds.values(), effects, strict=True):
             share = min(usable) / effect if effect in usable else 1.0

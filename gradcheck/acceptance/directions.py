@@ -275,6 +275,13 @@ class Directions:
         some = slice(None) if count <= QUANTILE_OF else np.linspace(0, count - 1, QUANTILE_OF, dtype=np.intp)
         return float(np.quantile(self.lengths(leaf, some, step or self.step), LOW_QUANTILE))
 
+    def is_hidden_by_others(self, leaf: int) -> bool:
+        """Tell whether the claims for other leaves contribute most of the round-off along a direction of all."""
+        variances = {
+            other: (each * np.linalg.norm(self.bench.lengths[other])) ** 2 for other, each in self._roundoff.items()
+        }
+        return bool(np.any(variances[leaf] < np.sum(list(variances.values()), axis=0) / 2))
+
     def moves(self, part: Part) -> Moves:
         """Return by how much the elements of a direction move, in the dtype of each leaf.
 

@@ -1,6 +1,7 @@
 """PyTorch users' calls as they write them: every right gradient passes, and its wrong twin is named."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -353,6 +354,31 @@ def test_few_calls_where_vmap_does():
     assert report.ok and report.evaluations < 120, str(report)
     as_told = check_module(module, torch.randn(7, 12), loss=lambda y: (y**2).mean(), vectorized=False)
     assert as_told.ok and as_told.evaluations > 500
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_perceptron_of_a_hundred_thousand_weights(seed):
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+    x, labels = torch.rand(64, 784), torch.randint(10, (64,))
+    loss = partial(functional.cross_entropy, target=labels)
+    report = check_module(module, x, loss=loss)
+    largest = max(np.abs(parameter.claimed).max() for parameter in report.parameters.values())
+    weight = report.parameters["0.weight"]
+    assert report.ok and report.evaluations <= 150, str(report)
+    assert weight.detection_floor <= 1e-4 * largest
+    usual = np.flatnonzero(np.abs(weight.claimed) <= np.sqrt(np.mean(weight.claimed**2)))
+    place = int(np.random.default_rng(seed).choice(usual))
+
+    def off(gradient):
+        changed = gradient.clone()
+        changed.view(-1)[place] += weight.detection_floor
+        return changed
+
+    module[0].weight.register_hook(off)
+    report = check_module(module, x, loss=loss)
+    assert report.verdict == "fail" and wrong(report) == ["0.weight"], str(report)
+    assert np.flatnonzero(report.parameters["0.weight"].wrong).tolist() == [place]
 
 
 # ---- torch's own call ------------------------------------------------------------------------------------------------

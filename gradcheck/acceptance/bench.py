@@ -249,6 +249,7 @@ class Bench:
         self._notes: dict[int, NDArray[np.int8]] = {}
         self._known: dict[int, tuple[int, Judgement]] = {}
         self._known_wrong: dict[int, tuple[int, bool]] = {}
+        self._decided: dict[int, tuple[tuple[int, bytes], Decision]] = {}
 
     # ---- what is decided ----------------------------------------------------------------------------------------------
 
@@ -269,9 +270,15 @@ class Bench:
         )
 
     def decide(self, leaf: int, indices: Indices) -> Decision:
-        """Decide about some elements on the evidence so far."""
+        """Decide about some elements on the evidence so far; the last few decided about are remembered for each leaf."""
         ledger = self.ledgers[leaf]
-        return decide(self.claims[leaf].values[indices], ledger.evidence(indices), self.tolerance(leaf, indices))
+        asked = ledger.version, indices.tobytes()
+        if leaf in self._decided and self._decided[leaf][0] == asked:
+            return self._decided[leaf][1]
+        found = decide(self.claims[leaf].values[indices], ledger.evidence(indices), self.tolerance(leaf, indices))
+        if found.outcome.size <= AT_ONCE:
+            self._decided[leaf] = asked, found
+        return found
 
     def note(self, leaf: int, indices: Indices, limit: Limit) -> None:
         """Enter what keeps elements from being looked at any closer, or contradicts them all together."""

@@ -405,4 +405,5 @@ def _least(values: Floats) -> NDArray[np.intp]:
 
 def _take(values: NDArray[np.generic], best: NDArray[np.intp]) -> Floats:
     """Return the chosen estimate's entry, shape (m, K)."""
-    return np.asarray(np.take_along_axis(values, best[:, None], axis=1)[:, 0])
+    rows, columns = np.arange(len(values))[:, None], np.arange(values.shape[2])
+    return np.asarray(values[rows, best, columns])

@@ -255,6 +255,8 @@ class Ledger:
         for estimate, slots in zip(self._estimates, self._slots, strict=True):
             near = np.minimum(np.searchsorted(sorted_indices, estimate.indices), max(len(indices) - 1, 0))
             asked = sorted_indices[near] == estimate.indices if len(indices) else np.zeros(len(slots), dtype=bool)
+            if not np.any(asked):
+                continue
             place = order[near[asked]], slots[asked]
             kind[place] = estimate.kind
             parts = (estimate.value, estimate.noise, estimate.bound, estimate.gap, estimate.curvature)

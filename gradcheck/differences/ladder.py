@@ -249,16 +249,19 @@ class Ladder:
         value, bound, floor, level = _settle(_extrapolate(central, shrink**2), noise, crossing)
         for side, other in ((forward, self.minus), (backward, self.plus)):
             # One-sided only where the other side never was finite: at the edge of the domain.
+            edge = ~np.isfinite(other).any(axis=1)
+            if not np.any(edge):
+                continue
             sided = _settle(_extrapolate(_extrapolate(side, shrink), shrink**2), 2 * noise)
-            edge = ~np.isfinite(other).any(axis=1) & np.isfinite(sided[0])
+            edge &= np.isfinite(sided[0])
             value, bound, floor, level = (
                 np.where(edge, new, old) for new, old in zip(sided, (value, bound, floor, level), strict=True)
             )
 
-        curvature = np.take_along_axis(bend / h, level[:, None, :], axis=1)[:, 0, :]
+        curvature = _at(bend / h, level)
         curvature = np.where(np.isfinite(curvature), curvature, 0.0)
         # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
-        asymmetry = np.take_along_axis(np.abs(ahead - behind), level[:, None, :], axis=1)[:, 0, :] / 2
+        asymmetry = _at(np.broadcast_to(np.abs(ahead - behind), bend.shape), level) / 2
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
         diverges = self._diverges(forward, backward, noise) & ~jump
         bound = np.where(jump | diverges, np.inf, bound)
@@ -360,17 +363,20 @@ def _settle(
     bound[:, 1:] = np.abs(np.diff(sequence, axis=1)) + noise[:, 1:]
     bound += more
     bound = np.where(np.isfinite(bound), bound, np.inf)
-    levels = sequence.shape[1]
-    kinks = np.broadcast_to(more, sequence.shape)
-    for finer in range(1, levels):
-        distance = np.abs(sequence[:, :finer] - sequence[:, finer : finer + 1])
-        blur, kink = noise[:, finer : finer + 1], kinks[:, finer : finer + 1]
-        kink = np.where(kink > ONE_SIDED_NOISE * blur, kink, 0.0)
-        contradicts = (distance > blur) | (kink > 0)
-        bound[:, :finer] = np.fmax(bound[:, :finer], np.where(contradicts, distance + blur + kink, 0.0))
-    level = np.argmin(bound, axis=1)
-    chosen = [np.take_along_axis(a, level[:, None, :], axis=1)[:, 0, :] for a in (sequence, bound, noise)]
-    return chosen[0], chosen[1], chosen[2], level
+    kinked = more > ONE_SIDED_NOISE * noise
+    explained, reach = np.where(kinked, -1.0, noise), noise + np.where(kinked, more, 0.0)
+    for finer in range(1, sequence.shape[1]):
+        level = slice(finer, finer + 1)
+        distance = np.abs(sequence[:, :finer] - sequence[:, level])
+        contradicts = distance > explained[:, level]
+        bound[:, :finer] = np.fmax(bound[:, :finer], np.where(contradicts, distance + reach[:, level], 0.0))
+    best = np.argmin(bound, axis=1)
+    return _at(sequence, best), _at(bound, best), _at(noise, best), best
+
+
+def _at(values: Floats, level: NDArray[np.intp]) -> Floats:
+    """Return the entries of the chosen levels, shape (m, K)."""
+    return np.asarray(values[np.arange(len(values))[:, None], level, np.arange(values.shape[2])])
 
 
 def climb(

@@ -15,6 +15,7 @@ from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_m
 from gradcheck.differences.steps import measure_noise
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import GradcheckError, InvalidArgument
+from gradcheck.functions.float_errors import silent
 from gradcheck.functions.options import CheckOptions, Settings, default_rtol, read_options, require_callable
 from gradcheck.functions.outputs import EachOutput, one_array_of, one_leaf_of
 from gradcheck.functions.points import Output, Point, point_of
@@ -57,6 +58,7 @@ class NumericalDerivative:
     evaluations: int
 
 
+@silent
 def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[CheckOptions]) -> NumericalDerivative:
     """Differentiate a scalar function with finite differences that know their error.
 
@@ -104,6 +106,7 @@ def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[C
     )
 
 
+@silent
 def numerical_jacobian(f: Callable[[Any], Any], x: Any, **options: Unpack[CheckOptions]) -> NumericalDerivative:
     """Differentiate an array with respect to an array, with finite differences that know their error.
 

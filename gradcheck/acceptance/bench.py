@@ -58,9 +58,8 @@ class Claim:
         """Return the claim in units of the function's values."""
         if np.all(unit == 1):
             return self
-        with np.errstate(over="ignore"):
-            own = None if self.own is None else (self.own / unit).astype(np.float32)
-            return Claim(self.values / unit, self.spread / unit, self.eps, own)
+        own = None if self.own is None else (self.own / unit).astype(np.float32)
+        return Claim(self.values / unit, self.spread / unit, self.eps, own)
 
     def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
         """Return what a correct backward may be off by in a leaf, or in elements, where the gradient has this root mean square.
@@ -112,13 +111,12 @@ class Judgement:
         if np.all(unit == 1):
             return self
         scaled = ("reference", "bound", "noise", "gap", "floor", "noise_of_f", "floor_along")
-        with np.errstate(over="ignore"):
-            return Judgement(
-                **{
-                    name: getattr(self, name) * unit if name in scaled else getattr(self, name)
-                    for name in Judgement.__slots__
-                }
-            )
+        return Judgement(
+            **{
+                name: getattr(self, name) * unit if name in scaled else getattr(self, name)
+                for name in Judgement.__slots__
+            }
+        )
 
     def not_seen(self) -> Judgement:
         """Return the same where the evidence could not have told a wrong claim from a right one."""
@@ -318,8 +316,7 @@ class Bench:
         unseen = self.ledgers[leaf].count[:, None] == 0
         noted = (notes != Limit.NONE) & ~wrong & (unseen | (doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
         # An error in common: the claim less its share of it is what all elements together measure.
-        with np.errstate(invalid="ignore"):  # no share of an infinite claim
-            error = np.abs(self.excess[leaf] * self.claims[leaf].values)
+        error = np.abs(self.excess[leaf] * self.claims[leaf].values)
         common = (error > 0) & ~wrong & np.isfinite(judgement.reference)
         if not np.any(noted) and not np.any(common):
             return judgement
@@ -387,11 +384,10 @@ class Bench:
         steps = np.maximum(steps, 4 * self.leaves[leaf].format.spacing(np.abs(value)))
         both = np.stack([steps, -steps], axis=1).ravel()
         values, moved = elements(self.probe, leaf, np.repeat(indices, 2), both, self.noise)
-        with np.errstate(all="ignore"):
-            plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]
-            bend = (plus - 2 * self.base + minus) / (width / 2) ** 2
-            deviation = np.fmax(self.noise, np.spacing(np.fmax(np.abs(plus), np.abs(minus))) / 2)
-            return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
+        plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]
+        bend = (plus - 2 * self.base + minus) / (width / 2) ** 2
+        deviation = np.fmax(self.noise, np.spacing(np.fmax(np.abs(plus), np.abs(minus))) / 2)
+        return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
 
     def climb(
         self, leaf: int, indices: Indices, first_step: float, *, noise: Floats | None = None, kind: Kind = Kind.LADDER

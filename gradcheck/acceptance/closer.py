@@ -80,13 +80,11 @@ class _Line:
 
     def _parts(self, leaf: int, indices: Indices) -> Floats:
         """Return what each element adds to the claimed derivative along the direction, shape (m, K)."""
-        with np.errstate(all="ignore"):
-            return np.asarray(self.bench.claims[leaf].values[indices] * self.moves[leaf][indices, None])
+        return np.asarray(self.bench.claims[leaf].values[indices] * self.moves[leaf][indices, None])
 
     def shares(self) -> Floats:
         """Return the steps, in units of that of screening, shortest last."""
-        with np.errstate(all="ignore"):
-            hidden = self.bench.multiplier * self.bench.noise / np.sqrt(2) / (SEEN * self.size)
+        hidden = self.bench.multiplier * self.bench.noise / np.sqrt(2) / (SEEN * self.size)
         shortest = np.clip(np.min(hidden[np.isfinite(hidden)], initial=1.0), SHORTEST, 1.0)
         if not np.any(self.size > 0):
             shortest = SHORTEST
@@ -101,26 +99,23 @@ class _Line:
             moves[leaf][indices] = self.moves[leaf][indices]
             free = bench.leaves[leaf]
             spacing = free.format.spacing(np.abs(free.value.ravel()[indices]))
-            with np.errstate(all="ignore"):
-                claimed += np.sum(self._parts(leaf, indices), axis=0)
-                rounding += np.sum(np.abs(bench.claims[leaf].values[indices]) * spacing[:, None], axis=0)
-                roundoff = bench.tolerance(leaf, indices).roundoff * np.abs(self.moves[leaf][indices, None])
-                allowed += np.sum(bench.rtol * np.abs(self._parts(leaf, indices)) + roundoff, axis=0)
+            claimed += np.sum(self._parts(leaf, indices), axis=0)
+            rounding += np.sum(np.abs(bench.claims[leaf].values[indices]) * spacing[:, None], axis=0)
+            roundoff = bench.tolerance(leaf, indices).roundoff * np.abs(self.moves[leaf][indices, None])
+            allowed += np.sum(bench.rtol * np.abs(self._parts(leaf, indices)) + roundoff, axis=0)
         values = bench.probe.ray(moves, np.array([share, -share]))
-        with np.errstate(all="ignore"):
-            deviation = np.fmax(bench.noise, np.max(np.spacing(np.abs(values)), axis=0) / 2)
-            hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share + allowed
-            return np.array([claimed - (values[0] - values[1]) / (2 * share), hidden])
+        deviation = np.fmax(bench.noise, np.max(np.spacing(np.abs(values)), axis=0) / 2)
+        hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share + allowed
+        return np.array([claimed - (values[0] - values[1]) / (2 * share), hidden])
 
     def is_significant(self, group: Elements, residual: Floats, share: float) -> bool:
         """Tell whether a residual is no noise and no truncation, which steps half as long would make a quarter of it."""
         error, hidden = residual
-        with np.errstate(all="ignore"):
-            seen = np.isfinite(error) & (np.abs(error) > hidden)
-            if not np.any(seen):
-                return False
-            shorter, hidden = self.residual(group, share / 2)
-            return bool(np.any(seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)))
+        seen = np.isfinite(error) & (np.abs(error) > hidden)
+        if not np.any(seen):
+            return False
+        shorter, hidden = self.residual(group, share / 2)
+        return bool(np.any(seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)))
 
     def distrust(self, group: Elements, residual: Floats, share: float) -> None:
         """Find the elements of a group in which its residual lies, halving it, and distrust their differences."""
@@ -136,9 +131,8 @@ class _Line:
         left = self.residual(first, share)
         right = np.array([residual[0] - left[0], np.hypot(residual[1], left[1])])
         for half, found in ((first, left), (second, right)):
-            with np.errstate(invalid="ignore"):
-                if np.any(np.abs(found[0]) > found[1]):
-                    self.distrust(half, found, share)
+            if np.any(np.abs(found[0]) > found[1]):
+                self.distrust(half, found, share)
 
 
 def _of(places: list[tuple[int, int]]) -> Elements:

@@ -143,7 +143,6 @@ class Decision:
         return np.asarray((self.limit == Limit.KINK) & (self.outcome == Outcome.OPEN))
 
 
-@np.errstate(all="ignore")
 def decide(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Decision:
     """Decide about claims.
 
@@ -374,15 +373,14 @@ def excludes(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Bools:
     """
     if not evidence.kind.shape[1]:
         return np.zeros(claim.shape, dtype=bool)
-    with np.errstate(all="ignore"):
-        is_plain = evidence.kind == Kind.DIFFERENCE
-        blur = np.where(is_plain, evidence.noise, evidence.bound)
-        asked = (is_plain | (evidence.kind >= Kind.PAIR)) & np.isfinite(evidence.value)
-        outside = np.abs(claim[:, None] - evidence.value) > blur + tolerance.of(evidence)[0]
-        half = np.abs(evidence.gap) / 2
-        at_kink = np.any((half > evidence.bound - half) & (evidence.kind >= Kind.LADDER), axis=1)
-        at_kink |= evidence.membership == Membership.VALID
-        return np.asarray(np.all(outside | ~asked, axis=1) & np.any(asked, axis=1) | at_kink)
+    is_plain = evidence.kind == Kind.DIFFERENCE
+    blur = np.where(is_plain, evidence.noise, evidence.bound)
+    asked = (is_plain | (evidence.kind >= Kind.PAIR)) & np.isfinite(evidence.value)
+    outside = np.abs(claim[:, None] - evidence.value) > blur + tolerance.of(evidence)[0]
+    half = np.abs(evidence.gap) / 2
+    at_kink = np.any((half > evidence.bound - half) & (evidence.kind >= Kind.LADDER), axis=1)
+    at_kink |= evidence.membership == Membership.VALID
+    return np.asarray(np.all(outside | ~asked, axis=1) & np.any(asked, axis=1) | at_kink)
 
 
 def _largest(values: Floats, where: Bools) -> Floats:

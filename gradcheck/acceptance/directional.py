@@ -407,9 +407,8 @@ class _Search:
         self.individual.look_at(chosen)
         for leaf, indices in chosen.items():
             found = self.bench.decide(leaf, indices)
-            with np.errstate(all="ignore"):
-                seen = np.maximum(np.abs(self.bench.claims[leaf].values[indices]), np.abs(found.reference))
-                shows = np.any(seen > found.noise, axis=1)
+            seen = np.maximum(np.abs(self.bench.claims[leaf].values[indices]), np.abs(found.reference))
+            shows = np.any(seen > found.noise, axis=1)
             if np.any(self.individual.contradicted(leaf, indices)[shows]):  # of a few no sample has any
                 self.throughout.add(leaf)
                 self._found.add(leaf)
@@ -419,8 +418,7 @@ class _Search:
         """Draw elements of a leaf, half of them such whose claims are not small in it."""
         size = np.abs(self.bench.claims[leaf].values)
         fresh = np.flatnonzero(~self.individual.looked_at[leaf])
-        with np.errstate(all="ignore"):
-            usual = fresh[np.any(size[fresh] >= TYPICAL * rms(size), axis=1)]
+        usual = fresh[np.any(size[fresh] >= TYPICAL * rms(size), axis=1)]
         half = self.bench.rng.choice(usual, size=min((count + 1) // 2, len(usual)), replace=False)
         rest = np.setdiff1d(fresh, half)
         return np.union1d(half, self.bench.rng.choice(rest, size=min(count - len(half), len(rest)), replace=False))
@@ -508,9 +506,8 @@ class _Search:
             if suspect.leaf not in parts[0].leaves:
                 continue
             moves = np.abs([self.directions.component(part, suspect.leaf, suspect.index) for part in parts])
-            with np.errstate(all="ignore"):
-                stake = np.abs(suspect.claimed - suspect.reference) - suspect.bound
-                shows = moves[:, None] * stake > 2 * DISAGREES * slopes.deviation
+            stake = np.abs(suspect.claimed - suspect.reference) - suspect.bound
+            shows = moves[:, None] * stake > 2 * DISAGREES * slopes.deviation
             if np.any(suspect.gap) or np.any(np.count_nonzero(shows, axis=0)[concerned] < INFORMATIVE):
                 continue
             membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
@@ -592,9 +589,8 @@ class _Search:
         improved = False
         for place, span in enumerate(parts[0].spans):
             leaf, before = span.leaf, self.bench.floor_along[span.leaf]
-            with np.errstate(all="ignore"):
-                contributed = np.abs([changes[place] for changes in slopes.predicted])
-                share = np.min(needed / contributed, axis=0)
+            contributed = np.abs([changes[place] for changes in slopes.predicted])
+            share = np.min(needed / contributed, axis=0)
             floor = np.maximum(hidden / self.directions.shortest(leaf), self.bench.rtol * self._size(leaf))
             improved |= bool(np.any(floor < before) or np.any(share < self.bench.share_along[leaf]))
             self.bench.floor_along[leaf] = np.minimum(before, floor)
@@ -635,8 +631,7 @@ class _Search:
         leaves = self.directions.leaves
         effects = np.array([self._size(leaf) * float(np.median(self.bench.lengths[leaf])) for leaf in leaves])
         counts = np.array([len(self.bench.claims[leaf].values) for leaf in leaves])
-        with np.errstate(all="ignore"):
-            return np.asarray(np.sqrt(counts @ effects**2 / np.sum(counts)))
+        return np.asarray(np.sqrt(counts @ effects**2 / np.sum(counts)))
 
     def _look_at_all(self, leaf: int) -> None:
         """Look at the elements of a leaf one by one."""

@@ -170,8 +170,7 @@ class Slopes:
     @property
     def significance(self) -> Floats:
         """Return how many deviations the residuals are, the worst function for each direction, shape (P,)."""
-        with np.errstate(all="ignore"):
-            ratio = np.abs(self.residual) / self.deviation
+        ratio = np.abs(self.residual) / self.deviation
         return np.asarray(np.max(np.where(self.residual == 0, 0.0, ratio), axis=1, initial=0.0))
 
 
@@ -316,9 +315,8 @@ class Directions:
             move = moves.setdefault(span.leaf, np.zeros(value.size, dtype))
             for where, block in self._blocks(part, span):
                 move[where] = block
-                with np.errstate(all="ignore"):
-                    predicted[row] += _product(block, believed[where])
-                    variance += roundoff * (block @ block)
+                predicted[row] += _product(block, believed[where])
+                variance += roundoff * (block @ block)
         return moves, predicted, variance
 
     def _blocks(self, part: Part, span: Span) -> Iterator[tuple[slice | Indices, Floats]]:
@@ -351,15 +349,14 @@ class Directions:
             nothing = np.zeros((0, len(self.bench.base)))
             return Slopes((), nothing, nothing)
         values, predicted, variance = self._values(parts, FOUR_CALLS)
-        with np.errstate(all="ignore"):
-            ahead, behind, half_ahead, half_behind = np.moveaxis(values, 1, 0)
-            slope = (ahead - behind) / 2
-            odd = slope - (half_ahead - half_behind)
-            even = half_ahead + half_behind - (ahead + behind) / 4 - 1.5 * self.bench.base
-            apart = np.hypot(odd, even)  # of noise of one: 2.2, where that of the slope is 0.71
-            typical = np.sort(apart, axis=0)[(len(apart) - 1) // LUCKY]
-            deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
-            residual = _summed(predicted, slope) - slope
+        ahead, behind, half_ahead, half_behind = np.moveaxis(values, 1, 0)
+        slope = (ahead - behind) / 2
+        odd = slope - (half_ahead - half_behind)
+        even = half_ahead + half_behind - (ahead + behind) / 4 - 1.5 * self.bench.base
+        apart = np.hypot(odd, even)  # of noise of one: 2.2, where that of the slope is 0.71
+        typical = np.sort(apart, axis=0)[(len(apart) - 1) // LUCKY]
+        deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
+        residual = _summed(predicted, slope) - slope
         known = np.isfinite(residual) & np.isfinite(deviation)
         return Slopes(tuple(predicted), np.where(known, residual, 0.0), np.where(known, deviation, np.inf))
 
@@ -367,8 +364,7 @@ class Directions:
         """Return predicted changes along some directions and these minus the measured ones, shape (P, K), at two calls each."""
         values, predicted, _ = self._values(parts, TWO_CALLS)
         changes = _summed(predicted, values)
-        with np.errstate(all="ignore"):
-            return changes, changes - (values[:, 0] - values[:, 1]) / 2
+        return changes, changes - (values[:, 0] - values[:, 1]) / 2
 
     def _values(self, parts: Sequence[Part], lengths: Floats) -> tuple[Floats, list[Floats], Floats]:
         """Return values along directions, shape (P, L, K), what is predicted, and the variance of its round-off."""
@@ -394,8 +390,7 @@ class Directions:
         for row, part in enumerate(parts):
             for span in part.spans:
                 for where, move in self._blocks(part, span):
-                    with np.errstate(all="ignore"):
-                        squares[row] += _product(move**2, deviations[span.leaf][where] ** 2)
+                    squares[row] += _product(move**2, deviations[span.leaf][where] ** 2)
         return np.sqrt(squares)
 
     def _choose_step(self) -> None:
@@ -431,10 +426,9 @@ def _exact(drawn: Floats, size: Floats, reach: Floats, form: Format) -> Floats:
     """
     unit = max(form.eps / np.finfo(np.float64).eps, 1.0)
     moves = (SMALLEST + (LARGEST - SMALLEST) / HALF_RANGE * np.abs(drawn)) * reach
-    with np.errstate(over="ignore"):
-        near = np.maximum(size + moves, float(np.finfo(form.dtype).tiny))
-        anchor = 2 * unit * near
-        exact = (np.maximum(moves, 2 * form.eps * near) + anchor) - anchor
+    near = np.maximum(size + moves, float(np.finfo(form.dtype).tiny))
+    anchor = 2 * unit * near
+    exact = (np.maximum(moves, 2 * form.eps * near) + anchor) - anchor
     if not np.all(np.isfinite(anchor)):
         exact = np.where(np.isfinite(anchor), exact, moves)
     return np.copysign(exact, drawn)

@@ -158,7 +158,6 @@ class Individual:
         """Leave most of what contradicts its claim undecided."""
         found = self.bench.decide(leaf, indices)
         waits = np.any(found.outcome == Outcome.OPEN, axis=1)
-        with np.errstate(all="ignore"):
-            apart = np.abs(self.bench.claims[leaf].values[indices] - found.reference) / found.noise
+        apart = np.abs(self.bench.claims[leaf].values[indices] - found.reference) / found.noise
         strength = np.max(np.nan_to_num(apart, nan=0.0), axis=1, initial=0.0)[waits]
         self.bench.note(leaf, indices[waits][np.argsort(-strength, kind="stable")[most:]], Limit.GROUP)

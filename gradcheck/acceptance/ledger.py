@@ -293,8 +293,7 @@ class Ledger:
             if estimate.kind in (Kind.CLOSEST, Kind.JOINT):
                 continue
             rows = np.searchsorted(known, estimate.indices)
-            with np.errstate(all="ignore"):
-                score = estimate.noise if estimate.kind == Kind.DIFFERENCE else LADDERS_FIRST / estimate.bound
+            score = estimate.noise if estimate.kind == Kind.DIFFERENCE else LADDERS_FIRST / estimate.bound
             better = np.isfinite(estimate.value) & (score > rank[rows])
             for array, new in ((best, estimate.value), (rank, score)):
                 array[rows] = np.where(better, new, array[rows])
@@ -303,10 +302,9 @@ class Ledger:
 
 def rms(values: Floats) -> Floats:
     """Root mean square over the elements, ignoring what is not finite, without overflow; shape (K,)."""
-    with np.errstate(all="ignore"):
-        is_finite = np.isfinite(values)
-        sizes = np.where(is_finite, np.abs(values), 0.0)
-        largest = sizes.max(axis=0, initial=0.0)
-        scaled = sizes / np.where(largest > 0, largest, 1.0)
-        count = np.maximum(np.count_nonzero(is_finite, axis=0), 1)
-        return np.asarray(largest * np.sqrt((scaled**2).sum(axis=0) / count))
+    is_finite = np.isfinite(values)
+    sizes = np.where(is_finite, np.abs(values), 0.0)
+    largest = sizes.max(axis=0, initial=0.0)
+    scaled = sizes / np.where(largest > 0, largest, 1.0)
+    count = np.maximum(np.count_nonzero(is_finite, axis=0), 1)
+    return np.asarray(largest * np.sqrt((scaled**2).sum(axis=0) / count))

@@ -58,8 +58,7 @@ class Group:
     @property
     def significance(self) -> float:
         """Return how many deviations the residual is, in the worst function."""
-        with np.errstate(all="ignore"):
-            ratio = np.abs(self.residual) / np.sqrt(self.variance)
+        ratio = np.abs(self.residual) / np.sqrt(self.variance)
         return float(np.max(np.where(self.residual == 0, 0.0, ratio), initial=0.0))
 
 

@@ -79,15 +79,14 @@ def excess(claimed: Floats, measured: Floats, deviation: Floats, places: tuple[I
     deviation of the fit is that of sums over such elements where it is larger (the cluster-robust one of K.-Y. Liang
     and S. Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73 (1986)).
     """
-    with np.errstate(all="ignore"):
-        usable = np.isfinite(claimed) & np.isfinite(measured) & (deviation > 0)
-        weighted = np.where(usable, claimed / deviation, 0.0)
-        apart = np.where(usable, (claimed - measured) / deviation, 0.0)
-        evidence = np.sum(weighted**2, axis=0)
-        share = np.sum(weighted * apart, axis=0) / evidence
-        unexplained = weighted * (apart - share * weighted)
-        variance = np.max([evidence, *(_of_sums(unexplained, place) for place in places)], axis=0) / evidence**2
-        deviations = share / np.sqrt(variance)
+    usable = np.isfinite(claimed) & np.isfinite(measured) & (deviation > 0)
+    weighted = np.where(usable, claimed / deviation, 0.0)
+    apart = np.where(usable, (claimed - measured) / deviation, 0.0)
+    evidence = np.sum(weighted**2, axis=0)
+    share = np.sum(weighted * apart, axis=0) / evidence
+    unexplained = weighted * (apart - share * weighted)
+    variance = np.max([evidence, *(_of_sums(unexplained, place) for place in places)], axis=0) / evidence**2
+    deviations = share / np.sqrt(variance)
     enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= FEWEST_POOLED
     return Excess(np.where(enough, np.nan_to_num(share), 0.0), np.where(enough, np.nan_to_num(deviations), 0.0))
 
@@ -116,15 +115,14 @@ def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
     Costs 2 calls; 2 more where something moved.
     """
     far = probe.ray(moves, np.array([1.0, -1.0]))
-    with np.errstate(all="ignore"):
-        slope = (far[0] - far[1]) / 2
-        seen = np.abs(slope) > jitter
-        if not np.any(seen):
-            return np.zeros_like(slope)
-        near = probe.ray(moves, np.array([CLOSER, -CLOSER]))
-        closer = (near[0] - near[1]) / (2 * CLOSER)
-        steady = np.abs(slope - closer) <= SAME_SLOPE * np.abs(closer) + jitter / CLOSER
-        return np.where(seen & steady & (np.abs(closer) > jitter / CLOSER), closer, 0.0)
+    slope = (far[0] - far[1]) / 2
+    seen = np.abs(slope) > jitter
+    if not np.any(seen):
+        return np.zeros_like(slope)
+    near = probe.ray(moves, np.array([CLOSER, -CLOSER]))
+    closer = (near[0] - near[1]) / (2 * CLOSER)
+    steady = np.abs(slope - closer) <= SAME_SLOPE * np.abs(closer) + jitter / CLOSER
+    return np.where(seen & steady & (np.abs(closer) > jitter / CLOSER), closer, 0.0)
 
 
 def tied_groups(value: NDArray[np.generic], indices: Indices) -> list[Indices]:

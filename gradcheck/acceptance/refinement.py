@@ -106,8 +106,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
         once = np.flatnonzero(ledger.count)
         once = once[~ledger.measured(once)]
         claim, found = bench.claims[leaf].values[once], bench.decide(leaf, once)
-        with np.errstate(all="ignore"):
-            excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
+        excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
         # Not finite: the difference is not, so only the ladder can tell. A claim that is NaN is wrong already.
         evidence = np.max(np.where(np.isfinite(excess), excess, np.inf), axis=1, initial=0.0)
         waits = (found.outcome == Outcome.OPEN) | found.rough
@@ -128,10 +127,9 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
 def _worth_it(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Return the elements hidden by noise that a longer step could tell apart, shape (m, K)."""
     found, claim = bench.decide(leaf, indices), np.abs(bench.claims[leaf].values[indices])
-    with np.errstate(all="ignore"):
-        improves = bench.steps[leaf] < WORTH_IT * FIRST_STEP
-        limited = (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & ~found.rough
-        return np.asarray(limited & improves & (found.noise > bench.rtol * claim))
+    improves = bench.steps[leaf] < WORTH_IT * FIRST_STEP
+    limited = (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & ~found.rough
+    return np.asarray(limited & improves & (found.noise > bench.rtol * claim))
 
 
 def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
@@ -179,12 +177,9 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     before = bench.decide(leaf, indices).reference
     step = bench.steps[leaf] * BRIEF_STEP
     slope, bend, deviation = bench.difference(leaf, indices, step)
-    with np.errstate(all="ignore"):
-        noise = bench.multiplier * deviation
-        gap = np.abs(bend) * step * bench.lengths[leaf][indices][:, None]
-        bench.ledgers[leaf].add(
-            Estimate.pair(indices, slope, np.fmax(np.abs(slope - before) + noise, gap / BENT), noise)
-        )
+    noise = bench.multiplier * deviation
+    gap = np.abs(bend) * step * bench.lengths[leaf][indices][:, None]
+    bench.ledgers[leaf].add(Estimate.pair(indices, slope, np.fmax(np.abs(slope - before) + noise, gap / BENT), noise))
     _look_close(bench, leaf, indices)
     found = bench.decide(leaf, indices)
     return np.asarray(np.any(found.contradicted, axis=1) & np.all(found.contradicted | ~found.excluded, axis=1))
@@ -196,8 +191,7 @@ def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -
     So it is done among many if a few like them, measured with ladders, are at kinks: of ``gaps`` at most, shape (K,). The step
     is so short that a kink that it sees is at the point for every ladder; where noise forbids it nothing is measured.
     """
-    with np.errstate(all="ignore"):
-        needed = np.where(gaps > 0, bench.multiplier * bench.noise / (BENT**2 * gaps), 0.0)
+    needed = np.where(gaps > 0, bench.multiplier * bench.noise / (BENT**2 * gaps), 0.0)
     steps = np.maximum(CLOSE_STEP, np.max(needed) / bench.lengths[leaf][indices])
     if np.max(steps) > MARGIN * CLOSE_STEP:
         return np.zeros(len(indices), dtype=bool)
@@ -210,12 +204,11 @@ def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -
 def _add_sides(bench: Bench, leaf: int, indices: Indices, steps: Floats, gaps: Floats) -> Bools:
     """Enter one-sided derivatives where they differ, by no more than ``MARGIN`` times ``gaps``; tell where, shape (m,)."""
     slope, bend, deviation = bench.difference(leaf, indices, steps)
-    with np.errstate(all="ignore"):
-        noise = 2 * bench.multiplier * deviation
-        gap = bend * (steps * bench.lengths[leaf][indices])[:, None]
-        gap = np.where(np.abs(gap) > MARGIN * noise, gap, 0.0)
-        # Many times those of the others is a cusp or a jump.
-        known = np.all(np.isfinite(slope) & (np.abs(gap) <= MARGIN * gaps), axis=1) & np.any(gap, axis=1)
+    noise = 2 * bench.multiplier * deviation
+    gap = bend * (steps * bench.lengths[leaf][indices])[:, None]
+    gap = np.where(np.abs(gap) > MARGIN * noise, gap, 0.0)
+    # Many times those of the others is a cusp or a jump.
+    known = np.all(np.isfinite(slope) & (np.abs(gap) <= MARGIN * gaps), axis=1) & np.any(gap, axis=1)
     bench.ledgers[leaf].add(Estimate.sides(indices[known], slope[known], gap[known], noise[known]))
     return np.asarray(known)
 
@@ -231,13 +224,12 @@ def _look_close(bench: Bench, leaf: int, indices: Indices) -> None:
         return
     chosen = indices[rows]
     value = np.abs(bench.leaves[leaf].value.ravel()[chosen])
-    with np.errstate(all="ignore"):
-        apart = np.abs(bench.claims[leaf].values[chosen] - found.reference[rows])
-        needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / apart, 0.0)
-        shortest = np.maximum(CLOSEST_STEP, 8 * bench.leaves[leaf].format.spacing(value) / bench.lengths[leaf][chosen])
-        wanted = np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1)
-        wanted = np.maximum(wanted, np.minimum(MARGIN * wanted, CLOSE_STEP))
-        slope, bend, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))
+    apart = np.abs(bench.claims[leaf].values[chosen] - found.reference[rows])
+    needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / apart, 0.0)
+    shortest = np.maximum(CLOSEST_STEP, 8 * bench.leaves[leaf].format.spacing(value) / bench.lengths[leaf][chosen])
+    wanted = np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1)
+    wanted = np.maximum(wanted, np.minimum(MARGIN * wanted, CLOSE_STEP))
+    slope, bend, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))
     noise = bench.multiplier * deviation
     bench.ledgers[leaf].add(Estimate.difference(chosen, slope, noise, bend, kind=Kind.CLOSEST))
 

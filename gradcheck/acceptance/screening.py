@@ -140,8 +140,7 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
 def _contradict(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
     """Return where screening contradicts the claim, and where a shorter step may do better, shapes (m, K)."""
     found = bench.decide(leaf, indices)
-    with np.errstate(all="ignore"):
-        improves = bench.rtol * np.abs(bench.claims[leaf].values[indices]) > found.noise / SHORTER
+    improves = bench.rtol * np.abs(bench.claims[leaf].values[indices]) > found.noise / SHORTER
     return (found.outcome == Outcome.OPEN) & found.excluded, improves
 
 
@@ -163,8 +162,7 @@ def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Fl
     That a claim may agree with the shorter one or with this gives it two chances: beside some thousand elements they
     are no matter, and a claim that agrees with either by luck would have to be within the tolerance of it.
     """
-    with np.errstate(all="ignore"):
-        return np.asarray(shorter + (shorter - longer) * ratio**2 / (1 - ratio**2))
+    return np.asarray(shorter + (shorter - longer) * ratio**2 / (1 - ratio**2))
 
 
 def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: Floats) -> None:
@@ -173,12 +171,11 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
     Differences with the same step for all: truncation may be in common too, and two such steps tell it.
     """
     claim = bench.claims[leaf].values[indices]
-    with np.errstate(all="ignore"):
-        jitter = bench.multiplier * deviation
-        hazy = (jitter > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * jitter)
-        sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
-        # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
-        hazy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
+    jitter = bench.multiplier * deviation
+    hazy = (jitter > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * jitter)
+    sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
+    # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
+    hazy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
     if np.count_nonzero(hazy.any(axis=1)) < FEWEST_POOLED:  # mostly none
         return
     places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
@@ -201,8 +198,7 @@ def _move_zeros(bench: Bench) -> None:
         known = np.flatnonzero(ledger.count)
         known = known[np.all(bench.claims[leaf].values[known] == 0, axis=1)]
         found = bench.decide(leaf, known)
-        with np.errstate(all="ignore"):
-            zeros[leaf] = known[np.all(np.abs(found.reference) <= found.noise, axis=1)]
+        zeros[leaf] = known[np.all(np.abs(found.reference) <= found.noise, axis=1)]
     moves = {leaf: _common_move(bench, leaf, indices) for leaf, indices in zeros.items() if len(indices)}
     jitter = bench.multiplier * bench.noise
     if not moves or not np.any(together(bench.probe, moves, jitter)):

@@ -76,12 +76,11 @@ class _Slices:
 
     def factor(self) -> _Interval | None:
         """Return by which factor the claim is off; None where the functions do not agree, or it is not known well enough."""
-        with np.errstate(all="ignore"):
-            deviation = np.sqrt(self.noise + self.allowed)
-            x, y = self.predicted / deviation, (self.predicted - self.residual) / deviation
-            evidence = x @ x
-            middle, width = float(x @ y / evidence), float(DISAGREES / np.sqrt(evidence))
-            agrees = np.all(np.abs(y - middle * x) <= DISAGREES)
+        deviation = np.sqrt(self.noise + self.allowed)
+        x, y = self.predicted / deviation, (self.predicted - self.residual) / deviation
+        evidence = x @ x
+        middle, width = float(x @ y / evidence), float(DISAGREES / np.sqrt(evidence))
+        agrees = np.all(np.abs(y - middle * x) <= DISAGREES)
         return (middle - width, middle + width) if agrees and width <= INFORMATIVE * abs(middle - 1) else None
 
 

@@ -58,8 +58,7 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
 def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
     parts = in_parts(bench.ledgers[leaf])
     known = np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)
-    with np.errstate(all="ignore"):
-        sizes = np.nan_to_num(np.max(np.abs(bench.claims[leaf].values[known]), axis=1, initial=0.0), posinf=0.0)
+    sizes = np.nan_to_num(np.max(np.abs(bench.claims[leaf].values[known]), axis=1, initial=0.0), posinf=0.0)
     first = np.sort(known[np.argsort(-sizes, kind="stable")[:FEW]])
     return [first, *parts]
 
@@ -74,14 +73,13 @@ def _rejects_pooled(bench: Bench, leaf: int, factor: float) -> bool:
     known = np.flatnonzero(bench.ledgers[leaf].count)
     found = bench.judgement(leaf)
     claim, reference, noise = (array[known] for array in (bench.claims[leaf].values, found.reference, found.noise))
-    with np.errstate(all="ignore"):
-        # The error of the other claim, as one of the claim itself, of which it is a multiple.
-        pooled = excess(
-            claim,
-            (1 - factor) * claim + reference,
-            noise / bench.multiplier,
-            np.unravel_index(known, bench.leaves[leaf].value.shape or (1,)),
-        )
+    # The error of the other claim, as one of the claim itself, of which it is a multiple.
+    pooled = excess(
+        claim,
+        (1 - factor) * claim + reference,
+        noise / bench.multiplier,
+        np.unravel_index(known, bench.leaves[leaf].value.shape or (1,)),
+    )
     return bool(np.any(pooled.significant))
 
 
@@ -92,12 +90,11 @@ def _is_negligible(bench: Bench, leaf: int) -> bool:
     """
     found, claim = bench.judgement(leaf), bench.claims[leaf].values
     along = np.all(np.isfinite(bench.floor_along[leaf]))
-    with np.errstate(all="ignore"):
-        floor = np.broadcast_to(bench.floor_along[leaf], claim.shape) if along else found.floor
-        floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
-        largest = np.max(np.fmax(np.abs(claim), floor), axis=0)
-        others = np.where(bench.negligible[leaf] > 0, bench.negligible[leaf], NEGLIGIBLE * _steepest(bench, leaf))
-        return bool(np.all(largest <= np.maximum(others, UNDERFLOW)))
+    floor = np.broadcast_to(bench.floor_along[leaf], claim.shape) if along else found.floor
+    floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
+    largest = np.max(np.fmax(np.abs(claim), floor), axis=0)
+    others = np.where(bench.negligible[leaf] > 0, bench.negligible[leaf], NEGLIGIBLE * _steepest(bench, leaf))
+    return bool(np.all(largest <= np.maximum(others, UNDERFLOW)))
 
 
 def _steepest(bench: Bench, leaf: int) -> Floats:

@@ -59,11 +59,10 @@ def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
     for leaf, indices in chosen.items():
         moved = np.abs([move[leaf][indices] for move in moves])[..., None]
         value = directions.believed[leaf][indices]
-        with np.errstate(all="ignore"):
-            bound = np.min(2 * needed[:, None] / moved, axis=0) + decided[leaf].noise
-            error = np.abs(bench.claims[leaf].values[indices] - value)
-            known = np.all(np.isfinite(bound) & np.isfinite(value), axis=1)
-            known &= np.all((error > PRECISE * bound) | ~decided[leaf].excluded, axis=1)
+        bound = np.min(2 * needed[:, None] / moved, axis=0) + decided[leaf].noise
+        error = np.abs(bench.claims[leaf].values[indices] - value)
+        known = np.all(np.isfinite(bound) & np.isfinite(value), axis=1)
+        known &= np.all((error > PRECISE * bound) | ~decided[leaf].excluded, axis=1)
         bench.ledgers[leaf].add(Estimate.multiple(indices[known], value[known], bound[known]))
 
 
@@ -82,7 +81,6 @@ def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -
     slopes = directions.measure(parts)
     measured = np.array([changes.sum(axis=0) for changes in slopes.predicted]) - slopes.residual
     claimed = directions.predict(parts, leaf, bench.claims[leaf].values)
-    with np.errstate(all="ignore"):
-        agrees = np.abs(slopes.residual) <= DISAGREES * slopes.deviation
-        contradicts = np.abs(claimed - measured) > 2 * DISAGREES * slopes.deviation
+    agrees = np.abs(slopes.residual) <= DISAGREES * slopes.deviation
+    contradicts = np.abs(claimed - measured) > 2 * DISAGREES * slopes.deviation
     return np.asarray(np.count_nonzero(agrees & contradicts, axis=0) >= INFORMATIVE)

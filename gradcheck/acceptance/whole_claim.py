@@ -62,15 +62,14 @@ def multiple_of(predicted: Floats, measured: Floats, deviation: Floats, claimed:
     known = np.isfinite(predicted) & np.isfinite(measured) & np.isfinite(deviation) & (deviation > 0)
     if np.count_nonzero(known) < FEWEST_NUMBERS:
         return None
-    with np.errstate(all="ignore"):
-        x, y = predicted[known] / deviation[known], measured[known] / deviation[known]
-        evidence = float(x @ x)
-        if not evidence > 0 or not np.isfinite(evidence):
-            return None
-        factor = float(x @ y) / evidence
-        uncertainty = DISAGREES / float(np.sqrt(evidence))
-        agrees = np.all(np.abs(y - factor * x) <= DISAGREES)
-        difference = float(np.linalg.norm(factor * x - claimed[known] / deviation[known]))
+    x, y = predicted[known] / deviation[known], measured[known] / deviation[known]
+    evidence = float(x @ x)
+    if not evidence > 0 or not np.isfinite(evidence):
+        return None
+    factor = float(x @ y) / evidence
+    uncertainty = DISAGREES / float(np.sqrt(evidence))
+    agrees = np.all(np.abs(y - factor * x) <= DISAGREES)
+    difference = float(np.linalg.norm(factor * x - claimed[known] / deviation[known]))
     if not agrees or not difference >= DISAGREES / INFORMATIVE:
         return None
     return Multiple(simplest(factor - uncertainty, factor + uncertainty), uncertainty)

@@ -23,6 +23,7 @@ from gradcheck.checks.explanations import gather
 from gradcheck.checks.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.diagnosis import cuts, diagnose
 from gradcheck.functions.arrays import as_numpy
+from gradcheck.functions.float_errors import silent
 from gradcheck.functions.options import Settings, default_rtol
 from gradcheck.functions.points import Point
 from gradcheck.functions.probe import Budget
@@ -76,6 +77,7 @@ class AdjointTest:
         """The relative error that matters."""
         return self.settings.rtol or default_rtol(max(self.there.eps, self.back.eps))
 
+    @silent
     def run(self) -> Report:
         """Make the check."""
         started = time.perf_counter()
@@ -167,8 +169,7 @@ class AdjointTest:
         return weights * np.exp(2j * np.pi * rng.random(PAIRS)) if all(self.is_complex.values()) else weights
 
     def _product(self, a: Array, b: Array) -> Any:
-        with np.errstate(all="ignore"):
-            product = np.sum(np.conj(a) * b)
+        product = np.sum(np.conj(a) * b)
         return product if all(self.is_complex.values()) else product.real
 
     def _agree(self, x: Array, y: Array, pushed: Array, pulled: Array) -> bool:

@@ -16,6 +16,7 @@ from gradcheck.checks.composition import check_composition
 from gradcheck.checks.layers import LayerClaimant
 from gradcheck.checks.run import run
 from gradcheck.checks.stages import Passage, pass_through, read_stages
+from gradcheck.functions.float_errors import silent
 from gradcheck.functions.options import CheckOptions, Settings, read_options
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.probe import Budget, BudgetExhaustedError
@@ -38,6 +39,7 @@ ROUNDINGS = 10.0
 
 
 @watched
+@silent
 def check_chain(
     stages: Iterable[tuple[str, Callable[..., Any], Callable[[Any, Any], Any], tuple[Any, ...]]],
     x: Any,
@@ -157,12 +159,11 @@ class StageClaimant(LayerClaimant):
         sizes = np.linalg.norm(cotangents, axis=1)
         for leaf, values in first[-1].values.items():
             other = in_sequence.values.get(leaf, np.full_like(values, np.nan))
-            with np.errstate(all="ignore"):
-                apart = np.abs(other - values)
-                scale = max(
-                    float(np.max(np.abs(reading.values.get(leaf, np.zeros(1))), initial=0.0)) * sizes[-1] / size
-                    for reading, size in zip(first, sizes, strict=True)
-                )
+            apart = np.abs(other - values)
+            scale = max(
+                float(np.max(np.abs(reading.values.get(leaf, np.zeros(1))), initial=0.0)) * sizes[-1] / size
+                for reading, size in zip(first, sizes, strict=True)
+            )
             is_nan = np.isnan(other) & np.isnan(values)
             if not np.all((apart <= ROUNDINGS * check.rtol * scale) | is_nan):
                 self.disagrees.append(first[-1].names[leaf])

@@ -178,9 +178,8 @@ class Elsewhere:
 
 def are_single(values: Floats) -> bool:
     """Tell whether numbers in float64 were computed in float32: all fit into it, and not all are round."""
-    with np.errstate(all="ignore"):
-        mantissas = np.frexp(values)[0] * 2.0**ROUND_BITS
-        return bool(np.all(values == values.astype(np.float32)) and np.any(mantissas != np.rint(mantissas)))
+    mantissas = np.frexp(values)[0] * 2.0**ROUND_BITS
+    return bool(np.all(values == values.astype(np.float32)) and np.any(mantissas != np.rint(mantissas)))
 
 
 @dataclass(frozen=True, slots=True)

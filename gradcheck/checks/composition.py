@@ -19,6 +19,7 @@ from gradcheck.checks.layers import LayerClaimant
 from gradcheck.checks.run import run
 from gradcheck.checks.stages import Passage
 from gradcheck.differences.ladder import lengths_of
+from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.options import Settings
 from gradcheck.functions.points import point_of
 from gradcheck.reports.claims import read_gradient
@@ -132,7 +133,7 @@ class _Composition:
         claimant = LayerClaimant(self.forward, self.backward, {"moves": moves})
         check = Check(settings, point_of({"moves": moves}, "moves"), claimant)
         try:
-            with np.errstate(all="ignore"):
+            with at_our_own_points():
                 report = run(check)
         except Exception:  # noqa: BLE001 - whatever the user's functions raise; the blind spots say it
             return None

@@ -138,9 +138,8 @@ class HessianClaimant(JacobianClaimant):
         """Check also that the claim is symmetric."""
         super().protocol(check, cotangents, first)
         claim = self._full(first[0].values)
-        with np.errstate(all="ignore"):
-            apart, larger = np.abs(claim - claim.T), np.fmax(np.abs(claim), np.abs(claim.T))
-            excess = apart - check.rtol * larger - 1e4 * first[0].eps * np.nanmax(larger, initial=0.0)
+        apart, larger = np.abs(claim - claim.T), np.fmax(np.abs(claim), np.abs(claim.T))
+        excess = apart - check.rtol * larger - 1e4 * first[0].eps * np.nanmax(larger, initial=0.0)
         if np.any(excess > 0):
             i, j = (int(k) for k in np.unravel_index(int(np.nanargmax(excess)), excess.shape))
             named = [f"{k} of x" if len(self.inputs) == 1 else self._element(k) for k in (i, j)]
@@ -226,8 +225,7 @@ class _Bench:
             require_rowwise(self.probe, self._moves(self.lengths), np.array([self.noise]), self.rng)
             for i, j in pairs:
                 first.append(_Entry(i, j, *self._measure(i, j, FIRST_STEP)))
-        with np.errstate(all="ignore"):
-            values = np.array([[entry.value] for entry in first for _ in self._rows(entry) if np.isfinite(entry.bound)])
+        values = np.array([[entry.value] for entry in first for _ in self._rows(entry) if np.isfinite(entry.bound)])
         self.scale = rms(values.reshape(-1, 1))
         self._enter(first)
         with self.probe.budget.until_exhausted():
@@ -291,13 +289,12 @@ class _Bench:
             else np.broadcast_to(self.base, along.shape)
         )
         area = 4 * self.lengths[i] * self.lengths[j] * steps**2
-        with np.errstate(all="ignore"):
-            if i == j:
-                slopes = np.abs(along[:, 0] - along[:, 1]) / (4 * self.lengths[i] * steps)
-                self.slopes[i] = max(self.slopes[i], np.max(slopes, where=np.isfinite(slopes), initial=0.0))
-            spread = max(self.noise, float(ulp(np.concatenate([along, across]).ravel())) / 2)
-            noise = self.multiplier * np.hypot(2.5 * spread, self._leak(i, steps) + self._leak(j, steps)) / area
-            return (along.sum(axis=1) - across.sum(axis=1)) / area, noise
+        if i == j:
+            slopes = np.abs(along[:, 0] - along[:, 1]) / (4 * self.lengths[i] * steps)
+            self.slopes[i] = max(self.slopes[i], np.max(slopes, where=np.isfinite(slopes), initial=0.0))
+        spread = max(self.noise, float(ulp(np.concatenate([along, across]).ravel())) / 2)
+        noise = self.multiplier * np.hypot(2.5 * spread, self._leak(i, steps) + self._leak(j, steps)) / area
+        return (along.sum(axis=1) - across.sum(axis=1)) / area, noise
 
     def _leak(self, i: int, steps: Floats) -> Floats:
         """Return what the slope adds to the second differences because a displaced element is rounded to its dtype."""

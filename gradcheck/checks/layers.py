@@ -13,6 +13,7 @@ from gradcheck.checks.check import Check
 from gradcheck.checks.claimants import PullbackClaimant, by_name
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.probe import calling
 from gradcheck.functions.trees import flatten
 from gradcheck.reports.claims import Reading, read_gradient
@@ -101,7 +102,7 @@ class LayerClaimant(PullbackClaimant):
                     arrays[leaf] = held.format.rounded(held.value + sign * step)
                 step = (moved[1.0][leaf] - moved[-1.0][leaf]).astype(np.float64)
                 slope, terms = slope + values @ step.ravel(), terms + np.abs(values) @ np.abs(step.ravel())
-            with np.errstate(all="ignore"):
+            with at_our_own_points():
                 ahead, behind = (self.seen(self.value(check.point.hand(arrays).tree)) for arrays in moved.values())
         except Exception:  # noqa: BLE001 - whatever it makes of them
             return False

@@ -15,6 +15,7 @@ from gradcheck.checks.check import Check, are_single
 from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import AWAY, compare
 from gradcheck.functions.arrays import as_numpy, memory_of
+from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.points import Handed, Layout, Output, Point
 from gradcheck.functions.probe import BudgetExhaustedError, calling
 from gradcheck.reports.claims import Reading
@@ -122,9 +123,8 @@ def examine_repeated_value(
         check.budget.spend()
         with calling(output.name, "at the given point"):
             again = output.read(function(point.hand().tree))
-        with np.errstate(all="ignore"):
-            apart = np.abs(again - value)
-            beyond = apart > REPEATED * eps * size
+        apart = np.abs(again - value)
+        beyond = apart > REPEATED * eps * size
         if np.any(beyond):
             largest = float(np.max(apart[beyond]))
             check.find(
@@ -160,14 +160,13 @@ def _pairs(one: list[Reading], other: list[Reading]) -> Iterator[tuple[str, Floa
 
 def _apart(values: Floats, others: Floats) -> tuple[float, float]:
     """Return the largest difference and the largest number."""
-    with np.errstate(all="ignore"):
-        apart, size = float(np.abs(values - others).max(initial=0.0)), float(np.abs(values).max(initial=0.0))
-        if np.isfinite(apart) and np.isfinite(size):  # nearly always, and a check asks for each leaf and layout
-            return apart, size
-        finite = np.abs(values[np.isfinite(values)])
-        difference = np.where(values == others, 0.0, np.abs(values - others))
-        both_nan = np.isnan(values) & np.isnan(others)
-        return float(np.max(np.where(both_nan, 0.0, difference), initial=0.0)), float(np.max(finite, initial=0.0))
+    apart, size = float(np.abs(values - others).max(initial=0.0)), float(np.abs(values).max(initial=0.0))
+    if np.isfinite(apart) and np.isfinite(size):  # nearly always, and a check asks for each leaf and layout
+        return apart, size
+    finite = np.abs(values[np.isfinite(values)])
+    difference = np.where(values == others, 0.0, np.abs(values - others))
+    both_nan = np.isnan(values) & np.isnan(others)
+    return float(np.max(np.where(both_nan, 0.0, difference), initial=0.0)), float(np.max(finite, initial=0.0))
 
 
 def _is_rounding(check: Check, apart: float, size: float) -> bool:
@@ -213,8 +212,7 @@ def _examine_repetition(check: Check, cotangents: Floats, here: list[Reading], a
 
 def _same_steps(one: Floats, two: Floats, three: Floats) -> bool:
     """Tell whether three vectors lie on a line at equal distances."""
-    with np.errstate(all="ignore"):
-        first, second = two - one, three - two
+    first, second = two - one, three - two
     return bool(np.any(first != 0)) and _apart(first, second)[0] <= 1e-3 * _apart(first, first)[1]
 
 
@@ -310,7 +308,7 @@ def _examine_layouts(check: Check, cotangents: Floats, here: list[Reading]) -> N
         if all(array.flags.c_contiguous for array in arrays):
             continue
         try:
-            with np.errstate(all="ignore"):
+            with at_our_own_points():
                 value = _value(check, check.point.hand(layout=layout))
                 there = claimant.sample(check, check.point.hand(layout=layout), cotangents, layout)
         except BudgetExhaustedError:
@@ -353,9 +351,8 @@ def examine_linearity(
         parts = [reading.values[leaf] for reading in first if leaf in reading.values]
         if len(parts) < len(first) or combined.names[leaf] in ignored:
             continue
-        with np.errstate(all="ignore"):
-            apart = np.max(np.abs(values - sum(w * part for w, part in zip(weights, parts, strict=True))), initial=0.0)
-            size = np.max(np.abs(parts), initial=0.0)
+        apart = np.max(np.abs(values - sum(w * part for w, part in zip(weights, parts, strict=True))), initial=0.0)
+        size = np.max(np.abs(parts), initial=0.0)
         if not apart > max(100 * combined.eps, check.rtol) * size:
             continue
         check.roundoff = check.roundoff or measure_roundoff(check, first, cotangents, np.zeros(len(first)))

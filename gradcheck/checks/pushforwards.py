@@ -172,10 +172,9 @@ class JvpClaimant(Claimant):
         for number, (vector, dy) in enumerate(pushed):
             if dy is None:
                 continue
-            with np.errstate(all="ignore"):
-                terms = columns * vector
-                apart = np.abs(_contract(cotangents, dy) - terms.sum(axis=1))
-                size = np.abs(terms).sum(axis=1)
+            terms = columns * vector
+            apart = np.abs(_contract(cotangents, dy) - terms.sum(axis=1))
+            size = np.abs(terms).sum(axis=1)
             worst = int(np.argmax(apart / np.maximum(size, np.finfo(float).tiny)))
             if np.any(apart > max(100 * first[0].eps, check.rtol) * size):
                 check.find(
@@ -192,8 +191,7 @@ def _length(check: Check) -> int:
 
 
 def _contract(cotangents: Floats, dy: Floats) -> Floats:
-    with np.errstate(all="ignore"):
-        return np.asarray(cotangents @ dy)
+    return np.asarray(cotangents @ dy)
 
 
 def _of_unit(finding: Finding, name: str, index: tuple[int, ...]) -> Finding:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gradcheck.checks.check import NUDGES, Check
 from gradcheck.checks.protocol import examine_repeated_value
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.probe import BudgetExhaustedError, calling
 
@@ -101,13 +102,12 @@ def _evaluate(check: Check, reference: Callable[..., Any]) -> Differenced:
 def _difference(check: Check, better: Differenced) -> str:
     """Say by how much two functions differ at the point, where rounding does not explain it."""
     value = better.output.read(better.value)
-    with np.errstate(all="ignore"):
-        signed = np.where((value == check.value) | (np.isnan(value) & np.isnan(check.value)), 0.0, value - check.value)
-        apart = np.abs(signed)
-        allowed = np.sqrt(check.output.eps or np.finfo(np.float64).eps) * _sizes(check, value)
-        if np.all(apart <= allowed):
-            return ""
-        allowed = np.maximum(allowed, ROUND_OFF * _measured_rounding(check, better, signed))
+    signed = np.where((value == check.value) | (np.isnan(value) & np.isnan(check.value)), 0.0, value - check.value)
+    apart = np.abs(signed)
+    allowed = np.sqrt(check.output.eps or np.finfo(np.float64).eps) * _sizes(check, value)
+    if np.all(apart <= allowed):
+        return ""
+    allowed = np.maximum(allowed, ROUND_OFF * _measured_rounding(check, better, signed))
     if np.all(apart <= allowed):
         return ""
     worst = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
@@ -135,7 +135,7 @@ def _measured_rounding(check: Check, better: Differenced, apart: Floats) -> Floa
         wide = [array.astype(leaf.value.dtype) for array, leaf in zip(arrays, better.point.leaves, strict=True)]
         check.budget.spend()
         check.budget.spend()
-        with np.errstate(all="ignore"):
+        with at_our_own_points():
             value = check.output.read(check.claimant.value(check.point.hand(arrays).tree))
             differences.append(better.output.read(better.function(better.point.hand(wide).tree)) - value)
     return np.asarray(np.std(differences, axis=0))

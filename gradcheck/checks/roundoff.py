@@ -86,17 +86,16 @@ def _rounding_levels(check: Check, readings: list[Reading], base: Floats) -> dic
 
     By the change that a step of one length in any leaf makes, or by the value itself, in units of the leaf.
     """
-    with np.errstate(all="ignore"):
-        lengths = {leaf: _typical(lengths_of(check.point.leaves[leaf].value)) for leaf in check.point.free()}
-        effects = [
-            np.nan_to_num([_typical(reading.values[leaf]) * length for reading in readings], posinf=0.0)
-            for leaf, length in lengths.items()
-            if all(leaf in reading.values for reading in readings)
-        ]
-        known = np.abs(np.where(np.isfinite(base), base, 0.0))
-        size = np.max([*effects, known], axis=0)
-        level = CANCELLED * readings[0].eps * size
-        return {leaf: np.nan_to_num(level / length, posinf=0.0) for leaf, length in lengths.items()}
+    lengths = {leaf: _typical(lengths_of(check.point.leaves[leaf].value)) for leaf in check.point.free()}
+    effects = [
+        np.nan_to_num([_typical(reading.values[leaf]) * length for reading in readings], posinf=0.0)
+        for leaf, length in lengths.items()
+        if all(leaf in reading.values for reading in readings)
+    ]
+    known = np.abs(np.where(np.isfinite(base), base, 0.0))
+    size = np.max([*effects, known], axis=0)
+    level = CANCELLED * readings[0].eps * size
+    return {leaf: np.nan_to_num(level / length, posinf=0.0) for leaf, length in lengths.items()}
 
 
 def _typical(values: Floats) -> float:
@@ -107,9 +106,8 @@ def _typical(values: Floats) -> float:
 
 def _apart(one: Floats, other: Floats, limit: float) -> tuple[NDArray[np.float32], float]:
     """Return by how much the elements of two claims differ, and its mean square; 0 for those that jump: they are at a kink."""
-    with np.errstate(all="ignore"):
-        apart = np.abs(other - one)
-        is_smooth = apart <= max(JUMP * np.sqrt(np.mean(one**2)), limit)
-        apart[~is_smooth] = 0.0
-        mean = np.sum(apart**2) / max(1, np.count_nonzero(is_smooth))
-        return apart.astype(np.float32), float(mean)
+    apart = np.abs(other - one)
+    is_smooth = apart <= max(JUMP * np.sqrt(np.mean(one**2)), limit)
+    apart[~is_smooth] = 0.0
+    mean = np.sum(apart**2) / max(1, np.count_nonzero(is_smooth))
+    return apart.astype(np.float32), float(mean)

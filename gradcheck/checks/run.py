@@ -17,6 +17,7 @@ from gradcheck.checks.references import choose_differenced
 from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import examine_constancy, visit
 from gradcheck.differences.complex_step import NotAnalyticError
+from gradcheck.functions.float_errors import silent
 from gradcheck.functions.options import default_rtol
 from gradcheck.functions.probe import CHUNK_LENGTH, Probe, calling
 from gradcheck.functions.progress import Meter, metering
@@ -42,6 +43,7 @@ DIRECTIONAL_CALLS = 60
 """What a right gradient takes along random directions, about."""
 
 
+@silent
 def run(check: Check) -> Report:
     """Make the check; Ctrl-C comes through with the report so far."""
     started = time.perf_counter()

@@ -15,6 +15,7 @@ from gradcheck.acceptance.rule import Claim, Judgement
 from gradcheck.checks.check import Check, Elsewhere
 from gradcheck.differences.ladder import climb, lengths_of, noise_multiplier
 from gradcheck.functions.displacements import Moves
+from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.points import point_of
 from gradcheck.functions.probe import Probe
 from gradcheck.reports.claims import Reading
@@ -48,7 +49,7 @@ def visit(check: Check) -> Elsewhere | None:
         arrays = check.point.moved(away, check.settings.rng, tiny=tiny)
         try:
             check.budget.spend()
-            with np.errstate(all="ignore"):
+            with at_our_own_points():
                 value = check.claimant.value(check.point.hand([array.copy() for array in arrays]).tree)
                 check.output = check.claimant.output(value)
                 if not np.all(np.isfinite(check.output.read(value))):
@@ -61,7 +62,6 @@ def visit(check: Check) -> Elsewhere | None:
     return None
 
 
-@np.errstate(all="ignore")
 def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judgements: dict[int, Judgement]) -> None:
     """Look at gradients that are the same at two points: is that of the second one given at the first, or a constant.
 
@@ -157,9 +157,8 @@ def _disagreement(
         moved = [array.astype(leaf.value.dtype) for array, leaf in zip(arrays, probe.point.leaves, strict=True)]
         for length, direction in zip(lengths, directions, strict=True):
             for leaf, part in direction.items() if length else ():
-                with np.errstate(over="ignore"):  # near the largest float; f may say what infinity gives
-                    target = moved[leaf] + (length * part).reshape(moved[leaf].shape)
-                    moved[leaf] = probe.point.leaves[leaf].format.rounded(target)
+                target = moved[leaf] + (length * part).reshape(moved[leaf].shape)
+                moved[leaf] = probe.point.leaves[leaf].format.rounded(target)
         return probe.function(probe.point.hand(moved).tree)
 
     start = point_of(np.zeros(len(directions)), "lengths")
@@ -169,8 +168,7 @@ def _disagreement(
     rows = np.arange(len(directions))
     multiplier = noise_multiplier(base.size * len(directions))
     slopes = climb(there, 0, rows, lengths, base, noise, multiplier=multiplier, rtol=check.rtol)
-    with np.errstate(all="ignore"):
-        terms = [np.concatenate([claims[leaf].values * part[:, None] for leaf, part in d.items()]) for d in directions]
-        claimed = np.stack([part.sum(axis=0) for part in terms])
-        sizes = np.stack([np.abs(part).sum(axis=0) for part in terms])
-        return _Disagreement(slopes.value - claimed, slopes.bound + check.rtol * sizes, slopes.kink)
+    terms = [np.concatenate([claims[leaf].values * part[:, None] for leaf, part in d.items()]) for d in directions]
+    claimed = np.stack([part.sum(axis=0) for part in terms])
+    sizes = np.stack([np.abs(part).sum(axis=0) for part in terms])
+    return _Disagreement(slopes.value - claimed, slopes.bound + check.rtol * sizes, slopes.kink)

@@ -115,19 +115,18 @@ def weigh(clues: Clues, candidate: Candidate) -> Weighed | None:
     """Compare a candidate with the claim; None where something contradicts it."""
     if _fails_at_once(clues, candidate):
         return None
-    with np.errstate(all="ignore"):
-        speaks = clues.used & np.isfinite(candidate.predicted) & np.isfinite(candidate.margin)
-        wrong = clues.wrong & speaks
-        if 2 * np.count_nonzero(wrong) < np.count_nonzero(clues.wrong & clues.used) or not np.any(wrong):
-            return None
-        apart = np.abs(clues.claimed - candidate.predicted)
-        tolerance = _tolerance(candidate.margin, clues.claimed)
-        outliers = np.count_nonzero((apart > tolerance) & speaks)
-        if outliers > MOST_OUTLIERS * np.count_nonzero(speaks):
-            return None
-        error = np.abs(clues.error)
-        largest = float(np.max(error[speaks]))
-        fit = 1 - float(np.linalg.norm(apart[speaks] / largest) / np.linalg.norm(error[speaks] / largest))
+    speaks = clues.used & np.isfinite(candidate.predicted) & np.isfinite(candidate.margin)
+    wrong = clues.wrong & speaks
+    if 2 * np.count_nonzero(wrong) < np.count_nonzero(clues.wrong & clues.used) or not np.any(wrong):
+        return None
+    apart = np.abs(clues.claimed - candidate.predicted)
+    tolerance = _tolerance(candidate.margin, clues.claimed)
+    outliers = np.count_nonzero((apart > tolerance) & speaks)
+    if outliers > MOST_OUTLIERS * np.count_nonzero(speaks):
+        return None
+    error = np.abs(clues.error)
+    largest = float(np.max(error[speaks]))
+    fit = 1 - float(np.linalg.norm(apart[speaks] / largest) / np.linalg.norm(error[speaks] / largest))
     if not fit >= LEAST_FIT:
         return None
     return Weighed(candidate, fit, digits_of(clues, wrong, np.maximum(apart, tolerance), candidate.most))
@@ -140,8 +139,7 @@ def _tolerance(margin: Floats, claimed: Floats) -> Floats:
 def _fails_at_once(clues: Clues, candidate: Candidate) -> bool:
     """Whether more of a sample of the wrong elements contradict a candidate than could be outliers."""
     claimed, predicted = clues.claimed[clues.sample], candidate.predicted[clues.sample]
-    with np.errstate(all="ignore"):
-        contradicted = np.abs(claimed - predicted) > _tolerance(candidate.margin[clues.sample], claimed)
+    contradicted = np.abs(claimed - predicted) > _tolerance(candidate.margin[clues.sample], claimed)
     return bool(np.count_nonzero(contradicted) > max(2, 0.05 * len(claimed)))
 
 
@@ -150,10 +148,9 @@ def digits_of(clues: Clues, chosen: Bools, unexplained: Floats, most: float) -> 
     claimed = clues.claimed[chosen]
     if not claimed.size:
         return 0.0
-    with np.errstate(all="ignore"):
-        digits = np.log10(np.abs(clues.error[chosen]) / unexplained[chosen])
-        exponent = np.floor(np.log10(np.abs(claimed)))
-        rounded = np.where(claimed == 0, 0.0, np.round(claimed / 10.0**exponent, 5) * 10.0**exponent)
+    digits = np.log10(np.abs(clues.error[chosen]) / unexplained[chosen])
+    exponent = np.floor(np.log10(np.abs(claimed)))
+    rounded = np.where(claimed == 0, 0.0, np.round(claimed / 10.0**exponent, 5) * 10.0**exponent)
     digits = np.clip(np.nan_to_num(digits, posinf=most), 0.0, np.where(claimed == 0, 1.0, most))
     _, group = np.unique(rounded, return_inverse=True)
     best = np.zeros(int(group.max()) + 1)

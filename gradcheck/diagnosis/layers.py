@@ -71,11 +71,10 @@ def activations(clues: Clues, case: Case) -> Iterator[Candidate]:
     if clues.value is None or case.y is None or clues.value.shape != case.y.shape:
         return
     variables = {clues.name: clues.value, "y": case.y}
-    with np.errstate(all="ignore"):
-        table = [
-            (form, name, case.dy * slope(value)) for form, slope in SLOPES.items() for name, value in variables.items()
-        ]
-        coupled = [(form, "y", gradient(case.dy, case.y)) for form, gradient in COUPLED.items()]
+    table = [
+        (form, name, case.dy * slope(value)) for form, slope in SLOPES.items() for name, value in variables.items()
+    ]
+    coupled = [(form, "y", gradient(case.dy, case.y)) for form, gradient in COUPLED.items()]
     right = [(form, name) for form, name, g in table + coupled if _is_close(g, clues.reference, clues)]
     for form, name, predicted in table:
         if (form, name) in right or not _is_close(predicted, clues.claimed, clues):
@@ -107,8 +106,7 @@ def _slope(clues: Clues, predicted: Floats, form: str, name: str, true_form: str
 
 
 def _is_close(one: Floats, other: Floats, clues: Clues) -> bool:
-    with np.errstate(all="ignore"):
-        return bool(np.all((np.abs(one - other) <= 2 * clues.margin + 1e-9 * np.abs(other))[clues.used]))
+    return bool(np.all((np.abs(one - other) <= 2 * clues.margin + 1e-9 * np.abs(other))[clues.used]))
 
 
 def upstream_sums(clues: Clues, case: Case) -> Iterator[Candidate]:

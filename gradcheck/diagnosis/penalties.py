@@ -22,11 +22,10 @@ TEMPLATES: dict[str, tuple[Map, str, str]] = {
 
 def _fit(target: Floats, columns: list[Floats], margin: Floats) -> tuple[Floats, Floats] | None:
     """Fit a vector by multiples of others, elements weighed by how well they are known; also how sure each is."""
-    with np.errstate(all="ignore"):
-        floor = np.max(np.abs(target)) * 1e-16 + np.finfo(float).tiny
-        weights = np.min(margin + floor) / (margin + floor)
-        matrix = np.stack([column * weights for column in columns], axis=1)
-        sizes = np.linalg.norm(matrix, axis=0)
+    floor = np.max(np.abs(target)) * 1e-16 + np.finfo(float).tiny
+    weights = np.min(margin + floor) / (margin + floor)
+    matrix = np.stack([column * weights for column in columns], axis=1)
+    sizes = np.linalg.norm(matrix, axis=0)
     if len(target) <= len(columns) or not np.all(np.isfinite(matrix)) or not np.all(sizes > 0):
         return None
     solution, _, rank, singular = np.linalg.lstsq(matrix / sizes, target * weights, rcond=None)
@@ -124,9 +123,8 @@ def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
     for axis in range(len(clues.shape)):
         if clues.shape[axis] < 3:
             continue
-        with np.errstate(all="ignore"):
-            share = weights / np.max(weights)
-            offset = np.sum(share * error, axis=axis + 1, keepdims=True) / np.sum(share, axis=axis + 1, keepdims=True)
+        share = weights / np.max(weights)
+        offset = np.sum(share * error, axis=axis + 1, keepdims=True) / np.sum(share, axis=axis + 1, keepdims=True)
         yield Candidate(
             kind="constant-offset",
             message=(

@@ -42,12 +42,11 @@ def truncations(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the claim is exact in a coarse format, and the gradient rounded to that."""
     del case
     for name, rounding, reach in FORMATS:
-        with np.errstate(all="ignore"):
-            is_exact = np.array_equal(rounding(clues.claimed), clues.claimed)
-            if not is_exact or not np.any(clues.claimed):
-                continue
-            reached = np.abs(clues.error) <= reach(clues.reference) * (1 + 1e-6) + clues.margin
-            needs = np.abs(rounding(clues.reference) - clues.reference) > clues.margin
+        is_exact = np.array_equal(rounding(clues.claimed), clues.claimed)
+        if not is_exact or not np.any(clues.claimed):
+            continue
+        reached = np.abs(clues.error) <= reach(clues.reference) * (1 + 1e-6) + clues.margin
+        needs = np.abs(rounding(clues.reference) - clues.reference) > clues.margin
         distinct = len(np.unique(clues.claimed[clues.wrong & needs]))
         if distinct < FEWEST or not np.all(reached[clues.used]):
             continue

@@ -58,10 +58,9 @@ def _unprojected(clues: Clues, axes: tuple[int, ...], along: Floats, name: str, 
     if not np.all(np.isfinite(sizes)) or not np.all(sizes > 0):
         return
     unit = along / sizes
-    with np.errstate(all="ignore"):
-        true_part = np.sum(clues.reference * unit, axis=axes, keepdims=True)
-        reach = SLACK * np.sqrt(np.sum((clues.margin * unit) ** 2, axis=axes, keepdims=True))
-        part = np.sum(clues.claimed * unit, axis=axes, keepdims=True)
+    true_part = np.sum(clues.reference * unit, axis=axes, keepdims=True)
+    reach = SLACK * np.sqrt(np.sum((clues.margin * unit) ** 2, axis=axes, keepdims=True))
+    part = np.sum(clues.claimed * unit, axis=axes, keepdims=True)
     if np.any(np.abs(true_part) > np.maximum(reach, ALMOST * np.abs(part))) or not np.any(np.abs(part) > reach):
         return
     where = "" if len(axes) == clues.claimed.ndim - 1 else f" in each slice along axis {axes[0] - 1}"

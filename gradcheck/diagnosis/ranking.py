@@ -119,11 +119,10 @@ def _of_kinks(clues: Clues) -> Diagnosis:
 
 def _weighed(clues: Clues, case: Case, families: list[Family]) -> Iterator[Weighed]:
     for family in families:
-        with np.errstate(all="ignore"):
-            for candidate in family(clues, case):
-                weighed = weigh(clues, candidate)
-                if weighed is not None:
-                    yield weighed
+        for candidate in family(clues, case):
+            weighed = weigh(clues, candidate)
+            if weighed is not None:
+                yield weighed
 
 
 def _together(wrong: list[Clues]) -> Clues | None:

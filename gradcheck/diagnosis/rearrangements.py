@@ -145,10 +145,9 @@ def _order(clues: Clues, axis: int) -> np.ndarray | None:
     length = clues.shape[axis]
     c = np.moveaxis(clues.claimed, axis + 1, 0).reshape(length, -1)
     n = np.moveaxis(clues.reference, axis + 1, 0).reshape(length, -1)
-    with np.errstate(all="ignore"):
-        weights = np.cos(1.0 + 1.7 * np.arange(c.shape[1])) + 1.5  # any that treat no two places alike
-        scale = max(float(np.max(np.abs(c))), float(np.max(np.abs(np.nan_to_num(n)))), np.finfo(float).tiny)
-        marks_c, marks_n = (c / scale) @ weights, (n / scale) @ weights
+    weights = np.cos(1.0 + 1.7 * np.arange(c.shape[1])) + 1.5  # any that treat no two places alike
+    scale = max(float(np.max(np.abs(c))), float(np.max(np.abs(np.nan_to_num(n)))), np.finfo(float).tiny)
+    marks_c, marks_n = (c / scale) @ weights, (n / scale) @ weights
     if not np.all(np.isfinite(marks_n)):
         return None
     order = np.empty(length, dtype=np.intp)
@@ -203,10 +202,9 @@ def of_other_parameters(clues: Clues, case: Case) -> Iterator[Candidate]:
     others = [o for o in case.parameters.values() if o is not clues and o.claimed.size == clues.claimed.size]
     for other in others[:MOST_OTHERS]:
         theirs, margin = other.reference.reshape(clues.claimed.shape), other.margin.reshape(clues.claimed.shape)
-        with np.errstate(all="ignore"):
-            back = np.abs(other.claimed - clues.reference.reshape(other.claimed.shape))
-            is_swap = np.all(back <= 2 * clues.margin.reshape(other.claimed.shape))
-            differ = np.any(np.abs(theirs - clues.reference) > 2 * (margin + clues.margin))
+        back = np.abs(other.claimed - clues.reference.reshape(other.claimed.shape))
+        is_swap = np.all(back <= 2 * clues.margin.reshape(other.claimed.shape))
+        differ = np.any(np.abs(theirs - clues.reference) > 2 * (margin + clues.margin))
         if not differ:
             continue
         words = f"the gradients of {clues.name} and {other.name} are swapped"

@@ -71,15 +71,14 @@ def ratio_of(clues: Clues, chosen: Bools) -> tuple[float, float] | None:
     if not np.any(chosen):
         return None
     n, c, margin = clues.reference[chosen], clues.claimed[chosen], clues.margin[chosen]
-    with np.errstate(all="ignore"):
-        quotients, precision = c / n, margin / np.abs(n)
-        weights = (np.min(precision) + 1e-16) ** 2 / (precision + 1e-16) ** 2
-        ratio = float(np.sum(weights * quotients) / np.sum(weights))
-        error = float(np.min(precision)) * (1 + abs(ratio))
-        if len(quotients) >= FEW:  # what is tolerated is more than what is unsure
-            middle = float(np.median(quotients))
-            spread = SPREADS * float(np.median(np.abs(quotients - middle))) + SHARED * abs(middle)
-            ratio, error = (middle, spread) if spread < error else (ratio, error)
+    quotients, precision = c / n, margin / np.abs(n)
+    weights = (np.min(precision) + 1e-16) ** 2 / (precision + 1e-16) ** 2
+    ratio = float(np.sum(weights * quotients) / np.sum(weights))
+    error = float(np.min(precision)) * (1 + abs(ratio))
+    if len(quotients) >= FEW:  # what is tolerated is more than what is unsure
+        middle = float(np.median(quotients))
+        spread = SPREADS * float(np.median(np.abs(quotients - middle))) + SHARED * abs(middle)
+        ratio, error = (middle, spread) if spread < error else (ratio, error)
     return (ratio, error) if np.isfinite(ratio) and ratio else None
 
 
@@ -110,9 +109,8 @@ def parametrisations(clues: Clues, case: Case) -> Iterator[Candidate]:
     if clues.value is None or clues.value.size == 0:
         return
     for key, (factor_of, words) in OWN_VALUE.items():
-        with np.errstate(all="ignore"):
-            factor = factor_of(clues.value)
-            predicted, margin = factor * clues.reference, np.abs(factor) * clues.margin
+        factor = factor_of(clues.value)
+        predicted, margin = factor * clues.reference, np.abs(factor) * clues.margin
         yield Candidate(
             kind="parametrisation",
             message=f"the gradient equals the true one {words.format(clues.name or 'it')}",
@@ -136,8 +134,7 @@ def factors(clues: Clues, case: Case) -> Iterator[Candidate]:
             ("extra-factor", array, "times"),
             ("missing-factor", _inverse(array), "divided by"),
         ):
-            with np.errstate(all="ignore"):
-                predicted, margin = factor * clues.reference, np.abs(factor) * clues.margin
+            predicted, margin = factor * clues.reference, np.abs(factor) * clues.margin
             yield Candidate(
                 kind=kind,
                 message=f"the gradient equals the true one {words} {name}{where}: {_moral(kind)}",
@@ -153,8 +150,7 @@ def _moral(kind: str) -> str:
 
 
 def _inverse(array: Floats) -> Floats:
-    with np.errstate(all="ignore"):
-        return np.asarray(np.where(array == 0, np.nan, 1 / array))
+    return np.asarray(np.where(array == 0, np.nan, 1 / array))
 
 
 def _laid_along(value: Floats, shape: tuple[int, ...]) -> Iterator[tuple[Floats, int | None]]:

@@ -92,17 +92,16 @@ def explain_shape(claimed: Floats, reference: Floats, margin: Floats, name: str)
 
 def _compared(form: Form, values: Floats, reference: Floats, margin: Floats, tried: int) -> Diagnosis | None:
     """Return the diagnosis where the values are right, and that is no chance."""
-    with np.errstate(all="ignore"):
-        apart = np.abs(values - reference)
-        tolerance = 2 * margin + 8 * np.finfo(np.float64).eps * np.abs(values)
-        if not np.all(apart <= tolerance):
-            return None
-        digits = np.clip(np.log10(np.abs(reference) / tolerance), 0.0, SURE)
-        distinct = np.unique(
-            np.round(values / max(float(np.max(np.abs(values))), np.finfo(float).tiny), 6), return_index=True
-        )[1]
-        size = float(np.linalg.norm(reference / np.max(np.abs(reference)))) * float(np.max(np.abs(reference)))
-        fit = 1 - float(np.linalg.norm(apart)) / size
+    apart = np.abs(values - reference)
+    tolerance = 2 * margin + 8 * np.finfo(np.float64).eps * np.abs(values)
+    if not np.all(apart <= tolerance):
+        return None
+    digits = np.clip(np.log10(np.abs(reference) / tolerance), 0.0, SURE)
+    distinct = np.unique(
+        np.round(values / max(float(np.max(np.abs(values))), np.finfo(float).tiny), 6), return_index=True
+    )[1]
+    size = float(np.linalg.norm(reference / np.max(np.abs(reference)))) * float(np.max(np.abs(reference)))
+    fit = 1 - float(np.linalg.norm(apart)) / size
     if not np.nansum(digits.ravel()[distinct]) - math.log10(max(1, tried)) >= ENOUGH:
         return None
     return Diagnosis(kind=form.kind, message=form.message, fit=fit)

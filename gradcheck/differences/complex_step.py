@@ -80,8 +80,7 @@ def complex_slopes(
             raise
         except Exception as error:
             raise NotAnalyticError(f"it raised {type(error).__name__} for a complex argument") from error
-        with np.errstate(all="ignore"):
-            slopes[leaf] = imaginary / steps[:, None]
+        slopes[leaf] = imaginary / steps[:, None]
     for _ in range(DIRECTIONS):
         _compare(probe, base, lengths, noise, multiplier, rng, slopes)
     return slopes
@@ -105,9 +104,8 @@ def _compare(
     values = probe.ray(direction, np.concatenate([steps, -steps]))
     plus, minus = values[None, :LEVELS], values[None, LEVELS:]
     measured = Ladder(steps[None], steps[None], plus, minus, base, noise, multiplier).measure()
-    with np.errstate(all="ignore"):
-        parts = np.concatenate([direction[leaf][:, None] * slopes[leaf] for leaf in direction])
-        apart = np.abs(np.sum(parts, axis=0) - measured.value[0])
-        unsure = measured.bound[0] + ROUNDING * np.sum(np.abs(parts), axis=0)
+    parts = np.concatenate([direction[leaf][:, None] * slopes[leaf] for leaf in direction])
+    apart = np.abs(np.sum(parts, axis=0) - measured.value[0])
+    unsure = measured.bound[0] + ROUNDING * np.sum(np.abs(parts), axis=0)
     if not np.all(apart <= unsure):
         raise NotAnalyticError("what it gives for complex arguments disagrees with differences")

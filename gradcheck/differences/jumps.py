@@ -84,11 +84,10 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
         return jumps
     values = probe.ray(direction, np.concatenate([[0.0], places]))
     at, values = values[0], values[1:]
-    with np.errstate(all="ignore"):
-        rises = (values - at) / places[:, None]
-        # The parabola through the point and the two places before: rises are linear in the distance.
-        departures = np.abs(rises[2:] - (3 * rises[1:-1] - 2 * rises[:-2])) * places[2:, None]
-        departs = departures > ONE_OF_MANY * noise
+    rises = (values - at) / places[:, None]
+    # The parabola through the point and the two places before: rises are linear in the distance.
+    departures = np.abs(rises[2:] - (3 * rises[1:-1] - 2 * rises[:-2])) * places[2:, None]
+    departs = departures > ONE_OF_MANY * noise
     asked = np.flatnonzero(np.any(departs, axis=0))
     for column in asked[:MOST_BISECTED]:
         level = int(np.argmax(departs[:, column])) + 1

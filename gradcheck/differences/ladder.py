@@ -105,16 +105,15 @@ def lengths_of(value: NDArray[np.generic]) -> Floats:
     lengths : array, shape (n,)
         Positive and finite; 1 throughout for a leaf of zeros.
     """
-    with np.errstate(all="ignore"):
-        sizes = np.abs(value.ravel()).astype(np.float64)
-        sizes = np.where(np.isfinite(sizes), sizes, 0.0)
-        largest = np.max(sizes, initial=0.0)
-        if largest == 0:
-            return np.ones_like(sizes)
-        rms = largest * np.sqrt(np.mean((sizes / largest) ** 2))
-        reach = np.where(sizes > 0, sizes * REACH, np.inf)
-        lengths: Floats = np.maximum(np.clip(rms, sizes, reach), np.finfo(np.float64).tiny)
-        return lengths
+    sizes = np.abs(value.ravel()).astype(np.float64)
+    sizes = np.where(np.isfinite(sizes), sizes, 0.0)
+    largest = np.max(sizes, initial=0.0)
+    if largest == 0:
+        return np.ones_like(sizes)
+    rms = largest * np.sqrt(np.mean((sizes / largest) ** 2))
+    reach = np.where(sizes > 0, sizes * REACH, np.inf)
+    lengths: Floats = np.maximum(np.clip(rms, sizes, reach), np.finfo(np.float64).tiny)
+    return lengths
 
 
 def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:
@@ -134,8 +133,7 @@ def own_sizes(value: NDArray[Any], lengths: Floats) -> Floats:
 
 def scale_is_hidden(sizes: Floats, lengths: Floats) -> Bools:
     """Tell for which elements the length says that nothing is known of their own scale: zeros, and those widened."""
-    with np.errstate(over="ignore"):
-        return np.asarray((sizes == 0) | (lengths > 2 * REACH * sizes))
+    return np.asarray((sizes == 0) | (lengths > 2 * REACH * sizes))
 
 
 @dataclass(slots=True)
@@ -191,8 +189,7 @@ class Measurement:
     @property
     def noise_limited(self) -> Bools:
         """Where a longer step may do better: noise is what keeps the bound up, and there is no kink."""
-        with np.errstate(all="ignore"):
-            return np.asarray(self.exhausted & ~self.kink & (self.noise > NOISE_LIMITED * self.bound))
+        return np.asarray(self.exhausted & ~self.kink & (self.noise > NOISE_LIMITED * self.bound))
 
     def improve(self, rows: NDArray[np.intp], other: Measurement) -> None:
         """Take those entries of some rows of which another measurement knows more."""
@@ -225,8 +222,7 @@ class Ladder:
 
     def measure(self) -> Measurement:
         """Turn the values into derivatives with bounds."""
-        with np.errstate(all="ignore"):
-            return self._measure()
+        return self._measure()
 
     def _measure(self) -> Measurement:
         ahead, behind = self.ahead[:, :, None], self.behind[:, :, None]

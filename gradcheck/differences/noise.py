@@ -40,9 +40,8 @@ MOST_PLACES = 12
 
 def ulp(values: Floats) -> Floats:
     """Return the spacing of float64 at the largest finite magnitude along the first axis."""
-    with np.errstate(all="ignore"):
-        largest: Floats = np.max(np.where(np.isfinite(values), np.abs(values), 0.0), axis=0, initial=0.0)
-        return np.spacing(largest)
+    largest: Floats = np.max(np.where(np.isfinite(values), np.abs(values), 0.0), axis=0, initial=0.0)
+    return np.spacing(largest)
 
 
 def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float, bool]:
@@ -65,12 +64,11 @@ def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float
     """
     values = np.asarray(values, dtype=np.float64)
     basis = _polynomials(tuple(offsets.tolist()))
-    with np.errstate(all="ignore"):
-        coefficients = basis.T @ (values - values[0])
-        if not np.all(np.isfinite(coefficients)):
-            return np.inf, False
-        squares = np.cumsum(coefficients[::-1] ** 2)[::-1]
-        levels = np.sqrt(squares / (POINTS - np.arange(POINTS)))[2:]
+    coefficients = basis.T @ (values - values[0])
+    if not np.all(np.isfinite(coefficients)):
+        return np.inf, False
+    squares = np.cumsum(coefficients[::-1] ** 2)[::-1]
+    levels = np.sqrt(squares / (POINTS - np.arange(POINTS)))[2:]
     for first in range(len(levels) - 2):
         window = levels[first : first + 3]
         # The last level is one number: noise may well leave it small.

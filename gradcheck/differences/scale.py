@@ -88,11 +88,10 @@ def widened(
     It grows while noise, and not the difference between two steps, limits what is seen.
     """
     multiplier = noise_multiplier(lengths.size)
-    with np.errstate(all="ignore"):
-        relative = float(np.max(multiplier * noise / np.abs(base)))  # infinite where the value is zero
-        # The gradient of small leaves may be as small as they, as in a network all of whose weights are.
-        reach = FIRST_STEP * lengths * np.where(lengths < SMALL, lengths, 1.0)
-        short = np.flatnonzero((lengths < ZERO_LENGTH) & (reach < relative / rtol))
+    relative = float(np.max(multiplier * noise / np.abs(base)))  # infinite where the value is zero
+    # The gradient of small leaves may be as small as they, as in a network all of whose weights are.
+    reach = FIRST_STEP * lengths * np.where(lengths < SMALL, lengths, 1.0)
+    short = np.flatnonzero((lengths < ZERO_LENGTH) & (reach < relative / rtol))
     if not len(short) or not np.any(noise > 0):
         return lengths
     chosen = rng.choice(short, size=min(SAMPLED, len(short)), replace=False)
@@ -111,11 +110,10 @@ def _reach(probe: Probe, leaf: int, direction: Floats, length: float, jitter: Fl
     while True:
         step = FIRST_STEP * length
         values = probe.ray({leaf: direction}, np.array([step, -step]))
-        with np.errstate(all="ignore"):
-            slope, blur = (values[0] - values[1]) / (2 * step), jitter / step
-            change = np.abs(slope - before)
-            truncation = np.where(np.isfinite(change), np.maximum(change - blur - blur * RATIO, 0.0), 0.0)
-            error, size = float(np.max(blur + truncation)), float(np.max(np.abs(slope)))
+        slope, blur = (values[0] - values[1]) / (2 * step), jitter / step
+        change = np.abs(slope - before)
+        truncation = np.where(np.isfinite(change), np.maximum(change - blur - blur * RATIO, 0.0), 0.0)
+        error, size = float(np.max(blur + truncation)), float(np.max(np.abs(slope)))
         if not error < least:  # the function is undefined there, or truncation outweighs noise
             return best
         best, least, before = length, error, slope

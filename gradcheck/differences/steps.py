@@ -161,11 +161,10 @@ def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: fl
         block = slice(start, start + BLOCK)
         value = np.abs(flat[block])
         sizes = value.astype(np.float64)
-        with np.errstate(all="ignore"):
-            most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
-            hidden = scale_is_hidden(sizes, lengths[block])
-            near = np.where(hidden, lengths[block], np.minimum(most, lengths[block]))
-            moves = spacings[block] * near
+        most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
+        hidden = scale_is_hidden(sizes, lengths[block])
+        near = np.where(hidden, lengths[block], np.minimum(most, lengths[block]))
+        moves = spacings[block] * near
         unit = held.format.spacing(value + reach * np.abs(moves))
         exact[block] = np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves)
     return exact
@@ -247,9 +246,8 @@ def choose_step(
         values, pairs = pairs[:2], pairs[2:]
         if not len(values):
             values = probe.ray({leaf: direction}, np.array([step, -step]))
-        with np.errstate(all="ignore"):
-            slope = (values[0] - values[1]) / (2 * step)
-            size, change = np.abs(slope), np.abs(slope - longer)
+        slope = (values[0] - values[1]) / (2 * step)
+        size, change = np.abs(slope), np.abs(slope - longer)
         jitter = multiplier * noise / step
         seen = size > jitter
         if np.all(np.isfinite(change)):

@@ -107,8 +107,7 @@ def elements(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, 
 
 def _require_same(among: Floats, alone: Floats, noise: Floats, name: str) -> None:
     """Raise `InvalidArgument` where values for a point among others and alone differ by more than rounding."""
-    with np.errstate(all="ignore"):
-        is_same = (np.abs(among - alone) <= DIFFERENT * noise) | (among == alone)
+    is_same = (np.abs(among - alone) <= DIFFERENT * noise) | (among == alone)
     if not np.all(is_same | (np.isnan(among) & np.isnan(alone))):
         raise InvalidArgument(
             f"vectorized=True, but f gives {among[0]:.9g} for a point of {name} that is one of several along a leading "

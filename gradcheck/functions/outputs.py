@@ -29,8 +29,7 @@ class EachOutput(Probe):
 
     def rounding(self) -> Floats:
         """Return half a unit in the last place of each, shape (M,)."""
-        with np.errstate(all="ignore"):
-            return np.abs(self.cotangents[:, 0] * self.output.rounding())
+        return np.abs(self.cotangents[:, 0] * self.output.rounding())
 
 
 def one_leaf_of(x: Any, argument: str) -> Point:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from gradcheck.errors import GradcheckError, InvalidArgument
 from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.displacements import Displacements, Elements, Line, Moves, Parts, Ray
+from gradcheck.functions.float_errors import as_the_user_set, at_our_own_points, silent
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.tasks import Evaluated
 from gradcheck.functions.workers import Crew, WorkersLostError
@@ -62,16 +64,20 @@ def means_undefined(error: BaseException) -> bool:
 
 
 class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
-    """Add a note to an exception of the user's function: who was called, and where."""
+    """Call a user's function as outside of the check, and note on an exception who was called, and where."""
 
     def __init__(self, name: str, where: str) -> None:
         self.name = name
         self.where = where
+        self.float_errors = as_the_user_set()
 
     def __enter__(self) -> None:
-        return None
+        self.float_errors.__enter__()
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.float_errors.__exit__(kind, error, trace)
         if error is not None and not isinstance(error, BudgetExhaustedError):
             error.add_note(f"gradcheck was calling {self.name} {self.where}")
             if isinstance(error, TypeError) and "required positional argument" in str(error):
@@ -209,8 +215,7 @@ class Probe:
 
     def read(self, value: Any) -> Floats:
         """Contract a value of the function with the cotangents; products are summed in float64."""
-        with np.errstate(all="ignore"):
-            return self._contract(self.output.read(value))
+        return self._contract(self.output.read(value))
 
     def _contract(self, outputs: Floats) -> Floats:
         return self.cotangents @ outputs
@@ -220,8 +225,7 @@ class Probe:
 
         A constant stretch of a coarse output shows no noise, and hides a slope all the same.
         """
-        with np.errstate(all="ignore"):
-            return np.asarray(np.sqrt(np.sum((self.cotangents * self.output.rounding()) ** 2, axis=1)))
+        return np.asarray(np.sqrt(np.sum((self.cotangents * self.output.rounding()) ** 2, axis=1)))
 
     # ---- where the points are -----------------------------------------------------------------------------------
 
@@ -243,9 +247,8 @@ class Probe:
         """
         original = self.point.leaves[leaf].value
         start = original.ravel()[indices]
-        with np.errstate(all="ignore"):
-            targets = self.point.leaves[leaf].format.rounded(start + steps)
-            moved = np.real(targets - start).astype(np.float64)
+        targets = self.point.leaves[leaf].format.rounded(start + steps)
+        moved = np.real(targets - start).astype(np.float64)
         return self.values(Elements(leaf, indices, targets)), moved
 
     def imaginary(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Floats:
@@ -335,26 +338,25 @@ class Probe:
         values = np.empty((len(batch), len(self.cotangents)))
         size = self._points_in_a_call(batch)
         names = ", ".join(self.point.leaves[i].name for i in batch.leaves)
-        # The point is ours, not the user's: what the function thinks of it is no matter for a warning.
-        with np.errstate(all="ignore"):
-            if size:
-                for number, block in enumerate(Parts(batch, size)):
-                    values[number * size : number * size + len(block)] = self._values_of_block(block, names)
-                return values
-            with calling(self.output.name, f"with {names} slightly displaced" if names else "at the given point"):
-                function, point, read, spend = self.function, self.point, self._reader(), self.budget.spend
-                is_imaginary = batch.is_imaginary
-                for row in range(len(batch)):
-                    spend()
-                    try:
-                        value = function(point.tree(batch.arrays(point, row)))
-                    except Exception as error:
-                        if not names or not means_undefined(error):
-                            raise
-                        self.budget.undefined[_told(error)] += 1
-                        values[row] = np.nan
-                        continue
-                    values[row] = read(self.output.imaginary(value) if is_imaginary else value)
+        if size:
+            for number, block in enumerate(Parts(batch, size)):
+                values[number * size : number * size + len(block)] = self._values_of_block(block, names)
+            return values
+        where = f"with {names} slightly displaced" if names else "at the given point"
+        with at_our_own_points(), calling(self.output.name, where):
+            function, point, read, spend = self.function, self.point, self._reader(), self.budget.spend
+            is_imaginary = batch.is_imaginary
+            for row in range(len(batch)):
+                spend()
+                try:
+                    value = function(point.tree(batch.arrays(point, row)))
+                except Exception as error:
+                    if not names or not means_undefined(error):
+                        raise
+                    self.budget.undefined[_told(error)] += 1
+                    values[row] = np.nan
+                    continue
+                values[row] = read(self.output.imaginary(value) if is_imaginary else value)
         return values
 
     def _reader(self) -> Callable[[Any], Floats]:
@@ -381,7 +383,8 @@ class Probe:
         count = len(block)
         self.budget.spend(count)
         tree = self.point.tree(block.block(self.point))
-        with calling(self.output.name, f"with {count} perturbed copies of {name} (vectorized=True)"):
+        where = f"with {count} perturbed copies of {name} (vectorized=True)"
+        with at_our_own_points(), calling(self.output.name, where):
             value = self.function(tree)
             if block.is_imaginary:
                 value = self.output.imaginary(value)
@@ -400,6 +403,7 @@ class _Sent:
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
 
+    @silent
     def __call__(self, batch: Displacements) -> Evaluated:
         probe = self.probe._like(budget=Budget())  # noqa: SLF001 - of this module
         return Evaluated(probe.evaluate(batch), list(probe.budget.undefined.elements()))

@@ -110,8 +110,7 @@ def _by_outputs(ball: Ball, members: list[Flagged]) -> list[Group]:
 
 def _differ(values: Floats, base: Floats) -> NDArray[np.bool_]:
     """Tell where values differ by more than rounding."""
-    with np.errstate(all="ignore"):
-        return np.asarray(~(np.abs(values - base) <= ROUNDINGS * np.spacing(np.abs(base))))
+    return np.asarray(~(np.abs(values - base) <= ROUNDINGS * np.spacing(np.abs(base))))
 
 
 class _Additivity:
@@ -156,8 +155,7 @@ class _Additivity:
             self.base = self.ball.outputs(moves)
         for member, part in zip(self.members, move * self.scale, strict=True):
             moves[member.leaf][member.index] = factor * part * self.unit
-        with np.errstate(all="ignore"):
-            return self.ball.read(self.ball.outputs(moves) - self.base, self.group.outputs)
+        return self.ball.read(self.ball.outputs(moves) - self.base, self.group.outputs)
 
     def _singles_add_up(self) -> bool:
         """Compare joint moves with the sum of what the one-sided derivatives of single elements say.
@@ -167,26 +165,24 @@ class _Additivity:
         for pattern in self.patterns:
             slopes = np.array([m.slope(np.sign(t)) for m, t in zip(self.members, pattern, strict=True)])
             unsure = np.array([np.maximum(m.bound - np.abs(m.gap) / 2, 0) for m in self.members])
-            with np.errstate(all="ignore"):
-                expected = self.unit * ((pattern * self.scale) @ slopes)
-                blur = 2 * self.ball.noise + self.unit * np.sqrt((pattern * self.scale) ** 2 @ unsure**2)
-                left = self._change(pattern) - expected
-                seen = (self.stake > 0) & (np.abs(left) > blur + LINKED * self.stake * self.unit)
-                if not np.any(seen):
-                    continue
-                closer = 4 * self._change(pattern, 0.25) - expected
-                same = np.abs(closer - left) <= np.abs(left) / 4 + 8 * self.ball.noise
+            expected = self.unit * ((pattern * self.scale) @ slopes)
+            blur = 2 * self.ball.noise + self.unit * np.sqrt((pattern * self.scale) ** 2 @ unsure**2)
+            left = self._change(pattern) - expected
+            seen = (self.stake > 0) & (np.abs(left) > blur + LINKED * self.stake * self.unit)
+            if not np.any(seen):
+                continue
+            closer = 4 * self._change(pattern, 0.25) - expected
+            same = np.abs(closer - left) <= np.abs(left) / 4 + 8 * self.ball.noise
             if np.any(seen & same):
                 return False
         return True
 
     def _blocks_add_up(self, pattern: Floats, blocks: list[Indices]) -> bool:
         """Compare a joint move with the sum of the moves of each block."""
-        with np.errstate(all="ignore"):
-            left = self._change(pattern)
-            for block in blocks:
-                part = np.zeros_like(pattern)
-                part[block] = pattern[block]
-                left = left - self._change(part)
-            blur = np.sqrt(len(blocks) + 2) * self.ball.noise + LINKED * self.stake * self.unit
-            return not np.any((self.stake > 0) & (np.abs(left) > blur))
+        left = self._change(pattern)
+        for block in blocks:
+            part = np.zeros_like(pattern)
+            part[block] = pattern[block]
+            left = left - self._change(part)
+        blur = np.sqrt(len(blocks) + 2) * self.ball.noise + LINKED * self.stake * self.unit
+        return not np.any((self.stake > 0) & (np.abs(left) > blur))

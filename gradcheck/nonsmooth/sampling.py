@@ -136,8 +136,7 @@ class Ball:
         if not self.tells_apart:
             return outputs
         factors = self.probe.cotangents
-        with np.errstate(all="ignore"):
-            return np.asarray(outputs @ factors.T if chosen is None else outputs[..., chosen] @ factors[:, chosen].T)
+        return np.asarray(outputs @ factors.T if chosen is None else outputs[..., chosen] @ factors[:, chosen].T)
 
     def at_rest(self) -> Moves:
         """Return a displacement of nothing."""
@@ -162,8 +161,7 @@ class Ball:
         kinds: dict[tuple[int, object], list[int]] = {}
         for number, (element, value) in enumerate(zip(elements, values, strict=True)):
             kinds.setdefault((element.leaf, value), []).append(number)
-        with np.errstate(over="ignore"):  # an infinite effect is not usable
-            effects = [np.min(own[members]) * np.max(stakes[members]) for members in kinds.values()]
+        effects = [np.min(own[members]) * np.max(stakes[members]) for members in kinds.values()]
         usable = [effect for effect in effects if 0 < effect < np.inf]
         for members, effect in zip(kinds.values(), effects, strict=True):
             share = min(usable) / effect if effect in usable else 1.0
@@ -175,13 +173,12 @@ class Ball:
 
         The smallest radius at which noise does not hide what is at stake.
         """
-        with np.errstate(all="ignore"):
-            stakes = self.scale(elements)[:, None] * np.array([element.stake for element in elements])
-            slopes = np.array([np.abs(e.claimed) + np.abs(e.reference) for e in elements])
-            rounded = self._rounding(elements)[:, None] * np.where(np.isfinite(slopes), slopes, 0.0)
-            stake = np.max(stakes, axis=0)
-            blur = self.noise + np.max(rounded, axis=0)
-            needed = SHARPNESS * blur / np.where(np.isfinite(stake) & (stake > 0), stake, np.inf)
+        stakes = self.scale(elements)[:, None] * np.array([element.stake for element in elements])
+        slopes = np.array([np.abs(e.claimed) + np.abs(e.reference) for e in elements])
+        rounded = self._rounding(elements)[:, None] * np.where(np.isfinite(slopes), slopes, 0.0)
+        stake = np.max(stakes, axis=0)
+        blur = self.noise + np.max(rounded, axis=0)
+        needed = SHARPNESS * blur / np.where(np.isfinite(stake) & (stake > 0), stake, np.inf)
         radius = float(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)))
         return float(np.clip(radius, CLOSEST, np.clip(radius / 20, FARTHEST, FARTHEST_IN_NOISE)))
 

@@ -63,10 +63,9 @@ def has_steady_gap(ball: Ball, element: Flagged) -> Bools:
     step = ball.radius([element]) * ball.scales[element.leaf][element.index]
     shifts = np.array([1.0, -1.0, 0.25, -0.25, 0.0]) * step
     values = ball.probe.line(ball.at_rest(), element.leaf, element.index, shifts)
-    with np.errstate(all="ignore"):
-        bends = np.array([values[0] + values[1], 4 * (values[2] + values[3])]) - np.array([[2.0], [8.0]]) * values[4]
-        blur = 20 * ball.noise + step * np.abs(element.gap) / 4
-        return np.asarray((element.gap == 0) | (np.abs(bends[0] - bends[1]) <= blur))
+    bends = np.array([values[0] + values[1], 4 * (values[2] + values[3])]) - np.array([[2.0], [8.0]]) * values[4]
+    blur = 20 * ball.noise + step * np.abs(element.gap) / 4
+    return np.asarray((element.gap == 0) | (np.abs(bends[0] - bends[1]) <= blur))
 
 
 def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool]:
@@ -99,8 +98,7 @@ def _slopes(ball: Ball, element: Flagged, radius: float, spread: float) -> tuple
     # As the dtype of the element rounds them.
     shifts = np.asarray((leaf.format.rounded(value + ends * radius * scale) - value).astype(np.float64))
     values = ball.probe.line(ball.near(radius * spread), element.leaf, element.index, shifts)
-    with np.errstate(all="ignore"):
-        slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]
+    slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]
     return slopes, (ends[1:] + ends[:-1]) / 2, 2 * ball.noise / ((ends[1] - ends[0]) * radius * scale)
 
 

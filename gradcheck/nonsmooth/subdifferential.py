@@ -141,11 +141,10 @@ def _slopes(ball: Ball, hulls: list[_Hull], asked: dict[int, Question]) -> dict[
         for number, row in turn:
             place, directions = asked[number]
             hulls[number].move(moves, place + STEP * directions[row])
-        with np.errstate(all="ignore"):
-            change = ball.outputs(moves) - base
-            for number, row in turn:
-                hull = hulls[number]
-                slopes[number][row] = ball.read(change, hull.outputs) / (STEP * hull.unit)
+        change = ball.outputs(moves) - base
+        for number, row in turn:
+            hull = hulls[number]
+            slopes[number][row] = ball.read(change, hull.outputs) / (STEP * hull.unit)
     return slopes
 
 
@@ -183,8 +182,7 @@ class _Hull:
 
     def closer(self) -> float:
         """Return how much nearer samples may be before noise hides such an error; 0 where there is none."""
-        with np.errstate(all="ignore"):
-            affordable = np.nan_to_num(self._smooth_errors() / (2 * self.noise), nan=0.0)
+        affordable = np.nan_to_num(self._smooth_errors() / (2 * self.noise), nan=0.0)
         return float(min(CLOSER, np.max(affordable, initial=0.0))) if self.gradients else 0.0
 
     def blind(self) -> Bools:
@@ -269,14 +267,12 @@ class _Hull:
         for _ in range(TRIES):
             slopes = yield place, np.vstack([np.eye(count), -np.ones(count)])
             gradient, joint = slopes[:-1], slopes[-1]
-            with np.errstate(all="ignore"):
-                if np.all(
-                    (np.abs(gradient.sum(axis=0) + joint) <= CROSSED * self.stake + count * self.unsure)
-                    | (self.stake == 0)
-                ):
-                    self.places.append(place)
-                    self.gradients.append(gradient)
-                    return
+            if np.all(
+                (np.abs(gradient.sum(axis=0) + joint) <= CROSSED * self.stake + count * self.unsure) | (self.stake == 0)
+            ):
+                self.places.append(place)
+                self.gradients.append(gradient)
+                return
             place = place + self.ball.rng.uniform(-0.7, 0.7, count)
 
     # ---- where to look ----------------------------------------------------------------------------------------------
@@ -308,8 +304,7 @@ class _Hull:
         gap = self.scale[:, 0] * np.array([abs(member.gap[column]) for member in self.members])
         sides = np.array([[abs(m.slope(sign)[column] - m.claimed[column]) for sign in (1, -1)] for m in self.members])
         sides *= self.scale
-        with np.errstate(all="ignore"):
-            share = np.where(gap > 0, np.rint(np.min(sides, axis=1) / (SLACK * gap)), np.inf)
+        share = np.where(gap > 0, np.rint(np.min(sides, axis=1) / (SLACK * gap)), np.inf)
         row = np.lexsort((-gap, -np.abs(claim), share))[0]
         return np.asarray(np.eye(len(claim))[row] * (1 - 2 * np.argmin(sides[row])))
 

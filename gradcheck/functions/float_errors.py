@@ -1,0 +1,58 @@
+"""NumPy's floating-point errors: ours are silent, those of the user's functions are as the user set them.
+
+Infinities and NaN are ordinary results of the engine: they are looked at and decided on, so that a warning about one would
+say nothing. A user who asks NumPy to warn or to raise asks it of their own arithmetic.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["as_the_user_set", "at_our_own_points", "silent"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_users: ContextVar[dict[str, Any] | None] = ContextVar("gradcheck_users_float_errors", default=None)
+"""What `numpy.geterr` gave outside of the check; None outside of one."""
+
+
+def silent(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate what computes for a check: its own floating-point errors are silent."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if _users.get() is not None:
+            return function(*args, **kwargs)
+        token = _users.set(dict(np.geterr()))
+        try:
+            with np.errstate(all="ignore"):
+                return function(*args, **kwargs)
+        finally:
+            _users.reset(token)
+
+    return call
+
+
+def as_the_user_set() -> np.errstate:
+    """Return a context in which floating-point errors are treated as outside of the check."""
+    return np.errstate(**(_users.get() or {}))
+
+
+@contextmanager
+def at_our_own_points() -> Iterator[None]:
+    """Call the user's functions where they were not asked about: what they think of a point is no matter for a warning."""
+    token = _users.set(dict.fromkeys(np.geterr(), "ignore"))
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        _users.reset(token)

@@ -18,6 +18,18 @@ def test_each_function_has_its_right_gradient(plant):
     assert all(g.dtype == np.float32 for g in function.grad(single).values())
 
 
+def test_curvature_makes_no_wrong_claim_valid_in_single_precision():
+    """Weight decay in the gradient alone: 1 % of the weights, up to 2 % of an element and far outside every bound."""
+    function = next(plant() for plant in FUNCTIONS if plant.__name__ == "recurrent")
+    single = {name: p.astype(np.float32) for name, p in function.params.items()}
+
+    def decayed(p):
+        gradient = function.grad(p)
+        return {**gradient, "h": gradient["h"] + np.float32(0.01) * p["h"]}
+
+    assert check_gradient(function.f, decayed, single).verdict == "fail"
+
+
 def test_counts_are_of_the_wrong_gradients_and_who_rejects_the_right_one_has_caught_none(monkeypatch):
     def of_right(f, grad, params):
         return False

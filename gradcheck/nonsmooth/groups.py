@@ -69,11 +69,14 @@ def groups_of(ball: Ball, flagged: list[Flagged]) -> list[Group]:
     Costs 7 calls where all effects add up. Otherwise one call more for each index along an axis of the leaves, where there
     are more than a dozen elements; where several outputs are read, two calls for each element as well.
     """
-    found = []
+    members = flagged + _equals(ball, flagged)
+    if len(members) == 1:
+        return [Group(members)]
+    found, base = [], ball.outputs(ball.at_rest())
     chosen = {id(element) for element in flagged}
-    for group in _by_outputs(ball, flagged + _equals(ball, flagged)):
+    for group in _by_outputs(ball, members, base):
         if any(id(member) in chosen for member in group.members):
-            found += _Additivity(ball, group).parts()
+            found += _Additivity(ball, group, base).parts()
     return [group for group in found if any(id(member) in chosen for member in group.members)]
 
 
@@ -90,11 +93,10 @@ def _equals(ball: Ball, flagged: list[Flagged]) -> list[Flagged]:
     return found
 
 
-def _by_outputs(ball: Ball, members: list[Flagged]) -> list[Group]:
+def _by_outputs(ball: Ball, members: list[Flagged], base: Floats) -> list[Group]:
     """Part elements into those that change outputs in common."""
-    if not ball.tells_apart or len(members) < 2:
+    if not ball.tells_apart:
         return [Group(members)]
-    base = ball.outputs(ball.at_rest())
     step = ball.radius(members)
     heads: dict[int, tuple[list[Flagged], set[int]]] = {}
     for member in members:
@@ -116,13 +118,12 @@ def _differ(values: Floats, base: Floats) -> NDArray[np.bool_]:
 class _Additivity:
     """Whether effects of first order add up: elements moved together, and by themselves."""
 
-    def __init__(self, ball: Ball, group: Group) -> None:
-        self.ball, self.group, self.members = ball, group, group.members
+    def __init__(self, ball: Ball, group: Group, base: Floats) -> None:
+        self.ball, self.group, self.members, self.base = ball, group, group.members, base
         self.unit = ball.radius(self.members)
         self.scale = ball.scale(self.members)
         self.stake = np.max(self.scale[:, None] * np.array([member.stake for member in self.members]), axis=0)
         self.patterns = list(self._patterns())
-        self.base: Floats | None = None
 
     def parts(self) -> list[Group]:
         """Return the group in parts whose effects add up: single elements, slices of leaves, or the whole."""
@@ -149,10 +150,8 @@ class _Additivity:
             yield np.array([place[0] for place in places])
 
     def _change(self, move: Floats, factor: float = 1.0) -> Floats:
-        """Return by how much a joint move changes the columns. Costs one call, the first time two."""
+        """Return by how much a joint move changes the columns. Costs one call."""
         moves = self.ball.at_rest()
-        if self.base is None:
-            self.base = self.ball.outputs(moves)
         for member, part in zip(self.members, move * self.scale, strict=True):
             moves[member.leaf][member.index] = factor * part * self.unit
         return self.ball.read(self.ball.outputs(moves) - self.base, self.group.outputs)
@@ -169,11 +168,14 @@ class _Additivity:
             blur = 2 * self.ball.noise + self.unit * np.sqrt((pattern * self.scale) ** 2 @ unsure**2)
             left = self._change(pattern) - expected
             seen = (self.stake > 0) & (np.abs(left) > blur + LINKED * self.stake * self.unit)
-            if not np.any(seen):
-                continue
-            closer = 4 * self._change(pattern, 0.25) - expected
-            same = np.abs(closer - left) <= np.abs(left) / 4 + 8 * self.ball.noise
-            if np.any(seen & same):
+            # Twice: what curvature of several orders leaves over may come to as much at two distances by chance.
+            for nearer in (1 / 4, 1 / 16):
+                if not np.any(seen):
+                    break
+                closer = self._change(pattern, nearer) / nearer - expected
+                seen &= np.abs(closer - left) <= np.abs(left) / 4 + 2 * self.ball.noise / nearer
+                left = closer
+            if np.any(seen):
                 return False
         return True
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.nonsmooth.groups import groups_of
+from gradcheck.nonsmooth.sampling import FARTHEST, Flagged
 
 from .balls import ball_of, flag_all
 
@@ -85,3 +86,17 @@ def test_elements_equal_to_a_flagged_one_take_part():
     """Moved alone, two of three equal ones change nothing, and claim nothing."""
     found, _ = groups(lambda x: float(np.median(x)), np.ones(3), [1.0, 0.0, 0.0])
     assert found == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("ratio", np.linspace(0.55, 0.95, 9))
+def test_curvature_of_two_orders_that_comes_to_as_much_at_two_distances_links_nothing(ratio):
+    """Single precision reads slopes so far away that the third order makes up for part of the second."""
+    slopes = np.array([0.2, -0.2, 1.2, 0.8])
+    far = 4 * 1.5 * FARTHEST
+
+    def f(x):
+        return float(x @ slopes + 20 * x.sum() ** 2 * (1 - ratio * x.sum() / far))
+
+    ball = ball_of(f, np.zeros(4), slopes * 1.02, noise=6e-7)
+    flagged = [Flagged(0, i, ball.claims[0][i], slopes[i : i + 1], np.array([3e-4]), np.zeros(1)) for i in range(4)]
+    assert indices(groups_of(ball, flagged)) == [[0], [1], [2], [3]]

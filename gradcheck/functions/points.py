@@ -72,12 +72,12 @@ class Point:
     def moved(self, away: float, rng: np.random.Generator, *, tiny: float = 0.0) -> list[NDArray[Any]]:
         """Return copies of the leaves, every element of the free ones up to ``away`` of its size nearer to zero.
 
-        That way leads out of few domains. Where all elements are zero, or no larger than ``tiny``, they are moved up by as
-        much: in proportion to their own sizes nothing would change.
+        That way leads out of few domains. Where all elements of a leaf are zero, or no larger than ``tiny``, they are moved up
+        by as much: in proportion to their own sizes nothing would change.
         """
         arrays = self.copies()
-        is_small = all(np.all(np.abs(arrays[i]) <= tiny) for i in self.free())
         for i in self.free():
+            is_small = np.all(np.abs(arrays[i]) <= tiny)
             shares = away * rng.uniform(0.3, 1.0, arrays[i].shape)
             with np.errstate(under="ignore"):
                 moved = arrays[i] + shares if is_small else arrays[i] * (1 - shares)

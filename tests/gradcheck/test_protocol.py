@@ -317,6 +317,14 @@ def test_state_and_memory_of_a_gradient(claim, code):
     assert report.verdict == "fail" and report.findings[0].code == code, str(report)
 
 
+def test_a_leaf_of_zeros_beside_small_ones_moves_to_the_second_point():
+    """One step from zeros: the gradient of ``b`` hardly changes with ``b``, and only zeros that move show that it is kept."""
+    point = {"a": np.zeros(3), "b": np.full(3, 2e-3)}
+    slope = lambda p: {"a": np.cos(p["a"] + p["b"]) + p["a"], "b": np.cos(p["a"] + p["b"])}  # noqa: E731
+    report = check_gradient(lambda p: np.sum(np.sin(p["a"] + p["b"]) + p["a"] ** 2 / 2), keeps_first(slope), point)
+    assert report.verdict == "fail" and "stale-gradient" in codes(report)
+
+
 def test_a_right_constant_passes_and_is_said():
     report = check_gradient(cube, lambda x: cube_gradient(POINT), POINT)
     assert report.ok and codes(report) == {"constant-gradient"}

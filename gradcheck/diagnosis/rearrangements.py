@@ -33,32 +33,33 @@ def rearrangements(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the claim is the gradient turned, mirrored, transposed or shifted, perhaps times a number."""
     if not _tells_places_apart(clues):
         return
-    common = symmetries(clues.shape)
-    moves = common + [*reshapes(clues.shape), *shifts(clues.shape)] * (clues.claimed.size <= MOST_MOVED)
+    moves = symmetries(clues.shape)
+    if clues.claimed.size <= MOST_MOVED:
+        moves += [*reshapes(clues.shape), *shifts(clues.shape)]
     cost = math.log10(2 * len(moves)) if moves else 0.0
     for rank, move in enumerate(moves):
-        yield _moved(clues, move, 1.0, "", cost + rank * 1e-3)
-    for move in moves if clues.claimed.size <= MOST_MOVED else common:
-        fitted = ratio_of(_after(clues, move), clues.used & ~move.apply(clues.kink))
+        placed = _after(clues, move)
+        yield _moved(placed, move, 1.0, "", cost + rank * 1e-3)
+        fitted = ratio_of(placed, clues.used & placed.used)
         if fitted and abs(fitted[0] - 1) > fitted[1]:
             named = name_ratio(*fitted, case)
-            yield _moved(clues, move, fitted[0], f"{named.words} ", cost + named.cost, named.note)
+            yield _moved(placed, move, fitted[0], f"{named.words} ", cost + named.cost, named.note)
 
 
 def _after(clues: Clues, move: Move) -> Clues:
     """Return the clues with the gradient moved."""
-    margin = np.nan_to_num(move.apply(clues.margin), nan=np.inf)
-    return replace(clues, reference=np.nan_to_num(move.apply(clues.reference), nan=0.0), margin=margin)
+    reference, margin = move.apply(clues.reference), move.apply(clues.margin)
+    kink = move.apply(clues.kink) if np.any(clues.kink) else clues.kink
+    return replace(clues, reference=reference, margin=margin, kink=kink)
 
 
-def _moved(clues: Clues, move: Move, ratio: float, words: str, cost: float, note: str = "") -> Candidate:
+def _moved(placed: Clues, move: Move, ratio: float, words: str, cost: float, note: str = "") -> Candidate:
     """Say what the claim would be; nothing where a number comes from a kink, where any of several would be right."""
-    predicted = np.where(move.apply(clues.kink), np.nan, ratio * move.apply(clues.reference))
     return Candidate(
         kind=move.kind,
         message=f"the gradient equals {words}the true one {move.words}{note}",
-        predicted=predicted,
-        margin=abs(ratio) * np.nan_to_num(move.apply(clues.margin), nan=0.0),
+        predicted=ratio * np.where(placed.kink, np.nan, placed.reference),
+        margin=abs(ratio) * placed.margin,
         cost=cost,
         key=f"{words}{move.words}",
         evidence={"move": move.words, "ratio": ratio},

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 PACKAGES = {
     "": "errors watching",
-    "functions": "boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements float_errors probe tangents outputs",
+    "functions": "blocks boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements float_errors probe tangents outputs",
     "differences": "noise vectorized ladder complex_step jumps steps scale",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": (

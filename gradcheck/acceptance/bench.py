@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,10 +159,11 @@ def judged(
         What limits elements of which nothing was measured.
     """
     shape = claim.shape
-    reference, bound, noise, floor = (np.full(shape, np.nan) for _ in range(4))
-    gap, limited, wrong = np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    doubt = np.full(shape, unseen, dtype=np.int8)
-    for indices in in_parts(ledger):
+    parts = in_parts(ledger)
+    reference, bound, noise, floor = (_filled(shape, np.nan, is_constant=not parts) for _ in range(4))
+    gap, limited, wrong = (_filled(shape, nothing, is_constant=not parts) for nothing in (0.0, False, False))
+    doubt = _filled(shape, np.int8(unseen), is_constant=not parts)
+    for indices in parts:
         found = decide(claim[indices], ledger.evidence(indices), tolerance(indices))
         for array, part in (
             (reference, found.reference),
@@ -177,6 +179,12 @@ def judged(
     nothing = np.zeros(shape[1])
     along = np.full(shape[1], np.nan) if floor_along is None else floor_along
     return Judgement(reference, bound, noise, gap, wrong, doubt, limited, floor, nothing, noise_of_f, along)
+
+
+def _filled(shape: tuple[int, ...], value: Any, *, is_constant: bool) -> NDArray[Any]:
+    """Return an array of one value; where it stays so, it takes no memory and cannot be written to."""
+    constant = np.broadcast_to(np.asarray(value), shape)
+    return constant if is_constant else constant.copy()
 
 
 def in_parts(ledger: Ledger) -> list[Indices]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, rms
+from gradcheck.functions.blocks import product
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.formats import Format
 
@@ -316,7 +317,7 @@ class Directions:
             for where, block in self._blocks(part, span):
                 move[where] = block
                 predicted[row] += _product(block, believed[where])
-                variance += roundoff * (block @ block)
+                variance += roundoff * product(block, block)
         return moves, predicted, variance
 
     def _blocks(self, part: Part, span: Span) -> Iterator[tuple[slice | Indices, Floats]]:
@@ -449,8 +450,8 @@ def _summed(predicted: list[Floats], values: Floats) -> Floats:
 
 def _product(move: Floats, derivatives: Floats) -> Floats:
     """Return the change predicted for a move; what stands still may have no derivative."""
-    change = move @ derivatives
+    change = product(move, derivatives)
     if np.all(np.isfinite(change)):
-        return np.asarray(change)
+        return change
     moving = np.flatnonzero(move)
-    return np.asarray(move[moving] @ derivatives[moving])
+    return product(move[moving], derivatives[moving])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, judge
+from gradcheck.functions.blocks import blocks
 from gradcheck.functions.options import Settings, default_rtol
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import Budget, Probe
@@ -171,15 +172,26 @@ class Elsewhere:
 
     def __post_init__(self) -> None:
         parts = [part for claim in self.claims for part in claim.values.values()]
-        values = np.concatenate([part[np.isfinite(part)] for part in parts]) if parts else np.zeros(0)
-        eps = max(self.claims[0].eps, float(np.finfo(np.float32).eps) if are_single(values) else 0.0)
-        self.rounding = eps * float(np.abs(values).max(initial=0.0))
+        eps = max(self.claims[0].eps, float(np.finfo(np.float32).eps) if are_single(*parts) else 0.0)
+        pieces = [block for part in parts for block in blocks(part)]
+        self.rounding = eps * max((_largest(piece) for piece in pieces), default=0.0)
 
 
-def are_single(values: Floats) -> bool:
-    """Tell whether numbers in float64 were computed in float32: all fit into it, and not all are round."""
-    mantissas = np.frexp(values)[0] * 2.0**ROUND_BITS
-    return bool(np.all(values == values.astype(np.float32)) and np.any(mantissas != np.rint(mantissas)))
+def are_single(*arrays: Floats) -> bool:
+    """Tell whether finite numbers in float64 were computed in float32: all fit into it, and not all are round."""
+    is_rough = False
+    for block in (block for array in arrays for block in blocks(array)):
+        values = block[np.isfinite(block)]
+        if not np.all(values == values.astype(np.float32)):
+            return False
+        mantissas = np.frexp(values)[0] * 2.0**ROUND_BITS
+        is_rough |= bool(np.any(mantissas != np.rint(mantissas)))
+    return is_rough
+
+
+def _largest(values: Floats) -> float:
+    """Return the largest of the finite absolute values."""
+    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +225,7 @@ class Check:
         """What was claimed at another point, before anything was called at this one."""
         self.roundoff: dict[int, Roundoff] = {}
         """That of the claims, where it was measured."""
-        self.readings = [Reading({i: np.full(leaf.value.size, np.nan) for i, leaf in enumerate(point.leaves)})]
+        self.readings = [Reading({i: np.broadcast_to(np.nan, leaf.value.size) for i, leaf in enumerate(point.leaves)})]
         """The claims; before they are known nothing."""
         self.judgements: dict[int, Judgement] = {}
         self.probe: Probe | None = None

@@ -53,8 +53,8 @@ def _strided(array: NDArray[Any]) -> NDArray[Any]:
     """Put other numbers between those of the last axis."""
     if not array.ndim:
         return array
-    wide = np.repeat(array, 2, axis=-1) + np.ones((), dtype=array.dtype)
-    wide[..., ::2] = array
+    wide = np.repeat(array, 2, axis=-1)
+    wide[..., 1::2] += np.ones((), dtype=array.dtype)
     return wide[..., ::2]
 
 
@@ -89,12 +89,13 @@ def examine(check: Check, cotangents: Floats, first: list[Reading]) -> None:
     handed = check.point.hand()
     again = claimant.sample(check, handed, cotangents)
     changed = handed.changed()
+    del handed  # it may be large
     if changed:
         message = f"{claimant.derivative} changed its arguments in place: {', '.join(changed)}"
         check.find("inputs-changed", message, fatal=True)
     _examine_kept(check, first if check.elsewhere is None else [*check.elsewhere.claims, *first])
     repeats = _examine_repetition(check, cotangents, here, again)
-    del again, handed  # they may be large
+    del again
     if check.elsewhere is not None:
         compare(check, here[0])
     if repeats and not changed:
@@ -232,9 +233,9 @@ def _examine_last_point(check: Check, cotangents: Floats, here: list[Reading]) -
     """
     if not check.claimant.stands_alone or check.elsewhere is None:
         return
-    other = check.point.moved(AWAY[0], np.random.default_rng(check.settings.key))
+    rng = np.random.default_rng(check.settings.key)
     try:
-        _value(check, check.point.hand(other))
+        _value(check, check.point.hand(check.point.moved(AWAY[0], rng)))
         after = check.claimant.sample(check, check.point.hand(), cotangents)
     except BudgetExhaustedError:
         raise
@@ -277,6 +278,7 @@ def _examine_memory(check: Check, here: list[Reading]) -> None:
                         where=reading.names[leaf],
                     )
                     break
+        reading.handed = []  # it may be large
 
 
 def _overlap(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
@@ -289,7 +291,7 @@ def _examine_kept(check: Check, readings: list[Reading]) -> None:
     """Look at what earlier calls returned: it must still be what it was then."""
     for reading in readings:
         for leaf, given in reading.given.items():
-            values = np.real(as_numpy(given)).astype(np.float64).ravel()
+            values = np.real(as_numpy(given)).astype(np.float64, copy=False).ravel()
             if not np.array_equal(values, reading.values[leaf], equal_nan=True):
                 check.find(
                     "buffer-reused",
@@ -304,8 +306,7 @@ def _examine_layouts(check: Check, cotangents: Floats, here: list[Reading]) -> N
     """Hand out the same numbers in other memory layouts: nothing may change but by rounding."""
     claimant, name = check.claimant, check.output.name
     for words, layout in LAYOUTS.items():
-        arrays = [leaf.laid_out(leaf.value, layout) for leaf in check.point.leaves]
-        if all(array.flags.c_contiguous for array in arrays):
+        if all(leaf.laid_out(leaf.value, layout).flags.c_contiguous for leaf in check.point.leaves):
             continue
         try:
             with at_our_own_points():

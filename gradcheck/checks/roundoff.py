@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.check import NUDGES, Check, Roundoff
 from gradcheck.differences.ladder import lengths_of
+from gradcheck.functions.blocks import blocks, product
 from gradcheck.reports.claims import Reading
 
 __all__ = ["measure_roundoff"]
@@ -106,8 +107,13 @@ def _typical(values: Floats) -> float:
 
 def _apart(one: Floats, other: Floats, limit: float) -> tuple[NDArray[np.float32], float]:
     """Return by how much the elements of two claims differ, and its mean square; 0 for those that jump: they are at a kink."""
-    apart = np.abs(other - one)
-    is_smooth = apart <= max(JUMP * np.sqrt(np.mean(one**2)), limit)
-    apart[~is_smooth] = 0.0
-    mean = np.sum(apart**2) / max(1, np.count_nonzero(is_smooth))
-    return apart.astype(np.float32), float(mean)
+    apart, total, count = np.empty(one.shape, np.float32), 0.0, 0
+    largest = max(JUMP * np.sqrt(product(one, one) / max(1, one.size)), limit)
+    for part, a, b in zip(blocks(apart), blocks(one), blocks(other), strict=True):
+        each = np.abs(b - a)
+        is_smooth = each <= largest
+        each[~is_smooth] = 0.0
+        total += float(product(each, each))
+        count += int(np.count_nonzero(is_smooth))
+        part[:] = each
+    return apart, float(total / max(1, count))

@@ -87,6 +87,7 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
     check.output = output = check.claimant.output(value)
     check.value = output.read(value)
     changed = handed.changed()
+    del handed  # it may be large
     if changed:
         check.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
     cotangents = _cotangents(check)
@@ -223,7 +224,7 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
             check.find("undecided-not-probed", message)
         return {}
     for reading in readings:  # what is large and no longer asked for
-        reading.given, reading.handed = {}, []
+        reading.given = {}
     claims = {}
     for leaf in readings[0].values:
         columns = [reading.values[leaf] for reading in readings if leaf in reading.values]

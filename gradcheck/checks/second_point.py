@@ -58,6 +58,8 @@ def visit(check: Check) -> Elsewhere | None:
                 claims = check.claimant.sample(check, check.point.hand([array.copy() for array in arrays]), cotangents)
         except Exception:  # noqa: BLE001, S112 - whatever the user's functions raise; the blind spots say it
             continue
+        for claim in claims:
+            claim.handed = []  # large, and asked for at the given point alone
         return Elsewhere(arrays, check.output.read(value), cotangents, claims)
     return None
 

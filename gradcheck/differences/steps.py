@@ -12,6 +12,7 @@ from gradcheck.differences.jumps import jumps_between
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier, scale_is_hidden
 from gradcheck.differences.noise import OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
 from gradcheck.differences.vectorized import require_same_alone
+from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
 __all__ = ["DEFAULT_STEP", "SUSPICIOUS", "choose_step", "measure_noise"]
@@ -60,9 +61,6 @@ ONE_SIDED = 10.0
 
 CONVERGED = 0.02
 """Central differences at two successive steps this close, relatively: what is left is truncation."""
-
-BLOCK = 2**16
-"""Elements of a leaf that are moved at a time, so that what is computed on the way takes little memory."""
 
 SAMPLED = 4
 """Elements that the pilot of a leaf moves together."""

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.functions.blocks import blocks
 from gradcheck.functions.points import Point
+from gradcheck.functions.trees import Leaf
 
 __all__ = ["Displacements", "Elements", "Line", "Moves", "Parts", "Ray"]
 
@@ -157,7 +159,7 @@ class Ray(Displacements):
     def arrays(self, point: Point, row: int) -> Arrays:
         """Return the leaves moved by one length."""
         length = float(self.lengths[row])  # of no dtype of its own: moves may be in that of the leaf
-        return {leaf: _moved(point, leaf, length * part, overwrite=True) for leaf, part in self.directions.items()}
+        return {leaf: _moved_along(point.leaves[leaf], part, length) for leaf, part in self.directions.items()}
 
     def block(self, point: Point) -> Arrays:
         """Return the one leaf moved by every length."""
@@ -212,12 +214,15 @@ class Line(Displacements):
         return {leaf: _moved(point, leaf, move) for leaf, move in {**self.start, self.leaf: moves}.items()}
 
 
-def _moved(point: Point, leaf: int, moves: Floats, *, overwrite: bool = False) -> NDArray[Any]:
-    """Return a leaf moved by ``moves``, shape (..., n), in its own dtype; who calls keeps NumPy's warnings off.
-
-    A large leaf is moved faster where it may ``overwrite`` the moves.
-    """
+def _moved(point: Point, leaf: int, moves: Floats) -> NDArray[Any]:
+    """Return a leaf moved by ``moves``, shape (..., n), in its own dtype; who calls keeps NumPy's warnings off."""
     held = point.leaves[leaf]
-    moved = moves.reshape((*moves.shape[:-1], *held.value.shape))
-    fits = overwrite and np.result_type(moved, held.value) == moved.dtype
-    return held.format.rounded(np.asarray(np.add(held.value, moved, out=moved if fits else None)))
+    return held.format.rounded(np.asarray(held.value + moves.reshape((*moves.shape[:-1], *held.value.shape))))
+
+
+def _moved_along(held: Leaf, direction: Floats, length: float) -> NDArray[Any]:
+    """Return a leaf moved along a direction, a piece at a time: what is computed on the way stays in the cache."""
+    moved = np.empty_like(held.value)
+    for target, start, part in zip(blocks(moved), blocks(held.value), blocks(direction), strict=True):
+        target[:] = held.format.rounded(start + length * part)
+    return moved

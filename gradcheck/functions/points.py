@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy, is_still
+from gradcheck.functions.blocks import blocks
 from gradcheck.functions.selection import Wrt, is_part_of, selected
 from gradcheck.functions.trees import Leaf, flatten, holds_settings
 
@@ -52,8 +53,8 @@ class Point:
 
     def hand(self, arrays: Sequence[NDArray[Any]] | None = None, layout: Layout = as_given) -> Handed:
         """Build the tree from one array per leaf, or from fresh copies, laid out in memory like that."""
-        arrays = self.copies() if arrays is None else arrays
-        given = [leaf.restore(leaf.laid_out(array, layout)) for leaf, array in zip(self.leaves, arrays, strict=True)]
+        source = (leaf.value.copy() for leaf in self.leaves) if arrays is None else arrays  # one copy at a time
+        given = [leaf.restore(leaf.laid_out(array, layout)) for leaf, array in zip(self.leaves, source, strict=True)]
         return Handed(self, given, self.build(given))
 
     def nudged(self, eps: float, rng: np.random.Generator) -> list[NDArray[Any]]:
@@ -64,9 +65,10 @@ class Point:
         arrays = self.copies()
         for i in self.free():
             share = max(eps, self.leaves[i].format.eps)
-            signs = np.where(rng.random(arrays[i].shape) < 0.5, -share, share)
-            with np.errstate(under="ignore"):
-                arrays[i] = self.leaves[i].format.rounded(np.asarray(arrays[i] * (1 + signs)))
+            for part in blocks(arrays[i]):
+                signs = np.where(rng.random(part.size) < 0.5, -share, share)
+                with np.errstate(under="ignore"):
+                    part[:] = self.leaves[i].format.rounded(part * (1 + signs))
         return arrays
 
     def moved(self, away: float, rng: np.random.Generator, *, tiny: float = 0.0) -> list[NDArray[Any]]:
@@ -78,10 +80,11 @@ class Point:
         arrays = self.copies()
         for i in self.free():
             is_small = np.all(np.abs(arrays[i]) <= tiny)
-            shares = away * rng.uniform(0.3, 1.0, arrays[i].shape)
-            with np.errstate(under="ignore"):
-                moved = arrays[i] + shares if is_small else arrays[i] * (1 - shares)
-                arrays[i] = self.leaves[i].format.rounded(np.asarray(moved))
+            for part in blocks(arrays[i]):
+                shares = away * rng.uniform(0.3, 1.0, part.size)
+                with np.errstate(under="ignore"):
+                    moved = part + shares if is_small else part * (1 - shares)
+                    part[:] = self.leaves[i].format.rounded(moved)
         return arrays
 
     def widened(self) -> Point:

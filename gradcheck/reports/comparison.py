@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy
+from gradcheck.functions.blocks import product
 from gradcheck.functions.trees import MISSING, align, flatten
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence_of", "error_in_words"]
@@ -217,7 +218,7 @@ def _unit(vector: NDArray[np.float64], norm: tuple[float, float]) -> NDArray[np.
 
 def _length(vector: NDArray[np.float64]) -> float:
     """Return the Euclidean norm of a vector whose elements are about one at most."""
-    return math.sqrt(float(vector @ vector))
+    return math.sqrt(float(product(vector, vector)))
 
 
 def _ratio(over: tuple[float, float], under: tuple[float, float], factor: float = 1.0, *, zero: float = 0.0) -> float:

@@ -164,7 +164,7 @@ def _parameter(
     diagnoses: tuple[Diagnosis, ...],
 ) -> ParameterReport:
     """Report one parameter, each element through the cotangent under which it looks worst."""
-    shape, count = value.shape, value.size
+    shape = value.shape
     if judgement is None:
         blank = np.full(shape, np.nan)
         given = readings[0].values.get(position)
@@ -191,28 +191,34 @@ def _parameter(
     excused = _excused(claims, judgement, wrong)
     first = int(np.argmax(wrong.sum(axis=0))) if np.any(wrong) else 0
     divergence = _divergence(claims[:, first], judgement, first, excused[:, first])
-    pick = (np.arange(count), _worst_columns(claims, judgement, wrong))
+    worst = _worst_columns(claims, judgement, wrong)
+    claimed, reference, bound = (_picked(array, worst) for array in (claims, judgement.reference, judgement.bound))
     return ParameterReport(
         name=name,
         shape=shape,
         dtype=value.dtype,
-        claimed=claims[pick].reshape(shape),
-        reference=judgement.reference[pick].reshape(shape),
-        error_bound=judgement.bound[pick].reshape(shape),
+        claimed=claimed.reshape(shape).copy(),
+        reference=reference.reshape(shape),
+        error_bound=bound.reshape(shape),
         wrong=np.any(wrong, axis=1).reshape(shape),
         undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
         kink=np.any((judgement.gap != 0) | excused, axis=1).reshape(shape),
-        looked_at=int(np.count_nonzero(~np.isnan(judgement.reference[pick]))),
+        looked_at=int(np.count_nonzero(~np.isnan(reference))),
         divergence=divergence,
         detection_floor=judgement.detection_floor,
         diagnoses=diagnoses,
     )
 
 
+def _picked(array: Floats, columns: NDArray[np.intp]) -> Floats:
+    """Return one column for each element; without a copy, which may be large, where there is one alone."""
+    return array[:, 0] if array.shape[1] == 1 else array[np.arange(len(array)), columns]
+
+
 def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return for each element the cotangent under which it looks worst, shape (n,)."""
     if claims.shape[1] == 1 or not len(claims):
-        return np.zeros(len(claims), dtype=np.intp)
+        return np.broadcast_to(np.intp(0), len(claims))
     with np.errstate(all="ignore"):
         rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
     rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
@@ -221,10 +227,13 @@ def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_
 
 def _excused(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the elements at kinks whose claims are valid, though others than what was measured."""
+    excused = np.zeros(claims.shape, dtype=bool)
+    known = np.flatnonzero(np.any(~np.isnan(judgement.reference), axis=1))
     with np.errstate(all="ignore"):
-        apart = np.abs(claims - judgement.reference)
-        at_kink = (judgement.gap != 0) | (apart > np.fmax(judgement.bound, judgement.floor))
-    return np.asarray(at_kink & ~wrong & ~judgement.undecided)
+        apart = np.abs(claims[known] - judgement.reference[known])
+        at_kink = (judgement.gap[known] != 0) | (apart > np.fmax(judgement.bound[known], judgement.floor[known]))
+    excused[known] = at_kink & ~wrong[known] & ~judgement.undecided[known]
+    return excused
 
 
 def _divergence(claims: Floats, judgement: Judgement, column: int, excused: NDArray[np.bool_]) -> Divergence:

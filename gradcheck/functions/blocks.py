@@ -1,0 +1,34 @@
+"""Large arrays a piece at a time: what is computed of a piece takes little memory and stays in the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BLOCK", "blocks", "product"]
+
+Floats = NDArray[np.float64]
+
+BLOCK = 2**16
+"""Elements of a piece: half a megabyte in float64."""
+
+UNTHREADED = 2**13
+"""Numbers up to which no BLAS starts threads. For two vectors in the cache they cost more than they bring, a hundred times as
+much where the function has threads of its own, or other programs run."""
+
+
+def blocks(array: NDArray[Any]) -> list[NDArray[Any]]:
+    """Return views of a contiguous array, as vectors that follow one another."""
+    flat = array.reshape(-1)
+    return [flat[start : start + BLOCK] for start in range(0, flat.size, BLOCK)]
+
+
+def product(vector: Floats, matrix: Floats) -> Floats:
+    """Return ``vector @ matrix``, shapes (n,) and (n, K) or (n,), in one thread."""
+    size = max(1, UNTHREADED * len(matrix) // max(1, matrix.size))
+    if len(vector) <= size:
+        return np.asarray(vector @ matrix)
+    starts = range(0, len(vector), size)
+    return np.asarray(sum(vector[start : start + size] @ matrix[start : start + size] for start in starts))

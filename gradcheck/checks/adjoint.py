@@ -245,8 +245,8 @@ class AdjointTest:
                 noise_of_f=np.array([max(self.there.noise, self.back.noise)]),
                 unseen=Limit.NONE,
             )
-            judgement.doubt[missed] = Limit.NOT_PROBED
-            judgements[position] = judgement
+            doubt = np.where(missed[:, None], Limit.NOT_PROBED, judgement.doubt).astype(np.int8)
+            judgements[position] = replace(judgement, doubt=doubt)
         return judgements
 
     def _tolerance(self, rows: NDArray[np.intp]) -> Tolerance:

@@ -36,7 +36,11 @@ TESTS = "tests/gradcheck"
 CORE: dict[str, tuple[str, ...]] = {
     "gradcheck.acceptance.decide": (f"{TESTS}/acceptance/test_decide.py",),
     "gradcheck.nonsmooth.subdifferential": (f"{TESTS}/nonsmooth/test_subdifferential.py",),
-    "gradcheck.differences.ladder": (f"{TESTS}/differences/test_ladder.py",),
+    "gradcheck.differences.ladder": (
+        f"{TESTS}/differences/test_climb.py",
+        f"{TESTS}/differences/test_tableau.py",
+        f"{TESTS}/differences/test_ladder.py",
+    ),
     "gradcheck.differences.noise": (f"{TESTS}/test_noise.py",),
     "gradcheck.reports.comparison": (f"{TESTS}/test_comparison.py",),
     "gradcheck.checks.protocol": (f"{TESTS}/test_protocol.py",),

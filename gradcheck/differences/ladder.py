@@ -512,7 +512,7 @@ def _first_pairs(
     steps = steps.copy()
     first = _pair(probe, leaf, indices, steps, noise)
     kept = [part.copy() for part in first]
-    resolution = _resolution(probe, leaf, indices)
+    shortest = np.maximum(_resolution(probe, leaf, indices), steps * RATIO**-MOST_LEVELS)  # zero is resolved to 1e-323
     waiting = np.arange(len(indices))
     trial = steps.copy()
     while True:
@@ -520,7 +520,7 @@ def _first_pairs(
         steps[waiting[finite]] = trial[waiting[finite]]
         for part, tried in zip(kept, first, strict=True):
             part[waiting[finite]] = tried[waiting[finite]]
-        waiting = waiting[~finite & (trial[waiting] / RATIO > resolution[waiting])]
+        waiting = waiting[~finite & (trial[waiting] / RATIO > shortest[waiting])]
         if not len(waiting):
             return steps, (kept[0], kept[1], kept[2], kept[3])
         trial[waiting] /= RATIO

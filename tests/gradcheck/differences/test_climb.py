@@ -1,0 +1,196 @@
+"""Which steps are taken: how many, how long the first, and what ends them. And the scales that they are in units of."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gradcheck.differences.ladder import (
+    climb,
+    is_beyond,
+    lengths_of,
+    noise_multiplier,
+    own_sizes,
+    scale_is_hidden,
+)
+from gradcheck.functions.points import Output, point_of
+from gradcheck.functions.probe import Budget, Probe
+
+FIRST, RATIO = 0.0291438719, 7.8172937
+
+
+def climbed(f, x, *, noise=1e-16, rtol=3e-7, lengths=None, indices=None, **options):
+    """Climb for some elements; return the measurement, and for each the distances ahead at which the function was called, as often behind."""
+    x = np.asarray(x)
+    met = []
+
+    def recorded(at):
+        moved = (np.asarray(at, float) - np.asarray(x, float)).ravel()
+        index = int(np.argmax(np.abs(moved)))
+        met.append((index, float(moved[index])))
+        return f(at)
+
+    value = f(x.copy())
+    output = Output.of(value, "f")
+    probe = Probe(recorded, point_of(x, "x"), output, np.eye(output.size), Budget())
+    indices = np.arange(x.size) if indices is None else np.array(indices, dtype=int)
+    lengths = np.ones(len(indices)) if lengths is None else np.array(lengths)
+    base, noise = probe.read(value), np.full(output.size, noise)
+    options = {"multiplier": 4.0, **options}
+    found = climb(probe, 0, indices, lengths, base, noise, rtol=rtol, **options)
+    ahead, behind = (
+        [sorted({s * d for i, d in met if i == j and s * d > 0}, reverse=True) for j in indices] for s in (1, -1)
+    )
+    assert [len(a) for a in ahead] == [len(b) for b in behind]
+    return found, ahead
+
+
+def ladder_of(levels, first=FIRST):
+    return first / RATIO ** np.arange(levels)
+
+
+def test_four_levels_do_for_smooth_functions_and_each_step_is_a_ratio_shorter():
+    found, steps = climbed(lambda x: float(np.exp(x).sum()), np.array([0.0, 0.5]))
+    for distances in steps:
+        np.testing.assert_allclose(distances, ladder_of(4), rtol=1e-9)
+    assert np.all(np.abs(found.value[:, 0] - np.exp([0.0, 0.5])) <= found.bound[:, 0]) and not found.ended.any()
+    assert np.all(found.bound <= 1e-7 * found.value)
+
+
+def test_steps_are_in_units_of_the_length_of_each_element():
+    _, steps = climbed(lambda x: float(np.exp(x).sum()), np.zeros(2), lengths=[1.0, 0.01], first_step=0.02)
+    np.testing.assert_allclose(steps[0], ladder_of(4, 0.02), rtol=1e-9)
+    np.testing.assert_allclose(steps[1], ladder_of(4, 2e-4), rtol=1e-9)
+
+
+def test_only_the_elements_asked_for_move_and_none_costs_nothing():
+    _, steps = climbed(lambda x: float(np.exp(x).sum()), np.zeros(3), indices=[1])
+    assert len(steps[0]) == 4
+    found, steps = climbed(lambda x: float(np.exp(x).sum()), np.zeros(3), indices=[])
+    assert found.value.shape == (0, 1) and not steps
+
+
+def test_a_kink_at_the_point_ends_the_ladder_at_eleven_levels():
+    found, steps = climbed(lambda x: float(np.abs(x).sum()), np.zeros(1))
+    np.testing.assert_allclose(steps[0], ladder_of(11), rtol=1e-9)
+    assert found.kink.all()
+
+
+def test_what_never_settles_takes_sixteen_levels():
+    found, steps = climbed(lambda x: float(x[0] > 0), np.zeros(1))
+    np.testing.assert_allclose(steps[0], ladder_of(16), rtol=1e-6)
+    assert np.isinf(found.bound).all()
+
+
+def test_where_noise_hides_all_three_levels_and_a_longer_step_are_taken():
+    found, steps = climbed(lambda x: float(x.sum()), np.zeros(2), noise=1e-3)
+    for distances in steps:
+        np.testing.assert_allclose(distances, [FIRST * RATIO, *ladder_of(3)], rtol=1e-9)
+    longest = 4 * 1e-3 / FIRST  # of the level after the longest: its distance to that one is what bounds it
+    assert np.all(found.noise == pytest.approx(longest)) and np.all(found.bound < 1.01 * longest)
+
+
+def test_no_longer_step_where_the_function_is_not_finite_at_the_first():
+    _, steps = climbed(lambda x: float(x.sum()) if abs(x[0]) < 0.02 else math.inf, np.zeros(1), noise=1e-3)
+    np.testing.assert_allclose(steps[0], ladder_of(4), rtol=1e-9)
+
+
+def test_the_first_step_is_shortened_to_the_domain_and_only_where_it_must():
+    def f(x):
+        return float(np.log(x).sum()) if np.all(x > 0) else math.nan
+
+    x = np.array([1e-3, 1.0])
+    found, steps = climbed(f, x)
+    np.testing.assert_allclose(steps[0], ladder_of(6), rtol=1e-6)  # two of them outside
+    np.testing.assert_allclose(steps[1], ladder_of(4), rtol=1e-9)
+    assert np.all(np.abs(found.value[:, 0] * x - 1) <= found.bound[:, 0] * x) and np.all(found.bound[:, 0] * x < 1e-6)
+
+
+def test_at_the_very_edge_the_first_step_is_kept_and_the_search_for_a_domain_ends():
+    """Zero is resolved down to 1e-323: four hundred steps, each a ratio shorter."""
+    calls = []
+
+    def f(x):
+        calls.append(x[0])
+        return float(3 * x[0] + x[0] ** 2) if x[0] >= 0 else math.nan
+
+    found, steps = climbed(f, np.zeros(1))
+    assert found.value[0, 0] == pytest.approx(3, abs=1e-6) and steps[0][0] == pytest.approx(FIRST)
+    assert len(calls) <= 4 * 16
+
+
+@pytest.mark.parametrize(("dtype", "levels"), [(np.float32, 6), (np.float64, 16)])
+def test_the_dtype_ends_the_ladder_two_spacings_from_the_point(dtype, levels):
+    """A step: it never settles."""
+    x = np.ones(1, dtype)
+    found, steps = climbed(lambda x: float(x[0] > 1), x)
+    spacing = float(np.spacing(x[0]))
+    assert len(steps[0]) == levels == np.count_nonzero(ladder_of(16) > 2 * spacing)
+    assert found.ended.all() is np.bool_(levels < 16)
+
+
+def test_half_precision_starts_with_a_longer_step_and_takes_none_longer():
+    x = np.ones(1, np.float16)
+    found, steps = climbed(lambda x: float(np.float16(2) * np.asarray(x, float)[0]), x, rtol=3e-2, noise=1e-3)
+    assert steps[0][0] == pytest.approx(FIRST * RATIO, rel=1e-2)
+    assert found.value[0, 0] == pytest.approx(2, abs=found.bound[0, 0]) and found.bound[0, 0] < 0.2
+    assert len(steps[0]) == 3 and found.ended.all()  # three: there is no fourth that the dtype resolves
+
+
+def test_elements_settle_by_themselves():
+    _, steps = climbed(lambda x: float(np.abs(x[0]) + np.exp(x[1]) + 1e-8 * np.sin(1e4 * x[2])), np.zeros(3))
+    assert [len(s) for s in steps[:2]] == [11, 4] and len(steps[2]) > 4
+
+
+def test_a_column_that_has_not_settled_keeps_its_element_climbing():
+    found, steps = climbed(lambda x: np.array([np.exp(x[0]), np.abs(x[0])]), np.zeros(1))
+    assert len(steps[0]) == 11
+    assert found.value[0, 0] == pytest.approx(1, abs=1e-9) and found.kink.tolist() == [[False, True]]
+
+
+def test_noise_in_a_small_column_beside_a_large_one_asks_for_no_longer_step():
+    """It does not matter beside the other."""
+    _, steps = climbed(lambda x: np.array([1e9 * np.exp(x[0]), x[0]]), np.zeros(1), noise=1e-7)
+    assert len(steps[0]) == 4
+
+
+# ---- scales -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("x", "lengths"),
+    [
+        ([0.0, 0.0], [1, 1]),
+        ([3.0, -4.0], [math.sqrt(12.5), 4]),
+        ([0.0, 5.0], [math.sqrt(12.5), 5]),
+        ([1e-9, 1.0], [1e-5, 1]),  # no more than ten thousand times its own
+        ([math.nan, 2.0], [math.sqrt(2), 2]),
+        ([1e-320, 0.0], [2.2250738585072014e-308] * 2),
+        ([1e300, 1e300], [1e300, 1e300]),
+    ],
+)
+def test_the_length_of_an_element_is_its_size_or_that_of_its_leaf(x, lengths):
+    np.testing.assert_allclose(lengths_of(np.array(x)), lengths, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("size", "step", "beyond"), [(1.0, 10.0, False), (1.0, 10.1, True), (0.0, 5.0, False), (1e-9, 1e-7, True)]
+)
+def test_a_step_is_beyond_elements_ten_times_smaller_but_not_beyond_zeros(size, step, beyond):
+    assert is_beyond(np.array([size]), step).tolist() == [beyond]
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "hidden"), [(0.0, 1.0, True), (1.0, 2.0e4, False), (1.0, 2.001e4, True), (-1.0, 1.0, False)]
+)
+def test_the_size_of_an_element_says_nothing_of_its_scale_where_it_was_lengthened(size, length, hidden):
+    assert scale_is_hidden(np.abs(np.array([size])), np.array([length])).tolist() == [hidden]
+    assert own_sizes(np.array([size]), np.array([length])).tolist() == [0.0 if hidden else abs(size)]
+
+
+@pytest.mark.parametrize("chances", [0, 1, 10, 1000, 10**6])
+def test_the_noise_multiplier_keeps_the_largest_of_many_errors_inside(chances):
+    """At least 99.5 % of the checks: the chance that a Gaussian exceeds it, times the number of chances."""
+    multiplier = noise_multiplier(chances)
+    assert max(chances, 1) * math.erfc(multiplier / math.sqrt(2)) <= 0.005 * 1.01
+    assert multiplier == pytest.approx(math.sqrt(2 * math.log(200 * max(chances, 1))))

@@ -218,14 +218,15 @@ def _score(name: str, sample: int | None, seed: int, patience: float) -> None:
     found = list(changes_of(source))
     if sample is not None and sample < len(found):
         found = sorted(random.Random(seed).sample(found, sample), key=lambda change: change.line)  # noqa: S311 - no secret
-    unnoticed = [c for c in found if not _run(name, path, c.tree, CORE[name], patience * (seconds + 1))[0]]
-    noticed = len(found) - len(unnoticed)
-    print(
-        f"{name}: {noticed} of {len(found)} changes noticed ({noticed / max(1, len(found)):.0%}) by {' '.join(CORE[name])}"
-    )
-    for change in unnoticed:
-        print(f"  line {change.line}: {change.before}  ->  {change.after}")
-    sys.stdout.flush()
+    print(f"{name}: {len(found)} changes; not noticed:", flush=True)
+    noticed = 0
+    for change in found:
+        if _run(name, path, change.tree, CORE[name], patience * (seconds + 1))[0]:
+            noticed += 1
+        else:
+            print(f"  line {change.line}: {change.before}  ->  {change.after}", flush=True)
+    share = noticed / max(1, len(found))
+    print(f"{name}: {noticed} of {len(found)} noticed ({share:.0%}) by {' '.join(CORE[name])}", flush=True)
 
 
 if __name__ == "__main__":

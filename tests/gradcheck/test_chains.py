@@ -151,8 +151,7 @@ ACT = ("act", tanh, tanh_backward, ())
 # ---- a fault inside a stage -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("dtype", "seed"), [(np.float64, 0), (np.float32, 1), (np.float32, 2)])
 def test_a_right_chain_passes(dtype, seed):
     report = check_chain(network(dtype), IDS, rng=seed)
     assert report.ok, str(report)

@@ -91,9 +91,8 @@ CONTAINERS = {
 }
 
 
-@pytest.mark.parametrize("kind", sorted(CONTAINERS))
-@few
-@given(x=points, bug=bugs, cut=st.integers(1, 11))
+@settings(few, max_examples=24)
+@given(kind=st.sampled_from(sorted(CONTAINERS)), x=points, bug=bugs, cut=st.integers(1, 11))
 def test_how_parameters_are_parted_into_leaves(kind, x, bug, cut):
     build, parts = CONTAINERS[kind]
     plain = verdict_at(x, bug)

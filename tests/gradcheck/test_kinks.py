@@ -88,8 +88,7 @@ def test_at_a_jump_the_check_says_that_it_cannot_tell_or_steps_short_of_it(at):
     assert report.verdict == ("inconclusive" if at == 1.0 else "pass")
 
 
-@pytest.mark.parametrize("f", [np.median, np.max, np.min])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("f", "seed"), [(np.median, 0), (np.max, 1), (np.min, 2)])
 def test_a_tie_of_many_is_judged(f, seed):
     """More than are worth a sample of every order of them."""
     one = np.eye(61)[17]
@@ -132,8 +131,7 @@ def test_many_equal_elements_of_a_smooth_function_are_no_tie():
     assert not report.parameters["W"].wrong.any()
 
 
-@pytest.mark.parametrize("units", [4, 32])
-@pytest.mark.parametrize("is_squared", [False, True])
+@pytest.mark.parametrize(("units", "is_squared"), [(4, False), (4, True), (32, True)])
 def test_a_layer_whose_weights_are_all_zero_passes_at_a_cost_in_proportion(units, is_squared):
     """Each unit has a kink that all its weights share."""
     rng = np.random.default_rng(0)

@@ -21,6 +21,11 @@ def off(p):
     return {name: 3 * w**2 * (1 + (i % 2) * (0.1 + 0.01 * i)) for i, (name, w) in enumerate(p.items())}
 
 
+@pytest.fixture(scope="module")
+def of_many():
+    return check_gradient(f, off, MANY)
+
+
 def test_parts_come_in_a_fixed_order():
     lines = str(
         check_gradient(f, lambda p: {**grad(p), "w1": 2 * grad(p)["w1"]}, {"w0": MANY["w0"], "w1": MANY["w1"]})
@@ -33,16 +38,15 @@ def test_parts_come_in_a_fixed_order():
     assert lines[-1].endswith("repeat with rng=0")
 
 
-def test_a_long_report_is_cut_and_told_in_full_on_request():
-    report = check_gradient(f, off, MANY)
-    short, full = str(report).splitlines(), report.to_text(everything=True).splitlines()
+def test_a_long_report_is_cut_and_told_in_full_on_request(of_many):
+    short, full = str(of_many).splitlines(), of_many.to_text(everything=True).splitlines()
     assert len(short) <= 32 < len(full)
     assert sum(line.split()[0] in MANY for line in full[1 : full.index("diagnoses:")]) == 40
-    assert "more; to_text(everything=True) shows all" in str(report)
+    assert "more; to_text(everything=True) shows all" in str(of_many)
 
 
-def test_the_worst_come_first():
-    lines = str(check_gradient(f, off, MANY)).splitlines()
+def test_the_worst_come_first(of_many):
+    lines = str(of_many).splitlines()
     shown = [int(line.split()[0][1:]) for line in lines[1:9]]
     assert shown == list(range(39, 23, -2))
     assert lines[0].startswith("FAIL: w39: ")
@@ -50,7 +54,7 @@ def test_the_worst_come_first():
 
 def test_the_error_carries_the_same_text():
     with pytest.raises(GradientError) as caught:
-        assert_gradient(f, off, MANY)
+        assert_gradient(f, off, dict(list(MANY.items())[:4]))
     assert str(caught.value).splitlines()[:-1] == str(caught.value.report).splitlines()[:-1]
 
 

@@ -1,5 +1,6 @@
 """What the article's tests share: weights without a random generator, samples, and all ways of going backward."""
 
+import functools
 import itertools
 from typing import Any
 
@@ -20,9 +21,18 @@ def sine_params(hidden: tuple[int, int] = (28, 36)) -> dict[str, Any]:
     return params
 
 
+@functools.cache
+def digits() -> tuple[Any, Any]:
+    """The zeros and ones and their labels, read once for all tests: nobody can write to them."""
+    arrays = article.load_digits01()
+    for array in arrays:
+        array.setflags(write=False)
+    return arrays
+
+
 def two_samples() -> tuple[Any, Any]:
     """The first zero and the first one."""
-    images, labels = article.load_digits01()
+    images, labels = digits()
     return images[[0, 178]] / 16, labels[[0, 178]]
 
 
@@ -30,7 +40,7 @@ def regime(seed: int, name: str, hidden: tuple[int, int] = (28, 36)) -> tuple[di
     """Weights, training images and labels, test images and labels: "P" as published, "G" where networks learn well."""
     scale, divisor, tests = {"P": (1.0, 1, 10), "G": (0.2, 16, 120)}[name]
     params, order = article.draw(seed, hidden, scale)
-    images, labels = article.load_digits01()
+    images, labels = digits()
     images, labels = images[order] / divisor, labels[order]
     return params, images[tests:], labels[tests:], images[:tests], labels[:tests]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradcheck.diagnosis.clues import Bools, Clues, Floats
 
-__all__ = ["REAL", "Candidate", "Weighed", "digits_of", "weigh"]
+__all__ = ["REAL", "Candidate", "Weighed", "digits_of", "fails_at_once", "weigh"]
 
 REAL = 3.0
 """What fitting one real number costs, and the most that one element gives: more would be lost on round numbers."""
@@ -113,7 +113,7 @@ class Weighed:
 
 def weigh(clues: Clues, candidate: Candidate) -> Weighed | None:
     """Compare a candidate with the claim; None where something contradicts it."""
-    if _fails_at_once(clues, candidate):
+    if fails_at_once(clues, candidate.predicted, candidate.margin):
         return None
     speaks = clues.used & np.isfinite(candidate.predicted) & np.isfinite(candidate.margin)
     wrong = clues.wrong & speaks
@@ -136,10 +136,10 @@ def _tolerance(margin: Floats, claimed: Floats) -> Floats:
     return np.asarray(SLACK * margin + 8 * np.finfo(np.float64).eps * np.abs(claimed))
 
 
-def _fails_at_once(clues: Clues, candidate: Candidate) -> bool:
-    """Whether more of a sample of the wrong elements contradict a candidate than could be outliers."""
-    claimed, predicted = clues.claimed[clues.sample], candidate.predicted[clues.sample]
-    contradicted = np.abs(claimed - predicted) > _tolerance(candidate.margin[clues.sample], claimed)
+def fails_at_once(clues: Clues, predicted: Floats, margin: Floats) -> bool:
+    """Whether more of a sample of the wrong elements contradict a prediction than could be outliers."""
+    claimed = clues.claimed[clues.sample]
+    contradicted = np.abs(claimed - predicted[clues.sample]) > _tolerance(margin[clues.sample], claimed)
     return bool(np.count_nonzero(contradicted) > max(2, 0.05 * len(claimed)))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradcheck.diagnosis.candidates import REAL, SURE, Candidate
+from gradcheck.diagnosis.candidates import REAL, SURE, Candidate, fails_at_once
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.numbers import name_ratio
 from gradcheck.diagnosis.scale import ratio_of
@@ -41,7 +41,7 @@ def rearrangements(clues: Clues, case: Case) -> Iterator[Candidate]:
         placed = _after(clues, move)
         yield _moved(placed, move, 1.0, "", cost + rank * 1e-3)
         fitted = ratio_of(placed, clues.used & placed.used)
-        if fitted and abs(fitted[0] - 1) > fitted[1]:
+        if fitted and abs(fitted[0] - 1) > fitted[1] and not fails_at_once(clues, *_times(fitted[0], placed)):
             named = name_ratio(*fitted, case)
             yield _moved(placed, move, fitted[0], f"{named.words} ", cost + named.cost, named.note)
 
@@ -53,13 +53,19 @@ def _after(clues: Clues, move: Move) -> Clues:
     return replace(clues, reference=reference, margin=margin, kink=kink)
 
 
+def _times(ratio: float, placed: Clues) -> tuple[Floats, Floats]:
+    """Return what the claim would be, and how far off: nothing where a number comes from a kink and any of several is right."""
+    return ratio * np.where(placed.kink, np.nan, placed.reference), abs(ratio) * placed.margin
+
+
 def _moved(placed: Clues, move: Move, ratio: float, words: str, cost: float, note: str = "") -> Candidate:
-    """Say what the claim would be; nothing where a number comes from a kink, where any of several would be right."""
+    """Propose the moved gradient, times a number."""
+    predicted, margin = _times(ratio, placed)
     return Candidate(
         kind=move.kind,
         message=f"the gradient equals {words}the true one {move.words}{note}",
-        predicted=ratio * np.where(placed.kink, np.nan, placed.reference),
-        margin=abs(ratio) * placed.margin,
+        predicted=predicted,
+        margin=margin,
         cost=cost,
         key=f"{words}{move.words}",
         evidence={"move": move.words, "ratio": ratio},

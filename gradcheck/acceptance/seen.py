@@ -99,7 +99,7 @@ def _is_negligible(bench: Bench, leaf: int) -> bool:
 
 def _steepest(bench: Bench, leaf: int) -> Floats:
     """Return the values of the functions, as far as they are known, over the longest step; shape (K,)."""
-    length = float(np.max(bench.lengths[leaf], initial=0.0))
+    length = np.max(bench.lengths[leaf], initial=0.0)
     known = np.flatnonzero(bench.ledgers[leaf].count)
     curvature = np.abs(bench.ledgers[leaf].evidence(known[:FEW]).curvature)
     step = FIRST_STEP * length

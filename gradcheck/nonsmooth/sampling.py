@@ -142,10 +142,11 @@ class Ball:
         """Return a displacement of nothing."""
         return {leaf: np.zeros_like(scale) for leaf, scale in self.scales.items()}
 
-    def near(self, radius: float) -> Moves:
+    def near(self, radius: float, rng: np.random.Generator | None = None) -> Moves:
         """Draw a displacement of all elements: random signs times a spread of sizes, so that ties break in every order."""
+        rng = rng or self.rng
         return {
-            leaf: radius * scale * self.rng.choice([-1.0, 1.0], scale.shape) * self.rng.uniform(0.3, 1.0, scale.shape)
+            leaf: radius * scale * rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.3, 1.0, scale.shape)
             for leaf, scale in self.scales.items()
         }
 
@@ -174,17 +175,17 @@ class Ball:
         The smallest radius at which noise does not hide what is at stake.
         """
         stakes = self.scale(elements)[:, None] * np.array([element.stake for element in elements])
-        slopes = np.array([np.abs(e.claimed) + np.abs(e.reference) for e in elements])
-        rounded = self._rounding(elements)[:, None] * np.where(np.isfinite(slopes), slopes, 0.0)
         stake = np.max(stakes, axis=0)
-        blur = self.noise + np.max(rounded, axis=0)
+        blur = self.noise + np.max(self.rounded(elements), axis=0)
         needed = SHARPNESS * blur / np.where(np.isfinite(stake) & (stake > 0), stake, np.inf)
         radius = float(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)))
         return float(np.clip(radius, CLOSEST, np.clip(radius / 20, FARTHEST, FARTHEST_IN_NOISE)))
 
-    def _rounding(self, elements: list[Flagged]) -> Floats:
-        """Return by how much the dtype of the parameters may round a displacement, shape (m,)."""
+    def rounded(self, elements: list[Flagged]) -> Floats:
+        """Return by how much a displacement as the dtype of the parameters rounds it may change the functions, shape (m, K)."""
         leaves = self.probe.point.leaves
-        return np.array(
-            [float(leaves[e.leaf].format.spacing(np.abs(leaves[e.leaf].value.ravel()[e.index]))) for e in elements]
-        )
+        rounding = [
+            float(leaves[e.leaf].format.spacing(np.abs(leaves[e.leaf].value.ravel()[e.index]))) for e in elements
+        ]
+        slopes = np.array([np.abs(e.claimed) + np.abs(e.reference) for e in elements])
+        return np.array(rounding)[:, None] * np.where(np.isfinite(slopes), slopes, 0.0)

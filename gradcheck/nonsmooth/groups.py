@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 
-__all__ = ["Group", "groups_of"]
+__all__ = ["LINKED", "Group", "groups_of"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]

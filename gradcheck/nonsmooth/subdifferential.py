@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.functions.displacements import Moves
-from gradcheck.nonsmooth.groups import Group, groups_of
+from gradcheck.nonsmooth.groups import LINKED, Group, groups_of
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
 from gradcheck.nonsmooth.scans import SLACK, has_steady_gap, scan
 
@@ -26,6 +26,7 @@ __all__ = ["judge", "nearest_in_hull"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 Question = tuple[Floats, Floats]
 """For slopes at a place, shape (m,), along directions, shape (D, m). The answer has shape (D, K)."""
 Asking = Generator[Question, Floats, None]
@@ -51,6 +52,9 @@ CLEAR = 20.0
 
 INVOLVED = 0.05
 """A member has part in a contradiction if its component of the direction is more than this share of the largest."""
+
+MOST_PARTED = 8
+"""Members of a contradiction that are parted by pairs, at two calls for each pair: about what one search takes."""
 
 LOOKED_AT = 4
 """Smooth elements of a leaf that are scanned; if all are wrong the others that seem wrong are taken to be no different."""
@@ -257,7 +261,9 @@ class _Hull:
             if not np.any(alone):
                 left = self._outside(among)[1]
                 for column in contradicted:
-                    self.wrong[:, column] |= np.abs(left[column]) > INVOLVED
+                    rows = np.flatnonzero(np.abs(left[column]) > INVOLVED)
+                    wrong = yield from self._contradicted_parts(rows, column)
+                    self.wrong[rows if len(wrong) == 0 else wrong, column] = True
                 return
             self.wrong |= alone
             among &= ~np.any(alone, axis=1)
@@ -291,6 +297,39 @@ class _Hull:
             own = yield from self._contradictions(np.arange(len(self.members)) == row)
             found[row, list(own)] = True
         return found | (beyond > 0) if np.all(np.any(found[tested], axis=1)) else found
+
+    def _contradicted_parts(self, rows: Indices, column: int) -> Generator[Question, Floats, Indices]:
+        """Return the members that are contradicted with those alone whose effects do not add up with theirs; none if all add up.
+
+        Samples that tell one part's claims from the hull leave another's outside of it too, until there are enough of them.
+        """
+        labels = self._linked(rows, column) if len(rows) <= MOST_PARTED else np.zeros(len(rows), dtype=np.intp)
+        wrong = []
+        for label in np.unique(labels) if np.any(labels != labels[0]) else ():
+            part = rows[labels == label]
+            found = yield from self._contradictions(np.isin(np.arange(len(self.members)), part))
+            wrong += [part] if column in found else []
+        return np.concatenate([np.zeros(0, dtype=np.intp), *wrong])
+
+    def _linked(self, rows: Indices, column: int) -> Indices:
+        """Return a label for each of some members: the same where effects of pairs do not add up, both up or both down."""
+        labels, base = np.arange(len(rows)), self.ball.outputs(self.ball.at_rest())
+        sizes = self.ball.rng.uniform(1.2, 1.8, len(rows))
+        unsure = 4 * self.ball.noise[column] + LINKED * self.stake[column] * self.unit
+        for sign in (1.0, -1.0):
+
+            def change(*moved: int, sign: float = sign) -> float:
+                moves, place = self.ball.at_rest(), np.zeros(len(self.members))
+                place[rows[list(moved)]] = sign * sizes[list(moved)]
+                self.move(moves, place)
+                return float(self.ball.read(self.ball.outputs(moves) - base, self.outputs)[column])
+
+            alone = [change(number) for number in range(len(rows))]
+            for one, other in combinations(range(len(rows)), 2):
+                left = change(one, other) - alone[one] - alone[other]
+                if labels[one] != labels[other] and abs(left) > unsure:
+                    labels[labels == labels[other]] = labels[one]
+        return labels
 
     def _outside(self, among: Bools) -> tuple[Floats, list[Floats]]:
         """Return how far outside the hull claims are in each column, in units of what is unsure, and in which direction."""

@@ -14,7 +14,7 @@ from tests.gradcheck.corpus.case import Case
 
 FAMILIES = ["smooth", "edges", "noise", "scaling", "oscillation", "kinks", "near", "singles"]
 
-SEEDS, MORE_SEEDS = (200,), range(200, 205)
+SEEDS, MORE_SEEDS = (200,), range(201, 204)
 
 BIASED = ("iterate", "quadrature")
 """Their own derivative differs smoothly from the intended one: no difference can tell."""

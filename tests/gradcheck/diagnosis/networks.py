@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,41 +43,26 @@ def trees(seed: int) -> Iterator[Planted]:
     """Give bugs in networks and other trees."""
     for outputs in (1, 2, 3, 5):
         f, grad, params = two_layers(seed, outputs)
-        if outputs > 1:
-            for name in params:  # MLPRegressor of scikit-learn (#8349): the number of outputs times too large
-                yield Planted(
-                    f"outputs {outputs} {name} {seed}",
-                    RATIO,
-                    lambda f=f, g=grad, p=params, k=outputs: gradcheck.check_gradient(f, lambda q: g(q, k), p),
-                    name,
-                    "number of outputs",
-                )
+
+        def times(k: int, f: Any = f, g: Any = grad, p: Any = params) -> Callable[[], gradcheck.Report]:
+            return cache(lambda: gradcheck.check_gradient(f, lambda q: g(q, k), p))  # one check for all parameters
+
+        if outputs > 1:  # MLPRegressor of scikit-learn (#8349): the number of outputs times too large
+            check = times(outputs)
+            for name in params:
+                yield Planted(f"outputs {outputs} {name} {seed}", RATIO, check, name, "number of outputs")
+        check = times(5 * outputs)
         for name in params:  # a sum where a mean is asked
-            yield Planted(
-                f"sum {outputs} {name} {seed}",
-                RATIO,
-                lambda f=f, g=grad, p=params, k=5 * outputs: gradcheck.check_gradient(f, lambda q: g(q, k), p),
-                name,
-                f"{5 * outputs} times",
-            )
+            yield Planted(f"sum {outputs} {name} {seed}", RATIO, check, name, f"{5 * outputs} times")
     for outputs in (2, 3):
         f, grad, params = two_layers(seed, outputs, alpha=0.4)
+        check = cache(lambda f=f, g=grad, p=params, k=outputs: gradcheck.check_gradient(f, lambda q: g(q, k), p))
         for name in params:
-            yield Planted(
-                f"outputs and penalty {outputs} {name} {seed}",
-                ("two-term",) if name.startswith("W") else RATIO,
-                lambda f=f, g=grad, p=params, k=outputs: gradcheck.check_gradient(f, lambda q: g(q, k), p),
-                name,
-                f"{outputs} times",
-            )
+            kinds = ("two-term",) if name.startswith("W") else RATIO
+            yield Planted(f"outputs and penalty {outputs} {name} {seed}", kinds, check, name, f"{outputs} times")
+        check = cache(lambda f=f, g=grad, p=params: gradcheck.check_gradient(f, lambda q: g(q, 1.0, 0.0), p))
         for name in ("W1", "W2"):
-            yield Planted(
-                f"no penalty {name} {seed}",
-                ("missing-weight-decay",),
-                lambda f=f, g=grad, p=params: gradcheck.check_gradient(f, lambda q: g(q, 1.0, 0.0), p),
-                name,
-                "strength 0.08",
-            )
+            yield Planted(f"no penalty {name} {seed}", ("missing-weight-decay",), check, name, "strength 0.08")
     yield from exchanged(seed)
     yield from scalars(seed)
 

@@ -1,5 +1,6 @@
 """Chains of stages: a planted fault is found in its stage and no other; faults between stages; hostile input."""
 
+import itertools
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -159,8 +160,7 @@ def test_a_right_chain_passes(dtype, seed):
     assert accused(report) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("name", "dtype"), zip(NAMES, itertools.cycle([np.float32, np.float64]), strict=False))
 def test_the_wrong_stage_is_named_and_no_other(name, dtype):
     report = check_chain(with_fault(network(dtype), name, factor=1.05), IDS)
     assert (report.verdict, report.stage, accused(report)) == ("fail", name, [name])

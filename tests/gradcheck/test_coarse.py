@@ -30,7 +30,7 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_gross_error_is_seen_and_the_right_gradient_passes(name, seed):
     f, x = FUNCTIONS[name], point(seed)

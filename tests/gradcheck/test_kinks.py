@@ -69,14 +69,14 @@ INVALID = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("name", "f", "x", "claim"), VALID, ids=[case[0] for case in VALID])
 def test_a_valid_subgradient_passes(name, f, x, claim, seed):
     report = check_gradient(lambda x: float(f(x)), lambda x: np.array(claim, float), x, rng=seed)
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("name", "f", "x", "claim"), INVALID, ids=[case[0] for case in INVALID])
 def test_an_invalid_one_fails(name, f, x, claim, seed):
     assert check_gradient(lambda x: float(f(x)), lambda x: np.array(claim, float), x, rng=seed).verdict == "fail"

@@ -41,7 +41,7 @@ CORE: dict[str, tuple[str, ...]] = {
         f"{TESTS}/differences/test_tableau.py",
         f"{TESTS}/differences/test_ladder.py",
     ),
-    "gradcheck.differences.noise": (f"{TESTS}/test_noise.py",),
+    "gradcheck.differences.noise": (f"{TESTS}/differences/test_noise.py", f"{TESTS}/test_noise.py"),
     "gradcheck.reports.comparison": (f"{TESTS}/test_comparison.py",),
     "gradcheck.checks.protocol": (f"{TESTS}/test_protocol.py",),
 }

@@ -35,7 +35,10 @@ TESTS = "tests/gradcheck"
 
 CORE: dict[str, tuple[str, ...]] = {
     "gradcheck.acceptance.decide": (f"{TESTS}/acceptance/test_decide.py",),
-    "gradcheck.nonsmooth.subdifferential": (f"{TESTS}/nonsmooth/test_subdifferential.py",),
+    **{
+        f"gradcheck.nonsmooth.{name}": (f"{TESTS}/nonsmooth/test_{name}.py",)
+        for name in ("subdifferential", "groups", "sampling", "scans")
+    },
     "gradcheck.differences.ladder": (
         f"{TESTS}/differences/test_climb.py",
         f"{TESTS}/differences/test_tableau.py",

@@ -38,7 +38,7 @@ def scan(ball: Ball, element: Flagged) -> bool:
 
     Notes
     -----
-    Costs 54 calls where the claim is not among the slopes, else 72 or 108.
+    Costs 54 calls where the claim is not among the slopes, else 108.
     """
     radius = ball.radius([element])
     within, is_bent = _within(ball, element, radius)

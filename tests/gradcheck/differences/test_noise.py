@@ -26,6 +26,12 @@ def test_it_is_of_each_column():
     np.testing.assert_array_equal(ulp(np.array([[1.0, 8.0], [3.0, 1.0]])), np.spacing([3.0, 8.0]))
 
 
+def test_places_are_spread_evenly_enough_and_never_in_step():
+    gaps = np.diff(OFFSETS)
+    assert OFFSETS[0] == 0 and np.min(gaps) > 0 and np.max(gaps) < 2.5 * np.min(gaps)
+    assert len(np.unique(np.round(gaps, 2))) == len(gaps) and np.all(np.diff(WHOLE_OFFSETS) >= 1)
+
+
 @pytest.mark.parametrize("offsets", [OFFSETS, WHOLE_OFFSETS], ids=["floats", "whole"])
 @pytest.mark.parametrize("degree", range(5))
 def test_noise_beside_a_polynomial_is_its_deviation(offsets, degree):

@@ -76,6 +76,10 @@ def test_noise_is_the_level_at_which_three_residuals_stand_still(sizes, noise, s
     assert found == pytest.approx(noise, rel=1e-6) and is_settled is settled
 
 
+def test_a_constant_has_none_however_large():
+    assert noise_from_samples(np.full(POINTS, 1e9)) == (0.0, True)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_has_no_noise_that_is_known(bad):
     values = np.ones(POINTS)
@@ -95,6 +99,8 @@ SMOOTH = np.sin(1 + OFFSETS / 100)
         (-(SMOOTH + 2.0**20 - 2.0**20), 2.0**-32),
         *((np.round(SMOOTH * 2000, places) / 1.0, 10.0**-places) for places in (0, 1, 4, 6)),
         (np.round(SMOOTH, 12), 0.0),  # a float of it has no more digits than rounding leaves
+        (np.round(SMOOTH * 1e-8, 12), 1e-12),
+        (np.round(SMOOTH * 1e-9, 14), 0.0),  # functions round to twelve places at most
         (np.append(np.round(SMOOTH, 5), [0.0, np.nan, np.inf]), 1e-5),
         (np.round(SMOOTH, 5)[:-1], 0.0),  # too few
         (np.array([1.5, 2.5, 3.5] * 3), 0.0),  # three different ones lie on any grid

@@ -1,8 +1,8 @@
 """Whether our own tests notice when the engine is changed: ``python -m benchmarks.mutation [MODULE ...]``.
 
 Changes one place of a module at a time (a comparison, a sign, a number, an ``and``, a maximum), runs the module's own tests on it
-in a process of its own, and lists the changes that no test notices. Nothing is written; the changed module exists in that
-process only. A change that makes the tests run longer than ``--patience`` times the time they need counts as noticed.
+in a process of its own, and lists the changes that no test notices. Nothing is written but byte code, in a temporary directory; the
+changed module exists in that process only. A change that makes the tests run longer than ``--patience`` times the time they need counts as noticed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -86,6 +87,7 @@ NOTICED, UNNOTICED = 1, 0
 PYTEST = [
     "-x",
     "-q",
+    "--assert=plain",
     "-n",
     "0",
     "-p",
@@ -206,9 +208,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.chdir(ROOT)
     settings.register_profile("mutation", phases=(Phase.explicit, Phase.generate), derandomize=True, deadline=None)
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"  # a failing example need not be the smallest
-    sys.dont_write_bytecode = True
-    for name in options.modules:
-        _score(name, options.sample, options.seed, options.patience)
+    with tempfile.TemporaryDirectory() as folder:
+        sys.pycache_prefix = folder  # compiled once, not in every process
+        for name in options.modules:
+            _score(name, options.sample, options.seed, options.patience)
 
 
 def _score(name: str, sample: int | None, seed: int, patience: float) -> None:

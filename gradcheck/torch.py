@@ -276,36 +276,50 @@ class _Problem:
         Whether all of it is in double precision as given.
     needs_graph : bool
         Whether the function differentiates something itself.
+    left_out : tuple of int
+        Outputs that autograd has no gradient of, where it has of others.
     """
 
     function: Callable[[Tensors, bool], Tensors]
     inputs: dict[str, Any]
     is_wide: bool
     needs_graph: bool = False
+    left_out: tuple[int, ...] = ()
 
     def value(self, *leaves: Any, wide: bool = False) -> Tensors:
         """Return the values at a point."""
         with torch.set_grad_enabled(self.needs_graph):
             given = [leaf.detach().requires_grad_() if self.needs_graph else leaf.detach() for leaf in leaves]
-            return [part.detach() for part in self.function(given, wide)]
+            return [part.detach() for part in self._kept(self.function(given, wide))]
+
+    def _kept(self, outputs: Tensors) -> Tensors:
+        return [part for i, part in enumerate(outputs) if i not in self.left_out]
 
     def tried(self) -> _Problem:
-        """Return the same, with a graph in every call where the function differentiates something itself."""
+        """Return the same, as a call of the function shows it to be.
+
+        With a graph in every call where the function differentiates something itself, and without outputs that do not
+        require grad: an operator may give what its backward needs, and has no gradient of that.
+        """
         try:
-            values = self.value(*self.inputs.values())
+            self.value(*self.inputs.values())
+            tried = self
         except RuntimeError as error:
             if "does not require grad" not in str(error):
                 raise
-            return replace(self, needs_graph=True)
-        if not any(part.numel() for part in values):
+            tried = replace(self, needs_graph=True)
+        with torch.enable_grad():
+            outputs = self.function([leaf.detach().requires_grad_() for leaf in self.inputs.values()], False)
+        if not any(part.numel() for part in outputs):
             raise InvalidArgument("the function returned no floating-point number; there is nothing to differentiate.")
-        return self
+        cut = tuple(i for i, part in enumerate(outputs) if not part.requires_grad)
+        return replace(tried, left_out=cut if len(cut) < len(outputs) else ())
 
     def pull(self, dy: Sequence[Any], *leaves: Any) -> tuple[Any, ...]:
         """Return the products of cotangents with the Jacobian; zeros where nothing of the graph leads to a leaf."""
         with torch.enable_grad():
             given = [leaf.detach().requires_grad_() for leaf in leaves]
-            return tuple(_pulled(self.function(given, False), given, dy))
+            return tuple(_pulled(self._kept(self.function(given, False)), given, dy))
 
     def derivative(self, seeds: Tensors | None = None) -> _Problem:
         """Return the function that pulls cotangents back, of the point and of the cotangents."""
@@ -319,7 +333,7 @@ class _Problem:
         def slope(leaves: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
             with torch.enable_grad():
                 given = [leaf if leaf.requires_grad else leaf.detach().requires_grad_() for leaf in leaves[:count]]
-                return _pulled(self.function(given, wide), given, leaves[count:], create_graph=True)
+                return _pulled(self._kept(self.function(given, wide)), given, leaves[count:], create_graph=True)
 
         named = {f"grad_outputs[{i}]" if len(seeds) > 1 else "grad_outputs": seed for i, seed in enumerate(seeds)}
         return _Problem(slope, {**self.inputs, **named}, self.is_wide)
@@ -409,6 +423,10 @@ def _check(problem: _Problem, order: int, reference: str | None, options: CheckO
         better = _scalar(problem, wide=True)
     point = point_of(problem.inputs, "inputs")
     report = run(Check(settings, point, claimant, Reference(better, is_optional=True) if is_better else None))
+    if problem.left_out:
+        outputs = ", ".join(map(str, problem.left_out))
+        message = f"outputs {outputs} of the function do not require grad: nothing was asked about them"
+        report = replace(report, blind_spots=(*report.blind_spots, message))
     return report if order == 1 else both_orders(report, _check(problem.derivative(), 1, reference, options))
 
 

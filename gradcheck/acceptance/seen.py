@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts
+from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts, rms
 from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.pooled import excess
 from gradcheck.differences.ladder import FIRST_STEP
@@ -86,14 +86,17 @@ def _rejects_pooled(bench: Bench, leaf: int, factor: float) -> bool:
 def _is_negligible(bench: Bench, leaf: int) -> bool:
     """Tell whether claim, reference and what would have shown are as good as zero beside the other gradients.
 
-    Those of the other leaves; without any, the values of the functions over the longest usable step.
+    Those of the other leaves, or the kinks in them where all of these claims are zero; without any, the values of the functions
+    over the longest usable step.
     """
     found, claim = bench.judgement(leaf), bench.claims[leaf].values
     along = np.all(np.isfinite(bench.floor_along[leaf]))
     floor = np.broadcast_to(bench.floor_along[leaf], claim.shape) if along else found.floor
     floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
     largest = np.max(np.fmax(np.abs(claim), floor), axis=0)
-    others = np.where(bench.negligible[leaf] > 0, bench.negligible[leaf], NEGLIGIBLE * _steepest(bench, leaf))
+    gaps = [rms(bench.judgement(other).gap) for other in bench.claims if other != leaf]
+    elsewhere = np.max([_steepest(bench, leaf), *gaps], axis=0)
+    others = np.where(bench.negligible[leaf] > 0, bench.negligible[leaf], NEGLIGIBLE * elsewhere)
     return bool(np.all(largest <= np.maximum(others, UNDERFLOW)))
 
 

@@ -21,6 +21,10 @@ __all__ = ["explain", "gather"]
 
 Floats = NDArray[np.float64]
 Explanations = dict[str, tuple[Diagnosis, ...]]
+Shape = tuple[int, ...]
+
+MOST_AXES = 32
+"""Arrays of more than this, of the 64 that NumPy allows, are laid out without those of size one: others are added here."""
 
 
 def explain(
@@ -56,7 +60,9 @@ def explain(
     claims = _stacked(point, readings)
     if not any(np.any(_wrong(claims[point.leaves[i].name], found)) for i, found in judgements.items()):
         return _explain_shapes(check, probe, base, point, readings)
-    values = {leaf.name: np.asarray(leaf.value, dtype=np.float64) for leaf in check.point.leaves}
+    values = {
+        leaf.name: np.asarray(leaf.value, dtype=np.float64).reshape(_shape(leaf.value)) for leaf in check.point.leaves
+    }
     more: dict[str, Any] = {
         "indices": {
             leaf.name: leaf.value.astype(np.intp) for leaf in check.point.leaves if leaf.value.dtype.kind in "iu"
@@ -66,7 +72,7 @@ def explain(
     if check.claimant.is_slope and check.value.size == 1:
         more["of_f"] = float(check.value.ravel()[0])
     if check.claimant.pulls_back and check.output.is_bare:
-        shape = check.output.leaves[0].value.shape
+        shape = _shape(check.output.leaves[0].value)
         more["dy"] = probe.cotangents.reshape(len(probe.cotangents), *shape)
         more["y"] = check.value.reshape(shape)
         more["pull"] = lambda cotangents: _pull(check, cotangents)
@@ -86,7 +92,7 @@ def gather(
     claims = _stacked(point, readings)
     for position, judgement in judgements.items():
         leaf = point.leaves[position]
-        shape = (len(readings), *leaf.value.shape)
+        shape = (len(readings), *_shape(leaf.value))
         claimed = claims[leaf.name]
         reference, margin = _measured(claimed.reshape(len(readings), -1).T, judgement)
         parameters[leaf.name] = Clues(
@@ -96,7 +102,7 @@ def gather(
             margin=margin.T.reshape(shape),
             wrong=_wrong(claimed, judgement),
             kink=judgement.gap.T.reshape(shape) != 0,
-            value=_laid_along(values, leaf.name, leaf.value.shape),
+            value=_laid_along(values, leaf.name, shape[1:]),
         )
     return Case(parameters, values, **more)
 
@@ -104,10 +110,15 @@ def gather(
 def _stacked(point: Point, readings: Sequence[Reading]) -> dict[str, Floats]:
     """Return the claims of each parameter that has one in all readings, shape (K, *shape), by name."""
     return {
-        leaf.name: np.stack([reading.values[i] for reading in readings]).reshape(len(readings), *leaf.value.shape)
+        leaf.name: np.stack([reading.values[i] for reading in readings]).reshape(len(readings), *_shape(leaf.value))
         for i, leaf in enumerate(point.leaves)
         if readings and all(i in reading.values for reading in readings)
     }
+
+
+def _shape(array: NDArray[Any]) -> Shape:
+    """Return the shape in which an array is laid out."""
+    return array.shape if array.ndim <= MOST_AXES else tuple(n for n in array.shape if n != 1)
 
 
 def _wrong(claimed: Floats, judgement: Judgement) -> NDArray[np.bool_]:
@@ -125,7 +136,7 @@ def _measured(claimed: Floats, judgement: Judgement) -> tuple[Floats, Floats]:
     return np.where(together, claimed, judgement.reference), np.where(together, judgement.floor_along, margin)
 
 
-def _laid_along(values: dict[str, Floats], name: str, shape: tuple[int, ...]) -> Floats | None:
+def _laid_along(values: dict[str, Floats], name: str, shape: Shape) -> Floats | None:
     """Return the parameter's value; for a Jacobian that of its one input, which is laid along its last axes."""
     value = values.get(name)
     if value is None and len(values) == 1:
@@ -160,7 +171,7 @@ def _move(check: Check, probe: Probe, base: Floats, name: str, shares: Sequence[
         values = probe.ray({leaf: direction}, np.asarray(shares))
     except BudgetExhaustedError:
         return None
-    return np.multiply.outer(np.asarray(shares), direction).reshape(-1, *value.shape), values - base
+    return np.multiply.outer(np.asarray(shares), direction).reshape(-1, *_shape(value)), values - base
 
 
 def _explain_shapes(check: Check, probe: Probe, base: Floats, point: Point, readings: list[Reading]) -> Explanations:
@@ -169,6 +180,8 @@ def _explain_shapes(check: Check, probe: Probe, base: Floats, point: Point, read
     for position, leaf in enumerate(point.leaves):
         misfits = [reading.misfits[position] for reading in readings if position in reading.misfits]
         if not misfits or len(misfits) != len(readings) or len({array.shape for array in misfits}) != 1:
+            continue
+        if max(leaf.value.ndim, misfits[0].ndim) > MOST_AXES:
             continue
         claimed, shape = np.stack(misfits), (len(misfits), *leaf.value.shape)
         if not claimed.size or not leaf.value.size or not np.all(np.isfinite(claimed)):

@@ -93,8 +93,16 @@ def _kept(parameter: Any, most: int) -> NDArray[np.intp]:
     worst = parameter.worst()
     if worst is None or not len(chosen):
         return kept
-    first = int(np.ravel_multi_index(worst, parameter.shape)) if worst else 0
+    first = _flat(np.array([worst], dtype=np.intp), parameter.shape)[0]
     return np.concatenate([[first], kept[kept != first]])[:most].astype(np.intp)
+
+
+def _flat(index: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return the flat indices of some elements, index of shape (m, ndim); NumPy's own function ends at 32 axes."""
+    flat = np.zeros(len(index), dtype=np.intp)
+    for axis, size in enumerate(shape):
+        flat = flat * size + index[:, axis]
+    return flat
 
 
 def _pack(mask: NDArray[np.bool_]) -> str:
@@ -160,7 +168,7 @@ def values_of(entry: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, NDA
     kept = entry["elements"]
     found = {name: np.full(shape, np.nan) for name in NUMBERS}
     index = np.array(kept["index"], dtype=np.intp).reshape(len(kept["index"]), len(shape))
-    flat = np.ravel_multi_index(tuple(index.T), shape) if shape else np.zeros(len(index), dtype=np.intp)
+    flat = _flat(index, shape)
     for name, array in found.items():
         array.ravel()[flat] = kept[name]
     return found

@@ -120,6 +120,16 @@ def test_what_is_cut_off_from_the_graph_has_a_gradient_of_zero():
     assert check_function(lambda x: x.detach().sum(), torch.randn(3)).verdict == "fail"
 
 
+def test_outputs_that_do_not_require_grad_are_left_out_and_named():
+    x, weight, bias = torch.randn(4, 5), torch.randn(5), torch.randn(5)
+    report = check_function(torch.native_layer_norm, x, [5], weight, bias, 1e-5)
+    assert report.ok and "outputs 1, 2 of the function do not require grad" in str(report), str(report)
+    report = check_function(lambda x: (Scaled.apply(x, 0.9), x.detach() ** 2), x)
+    assert report.verdict == "fail" and "outputs 1 of" in str(report)
+    assert check_function(lambda x: (x.argmax(), x.detach(), Scaled.apply(x, 1.0)), x, order=2).ok
+    assert gradcheck(lambda x: (x.sin(), x.detach()), (torch.randn(3, dtype=torch.float64, requires_grad=True),))
+
+
 def test_double_backward():
     x, y = torch.randn(3), torch.randn(3)
     assert check_function(torch.mul, x, y, order=2).ok

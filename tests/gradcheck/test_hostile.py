@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradcheck import InvalidArgument, check_gradient, check_layer, check_vjp
+from gradcheck import InvalidArgument, Report, check_gradient, check_layer, check_vjp
 
 X = np.array([0.5, -1.5, 2.0])
 
@@ -17,6 +17,21 @@ def test_more_axes_than_a_flat_iterator_has():
     x = np.full((1,) * 40, 2.0)
     assert check_gradient(np.sum, np.ones_like, x)
     assert check_gradient(np.sum, lambda x: 2 * np.ones_like(x), x).verdict == "fail"
+
+
+@pytest.mark.parametrize("factor", [2, -2, 3])
+def test_as_many_axes_as_an_array_can_have(factor):
+    x = np.arange(1.0, 7.0).reshape((1,) * 62 + (3, 2))
+    verdict = "pass" if factor == 2 else "fail"
+    layer = check_layer(lambda x: (x**2, x), lambda dy, x: factor * x * dy, x)
+    assert layer.verdict == check_vjp(lambda x: x**2, lambda dy, x: (factor * x * dy,), x).verdict == verdict
+    report = check_gradient(lambda x: np.sum(x**2), lambda x: factor * x, x)
+    assert report.verdict == verdict and report.parameters["params"].wrong.all() == (factor != 2)
+    again = Report.from_json(report.to_json())
+    assert np.array_equal(again.parameters["params"].wrong, report.parameters["params"].wrong)
+    if factor != 2:
+        assert np.array_equal(again.parameters["params"].reference, report.parameters["params"].reference)
+        assert "the gradient equals" in str(report)
 
 
 class Nameless:

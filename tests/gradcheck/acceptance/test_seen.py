@@ -75,3 +75,19 @@ def test_a_step_at_which_the_function_overflows_hides_nothing(factor, verdict):
     x = np.log(np.finfo(float).max) - np.array([0.05, 0.01, 0.02])
     report = check_gradient(lambda x: np.sum(np.log(1 + np.exp(x))), lambda x: factor / (1 + np.exp(-x)), x)
     assert report.verdict == verdict
+
+
+@pytest.mark.parametrize("dx", [0.0, 1e-9, 1e-3])
+@pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
+def test_a_zero_initialised_layer_before_a_relu(slope, dx):
+    """Every claim may be zero there, and the inputs' must be: the kinks of the weights say what a gradient's size is."""
+    x, w, b = np.random.default_rng(5).normal(size=(4, 6)), np.zeros((6, 5)), np.zeros(5)
+
+    def backward(dy, cache):
+        x, w, z = cache
+        dz = dy * np.where(z == 0, slope, z > 0)
+        return dz @ w.T + dx * dy.sum(), x.T @ dz, dz.sum(0)
+
+    report = check_layer(lambda x, w, b: (np.maximum(x @ w + b, 0), (x, w, x @ w + b)), backward, x, w, b)
+    assert report.verdict == ("fail" if dx else "pass"), str(report)
+    assert report.parameters["x"].wrong.all() == bool(dx) and not report.parameters["w"].wrong.any()

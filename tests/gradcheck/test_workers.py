@@ -460,7 +460,7 @@ def test_an_interrupted_check_keeps_what_was_confirmed():
         return np.cos(x) * np.where(np.arange(x.size) == 3, 2.0, 1.0)
 
     evaluations = check_gradient(lambda x: float(np.sum(np.sin(x))), grad, X).evaluations
-    for spent in range(1, evaluations):
+    for spent in [*range(1, evaluations - 1, 3), evaluations - 1]:
         calls[:] = [1] * (1000 - spent)
         with pytest.raises(KeyboardInterrupt) as caught:
             check_gradient(f, grad, X)

@@ -49,9 +49,11 @@ def mixtures(clues: Clues, case: Case) -> Iterator[Candidate]:
 
 def _rotation(claimed: Floats, true: Floats) -> Floats | None:
     """Return the rotation that brings true vectors, the columns, closest to claimed ones (Kabsch); None for those of one direction."""
-    scale = float(np.max(np.abs(true)))
-    u, singular, v = np.linalg.svd((claimed / scale) @ (true / scale).T)
-    if not np.all(np.isfinite(singular)) or singular[1] <= CONDITION * singular[0]:
+    sizes = [float(np.max(np.abs(values))) for values in (claimed, true)]
+    if not all(np.isfinite(size) and size > 0 for size in sizes):
+        return None
+    u, singular, v = np.linalg.svd((claimed / sizes[0]) @ (true / sizes[1]).T)
+    if singular[1] <= CONDITION * singular[0]:
         return None
     signs = np.ones(len(singular))
     signs[-1] = np.linalg.det(u @ v)
@@ -89,13 +91,14 @@ def _fitted(claimed: Floats, true: Floats, margin: Floats) -> Floats | None:
     """Fit a matrix by least squares, columns weighed by how well they are known."""
     weights = 1 / (np.max(margin, axis=0) + np.finfo(float).tiny)
     weights = weights / np.max(weights)
-    scale = float(np.max(np.abs(true * weights)))
-    if not scale > 0 or not np.isfinite(scale):
+    sizes = [float(np.max(np.abs(values * weights))) for values in (claimed, true)]
+    if not all(np.isfinite(size) and size > 0 for size in sizes):
         return None
-    solution, _, rank, singular = np.linalg.lstsq((true * weights).T / scale, (claimed * weights).T / scale, rcond=None)
-    if rank < len(true) or singular[-1] < CONDITION * singular[0]:
-        return None
-    return np.asarray(solution.T)
+    left, right = ((values * weights).T / size for values, size in zip((claimed, true), sizes, strict=True))
+    solution, _, rank, singular = np.linalg.lstsq(right, left, rcond=None)
+    matrix = np.asarray(solution.T * (sizes[0] / sizes[1]))
+    is_known = rank == len(true) and singular[-1] >= CONDITION * singular[0] and np.all(np.isfinite(matrix))
+    return matrix if is_known else None
 
 
 def _mixed(clues: Clues, matrix: Floats, axis: int, words: str, margin: Floats) -> Candidate:

@@ -26,7 +26,7 @@ def _fit(target: Floats, columns: list[Floats], margin: Floats) -> tuple[Floats,
     weights = np.min(margin + floor) / (margin + floor)
     matrix = np.stack([column * weights for column in columns], axis=1)
     sizes = np.linalg.norm(matrix, axis=0)
-    if len(target) <= len(columns) or not np.all(np.isfinite(matrix)) or not np.all(sizes > 0):
+    if len(target) <= len(columns) or not np.all(np.isfinite(target)) or not np.all(np.isfinite(sizes) & (sizes > 0)):
         return None
     solution, _, rank, singular = np.linalg.lstsq(matrix / sizes, target * weights, rcond=None)
     if rank < len(columns) or singular[-1] < 1e-6:

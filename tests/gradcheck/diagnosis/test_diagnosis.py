@@ -207,3 +207,28 @@ def test_a_report_names_the_elements_and_the_cause_in_one_line():
     )
     assert report.parameters["w"].diagnoses[0].message == "the gradient equals the true one rotated by 180 degrees"
     assert "rotated by 180 degrees (fit 1.000)" in str(report)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (3, 3), (6,)])
+@pytest.mark.parametrize("claimed", [1e-300, 1.0, 1e160, 1.7e308])
+@pytest.mark.parametrize("true", [1e-310, 1e-160, 1.0, -1.7e308])
+def test_numbers_of_any_size_are_explained_without_an_exception(shape, claimed, true):
+    """Quotients and differences of these are infinite, and matrices of them have no decomposition."""
+    signs = np.where(np.arange(np.prod(shape)).reshape(shape) % 3 == 0, -1.0, 1.0)
+    with np.errstate(all="ignore"):
+        found = explain(claimed * signs, np.full(shape, true), value=true * signs)
+    assert all(0 <= diagnosis.fit <= 1 for diagnosis in found)
+
+
+@pytest.mark.parametrize(("claim", "slope"), [(1e300, 1e-300), (1e10, 1e-300), (1e308, 1e-5)])
+def test_a_claim_beyond_comparison_fails_as_any_other(claim, slope):
+    start = np.ones(3) if slope > 1e-200 else np.full(3, 1e200)
+    report = gradcheck.check_gradient(lambda x: (x * slope).sum(), lambda x: np.full(3, claim), start)
+    assert report.verdict == "fail" and report.parameters["params"].wrong.all()
+
+
+def test_a_rotation_of_tiny_vectors_into_huge_ones_is_none_but_a_matrix_is_found():
+    """Both are scaled apart, so that the size of one hides nothing of the other."""
+    true = RNG.normal(size=(3, 8)) * 1e-200
+    matrix = RNG.normal(size=(3, 3)) * 1e250
+    assert "mixed" in kinds(matrix @ true, true)

@@ -284,7 +284,7 @@ class Ladder:
         last = halves[:, -3:]
         size = np.min(np.abs(last), axis=1)
         same = np.ptp(last, axis=1) <= SAME_JUMP * size
-        return np.asarray(same & (size > self.multiplier * np.max(deviation[:, -3:], axis=1)))
+        return np.asarray(same & (size > self.multiplier * deviation[:, -1]))
 
     def _diverges(self, forward: Floats, backward: Floats, noise: Floats) -> Bools:
         """Tell where one-sided slopes grow like a power of the step, however short it is, shape (m, K): at a cusp."""
@@ -327,7 +327,7 @@ class Ladder:
             return np.zeros_like(central[:, 0])
         jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
         steady = np.max(jitter, axis=1) <= JITTER_SPREAD * np.min(jitter, axis=1)
-        steady &= np.max(jitter, axis=1) <= JITTER_EXCESS * np.max(deviation[:, -4:], axis=1)
+        steady &= np.max(jitter, axis=1) <= JITTER_EXCESS * deviation[:, -1]
         return np.asarray(np.where(steady, np.max(jitter, axis=1), 0.0))
 
 
@@ -360,7 +360,7 @@ def _settle(
     bound += more
     bound = np.where(np.isfinite(bound), bound, np.inf)
     kinked = more > ONE_SIDED_NOISE * noise
-    explained, reach = np.where(kinked, -1.0, noise), noise + np.where(kinked, more, 0.0)
+    explained, reach = np.where(kinked, -np.inf, noise), noise + np.where(kinked, more, 0.0)
     for finer in range(1, sequence.shape[1]):
         level = slice(finer, finer + 1)
         distance = np.abs(sequence[:, :finer] - sequence[:, level])

@@ -148,6 +148,14 @@ def test_a_column_that_has_not_settled_keeps_its_element_climbing():
     assert found.value[0, 0] == pytest.approx(1, abs=1e-9) and found.kink.tolist() == [[False, True]]
 
 
+def test_elements_are_beside_each_other_in_every_column():
+    """In one all is hidden by noise and in the other nothing: no short cut; an edge in one column shortens for both."""
+    found, steps = climbed(lambda x: np.array([np.exp(x).sum(), 1e-9 * x.sum()]), np.zeros(3), noise=1e-12)
+    assert [len(s) for s in steps] == [4] * 3 and found.value.shape == (3, 2)
+    _, steps = climbed(lambda x: np.array([np.exp(x[0]), np.log(x[0] + 2e-3)]), np.zeros(1))
+    np.testing.assert_allclose(steps[0], ladder_of(6), rtol=1e-9)
+
+
 def test_noise_in_a_small_column_beside_a_large_one_asks_for_no_longer_step():
     """It does not matter beside the other."""
     _, steps = climbed(lambda x: np.array([1e9 * np.exp(x[0]), x[0]]), np.zeros(1), noise=1e-7)

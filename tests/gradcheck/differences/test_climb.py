@@ -137,6 +137,15 @@ def test_half_precision_starts_with_a_longer_step_and_takes_none_longer():
     assert len(steps[0]) == 3 and found.ended.all()  # three: there is no fourth that the dtype resolves
 
 
+def test_two_levels_tell_something_where_there_are_no_more():
+    found, steps = climbed(
+        lambda x: float(2 * np.asarray(x, float)[0]), np.full(1, 8, np.float16), rtol=3e-2, noise=1e-5
+    )
+    assert (
+        len(steps[0]) == 2 and found.value[0, 0] == pytest.approx(2, abs=found.bound[0, 0]) and found.bound[0, 0] < 0.01
+    )
+
+
 def test_elements_settle_by_themselves():
     _, steps = climbed(lambda x: float(np.abs(x[0]) + np.exp(x[1]) + 1e-8 * np.sin(1e4 * x[2])), np.zeros(3))
     assert [len(s) for s in steps[:2]] == [11, 4] and len(steps[2]) > 4
@@ -189,7 +198,7 @@ def test_a_step_is_beyond_elements_ten_times_smaller_but_not_beyond_zeros(size, 
 
 
 @pytest.mark.parametrize(
-    ("size", "length", "hidden"), [(0.0, 1.0, True), (1.0, 2.0e4, False), (1.0, 2.001e4, True), (-1.0, 1.0, False)]
+    ("size", "length", "hidden"), [(0.0, 1.0, True), (2.0, 4.0e4, False), (2.0, 4.001e4, True), (-2.0, 1.0, False)]
 )
 def test_the_size_of_an_element_says_nothing_of_its_scale_where_it_was_lengthened(size, length, hidden):
     assert scale_is_hidden(np.abs(np.array([size])), np.array([length])).tolist() == [hidden]

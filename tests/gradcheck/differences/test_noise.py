@@ -64,6 +64,7 @@ def residuals(*sizes):
         ((1e4, 900, 90, 1, 1, 1), 1, True),
         ((1e4, 3.9, 2, 1, 1, 1), 3.9, True),  # three in a row within a factor of four
         ((1e4, 4.1, 2, 1, 1, 1), 2, True),
+        ((1e4, 4, 2, 1.5, 0.5, 0.4), 4, True),
         ((1e4, 1e3, 100, 3.9, 1, 0.01), 3.9, True),  # the last is one number: noise may leave it small
         ((1e4, 1e3, 100, 4.1, 1, 0.01), 1, False),
         ((1e5, 1e4, 1e3, 100, 10, 1), 10, False),
@@ -98,17 +99,20 @@ SMOOTH = np.sin(1 + OFFSETS / 100)
         (SMOOTH + 2.0**20 - 2.0**20, 2.0**-32),
         (-(SMOOTH + 2.0**20 - 2.0**20), 2.0**-32),
         *((np.round(SMOOTH * 2000, places) / 1.0, 10.0**-places) for places in (0, 1, 4, 6)),
-        (np.round(SMOOTH, 12), 0.0),  # a float of it has no more digits than rounding leaves
+        (np.round(SMOOTH, 12), 1e-12),
+        (np.round(SMOOTH, 13), 0.0),
         (np.round(SMOOTH * 1e-8, 12), 1e-12),
         (np.round(SMOOTH * 1e-9, 14), 0.0),  # functions round to twelve places at most
         (np.append(np.round(SMOOTH, 5), [0.0, np.nan, np.inf]), 1e-5),
         (np.round(SMOOTH, 5)[:-1], 0.0),  # too few
+        (np.append(np.round(SMOOTH * 100, 9), 5e4 + 0.123456789), 0.0),  # one of them is too large for that many places
+        (np.round(np.arange(3, 11) / 10, 1), 0.1),
         (np.array([1.5, 2.5, 3.5] * 3), 0.0),  # three different ones lie on any grid
         (np.array([1.5, 2.5, 3.5, 4.5] * 2), 0.5),
     ],
 )
 def test_the_grid_that_values_lie_on(values, quantum):
-    assert output_quantum(values) == pytest.approx(quantum, rel=1e-12)
+    assert output_quantum(values) == pytest.approx(quantum, rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize(("bits", "on_a_grid"), [(11, False), (12, True), (13, True)])

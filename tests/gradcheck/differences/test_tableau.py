@@ -186,7 +186,7 @@ def test_a_level_that_is_not_finite_on_one_side_is_left_out(level):
     plus = np.exp(h)
     plus[0, level] = INF
     found = measure(h, h, plus, np.exp(-h), 1.0)
-    assert abs(found.value[0, 0] - 1) <= found.bound[0, 0] <= 1e-7
+    assert abs(found.value[0, 0] - 1) <= found.bound[0, 0] <= 1e-7 and found.exhausted.all()
 
 
 def test_beside_elements_inside_a_domain():
@@ -213,6 +213,42 @@ def test_nothing_follows_from_values_that_are_not_finite():
     assert not np.isfinite(found.value[0, 0]) and found.bound[0, 0] == INF and not found.exhausted[0, 0]
 
 
+def at_levels(rise, fall):
+    """Measure changes of value to both sides, on a ladder of as many levels."""
+    h = 0.03 / RATIO ** np.arange(len(rise))[None]
+    return h, measure(h, h, [rise], [fall])
+
+
+@pytest.mark.parametrize(
+    ("last", "jumps"),
+    [((1.0, 1.1, 1.19), True), ((1.0, 1.22, 1.0), False), ((-1.0, -1.1, -1.1), True), ((1.0, -1.2, 1.0), False)],
+)
+def test_a_jump_keeps_its_size_to_a_fifth_and_its_sign(last, jumps):
+    rise = np.array([7.0, 3.0, *last])
+    assert np.isinf(at_levels(rise, -rise)[1].bound[0, 0]) == jumps
+
+
+@pytest.mark.parametrize(
+    ("shrink", "signs", "is_cusp"),
+    [
+        ((0.5, 0.5), (1, 1, 1), True),
+        ((0.86, 0.86), (1, 1, 1), True),
+        ((0.86, 0.88), (1, 1, 1), False),  # no longer by a seventh
+        ((0.88, 0.86), (1, 1, 1), False),
+        ((0.5, 0.5), (1, 1, -1), False),  # at a pole one side is up and the other down
+        ((0.5, 0.5), (-1, 1, 1), False),
+        ((0.5, 0.56), (1, 1, 1), False),  # its slope grows unsteadily: an infinite bound is not known
+    ],
+)
+def test_at_a_cusp_both_sides_are_up_or_down_and_fall_with_the_step(shrink, signs, is_cusp):
+    sizes = np.cumprod([1.0, 0.5, 0.5, *shrink])
+    fall = 0.3 * sizes
+    fall[-3:] *= signs
+    h, found = at_levels(sizes, fall)
+    assert (found.gap[0, 0] == pytest.approx((sizes[-1] + fall[-1]) / h[0, -1])) == is_cusp
+    assert np.isinf(found.bound[0, 0]) == (abs(shrink[1] / shrink[0] - 1) < 0.1)
+
+
 def test_noise_is_never_less_than_rounding_of_the_values_met():
     found = of_function(lambda t: 1e6 + t, noise=0.0)
     steps = 0.03 / RATIO ** np.arange(6)
@@ -222,7 +258,7 @@ def test_noise_is_never_less_than_rounding_of_the_values_met():
 def test_columns_are_apart():
     h = 0.03 / RATIO ** np.arange(6)[None]
     values = [np.stack([np.exp(s * h), np.sin(s * h), np.abs(h)], axis=-1) for s in (1, -1)]
-    found = Ladder(h, h, *values, np.array([1.0, 0, 0]), np.full(3, 1e-16), MULTIPLIER).measure()
+    found = Ladder(h, h, *values, np.array([1.0, 0, 0]), np.full(3, 1e-16), MULTIPLIER, False).measure()
     np.testing.assert_allclose(found.value, [[1, 1, 0]], atol=1e-9)
     assert found.kink.tolist() == [[False, False, True]]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gradcheck import Report
-    from network.job import Plan, Results
+    from network.job import Plan, Results, Task
     from network.mutants import Trained
 
 INTERRUPTED = 130
@@ -104,6 +104,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         published_seeds=tuple(range(options.seeds or 20)) if options.published else (AUTHOR_SEED,),
         published_sizes=HIDDEN_SIZES if options.published else (PUBLISHED_SIZE,),
         images=10 if options.quick else 100,
+        right_images=40 if options.quick else 350,
     )
 
 
@@ -115,11 +116,9 @@ def _run(options: argparse.Namespace) -> int:
 
     started = time.perf_counter()
     console, plan, results = Console(width=None if sys.stdout.isatty() else 120), _plan(options), Results()
-    report: Report | None = None
     interrupted = False
     try:
-        report = _check_right(console, 40 if options.quick else 350)
-        _compute(plan, results)
+        _compute(plan, results, console)
         results.complete = True
     except KeyboardInterrupt:
         interrupted = True
@@ -127,34 +126,15 @@ def _run(options: argparse.Namespace) -> int:
     print_divergence(console, results)
     print_pairings(console, results)
     console.print(conclusion(results), highlight=False)
-    _write(options, results, report)
+    _write(options, results)
     seconds = time.perf_counter() - started
     console.print(f"Written to {options.output}/ after {seconds:.0f} s: {', '.join(_files(options.output))}")
     return INTERRUPTED if interrupted else 0
 
 
-def _check_right(console: Console, images: int) -> Report:
-    """Check all nine weights of the right network, at the author's initial weights, and print the report."""
-    from rich.progress import Progress  # noqa: PLC0415
-
-    from network import article, verification  # noqa: PLC0415
-    from network.job import AUTHOR_SEED  # noqa: PLC0415
-
-    pixels, labels = article.load_digits01()
-    params, order = article.draw(AUTHOR_SEED)
-    chosen = order[-images:]
-    with Progress(console=_stderr(), transient=True) as bar:
-        task = bar.add_task("checking the right gradient", total=None)
-        report = verification.check(
-            params, pixels[chosen], labels[chosen], progress=lambda done, total: _advance(bar, task, done, total)
-        )
+def _print_right(console: Console, report: Report, images: int) -> None:
     console.print(f"The right gradient, all nine weights, on {images} training images", style="bold")
     console.print(str(report), highlight=False, markup=False)
-    return report
-
-
-def _advance(bar: Any, task: Any, done: float, total: float) -> None:
-    bar.update(task, completed=done, total=total)
 
 
 def _run_mutants(options: argparse.Namespace) -> int:
@@ -228,19 +208,24 @@ def _stderr() -> Console:
     return Console(stderr=True)
 
 
-def _compute(plan: Plan, results: Results) -> None:
-    """Perform all tasks in worker processes, with a progress bar."""
+def _compute(plan: Plan, results: Results, console: Console) -> None:
+    """Perform all tasks in worker processes, with a progress bar; print what the check of the right gradient says.
+
+    The longest training comes first, since nothing else can be done sooner than that; the check of the right gradient second.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     from network import verification  # noqa: PLC0415
     from network.job import by_key, gradients_of, perform, training_tasks  # noqa: PLC0415
 
+    right = "check of all weights"
     titles = {f"check {title}": title for title, _, _ in gradients_of()}
     checks = [
         (f"check {title}", verification.weigh, (backward, plan.images, shared))
         for title, backward, shared in gradients_of()
     ]
-    tasks = [*training_tasks(plan), *checks]
+    longest, *others = training_tasks(plan)
+    tasks: list[Task] = [longest, (right, verification.check_right, (plan.right_images,)), *others, *checks]
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -248,20 +233,23 @@ def _compute(plan: Plan, results: Results) -> None:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=_stderr(), transient=True) as bar:
-        trainings = bar.add_task("training", total=len(training_tasks(plan)))
-        checking = bar.add_task("checking", total=len(checks))
+        trainings = bar.add_task("training", total=1 + len(others))
+        checking = bar.add_task("checking", total=1 + len(checks))
         shares: dict[str, float] = {}
         trained: dict[str, tuple[Any, ...]] = {}
 
         def show(key: str, share: float) -> None:
             shares[key] = share
-            kind = checking if key in titles else trainings
-            done = sum(part for other, part in shares.items() if (other in titles) == (key in titles))
-            bar.update(kind, completed=done)
+            is_check = key.startswith("check ")
+            done = sum(part for other, part in shares.items() if other.startswith("check ") == is_check)
+            bar.update(checking if is_check else trainings, completed=done)
 
         for key, found in perform(tasks, show):
             show(key, 1.0)
-            if key in titles:
+            if key == right:
+                results.right = found
+                _print_right(console, found, plan.right_images)
+            elif key in titles:
                 results.checks[titles[key]] = found
             else:
                 trained[key] = found
@@ -270,7 +258,7 @@ def _compute(plan: Plan, results: Results) -> None:
     results.checks = {title: results.checks[title] for title in titles.values() if title in results.checks}
 
 
-def _write(options: argparse.Namespace, results: Results, report: Report | None) -> None:
+def _write(options: argparse.Namespace, results: Results) -> None:
     from gradcheck.reports.page import document, section  # noqa: PLC0415
     from network.job import experiments_of  # noqa: PLC0415
     from network.page import write_page, write_results  # noqa: PLC0415
@@ -288,7 +276,7 @@ def _write(options: argparse.Namespace, results: Results, report: Report | None)
                 for title, found in results.checks.items()
             }
             draw_divergence(errors, options.output / "divergence.png")
-    write_page(results, section(report, 3) if report else "<p>not finished</p>", options.output, document)
+    write_page(results, section(results.right, 3) if results.right else "<p>not finished</p>", options.output, document)
 
 
 def _files(folder: Path) -> list[str]:

@@ -50,8 +50,8 @@ class Plan:
     published_epochs : int
     published_seeds : tuple of int
     published_sizes : tuple
-    images : int
-        On how many images the broken gradients are checked.
+    images, right_images : int
+        On how many images the broken gradients are checked, and the right one.
     """
 
     seeds: int = 10
@@ -60,12 +60,14 @@ class Plan:
     published_seeds: tuple[int, ...] = (AUTHOR_SEED,)
     published_sizes: tuple[tuple[int, int], ...] = (PUBLISHED_SIZE,)
     images: int = 100
+    right_images: int = 350
 
 
 @dataclass(slots=True)
 class Results:
     """Whatever has been computed so far."""
 
+    right: Any = None  # the report about the right gradient
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     complete: bool = False

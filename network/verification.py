@@ -10,7 +10,7 @@ from gradcheck.functions.options import CheckOptions
 from network import article
 from network.article.bugs import ALL, RIGHT, feedback_of, gradient
 
-__all__ = ["check", "divergence", "examine", "weigh"]
+__all__ = ["check", "check_right", "divergence", "examine", "weigh"]
 
 AUTHOR_SEED = 12747
 
@@ -86,6 +86,25 @@ def check(
         dict(params),
         **options,
     )
+
+
+def check_right(images: int, *, progress: Callable[[int, int], object] | None = None) -> Report:
+    """Check all nine weights of the right gradient at the author's initial weights.
+
+    Parameters
+    ----------
+    images : int
+        How many of the training images, from the end of the author's permutation.
+    progress : callable, optional
+
+    Returns
+    -------
+    Report
+    """
+    pixels, labels = article.load_digits01()
+    params, order = article.draw(AUTHOR_SEED)
+    chosen = order[-images:]
+    return check(params, pixels[chosen], labels[chosen], progress=progress)
 
 
 def weigh(

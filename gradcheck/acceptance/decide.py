@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.ledger import Evidence, Kind, Limit, Membership
-from gradcheck.differences.ladder import is_beyond
+from gradcheck.differences.ladder import NOISE_LIMITED, is_beyond
 
 __all__ = ["Decision", "Outcome", "Tolerance", "decide", "excludes"]
 
@@ -269,7 +269,8 @@ def _interval(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> _Inter
     total = np.fmax(own, np.max(np.where(conflict, distance, 0.0), axis=1, initial=0.0))
     outside = np.abs(claim - value) > total + _take(wrong_by, best)
     size = np.maximum(tolerance.size, np.abs(value))[:, None]
-    ended = evidence.limited | evidence.ended & (bound <= ROUGHLY * size)
+    explained = (evidence.noise > NOISE_LIMITED * bound) | (evidence.gap != 0)
+    ended = evidence.limited | evidence.ended & explained & (bound <= ROUGHLY * size)
     return _Interval(
         value,
         total,

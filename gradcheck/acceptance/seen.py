@@ -105,6 +105,6 @@ def _steepest(bench: Bench, leaf: int) -> Floats:
     length = np.max(bench.lengths[leaf], initial=0.0)
     known = np.flatnonzero(bench.ledgers[leaf].count)
     curvature = np.abs(bench.ledgers[leaf].evidence(known[:FEW]).curvature)
-    step = FIRST_STEP * length
+    step = bench.steps.get(leaf, FIRST_STEP) * length  # at a longer one f may be curved in another way
     bend = np.max(np.where(np.isfinite(curvature), curvature, 0.0), axis=(0, 1), initial=0.0) * step**2 / 2
     return np.asarray((np.abs(bench.base) + bend) / (FIRST_STEP * max(length, 1.0)))

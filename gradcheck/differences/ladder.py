@@ -11,7 +11,7 @@ SIAM Journal on Scientific and Statistical Computing 4 (1983).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from gradcheck.functions.probe import Probe
 
 __all__ = [
     "FIRST_STEP",
+    "NOISE_LIMITED",
     "RATIO",
     "Ladder",
     "Measurement",
@@ -36,6 +37,8 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Pair = tuple[Floats, Floats, Floats, Floats]
+"""Displacements ahead and behind, shape (m,), and values there, shape (m, K)."""
 
 RATIO = 7.8172937
 """Each step of the ladder is this many times shorter than the one before. Not a whole number, or the steps could all be
@@ -54,8 +57,12 @@ sixteenth step is 1e-15 of an element's length, the resolution of float64; a gap
 it, is taken for a kink."""
 
 JITTER_EXCESS = 1e3
-"""Largest ratio of the noise that differences show to the noise that was measured. What is more is a wave, a pole or a
-saturation that the steps do not resolve: its differences times their steps stand still as those of noise do."""
+"""Largest ratio of the noise that differences show to the noise that was measured, unless a repetition is as irregular. What is
+more may be a wave, a pole or a saturation that the steps do not resolve: its differences times their steps stand still as
+those of noise do."""
+
+REPEATED = 0.8731
+"""The step of the repetition, in units of the last one: noise is another number there, and what is resolved hardly changes."""
 
 GROWS, STEADY = 1.15, 0.1
 """Slopes that grow by more than this factor from level to level, by the same to within this share, have no limit."""
@@ -191,6 +198,11 @@ class Measurement:
         """Where a longer step may do better: noise is what keeps the bound up, and there is no kink."""
         return np.asarray(self.exhausted & ~self.kink & (self.noise > NOISE_LIMITED * self.bound))
 
+    @property
+    def unexplained(self) -> Bools:
+        """Where neither noise nor a kink is what keeps the bound up."""
+        return np.asarray(~self.kink & (self.noise <= NOISE_LIMITED * self.bound))
+
     def improve(self, rows: NDArray[np.intp], other: Measurement) -> None:
         """Take those entries of some rows of which another measurement knows more."""
         better = (other.bound < self.bound[rows]) & ~other.kink
@@ -219,6 +231,7 @@ class Ladder:
     noise: Floats  # (K,)
     multiplier: float
     longer: bool = False  # whether the first level is one beyond the usual ones
+    repeated: Pair | None = None  # one more pair, of nearly the last step
 
     def measure(self) -> Measurement:
         """Turn the values into derivatives with bounds."""
@@ -321,14 +334,22 @@ class Ladder:
         """Return the noise that the finest levels show, shape (m, K); 0 where it cannot be told.
 
         There the differences of a smooth function have converged, and what is left of them, times the step, is
-        the noise. It may exceed what was measured along one direction, up to a factor of `JITTER_EXCESS`.
+        the noise. It may exceed what was measured along one direction, up to a factor of `JITTER_EXCESS`; by more, as beside a
+        singularity, where a difference over nearly the last step is another one by as much.
         """
         if central.shape[1] - self.longer <= FEWEST_LEVELS:
             return np.zeros_like(central[:, 0])
         jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
-        steady = np.max(jitter, axis=1) <= JITTER_SPREAD * np.min(jitter, axis=1)
-        steady &= np.max(jitter, axis=1) <= JITTER_EXCESS * deviation[:, -1]
-        return np.asarray(np.where(steady, np.max(jitter, axis=1), 0.0))
+        largest = np.max(jitter, axis=1)
+        is_noise = largest <= JITTER_SPREAD * np.min(jitter, axis=1)
+        is_noise &= largest <= JITTER_EXCESS * deviation[:, -1]
+        if self.repeated is not None:
+            ahead, behind, plus, minus = self.repeated
+            step = (ahead + behind)[:, None] / 2
+            again = np.abs((plus - minus) / (2 * step) - central[:, -1]) * step
+            is_noise |= JITTER_SPREAD * again >= largest
+            largest = np.fmax(largest, again)
+        return np.asarray(np.where(is_noise, largest, 0.0))
 
 
 def _extrapolate(sequence: Floats, shrink: Floats) -> Floats:
@@ -413,7 +434,7 @@ def climb(
     Notes
     -----
     Costs eight calls of the function an element, two more for every level that an unsettled one climbs further, two
-    where only noise limits the bound, and two for every factor of eight by which the edge of the domain is nearer than
+    where only noise limits the bound or nothing explains it, and two for every factor of eight by which the edge of the domain is nearer than
     the first step.
     """
     count, columns = len(indices), len(base)
@@ -458,10 +479,14 @@ def climb(
         rows = np.flatnonzero(wide & (pairs.levels == climbed))
         longer = _pair(probe, leaf, indices[rows], steps[rows] * RATIO, noise)
         result.improve(rows, pairs.ladder(rows, climbed, longer).measure())
+    matters = np.isfinite(result.bound) & (result.bound > rtol / 3 * np.abs(result.value))
+    unclear = np.any(result.unexplained & matters, axis=1)
+    unclear &= result.ended[:, 0] | (pairs.levels == MOST_LEVELS)
+    for climbed in np.unique(pairs.levels[unclear]):
+        rows = np.flatnonzero(unclear & (pairs.levels == climbed))
+        again = _pair(probe, leaf, indices[rows], steps[rows] * REPEATED * RATIO ** (1 - climbed), noise)
+        result.improve(rows, replace(pairs.ladder(rows, climbed), repeated=again).measure())
     return result
-
-
-Pair = tuple[Floats, Floats, Floats, Floats]
 
 
 class _Pairs:

@@ -38,16 +38,23 @@ def scan(ball: Ball, element: Flagged) -> bool:
 
     Notes
     -----
-    Costs 54 calls where the claim is not among the slopes, else 108.
+    Costs 54 calls where the claim is not among the slopes, else 108; as many again for each longer scan.
     """
     radius = ball.radius([element])
-    within, is_bent = _within(ball, element, radius)
-    hidden = np.zeros_like(within)
-    if np.any(within):
+    while True:
+        within, is_bent, left = _within(ball, element, radius)
+        hidden = np.zeros_like(within)
+        if not np.any(within):
+            break
         from_afar = within
-        within = within & _within(ball, element, radius / CLOSER)[0]
-        # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
-        hidden = from_afar & ~within & is_bent & (radius >= FARTHEST)
+        nearer, _, more = _within(ball, element, radius / CLOSER)
+        within = within & nearer
+        # What a kink leaves of the slopes stays in a shorter scan, what noise leaves grows: a longer one then shows more.
+        if not np.any(within & (more > np.sqrt(CLOSER) * left)) or radius * CLOSER > FARTHEST:
+            # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
+            hidden = from_afar & ~within & is_bent & (radius >= FARTHEST)
+            break
+        radius *= CLOSER
     element.hidden = hidden
     element.conclude(within | ((element.gap != 0) & ~element.contradicted))
     return is_bent or bool(np.any(element.valid))
@@ -68,25 +75,27 @@ def has_steady_gap(ball: Ball, element: Flagged) -> Bools:
     return np.asarray((element.gap == 0) | (np.abs(bends[0] - bends[1]) <= blur))
 
 
-def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool]:
-    """Tell where the claim is among the slopes of scans, and whether there is a kink."""
+def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, Floats]:
+    """Tell where the claim is among the slopes of scans, whether there is a kink, and what the smooth parts leave of the slopes."""
     at_stake = element.stake > 0
     apart = np.abs(element.claimed - element.reference)
     low, high = np.full_like(element.reference, np.inf), np.full_like(element.reference, -np.inf)
-    is_bent = False
+    is_bent, left = False, np.zeros_like(apart)
     for spread in SPREADS:
         slopes, places, unsure = _slopes(ball, element, radius, spread)
         smooth, middle, blur = _smooth_part(places, slopes)
-        kinked = at_stake & (np.ptp(slopes - smooth, axis=0) > 0.5 * apart + unsure)
+        residual = np.ptp(slopes - smooth, axis=0)
+        left = np.fmax(left, residual)
+        kinked = at_stake & (residual > 0.5 * apart + unsure)
         is_bent |= bool(np.any(kinked))
         # Without a kink the slope at the point is the derivative; with others moved it says nothing about it.
         alone = np.broadcast_to(middle if spread == 0 else np.nan, slopes.shape)
         use = kinked & np.all(np.isfinite(slopes), axis=0)
         slopes, unsure = np.where(use, slopes, alone), np.where(use, unsure, blur * unsure)
-        slack = SLACK * np.ptp(slopes, axis=0)
+        slack = SLACK * min(1.0, radius / FARTHEST) * np.ptp(slopes, axis=0)
         low = np.fmin(low, np.min(slopes, axis=0) - unsure - slack)
         high = np.fmax(high, np.max(slopes, axis=0) + unsure + slack)
-    return at_stake & (element.claimed >= low) & (element.claimed <= high), is_bent
+    return at_stake & (element.claimed >= low) & (element.claimed <= high), is_bent, left
 
 
 def _slopes(ball: Ball, element: Flagged, radius: float, spread: float) -> tuple[Floats, Floats, Floats]:

@@ -211,3 +211,15 @@ def test_the_noise_multiplier_keeps_the_largest_of_many_errors_inside(chances):
     multiplier = noise_multiplier(chances)
     assert max(chances, 1) * math.erfc(multiplier / math.sqrt(2)) <= 0.005 * 1.01
     assert multiplier == pytest.approx(math.sqrt(2 * math.log(200 * max(chances, 1))))
+
+
+@pytest.mark.parametrize("gap", [1e-8, 1e-9])
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_that_a_singularity_magnifies_is_seen_at_the_shortest_steps(gap, seed):
+    """A logarithm of what rounding leaves of a difference: beside the wall its noise is 1e6 times that of other points."""
+    row, x = np.abs(np.random.default_rng(seed).normal(size=4)) + 0.1, np.full(4, 0.1)
+    wall = row @ x + gap
+    found, _ = climbed(lambda x: float(1e-3 * np.log(wall - row @ x)), x, noise=5e-17, lengths=x)
+    right = -1e-3 * row / (wall - row @ x)
+    assert np.all(np.abs(found.value[:, 0] - right) <= 3 * found.bound[:, 0])  # the noise is that of four differences
+    assert np.median(found.bound[:, 0] / np.abs(right)) <= 1e-3

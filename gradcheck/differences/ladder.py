@@ -537,7 +537,8 @@ def _first_pairs(
     steps = steps.copy()
     first = _pair(probe, leaf, indices, steps, noise)
     kept = [part.copy() for part in first]
-    shortest = np.maximum(_resolution(probe, leaf, indices), steps * RATIO**-MOST_LEVELS)  # zero is resolved to 1e-323
+    at_zero = probe.point.leaves[leaf].value.ravel()[indices] == 0  # which is resolved to 1e-323
+    shortest = np.where(at_zero, steps * RATIO**-MOST_LEVELS, _resolution(probe, leaf, indices))
     waiting = np.arange(len(indices))
     trial = steps.copy()
     while True:

@@ -49,8 +49,10 @@ def scan(ball: Ball, element: Flagged) -> bool:
         from_afar = within
         nearer, _, more = _within(ball, element, radius / CLOSER)
         within = within & nearer
-        # What a kink leaves of the slopes stays in a shorter scan, what noise leaves grows: a longer one then shows more.
-        if not np.any(within & (more > np.sqrt(CLOSER) * left)) or radius * CLOSER > FARTHEST:
+        # What a kink leaves of the slopes stays in a shorter scan, what noise leaves grows: where that is as large as the error
+        # a longer one shows more.
+        blurred = (more > np.sqrt(CLOSER) * left) & (CLOSER * left > np.abs(element.claimed - element.reference))
+        if not np.any(within & blurred) or radius * CLOSER > FARTHEST:
             # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
             hidden = from_afar & ~within & is_bent & (radius >= FARTHEST)
             break

@@ -226,7 +226,7 @@ INTERVALS = [
     (0.0, [ladder(0.0, 30.0, noise=10.0, ended=True)], {}, UNSEEN, RESOLVED, 0, 30),
     (0.0, [ladder(0.0, 31.0, noise=10.0, ended=True)], {}, UNSEEN, OPEN, Limit.STEP, 31),
     (200.0, [ladder(200.0, 60.0, noise=20.0, ended=True)], {}, UNSEEN, RESOLVED, 0, 60),
-    (200.0, [ladder(200.0, 60.0, noise=15.0, ended=True)], {}, UNSEEN, OPEN, Limit.STEP, 60),  # noise is not what limits it
+    (200.0, [ladder(200.0, 60.0, noise=15.0, ended=True)], {}, UNSEEN, OPEN, Limit.STEP, 60),
     (0.0, [ladder(0.0, 20.0), among(90.0, 1.0, limited=True)], {}, UNSEEN, OPEN, Limit.STEP, 20),
     (20.0, [ladder(0.0, 30.0)], {"rtol": 0.5}, UNSEEN, RESOLVED, 0, 30),
     (20.0, [ladder(0.0, 31.0)], {"rtol": 0.5}, UNSEEN, OPEN, Limit.STEP, 31),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 SECTIONS = {
     "article": "benchmarks.scale_article",
+    "boundary": "benchmarks.scale_boundary",
     "directional": "benchmarks.scale_directional",
     "overhead": "benchmarks.scale_overhead",
     "workers": "benchmarks.scale_workers",

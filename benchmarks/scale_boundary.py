@@ -1,0 +1,73 @@
+"""What a call costs at the boundary: a parameter given in the user's own kind, and the value of the function read.
+
+NumPy's arrays are given as they are: for them it is the two calls that find this out, beside a whole evaluation. PyTorch and
+JAX are measured where they are installed, beside their own conversions from and to NumPy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from gradcheck import check_gradient
+from gradcheck.functions.arrays import as_numpy, form_of
+
+SIZE, CALLS, ROUNDS = 1_000, 1_000, 15
+
+
+def main() -> None:
+    """Print one row for each library."""
+    print(f"a call at the boundary, one parameter of {SIZE:,} elements and one number, in time of the processor")
+    x = np.linspace(0.1, 0.9, SIZE)
+    for name, array, number, own in _kinds(x):
+        cost = _boundary(array, number)
+        if name == "NumPy":
+            beside = f"{cost / _evaluation(x):.1%} of an evaluation of x @ x in a check"
+        else:
+            beside = f"of which {_best(own) * 1e6:.1f} us are its own"
+        print(f"  {name:8s}{cost * 1e6:6.1f} us, {beside}")
+
+
+def _kinds(x: np.ndarray) -> Iterator[tuple[str, Any, Any, Callable[[], Any]]]:
+    """Give the name of each library that is there, an array and a number of it, and what it takes to convert them."""
+    yield "NumPy", x, np.float64(1.5), lambda: None
+    if find_spec("torch"):
+        torch = import_module("torch")
+        one = torch.tensor(1.5)
+        yield "PyTorch", torch.from_numpy(x), one, lambda: (torch.from_numpy(x), one.numpy())
+    if find_spec("jax"):
+        jnp = import_module("jax.numpy")
+        number, single = jnp.asarray(1.5), x.astype(np.float32)
+        yield "JAX", jnp.asarray(single), number, lambda: (jnp.asarray(single), np.asarray(number))
+
+
+def _boundary(array: Any, number: Any) -> float:
+    """Return the seconds that it takes to give an array of this kind and to read a number, beyond what NumPy takes for it."""
+    restore, numbers = form_of(array)[0], np.array(as_numpy(array))
+    plain = np.float64(1.5)
+    return _best(lambda: (restore(numbers), as_numpy(number))) - _best(lambda: np.asarray(plain))
+
+
+def _evaluation(x: np.ndarray) -> float:
+    """Return the seconds that an evaluation takes in a whole check of a cheap function."""
+
+    def check() -> int:
+        return check_gradient(lambda p: p @ p, lambda p: 2 * p, x).evaluations
+
+    return _best(check, calls=1) / check()
+
+
+def _best(call: Callable[[], Any], calls: int = CALLS) -> float:
+    """Return the seconds that a call takes, the least of several rounds."""
+    best = np.inf
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        for _ in range(calls):
+            call()
+        best = min(best, (time.process_time() - started) / calls)
+    return float(best)

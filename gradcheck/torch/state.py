@@ -1,0 +1,58 @@
+"""What stays as it is: the random numbers of every call, and all that a module holds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from gradcheck.torch.tensors import Tensors
+
+__all__ = ["Random", "kept"]
+
+
+class Random:
+    """The state of the generators of the devices that tensors are on: every call starts with it."""
+
+    def __init__(self, tensors: Iterable[Any]) -> None:
+        self.devices = sorted({leaf.device.index or 0 for leaf in tensors if leaf.device.type == "cuda"})
+        self.states = self._now()
+
+    def _now(self) -> Tensors:
+        return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.devices)]
+
+    def _set(self, states: Tensors) -> None:
+        torch.set_rng_state(states[0])
+        for device, state in zip(self.devices, states[1:], strict=True):
+            torch.cuda.set_rng_state(state, device)
+
+    @contextmanager
+    def same(self) -> Iterator[None]:
+        """Run a block with the same random numbers as ever, and give back the state that was found."""
+        before = self._now()
+        self._set(self.states)
+        try:
+            yield
+        finally:
+            self._set(before)
+
+
+@contextmanager
+def kept(module: torch.nn.Module) -> Iterator[None]:
+    """Give back to every submodule the attributes that it had, and to lists, dicts and sets among them what they held."""
+    before = [(part, dict(vars(part))) for part in module.modules()]
+    held = [
+        (thing, copy.copy(thing)) for _, kept in before for thing in kept.values() if type(thing) in (list, dict, set)
+    ]
+    try:
+        yield
+    finally:
+        for part, kept in before:
+            vars(part).clear()
+            vars(part).update(kept)
+        for thing, was in held:
+            thing.clear()
+            thing.extend(was) if isinstance(thing, list) else thing.update(was)

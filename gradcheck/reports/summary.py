@@ -76,7 +76,10 @@ REASONS = {
         "together they contradict the claim along random directions, and only some of them were looked at one by one; "
         "correct what is wrong and check again, or use method='exhaustive'"
     ),
-    Limit.CALLS: "they differ from one measurement, and a second one is missing, {stopped}",
+    Limit.CALLS: (
+        "they differ from one measurement, and there is no second one; allow more evaluations where they are bounded, or move "
+        "the point"
+    ),
     Limit.UNSEEN: (
         "minus the claim, twice the claim or zero would have passed as well: the noise of f ({noise:.1g}) hides errors up to "
         "{bound:.1g}; evaluate f in float64, or check at a point where the parameter matters more"

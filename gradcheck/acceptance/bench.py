@@ -119,9 +119,9 @@ class Judgement:
             }
         )
 
-    def not_seen(self) -> Judgement:
+    def not_seen(self, reason: Limit) -> Judgement:
         """Return the same where the evidence could not have told a wrong claim from a right one."""
-        doubt = np.where(self.wrong, Limit.NONE, Limit.UNSEEN).astype(np.int8)
+        doubt = np.where(self.wrong, Limit.NONE, reason).astype(np.int8)
         return replace(self, doubt=doubt, limited=np.zeros_like(self.limited))
 
     @property

@@ -60,6 +60,7 @@ class Limit(IntEnum):
     GROUP = 6
     CALLS = 7
     UNSEEN = 8
+    RTOL = 9
 
 
 class Membership(IntEnum):

@@ -86,7 +86,8 @@ def judge(
             _look_at_each(bench)
     judgements = bench.judgements
     passes = [leaf for leaf, found in judgements.items() if not np.any(found.wrong | found.undecided)]
-    judgements |= {leaf: judgements[leaf].not_seen() for leaf in unseen(bench, passes)}
+    reason = Limit.RTOL if rtol >= 1 else Limit.UNSEEN  # zero is within rtol of anything
+    judgements |= {leaf: judgements[leaf].not_seen(reason) for leaf in unseen(bench, passes)}
     return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
 
 

@@ -63,6 +63,9 @@ def _of_the_calls(check: Check) -> Iterator[str]:
     if not check.point.free():
         yield "every array is empty: only shapes were seen; give one that holds numbers"
         return
+    if check.output.leaves and not check.output.size:
+        yield f"{check.output.name} returned no numbers: only shapes were seen; give a point at which it has some"
+        return
     if check.claimant.is_given:
         yield (
             "the gradient was given as numbers: what only calls of it show (other points and memory layouts, what it changes "

@@ -19,7 +19,7 @@ from gradcheck.checks.scalar import GivenGradient, ScalarClaimant, is_claim
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.calls import bound, refuse_extras, with_keywords
 from gradcheck.functions.in_place import displacing
-from gradcheck.functions.options import CheckOptions, read_options, require_callable
+from gradcheck.functions.options import CheckOptions, read_options, require_callable, require_flag
 from gradcheck.functions.points import inputs_of, point_of
 from gradcheck.functions.selection import Wrt
 from gradcheck.reports.report import Report
@@ -100,6 +100,7 @@ def check_gradient(
     """
     refuse_extras("check_gradient", extras)
     require_callable("check_gradient(f, grad, params)", f=f)
+    require_flag("in_place", in_place)
     settings = read_options(options, directional=True)
     point = point_of(params, "params", wrt)
     is_given = is_claim(grad, params)

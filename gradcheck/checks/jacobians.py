@@ -44,8 +44,7 @@ class JacobianClaimant(Claimant):
 
     def output(self, value: Any) -> Output:
         """Learn the form of the output, and with it that of the Jacobian."""
-        is_empty = not any(leaf.value.size for leaf in self.inputs)
-        output = one_array_of(Output.of(value, "f"), may_be_empty=is_empty)
+        output = one_array_of(Output.of(value, "f"))
         shape = output.leaves[0].value.shape
         self.entries = [block(leaf, shape + leaf.value.shape, leaf.name) for leaf in self.inputs]
         return output

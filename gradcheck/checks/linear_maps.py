@@ -101,11 +101,21 @@ class LinearMap:
         handed = self.domain.restore(kept.copy())
         self.budget.spend()
         self.calls += 1
-        with calling(self.name, f"with a vector like {self.domain.name}"):
+        with calling(self.name, f"with a vector like {self.domain.name}{self._order()}"):
             given = self.function(handed)
         if not np.array_equal(as_numpy(handed), kept):
             raise UnfitError("inputs-changed", f"{self.name} changed its argument in place")
         return self._read(given)
+
+    def _order(self) -> str:
+        """Say what belongs to which map, where the first call of all shows whether the points are in the right order."""
+        shapes = self.domain.value.shape, self.codomain.value.shape
+        if self.calls > 1 or shapes[0] == shapes[1]:
+            return ""
+        return (
+            f", of shape {shapes[0]}: matvec takes vectors like x and gives vectors like y, rmatvec the reverse; if the two "
+            "points are swapped, call check_adjoint(matvec, rmatvec, x, y)"
+        )
 
     def _read(self, given: Any) -> Array:
         like, name = self.codomain.value, self.codomain.name

@@ -30,8 +30,11 @@ def both_orders(first: Report, second: Report) -> Report:
 
 
 def with_faults(report: Report, faults: list[Finding]) -> Report:
-    """Return the report with findings that fail it by themselves."""
-    return replace(report, verdict="fail", findings=(*faults, *report.findings)) if faults else report
+    """Return the report with findings that fail it by themselves; behind NaN, which brings others about."""
+    if not faults:
+        return report
+    findings = sorted((*faults, *report.findings), key=lambda finding: finding.code != "not-finite")
+    return replace(report, verdict="fail", findings=tuple(findings))
 
 
 def with_remarks(report: Report, *blind_spots: str) -> Report:

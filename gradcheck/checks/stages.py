@@ -94,8 +94,8 @@ def _read_stage(position: int, given: Any) -> Stage:
             "a stage without parameters has params=()."
         )
     name, forward, backward, params = given
-    if not (isinstance(name, str) and name):
-        raise InvalidArgument(f"{what}: name={name!r} must be a string that is not empty.")
+    if not (isinstance(name, str) and len(name.splitlines()) == 1):
+        raise InvalidArgument(f"{what}: name={name!r} must be a string of one line that is not empty.")
     require_callable(**{f"{what} ({name}): forward": forward, f"{what} ({name}): backward": backward})
     if not isinstance(params, tuple | list):
         raise InvalidArgument(

@@ -132,10 +132,13 @@ def sizes(case: Case) -> dict[int, list[str]]:
 def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> str:
     """Say what a whole number may be."""
     readings = [words for words in known.get(number, []) if number > 2 or "of axis" not in words]
-    cause = "a sum where a mean is asked?" if is_large else "a mean where a sum is asked?"
-    if not readings:
-        return f" ({number} terms in f, such as samples or steps: {cause})" if number > max(SMALL) else ""
-    return f" ({number} is {', or '.join(readings[:MOST_READINGS])}: {cause})"
+    given, asked = ("sum", "mean") if is_large else ("mean", "sum")
+    if readings:
+        return f" ({number} is {', or '.join(readings[:MOST_READINGS])}: a {given} where a {asked} is asked?)"
+    if number <= max(SMALL):
+        return ""
+    constant = "a factor too many" if is_large else "a factor such as a learning rate"
+    return f" ({constant}, or a {given} over {number} terms where a {asked} is asked?)"
 
 
 def _others(case: Case, known: dict[int, list[str]]) -> Iterator[tuple[float, str]]:

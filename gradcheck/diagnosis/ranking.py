@@ -10,6 +10,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import Candidate, Weighed, weigh
 from gradcheck.diagnosis.clues import Case, Clues
 from gradcheck.diagnosis.copies import copies
+from gradcheck.diagnosis.elementwise import elementwise
 from gradcheck.diagnosis.indices import overwritten
 from gradcheck.diagnosis.layers import activations, upstream_slices, upstream_sums, upstreams
 from gradcheck.diagnosis.mixtures import mixtures
@@ -36,6 +37,7 @@ FAMILIES: list[Family] = [
     upstream_sums,
     overwritten,
     *OVERALL,
+    elementwise,
     rearrangements,
     of_other_parameters,
     truncations,

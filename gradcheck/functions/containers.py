@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Key", "assembler_of", "is_mapping", "is_number_list", "parts_of"]
+__all__ = ["Key", "assembler_of", "is_mapping", "is_number_list", "parts_of", "twins_of"]
 
 Assembler = Callable[[list[Any]], Any]
 
@@ -45,6 +45,21 @@ def parts_of(node: Any) -> dict[Key, Any] | None:
         return {_item(key): part for key, part in node.items()}
     fields = _fields(node)
     return None if fields is None else {_attribute(name): getattr(node, name) for name in fields}
+
+
+def twins_of(node: Any, twin: Any) -> dict[Key, Any] | None:
+    """Return the parts of another container under the keys of this one, where places are what they share.
+
+    A NamedTuple and a plain tuple or list of as many parts are laid side by side; others as `parts_of` names them.
+    """
+    is_named = hasattr(node, "_fields"), hasattr(twin, "_fields")
+    if isinstance(node, list | tuple) and isinstance(twin, list | tuple) and not all(is_named):
+        keys = list(parts_of(node) or {})
+        if not any(is_named):
+            keys = [_place(i) for i in range(len(twin))]
+        if len(keys) == len(twin):
+            return dict(zip(keys, twin, strict=True))
+    return parts_of(twin)
 
 
 def assembler_of(node: Any) -> Assembler:
@@ -83,7 +98,9 @@ def _place(i: Any) -> Key:
 
 
 def _item(key: Any) -> Key:
-    return Key(f".{key}" if isinstance(key, str) else f"[{key!r}]", f"[{key!r}]")
+    """Name an entry of a mapping; line breaks and the like are written as escapes, since names stand in lines of a report."""
+    said = repr(key) if repr(key).isprintable() else repr(key).encode("unicode_escape").decode()
+    return Key(f".{key}" if isinstance(key, str) and key.isprintable() else f"[{said}]", f"[{said}]")
 
 
 def _nothing(parts: list[Any]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.workers import Crew, Workers, read_workers
 
-__all__ = ["CheckOptions", "Method", "Settings", "default_rtol", "read_options", "require_callable"]
+__all__ = ["CheckOptions", "Method", "Settings", "default_rtol", "read_options", "require_callable", "require_flag"]
 
 Method = Literal["auto", "exhaustive", "directional", "complex-step"]
 
@@ -53,7 +53,7 @@ class CheckOptions(TypedDict, total=False):
         values. That they are those of ``P`` calls is checked, leaf by leaf.
     workers : int, map-like or concurrent.futures.Executor, optional
         Who calls ``f`` at displaced points: so many processes (-1: one a core), a function like `map`, or an executor,
-        which stays open. Default: this thread. The report is the same whatever the workers. ``f`` is sent to them with
+        which stays open. Default, and 1: this thread. The report is the same whatever the workers. ``f`` is sent to them with
         the point, and must be picklable where they are processes; what it changes there is not seen here.
     rng : int or numpy.random.Generator
         The same seed gives the same report.
@@ -131,8 +131,7 @@ def read_options(
             "leave it out, or use check_gradient, check_layer, check_vjp or check_chain."
         )
     vectorized = options.get("vectorized", False)
-    if not isinstance(vectorized, bool | np.bool_):
-        raise InvalidArgument(f"vectorized={vectorized!r} must be True or False.")
+    require_flag("vectorized", vectorized)
     if vectorized and not vectorizable:
         raise InvalidArgument("vectorized=True needs a function with one value; this check has many; leave it out.")
     progress = options.get("progress")
@@ -160,6 +159,12 @@ def require_callable(call: str = "", **functions: Any) -> None:
             raise InvalidArgument(
                 f"{name}={abbreviated(function)} is a {type(function).__name__}; a function was required{order}."
             )
+
+
+def require_flag(name: str, value: Any) -> None:
+    """Raise `InvalidArgument` for anything but True and False."""
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidArgument(f"{name}={abbreviated(value)} must be True or False.")
 
 
 def _rtol(value: Any) -> float | None:

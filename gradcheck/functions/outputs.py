@@ -47,8 +47,8 @@ def one_leaf_of(x: Any, argument: str) -> Point:
     return point_of(x, argument)
 
 
-def one_array_of(output: Output, *, may_be_empty: bool = False) -> Output:
-    """Return the form of a value that must be a single array of floating-point numbers.
+def one_array_of(output: Output) -> Output:
+    """Return the form of a value that must be a single array of floating-point numbers, an empty one perhaps.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def one_array_of(output: Output, *, may_be_empty: bool = False) -> Output:
         For anything else.
     """
     kinds = [leaf.value.dtype for leaf in output.leaves]
-    if not output.is_bare or kinds[0].kind != "f" or not (output.size or may_be_empty):
+    if not output.is_bare or kinds[0].kind != "f":
         given = f"an array of {kinds[0]} with {output.size} elements" if len(kinds) == 1 else f"{len(kinds)} arrays"
         raise InvalidArgument(
             f"{output.name} returned {given}; one array of floating-point numbers was required; "

@@ -6,6 +6,8 @@ containers, dicts the order of their keys. Strings, functions and the like are s
 
 from __future__ import annotations
 
+import numbers
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy, form_of, is_array, is_mutable
-from gradcheck.functions.containers import Key, assembler_of, is_mapping, parts_of
+from gradcheck.functions.containers import Key, assembler_of, is_mapping, parts_of, twins_of
 from gradcheck.functions.formats import Format, format_of
 from gradcheck.functions.kinds import Constant, Kind
 
@@ -113,11 +115,18 @@ def flatten(
     Raises
     ------
     InvalidArgument
-        For a leaf that is neither a number nor an array of numbers, and for a container that contains itself.
+        For a leaf that is neither a number nor an array of numbers, for a container that contains itself, and for
+        containers nested deeper than Python can follow.
     """
     paths: list[Path] = []
     values: list[Any] = []
-    build = _visit(tree, (), (), paths, values, root=root, argument=argument)
+    try:
+        build = _visit(tree, (), (), paths, values, root=root, argument=argument)
+    except RecursionError:
+        raise InvalidArgument(
+            f"{argument}: its containers are nested deeper than Python can follow (sys.getrecursionlimit() is "
+            f"{sys.getrecursionlimit()}); put the arrays into one list or dict."
+        ) from None
     names = _unique_names(paths, root)
     handed = {f"[{key!r}]" for key in settings}
     leaves = []
@@ -168,8 +177,8 @@ def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
     Returns
     -------
     entries : list
-        For each leaf of ``tree`` what ``other`` has in its place, or `MISSING`. A list may stand for a tuple,
-        and any mapping for a dict in any order.
+        For each leaf of ``tree`` what ``other`` has in its place, or `MISSING`. A list may stand for a tuple, a plain
+        tuple or list for a NamedTuple of as many parts and the reverse, and any mapping for a dict in any order.
     mismatches : list of Mismatch
         Where ``other`` has another container, or something that ``tree`` does not have. What it lacks is `MISSING`
         among the entries.
@@ -186,7 +195,7 @@ def _lay_beside(node: Any, twin: Any, path: Path, entries: list[Any], mismatches
     if parts is None:
         entries.append(twin)
         return
-    twins = {} if twin is MISSING else parts_of(twin)
+    twins = {} if twin is MISSING else twins_of(node, twin)
     where = _name(path)
     if twins is None or (twins and is_mapping(node) != is_mapping(twin)):
         mismatches.append(Mismatch(where, f"is a {type(twin).__name__} in place of a {type(node).__name__}"))
@@ -270,6 +279,8 @@ def _remedy(value: Any) -> str:
     """Say what to do with something that is neither an array nor a container of arrays."""
     if isinstance(value, Iterator | range | set | frozenset):
         return "give a list or an array in its place"
+    if isinstance(value, numbers.Number):
+        return "convert it with float(...)"
     if isinstance(value, str) or callable(value):
         return "the functions come first, the point behind them"
     return "give the arrays that it holds, as in {'w': thing.w}, or make its class a dataclass"

@@ -48,7 +48,7 @@ class WorkersLostError(Exception):
 
 
 def read_workers(value: Any) -> Workers | None:
-    """Validate the option ``workers``.
+    """Validate the option ``workers``; None is serial, and so is one worker.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_workers(value: Any) -> Workers | None:
     required = "None, a number of processes (-1: one a core), a map such as pool.map, or a concurrent.futures.Executor"
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         if value == -1 or value >= 1:
-            return int(value)
+            return None if value == 1 else int(value)  # one worker is this process, as in SciPy
         raise InvalidArgument(f"{given} is no number of processes; give a positive one, or -1 for one a core.")
     if value is None or isinstance(value, Executor):
         return value

@@ -84,6 +84,10 @@ REASONS = {
         "minus the claim, twice the claim or zero would have passed as well: the noise of f ({noise:.1g}) hides errors up to "
         "{bound:.1g}; evaluate f in float64, or check at a point where the parameter matters more"
     ),
+    Limit.RTOL: (
+        "an rtol of 1 or more accepts a gradient of zero, so a wrong claim would have passed as well; give an rtol below 1, or "
+        "leave it out"
+    ),
 }
 """Why elements are undecided, and what would help."""
 

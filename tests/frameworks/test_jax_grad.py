@@ -234,3 +234,11 @@ def test_errors_say_what_was_required():
     with pytest.raises(GradientError):
         assert_grad(custom(jnp.sin, lambda x, dy: dy), array(3))
     assert assert_grad(jnp.sin, array(3)).ok
+
+
+def test_a_nan_is_named_before_the_modes_that_it_makes_differ():
+    report = check_grad(jnp.linalg.norm, jnp.zeros(3))
+    assert report.verdict == "fail" and [finding.code for finding in report.findings] == ["not-finite"]
+    assert str(report).startswith("FAIL: x: its gradient is NaN")
+    one = check_grad(lambda x: jax.scipy.special.spence(x).sum(), jnp.array([0.5, 1.2]))
+    assert [finding.code for finding in one.findings] == ["not-finite", "modes-differ"]

@@ -511,3 +511,57 @@ def test_every_check_has_a_twin_that_raises():
     checks = {name.removeprefix("check_") for name in gradcheck.__all__ if name.startswith("check_")}
     twins = {name.removeprefix("assert_") for name in gradcheck.__all__ if name.startswith("assert_")}
     assert checks == twins >= {"gradient", "layer", "vjp", "jvp", "jacobian", "hessian", "hvp", "adjoint"}
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+
+
+def test_swapped_points_of_an_adjoint_are_told_in_a_note():
+    matrix = np.arange(12.0).reshape(4, 3)
+
+    def matvec(x):
+        return matrix @ x
+
+    def rmatvec(y):
+        return matrix.T @ y
+
+    with pytest.raises(ValueError, match="matmul") as raised:
+        check_adjoint(matvec, rmatvec, np.ones(4), np.ones(3))
+    assert any("if the two points are swapped" in note for note in raised.value.__notes__)
+    assert check_adjoint(matvec, rmatvec, np.ones(3), np.ones(4)).verdict == "pass"
+
+
+def test_a_map_that_raises_later_is_not_told_of_swapped_points():
+    calls = []
+
+    def matvec(x):
+        calls.append(1)
+        if len(calls) > 1:
+            raise ValueError("no memory left")
+        return np.append(x, 0.0)
+
+    with pytest.raises(ValueError, match="no memory left") as raised:
+        check_adjoint(matvec, lambda y: y[:-1], np.ones(3), np.ones(4))
+    assert not any("swapped" in note for note in raised.value.__notes__)
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None, 0.0])
+@pytest.mark.parametrize("option", ["in_place", "vectorized"])
+def test_what_is_neither_true_nor_false_is_refused(option, value):
+    with pytest.raises(InvalidArgument, match=f"{option}=.* must be True or False"):
+        gradcheck.check_gradient(lambda x: (x**2).sum(), lambda x: 2 * x, np.ones(2), **{option: value})
+
+
+@pytest.mark.parametrize("rtol", [1.0, 2, 1e300])
+def test_an_rtol_that_accepts_zero_is_named_as_the_reason(rtol):
+    report = gradcheck.check_gradient(lambda x: (x**2).sum(), lambda x: 2 * x, np.arange(1.0, 4), rtol=rtol)
+    assert report.verdict == "inconclusive" and report.findings[0].code == "undecided-rtol"
+    assert "rtol of 1 or more" in report.findings[0].message and "noise" not in report.findings[0].message
+
+
+def test_an_rtol_below_one_passes_and_a_noisy_function_is_still_noisy():
+    def check(f, grad, **options):
+        return gradcheck.check_gradient(f, grad, np.arange(1.0, 4), **options)
+
+    assert check(lambda x: (x**2).sum(), lambda x: 2 * x, rtol=0.5).verdict == "pass"
+    assert check(lambda x: (x**2).sum(), lambda x: 20 * x, rtol=2.0).verdict == "fail"

@@ -342,8 +342,18 @@ def test_matrices_that_cannot_be_checked_are_refused_by_name(check, arguments, o
         check(*arguments, **options)
 
 
+@pytest.mark.parametrize("method", ["auto", "complex-step"])
+def test_no_outputs_pass_as_other_empties_do_and_the_blind_spots_say_so(method):
+    report = check_jacobian(lambda x: x[:0], lambda x: np.zeros((0, 5)), np.ones(5), method=method)
+    assert report.verdict == "pass" and report.parameters["params"].shape == (0, 5)
+    assert any("f returned no numbers" in words for words in report.blind_spots)
+    wrong = check_jacobian(lambda x: x[:0], lambda x: np.zeros((0, 4)), np.ones(5))
+    assert wrong.verdict == "fail" and wrong.findings[0].code == "wrong-shape"
+    assert numerical_jacobian(lambda x: x[:0], np.ones(5)).value.shape == (0, 5)
+
+
 def test_what_has_no_jacobian_is_refused():
-    for bad in (lambda x: np.zeros(0), lambda x: x.astype(int), lambda x: "text"):
+    for bad in (lambda x: x.astype(int), lambda x: "text"):
         with pytest.raises(InvalidArgument, match=r"f returned|value of f"):
             check_jacobian(bad, jac, X)
         with pytest.raises(InvalidArgument, match=r"f returned|value of f"):

@@ -1,9 +1,13 @@
+import sys
 from collections import OrderedDict, defaultdict
+from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+import gradcheck
 from gradcheck import InvalidArgument
 from gradcheck.functions.trees import MISSING, align, flatten
 
@@ -77,3 +81,58 @@ def test_alignment_ignores_key_order_and_reports_what_differs():
     assert entries == [10.0, 20.0, 30.0] and not mismatches
     entries, mismatches = align({"a": 1.0, "b": 2.0}, {"a": 10.0, "c": 1.0})
     assert entries == [10.0, MISSING] and "'c'" in mismatches[0].message
+
+
+@pytest.mark.parametrize("as_claim", [tuple, list, lambda parts: Layer(*parts)])
+@pytest.mark.parametrize("as_params", [tuple, list, lambda parts: Layer(*parts)])
+def test_tuples_with_names_and_without_are_the_same_point(as_params, as_claim):
+    """By place; NamedTuples of two classes are laid side by side by their names, as they always were."""
+    w, b = np.array([1.0, -2.0]), np.array([0.5, 3.0])
+
+    def check(*slopes):
+        return gradcheck.check_gradient(
+            lambda p: (p[0] ** 2 * p[1]).sum(), lambda p: as_claim(slopes), as_params((w, b))
+        )
+
+    assert check(2 * w * b, w**2).verdict == "pass"
+    assert check(w**2, 2 * w * b).verdict == "fail"
+
+
+def test_a_tuple_of_another_length_is_no_named_tuple():
+    entries, mismatches = align(Layer(np.ones(2), 1.0), (np.ones(2), 1.0, 2.0))
+    assert entries == [MISSING, MISSING] and mismatches
+    assert align(Layer(np.ones(2), 1.0), (np.ones(2),))[0] == [MISSING, MISSING]
+
+
+@pytest.mark.parametrize("number", [Decimal(2), Fraction(1, 2)])
+def test_numbers_that_are_no_floats_are_to_be_converted(number):
+    for tree in (number, {"a": number}):
+        with pytest.raises(InvalidArgument, match=r"convert it with float\(\.\.\.\)"):
+            flatten(tree)
+
+
+def test_containers_nested_deeper_than_python_can_follow_are_refused_in_one_sentence():
+    tree = np.ones(2)
+    for _ in range(sys.getrecursionlimit()):
+        tree = [tree]
+    for call in (
+        lambda: gradcheck.check_gradient(lambda p: 1.0, lambda p: p, tree),
+        lambda: gradcheck.check_vjp(lambda x: tree, lambda dy, x: x, np.ones(2)),
+        lambda: gradcheck.compare(tree, tree),
+    ):
+        with pytest.raises(InvalidArgument, match="nested deeper"):
+            call()
+
+
+@pytest.mark.parametrize("key", ["a\nb", "a\r\n", "\u2028", "\t", ("a\nb",), "\x1b[31m"])
+def test_no_key_breaks_a_line_of_the_report(key):
+    report = gradcheck.check_gradient(
+        lambda p: (p[key] ** 2).sum(), lambda p: {key: 3 * p[key]}, {key: np.arange(1.0, 4)}
+    )
+    (name,) = report.parameters
+    assert name.isprintable() and name in str(report) and len(str(report).splitlines()[0]) > len(name) + 10
+    assert all(line.isprintable() for line in str(report).split("\n"))
+
+
+def test_keys_that_read_alike_with_their_escapes_have_names_of_their_own():
+    assert len(set(names({"a\nb": 1.0, "a\\nb": 2.0, "['a\\nb']": 3.0}))) == 3

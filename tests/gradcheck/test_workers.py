@@ -474,3 +474,16 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path):
     done = interrupted_check(tmp_path, "processes", "SIGKILL")
     # The pipes of the output are closed when the last process that inherited them ends: run() would not return before.
     assert done.returncode < 0
+
+
+def test_one_worker_is_this_process_as_in_scipy():
+    """So f need not pickle, and `in_place` is possible."""
+    x = np.array([0.5, -1.5])
+    serial = check_gradient(lambda v: (v**2).sum(), lambda v: 2 * v, x)
+    assert (
+        str(check_gradient(lambda v: (v**2).sum(), lambda v: 2 * v, x, workers=1)).split(" s;")[0][:60]
+        == str(serial)[:60]
+    )
+    assert check_gradient(lambda v: (x**2).sum(), lambda v: 2 * x, x, workers=1, in_place=True).verdict == "pass"
+    with pytest.raises(InvalidArgument, match="workers=True"):
+        check_gradient(lambda v: (v**2).sum(), lambda v: 2 * v, x, workers=True)

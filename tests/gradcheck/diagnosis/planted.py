@@ -113,6 +113,11 @@ MOVES = [
 ]
 
 OWN = [
+    ("absolute", "absolute value", lambda g, x: np.abs(g), MAPS),
+    ("squared", "square", lambda g, x: g**2, SHAPES),
+    ("sign-only", "sign", lambda g, x: np.sign(g), SHAPES),
+    ("clipped", "at -0.3 and at 0.3", lambda g, x: np.clip(g, -0.3, 0.3), MAPS),
+    ("clipped", "clipped at 0.3", lambda g, x: np.minimum(g, 0.3), MAPS),
     ("parametrisation", "d/d log", lambda g, x: g * x, SHAPES),
     ("parametrisation", "log", lambda g, x: g / x, SHAPES),
     ("parametrisation", "exp", lambda g, x: g / np.exp(x), SHAPES),

@@ -232,3 +232,46 @@ def test_a_rotation_of_tiny_vectors_into_huge_ones_is_none_but_a_matrix_is_found
     true = RNG.normal(size=(3, 8)) * 1e-200
     matrix = RNG.normal(size=(3, 3)) * 1e250
     assert "mixed" in kinds(matrix @ true, true)
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.1, 1 / 7, 13.0, 1 / 37, 100.0])
+def test_a_count_that_no_size_of_the_check_confirms_is_asked_for_and_not_stated(ratio):
+    """Such as a learning rate: f has five terms here, and may have any number that is out of sight."""
+    message = explain(ratio * np.array([1.0, -2.5, 0.3, 4.1, 7.7]), np.array([1.0, -2.5, 0.3, 4.1, 7.7]))[0].message
+    count = round(max(ratio, 1 / ratio))
+    assert "a factor " in message and f"over {count} terms" in message and message.endswith("is asked?)")
+    assert f"{count} is " not in message and "terms in f" not in message
+
+
+def test_a_count_that_is_a_size_of_the_check_is_named():
+    message = explain(5 * np.arange(1.0, 6), np.arange(1.0, 6), value=np.ones(5))[0].message
+    assert "5 is the length of axis 0 of w: a sum where a mean is asked?" in message
+
+
+TWINS = {
+    "absolute": (lambda x: np.sum(x * np.abs(x)) / 2, np.abs),
+    "sign-only": (lambda x: np.sum(np.abs(x)), np.sign),
+    "squared": (lambda x: np.sum(x**3) / 3, lambda x: x**2),
+    "clipped": (lambda x: np.sum(np.where(np.abs(x) < 1, x**2 / 2, np.abs(x) - 0.5)), lambda x: np.clip(x, -1, 1)),
+}
+"""Kind -> a function whose right gradient is that of `x`, so made."""
+
+
+@pytest.mark.parametrize("kind", TWINS)
+def test_a_gradient_that_is_rightly_an_absolute_value_or_clipped_passes_without_a_word(kind):
+    f, grad = TWINS[kind]
+    report = gradcheck.check_gradient(f, grad, np.array([0.3, -2.0, 1.7, -0.6, 2.5, -3.1, 0.9]))
+    assert report.verdict == "pass" and not report.parameters["params"].diagnoses
+
+
+def test_a_wrong_sign_throughout_is_no_absolute_value():
+    for g in (np.array([-3.0, -1.2, -0.4, -7.0]), np.array([-2.5])):
+        message = explain(-g, g)
+        assert not message or message[0].message.startswith("the gradient equals minus"), message
+
+
+def test_a_mask_is_no_clipping_and_two_equal_errors_are_no_limit():
+    g = np.array([0.3, -2.0, 1.7, -0.6, 2.5, -3.1, 0.9])
+    assert kinds(np.maximum(g, 0), g)[0] == "zeroed"
+    assert "clipped" not in kinds(np.where(np.abs(g) > 2.2, 1.0, g), g)
+    assert "clipped" not in kinds(np.full(7, 0.25), g)

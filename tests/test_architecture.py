@@ -21,7 +21,7 @@ PACKAGES = {
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",
     "diagnosis": (
         "clues candidates movements numbers regions scale penalties rearrangements precision partial shapes layers indices "
-        "mixtures projections copies near_ties ranking"
+        "elementwise mixtures projections copies near_ties ranking"
     ),
     "checks": (
         "check second_point roundoff protocol references ignored blind_spots explanations run claimants layers scalar pushforwards "

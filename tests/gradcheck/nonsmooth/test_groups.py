@@ -100,3 +100,58 @@ def test_curvature_of_two_orders_that_comes_to_as_much_at_two_distances_links_no
     ball = ball_of(f, np.zeros(4), slopes * 1.02, noise=6e-7)
     flagged = [Flagged(0, i, ball.claims[0][i], slopes[i : i + 1], np.array([3e-4]), np.zeros(1)) for i in range(4)]
     assert indices(groups_of(ball, flagged)) == [[0], [1], [2], [3]]
+
+
+@pytest.mark.parametrize(("columns", "parts"), [(6, 1), (7, 2)])
+def test_a_dozen_that_share_kinks_are_not_parted_any_further(columns, parts):
+    def f(x):
+        return float(x.reshape(2, columns).max(axis=1).sum())
+
+    found, _ = groups(f, np.zeros((2, columns)), np.zeros(2 * columns))
+    assert len(found) == parts and sum(map(len, found)) == 2 * columns
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 5), (5, 2, 3)])
+def test_slices_are_those_along_the_last_axis_or_the_first(shape):
+    """One kink for each of five indices."""
+    axes = (0, 1) if shape[-1] == 5 else (1, 2)
+    found, _ = groups(lambda x: float(x.max(axis=axes).sum()), np.zeros(shape), np.zeros(30))
+    numbers = np.arange(30).reshape(shape)
+    assert found == sorted(
+        sorted(part.ravel().tolist()) for part in np.split(numbers, 5, axis=2 if shape[-1] == 5 else 0)
+    )
+
+
+def test_a_shared_kink_that_shows_downwards_alone():
+    def f(x):
+        return np.array([min(x[0], x[1], 0.0), x[2], abs(x[3])])
+
+    found, _ = groups(f, np.zeros(4), [0.0, 0, 0.5, 0.5], cotangents=np.array([[1.0, 1, 1]]), scales=np.full(4, 0.01))
+    assert found == [[0, 1], [2], [3]]
+
+
+@pytest.mark.parametrize(("off", "linked"), [(0.05, False), (0.5, True)])
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 50.0])
+def test_what_derivatives_may_be_off_by_is_no_shared_kink(off, linked, scale):
+    """References off by half of their bound; and by five bounds, which no bound explains."""
+    slopes = np.array([0.2, -0.2, 1.2, 0.8])
+    ball = ball_of(lambda x: float(x @ slopes), np.zeros(4), slopes + 1, noise=1e-12 * scale, scales=np.full(4, scale))
+    near = slopes + off * np.array([1, 1, -1, 1])
+    flagged = [Flagged(0, i, ball.claims[0][i], near[i : i + 1], np.array([0.1]), np.zeros(1)) for i in range(4)]
+    assert indices(groups_of(ball, flagged)) == ([[0, 1, 2, 3]] if linked else [[0], [1], [2], [3]])
+
+
+def test_each_column_may_link_elements():
+    cotangents = np.array([[1.0, 0.0], [0.0, 1.0]])
+    found, _ = groups(
+        lambda x: np.array([np.abs(x).sum(), max(x[0], x[1]) + abs(x[2])]),
+        np.zeros(3),
+        np.zeros((3, 2)),
+        cotangents=cotangents,
+    )
+    assert found == [[0, 1, 2]]
+
+
+def test_one_element_is_a_group_and_costs_nothing():
+    found, calls = groups(lambda x: abs(float(x[0])) + float(x[1]), np.array([0.0, 2.0]), [0.0, 1.0])
+    assert found == [[0]] and calls == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradcheck.nonsmooth.sampling import CLOSEST, FARTHEST, FARTHEST_IN_NOISE, STEP, Flagged
+from gradcheck.nonsmooth.sampling import CLOSEST, FARTHEST, STEP, Flagged
 
 from .balls import ball_of, flag
 
@@ -32,8 +32,8 @@ def test_noise_blurs_slopes_by_a_few_per_cent_of_the_stake_or_the_radius_is_the_
     ball = ball_of(lambda x: float(np.abs(x).sum()), np.zeros(1), [0.0], noise=noise, scales=np.array([scale]))
     element = flagged(0.0, 0.0, 1.0, gap=2.0)
     radius = ball.radius([element])
-    assert CLOSEST <= radius <= FARTHEST_IN_NOISE
-    assert noise / (STEP * radius * scale) <= 0.02 * 2.0 or radius >= FARTHEST
+    assert 1.07e-10 <= radius <= 0.27
+    assert noise / (0.05 * radius * scale) <= 0.02 * 2.0 or radius >= FARTHEST
 
 
 def test_a_displacement_is_longer_than_what_the_dtype_rounds_it_by():
@@ -91,9 +91,9 @@ def test_elements_are_moved_so_far_that_what_is_at_stake_is_alike(x, scales, sta
         (1e-9, 2.0, 1.0, 1e-6),
         (1e-9, 2.0, 1e-3, 1e-3),
         (1e-5, 2.0, 1.0, 1e-2),
-        (1e-4, 2.0, 1.0, FARTHEST),
+        (1e-4, 2.0, 1.0, 0.0186),
         (1e-3, 2.0, 1.0, 0.05),  # a fifth of the sharpness
-        (1.0, 2.0, 1.0, FARTHEST_IN_NOISE),
+        (1.0, 2.0, 1.0, 0.27),
         (1.0, 0.0, 1.0, CLOSEST),  # nothing is at stake
         (1.0, np.inf, 1.0, CLOSEST),
     ],
@@ -110,6 +110,8 @@ def test_the_dtype_rounds_a_displacement_by_as_much_as_the_slope_makes_of_it(cla
     ball, found = elements_of([2.0**20], [1.0], [1.0], [claim])
     object.__setattr__(ball, "noise", np.array([1e-9]))
     assert ball.radius(found) == pytest.approx(2000 * (1e-9 + share * 10 * 2.0**-32))
+    found[0].reference = np.array([-30.0])
+    assert ball.radius(found) == pytest.approx(2000 * (1e-9 + share * 40 * 2.0**-32))
 
 
 def test_of_several_elements_and_columns_the_one_that_needs_most_counts():
@@ -149,3 +151,7 @@ def test_near_points_go_both_ways(radius):
     move = ball.near(radius)[0] / (2 * radius)
     assert 0.3 < np.mean(move > 0) < 0.7 and np.min(np.abs(move)) >= 0.3 and np.max(np.abs(move)) <= 1
     assert np.min(np.abs(move)) < 0.35 and np.max(np.abs(move)) > 0.95
+
+
+def test_an_element_at_its_bound_is_not_contradicted_and_a_slope_is_read_over_a_twentieth():
+    assert not flagged(1.5, 1.0, 0.5).contradicted.any() and STEP == 0.05

@@ -333,7 +333,7 @@ def _at_kinks(apart: Floats, seen: _Interval, membership: NDArray[np.int8], tole
     excused = (membership == Membership.HIDDEN) & (apart <= EXCUSED * seen.bound)
     invalid = (membership == Membership.INVALID) | (membership == Membership.HIDDEN) & ~excused
     valid = (membership == Membership.VALID) & np.isfinite(seen.bound)
-    small = excused & (apart <= ROUGHLY * tolerance.size)
+    small = excused & (apart <= ROUGHLY * tolerance.size) & np.isfinite(seen.bound)
     chosen = np.select(
         [valid, invalid, small], [Outcome.RIGHT, Outcome.WRONG, Outcome.RIGHT_TO_RESOLUTION], Outcome.OPEN
     )

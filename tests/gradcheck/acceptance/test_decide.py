@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gradcheck.acceptance.decide import Outcome, Tolerance, decide, excludes
@@ -136,6 +136,7 @@ def test_the_order_of_evidence_changes_nothing(claim, evidence, membership, rand
     assert decided(claim, shuffled, membership)[:2] == first[:2]
 
 
+@example(0.0, [ladder(0.0, np.inf, gap=0.7)], Membership.HIDDEN)
 @given(numbers, st.lists(estimates, max_size=5), st.sampled_from(list(Membership)))
 def test_wrong_is_outside_what_is_reported_and_right_within_something_finite(claim, evidence, membership):
     outcome, _, found = decided(claim, evidence, membership)

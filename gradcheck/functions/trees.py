@@ -7,7 +7,6 @@ containers, dicts the order of their keys. Strings, functions and the like are s
 from __future__ import annotations
 
 import numbers
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,10 +24,13 @@ from gradcheck.functions.containers import Key, assembler_of, is_mapping, parts_
 from gradcheck.functions.formats import Format, format_of
 from gradcheck.functions.kinds import Constant, Kind
 
-__all__ = ["MISSING", "ROOT", "Leaf", "Mismatch", "align", "arrays_in", "flatten", "holds_settings"]
+__all__ = ["DEEPEST", "MISSING", "ROOT", "Leaf", "Mismatch", "align", "arrays_in", "flatten", "holds_settings"]
 
 ROOT = "params"
 """The name of a tree that is a single leaf."""
+
+DEEPEST = 200
+"""Containers within one another: a level costs up to three calls within each other, and Python allows 1,000 in all."""
 
 MISSING = type("Missing", (), {"__repr__": lambda _: "MISSING"})()
 """Stands for a leaf that the other tree does not have."""
@@ -116,17 +118,11 @@ def flatten(
     ------
     InvalidArgument
         For a leaf that is neither a number nor an array of numbers, for a container that contains itself, and for
-        containers nested deeper than Python can follow.
+        containers nested deeper than `DEEPEST`.
     """
     paths: list[Path] = []
     values: list[Any] = []
-    try:
-        build = _visit(tree, (), (), paths, values, root=root, argument=argument)
-    except RecursionError:
-        raise InvalidArgument(
-            f"{argument}: its containers are nested deeper than Python can follow (sys.getrecursionlimit() is "
-            f"{sys.getrecursionlimit()}); put the arrays into one list or dict."
-        ) from None
+    build = _visit(tree, (), (), paths, values, root=root, argument=argument)
     names = _unique_names(paths, root)
     handed = {f"[{key!r}]" for key in settings}
     leaves = []
@@ -153,6 +149,10 @@ def _visit(
         return itemgetter(len(values) - 1)
     if id(node) in above:
         raise InvalidArgument(f"{argument} contains itself at {_name(path) or root!r}; give a finite tree of arrays.")
+    if len(above) == DEEPEST:
+        raise InvalidArgument(
+            f"{argument}: its containers are nested deeper than {DEEPEST} levels; put the arrays into one list or dict."
+        )
     builders = [
         _visit(part, (*path, key), (*above, id(node)), paths, values, root=root, argument=argument)
         for key, part in parts.items()

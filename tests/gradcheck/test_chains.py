@@ -499,3 +499,10 @@ def test_an_exception_names_the_stage():
         with pytest.raises(ZeroDivisionError) as caught:
             check_chain([FC, stage], X)
         assert "boom" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "a\u2028b", 3])
+def test_the_name_of_a_stage_is_a_line(name):
+    """It stands in lines of the report."""
+    with pytest.raises(InvalidArgument, match="must be a string of one line"):
+        check_chain([(name, lambda x: (x, None), lambda dy, cache: dy, ())], np.ones(2))

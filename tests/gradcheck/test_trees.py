@@ -1,4 +1,3 @@
-import sys
 from collections import OrderedDict, defaultdict
 from decimal import Decimal
 from fractions import Fraction
@@ -9,7 +8,7 @@ import pytest
 
 import gradcheck
 from gradcheck import InvalidArgument
-from gradcheck.functions.trees import MISSING, align, flatten
+from gradcheck.functions.trees import DEEPEST, MISSING, align, flatten
 
 
 class Layer(NamedTuple):
@@ -111,10 +110,15 @@ def test_numbers_that_are_no_floats_are_to_be_converted(number):
             flatten(tree)
 
 
-def test_containers_nested_deeper_than_python_can_follow_are_refused_in_one_sentence():
-    tree = np.ones(2)
-    for _ in range(sys.getrecursionlimit()):
-        tree = [tree]
+def nested(thing, levels):
+    for _ in range(levels):
+        thing = [thing]
+    return thing
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 1, 400, 1500])
+def test_containers_nested_too_deep_are_refused_in_one_sentence(levels):
+    tree = nested(np.ones(2), levels)
     for call in (
         lambda: gradcheck.check_gradient(lambda p: 1.0, lambda p: p, tree),
         lambda: gradcheck.check_vjp(lambda x: tree, lambda dy, x: x, np.ones(2)),
@@ -122,6 +126,16 @@ def test_containers_nested_deeper_than_python_can_follow_are_refused_in_one_sent
     ):
         with pytest.raises(InvalidArgument, match="nested deeper"):
             call()
+
+
+def test_containers_nested_as_deep_as_allowed_are_checked():
+    def f(tree):
+        while isinstance(tree, list):
+            (tree,) = tree
+        return (tree**2).sum()
+
+    x = np.array([1.0, -2.0])
+    assert gradcheck.check_gradient(f, lambda p: nested(2 * x, DEEPEST), nested(x, DEEPEST)).verdict == "pass"
 
 
 @pytest.mark.parametrize("key", ["a\nb", "a\r\n", "\u2028", "\t", ("a\nb",), "\x1b[31m"])

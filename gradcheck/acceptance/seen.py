@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts, rms
 from gradcheck.acceptance.decide import excludes
-from gradcheck.acceptance.pooled import excess
+from gradcheck.acceptance.pooled import Excess, excess
 from gradcheck.differences.ladder import FIRST_STEP
 
 __all__ = ["unseen"]
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 FACTORS = (-1.0, 2.0, 0.0)
@@ -26,6 +27,9 @@ FACTORS = (-1.0, 2.0, 0.0)
 
 FEW = 64
 """Elements with the largest claims that are asked first: mostly they are enough."""
+
+GROSS = 0.25
+"""Half of the share by which twice the gradient is too large, the least of the other claims."""
 
 UNDERFLOW = 1e-290
 """What noise hides where the functions are zero throughout: less than this, in units of the functions, is nothing."""
@@ -52,7 +56,18 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
         claim = bench.claims[leaf].values[indices]
         evidence, tolerance = bench.ledgers[leaf].evidence(indices), bench.tolerance(leaf, indices)
         waiting = [factor for factor in waiting if not np.any(excludes(factor * claim, evidence, tolerance))]
-    return all(_rejects_pooled(bench, leaf, factor) for factor in waiting)
+    return all(_rejects_pooled(bench, leaf, factor) for factor in waiting) and not _is_contradicted(bench, leaf)
+
+
+def _is_contradicted(bench: Bench, leaf: int) -> bool:
+    """Tell whether elements each of which agrees to within its noise contradict the claim together: on a staircase, for one.
+
+    What looks like a kink along all of them together speaks against calling them wrong, and not for the claim.
+    """
+    found = bench.judgement(leaf)
+    within = np.all(np.abs(bench.claims[leaf].values - found.reference) <= found.noise, axis=1)
+    pooled = _pooled(bench, leaf, 1.0, within)
+    return bool(np.any(pooled.significant & (np.abs(pooled.share) > GROSS)))
 
 
 def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
@@ -70,17 +85,19 @@ def _rejects_along(bench: Bench, leaf: int, factor: float) -> bool:
 
 def _rejects_pooled(bench: Bench, leaf: int, factor: float) -> bool:
     """Tell whether an error that all elements have in common would have been significant."""
-    known = np.flatnonzero(bench.ledgers[leaf].count)
+    return bool(np.any(_pooled(bench, leaf, factor).significant))
+
+
+def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None) -> Excess:
+    """Return what elements, all or some of those that were looked at, say together of a multiple of the claim."""
+    looked_at = bench.ledgers[leaf].count > 0
+    known = np.flatnonzero(looked_at if among is None else looked_at & among)
     found = bench.judgement(leaf)
     claim, reference, noise = (array[known] for array in (bench.claims[leaf].values, found.reference, found.noise))
     # The error of the other claim, as one of the claim itself, of which it is a multiple.
-    pooled = excess(
-        claim,
-        (1 - factor) * claim + reference,
-        noise / bench.multiplier,
-        np.unravel_index(known, bench.leaves[leaf].value.shape or (1,)),
-    )
-    return bool(np.any(pooled.significant))
+    other = (1 - factor) * claim + reference
+    places = np.unravel_index(known, bench.leaves[leaf].value.shape or (1,))
+    return excess(claim, other, noise / bench.multiplier, places)
 
 
 def _is_negligible(bench: Bench, leaf: int) -> bool:

@@ -91,3 +91,12 @@ def test_a_zero_initialised_layer_before_a_relu(slope, dx):
     report = check_layer(lambda x, w, b: (np.maximum(x @ w + b, 0), (x, w, x @ w + b)), backward, x, w, b)
     assert report.verdict == ("fail" if dx else "pass"), str(report)
     assert report.parameters["x"].wrong.all() == bool(dx) and not report.parameters["w"].wrong.any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 2.0, -1.0])
+def test_the_trend_of_stairs_is_seen_by_all_elements_together_and_twice_the_trend_does_not_pass(factor, seed):
+    """Each element agrees with twice the trend to within its noise, and all of them together do not."""
+    x = np.random.default_rng(seed).normal(size=12)
+    report = check_gradient(lambda x: float(np.sum(0.01 * np.round(x / 0.01))), lambda x: factor * np.ones(12), x)
+    assert report.ok == (factor == 1.0)

@@ -175,6 +175,8 @@ class _Search:
         """Leaves that are wrong as a whole: explained, or sampled."""
         self._found: set[int] = set()
         """Leaves that are wrong, as a whole or in sections."""
+        self._explained: set[int] = set()
+        """Those of which a factor, of all or of sections, explains what is wrong."""
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
         self._tried: set[int] = set()
@@ -271,14 +273,26 @@ class _Search:
         """Find what is wrong along some directions; tell whether there was anything new."""
         groups, left = self._contradicted(parts, slopes)
         before = self.individual.count, len(self._found)
+        if self._explained:
+            self._leave_spoilt(groups + left)
+            return False
         leaves = dict.fromkeys(leaf for group in groups + left for leaf in group.part.leaves)
         fresh = [leaf for leaf in leaves if leaf not in self._tried | self.throughout]
         if fresh and not self._explain_together(fresh, parts, slopes):
             groups = self._explain_each(groups, left)
         rest = [group for group in groups if not self.throughout.issuperset(group.part.leaves)]
+        if self._explained:
+            self._leave_spoilt(rest)
+            rest = [group for group in rest if self._explained.issuperset(group.part.leaves)]
         if rest:
-            self._locate(rest)
+            self._locate(rest, DOZEN if self._explained else CROWD)
         return before != (self.individual.count, len(self._found))
+
+    def _leave_spoilt(self, groups: list[Group]) -> None:
+        """Leave undecided what disagrees beside what was explained: a fault spoils the gradients of what comes before it."""
+        for leaf in elements_of(group.part for group in groups):
+            if leaf not in self._explained:
+                self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
 
     def _contradicted(self, parts: list[Part], slopes: Slopes) -> tuple[list[Group], list[Group]]:
         """Return the leaves that disagree along the direction that disagrees most, and groups that were not told apart."""
@@ -389,6 +403,7 @@ class _Search:
     def _call_wrong(self, leaf: int, values: Floats, factors: Floats, uncertainty: float) -> None:
         """Record multiples of some values, other than once, as derivatives of a leaf, and what differs from them as wrong."""
         self._found.add(leaf)
+        self._explained.add(leaf)
         rearranged = values is not self.bench.claims[leaf].values
         wrong = (factors[:, 0] != 1) | rearranged
         if np.all(wrong):
@@ -431,9 +446,9 @@ class _Search:
 
     # ---- elements that are wrong in leaves that are not ----------------------------------------------------------------
 
-    def _locate(self, groups: list[Group]) -> None:
-        """Locate wrong elements in some groups and look at them."""
-        found, left = locate(self.directions, groups, CROWD)
+    def _locate(self, groups: list[Group], crowd: int) -> None:
+        """Locate wrong elements in some groups and look at them; where so many groups disagree they are no single elements."""
+        found, left = locate(self.directions, groups, crowd)
         if left and not self.bench.has_wrong and self._is_allowed(groups):
             return
         for leaf, indices in sorted(elements_of(group.part for group in left).items(), reverse=True):

@@ -1,6 +1,7 @@
 """``--gradcheck-mutate`` on a suite that is built on PyTorch's own checker."""
 
 import functools
+import importlib.metadata
 
 import pytest
 
@@ -8,6 +9,8 @@ import gradcheck.testing.calls
 from gradcheck.mutants import mutants_of
 
 pytest_plugins = ["pytester"]
+
+IS_INSTALLED = bool(importlib.metadata.entry_points(group="pytest11", name="gradcheck"))
 
 
 def test_the_backward_of_an_autograd_function(pytester, monkeypatch):
@@ -41,8 +44,9 @@ def test_it():
 """,
     )
     pytester.syspathinsert()
-    options = ("-p", "gradcheck_pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-v")
-    result = pytester.runpytest_inprocess(*options, "--gradcheck-mutate=cubes:Cube.backward")
+    loading = () if IS_INSTALLED else ("-p", "gradcheck_pytest")
+    options = ("-p", "no:cacheprovider", "-p", "no:xdist", "-v")
+    result = pytester.runpytest_inprocess(*loading, *options, "--gradcheck-mutate=cubes:Cube.backward")
     assert result.ret == 1
     output = result.stdout.str()
     assert "1 of 3 wrong gradients pass your tests of cubes:Cube.backward" in output

@@ -62,7 +62,7 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
 def _is_contradicted(bench: Bench, leaf: int) -> bool:
     """Tell whether elements each of which agrees to within its noise contradict the claim together: on a staircase, for one.
 
-    What looks like a kink along all of them together speaks against calling them wrong, and not for the claim.
+    A change of slope along all of them together keeps them from being wrong, and clears none of them.
     """
     found = bench.judgement(leaf)
     within = np.all(np.abs(bench.claims[leaf].values - found.reference) <= found.noise, axis=1)

@@ -62,7 +62,7 @@ more may be a wave, a pole or a saturation that the steps do not resolve: its di
 those of noise do."""
 
 REPEATED = 0.8731
-"""The step of the repetition, in units of the last one: noise is another number there, and what is resolved hardly changes."""
+"""The step of the repetition, in units of the last one: noise takes another value there, and a resolved difference hardly changes."""
 
 GROWS, STEADY = 1.15, 0.1
 """Slopes that grow by more than this factor from level to level, by the same to within this share, have no limit."""

@@ -27,7 +27,8 @@ CLOSER = 8.0
 """A claim must be among the slopes of a scan shorter by this factor too: a fast oscillation looks like a kink only from afar."""
 
 SLACK = 1e-3
-"""A claim may leave the range of the slopes by this share of it: what curvature leaves."""
+"""A claim may leave the range of the slopes by this share of it at `FARTHEST`, and in proportion to the radius nearer: what curvature
+leaves."""
 
 SPREADS = (0.0, 1.0, 1.0)
 """By how much the others are moved, in radii."""

@@ -48,7 +48,7 @@ CROSSED = 0.1
 """The share of what is at stake by which differences along the axes may miss the one along all of them if no kink passes."""
 
 CLEAR = 20.0
-"""Noise may blur slopes by an error less this factor: nearer by ever so little more, and noise would decide in place of curvature."""
+"""The error over the noise of a slope at the nearest radius: the extrapolation to the point, six times as noisy, still tells them."""
 
 INVOLVED = 0.05
 """A member has part in a contradiction if its component of the direction is more than this share of the largest."""

@@ -23,7 +23,7 @@ def sine_params(hidden: tuple[int, int] = (28, 36)) -> dict[str, Any]:
 
 @functools.cache
 def digits() -> tuple[Any, Any]:
-    """The zeros and ones and their labels, read once for all tests: nobody can write to them."""
+    """The zeros and ones and their labels, read once for all tests; the arrays are read-only."""
     arrays = article.load_digits01()
     for array in arrays:
         array.setflags(write=False)

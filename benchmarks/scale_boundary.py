@@ -7,7 +7,7 @@ JAX are measured where they are installed, beside their own conversions from and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from gradcheck import check_gradient
 from gradcheck.functions.arrays import as_numpy, form_of
 
-SIZE, CALLS, ROUNDS = 1_000, 1_000, 15
+SIZE, CALLS, ROUNDS = 1_000, 500, 30
 
 
 def main() -> None:
@@ -25,11 +25,10 @@ def main() -> None:
     print(f"a call at the boundary, one parameter of {SIZE:,} elements and one number, in time of the processor")
     x = np.linspace(0.1, 0.9, SIZE)
     for name, array, number, own in _kinds(x):
-        cost = _boundary(array, number)
+        cost, its_own, evaluation = _costs(array, number, own)
+        beside = f"of which {its_own * 1e6:.1f} us are its own"
         if name == "NumPy":
-            beside = f"{cost / _evaluation(x):.1%} of an evaluation of x @ x in a check"
-        else:
-            beside = f"of which {_best(own) * 1e6:.1f} us are its own"
+            beside = f"{cost / evaluation:.1%} of an evaluation of x @ x in a check"
         print(f"  {name:8s}{cost * 1e6:6.1f} us, {beside}")
 
 
@@ -46,28 +45,36 @@ def _kinds(x: np.ndarray) -> Iterator[tuple[str, Any, Any, Callable[[], Any]]]:
         yield "JAX", jnp.asarray(single), number, lambda: (jnp.asarray(single), np.asarray(number))
 
 
-def _boundary(array: Any, number: Any) -> float:
-    """Return the seconds that it takes to give an array of this kind and to read a number, beyond what NumPy takes for it."""
+def _costs(array: Any, number: Any, own: Callable[[], Any]) -> tuple[float, float, float]:
+    """Return three times in seconds.
+
+    What it takes to give an array of this kind and to read a number, beyond what NumPy takes for it; the library's own
+    conversions; and an evaluation, of a cheap function of NumPy's, in a whole check.
+    """
     restore, numbers = form_of(array)[0], np.array(as_numpy(array))
-    plain = np.float64(1.5)
-    return _best(lambda: (restore(numbers), as_numpy(number))) - _best(lambda: np.asarray(plain))
-
-
-def _evaluation(x: np.ndarray) -> float:
-    """Return the seconds that an evaluation takes in a whole check of a cheap function."""
+    plain, x = np.float64(1.5), np.linspace(0.1, 0.9, SIZE)
 
     def check() -> int:
         return check_gradient(lambda p: p @ p, lambda p: 2 * p, x).evaluations
 
-    return _best(check, calls=1) / check()
+    def conversions() -> tuple[Any, Any]:
+        return restore(numbers), as_numpy(number)
+
+    def without() -> tuple[Any, Any]:
+        return numbers, np.asarray(plain)
+
+    given, before, its_own = _best((conversions, without, own), calls=CALLS)
+    (checked,) = _best((check,), calls=1)
+    return given - before, its_own, checked / check()
 
 
-def _best(call: Callable[[], Any], calls: int = CALLS) -> float:
-    """Return the seconds that a call takes, the least of several rounds."""
-    best = np.inf
+def _best(functions: Sequence[Callable[[], Any]], calls: int) -> list[float]:
+    """Return the seconds that a call of each function takes, the least of several rounds in which they take turns."""
+    best = [np.inf] * len(functions)
     for _ in range(ROUNDS):
-        started = time.process_time()
-        for _ in range(calls):
-            call()
-        best = min(best, (time.process_time() - started) / calls)
-    return float(best)
+        for number, function in enumerate(functions):
+            started = time.process_time()
+            for _ in range(calls):
+                function()
+            best[number] = min(best[number], (time.process_time() - started) / calls)
+    return best

@@ -7,6 +7,7 @@ the array's own memory where it has memory that NumPy can see, so that what is d
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,10 @@ class _Library:
     classes: tuple[str, ...] = ()
     is_mutable = True
 
-    def holds(self, thing: Any) -> bool:
-        """Tell whether a thing is an array of this library."""
+    def holds(self, cls: type) -> bool:
+        """Tell whether a class is one of this library's arrays."""
         module = sys.modules.get(self.module)
-        return module is not None and any(isinstance(thing, getattr(module, name, ())) for name in self.classes)
+        return module is not None and any(issubclass(cls, getattr(module, name, ())) for name in self.classes)
 
     def numbers(self, thing: Any) -> Array:
         """Return its numbers, in the array's own memory where NumPy can see it."""
@@ -59,8 +60,8 @@ class _Library:
 
 
 class _NumPy(_Library):
-    def holds(self, thing: Any) -> bool:
-        return isinstance(thing, np.ndarray)
+    def holds(self, cls: type) -> bool:
+        return issubclass(cls, np.ndarray)
 
     def form(self, thing: Any, *, is_value: bool) -> Form:
         del is_value
@@ -146,10 +147,9 @@ class _Pandas(_Library):
 class _Foreign(_Library):
     """Whatever has ``__array_namespace__``, ``__array__`` or ``__dlpack__``: CuPy's arrays too."""
 
-    def holds(self, thing: Any) -> bool:
-        cls = type(thing)
+    def holds(self, cls: type) -> bool:
         marks = ("__array_namespace__", "__array__", "__dlpack__")
-        return any(hasattr(cls, mark) for mark in marks) and not isinstance(thing, np.generic)
+        return any(hasattr(cls, mark) for mark in marks) and not issubclass(cls, np.generic)
 
     def numbers(self, thing: Any) -> Array:
         if type(thing).__module__.partition(".")[0] == "cupy":  # does not leave its device unasked
@@ -175,11 +175,15 @@ _LIBRARIES = (_NumPy(), _Torch(), _Jax(), _MyGrad(), _Pandas(), _Foreign())
 _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.float16})
 
 
+@lru_cache(maxsize=256)
+def _library(cls: type) -> _Library | None:
+    """Return the library of a class; asked for every value, of few classes: the cache is bounded, so that it keeps no more alive."""
+    return next((library for library in _LIBRARIES if library.holds(cls)), None)
+
+
 def _library_of(thing: Any) -> _Library | None:
-    for library in _LIBRARIES:
-        if library.holds(thing):
-            return library
-    return None
+    cls: Any = type(thing)
+    return _library(cls)
 
 
 def _format(numbers: Array) -> Format:

@@ -29,6 +29,9 @@ terms cancel is rounded like its terms. After thousands of steps of training the
 USUAL_EPSILONS = 100.0
 """The same, assumed of a gradient that is given as numbers: a sum of ten thousand terms that cancel."""
 
+RESIDUE = 10.0
+"""Epsilons of the value, by the length of a leaf: a claim whose elements all are of this size may be nothing but round-off."""
+
 USUAL_LARGEST = 1.5
 """The largest of four normal numbers, in standard deviations."""
 
@@ -73,7 +76,21 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
                     apart, smooth = _apart(old.values[leaf], new.values[leaf], limits[k])
                     squares[leaf][k] += smooth / NUDGES
                     np.maximum(most[:, k], apart, out=most[:, k])
-    return {leaf: Roundoff(np.sqrt(squares[leaf]), most / USUAL_LARGEST) for leaf, most in largest.items()}
+    found = {}
+    for leaf, most in largest.items():
+        least = _least(readings, leaf, levels.get(leaf, np.zeros(columns)) / CANCELLED)
+        own = np.maximum(most / USUAL_LARGEST, least.astype(np.float32))
+        found[leaf] = Roundoff(np.maximum(np.sqrt(squares[leaf]), least), own)
+    return found
+
+
+def _least(readings: list[Reading], leaf: int, level: Floats) -> Floats:
+    """Return the round-off that a claim has even where none was seen, shape (K,).
+
+    A claim that is all residue, as that of a sum of probabilities, may be the same at a few points by luck.
+    """
+    sizes = np.array([_typical(reading.values[leaf]) if leaf in reading.values else np.inf for reading in readings])
+    return np.where(sizes <= RESIDUE * level, level, 0.0)
 
 
 def _assumed(level: Floats, reading: Reading, leaf: int) -> Roundoff:

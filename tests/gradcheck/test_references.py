@@ -87,6 +87,27 @@ def test_a_bias_before_batch_normalisation_may_claim_round_off_where_zero_is_tru
     assert report.verdict == "fail" and report.parameters["b1"].wrong.all(), str(report)
 
 
+@pytest.mark.parametrize("seed", [1, 5, 6, 13, 20])
+def test_a_gradient_that_is_all_round_off_is_not_wrong_where_zero_is_true(seed):
+    """A sum of probabilities: at points an ulp away the residue is often the same, which shows no round-off."""
+
+    def softmax(x):
+        e = np.exp(x - np.max(x))
+        return e / np.sum(e)
+
+    def grad(x):
+        e = np.exp(x - np.max(x))
+        total = e.sum()
+        return (1 / total * np.ones_like(e)) * e - (e.sum() / total**2) * e
+
+    for n in (2, 3):
+        x = (np.random.default_rng(seed).normal(size=n) - 0.5).astype(np.float32)
+        options = {"reference": lambda x: softmax(np.asarray(x, np.float64)).sum()}
+        assert check_gradient(lambda x: softmax(x).sum(), grad, x, **options).verdict != "fail"
+        wrong = check_gradient(lambda x: softmax(x).sum(), lambda x: grad(x) + np.float32(1e-4), x, **options)
+        assert not wrong.ok
+
+
 def test_it_costs_no_more_than_other_smooth_functions():
     net = Normalised(0)
     report = check_gradient(net.loss, net.gradient, net.params, reference=net.loss, method="exhaustive")

@@ -1,8 +1,8 @@
 """Whether our own tests notice when the engine is changed: ``python -m benchmarks.mutation [MODULE ...]``.
 
 Changes one place of a module at a time (a comparison, a sign, a number, an ``and``, a maximum), runs the module's own tests on it
-in a process of its own, and lists the changes that no test notices. Nothing is written but byte code, in a temporary directory; the
-changed module exists in that process only. A change that makes the tests run longer than ``--patience`` times the time they need counts as noticed.
+in a process of its own, and lists the changes that no test notices. Nothing is written; the changed module exists in that process
+only. A change that makes the tests run longer than ``--patience`` times the time they need counts as noticed.
 """
 
 from __future__ import annotations
@@ -10,26 +10,24 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
-import importlib.abc
-import importlib.util
 import io
+import mmap
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-import numpy as np  # noqa: F401 - loaded once, before the processes part
+import numpy as np
 import pytest
 from hypothesis import Phase, settings
 
-__all__ = ["CORE", "Change", "changes_of", "main"]
+__all__ = ["CORE", "Change", "changes_of", "main", "put_in_place"]
 
 ROOT = Path(__file__).parent.parent
 TESTS = "tests/gradcheck"
@@ -85,7 +83,6 @@ NAMES = {
 }
 NOTICED, UNNOTICED = 1, 0
 PYTEST = [
-    "-x",
     "-q",
     "--assert=plain",
     "-n",
@@ -158,43 +155,85 @@ def _changed(node: ast.AST) -> bool:
 # ---- one change ---------------------------------------------------------------------------------------------------------
 
 
-class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads one module from a tree in place of its file."""
+class Trial:
+    """A pytest plugin: once the tests are collected it runs them for every change of a module, each in a process that parts from this one.
 
-    def __init__(self, name: str, path: Path, tree: ast.Module) -> None:
-        self.name, self.path, self.tree = name, path, tree
+    The test that noticed the last change runs first.
+    """
 
-    def find_spec(self, name: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
-        """Answer for the module."""
-        del path, target
-        return importlib.util.spec_from_loader(name, self, origin=str(self.path)) if name == self.name else None
+    def __init__(self, name: str, say: Callable[[str], None], sample: int | None, seed: int, patience: float) -> None:
+        self.name, self.say, self.patience = name, say, patience
+        path = ROOT / Path(*name.split(".")).with_suffix(".py")
+        found = list(changes_of(path.read_text(encoding="utf-8")))
+        if sample is not None and sample < len(found):
+            found = sorted(random.Random(seed).sample(found, sample), key=lambda change: change.line)  # noqa: S311 - no secret
+        self.path, self.changes = path, found
+        self.noticing = np.frombuffer(mmap.mmap(-1, 8), dtype=np.int64)  # shared with the processes that part
 
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the tree."""
-        module.__file__ = str(self.path)
-        exec(compile(self.tree, str(self.path), "exec"), module.__dict__)  # noqa: S102 - our own module, changed in one place
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Score the module."""
+        items = list(session.items)
+        fails, seconds = self._run(session, items, None, 600.0)
+        if fails or not items:
+            self.say(f"{self.name}: its tests fail as it is; nothing is scored")
+            return True
+        self.say(f"{self.name}: {len(self.changes)} changes; not noticed:")
+        noticed = 0
+        for change in self.changes:
+            if self._run(session, items, change.tree, self.patience * (seconds + 1))[0]:
+                noticed += 1
+                items.insert(0, items.pop(int(self.noticing[0])))
+            else:
+                self.say(f"  line {change.line}: {change.before}  ->  {change.after}")
+        share = noticed / max(1, len(self.changes))
+        self.say(f"{self.name}: {noticed} of {len(self.changes)} noticed ({share:.0%}) by {' '.join(CORE[self.name])}")
+        return True
+
+    def _run(
+        self, session: pytest.Session, items: list[pytest.Item], tree: ast.Module | None, patience: float
+    ) -> tuple[bool, float]:
+        """Run tests on a changed module; return whether one fails, and the seconds it took."""
+        started, self.noticing[0] = time.monotonic(), 0
+        child = os.fork()
+        if not child:
+            code = NOTICED
+            try:
+                if tree is not None:
+                    put_in_place(self.name, self.path, tree)
+                for number, (item, following) in enumerate(zip(items, [*items[1:], None], strict=True)):
+                    self.noticing[0] = number
+                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                    if session.testsfailed:
+                        break
+                else:
+                    code = UNNOTICED
+            finally:
+                os._exit(code)
+        while time.monotonic() - started < patience:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status) != UNNOTICED, time.monotonic() - started
+            time.sleep(0.005)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return True, patience
 
 
-def _run(name: str, path: Path, tree: ast.Module, tests: Sequence[str], patience: float) -> tuple[bool, float]:
-    """Run tests on a module, in a process that parts from this one; return whether they fail, and the seconds it took."""
-    started = time.monotonic()
-    child = os.fork()
-    if not child:
-        code = NOTICED
-        try:
-            sys.meta_path.insert(0, _Changed(name, path, tree))
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-                code = int(pytest.main([*PYTEST, *tests]) != 0)
-        finally:
-            os._exit(code)
-    while time.monotonic() - started < patience:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status) != UNNOTICED, time.monotonic() - started
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True, patience
+def put_in_place(name: str, path: Path, tree: ast.Module) -> None:
+    """Run a module from a tree, and let all that imported it hold what comes of it."""
+    before = sys.modules[name]
+    changed = ModuleType(name)
+    changed.__file__, changed.__package__ = str(path), before.__package__
+    sys.modules[name] = changed  # as a dataclass looks for its module there
+    exec(compile(tree, str(path), "exec"), changed.__dict__)  # noqa: S102 - our own module, changed in one place
+    for holder in list(sys.modules.values()):
+        held = vars(holder) if isinstance(holder, ModuleType) else {}
+        for attribute, value in list(held.items()):
+            if value is before:
+                held[attribute] = changed
+            elif not attribute.startswith("__") and value is vars(before).get(attribute, before):
+                held[attribute] = vars(changed)[attribute]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -208,31 +247,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.chdir(ROOT)
     settings.register_profile("mutation", phases=(Phase.explicit, Phase.generate), derandomize=True, deadline=None)
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"  # a failing example need not be the smallest
-    with tempfile.TemporaryDirectory() as folder:
-        sys.pycache_prefix = folder  # compiled once, not in every process
-        for name in options.modules:
-            _score(name, options.sample, options.seed, options.patience)
-
-
-def _score(name: str, sample: int | None, seed: int, patience: float) -> None:
-    path = ROOT / Path(*name.split(".")).with_suffix(".py")
-    source = path.read_text(encoding="utf-8")
-    fails, seconds = _run(name, path, ast.parse(source), CORE[name], 600)
-    if fails:
-        print(f"{name}: its tests fail as it is; nothing is scored")
-        return
-    found = list(changes_of(source))
-    if sample is not None and sample < len(found):
-        found = sorted(random.Random(seed).sample(found, sample), key=lambda change: change.line)  # noqa: S311 - no secret
-    print(f"{name}: {len(found)} changes; not noticed:", flush=True)
-    noticed = 0
-    for change in found:
-        if _run(name, path, change.tree, CORE[name], patience * (seconds + 1))[0]:
-            noticed += 1
-        else:
-            print(f"  line {change.line}: {change.before}  ->  {change.after}", flush=True)
-    share = noticed / max(1, len(found))
-    print(f"{name}: {noticed} of {len(found)} noticed ({share:.0%}) by {' '.join(CORE[name])}", flush=True)
+    output = sys.stdout
+    for name in options.modules:
+        trial = Trial(
+            name, lambda line: print(line, file=output, flush=True), options.sample, options.seed, options.patience
+        )
+        with redirect_stdout(io.StringIO()):
+            pytest.main([*PYTEST, *CORE[name]], plugins=[trial])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.nonsmooth.sampling import Ball, Flagged
+from gradcheck.nonsmooth.sampling import Ball, Flagged, Place
 
 __all__ = ["LINKED", "Group", "groups_of"]
 
@@ -98,14 +98,14 @@ def _by_outputs(ball: Ball, members: list[Flagged], base: Floats) -> list[Group]
     if not ball.tells_apart:
         return [Group(members)]
     step = ball.radius(members)
-    heads: dict[int, tuple[list[Flagged], set[int]]] = {}
+    heads: dict[int | Place, tuple[list[Flagged], set[int]]] = {}
     for member in members:
         move = step * ball.scales[member.leaf][member.index]
         values, _ = ball.each.elements(member.leaf, np.array([member.index] * 2), np.array([move, -move]))
         merged = ([member], {int(o) for o in np.flatnonzero(np.any(_differ(values, base), axis=0))})
         for group in {id(heads[o]): heads[o] for o in merged[1] if o in heads}.values():
             merged = (group[0] + merged[0], group[1] | merged[1])
-        heads |= dict.fromkeys(merged[1] or {-1 - id(member)}, merged)
+        heads |= dict.fromkeys(merged[1] or {(member.leaf, member.index)}, merged)
     groups = {id(group): group for group in heads.values()}.values()
     return [Group(group, np.array(sorted(outputs), dtype=np.intp)) for group, outputs in groups]
 

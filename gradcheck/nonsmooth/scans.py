@@ -85,8 +85,8 @@ def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, F
     low, high = np.full_like(element.reference, np.inf), np.full_like(element.reference, -np.inf)
     is_bent, left = False, np.zeros_like(apart)
     for spread in SPREADS:
-        slopes, places, unsure = _slopes(ball, element, radius, spread)
-        smooth, middle, blur = _smooth_part(places, slopes)
+        slopes, unsure = _slopes(ball, element, radius, spread)
+        smooth, middle, blur = _smooth_part(slopes)
         residual = np.ptp(slopes - smooth, axis=0)
         left = np.fmax(left, residual)
         kinked = at_stake & (residual > 0.5 * apart + unsure)
@@ -101,8 +101,8 @@ def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, F
     return at_stake & (element.claimed >= low) & (element.claimed <= high), is_bent, left
 
 
-def _slopes(ball: Ball, element: Flagged, radius: float, spread: float) -> tuple[Floats, Floats, Floats]:
-    """Return the slopes along a scan, the middles of their intervals, and how noise blurs them."""
+def _slopes(ball: Ball, element: Flagged, radius: float, spread: float) -> tuple[Floats, Floats]:
+    """Return the slopes along a scan, and how noise blurs them."""
     ends = np.linspace(-1.39, 1.39, PLACES)
     scale = ball.scales[element.leaf][element.index]
     leaf = ball.probe.point.leaves[element.leaf]
@@ -111,19 +111,17 @@ def _slopes(ball: Ball, element: Flagged, radius: float, spread: float) -> tuple
     shifts = np.asarray((leaf.format.rounded(value + ends * radius * scale) - value).astype(np.float64))
     values = ball.probe.line(ball.near(radius * spread), element.leaf, element.index, shifts)
     slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]
-    return slopes, (ends[1:] + ends[:-1]) / 2, 2 * ball.noise / ((ends[1] - ends[0]) * radius * scale)
+    return slopes, 2 * ball.noise / ((ends[1] - ends[0]) * radius * scale)
 
 
-def _smooth_part(places: Floats, slopes: Floats) -> tuple[Floats, Floats, float]:
-    """Fit the columns of ``slopes`` by a polynomial: return it at ``places`` and in the middle.
+def _smooth_part(slopes: Floats) -> tuple[Floats, Floats, float]:
+    """Fit the columns of ``slopes``, equally spaced, by a polynomial: return its values, and that in the middle.
 
     Its residual tells kinks, at which slopes jump, from curvature. The last number is by how much the values that the
     slopes are differences of blur the middle, in units of what they blur a slope.
     """
-    powers = np.polynomial.legendre.legvander(places / 1.39, DEGREE)
-    middle = np.polynomial.legendre.legvander(np.zeros(1), DEGREE)[0]
-    finite = np.where(np.isfinite(slopes), slopes, 0.0)
-    weights = np.linalg.pinv(powers)
-    shares = middle @ weights
-    blur = float(np.linalg.norm(np.diff(shares, prepend=0.0, append=0.0)) / np.sqrt(2))
-    return np.asarray(powers @ (weights @ finite)), np.asarray(shares @ finite), blur
+    powers = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, len(slopes)), DEGREE)
+    fit = powers @ np.linalg.pinv(powers)
+    smooth, middle = fit @ slopes, len(slopes) // 2
+    blur = float(np.linalg.norm(np.diff(fit[middle], prepend=0.0, append=0.0)) / np.sqrt(2))
+    return np.asarray(smooth), np.asarray(smooth[middle]), blur

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.nonsmooth.sampling import FARTHEST, Flagged
-from gradcheck.nonsmooth.scans import has_steady_gap, scan
+from gradcheck.nonsmooth.scans import SLACK, _smooth_part, _within, has_steady_gap, scan
 
 from .balls import ball_of
 
@@ -90,12 +90,13 @@ def test_a_claim_between_the_one_sided_derivatives_is_valid_by_that_alone():
 
 
 @pytest.mark.parametrize(("beyond", "is_valid"), [(0.8, True), (1.3, False)])
-def test_noise_widens_the_slopes_by_what_it_does_to_them(beyond, is_valid):
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_noise_widens_the_slopes_by_what_it_does_to_them(beyond, is_valid, scale):
     """Two values with noise, a seventeenth of a scan apart, from -1.39 to 1.39 radii of 1e-4."""
     noise = 1e-7
     blur = 2 * noise / (2 * 1.39 * (2000 * noise / 2) / 17)
     claim = 1 + 0.002 + beyond * blur
-    element, _, _ = scanned(lambda x: abs(x[0]), claim, 0.0, bound=0.1, gap=2.0, noise=noise)
+    element, _, _ = scanned(lambda x: abs(x[0]), claim, 0.0, bound=0.1, gap=2.0, noise=noise * scale, scale=scale)
     assert outcome(element) == (is_valid, False)
 
 
@@ -104,6 +105,7 @@ def test_noise_widens_the_slopes_by_what_it_does_to_them(beyond, is_valid):
     [
         (lambda x: abs(x[0]), 2.0, True),
         (lambda x: abs(x[0]) + 3 * x[0] ** 2, 2.0, True),
+        (lambda x: abs(x[0]) + 3 * x[0] + 5, 2.0, True),
         (lambda x: np.sqrt(abs(x[0])), 2e4, False),
         (lambda x: abs(x[0]) ** 0.9, 10.0, False),
         (lambda x: x[0] ** 2, 0.0, True),
@@ -129,10 +131,172 @@ def test_noise_is_allowed_for(wobble, steady):
     assert has_steady_gap(ball, element).tolist() == [steady]
 
 
-@pytest.mark.parametrize(("share", "steady"), [(0.2, True), (0.4, False)])
+@pytest.mark.parametrize(("share", "steady"), [(0.2, True), (0.25, True), (0.4, False)])
 def test_a_quarter_of_the_gap_over_the_radius_is_allowed_for_too(share, steady):
     values = [0.0]  # that at the point, when the ball is made
-    ball = ball_of(lambda x: values.pop(0), np.zeros(1), [0.0], noise=1e-17, scales=np.array([2.0]))
+    ball = ball_of(lambda x: values.pop(0), np.zeros(1), [0.0], noise=0.0, scales=np.array([2.0]))
     element = Flagged(0, 0, *(np.array([v], float) for v in (0.0, 0.0, 1.0, 1.0)))
-    values += [share * 2.0 * ball.radius([element]), 0.0, 0.0, 0.0, 0.0]
+    values += [share * (2.0 * ball.radius([element])), 0.0, 0.0, 0.0, 0.0]
     assert has_steady_gap(ball, element).tolist() == [steady]
+
+
+def columns(f, claims, references, *, gaps=0.0, x=(0.0, 0.0), noise=4e-16, seed=0):
+    """A ball of a function of two elements with as many outputs as claims, and its first element."""
+    claims = np.array(claims, float)
+    ball = ball_of(f, np.array(x), np.tile(claims, (2, 1)), noise=noise, seed=seed, cotangents=np.eye(len(claims)))
+    references, gaps = np.array(references, float), np.broadcast_to(np.array(gaps, float), claims.shape)
+    element = Flagged(0, 0, claims, references, np.abs(gaps) / 2 + 1e-6, gaps)
+    ball.probe.budget.used = 0
+    return ball, element
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize(("radius", "share"), [(FARTHEST / 10, 0.1), (FARTHEST, 1.0), (5 * FARTHEST, 1.0)])
+def test_a_claim_may_lie_beyond_the_slopes_by_a_thousandth_of_their_range_in_proportion_to_the_radius(
+    radius, share, side
+):
+    for beyond, is_valid in ((0.9, True), (1.1, False)):
+        claim = side * (1 + beyond * SLACK * share * 2)
+        ball = ball_of(lambda x: abs(x[0]), np.zeros(1), [claim], noise=1e-17)
+        element = Flagged(0, 0, *(np.array([v], float) for v in (claim, 0.0, 0.1, 2.0)))
+        within, is_bent, _ = _within(ball, element, radius)
+        assert within.tolist() == [is_valid] and is_bent
+
+
+def test_the_middle_of_noisy_slopes_is_as_unsure_as_it_is_said_to_be():
+    """Over four thousand draws: the deviation of the middle beside that of a slope."""
+    values = np.random.default_rng(0).normal(size=(18, 4000))
+    _, middle, blur = _smooth_part(np.diff(values, axis=0))
+    assert np.std(middle) / np.sqrt(2) == pytest.approx(blur, rel=0.04)
+
+
+def test_the_smooth_part_is_a_polynomial_of_the_fifth_degree_and_its_middle_is_at_the_point():
+    places = np.linspace(-1, 1, 17)
+    smooth, middle, _ = _smooth_part(
+        np.stack([places**5 - 4 * places**2 + 0.5, np.cos(places) * places, places**6], axis=1)
+    )
+    np.testing.assert_allclose(smooth[:, 0], places**5 - 4 * places**2 + 0.5, atol=1e-12)
+    np.testing.assert_allclose(middle[:2], [0.5, 0.0], atol=1e-12)
+    assert np.ptp(smooth[:, 2] - places**6) > 1e-2
+
+
+def test_strong_curvature_is_no_kink_and_makes_no_claim_valid():
+    """Slopes go from 0.7 to 1.3 along the scan, to which noise of what is at stake forces it."""
+    ball = ball_of(lambda x: float(x[0] + 500 * x[0] ** 2), np.zeros(1), [1.1], noise=1e-7)
+    element = Flagged(0, 0, *(np.array([v], float) for v in (1.1, 1.0, 1e-6, 0.0, 1.0)))
+    assert ball.radius([element]) == pytest.approx(2e-4)
+    assert not scan(ball, element)
+    assert outcome(element) == (False, False)
+
+
+def test_where_noise_hides_the_error_no_kink_is_seen():
+    """Noise blurs slopes by six tenths of the error; what is at stake, a hundred times as much, chose the radius."""
+    ball = ball_of(lambda x: float(x[0]), np.zeros(1), [2.0], noise=1e-9)
+    element = Flagged(0, 0, *(np.array([v], float) for v in (2.0, 1.0, 1e-6, 0.0, 100.0)))
+    _, is_bent, left = _within(ball, element, ball.radius([element]))
+    assert not is_bent and left < 1e-3
+
+
+def test_a_value_that_is_not_finite_at_the_end_of_a_scan_widens_nothing():
+    for cut in (1.3, -1.3):  # between the last two places
+        ball, element = columns(
+            lambda x: np.array([abs(x[0]), x[1]]), [3.0, 1.0], [0.0, 1.0], gaps=[2.0, 0.0], noise=1e-6
+        )
+        end = cut * ball.radius([element])
+        beyond = (lambda v, end=end: v > end) if cut > 0 else (lambda v, end=end: v < end)
+        ball, element = columns(
+            lambda x, beyond=beyond: np.array([np.inf if beyond(x[0]) else abs(x[0]), x[1]]),
+            [3.0, 1.0],
+            [0.0, 1.0],
+            gaps=[2.0, 0.0],
+            noise=1e-6,
+        )
+        scan(ball, element)
+        assert element.valid.tolist() == [False, False]
+
+
+def test_the_others_stand_still_in_one_scan_and_are_moved_by_no_more_than_its_radius_in_two():
+    seen = []
+
+    def f(x):
+        seen.append(x.copy())
+        return float(np.abs(x).sum())
+
+    _, _, calls = scanned(f, 1.5, 0.0, bound=0.1, gap=2.0, noise=1e-6, size=3)
+    moved = np.abs(np.array(seen)[-calls:])
+    radius = 2000 * 1e-6 / 2
+    assert calls == 54 and np.sum(~moved[:, 1:].any(axis=1)) == 18
+    assert np.max(moved[:, 1:]) <= radius and np.min(moved[18:, 1:]) >= 0.3 * radius
+    assert np.max(moved[:, 0]) == pytest.approx(1.39 * radius)
+
+
+def test_the_slope_at_the_point_is_taken_with_the_others_at_rest():
+    """That of a product changes with the other factor, by more than the error."""
+    for claim, is_valid in ((1.0, True), (1.1, False), (0.9, False)):
+        element, _, _ = scanned(lambda x: float(x[0] * (1 + 1e3 * x[1])), claim, 1.05, noise=1e-8)
+        element.stake = np.array([1.0])
+        ball = ball_of(lambda x: float(x[0] * (1 + 1e5 * x[1])), np.zeros(2), [claim] * 2, noise=1e-8)
+        scan(ball, element)
+        assert outcome(element) == (is_valid, False)
+
+
+@pytest.mark.parametrize(("share", "is_valid"), [(0.05, True), (0.2, False)])
+@pytest.mark.parametrize("at", [0.0, 1.0])
+def test_a_kink_within_a_twentieth_of_a_radius_makes_a_claim_valid(share, is_valid, at):
+    """Scans go to 1.39 radii; a second one, shorter by eight, must show it too."""
+    ball = ball_of(lambda x: abs(x[0] - at), np.array([at]), [1.0], noise=1e-6)
+    element = Flagged(0, 0, *(np.array([v], float) for v in (1.0, -1.0, 1e-6, 0.0)))
+    place = at + share * ball.radius([element])
+    ball = ball_of(lambda x: abs(x[0] - place), np.array([at]), [1.0], noise=1e-6)
+    scan(ball, element)
+    assert outcome(element) == (is_valid, False)
+
+
+def noisy(size):
+    """A function of noise that is the same at the same place: the fractional part of a large multiple."""
+    return lambda x: size * (2 * np.modf(abs(np.sin(1e9 * x[0]) * 1e4))[0] - 1)
+
+
+def test_noise_larger_than_it_was_measured_does_not_make_a_claim_valid():
+    """Where it looks like kinks a longer scan is taken, though another column has nothing at stake."""
+    noise = noisy(3e-8)
+    ball, element = columns(lambda x: np.array([x[0] + noise(x), x[0]]), [1.5, 1.0], [1.0, 1.0], noise=1e-10)
+    assert not scan(ball, element)  # the last one, long enough, is straight
+    assert element.valid.tolist() == [False, False] and not element.hidden.any()
+    assert ball.probe.budget.used > 108
+
+
+def test_scans_grow_no_longer_than_the_farthest():
+    """Noise of a tenth of what is at stake over all of it: nothing is seen, and it is no use to go on."""
+    seen, noise = [], noisy(0.3)
+
+    def f(x):
+        seen.append(abs(x[0]))
+        return float(x[0] + noise(x))
+
+    scanned(f, 1.5, 1.0, noise=1e-10)
+    assert 0 < np.max(seen) <= 1.39 * FARTHEST
+
+
+def test_a_claim_of_the_slope_is_valid_at_once_where_the_reference_is_its_opposite():
+    element, _, calls = scanned(lambda x: float(np.exp(x).sum()), 1.0, -1.0)
+    assert outcome(element) == (True, False) and calls == 108
+
+
+def test_a_claim_that_a_shorter_scan_rejects_is_wrong_beside_a_wrong_one_of_a_smooth_column():
+    """The kink is at half the radius, and at the farthest one it may be hidden; the smooth column has none to hide."""
+    for noise, radius in ((1e-6, 1e-3), (1e-4, FARTHEST)):
+        place = radius / 2
+        ball, element = columns(
+            lambda x, place=place: np.array([abs(x[0] - place), x[0]]), [1.0, 3.0], [-1.0, 1.0], noise=noise
+        )
+        assert scan(ball, element)
+        assert element.valid.tolist() == [False, False]
+        assert element.hidden.tolist() == [radius == FARTHEST, False]
+
+
+def test_a_kink_in_one_column_is_told_though_no_claim_is_valid_and_a_valid_claim_though_there_is_no_kink():
+    ball, element = columns(lambda x: np.array([abs(x[0]), x[0]]), [1.5, 2.0], [0.0, 1.0], gaps=[2.0, 0.0])
+    assert scan(ball, element) and not element.valid.any()
+    ball, element = columns(lambda x: np.array([x[0], x[0]]), [1.0, 2.0], [1.5, 1.0])
+    assert scan(ball, element) and element.valid.tolist() == [True, False]

@@ -455,3 +455,20 @@ def test_a_red_property_test_is_quick_shows_the_smallest_case_and_none_of_our_li
     shown = re.search(r"operands=\(array\(\[(.*?)\]\), array\(\[(.*?)\]\)\)", output)
     assert [len(part.split(",")) for part in shown.groups()] == [2, 2]
     assert int(section(result)[0].split()[0]) <= 60
+
+
+def test_a_wrong_gradient_does_not_shrink_to_one_that_cannot_be_judged(run):
+    """The simplest operands are zeros, at which nothing of a product can be seen: that is told beside it."""
+    pytest.importorskip("hypothesis")
+    drawn = "arrays(float, n[0] + n[1], elements=st.floats(-3, 3)), arrays(float, n[0], elements=st.floats(-3, 3))"
+    code = PROPERTY.replace("smooth_arrays(n[0] + n[1]), smooth_arrays(n[0])", drawn)
+    code = code.replace("gradcheck.strategies import smooth_arrays", "hypothesis.extra.numpy import arrays")
+    code = code.replace("st.integers(0, 55)", "st.integers(0, 3)")
+    code = code.replace("max_examples=100", "max_examples=20, phases=(Phase.generate, Phase.shrink)")
+    result = run(code.replace("import given", "import Phase, given"), prelude="")
+    result.assert_outcomes(failed=1)
+    output = result.stdout.str()
+    told = re.findall(r"GradientError: (FAIL|INCONCLUSIVE)", output)
+    assert told == ["FAIL", "INCONCLUSIVE"]
+    assert re.search(r"operands=\(array\(\[.*?,.*?\]\), array\(\[.*?,.*?\]\)\)", output)
+    assert_no_frame_of_ours(output)

@@ -105,7 +105,8 @@ def _by_outputs(ball: Ball, members: list[Flagged], base: Floats) -> list[Group]
         merged = ([member], {int(o) for o in np.flatnonzero(np.any(_differ(values, base), axis=0))})
         for group in {id(heads[o]): heads[o] for o in merged[1] if o in heads}.values():
             merged = (group[0] + merged[0], group[1] | merged[1])
-        heads |= dict.fromkeys(merged[1] or {(member.leaf, member.index)}, merged)
+        for head in merged[1] or [(member.leaf, member.index)]:
+            heads[head] = merged
     groups = {id(group): group for group in heads.values()}.values()
     return [Group(group, np.array(sorted(outputs), dtype=np.intp)) for group, outputs in groups]
 

@@ -19,6 +19,11 @@ from torch.nn import functional
 from gradcheck import Report
 from gradcheck.torch import check_module
 
+WORDS = 50257
+"""Of GPT-2."""
+
+SIZES = ("width", "depth", "words")
+
 
 class Passed(torch.autograd.Function):
     """The identity, with a backward that multiplies by a factor: what is behind it gets that much of its gradient."""
@@ -65,11 +70,13 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A language model of the size of GPT-2 (124,439,808 weights), its embedding tied to its head."""
+    """A language model, by default of the size of GPT-2 (124,439,808 weights), its embedding tied to its head."""
 
-    def __init__(self, *, faulty: int | None = None, fault: float = 1.0) -> None:
+    def __init__(
+        self, *, width: int = 768, depth: int = 12, words: int = WORDS, faulty: int | None = None, fault: float = 1.0
+    ) -> None:
         super().__init__()
-        width, heads, depth, words, length = 768, 12, 12, 50257, 1024
+        heads, length = 12, 1024
         self.words, self.places = nn.Embedding(words, width), nn.Embedding(length, width)
         self.blocks = nn.Sequential(*(Block(width, heads, fault if i == faulty else 1.0) for i in range(depth)))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, words, bias=False)
@@ -134,12 +141,12 @@ def block(**options: Any) -> None:
         check(f"block, {'right' if fault == 1 else 'keys halved'}", module, x, loss=loss, **options)
 
 
-def gpt2(length: int, which: str, **options: Any) -> None:
-    """Check a model of the size of GPT-2 and one short sequence: right, and with half of the gradient of one block's keys."""
+def gpt2(length: int, which: str, size: dict[str, int], **options: Any) -> None:
+    """Check a model like GPT-2 and one short sequence: right, and with half of the gradient of one block's keys."""
     for faulty in {"right": (None,), "wrong": (5,), "both": (None, 5)}[which]:
         torch.manual_seed(0)
-        tokens = torch.randint(50257, (1, length + 1))
-        module = Transformer(faulty=faulty, fault=0.5)
+        tokens = torch.randint(size.get("words", WORDS), (1, length + 1))
+        module = Transformer(faulty=faulty, fault=0.5, **size)
         label = "right" if faulty is None else f"keys of block {faulty} halved"
         check(f"gpt2, {label}", module, tokens[:, :-1], loss=partial(next_token, tokens=tokens), **options)
 
@@ -156,13 +163,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--length", type=int, default=8)
     parser.add_argument("--which", choices=["right", "wrong", "both"], default="both")
+    for name in SIZES:
+        parser.add_argument(f"--{name}", type=int, help="of a model smaller than GPT-2")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-evaluations", type=int)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     options = {"max_evaluations": given.max_evaluations}
+    size = {name: getattr(given, name) for name in SIZES if getattr(given, name)}
     runs: dict[str, Callable[[], None]] = {
-        "mnist": lambda: mnist(given.seeds), "block": lambda: block(**options), "gpt2": lambda: gpt2(given.length, given.which, **options),
+        "mnist": lambda: mnist(given.seeds), "block": lambda: block(**options), "gpt2": lambda: gpt2(given.length, given.which, size, **options),
     }  # fmt: skip
     runs[given.model]()
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.differences.ladder import Measurement
+from gradcheck.functions.blocks import BLOCK
 
 __all__ = ["Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "rms"]
 
@@ -303,9 +304,14 @@ class Ledger:
 
 def rms(values: Floats) -> Floats:
     """Root mean square over the elements, ignoring what is not finite, without overflow; shape (K,)."""
-    is_finite = np.isfinite(values)
-    sizes = np.where(is_finite, np.abs(values), 0.0)
-    largest = sizes.max(axis=0, initial=0.0)
-    scaled = sizes / np.where(largest > 0, largest, 1.0)
-    count = np.maximum(np.count_nonzero(is_finite, axis=0), 1)
-    return np.asarray(largest * np.sqrt((scaled**2).sum(axis=0) / count))
+    rows = max(1, BLOCK * len(values) // max(1, values.size))
+    pieces = [values[start : start + rows] for start in range(0, max(len(values), 1), rows)]
+    largest = np.max([_sizes(piece).max(axis=0, initial=0.0) for piece in pieces], axis=0)
+    scale = np.where(largest > 0, largest, 1.0)
+    squares = np.sum([((_sizes(piece) / scale) ** 2).sum(axis=0) for piece in pieces], axis=0)
+    count = np.sum([np.count_nonzero(np.isfinite(piece), axis=0) for piece in pieces], axis=0)
+    return np.asarray(largest * np.sqrt(squares / np.maximum(count, 1)))
+
+
+def _sizes(values: Floats) -> Floats:
+    return np.where(np.isfinite(values), np.abs(values), 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.arrays import as_numpy, format_in, is_array
+from gradcheck.functions.arrays import as_numpy, format_in, is_array, is_still
 from gradcheck.functions.probe import Budget, calling
 from gradcheck.functions.trees import Leaf, flatten
 
@@ -103,7 +103,7 @@ class LinearMap:
         self.calls += 1
         with calling(self.name, f"with a vector like {self.domain.name}{self._order()}"):
             given = self.function(handed)
-        if not np.array_equal(as_numpy(handed), kept):
+        if not is_still(handed, kept):
             raise UnfitError("inputs-changed", f"{self.name} changed its argument in place")
         return self._read(given)
 

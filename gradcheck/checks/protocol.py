@@ -15,6 +15,7 @@ from gradcheck.checks.check import Check, are_single
 from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import AWAY, compare
 from gradcheck.functions.arrays import as_numpy, memory_of
+from gradcheck.functions.blocks import BLOCK, are_equal, blocks
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.points import Handed, Layout, Output, Point
 from gradcheck.functions.probe import BudgetExhaustedError, calling
@@ -86,18 +87,23 @@ def examine(check: Check, cotangents: Floats, first: list[Reading]) -> None:
     claimant = check.claimant
     here = claimant.first_sample(check, cotangents, first)
     _examine_memory(check, here)
+    if (
+        check.elsewhere is not None
+    ):  # one thing after the other: what is large is let go of as soon as it has been compared
+        _examine_kept(check, check.elsewhere.claims)
+        compare(check, here[0])
     handed = check.point.hand()
-    again = claimant.sample(check, handed, cotangents)
+    again = _without_memory(claimant.sample(check, handed, cotangents))
     changed = handed.changed()
-    del handed  # it may be large
+    del handed
     if changed:
         message = f"{claimant.derivative} changed its arguments in place: {', '.join(changed)}"
         check.find("inputs-changed", message, fatal=True)
-    _examine_kept(check, first if check.elsewhere is None else [*check.elsewhere.claims, *first])
+    _examine_kept(check, first)
     repeats = _examine_repetition(check, cotangents, here, again)
     del again
-    if check.elsewhere is not None:
-        compare(check, here[0])
+    if check.elsewhere is not None and not check.elsewhere.same:
+        check.elsewhere.arrays = []
     if repeats and not changed:
         _examine_last_point(check, cotangents, here)
         _examine_layouts(check, cotangents, here)
@@ -161,6 +167,13 @@ def _pairs(one: list[Reading], other: list[Reading]) -> Iterator[tuple[str, Floa
 
 def _apart(values: Floats, others: Floats) -> tuple[float, float]:
     """Return the largest difference and the largest number."""
+    if values.size <= BLOCK:
+        return _apart_in(values, others)
+    apart, size = np.max([_apart_in(*pair) for pair in zip(blocks(values), blocks(others), strict=True)], axis=0)
+    return float(apart), float(size)
+
+
+def _apart_in(values: Floats, others: Floats) -> tuple[float, float]:
     apart, size = float(np.abs(values - others).max(initial=0.0)), float(np.abs(values).max(initial=0.0))
     if np.isfinite(apart) and np.isfinite(size):  # nearly always, and a check asks for each leaf and layout
         return apart, size
@@ -182,9 +195,7 @@ def _is_rounding(check: Check, apart: float, size: float) -> bool:
 def _examine_repetition(check: Check, cotangents: Floats, here: list[Reading], again: list[Reading]) -> bool:
     """Say how a second claim at the same point differs from the first; return whether it is the same."""
     derivative = check.claimant.derivative
-    different = [
-        (name, *_apart(a, b)) for name, a, b in _pairs(here, again) if not np.array_equal(a, b, equal_nan=True)
-    ]
+    different = [(name, *_apart(a, b)) for name, a, b in _pairs(here, again) if not are_equal(a, b)]
     if not different:
         return True
     third, fourth = (check.claimant.sample(check, check.point.hand(), cotangents) for _ in range(2))
@@ -223,7 +234,7 @@ def _lags(check: Check, cotangents: Floats, here: list[Reading]) -> bool:
         return False
     for _ in range(2):
         there = check.claimant.sample(check, check.point.hand([a.copy() for a in check.elsewhere.arrays]), cotangents)
-    return all(np.array_equal(a, b) for _, a, b in _pairs(here, there))
+    return all(are_equal(a, b) for _, a, b in _pairs(here, there))
 
 
 def _examine_last_point(check: Check, cotangents: Floats, here: list[Reading]) -> None:
@@ -263,9 +274,9 @@ def _examine_last_point(check: Check, cotangents: Floats, here: list[Reading]) -
 # ---- memory ---------------------------------------------------------------------------------------------------------
 
 
-def _examine_memory(check: Check, here: list[Reading]) -> None:
+def _examine_memory(check: Check, readings: list[Reading]) -> None:
     """Say which gradients share memory with each other, with an argument or with the seed."""
-    for reading in here:
+    for reading in readings:
         memory = {leaf: memory_of(given) for leaf, given in reading.given.items()}
         gradients = [(f"the gradient of {reading.names[leaf]}", array) for leaf, array in memory.items()]
         handed = [(name, memory_of(given)) for name, given in reading.handed]
@@ -287,12 +298,19 @@ def _overlap(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
     return np.may_share_memory(one, other) and np.shares_memory(one, other)
 
 
+def _without_memory(readings: list[Reading]) -> list[Reading]:
+    """Return claims without what was given and what came back: they may be large."""
+    for reading in readings:
+        reading.handed, reading.given = [], {}
+    return readings
+
+
 def _examine_kept(check: Check, readings: list[Reading]) -> None:
     """Look at what earlier calls returned: it must still be what it was then."""
     for reading in readings:
         for leaf, given in reading.given.items():
             values = np.real(as_numpy(given)).astype(np.float64, copy=False).ravel()
-            if not np.array_equal(values, reading.values[leaf], equal_nan=True):
+            if not are_equal(values, reading.values[leaf]):
                 check.find(
                     "buffer-reused",
                     f"the gradient returned first was overwritten when {check.claimant.derivative} was called again: "
@@ -304,27 +322,32 @@ def _examine_kept(check: Check, readings: list[Reading]) -> None:
 
 def _examine_layouts(check: Check, cotangents: Floats, here: list[Reading]) -> None:
     """Hand out the same numbers in other memory layouts: nothing may change but by rounding."""
-    claimant, name = check.claimant, check.output.name
     for words, layout in LAYOUTS.items():
         if all(leaf.laid_out(leaf.value, layout).flags.c_contiguous for leaf in check.point.leaves):
             continue
         try:
-            with at_our_own_points():
-                value = _value(check, check.point.hand(layout=layout))
-                there = claimant.sample(check, check.point.hand(layout=layout), cotangents, layout)
+            compared = _compare_laid_out(check, cotangents, here, layout)
         except BudgetExhaustedError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the user's functions raise: they may refuse a layout
             check.untried.append(f"{words} ({type(error).__name__})")
             continue
-        apart, size = _apart(check.value, value)
-        if not _is_rounding(check, apart, size):
-            _depends(check, "", name, words, apart, size)
-            return
-        for leaf, one, other in _pairs(here, there):
-            apart, size = _apart(one, other)
+        for name, apart, size in compared:
             if not _is_rounding(check, apart, size):
-                _depends(check, leaf, claimant.derivative, words, apart, size)
+                _depends(check, name, check.claimant.derivative if name else check.output.name, words, apart, size)
+                if not name:
+                    return
+
+
+def _compare_laid_out(
+    check: Check, cotangents: Floats, here: list[Reading], layout: Layout
+) -> list[tuple[str, float, float]]:
+    """Return how far value and claims are apart in another layout, and their sizes; the name of the value is empty."""
+    with at_our_own_points():
+        value = _value(check, check.point.hand(layout=layout))
+        there = check.claimant.sample(check, check.point.hand(layout=layout), cotangents, layout)
+        claims = [(name, *_apart(one, other)) for name, one, other in _pairs(here, there)]
+        return [("", *_apart(check.value, value)), *claims]
 
 
 def _depends(check: Check, where: str, who: str, words: str, apart: float, size: float) -> None:

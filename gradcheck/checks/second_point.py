@@ -117,7 +117,6 @@ def compare(check: Check, here: Reading) -> None:
     if there is not None:
         there.same = _same(check, here, there.claims[0])
         there.claims = []
-        there.arrays = there.arrays if there.same else []
 
 
 def _same(check: Check, here: Reading, there: Reading) -> list[int]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.vectorized import elements
+from gradcheck.functions.blocks import blocks
 from gradcheck.functions.probe import Probe
 
 __all__ = [
@@ -118,9 +119,10 @@ def lengths_of(value: NDArray[np.generic]) -> Floats:
     if largest == 0:
         return np.ones_like(sizes)
     rms = largest * np.sqrt(np.mean((sizes / largest) ** 2))
-    reach = np.where(sizes > 0, sizes * REACH, np.inf)
-    lengths: Floats = np.maximum(np.clip(rms, sizes, reach), np.finfo(np.float64).tiny)
-    return lengths
+    for size in blocks(sizes):
+        reach = np.where(size > 0, size * REACH, np.inf)
+        np.maximum(np.clip(rms, size, reach), np.finfo(np.float64).tiny, out=size)
+    return sizes
 
 
 def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:

@@ -103,7 +103,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         if abs(distance) * coarsest > 1:
             continue  # in half precision so many spacings are several times an element's size
         reach = abs(distance) + OFFSETS[-1]
-        directions = {leaf: _exact(probe, leaf, spacing * signs[leaf], scale, reach) for leaf, scale in lengths.items()}
+        directions = {leaf: _exact(probe, leaf, spacing, signs[leaf], scale, reach) for leaf, scale in lengths.items()}
         values = probe.ray(directions, distance + offsets)
         if not np.all(np.isfinite(values)):
             continue
@@ -147,14 +147,14 @@ def _settled(values: Floats, offsets: Floats) -> float:
     return noise if settled or noise <= SUSPICIOUS * float(ulp(values)) else np.inf
 
 
-def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: float) -> Floats:
+def _exact(probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floats, reach: float) -> Floats:
     """Return a move of each element, whole multiples of which the dtype of the parameters holds exactly.
 
     Near the point, at small ``reach``, no element moves by more than a share of its own size: an edge may be there. Farther
     away by no more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are.
     """
     held = probe.point.leaves[leaf]
-    flat, exact = held.value.ravel(), np.empty_like(spacings)
+    flat, exact = held.value.ravel(), np.empty_like(signs)
     for start in range(0, len(exact), BLOCK):
         block = slice(start, start + BLOCK)
         value = np.abs(flat[block])
@@ -162,7 +162,7 @@ def _exact(probe: Probe, leaf: int, spacings: Floats, lengths: Floats, reach: fl
         most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
         hidden = scale_is_hidden(sizes, lengths[block])
         near = np.where(hidden, lengths[block], np.minimum(most, lengths[block]))
-        moves = spacings[block] * near
+        moves = spacing * signs[block] * near
         unit = held.format.spacing(value + reach * np.abs(moves))
         exact[block] = np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves)
     return exact

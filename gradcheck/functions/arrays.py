@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.functions.blocks import are_equal
 from gradcheck.functions.containers import is_number_list
 from gradcheck.functions.formats import BFLOAT16, Format, format_of
 from gradcheck.functions.kinds import (
@@ -224,7 +225,7 @@ def as_numpy(thing: Any) -> Array:
 
 def is_still(thing: Any, copy: Array) -> bool:
     """Tell whether an array holds the numbers that it held when they were copied."""
-    return np.array_equal(as_numpy(thing), copy, equal_nan=copy.dtype.kind in "fc")
+    return are_equal(as_numpy(thing), copy)
 
 
 def format_in(thing: Any) -> Format:

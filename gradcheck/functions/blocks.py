@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "blocks", "product"]
+__all__ = ["BLOCK", "are_equal", "blocks", "product"]
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +23,15 @@ def blocks(array: NDArray[Any]) -> list[NDArray[Any]]:
     """Return views of a contiguous array, as vectors that follow one another."""
     flat = array.reshape(-1)
     return [flat[start : start + BLOCK] for start in range(0, flat.size, BLOCK)]
+
+
+def are_equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Tell whether two arrays hold the same numbers, NaN in the same places."""
+    if one.shape != other.shape:
+        return False
+    is_nan_equal = one.dtype.kind in "fc" and other.dtype.kind in "fc"
+    pairs = zip(blocks(one), blocks(other), strict=True)
+    return all(np.array_equal(a, b) or (is_nan_equal and np.array_equal(a, b, equal_nan=True)) for a, b in pairs)
 
 
 def product(vector: Floats, matrix: Floats) -> Floats:

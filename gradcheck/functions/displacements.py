@@ -224,5 +224,9 @@ def _moved_along(held: Leaf, direction: Floats, length: float) -> NDArray[Any]:
     """Return a leaf moved along a direction, a piece at a time: what is computed on the way stays in the cache."""
     moved = np.empty_like(held.value)
     for target, start, part in zip(blocks(moved), blocks(held.value), blocks(direction), strict=True):
-        target[:] = held.format.rounded(start + length * part)
+        np.multiply(part, length, out=target, casting="same_kind")
+        np.add(start, target, out=target)
+        rounded = held.format.rounded(target)
+        if rounded is not target:
+            target[:] = rounded
     return moved

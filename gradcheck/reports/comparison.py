@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy
-from gradcheck.functions.blocks import product
+from gradcheck.functions.blocks import blocks, product
 from gradcheck.functions.trees import MISSING, align, flatten
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence_of", "error_in_words"]
+
+Floats = NDArray[np.float64]
 
 LARGEST, EPS = float(np.finfo(np.float64).max), float(np.finfo(np.float64).eps)
 
@@ -167,36 +170,34 @@ def divergence_of(
         )
     with np.errstate(all="ignore"):
         # Halved, so that the difference of two huge numbers of opposite sign stays finite.
-        half = c / 2
-        half -= n / 2
-        size_c, size_n, apart = _norm(c), _norm(n), _norm(half)
+        size_c, size_n = _norm(lambda: blocks(c)), _norm(lambda: blocks(n))
+        apart = _norm(lambda: (a / 2 - b / 2 for a, b in _pairs(c, n)))
         relative = _ratio(apart, size_n, 2.0)
         if size_c[0] == 0 or size_n[0] == 0:
             same = size_c[0] == size_n[0]
             cosine, angle = (1.0, 0.0) if same else (0.0, 90.0)
         else:
             # From the chords: the scalar product has no digits left near 0 and 180 degrees.
-            unit_c, unit_n = _unit(c, size_c), _unit(n, size_n)
-            chord, opposite = _length(unit_c - unit_n), _length(unit_c + unit_n)
-            del unit_c, unit_n  # they may be large
+            chord = _length(_unit(a, size_c) - _unit(b, size_n) for a, b in _pairs(c, n))
+            opposite = _length(_unit(a, size_c) + _unit(b, size_n) for a, b in _pairs(c, n))
             cosine = 1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1
             angle = math.degrees(2 * math.atan2(chord, opposite))
         largest = apart[0]
         unknown = np.broadcast_to(np.asarray(resolution, dtype=np.float64), n.shape)
-        limit = _ratio(_norm(np.where(np.isfinite(unknown), unknown, 0.0)), size_n)
+        limit = _ratio(_norm(lambda: (np.where(np.isfinite(u), u, 0.0) for u in blocks(unknown))), size_n)
         norm_ratio = _ratio(size_c, size_n, zero=1.0)
     return Divergence(
         relative_error=relative,
         cosine=cosine,
         angle=angle,
         norm_ratio=norm_ratio,
-        sign_agreement=float(np.count_nonzero(np.sign(c) == np.sign(n)) / c.size),
+        sign_agreement=sum(np.count_nonzero(np.sign(a) == np.sign(b)) for a, b in _pairs(c, n)) / c.size,
         max_abs_error=2 * largest if not largest > LARGEST / 2 else LARGEST if math.isfinite(largest) else largest,
         digits=_digits(max(relative, limit) if math.isfinite(relative) else relative),
     )
 
 
-def _unfold(array: NDArray[Any]) -> NDArray[np.float64]:
+def _unfold(array: NDArray[Any]) -> Floats:
     """Return a float64 vector; a complex one as real and imaginary parts."""
     flat = np.asarray(array).ravel()
     if flat.dtype.kind == "c":
@@ -204,21 +205,26 @@ def _unfold(array: NDArray[Any]) -> NDArray[np.float64]:
     return flat.astype(np.float64, copy=False)
 
 
-def _norm(vector: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the Euclidean norm as (largest element, factor), whose product might overflow."""
-    largest = float(np.abs(vector).max())
+def _pairs(one: Floats, other: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Give two vectors a piece at a time."""
+    return zip(blocks(one), blocks(other), strict=True)
+
+
+def _norm(pieces: Callable[[], Iterable[Floats]]) -> tuple[float, float]:
+    """Return the Euclidean norm of a vector in pieces as (largest element, factor), whose product might overflow."""
+    largest = float(np.max([np.abs(piece).max() for piece in pieces()]))
     if largest == 0 or not math.isfinite(largest):
         return largest, 1.0
-    return largest, _length(vector / largest)
+    return largest, _length(piece / largest for piece in pieces())
 
 
-def _unit(vector: NDArray[np.float64], norm: tuple[float, float]) -> NDArray[np.float64]:
+def _unit(vector: Floats, norm: tuple[float, float]) -> Floats:
     return vector / norm[0] / norm[1]
 
 
-def _length(vector: NDArray[np.float64]) -> float:
-    """Return the Euclidean norm of a vector whose elements are about one at most."""
-    return math.sqrt(float(product(vector, vector)))
+def _length(pieces: Iterable[Floats]) -> float:
+    """Return the Euclidean norm of a vector in pieces, whose elements are about one at most."""
+    return math.sqrt(sum(float(product(piece, piece)) for piece in pieces))
 
 
 def _ratio(over: tuple[float, float], under: tuple[float, float], factor: float = 1.0, *, zero: float = 0.0) -> float:

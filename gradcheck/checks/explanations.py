@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, Limit
 from gradcheck.checks.check import Check
+from gradcheck.checks.stairs import stairs
 from gradcheck.diagnosis import Case, Clues, diagnose, explain_shape, forms_of
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.functions.points import Point
@@ -17,7 +18,7 @@ from gradcheck.functions.probe import BudgetExhaustedError, Probe
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Diagnosis
 
-__all__ = ["explain", "gather"]
+__all__ = ["explain", "explain_noise", "gather"]
 
 Floats = NDArray[np.float64]
 Explanations = dict[str, tuple[Diagnosis, ...]]
@@ -78,6 +79,12 @@ def explain(
         more["pull"] = lambda cotangents: _pull(check, cotangents)
     case = gather(*reported, values, **more)
     return diagnose(case) | _explain_shapes(check, probe, base, point, readings)
+
+
+def explain_noise(check: Check, probe: Probe, base: Floats) -> None:
+    """Say of which undecided parameters the function is a step function, whose jumps only look like noise."""
+    for name, message in stairs(check.point, check.judgements, base, lambda *asked: _move(check, probe, base, *asked)):
+        check.find("step-function", message, where=name)
 
 
 def gather(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.rule import Claim, Judgement, judge
 from gradcheck.checks.blind_spots import unseen
 from gradcheck.checks.check import OVERHEAD, Check
-from gradcheck.checks.explanations import explain
+from gradcheck.checks.explanations import explain, explain_noise
 from gradcheck.checks.ignored import ignores_its_point
 from gradcheck.checks.protocol import examine, examine_value, is_random
 from gradcheck.checks.references import choose_differenced
@@ -139,6 +139,8 @@ def _report(check: Check, started: float) -> Report:
         )
     found = check.claimant.laid_out(check.point, check.readings, check.judgements)
     ask = check.probe if check.budget.ended is None else None
+    if ask is not None:
+        explain_noise(check, ask, check.base)
     return summarise(
         *found,
         diagnoses=explain(check, ask, check.base, found) if ask is not None else {},

@@ -15,7 +15,7 @@ from gradcheck.reports.comparison import Divergence, divergence_of
 from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report, Verdict
 from gradcheck.reports.text import apart, badness
 
-__all__ = ["NOTHING_CHECKED", "summarise"]
+__all__ = ["NOISY", "NOTHING_CHECKED", "summarise"]
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +49,7 @@ UNSETTLING = {
     "workers-lost",
     "interrupted",
     "undefined-nearby",
+    "step-function",
 }
 """Remarks that say why elements are undecided."""
 
@@ -90,6 +91,9 @@ REASONS = {
     ),
 }
 """Why elements are undecided, and what would help."""
+
+NOISY = (Limit.NOISE, Limit.STEP, Limit.UNSEEN)
+"""Reasons that a step function seems to be."""
 
 
 def summarise(
@@ -151,12 +155,13 @@ def summarise(
         unseen.append(NOTHING_CHECKED)
     first = [finding for finding in remarks if finding.code in UNSETTLING]
     others = [finding for finding in remarks if finding.code not in UNSETTLING]
+    stepped = {finding.where for finding in remarks if finding.code == "step-function"}
     named = {finding.where for finding in faults}
     told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*faults, *told, *first, *_undecided(reports, judgements, point, stopped), *others),
+        findings=(*faults, *told, *first, *_undecided(reports, judgements, point, stopped, stepped), *others),
         blind_spots=(*unseen, *blind_spots),
         **cost,
     )
@@ -320,9 +325,12 @@ def _one(report: ParameterReport, place: tuple[int, ...]) -> str:
 
 
 def _undecided(
-    reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point, stopped: str
+    reports: dict[str, ParameterReport], judgements: dict[int, Judgement], point: Point, stopped: str, stepped: set[str]
 ) -> list[Finding]:
-    """Say for each parameter with undecided elements what limits them and what would help."""
+    """Say for each parameter with undecided elements what limits them and what would help.
+
+    Of a step function it has been said already, where its jumps only look like noise.
+    """
     stopped = stopped or "max_evaluations was used up; allow more"
     findings = []
     for position, judgement in judgements.items():
@@ -332,7 +340,7 @@ def _undecided(
         doubts = judgement.doubt.max(axis=1, initial=0).reshape(report.shape)
         for doubt, reason in REASONS.items():
             chosen = report.undecided & (doubts == doubt)
-            if chosen.any():
+            if chosen.any() and not (report.name in stepped and doubt in NOISY):
                 findings.append(_reason(report, judgement, doubt, reason.replace("{stopped}", stopped), chosen))
     return findings
 

@@ -1,0 +1,56 @@
+"""Step functions and places where a function is flat: said to be so, and never taken for noise."""
+
+import numpy as np
+import pytest
+
+from gradcheck import check_gradient, check_layer
+
+CODES = {"undecided-noise", "undecided-step", "undecided-unseen"}
+
+
+def told(report):
+    """The message of a step function, which is alone and comes first."""
+    assert report.verdict == "inconclusive", str(report)
+    assert report.findings[0].code == "step-function", str(report)
+    assert not CODES & {finding.code for finding in report.findings}
+    return report.findings[0].message
+
+
+def quantised(grid):
+    return lambda x: (grid * np.round(x / grid), None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("grid", [0.25, 0.04])
+@pytest.mark.parametrize("factor", [0, 1, -2])
+def test_a_rounded_layer_is_a_step_function(seed, grid, factor):
+    x = np.random.default_rng(seed).normal(size=(3, 4))
+    assert "rounding" in told(check_layer(quantised(grid), lambda dy, _: factor * dy, x))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: float(np.sum(np.clip(x, -1, 1))),
+        lambda x: float(np.sum(np.sign(x))),
+        lambda x: float(np.sum(np.floor(x))),
+    ],
+)
+def test_a_flat_place_is_said_to_be_one(function):
+    assert "flat" in told(check_gradient(function, lambda x: np.zeros_like(x), np.array([1.3, 1.7, 2.6])))
+
+
+def in_single_precision(x):
+    return float(np.sum(np.sin(np.float32(x)), dtype=np.float32) + np.float32(300))
+
+
+def with_noise(x):
+    return float(np.sum(np.sin(x))) + 1e-3 * (hash(x.tobytes()) % 1000) / 1000
+
+
+@pytest.mark.parametrize("function", [in_single_precision, with_noise])
+@pytest.mark.parametrize("scale", [1e-3, 1.0])
+def test_noise_is_no_step_function(function, scale):
+    x = scale * np.random.default_rng(0).normal(size=5)
+    report = check_gradient(function, lambda x: 1.02 * np.cos(x), x)
+    assert "step-function" not in {finding.code for finding in report.findings}, str(report)

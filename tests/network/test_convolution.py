@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from network.layers import conv2d_backward, conv2d_forward, dense_forward
-from network.layers._conv2d import im2col
+from network.layers._conv2d import blocks
 from tests.network import naive
 from tests.network.properties import (
     assert_adjoint,
@@ -50,8 +50,8 @@ def test_blocks_do_not_show(case, rng, block_bytes):
     dy = rng.normal(size=y.shape).astype(y.dtype)
     gradients = conv2d_backward(dy, cache)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(im2col, "BLOCK_BYTES", block_bytes)
-        patch.setattr(im2col, "MIN_COLUMNS", 1)
+        patch.setattr(blocks, "BLOCK_BYTES", block_bytes)
+        patch.setattr(blocks, "MIN_COLUMNS", 1)
         y_of_blocks, cache = conv2d_forward(case.x, case.w, case.b, **case.geometry)
         gradients_of_blocks = conv2d_backward(dy, cache)
     assert_close(y_of_blocks, y, y.dtype)

@@ -6,57 +6,28 @@ Shapes are those of `network.layers._conv2d.dispatch`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from network.layers._arguments import Array
+from network.layers._conv2d.blocks import Block, blocks, rows_of
+from network.layers._conv2d.col2im import input_gradient
 from network.layers._conv2d.windows import Windows
 
 __all__ = ["forward", "input_gradient", "kernel_gradient"]
-
-BLOCK_BYTES = 1_600_000
-"""Columns and products of one block: small enough for the caches, large enough that its calls do not show."""
-
-MIN_COLUMNS = 64
-"""Of a block, however large: narrower products waste the processor."""
 
 
 def forward(windows: Windows, x: Array, w: Array, b: Array | None, out: Array) -> None:
     """Write the results of all kernels on all images; b is one more row of the columns, of ones."""
     kernels = _matrices(w, b)
     flat = out.reshape(*out.shape[:3], w.shape[2], out.shape[-2] * out.shape[-1]) if out.flags.c_contiguous else None
-    for block, placed in _placed_blocks(windows, x, kernels):
-        columns = _columns(windows, placed, block.rows, has_ones=b is not None)
+    for block, columns in _columns(windows, x, w.dtype, w.shape[2], has_ones=b is not None):
         if flat is not None:
             np.matmul(kernels[block.batch], columns, out=flat[block.of_flat(windows)])
         else:
             target = out[block.of_y]
             target[...] = np.matmul(kernels[block.batch], columns).reshape(target.shape)
-
-
-def input_gradient(windows: Windows, dy: Array, w: Array, out: Array) -> None:
-    """Write the gradient of the images.
-
-    With few outputs the flipped kernels are convolved with dy; with few channels the columns of dx are computed and
-    added to the windows that they belong to, which every geometry allows.
-    """
-    outputs, channels = w.shape[2:4]
-    flipped = windows.flipped()
-    is_finite = bool(np.isfinite(w).all())  # else a weight that meets zeros only must not make NaN of them
-    if flipped is not None and is_finite and outputs <= 2 * channels:
-        forward(flipped, dy.reshape(*dy.shape[:3], outputs, *windows.output), flip(w), None, out[:, :, :, np.newaxis])
-        return
-    kernels = _matrices(w).mT
-    wide = windows.widened() if is_finite else windows
-    height, width = windows.placed
-    for batch, sample, rows_each in _samples(windows, out, kernels):
-        placed = np.zeros((*out[batch, sample].shape[:-2], height + 1, width), out.dtype)
-        for rows in _slices(windows.output[0], rows_each):
-            columns = np.matmul(kernels[batch], _rows_of(dy, Block(batch, sample, rows), wide.output[1]))
-            shape = (*placed.shape[:-2], *windows.kernel, rows.stop - rows.start, wide.output[1])
-            wide.add(columns.reshape(shape), rows, placed)
-        out[batch, sample] = windows.inside(placed)
 
 
 def kernel_gradient(windows: Windows, dy: Array, x: Array) -> Array:
@@ -65,80 +36,39 @@ def kernel_gradient(windows: Windows, dy: Array, x: Array) -> Array:
     outputs = dy.shape[3] * dy.shape[4]
     cells = channels * windows.kernel[0] * windows.kernel[1]
     dw = np.zeros((batches, groups, outputs, cells), dy.dtype)
-    for block, placed in _placed_blocks(windows, x.astype(dy.dtype, copy=False), dw[:, np.newaxis]):
-        columns = _columns(windows, placed, block.rows)
-        product = np.matmul(_rows_of(dy, block, windows.output[1]), columns.mT)
+    for block, columns in _columns(windows, x, dy.dtype, outputs):
+        product = np.matmul(rows_of(dy, block, windows.output[1]), columns.mT)
         dw[block.batch] += product[:, 0] if product.shape[1] == 1 else np.add.reduce(product, axis=1)
     return dw.reshape(batches, groups, outputs, channels, *windows.kernel)
 
 
-def flip(w: Array) -> Array:
-    """Return the kernels (B, G, C, O, KH, KW) that compute dx from dy."""
-    return np.ascontiguousarray(w.swapaxes(2, 3)[..., ::-1, ::-1])
+def _columns(
+    windows: Windows, x: Array, dtype: np.dtype[Any], outputs: int, *, has_ones: bool = False
+) -> Iterator[tuple[Block, Array]]:
+    """Yield block after block, and every window of it as a column, (B, N, G, C * KH * KW, rows * OW).
 
-
-class Block(NamedTuple):
-    """Which batches, samples and rows of windows are worked on at a time."""
-
-    batch: slice
-    samples: slice
-    rows: slice
-
-    @property
-    def of_y(self) -> tuple[slice, ...]:
-        """Index into results and their gradients (B, N, G, P, O, OH, OW)."""
-        every = slice(None)
-        return self.batch, self.samples, every, every, every, self.rows
-
-    def of_flat(self, windows: Windows) -> tuple[slice, ...]:
-        """Index into results (B, N, G, P * O, OH * OW)."""
-        every, width = slice(None), windows.output[1]
-        return self.batch, self.samples, every, every, slice(self.rows.start * width, self.rows.stop * width)
-
-
-def _placed_blocks(windows: Windows, x: Array, kernels: Array) -> Iterator[tuple[Block, Array]]:
-    """Yield block after block, and its images with their zeros around them."""
-    for batch, sample, rows_each in _samples(windows, x, kernels):
-        placed = windows.place(x[batch, sample], kernels.dtype)
-        for rows in _slices(windows.output[0], rows_each):
-            yield Block(batch, sample, rows), placed
-
-
-def _samples(windows: Windows, x: Array, kernels: Array) -> Iterator[tuple[slice, slice, int]]:
-    """Yield batches and samples of a block, and its number of rows of windows."""
-    batches, samples, groups = x.shape[:3]
-    height, width = windows.output[0], max(1, windows.output[1])
-    of_sample = max(1, height * width)
-    numbers = groups * sum(kernels.shape[-2:])
-    columns = max(MIN_COLUMNS, BLOCK_BYTES // max(1, numbers * kernels.itemsize))
-    for batch in _slices(batches, max(1, columns // (of_sample * max(1, samples)))):
-        for sample in _slices(samples, max(1, columns // of_sample)):
-            yield batch, sample, min(max(1, height), max(1, columns // width))
-
-
-def _slices(length: int, each: int) -> list[slice]:
-    return [slice(start, min(start + each, length)) for start in range(0, length, each)]
-
-
-def _columns(windows: Windows, placed: Array, rows: slice, *, has_ones: bool = False) -> Array:
-    """Copy every window of these rows into a column, (B, N, G, C * KH * KW, rows * OW); below them a row of ones."""
-    view = windows.view(placed, rows)
-    cells, width = view.shape[3] * view.shape[4] * view.shape[5], view.shape[6] * view.shape[7]
-    columns = np.empty((*view.shape[:3], cells + has_ones, width), placed.dtype)
-    columns[..., :cells, :].reshape(view.shape)[...] = view
-    if has_ones:
-        columns[..., cells, :] = 1
-    return columns
-
-
-def _rows_of(dy: Array, block: Block, width: int) -> Array:
-    """Return a block of dy, (B, N, G, P, O, OH, OW), as matrices (B, N, G, P * O, rows * width), zero beyond OW."""
-    part = dy[block.of_y]
-    if width != part.shape[-1]:
-        part = np.zeros((*part.shape[:-1], width), dy.dtype)
-        part[..., : dy.shape[-1]] = dy[block.of_y]
-    batches, samples, groups, kernels, outputs, rows, _ = part.shape
-    return part.reshape(batches, samples, groups, kernels * outputs, rows * width)
+    Below them a row of ones where asked for. Blocks of one size are written into the same memory.
+    """
+    cells = x.shape[3] * windows.kernel[0] * windows.kernel[1]
+    nbytes = x.shape[2] * (cells + has_ones + outputs) * dtype.itemsize
+    placed = inside = view = columns = target = np.empty(0, dtype)
+    last: tuple[Any, ...] = ()
+    for block in blocks(windows, x.shape[:2], nbytes):
+        images = x[block.batch, block.samples]
+        if last != (images.shape, block.rows):
+            if last[:1] != (images.shape,):
+                placed = np.zeros((*images.shape[:-2], *windows.placed), dtype)
+                inside = windows.inside(placed)
+            view, last = windows.view(placed, block.rows), (images.shape, block.rows)
+            shape = (*view.shape[:3], cells + has_ones, view.shape[6] * view.shape[7])
+            if columns.shape != shape:
+                columns = np.empty(shape, dtype)
+                columns[..., cells:, :] = 1
+                target = columns[..., :cells, :].reshape(view.shape)
+        if block.rows.start == 0:
+            inside[...] = images
+        target[...] = view
+        yield block, columns
 
 
 def _matrices(w: Array, b: Array | None = None) -> Array:

@@ -90,3 +90,8 @@ class Windows(NamedTuple):
             return None
         placed = tuple(length + 2 * zeros for length, zeros in zip(self.output, around, strict=True))
         return Windows(self.output, around, placed, self.kernel, (1, 1), self.dilation, self.image)  # type: ignore[arg-type]
+
+
+def flip(w: Array) -> Array:
+    """Return the kernels (B, G, C, O, KH, KW) that compute dx from dy."""
+    return np.ascontiguousarray(w.swapaxes(2, 3)[..., ::-1, ::-1])

@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 
 from network.layers._arguments import Array
-from network.layers._conv2d.im2col import flip
-from network.layers._conv2d.windows import Windows
+from network.layers._conv2d.windows import Windows, flip
 
 __all__ = ["forward", "input_gradient", "kernel_gradient"]
 

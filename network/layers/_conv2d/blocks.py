@@ -12,7 +12,7 @@ from network.layers._conv2d.windows import Windows
 
 __all__ = ["Block", "blocks", "rows_of"]
 
-BLOCK_BYTES = 800_000
+BLOCK_BYTES = 1_200_000
 """Columns and products of one block: what is computed from them finds them in the cache."""
 
 MIN_COLUMNS = 64

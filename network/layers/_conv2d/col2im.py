@@ -11,7 +11,8 @@ Shapes are those of `network.layers._conv2d.dispatch`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -144,6 +145,7 @@ def _write(down: Phase, across: Phase, pixels: Array, block: Block, windows: Win
         np.add(target, pixels, out=target)
 
 
+@lru_cache(maxsize=1024)
 def _phases(windows: Windows, axis: int) -> tuple[Phase, ...]:
     """Return the phases along an axis that any cell sees."""
     length, kernel, stride, dilation, padding = (

@@ -4,7 +4,7 @@ Each algorithm is a module of three functions on arrays whose leading axes are s
 
     forward(windows, x, w, b, out)            writes y
     input_gradient(windows, dy, w, out)       writes dx
-    kernel_gradient(windows, dy, x)           returns dw
+    kernel_gradient(windows, dy, x)           returns dw, and db (B, G, P * O) or None where that is no by-product
 
 with images x (B, N, G, C, H, W), kernels w (B, G, P * O, C, KH, KW), b (G, P * O) or None, results y and their gradients
 dy (B, N, G, P, O, OH, OW): B batches of both, N samples, G groups, P sets of kernels for the same images.
@@ -32,7 +32,7 @@ class Algorithm(Protocol):
 
     def forward(self, windows: Windows, x: Array, w: Array, b: Array | None, out: Array) -> None: ...
     def input_gradient(self, windows: Windows, dy: Array, w: Array, out: Array) -> None: ...
-    def kernel_gradient(self, windows: Windows, dy: Array, x: Array) -> Array: ...
+    def kernel_gradient(self, windows: Windows, dy: Array, x: Array) -> tuple[Array, Array | None]: ...
 
 
 SMALL_COLUMNS = 16_384
@@ -110,10 +110,10 @@ def backward(
     upstream = plan.upstream(sum_to(dy, plan.product_shape, dtype))  # a sum only where b alone has an axis
     dx = _input_gradient(algorithm, plan, upstream, x, w) if needs_dx else None
     images = plan.images(x).astype(dtype, copy=False)
-    dw = algorithm.kernel_gradient(plan.windows, upstream, images)
+    dw, db = algorithm.kernel_gradient(plan.windows, upstream, images)
     if not _is_trusted(algorithm, dw):
-        dw = im2col.kernel_gradient(plan.windows, upstream, images)
-    return dx, plan.unarrange(dw, w), None if b is None else sum_to(_sums(dy), b.shape, b.dtype)
+        dw, db = im2col.kernel_gradient(plan.windows, upstream, images)
+    return dx, plan.unarrange(dw, w), None if b is None else _bias_gradient(plan, dy, db, b)
 
 
 def _input_gradient(algorithm: Algorithm, plan: Plan, upstream: Array, x: Array, w: Array) -> Array:
@@ -123,6 +123,14 @@ def _input_gradient(algorithm: Algorithm, plan: Plan, upstream: Array, x: Array,
     if not _is_trusted(algorithm, dx):
         im2col.input_gradient(plan.windows, upstream, kernels, dx)
     return plan.leading.unsort(dx, x.shape, 4).astype(x.dtype, copy=False)
+
+
+def _bias_gradient(plan: Plan, dy: Array, db: Array | None, b: Array) -> Array:
+    if db is None or b.ndim > 1:
+        return sum_to(_sums(dy), b.shape, b.dtype)
+    _, kernels, groups, *_ = plan.kernels_shape
+    of_kernels = db.reshape(len(db), groups, kernels, len(b) // groups)
+    return sum_to(np.add.reduce(of_kernels, axis=(0, 2)).reshape(b.shape), b.shape, b.dtype)
 
 
 def _is_trusted(algorithm: Algorithm, result: Array) -> bool:

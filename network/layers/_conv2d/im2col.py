@@ -5,12 +5,13 @@ Shapes are those of `network.layers._conv2d.dispatch`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from network.layers._arguments import Array
+from network.layers._arguments import Array, Shape
 from network.layers._conv2d.blocks import Block, blocks, rows_of
 from network.layers._conv2d.col2im import input_gradient
 from network.layers._conv2d.windows import Windows
@@ -30,16 +31,38 @@ def forward(windows: Windows, x: Array, w: Array, b: Array | None, out: Array) -
             target[...] = np.matmul(kernels[block.batch], columns).reshape(target.shape)
 
 
-def kernel_gradient(windows: Windows, dy: Array, x: Array) -> Array:
-    """Return the gradient of the kernels."""
+def kernel_gradient(windows: Windows, dy: Array, x: Array) -> tuple[Array, Array]:
+    """Return the gradient of the kernels and of b: that of one more row of the columns, of ones."""
     batches, _, groups, channels = x.shape[:4]
     outputs = dy.shape[3] * dy.shape[4]
     cells = channels * windows.kernel[0] * windows.kernel[1]
-    dw = np.zeros((batches, groups, outputs, cells), dy.dtype)
-    for block, columns in _columns(windows, x, dy.dtype, outputs):
+    dw = np.zeros((batches, groups, outputs, cells + 1), dy.dtype)
+    for block, columns in _columns(windows, x, dy.dtype, outputs, has_ones=True):
         product = np.matmul(rows_of(dy, block, windows.output[1]), columns.mT)
         dw[block.batch] += product[:, 0] if product.shape[1] == 1 else np.add.reduce(product, axis=1)
-    return dw.reshape(batches, groups, outputs, channels, *windows.kernel)
+    return dw[..., :-1].reshape(batches, groups, outputs, channels, *windows.kernel), dw[..., -1]
+
+
+class Memory(NamedTuple):
+    """Where the columns of a block are made.
+
+    Attributes
+    ----------
+    rows : slice
+        Of the images, those that the block sees.
+    inside, source : Array
+        Where these are written between zeros, and the view of every window there.
+    target, edges : Array, list of Array
+        Where that is copied to, and the parts of it that become zero afterwards.
+    columns : Array
+    """
+
+    rows: slice
+    inside: Array
+    source: Array
+    target: Array
+    edges: list[Array]
+    columns: Array
 
 
 def _columns(
@@ -50,25 +73,53 @@ def _columns(
     Below them a row of ones where asked for. Blocks of one size are written into the same memory.
     """
     cells = x.shape[3] * windows.kernel[0] * windows.kernel[1]
-    nbytes = x.shape[2] * (cells + has_ones + outputs) * dtype.itemsize
-    placed = inside = view = columns = target = np.empty(0, dtype)
-    last: tuple[Any, ...] = ()
-    for block in blocks(windows, x.shape[:2], nbytes):
+    of_size: dict[Any, Memory] = {}
+    for block in blocks(windows, x.shape[:2], x.shape[2] * (cells + has_ones + outputs) * dtype.itemsize):
         images = x[block.batch, block.samples]
-        if last != (images.shape, block.rows):
-            if last[:1] != (images.shape,):
-                placed = np.zeros((*images.shape[:-2], *windows.placed), dtype)
-                inside = windows.inside(placed)
-            view, last = windows.view(placed, block.rows), (images.shape, block.rows)
-            shape = (*view.shape[:3], cells + has_ones, view.shape[6] * view.shape[7])
-            if columns.shape != shape:
-                columns = np.empty(shape, dtype)
-                columns[..., cells:, :] = 1
-                target = columns[..., :cells, :].reshape(view.shape)
-        if block.rows.start == 0:
-            inside[...] = images
-        target[...] = view
-        yield block, columns
+        size = images.shape[0], images.shape[1], block.rows.start, block.rows.stop
+        if (memory := of_size.get(size)) is None:
+            memory = _memory(windows, images.shape, block.rows, dtype, has_ones=has_ones)
+            of_size = {size: memory}
+        memory.inside[...] = images[..., memory.rows, :]
+        memory.target[...] = memory.source
+        for edge in memory.edges:
+            edge[...] = 0
+        yield block, memory.columns
+
+
+def _memory(windows: Windows, shape: Shape, rows: slice, dtype: np.dtype[Any], *, has_ones: bool) -> Memory:
+    """Return where columns of images (B, N, G, C, H, W) are made.
+
+    Where windows are as many as pixels of a row, those that one cell of the kernel sees are one run of pixels, but for the
+    edges, where it meets the neighbouring rows instead of zeros; runs are copied several times as quickly as rows.
+    """
+    *images, cells, height, width = *shape[:3], shape[3] * windows.kernel[0] * windows.kernel[1], *windows.image
+    (above, left), count = windows.padding, rows.stop - rows.start
+    seen = (count - 1) * windows.stride[0] + (windows.kernel[0] - 1) * windows.dilation[0] + 1
+    start = rows.start * windows.stride[0] - above
+    first = min(max(0, start), height)
+    last = max(first, min(height, start + seen))
+    columns = np.empty((*images, cells + has_ones, count * windows.output[1]), dtype)
+    columns[..., cells:, :] = 1
+    target = columns[..., :cells, :].reshape(*shape[:4], *windows.kernel, count, windows.output[1])
+    edges: list[Array] = []
+    if windows.stride == (1, 1) and windows.output[1] == width:
+        pixels = np.zeros(math.prod(shape[:4]) * seen * width + 2 * left, dtype)
+        placed = pixels[left : pixels.size - left].reshape(*shape[:4], seen, width)
+        inside = placed[..., first - start : last - start, :]
+        *before, to_row, to_column = placed.strides
+        to_cells = to_row * windows.dilation[0], to_column * windows.dilation[1], to_column
+        source = np.ndarray((*target.shape[:6], count * width), dtype, pixels, 0, (*before, *to_cells))
+        for cell in range(windows.kernel[1]):
+            shift = cell * windows.dilation[1] - left
+            if shift:
+                edges.append(target[..., cell, :, slice(-shift) if shift < 0 else slice(max(0, width - shift), None)])
+        target = target.reshape(source.shape)
+    else:
+        placed = np.zeros((*shape[:4], seen, width + 2 * left), dtype)
+        inside = placed[..., first - start : last - start, left : left + width]
+        source = windows.view(placed)
+    return Memory(slice(first, last), inside, source, target, edges, columns)
 
 
 def _matrices(w: Array, b: Array | None = None) -> Array:

@@ -30,7 +30,7 @@ def input_gradient(windows: Windows, dy: Array, w: Array, out: Array) -> None:
     _multiply(_rows(dy), _matrix(windows, w).mT, out.swapaxes(1, 2))
 
 
-def kernel_gradient(windows: Windows, dy: Array, x: Array) -> Array:
+def kernel_gradient(windows: Windows, dy: Array, x: Array) -> tuple[Array, None]:
     """Return the gradient of the kernels: the sums over the entries of the matrix that each weight fills."""
     batches, _, groups, channels = x.shape[:4]
     outputs, results = dy.shape[3] * dy.shape[4], dy.shape[5] * dy.shape[6]
@@ -39,7 +39,7 @@ def kernel_gradient(windows: Windows, dy: Array, x: Array) -> Array:
     _multiply(pixels, upstream, entries[..., :-1])
     terms = entries.take(_places(windows, channels, outputs), axis=-1)
     sums: Array = terms.reshape(-1, results).dot(np.ones(results, terms.dtype))
-    return sums.reshape(batches, groups, outputs, channels, *windows.kernel)
+    return sums.reshape(batches, groups, outputs, channels, *windows.kernel), None
 
 
 def _matrix(windows: Windows, w: Array) -> Array:

@@ -8,11 +8,9 @@ import numpy as np
 
 from network.layers._arguments import Array
 
-__all__ = ["Pair", "Windows"]
+__all__ = ["Pair", "Windows", "flip"]
 
 Pair = tuple[int, int]
-
-EVERY = slice(None)
 
 
 class Windows(NamedTuple):
@@ -49,12 +47,12 @@ class Windows(NamedTuple):
         (height, width), (above, left) = self.image, self.padding
         return placed[..., above : above + height, left : left + width]
 
-    def view(self, placed: Array, rows: slice = EVERY) -> Array:
-        """View every window of these rows of windows, (..., KH, KW, rows, OW).
+    def view(self, placed: Array) -> Array:
+        """View every window in images with zeros around them, or in rows of these, (..., KH, KW, rows, OW).
 
         Made by hand, since `sliding_window_view` takes longer than the whole convolution of an 8x8 image.
         """
-        start, stop, _ = rows.indices(self.output[0])
+        rows = (placed.shape[-2] - (self.kernel[0] - 1) * self.dilation[0] - 1) // self.stride[0] + 1
         to_row, to_column = placed.strides[-2:]
         strides = (
             to_row * self.dilation[0],
@@ -62,26 +60,8 @@ class Windows(NamedTuple):
             to_row * self.stride[0],
             to_column * self.stride[1],
         )
-        shape = (*placed.shape[:-2], *self.kernel, stop - start, self.output[1])
-        offset = to_row * self.stride[0] * start
-        return np.ndarray(shape, placed.dtype, placed, offset, placed.strides[:-2] + strides)
-
-    def add(self, columns: Array, rows: slice, placed: Array) -> None:
-        """Add (..., KH, KW, rows, OW) to the windows of these rows: the transpose of `view`.
-
-        Windows overlap, but those of one cell of the kernel do not.
-        """
-        view = self.view(placed, rows)
-        for cell in np.ndindex(*self.kernel):
-            target = view[..., *cell, :, :]
-            np.add(target, columns[..., *cell, :, :], out=target)
-
-    def widened(self) -> Windows:
-        """Return windows that go on beyond the end of a row, as many as pixels; the last ones see the next row.
-
-        Where nothing but zeros is added to these, whole images are added in one go, which is much quicker than rows.
-        """
-        return self._replace(output=(self.output[0], self.placed[1])) if self.stride[1] == 1 else self
+        shape = (*placed.shape[:-2], *self.kernel, rows, self.output[1])
+        return np.ndarray(shape, placed.dtype, placed, 0, placed.strides[:-2] + strides)
 
     def flipped(self) -> Windows | None:
         """Return the windows over dy from which flipped kernels compute dx; None where no convolution does that."""

@@ -74,7 +74,7 @@ def input_gradient(windows: Windows, dy: Array, w: Array, out: Array) -> None:
     forward(flipped, images, flip(w), None, out[:, :, :, np.newaxis])
 
 
-def kernel_gradient(windows: Windows, dy: Array, x: Array) -> Array:
+def kernel_gradient(windows: Windows, dy: Array, x: Array) -> tuple[Array, None]:
     """Return the gradient of the kernels."""
     batches, _, groups, channels = x.shape[:4]
     outputs = dy.shape[3] * dy.shape[4]
@@ -82,7 +82,7 @@ def kernel_gradient(windows: Windows, dy: Array, x: Array) -> Array:
     images = dy.reshape(*dy.shape[:3], outputs, *windows.output)
     for batch, group in np.ndindex(batches, groups):
         dw[batch, group] = _correlate_gradient(windows, images[batch, :, group], x[batch, :, group])
-    return dw
+    return dw, None
 
 
 def _correlate(windows: Windows, x: Array, w: Array, b: Array | None, out: Array) -> None:

@@ -34,7 +34,9 @@ SHAPES = {
     (32, 64, 32, 32, 64): winograd,
     (8, 64, 56, 56, 64): winograd,
     (3, 48, 29, 31, 70): winograd,
-    (10, 40, 8, 8, 50): winograd,
+    (10, 40, 8, 8, 50): im2col,
+    (4, 64, 17, 16, 60): winograd,
+    (16, 32, 16, 16, 3): im2col,
     (4, 64, 14, 14, 64): im2col,
     (40, 2, 8, 8, 8): im2col,
     (3, 2, 12, 9, 7): None,
@@ -162,6 +164,36 @@ def test_a_weight_that_is_not_finite_meets_only_the_pixels_that_it_sees(algorith
     assert (
         np.isfinite(dx[:, :, :, 0]).all() and np.isfinite(dx[:, :, -1]).all()
     )  # no window sees them through this cell
+
+
+@NON_FINITE
+@pytest.mark.parametrize("channels", [(6, 2), (2, 6), (3, 3)], ids=str)
+@pytest.mark.parametrize("which", ["dy", "x", "w"])
+def test_what_is_not_finite_is_where_the_formulas_have_it_from_either_end(channels, which, value, rng):
+    """There zeros around the images meet kernels and dy, but not dx."""
+    dy, x, w, b = operands((2, channels[0], 5, 6, channels[1]), np.float64, rng)
+    {"dy": dy, "x": x, "w": w}[which][1, 1, 0, 2] = value
+    y, dx, dw, _ = _results(im2col, dy, x, w, b)
+    placed, whole = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), PADDED | {"padding": (0, 0)}
+    with np.errstate(all="ignore"):
+        desired = naive.conv2d(placed, w, b, **whole), naive.conv2d_gradients(dy, placed, w, **whole)[1]
+        loops = naive.conv2d_gradients(dy, x, w, **PADDED)[0]
+    for actual, expected in zip((y, dw, dx), (*desired, loops), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("geometry", [{"padding": (0, 3)}, {"padding": (3, 6), "dilation": (1, 2)}], ids=str)
+def test_kernels_that_reach_over_the_whole_row(geometry, rng):
+    """Cells that see no pixel at all of a row, or of an image."""
+    x, w = rng.normal(size=(2, 3, 9, 2)), rng.normal(size=(4, 3, 3, 7))
+    geometry = PADDED | {"padding": (0, 0)} | geometry
+    y, cache = conv2d_forward(x, w, **geometry)
+    np.testing.assert_allclose(y, naive.conv2d(x, w, None, **geometry), rtol=0, atol=1e-13)
+    dy = rng.normal(size=y.shape)
+    for gradient, desired in zip(
+        conv2d_backward(dy, cache), naive.conv2d_gradients(dy, x, w, **geometry), strict=False
+    ):
+        np.testing.assert_allclose(gradient, desired, rtol=0, atol=1e-13)
 
 
 def _results(algorithm, dy, x, w, b):

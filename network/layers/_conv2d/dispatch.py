@@ -47,8 +47,11 @@ MOST_PRODUCTS = 8
 LARGEST_MATRIX = 2**18
 """Numbers in the whole layer's matrix times its products for each of the formula's."""
 
-LEAST_CHANNELS = 16
+LEAST_CHANNELS = 20
 """Channels * outputs / (channels + outputs) from which Winograd saves more products than its transformations cost."""
+
+LEAST_WIDTH = 16
+"""Results in a row from which Winograd's products are wide enough."""
 
 MOST_WASTE = 1.1
 """Results of Winograd's tiles of four for each in a row: 1 where its width is a multiple of four."""
@@ -58,7 +61,7 @@ MOST_WASTE = 1.1
 def choose(plan: Plan, *, winograd: bool) -> Algorithm | None:
     """Return the algorithm for shapes, None where the whole work is one small product.
 
-    ``python -m benchmarks.thresholds`` times all algorithms on both sides of each threshold.
+    ``python -m benchmarks.thresholds`` times all algorithms on both sides of each threshold, and gave the values.
     """
     batches, samples, groups, channels, height, width = plan.images_shape
     outputs = plan.kernels_shape[1] * plan.kernels_shape[3]
@@ -73,10 +76,9 @@ def choose(plan: Plan, *, winograd: bool) -> Algorithm | None:
         return whole_layer
     is_3x3 = windows.kernel == (3, 3) and windows.dilation == (1, 1) and windows.flipped() is not None
     has_many = channels * outputs >= LEAST_CHANNELS * (channels + outputs)
-    tiled = -(-windows.output[1] // 4) * 4
-    if winograd and is_3x3 and has_many and tiled <= MOST_WASTE * windows.output[1]:
-        return winograd_rows
-    return im2col
+    of_row = windows.output[1]
+    is_tiled = of_row >= LEAST_WIDTH and -(-of_row // 4) * 4 <= MOST_WASTE * of_row
+    return winograd_rows if winograd and is_3x3 and has_many and is_tiled else im2col
 
 
 @quiet

@@ -177,7 +177,7 @@ class Ball:
         stakes = self.scale(elements)[:, None] * np.array([element.stake for element in elements])
         stake = np.max(stakes, axis=0)
         blur = self.noise + np.max(self.rounded(elements), axis=0)
-        needed = SHARPNESS * blur / np.where(np.isfinite(stake) & (stake > 0), stake, np.inf)
+        needed = SHARPNESS * blur / stake  # not finite where nothing is at stake
         radius = float(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)))
         return float(np.clip(radius, CLOSEST, np.clip(radius / 20, FARTHEST, FARTHEST_IN_NOISE)))
 

@@ -26,6 +26,9 @@ PLACE = pytest.StashKey[int]()
 MADE = pytest.StashKey[list[dict[str, Any]]]()
 """Records of the checks that a test has made so far."""
 
+REFUSED = pytest.StashKey[str]()
+"""What is wrong with a test's marker, if anything."""
+
 
 class Recorder:
     """Records of a run, and the hooks that make and tell them.
@@ -46,16 +49,18 @@ class Recorder:
     # ---- while tests run ----------------------------------------------------------------------------------------
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Note the order of the tests, and read their markers before any of them runs."""
+        """Note the order of the tests."""
         for place, item in enumerate(session.items):
             item.stash[PLACE] = place
-            read_marks(item)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch the checks of a test, of its fixtures too."""
-        item.stash[MADE] = []
-        said = read_marks(item)
+        item.stash[MADE], item.stash[REFUSED] = [], ""
+        try:
+            said = read_marks(item)
+        except pytest.UsageError as error:
+            said, item.stash[REFUSED] = {}, str(error)
         policy = said.pop("inconclusive", self.policy)
 
         def record(label: str, report: Report) -> None:
@@ -66,6 +71,11 @@ class Recorder:
         watch = Watch({**self.options, **said}, record, lambda report: _tolerate(report, policy))
         with watching(watch):
             return (yield)
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Refuse a test whose marker makes no sense, as pytest does with its own; a worker cannot stop the run."""
+        if item.stash[REFUSED]:
+            pytest.fail(item.stash[REFUSED], pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from gradcheck.differences.noise import OFFSETS, POINTS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
+from gradcheck.differences.noise import (
+    OFFSETS,
+    POINTS,
+    WHOLE_OFFSETS,
+    _polynomials,
+    noise_from_samples,
+    output_quantum,
+    ulp,
+)
 
 DRAWS = np.random.default_rng(0).normal(size=(200, POINTS))
 
@@ -125,3 +133,23 @@ def test_a_binary_grid_has_twelve_bits_of_zeros(bits, on_a_grid):
 @pytest.mark.parametrize(("scale", "quantum"), [(1e3, 1e-9), (1e4, 0.0)])
 def test_decimals_are_looked_for_while_an_integer_of_forty_bits_holds_them(scale, quantum):
     assert output_quantum(np.round(SMOOTH * scale, 9)) == quantum
+
+
+def test_sums_that_overflow_leave_no_noise_that_is_known():
+    """That of all values does; those of higher degree, in which signs alternate, stay finite."""
+    assert noise_from_samples(np.append(0.0, np.full(POINTS - 1, 1.7e308))) == (np.inf, False)
+
+
+def test_what_is_kept_from_call_to_call_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        _polynomials(tuple(OFFSETS.tolist()))[0, 0] = 1.0
+
+
+def test_an_integer_of_exactly_forty_bits_is_held():
+    assert output_quantum(np.append(np.array([1, 3, 7, 9, 11, 13, 17]) / 10, 2.0**40 / 10)) == 0.1
+
+
+@pytest.mark.parametrize(("roundings", "quantum"), [(1, 1.0), (4, 1.0), (6, 0.0)])
+def test_decimals_may_be_off_by_four_roundings(roundings, quantum):
+    integers = np.array([3.0, 5, 7, 9, 11, 13, 17, 1001])
+    assert output_quantum(integers + roundings * np.spacing(integers)) == quantum

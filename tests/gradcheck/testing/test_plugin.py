@@ -271,27 +271,39 @@ def test_it""",
 
 
 @pytest.mark.parametrize(
-    ("ini", "code", "message"),
+    ("ini", "message"),
     [
         (
             "gradcheck_inconclusive = maybe",
-            "",
             "*gradcheck_inconclusive: 'maybe' is not known; it is one of fail, skip, xfail, pass*",
         ),
-        ("gradcheck_max_evaluations = many", "", "*gradcheck_max_evaluations = many must be a whole number*"),
-        ("gradcheck_seed = -1", "", "*gradcheck_seed = -1 must be a whole number*"),
-        (
-            "",
-            "@pytest.mark.gradcheck(rtoll=1)\ndef test_x(): pass",
-            "*test_x*gradcheck(rtoll=) is not understood; it takes rtol, *",
-        ),
-        ("", "@pytest.mark.gradcheck(inconclusive='no')\ndef test_x(): pass", "*'no' is not known; it is one of*"),
+        ("gradcheck_max_evaluations = many", "*gradcheck_max_evaluations = many must be a whole number*"),
+        ("gradcheck_seed = -1", "*gradcheck_seed = -1 must be a whole number*"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_with_a_sentence(run, ini, code, message):
-    result = run(code, ini=ini)
+def test_settings_that_make_no_sense_are_refused_with_a_sentence(run, ini, message):
+    result = run("", ini=ini)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_a_marker_that_makes_no_sense_is_an_error_of_its_test(run, workers):
+    code = """
+@pytest.mark.gradcheck(rtoll=1)
+def test_x(): pass
+
+@pytest.mark.gradcheck(inconclusive='no')
+def test_y(): pass
+
+def test_z(): pass
+"""
+    result = run(code, workers=workers, alone=workers is not None)
+    result.assert_outcomes(errors=2, passed=1)
+    output = result.stdout.str()
+    assert "test_x: @pytest.mark.gradcheck(rtoll=) is not understood; it takes rtol, " in output
+    assert "test_y: @pytest.mark.gradcheck(inconclusive=...): 'no' is not known; it is one of" in output
+    assert_no_frame_of_ours(output)
 
 
 SWEEP = """

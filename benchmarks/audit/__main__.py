@@ -17,6 +17,9 @@ from gradcheck import GradcheckError, Report
 LIBRARIES = ("scikit_learn", "statsmodels", "scipy", "torch", "jax")
 WORDS = {"pass": "passes", "fail": "fails", "inconclusive": "cannot tell"}
 
+MOST = 200
+"""Characters of an exception of the library."""
+
 
 def outcome(check: Callable[[], Report]) -> tuple[str, str]:
     """Return the verdict in words, and the reason when it is no pass."""
@@ -27,7 +30,7 @@ def outcome(check: Callable[[], Report]) -> tuple[str, str]:
         except GradcheckError as error:
             return "not checked", str(error).splitlines()[0]
         except Exception as error:  # noqa: BLE001 - of the library: the audit goes on
-            return "raises", f"{type(error).__name__}: {error}".splitlines()[0]
+            return "raises", f"{type(error).__name__}: {error}".splitlines()[0][:MOST]
     reason = "" if report.ok else str(report).splitlines()[0]
     return WORDS[report.verdict], reason
 

@@ -15,7 +15,7 @@ from gradcheck.torch import check_function
 SAMPLES = 2
 """Sample inputs of each operator."""
 
-LARGEST = 200
+LARGEST = 500
 """Elements of all inputs of a sample; larger ones tell nothing more here."""
 
 EVALUATIONS = 3000

@@ -21,13 +21,14 @@ __all__ = [
     "assert_jvp",
     "assert_layer",
     "assert_vjp",
+    "asserting",
 ]
 
 P = ParamSpec("P")
 
 
-def _asserting(check: Callable[P, Report]) -> Callable[P, Report]:
-    """Return the twin of a check, with the same arguments."""
+def asserting(check: Callable[P, Report], module: str) -> Callable[P, Report]:
+    """Return the twin of a check, with the same arguments, which is found in a module of this name."""
 
     @wraps(check)
     def twin(*args: P.args, **kwargs: P.kwargs) -> Report:
@@ -38,17 +39,17 @@ def _asserting(check: Callable[P, Report]) -> Callable[P, Report]:
 
     name = check.__name__
     twin.__name__ = twin.__qualname__ = name.replace("check_", "assert_")
-    twin.__module__ = __name__
+    twin.__module__ = module
     twin.__doc__ = f'Do as `{name}`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report.'
     return twin
 
 
-assert_adjoint = _asserting(check_adjoint)
-assert_chain = _asserting(check_chain)
-assert_gradient = _asserting(check_gradient)
-assert_hessian = _asserting(check_hessian)
-assert_hvp = _asserting(check_hvp)
-assert_jacobian = _asserting(check_jacobian)
-assert_jvp = _asserting(check_jvp)
-assert_layer = _asserting(check_layer)
-assert_vjp = _asserting(check_vjp)
+assert_adjoint = asserting(check_adjoint, __name__)
+assert_chain = asserting(check_chain, __name__)
+assert_gradient = asserting(check_gradient, __name__)
+assert_hessian = asserting(check_hessian, __name__)
+assert_hvp = asserting(check_hvp, __name__)
+assert_jacobian = asserting(check_jacobian, __name__)
+assert_jvp = asserting(check_jvp, __name__)
+assert_layer = asserting(check_layer, __name__)
+assert_vjp = asserting(check_vjp, __name__)

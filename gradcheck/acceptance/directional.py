@@ -178,7 +178,7 @@ class _Search:
         self._explained: set[int] = set()
         """Those of which a factor, of all or of sections, explains what is wrong."""
         self.contradicted = False
-        """Whether directions of all elements contradict the claims beyond doubt, and no element does."""
+        """Whether directions of all elements contradict the claims beyond doubt, and no element does, or what was explained spoils it."""
         self._tried: set[int] = set()
         self._crowded: set[int] = set()
         self._sizes: dict[int, Floats] = {}
@@ -250,8 +250,11 @@ class _Search:
                 self._clear_of_kinks(parts, slopes)
                 self._see(parts, slopes, allowed)
                 break
-            if fruitless == MOST_FRUITLESS:
-                self.contradicted = bool(np.max(slopes.significance) >= CERTAIN)
+            is_spoilt = bool(
+                number and self._explained
+            )  # what disagrees still is what the fault spoils; none of it is searched
+            if fruitless == MOST_FRUITLESS or is_spoilt:
+                self.contradicted = is_spoilt or bool(np.max(slopes.significance) >= CERTAIN)
                 self._forget(leaves)
                 break
             fruitless += not self.find(parts, slopes)
@@ -327,13 +330,14 @@ class _Search:
         while waiting and len(scattered) < MOST_SCATTERED:
             group = waiting.pop()
             (leaf,) = group.part.leaves
-            edges = [group] if leaf in self._tried | self.throughout else self._explain_sections(group)
+            is_known = leaf in self._tried | self.throughout
+            edges = [group] if is_known else None if self._explained else self._explain_sections(group)
             if edges is None and not self._explain(leaf):
                 scattered.append(group)
             self._tried.add(leaf)
             search += edges or []
         leaves = [group.part.leaves[0] for group in scattered]
-        self._sample(leaves)
+        self._sample([] if self._explained else leaves)
         if self.throughout.intersection(leaves):
             for leaf in elements_of(group.part for group in waiting + left):
                 self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
@@ -452,7 +456,9 @@ class _Search:
         if left and not self.bench.has_wrong and self._is_allowed(groups):
             return
         for leaf, indices in sorted(elements_of(group.part for group in left).items(), reverse=True):
-            if leaf in self._crowded:
+            if leaf in self._explained:
+                self._leave(leaf, indices)
+            elif leaf in self._crowded:
                 self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
             elif leaf in self._tried or not self._explain(leaf):
                 found += self._part_crowd(leaf, indices, left)

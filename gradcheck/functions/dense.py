@@ -15,7 +15,7 @@ WRITERS = ("toarray", "to_dense", "todense")
 """What SciPy, PyTorch, and JAX and others call it."""
 
 
-def written_out(claim: Any, shape: tuple[int, ...]) -> Any:
+def written_out(claim: Any, shape: tuple[int, ...] | None = None) -> Any:
     """Write a sparse claim or a linear operator out; leave anything else as it is.
 
     A matrix that stands for an array of more or fewer axes is brought into its shape where the numbers keep their places:
@@ -25,8 +25,8 @@ def written_out(claim: Any, shape: tuple[int, ...]) -> Any:
     ----------
     claim : object
         An operator has ``matvec`` and ``shape``; it is called once for each column.
-    shape : tuple of int
-        The shape that is asked for.
+    shape : tuple of int, optional
+        The shape that is asked for; without it the matrix stays one.
     """
     writer = next((name for name in WRITERS if callable(getattr(claim, name, None))), None)
     if writer is not None and _is_sparse(claim):
@@ -35,6 +35,8 @@ def written_out(claim: Any, shape: tuple[int, ...]) -> Any:
         matrix = _multiplied_out(claim)
     else:
         return claim
+    if shape is None:
+        return matrix
     is_same = [n for n in matrix.shape if n != 1] == [n for n in shape if n != 1]
     return matrix.reshape(shape) if is_same or (matrix.ndim == 2 and _folds(matrix.shape, shape)) else matrix
 

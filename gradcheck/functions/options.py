@@ -13,7 +13,9 @@ import numpy as np
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.workers import Crew, Workers, read_workers
 
-__all__ = ["CheckOptions", "Method", "Settings", "default_rtol", "read_options", "require_callable", "require_flag"]
+__all__ = [
+    "CheckOptions", "Method", "Settings", "default_rtol", "read_options", "require_callable", "require_choice", "require_flag",
+]  # fmt: skip
 
 Method = Literal["auto", "exhaustive", "directional", "complex-step"]
 
@@ -165,6 +167,12 @@ def require_flag(name: str, value: Any) -> None:
     """Raise `InvalidArgument` for anything but True and False."""
     if not isinstance(value, bool | np.bool_):
         raise InvalidArgument(f"{name}={abbreviated(value)} must be True or False.")
+
+
+def require_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raise `InvalidArgument` for what is none of a few values."""
+    if value not in choices:
+        raise InvalidArgument(f"{name}={abbreviated(value)} must be {' or '.join(map(repr, choices))}.")
 
 
 def _rtol(value: Any) -> float | None:

@@ -7,8 +7,9 @@ from typing import Any, Unpack
 
 import torch
 
+from gradcheck.assertions import asserting
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.options import CheckOptions, require_callable
+from gradcheck.functions.options import CheckOptions, require_callable, require_choice
 from gradcheck.reports.report import Report
 from gradcheck.torch.judging import check
 from gradcheck.torch.problems import of_function, of_module
@@ -63,7 +64,8 @@ def check_function(
     'pass'
     """
     require_callable(fn=fn)
-    _require(order=order, reference=reference)
+    require_choice("order", order, (1, 2))
+    require_choice("reference", reference, ("float64", None))
     if isinstance(fn, torch.nn.Module):
         return check_module(fn, *inputs, reference=reference, **options)
     return check(of_function(fn, inputs), order, reference, options)
@@ -120,29 +122,10 @@ def check_module(
         raise InvalidArgument(
             f"module is a {type(module).__name__}; a torch.nn.Module was required: use check_function."
         )
-    _require(reference=reference)
+    require_choice("reference", reference, ("float64", None))
     with kept(module):
         return check(of_module(module, inputs, dict(kwargs or {}), loss, wrt), 1, reference, options)
 
 
-def assert_function(*args: Any, **kwargs: Any) -> Report:
-    """Do as `check_function`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
-    __tracebackhide__ = True
-    report = check_function(*args, **kwargs)
-    report.assert_ok()
-    return report
-
-
-def assert_module(*args: Any, **kwargs: Any) -> Report:
-    """Do as `check_module`, and raise `GradientError` unless the verdict is ``"pass"``; returns the report."""
-    __tracebackhide__ = True
-    report = check_module(*args, **kwargs)
-    report.assert_ok()
-    return report
-
-
-def _require(*, reference: str | None, order: int = 1) -> None:
-    if order not in {1, 2}:
-        raise InvalidArgument(f"order={order!r} must be 1 or 2.")
-    if reference not in {"float64", None}:
-        raise InvalidArgument(f"reference={reference!r} must be 'float64' or None.")
+assert_function = asserting(check_function, __name__)
+assert_module = asserting(check_module, __name__)

@@ -273,6 +273,21 @@ def test_a_multiple_of_the_gradient_is_explained_and_every_element_named():
     assert not any(other.wrong.any() or other.undecided.any() for other in others)
 
 
+def test_what_the_fault_spoils_is_left_undecided_and_not_searched():
+    f, grad, params = mlp((120, 90, 60, 30, 1), "tanh", 6)
+    spoil = {name: np.random.default_rng(0).uniform(0.5, 1.5, params[name].shape) for name in ("w0", "w1", "b1")}
+
+    def change(gradient):
+        gradient["w2"] *= 0.5
+        for name, factors in spoil.items():
+            gradient[name] *= factors
+
+    report = check_gradient(f, planted(grad, change), params)
+    assert report.verdict == "fail" and set(wrong_elements(report)) == {"w2"}
+    assert report.parameters["w2"].wrong.all() and all(report.parameters[name].undecided.all() for name in spoil)
+    assert report.evaluations <= 120
+
+
 def test_scattered_errors_fail_without_a_false_accusation():
     f, grad, params = mlp(SIZES, "tanh", 6)
     places = np.random.default_rng(0).choice(params["w0"].size, 300, replace=False)

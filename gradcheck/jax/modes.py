@@ -1,0 +1,49 @@
+"""Forward and reverse mode, compared with each other without any step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradcheck.jax.arrays import eps_of, inner, norm, nudged, signed
+from gradcheck.jax.problems import Problem
+from gradcheck.reports.report import Finding
+
+__all__ = ["compare_modes"]
+
+TANGENTS, NUDGES, ROUNDINGS = 3, 4, 16.0
+"""For each leaf, along which forward mode is compared with reverse mode; points an ulp away, at which the round-off of both
+shows; and how many standard deviations of that they may differ by, beside half the digits of their dtype."""
+
+
+def compare_modes(problem: Problem, calls: dict[str, Callable[..., Any]]) -> list[Finding]:
+    """Compare forward with reverse mode: ``<u, J t>`` is ``<J^T u, t>``, for tangents of one leaf each."""
+    rng = np.random.default_rng(0)
+    leaves = list(problem.inputs.values())
+    values = problem.plain(*leaves)
+    seeds = [signed(rng, part) for part in values]
+    of_values = inner(seeds, values)[1]
+    eps = max(eps_of(leaf) for leaf in leaves)
+    points = [leaves, *([nudged(rng, leaf, eps) for leaf in leaves] for _ in range(NUDGES))]
+    pulled = [calls["rev"](seeds, point) for point in points]
+    found = []
+    for number, name in enumerate(problem.inputs):
+        for _ in range(TANGENTS):
+            moves = [signed(rng, leaf) * (i == number) for i, leaf in enumerate(leaves)]
+            pushed = np.array([inner(seeds, calls["fwd"](moves, point))[0] for point in points])
+            backward, sizes = np.transpose([inner(moves, gradient) for gradient in pulled])
+            # Where the true derivative is zero, as that of a sum of probabilities, both are residues of the values' round-off.
+            residue = eps * of_values * norm(moves[number]) / (norm(leaves[number]) or np.inf)
+            rounding = np.hypot(np.std(pushed), np.std(backward)) + residue
+            apart = abs(pushed[0] - backward[0])
+            are_nan = np.isnan(pushed[0]) and np.isnan(backward[0])  # the report says so, and they agree
+            if not (are_nan or apart <= np.sqrt(eps) * sizes[0] + ROUNDINGS * rounding):
+                message = (
+                    f"forward and reverse mode differ: along a random tangent {pushed[0]:.6g} and {backward[0]:.6g}, "
+                    f"summed from terms of {sizes[0]:.3g} in all"
+                )
+                found.append(Finding(code="modes-differ", where=name, message=message, evidence={"difference": apart}))
+                break
+    return found

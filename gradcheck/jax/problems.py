@@ -1,0 +1,114 @@
+"""What is checked: a function from named arrays to arrays, made of the user's function and its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.checks.claimants import input_names
+from gradcheck.errors import InvalidArgument
+from gradcheck.jax.arrays import Arrays, is_float, step, widened
+
+__all__ = ["Problem", "of_function", "positions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A function from named arrays to a list of arrays.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(leaves, wide) -> list of arrays``; ``wide`` is whether what it holds fixed is widened too.
+    inputs : dict
+        Name -> array, of what is differentiated.
+    is_wide : bool
+        Whether all of it is in double precision as given.
+    """
+
+    function: Callable[[Arrays, bool], Arrays]
+    inputs: dict[str, NDArray[Any]]
+    is_wide: bool
+
+    def plain(self, *leaves: Any) -> Arrays:
+        """Return the values at a point."""
+        return [np.asarray(part) for part in self.function([jnp.asarray(leaf) for leaf in leaves], False)]
+
+    def pulled(self, dy: Arrays, leaves: Arrays) -> Arrays:
+        """Return the products of cotangents with the Jacobian, by reverse mode."""
+        values, pull = jax.vjp(lambda x: self.function(x, False), list(map(jnp.asarray, leaves)))
+        found: Arrays = pull([jnp.asarray(seed, value.dtype) for seed, value in zip(dy, values, strict=True)])[0]
+        return found
+
+    def pushed(self, tangents: Arrays, leaves: Arrays) -> Arrays:
+        """Return the products of the Jacobian with tangents, by forward mode."""
+        point = list(map(jnp.asarray, leaves))
+        moves = [jnp.asarray(move, leaf.dtype) for move, leaf in zip(tangents, point, strict=True)]
+        found: Arrays = jax.jvp(lambda x: self.function(x, False), (point,), (moves,))[1]
+        return found
+
+    def pull(self, dy: Arrays, *leaves: Any) -> tuple[Any, ...]:
+        """Return what `pulled` gives as `check_vjp` asks for it."""
+        return tuple(map(np.asarray, self.pulled(dy, list(leaves))))
+
+    def push(self, tangents: tuple[Any, ...], *leaves: Any) -> Arrays:
+        """Return what `pushed` gives as `check_jvp` asks for it."""
+        return list(map(np.asarray, self.pushed(list(tangents), list(leaves))))
+
+    def derivative(self) -> Problem:
+        """Return the function that pulls one fixed cotangent back."""
+        seeds = [np.random.default_rng(0).uniform(0.5, 1.5, part.shape) for part in self.plain(*self.inputs.values())]
+
+        def slope(leaves: Arrays, wide: bool) -> Arrays:  # noqa: FBT001 - one of two forms of every problem
+            values, pull = jax.vjp(lambda x: self.function(x, wide), leaves)
+            (found,) = pull([jnp.asarray(seed, value.dtype) for seed, value in zip(seeds, values, strict=True)])
+            return list(found)
+
+        return Problem(slope, self.inputs, self.is_wide)
+
+
+def of_function(
+    f: Callable[..., Any], args: tuple[Any, ...], argnums: set[int], static: set[int], *, has_aux: bool
+) -> Problem:
+    """Take arguments apart: floating-point leaves that are differentiated, arrays that are held fixed, settings."""
+    if argnums & static:
+        raise InvalidArgument(f"argument {min(argnums & static)} is both in argnums and in static_argnums.")
+    free: dict[str, tuple[int, int]] = {}
+    taken = []
+    for number, (name, arg) in enumerate(zip(input_names(f, len(args)), args, strict=True)):
+        paths, tree = ([], None) if number in static else jax.tree_util.tree_flatten_with_path(arg)
+        taken.append(([leaf for _, leaf in paths], tree))
+        for place, (path, leaf) in enumerate(paths):
+            if number in argnums and is_float(leaf):
+                plain = name + "".join(map(step, path))
+                free[plain if plain not in free else name + jax.tree_util.keystr(path)] = number, place
+
+    def function(leaves: Arrays, wide: bool) -> Arrays:  # noqa: FBT001 - one of two forms of every problem
+        moved = dict(zip(free.values(), leaves, strict=True))
+        given = [
+            arg
+            if tree is None
+            else tree.unflatten([moved.get((n, i), widened(leaf) if wide else leaf) for i, leaf in enumerate(parts)])
+            for n, ((parts, tree), arg) in enumerate(zip(taken, args, strict=True))
+        ]
+        value = f(*given)
+        return [part for part in jax.tree_util.tree_leaves(value[0] if has_aux else value) if is_float(part)]
+
+    inputs = {name: np.asarray(jnp.asarray(taken[n][0][i])) for name, (n, i) in free.items()}
+    floats = [jnp.asarray(leaf) for parts, _ in taken for leaf in parts if is_float(leaf)]
+    return Problem(function, inputs, all(leaf.dtype == np.float64 for leaf in floats))
+
+
+def positions(given: int | Sequence[int], count: int) -> set[int]:
+    """Read argnums: positions, which may be counted from the end."""
+    numbers = (given,) if isinstance(given, int) else tuple(given)
+    bad = [number for number in numbers if not -count <= number < count]
+    if bad:
+        raise InvalidArgument(f"argnums or static_argnums hold {bad[0]}, but there are {count} arguments.")
+    return {number % count for number in numbers}

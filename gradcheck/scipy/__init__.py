@@ -1,0 +1,18 @@
+"""The problems of `scipy.optimize`: the derivatives that its solvers are given, by the call that they are given in.
+
+``check_problem`` takes the arguments of `scipy.optimize.minimize`, ``check_least_squares`` those of
+`scipy.optimize.least_squares`. Bounds are never left: at a bound differences are one-sided.
+"""
+
+from __future__ import annotations
+
+from gradcheck.errors import MissingDependency
+
+try:
+    import scipy as _scipy  # noqa: F401 - its submodules import it too, and would say less where it is missing
+except ImportError as error:  # pragma: no cover - needs an environment without it
+    raise MissingDependency("gradcheck.scipy needs scipy, which is not installed: pip install scipy") from error
+
+from gradcheck.scipy.checks import assert_least_squares, assert_problem, check_least_squares, check_problem
+
+__all__ = ["assert_least_squares", "assert_problem", "check_least_squares", "check_problem"]

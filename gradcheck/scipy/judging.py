@@ -1,0 +1,122 @@
+"""One function and its derivative inside of bounds, and one constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
+
+from gradcheck.checks.first_order import check_gradient
+from gradcheck.checks.matrices import check_hessian, check_jacobian
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.boxes import Box
+from gradcheck.functions.dense import written_out
+from gradcheck.functions.options import CheckOptions
+from gradcheck.reports.report import Finding, Report
+from gradcheck.scipy.arguments import Floats, Function, with_args
+
+__all__ = ["judge_constraint", "judge_gradient", "judge_hessian", "judge_jacobian", "within"]
+
+CALLS_BEYOND = 3
+"""Of a function for its continuation beyond a bound."""
+
+
+def judge_gradient(box: Box, value: Function, jac: Function, options: CheckOptions) -> Report:
+    """Check the gradient of a function with one value."""
+
+    def check(f: Function, given: CheckOptions) -> Report:
+        return check_gradient(f, lambda x: np.ravel(_claim(box, jac, x)), box.x, **given)
+
+    return _counted(box, lambda x: np.reshape(value(x), ()), check, options)
+
+
+def judge_jacobian(box: Box, values: Function, jac: Function, options: CheckOptions) -> Report:
+    """Check the Jacobian of a function with several values."""
+
+    def check(f: Function, given: CheckOptions) -> Report:
+        return check_jacobian(f, lambda x: np.atleast_2d(_claim(box, jac, x)), box.x, **given)
+
+    return _counted(box, lambda x: np.atleast_1d(values(x)), check, options)
+
+
+def judge_hessian(box: Box, value: Function, slope: Function | None, hess: Function, options: CheckOptions) -> Report:
+    """Check a Hessian by differences of a gradient that is right, or by values where there is none."""
+    if slope is not None:
+        return judge_jacobian(box, lambda x: np.ravel(written_out(slope(x))), hess, options)
+
+    def check(f: Function, given: CheckOptions) -> Report:
+        return check_hessian(f, lambda x: np.where(box.fixed[:, None], 0.0, _claim(box, hess, x)), box.x, **given)
+
+    return _counted(box, lambda x: np.reshape(value(x), ()), check, options)
+
+
+def judge_constraint(box: Box, name: str, given: Any, options: CheckOptions) -> dict[str, Report]:
+    """Check a constraint: a dictionary, as SLSQP and COBYLA take them, or a `NonlinearConstraint`."""
+    if isinstance(given, LinearConstraint | Bounds):
+        return {}
+    if isinstance(given, Mapping):
+        fixed = partial(with_args, args=tuple(given.get("args", ())))
+        fun, jac, hess = fixed(given["fun"]), fixed(given.get("jac")), None
+    elif isinstance(given, NonlinearConstraint):
+        fun, jac, hess = given.fun, with_args(given.jac, ()), given.hess
+    else:
+        raise InvalidArgument(
+            f"{name} is a {type(given).__name__}; a dictionary, a NonlinearConstraint or a LinearConstraint was "
+            "required."
+        )
+    reports = {} if jac is None else {f"{name}.jac": judge_jacobian(box, fun, jac, options)}
+    if callable(hess):
+        is_right = bool(reports) and reports[f"{name}.jac"].ok
+        v = np.linspace(0.5, 1.5, np.size(fun(box.x.copy())))
+        slope = (lambda x: v @ np.atleast_2d(written_out(jac(x)))) if is_right and jac is not None else None
+        reports[f"{name}.hess"] = judge_hessian(
+            box, lambda x: v @ np.ravel(fun(x)), slope, lambda x: hess(x, v), options
+        )
+    return reports
+
+
+def within(report: Report, allowed: NDArray[np.bool_]) -> Report:
+    """Fail a report whose claim has entries where there may be none."""
+    (parameter,) = report.parameters.values()
+    if allowed.shape != parameter.shape:
+        raise InvalidArgument(f"jac_sparsity has shape {allowed.shape}; that of the Jacobian is {parameter.shape}.")
+    outside = np.argwhere((parameter.claimed != 0) & ~np.isnan(parameter.claimed) & ~allowed)
+    if not len(outside):
+        return report
+    message = (
+        f"{len(outside):,} non-zero entries of the Jacobian are outside of jac_sparsity, the first at "
+        f"{[int(i) for i in outside[0]]}: a solver that groups columns by it mixes them up"
+    )
+    evidence = {"elements": len(outside), "first": outside[:20].tolist()}
+    finding = Finding(code="outside-sparsity", where=parameter.name, message=message, evidence=evidence)
+    return replace(report, verdict="fail", findings=(finding, *report.findings))
+
+
+def _counted(box: Box, f: Function, check: Callable[[Function, CheckOptions], Report], options: CheckOptions) -> Report:
+    """Make a check of a function continued beyond its bounds, and count the calls of the function itself."""
+    calls = 0
+
+    def counted(x: Floats) -> Any:
+        nonlocal calls
+        calls += 1
+        return f(x)
+
+    is_bounded = bool(np.any(np.isfinite(box.lower) | np.isfinite(box.upper)))
+    limit = options.get("max_evaluations")
+    if is_bounded and isinstance(limit, int) and limit >= CALLS_BEYOND:
+        options = {**options, "max_evaluations": limit // CALLS_BEYOND}
+    report = check(box.extend(counted) if is_bounded else counted, options)
+    held = tuple(
+        f"x0[{i}]: its bounds are equal, so it was held fixed and not checked" for i in np.flatnonzero(box.fixed)
+    )
+    return replace(report, evaluations=calls, blind_spots=(*report.blind_spots, *held))
+
+
+def _claim(box: Box, derivative: Function, x: Floats) -> Any:
+    """Ask for a derivative at the nearest point inside; zero along elements that cannot move."""
+    return np.where(box.fixed, 0.0, written_out(derivative(box.clip(x))))

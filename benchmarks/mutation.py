@@ -36,14 +36,17 @@ CORE: dict[str, tuple[str, ...]] = {
     "gradcheck.acceptance.decide": (f"{TESTS}/acceptance/test_decide.py",),
     **{
         f"gradcheck.nonsmooth.{name}": (f"{TESTS}/nonsmooth/test_{name}.py",)
-        for name in ("subdifferential", "groups", "sampling", "scans")
+        for name in ("groups", "sampling", "scans")
     },
+    "gradcheck.nonsmooth.subdifferential": (
+        f"{TESTS}/nonsmooth/test_hull.py",
+        f"{TESTS}/nonsmooth/test_subdifferential.py",
+    ),
     "gradcheck.differences.ladder": (
         f"{TESTS}/differences/test_climb.py",
         f"{TESTS}/differences/test_tableau.py",
-        f"{TESTS}/differences/test_ladder.py",
     ),
-    "gradcheck.differences.noise": (f"{TESTS}/differences/test_noise.py", f"{TESTS}/test_noise.py"),
+    "gradcheck.differences.noise": (f"{TESTS}/differences/test_noise.py",),
     "gradcheck.reports.comparison": (f"{TESTS}/test_comparison.py",),
     "gradcheck.checks.protocol": (f"{TESTS}/test_protocol.py",),
 }

@@ -1,0 +1,343 @@
+"""The parts of the test of a subdifferential, one by one: closed forms and tables."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from gradcheck.nonsmooth.groups import Group
+from gradcheck.nonsmooth.sampling import STEP, Flagged
+from gradcheck.nonsmooth.subdifferential import MOST_RANKS, SAMPLES, _answer, _Hull, _slopes, nearest_in_hull
+
+from .balls import ball_of
+
+
+def hull_of(
+    f, claims, references, *, gaps=0.0, bounds=1e-6, stakes=1.0, noise=1e-12, scale=1.0, seed=0, cotangents=None
+):
+    """A hull of all elements of a function at zero; claims and the rest of shape (m, K), or (m,)."""
+    claims = np.array(claims, float).reshape(len(claims), -1)
+    references, gaps, bounds, stakes = (
+        np.broadcast_to(np.array(a, float).reshape((*np.shape(a)[:1], -1) if np.ndim(a) else ()), claims.shape)
+        for a in (references, gaps, bounds, stakes)
+    )
+    count = len(claims)
+    scales = np.full(count, scale) if np.ndim(scale) == 0 else np.array(scale, float)
+    ball = ball_of(f, np.zeros(count), claims, noise=noise, seed=seed, cotangents=cotangents, scales=scales)
+    members = [Flagged(0, i, *(a[i].copy() for a in (claims, references, bounds, gaps, stakes))) for i in range(count)]
+    ball.probe.budget.used = 0
+    return _Hull(ball, Group(members), ball.radius(members))
+
+
+def answered(hull, asking):
+    """Run what asks for slopes; return its result."""
+    result = []
+
+    def kept():
+        result.append((yield from asking))
+
+    _answer(hull.ball, [hull], [kept()])
+    return result[0]
+
+
+def total(x):
+    return float(np.sum(x))
+
+
+TRIANGLE = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("size", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize(
+    ("target", "nearest"),
+    [
+        ((1, 1), (0.5, 0.5)),
+        ((-1, -1), (0, 0)),
+        ((2, -1), (1, 0)),
+        ((0.2, 0.3), (0.2, 0.3)),
+        ((0.6, -5), (0.6, 0)),
+        ((0, 0), (0, 0)),
+    ],
+)
+def test_the_nearest_point_of_a_triangle(target, nearest, size):
+    found = nearest_in_hull(size * TRIANGLE, size * np.array(target, float))
+    np.testing.assert_allclose(found, size * np.array(nearest, float), rtol=1e-9, atol=1e-12 * size)
+
+
+def test_the_hull_of_one_point_is_that_point_and_a_target_among_equal_points_is_itself():
+    assert nearest_in_hull(np.array([[3.0, -1.0]]), np.array([0.0, 0.0])).tolist() == [3.0, -1.0]
+    target = np.array([2.0, 5.0])
+    found = nearest_in_hull(np.array([[2.0, 5.0]] * 3), target)
+    assert found.tolist() == [2.0, 5.0] and found is not target
+
+
+def test_a_direction_in_ranks():
+    assert _Hull._ranked(np.array([3.0, -1.0, 3.0, 10.0])).tolist() == [0.0, -1.0, 0.0, 1.0]
+    assert _Hull._ranked(np.array([5.0, 5.0])).tolist() == [-1.0, -1.0]
+    assert _Hull._ranked(np.array([1e-9, 0.0, 1e9])).tolist() == [0.0, -1.0, 1.0]
+
+
+def test_few_elements_are_put_in_every_order_and_of_many_each_in_every_rank():
+    for count in (2, 4):
+        orders = hull_of(total, np.ones(count), 0.0)._orders()
+        expected = {tuple(np.array(order) - (count - 1) / 2) for order in permutations(range(count))}
+        assert len(orders) == len(expected) and {tuple(order) for order in orders} == expected
+    orders = np.array(hull_of(total, np.ones(5), 0.0)._orders())
+    assert orders.shape == (5, 5)
+    for ranks in (*orders, *orders.T):
+        assert sorted(ranks) == [-2, -1, 0, 1, 2]
+    assert len(hull_of(total, np.ones(MOST_RANKS + 40), 0.0)._orders()) == MOST_RANKS
+
+
+def test_a_place_along_a_direction_orders_what_the_direction_does_not_tell_apart():
+    hull = hull_of(total, np.ones(4), 0.0)
+    direction = np.array([1.0, 0.0, 0.0, -1.0])
+    assert hull._towards(direction, 0.0).tolist() == [4.0, 0.0, 0.0, -4.0]
+    assert sorted(hull._towards(np.zeros(4))) == [-0.75, -0.25, 0.25, 0.75]
+    assert len({tuple(hull._towards(np.zeros(4))) for _ in range(50)}) > 10
+    place = hull._towards(direction)
+    assert place.argmax() == 0 and place.argmin() == 3 and place[1] != place[2]
+
+
+def test_neighbours_are_places_at_random_and_near_ones_with_two_elements_exchanged_or_one_anew():
+    hull = hull_of(total, np.ones(4), 0.0)
+    places = [np.array([10.0, 20.0, 30.0, 40.0]), np.array([-10.0, -20.0, -30.0, -40.0])]
+    found = hull._neighbours(places)
+    free, near = found[:8], found[8:]
+    assert (
+        len(near) == 8
+        and np.max(np.abs(free)) <= 2.8
+        and np.max(np.abs(free)) > 1.5
+        and np.min(free) < 0 < np.max(free)
+    )
+    anew = 0
+    for number, place in enumerate(near):
+        assert np.all(np.sign(place[np.abs(place) > 2.8]) == (-1 if number % 2 else 1))
+        moved = np.abs(place) <= 2.8
+        anew += moved.sum()
+        assert moved.sum() <= 1 and np.sum(~moved & (np.abs(place) != [10, 20, 30, 40])) <= 2
+    assert anew == 3  # of the numbers 0 to 7 every third
+    assert places[0].tolist() == [10, 20, 30, 40]
+
+
+@pytest.mark.parametrize(
+    ("claims", "references", "gaps", "axis"),
+    [
+        ([1.0, 0.3], [0.0, 0.0], [2.0, 2.0], [1, 0]),  # the first is what the element gives upwards
+        ([-1.0, 0.3], [0.0, 0.0], [2.0, 2.0], [-1, 0]),
+        ([0.3, -1.0], [0.0, 0.0], [2.0, 2.0], [0, -1]),
+        ([1.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0, 1]),  # no gap, no kink of its own
+        ([1.0, 2.0], [0.0, 1.0], [2.0, 2.0], [0, 1]),  # both fit: the larger claim
+        ([1.0, 1.0], [0.0, 0.5], [2.0, 1.0], [1, 0]),  # as large: the larger gap
+    ],
+)
+def test_the_first_axis_is_that_of_the_element_whose_one_sided_derivative_is_nearest_to_its_claim(
+    claims, references, gaps, axis
+):
+    assert hull_of(total, claims, references, gaps=gaps)._axis(0).tolist() == axis
+
+
+def test_how_near_is_measured_beside_the_gap():
+    """Off by 0.1 of a gap of 2, and by 0.04 of one of 0.2."""
+    assert hull_of(total, [0.9, 0.06], 0.0, gaps=[2.0, 0.2])._axis(0).tolist() == [1, 0]
+    assert hull_of(total, [0.5, 0.09], 0.0, gaps=[2.0, 0.2])._axis(0).tolist() == [0, 1]
+
+
+def test_claims_are_measured_in_the_scales_of_the_elements():
+    hull = hull_of(total, [2.0, 3.0], 0.0, scale=[0.5, 0.5], noise=1e-12)
+    assert hull.claim[:, 0].tolist() == [1.0, 1.5] and hull.stake.tolist() == [0.5]
+    np.testing.assert_allclose(hull.noise, 2e-12 / (0.05 * hull.unit))
+    np.testing.assert_allclose(hull.unsure, hull.noise + 1e-3 * 0.5)
+    moves = hull.ball.at_rest()
+    hull.move(moves, np.array([1.0, -2.0]))
+    np.testing.assert_allclose(moves[0], hull.unit * 0.5 * np.array([1.0, -2.0]))
+
+
+def with_samples(hull, *gradients):
+    hull.gradients = [np.array(gradient, float).reshape(hull.claim.shape) for gradient in gradients]
+    return hull
+
+
+ALL = np.ones(2, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("claim", "beyond", "direction"),
+    [
+        ((0.25, 0.75), 0.0, (0, 0)),
+        ((0.5, 0.5005), 0.0, (0, 0)),  # by less than is unsure
+        ((1.0, 1.0), 1.0, (1, 1)),  # the sum is beyond: both alike
+        ((-1.0, -1.0), 3.0, (-1, -1)),
+        ((2.0, -1.0), 1.0, (1, -1)),  # the sum is not: towards the nearest point
+    ],
+)
+def test_how_far_claims_lie_outside_of_the_hull_and_in_which_direction(claim, beyond, direction):
+    """Of the gradients of a maximum of two, whose sum is one; a thousandth of the stake, and noise, are unsure."""
+    hull = with_samples(hull_of(np.max, claim, 0.0), (1, 0), (0, 1))
+    found, directions = hull._outside(ALL)
+    assert found[0] * hull.unsure[0] == pytest.approx(beyond)
+    np.testing.assert_allclose(directions[0], direction, atol=1e-9)
+
+
+def test_only_the_elements_among_and_the_columns_at_stake_count_and_a_column_moved_alike_is_not_moved_so_again():
+    hull = with_samples(hull_of(np.max, (1.0, 1.0), 0.0), (1, 0), (0, 1))
+    found, directions = hull._outside(np.array([True, False]))
+    assert found[0] == 0 and not directions[0].any()
+    hull.moved_alike.add(0)
+    hull.claim[:] = [[1.0], [1.2]]
+    found, directions = hull._outside(ALL)
+    np.testing.assert_allclose(directions[0], [1, 1])  # (0.6, 0.6) beyond (0.4, 0.6)
+    assert found[0] * hull.unsure[0] == pytest.approx(0.6)
+    hull = with_samples(hull_of(np.max, (1.0, 1.0), 0.0), (1, 0), (0, 1))
+    hull.stake[:] = 0.0
+    found, directions = hull._outside(ALL)
+    assert found[0] == 0 and not directions[0].any()
+
+
+def linear(x):
+    return np.array([x @ [1.0, 2.0, -3.0], x @ [0.5, 0.0, 4.0]])
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_slopes_of_a_linear_function_are_its_coefficients_wherever_they_are_asked_for(together):
+    factor = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]) if together else np.eye(2)
+    hull = hull_of(linear, np.ones((3, len(factor))), 0.0, cotangents=factor, scale=2.0)
+    directions = np.array([[1.0, 0, 0], [0, 1, 0], [1, -1, 0.5]])
+    slopes = _slopes(hull.ball, [hull], {0: (np.array([3.0, -1.0, 0.5]), directions)})
+    table = 2.0 * np.array([[1.0, 2.0, -3.0], [0.5, 0.0, 4.0]])
+    np.testing.assert_allclose(slopes[0], directions @ table.T @ factor.T, rtol=1e-4, atol=1e-12)
+
+
+def test_a_sample_is_a_gradient_and_where_a_kink_passes_between_its_points_another_place_is_tried():
+    hull = hull_of(np.max, (1.0, 0.0), 0.0)
+    answered(hull, hull._sample(np.array([1.0, 0.0])))
+    np.testing.assert_allclose(hull.gradients[0][:, 0], [1, 0], atol=1e-6)
+    assert hull.places[0].tolist() == [1.0, 0.0] and len(hull.starts) == 1
+    assert hull.ball.probe.budget.used == 4  # the place, two axes, and all of them backwards
+    hull.ball.probe.budget.used = 0
+    answered(hull, hull._sample(np.array([STEP / 2, 0.0])))
+    place = hull.places[1]
+    assert np.all(np.abs(place - [STEP / 2, 0.0]) <= 0.7 * 2) and place.tolist() != [STEP / 2, 0.0]
+    assert hull.ball.probe.budget.used in (8, 12)
+    np.testing.assert_allclose(hull.gradients[1].sum(), 1.0, atol=1e-6)
+
+
+def test_after_three_tries_there_is_no_sample():
+    rng = np.random.default_rng(0)
+    hull = hull_of(lambda x: rng.normal(), (1.0, 0.0), 0.0)
+    answered(hull, hull._sample(np.zeros(2)))
+    assert not hull.gradients and hull.ball.probe.budget.used == 12
+
+
+@pytest.mark.parametrize(
+    ("claim", "found"), [((1.0, 0.0, 0.0), True), ((0.0, 0.0, 1.0), True), ((0.0, 1.0, 1.0), False)]
+)
+def test_a_place_is_looked_for_where_the_derivative_along_a_direction_is_as_large_as_claimed(claim, found):
+    """The derivative of a maximum of three along the claim is one; two at most say two."""
+    hull = hull_of(np.max, claim, 0.0)
+    place = answered(hull, hull._search(np.array(claim), 0))
+    assert (place is not None) is found
+    if found:
+        assert np.argmax(place) == np.argmax(claim)
+
+
+def test_a_search_that_finds_nothing_takes_every_order_and_four_rounds_of_neighbours():
+    hull = hull_of(np.max, (1.0, 1.0), 0.0)
+    assert answered(hull, hull._search(np.ones(2), 0)) is None
+    assert hull.ball.probe.budget.used == 2 * (6 + 2 + 4 * (4 + 3 * 4))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pairs_whose_effects_do_not_add_up_have_one_label(seed):
+    def f(x):
+        return float(max(x[0], x[2]) + abs(x[1]) + min(x[3], x[4]) + x[5])
+
+    hull = hull_of(f, np.ones(6), 0.0, seed=seed)
+    labels = hull._linked(np.arange(6), 0)
+    assert labels[0] == labels[2] and labels[3] == labels[4] and len(set(labels.tolist())) == 4
+    assert hull.ball.probe.budget.used == 1 + 2 * (6 + 15)
+    labels = hull._linked(np.array([0, 1, 3]), 0)
+    assert len(set(labels.tolist())) == 3
+
+
+def test_chains_of_pairs_have_one_label_and_what_adds_up_to_a_twentieth_of_the_stake_links_none():
+    hull = hull_of(lambda x: float(max(x[0], x[1]) + max(x[1], x[2]) + abs(x[3])), np.ones(4), 0.0)
+    labels = hull._linked(np.arange(4), 0)
+    assert labels[0] == labels[1] == labels[2] != labels[3]
+    for share, linked in ((0.9, False), (3.0, True)):
+        hull = hull_of(lambda x, s=share: float(0.05 / 1.5 * s * max(x[0], x[1])), np.ones(2), 0.0)
+        assert (len(set(hull._linked(np.arange(2), 0).tolist())) == 1) is linked
+
+
+def test_smooth_errors_are_of_contradicted_claims_without_a_gap_in_the_scales():
+    hull = hull_of(total, [1.5, 1.5, 1.0, 1.5], 1.0, gaps=[0.0, 1.0, 0.0, 0.0], bounds=[0.1, 0.1, 0.1, 0.9], scale=2.0)
+    assert hull._smooth_errors()[:, 0].tolist() == pytest.approx([1.0, np.nan, np.nan, np.nan], nan_ok=True)
+    hull.wrong[0, 0] = True
+    assert np.isnan(hull._smooth_errors()).all()
+
+
+def test_samples_are_taken_nearer_while_noise_leaves_a_twentieth_of_the_error():
+    hull = hull_of(total, [1.5, 1.0], 1.0, stakes=[1.0, 0.0])
+    assert hull.closer() == 0.0
+    with_samples(hull, (1, 1))
+    assert hull.closer() == pytest.approx(0.5 / (20 * hull.noise[0]), rel=1e-3)
+    assert not hull.blind().any()
+    for noise, blind in ((0.2, False), (0.3, True)):  # half of the error
+        hull.unsure = np.array([noise])
+        assert hull.blind()[:, 0].tolist() == [blind, False]
+
+
+def test_a_derivative_is_extrapolated_to_the_point():
+    """That of a quadratic function changes linearly; a kink stays."""
+
+    def f(x):
+        return float(x @ [2.0, -1.0] + 1e5 * (x @ x) + 3 * abs(x[0]))
+
+    hull = hull_of(f, [1.0, 1.0], 0.0, noise=1e-10)
+    hull.places, hull.starts = [np.array([2.0, -1.0]), np.array([-2.0, 0.5])], [hull.start] * 2
+    np.testing.assert_allclose(hull._at_the_point(0, np.array([1.0, 0.0])), 5.0, atol=1e-3)
+    np.testing.assert_allclose(hull._at_the_point(1, np.array([1.0, 0.0])), -1.0, atol=1e-3)
+    np.testing.assert_allclose(hull._at_the_point(0, np.array([0.5, 1.0])), 1.5, atol=1e-3)
+
+
+@pytest.mark.parametrize(("claim", "wrong"), [(1.0, False), (1.5, True), (0.6, True)])
+def test_a_claim_among_gradients_by_curvature_alone_is_wrong(claim, wrong):
+    """Slopes of a parabola at both places, one above and one below the claim."""
+    hull = hull_of(lambda x: float(x @ [1.0, 1.0] + 1e6 * (x @ x)), [claim, 1.0], [1.2, 1.0], bounds=0.05, noise=1e-10)
+    for place in ([3.0, 0.0], [-3.0, 0.0]):
+        answered(hull, hull._sample(np.array(place)))
+    low, high = sorted(gradient[0, 0] for gradient in hull.gradients)
+    assert low < 0.6 and high > 1.5
+    hull.settle_curvature()
+    assert hull.wrong[:, 0].tolist() == [wrong, False]
+
+
+def test_a_claim_between_the_gradients_at_a_kink_is_not_wrong_by_curvature():
+    hull = hull_of(lambda x: float(abs(x[0]) + x[1] + 1e6 * (x @ x)), [0.5, 1.0], [0.0, 1.0], bounds=0.05, noise=1e-10)
+    for place in ([3.0, 0.0], [-3.0, 0.0]):
+        answered(hull, hull._sample(np.array(place)))
+    hull.settle_curvature()
+    assert not hull.wrong.any()
+
+
+def test_no_more_directions_than_there_are_samples_are_tried():
+    """A norm at zero: every direction has a gradient of its own, and a claim beyond the sphere is contradicted."""
+    hull = hull_of(lambda x: float(np.linalg.norm(x)), [0.9, 0.0, 0.9], 0.0, gaps=2.0)
+    for place in hull._first_places():
+        answered(hull, hull._sample(place))
+    before = len(hull.gradients)
+    found = answered(hull, hull._contradictions(np.ones(3, dtype=bool)))
+    assert list(found) == [0] and len(hull.gradients) - before < SAMPLES
+    assert found[0] @ hull.claim[:, 0] > np.linalg.norm(found[0])
+
+
+def test_members_that_are_contradicted_alone_are_named_and_others_like_them():
+    hull = hull_of(lambda x: float(x.max()), [3.0, 2.5, 0.0], 0.0)
+    for place in np.eye(3):
+        answered(hull, hull._sample(place))
+    found = answered(hull, hull._alone({0: np.ones(3)}, np.ones(3, dtype=bool)))
+    assert found[:, 0].tolist() == [True, True, False]
+    found = answered(hull, hull._alone({}, np.ones(3, dtype=bool)))
+    assert not found.any()
+    found = answered(hull, hull._alone({0: np.ones(3)}, np.array([False, True, True])))
+    assert found[:, 0].tolist() == [False, True, False]

@@ -11,9 +11,9 @@ class Normalised:
 
     def __init__(self, seed, shift=0.0, batch=40):
         rng = np.random.default_rng(seed)
-        self.x = (rng.normal(size=(batch, 12)) + shift).astype(np.float32)
+        self.x = (rng.normal(size=(batch, 7)) + shift).astype(np.float32)
         self.y = rng.normal(size=(batch, 3)).astype(np.float32)
-        sizes = {"W1": (12, 18), "b1": (18,), "gamma": (18,), "beta": (18,), "W2": (18, 3), "b2": (3,)}
+        sizes = {"W1": (7, 10), "b1": (10,), "gamma": (10,), "beta": (10,), "W2": (10, 3), "b2": (3,)}
         self.params = {name: (rng.normal(size=size) / 3).astype(np.float32) for name, size in sizes.items()}
 
     def forward(self, p):

@@ -13,7 +13,7 @@ from gradcheck.acceptance.decide import Decision, Outcome, Tolerance, decide
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membership, rms
 from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.differences.complex_step import ROUNDING
-from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier, own_sizes
+from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier, own_sizes, smallest_of_a_kind
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged
@@ -239,6 +239,7 @@ class Bench:
         self.rng = rng
         self.leaves = probe.point.leaves
         self.lengths = {leaf: lengths_of(self.leaves[leaf].value) for leaf in claims}
+        self.smallest = {leaf: smallest_of_a_kind(self.leaves[leaf].value) for leaf in claims}
         self.ledgers = {leaf: Ledger(*claim.values.shape) for leaf, claim in claims.items()}
         self.elements = sum(claim.values.shape[0] for claim in claims.values())
         self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
@@ -271,6 +272,7 @@ class Bench:
             np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
             self.leaves[leaf].format.spacing(value),
             own_sizes(value, self.lengths[leaf][indices]),
+            np.where(value < self.smallest[leaf], value, 0.0).astype(np.float64),
             self.multiplier * self.noise,
             smooth=leaf in self.exact,
         )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.ledger import Evidence, Kind, Limit, Membership
-from gradcheck.differences.ladder import NOISE_LIMITED, is_beyond
+from gradcheck.differences.ladder import BEYOND, NOISE_LIMITED, is_beyond
 
 __all__ = ["Decision", "Outcome", "Tolerance", "decide", "excludes"]
 
@@ -75,6 +75,8 @@ class Tolerance:
         Distance of floating-point numbers at the elements.
     magnitude : array, shape (m,)
         Absolute values of the elements; zero where they say nothing about the scale of the element.
+    dwarfed : array, shape (m,)
+        The same of elements far smaller than others of their leaf, whose scale may be as small or theirs; zero for others.
     noise : array, shape (K,)
         By how much noise may change a value of the functions.
     smooth : bool
@@ -87,6 +89,7 @@ class Tolerance:
     cleared: Floats
     spacing: Floats
     magnitude: Floats
+    dwarfed: Floats
     noise: Floats
     smooth: bool = False
 
@@ -293,7 +296,10 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     apart = np.abs(claim - seen.value)
     close_value, close_bound = _closest(claim, evidence, apart)
     nearer = seen.confirmed & np.isfinite(close_value)
-    beyond = seen.confirmed & ~nearer & is_beyond(tolerance.magnitude[:, None], CLOSE * tolerance.noise / apart)
+    nearest = CLOSE * tolerance.noise / apart
+    magnitude, dwarfed = tolerance.magnitude[:, None], tolerance.dwarfed[:, None]
+    passed_over = (dwarfed > 0) & (nearest > dwarfed) & _stands_still(claim, seen, tolerance)
+    beyond = seen.confirmed & ~nearer & (is_beyond(magnitude, nearest) | passed_over)
     contradicted = seen.confirmed & ~nearer & ~beyond
 
     right = seen.included & (apart + seen.bound <= seen.right_to)
@@ -326,6 +332,16 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
         seen.excluded > 0,
         np.zeros_like(contradicted),
     )
+
+
+def _stands_still(claim: Floats, seen: _Interval, tolerance: Tolerance) -> Bools:
+    """Tell where functions rise, over a step far longer than the element, by no more than the claim times some of its size.
+
+    So does one that the element moves over its own scale only, as a sine, and one that does not depend on it.
+    """
+    step = tolerance.noise / np.maximum(seen.noise, np.finfo(float).tiny)
+    rises = np.maximum(np.abs(seen.value) - seen.bound, 0.0) * step
+    return np.asarray(rises <= np.abs(claim) * BEYOND * tolerance.dwarfed[:, None])
 
 
 def _at_kinks(apart: Floats, seen: _Interval, membership: NDArray[np.int8], tolerance: Tolerance) -> NDArray[np.int8]:

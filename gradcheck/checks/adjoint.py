@@ -251,7 +251,7 @@ class AdjointTest:
 
     def _tolerance(self, rows: NDArray[np.intp]) -> Tolerance:
         nothing, zero = np.zeros(len(rows)), np.zeros(1)
-        return Tolerance(self.rtol, zero, zero, zero, nothing, nothing, zero, smooth=True)
+        return Tolerance(self.rtol, zero, zero, zero, nothing, nothing, nothing, zero, smooth=True)
 
     def _of_sample(self, report: Report, count: int) -> Report:
         """Measure the divergence where elements were looked at, and say that the others were not."""

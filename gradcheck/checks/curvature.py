@@ -261,7 +261,7 @@ class _Bench:
 
     def _tolerance(self, rows: NDArray[np.intp]) -> Tolerance:
         nothing, roundoff = np.zeros(len(rows)), self.claim.roundoff(self.scale)
-        return Tolerance(self.rtol, self.scale, roundoff, roundoff, nothing, nothing, np.zeros(1), smooth=True)
+        return Tolerance(self.rtol, self.scale, roundoff, roundoff, nothing, nothing, nothing, np.zeros(1), smooth=True)
 
     def _measure(self, i: int, j: int, first_step: float) -> tuple[float, float, float]:
         """Return a second derivative, a bound on its error and the noise in that."""

@@ -34,6 +34,7 @@ __all__ = [
     "noise_multiplier",
     "own_sizes",
     "scale_is_hidden",
+    "smallest_of_a_kind",
 ]
 
 Floats = NDArray[np.float64]
@@ -115,14 +116,25 @@ def lengths_of(value: NDArray[np.generic]) -> Floats:
     """
     sizes = np.abs(value.ravel()).astype(np.float64)
     sizes = np.where(np.isfinite(sizes), sizes, 0.0)
-    largest = np.max(sizes, initial=0.0)
-    if largest == 0:
+    usual = _rms(sizes)
+    if usual == 0:
         return np.ones_like(sizes)
-    rms = largest * np.sqrt(np.mean((sizes / largest) ** 2))
     for size in blocks(sizes):
         reach = np.where(size > 0, size * REACH, np.inf)
-        np.maximum(np.clip(rms, size, reach), np.finfo(np.float64).tiny, out=size)
+        np.maximum(np.clip(usual, size, reach), np.finfo(np.float64).tiny, out=size)
     return sizes
+
+
+def smallest_of_a_kind(value: NDArray[np.generic]) -> float:
+    """Return the size below which an element is too small beside its leaf to have the leaf's scale."""
+    sizes = np.abs(value.ravel()).astype(np.float64)
+    return _rms(np.where(np.isfinite(sizes), sizes, 0.0)) / REACH
+
+
+def _rms(sizes: Floats) -> float:
+    """Return the root mean square of numbers of any size."""
+    largest = float(np.max(sizes, initial=0.0))
+    return largest * float(np.sqrt(np.mean((sizes / largest) ** 2))) if largest else 0.0
 
 
 def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:

@@ -12,9 +12,13 @@ from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membershi
 from gradcheck.differences.ladder import BEYOND, Measurement
 
 HERE = np.array([0])
-TOLERANCE = Tolerance(1e-7, np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1), np.full(1, 1e-15))
+TOLERANCE = Tolerance(
+    1e-7, np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1), np.zeros(1), np.full(1, 1e-15)
+)
 
-WHOLE = Tolerance(0.0, np.full(1, 100.0), np.full(1, 4.0), np.full(1, 2.0), np.zeros(1), np.zeros(1), np.full(1, 1e-15))
+WHOLE = Tolerance(
+    0.0, np.full(1, 100.0), np.full(1, 4.0), np.full(1, 2.0), np.zeros(1), np.zeros(1), np.zeros(1), np.full(1, 1e-15)
+)
 """In whole numbers, where both sides of an inequality can be equal: off by 4 is not wrong yet, by 2 still right."""
 
 

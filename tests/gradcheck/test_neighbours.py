@@ -1,0 +1,70 @@
+"""Elements beside others of another nature, in one array: what those do neither hides errors nor makes them up."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gradcheck import check_gradient
+
+FAST_OR_STEEP = {
+    "a fast wave": (lambda b: math.sin(1e7 * b), lambda b: 1e7 * math.cos(1e7 * b), 0.3),
+    "a cube root": (lambda b: float(np.cbrt(b)), lambda b: float(np.cbrt(b)) / b / 3, 1e-6),
+    "a sharp step": (lambda b: math.tanh(1e6 * b), lambda b: 1e6 / math.cosh(1e6 * b) ** 2, 1e-6),
+}
+
+
+@pytest.mark.parametrize("factor", [-1.0, 1.01, 1.0001])
+@pytest.mark.parametrize("name", FAST_OR_STEEP)
+@pytest.mark.parametrize("seed", range(2))
+def test_a_fast_or_steep_element_does_not_hide_errors_of_ordinary_ones(name, factor, seed):
+    function, slope, at = FAST_OR_STEEP[name]
+    rng = np.random.default_rng(seed)
+    weights, x = rng.uniform(0.5, 2, 6), np.append(rng.normal(size=6), at * rng.uniform(0.9, 1.1))
+    right = np.append(weights * np.cos(x[:6]), slope(float(x[6])))
+
+    def f(x):
+        return float(weights @ np.sin(x[:6])) + function(float(x[6]))
+
+    assert check_gradient(f, right, x).ok
+    wrong = right.copy()
+    wrong[seed] *= factor
+    report = check_gradient(f, wrong, x)
+    assert report.verdict == "fail"
+    assert np.flatnonzero(report.parameters["params"].wrong).tolist() == [seed], str(report)
+
+
+@pytest.mark.parametrize("element", [4, 7, 8])
+@pytest.mark.parametrize("seed", range(2))
+def test_elements_of_all_scales_that_saturate(element, seed):
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** np.linspace(-8, 8, 9)
+    x, weights = rng.normal(size=9) * scale, rng.uniform(0.5, 2, 9)
+
+    def f(x):
+        return float(weights @ np.tanh(x / scale) ** 2)
+
+    right = 2 * weights * np.tanh(x / scale) / np.cosh(x / scale) ** 2 / scale
+    assert check_gradient(f, right, x).ok
+    for factor in (-1.0, 1.01):
+        wrong = right.copy()
+        wrong[element] *= factor
+        assert check_gradient(f, wrong, x).verdict == "fail"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_an_element_does_over_its_own_scale_may_be_hidden_by_others_and_is_not_denied(seed):
+    """All that the smallest can do is 1e-8, as much as the noise of a value of 1e8."""
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** np.linspace(-8, 8, 9)
+    x, weights = rng.normal(size=9) * scale, rng.uniform(0.5, 2, 9)
+
+    def f(x):
+        return float(np.sum(weights * scale * np.sin(x / scale)))
+
+    right = weights * np.cos(x / scale)
+    assert check_gradient(f, right, x).verdict != "fail"
+    wrong = right.copy()
+    wrong[6] *= -1
+    report = check_gradient(f, wrong, x)
+    assert np.flatnonzero(report.parameters["params"].wrong).tolist() == [6], str(report)

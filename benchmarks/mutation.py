@@ -48,7 +48,7 @@ CORE: dict[str, tuple[str, ...]] = {
     ),
     "gradcheck.differences.noise": (f"{TESTS}/differences/test_noise.py",),
     "gradcheck.reports.comparison": (f"{TESTS}/test_comparison.py",),
-    "gradcheck.checks.protocol": (f"{TESTS}/test_protocol.py",),
+    "gradcheck.checks.protocol": (f"{TESTS}/test_protocol_parts.py", f"{TESTS}/test_protocol.py"),
 }
 """Module -> the tests that are its own."""
 

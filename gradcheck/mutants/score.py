@@ -82,6 +82,10 @@ class MutationScore:
         count = len(self.caught) + len(self.survived)
         return len(self.caught) / count if count else float("nan")
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}={len(getattr(self, name))}" for name in ("caught", "survived", "equivalent"))
+        return f"<MutationScore {self.score:.3f}: {counts}>"
+
     def __str__(self) -> str:
         count = len(self.caught) + len(self.survived)
         left_out = f"{len(self.equivalent)} mutants equal the right gradient at their point and were left out"

@@ -248,6 +248,8 @@ def test_it_pickles_and_counts_nothing_as_nan():
     again = pickle.loads(pickle.dumps(found))  # noqa: S301 - its own bytes
     assert again.caught == found.caught and str(again) == str(found)
     assert np.isnan(MutationScore((), (), ()).score)
+    assert repr(MutationScore((), (), ())) == "<MutationScore nan: caught=0, survived=0, equivalent=0>"
+    assert repr(found) == f"<MutationScore {found.score:.3f}: caught={len(found.caught)}, survived=0, equivalent=0>"
 
 
 def test_bare_arrays_numbers_and_lists():

@@ -1,0 +1,212 @@
+"""The parts of the protocol, one by one: tables, on stand-ins for a check."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gradcheck import check_gradient, check_layer
+from gradcheck.checks.protocol import (
+    LAYOUTS,
+    _apart,
+    _is_rounding,
+    _overlap,
+    _pairs,
+    _same_steps,
+    examine_linearity,
+    examine_zero,
+)
+from gradcheck.reports.claims import Reading
+
+
+class Stub:
+    """What of a check the protocol reads, and the findings it makes."""
+
+    def __init__(self, rtol=1e-6, elsewhere=None, roundoff=None):
+        self.rtol, self.roundoff = rtol, roundoff
+        self.elsewhere = None if elsewhere is None else SimpleNamespace(rounding=elsewhere)
+        self.claimant = SimpleNamespace(derivative="backward", seed="its upstream", role="upstream")
+        self.found = []
+
+    def find(self, code, message, *, where="", fatal=False, **evidence):
+        self.found.append((code, where, fatal))
+
+
+def reading(**values):
+    names = dict(enumerate(values))
+    arrays = {
+        leaf: np.atleast_1d(np.array(values[name], float)) for leaf, name in names.items() if values[name] is not None
+    }
+    return Reading(values=arrays, names=names)
+
+
+NUMBERS = np.arange(12.0).reshape(3, 4) + 1
+
+
+@pytest.mark.parametrize("words", LAYOUTS)
+def test_a_layout_holds_the_same_numbers_otherwise(words):
+    for array in (NUMBERS, NUMBERS.astype(np.float32), NUMBERS[0], np.float64(3.0) * np.ones(())):
+        given = array.copy()
+        laid_out = LAYOUTS[words](given)
+        np.testing.assert_array_equal(laid_out, array)
+        assert laid_out.dtype == array.dtype
+        np.testing.assert_array_equal(given, array)
+    laid_out = LAYOUTS[words](NUMBERS)
+    assert not laid_out.flags.c_contiguous and not np.shares_memory(laid_out, NUMBERS)
+
+
+def test_layouts_differ_in_what_they_say():
+    assert LAYOUTS["in Fortran order"](NUMBERS).flags.f_contiguous
+    strided = LAYOUTS["with gaps in memory"](NUMBERS)
+    assert strided.strides == (64, 16) and strided.base.ravel()[1::2].tolist() == (NUMBERS + 1).ravel().tolist()
+    assert LAYOUTS["with negative strides"](NUMBERS).strides == (-32, -8)
+
+
+NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart", "size"),
+    [
+        ([1.0, -5.0], [1.5, -5.25], 0.5, 5.0),
+        ([], [], 0.0, 0.0),
+        ([1.0, NAN], [1.0, NAN], 0.0, 1.0),
+        ([1.0, NAN], [2.0, NAN], 1.0, 1.0),
+        ([1.0, NAN], [1.0, 3.0], NAN, 1.0),
+        ([INF, 2.0], [INF, 1.0], 1.0, 2.0),
+        ([INF, 2.0], [-INF, 2.0], INF, 2.0),
+        ([-7.0, INF], [-7.0, 3.0], INF, 7.0),
+        ([NAN], [NAN], 0.0, 0.0),
+    ],
+)
+def test_how_far_apart_two_claims_are_and_how_large_the_first(one, other, apart, size):
+    with np.errstate(all="ignore"):
+        found = _apart(np.array(one), np.array(other))
+    np.testing.assert_equal(found, (apart, size))
+
+
+def test_pairs_are_of_one_leaf_and_what_the_other_lacks_is_not_a_number():
+    found = list(_pairs([reading(a=[1, 2], b=[3]), reading(c=[4])], [reading(a=[5, 6], b=None), reading(c=[7])]))
+    assert [name for name, _, _ in found] == ["a", "b", "c"]
+    np.testing.assert_array_equal([*found[0][2], *found[1][2], *found[2][2]], [5, 6, NAN, 7])
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "apart", "is_rounding"),
+    [
+        (None, 0.9e-6, True),
+        (None, 1e-6, True),
+        (None, 1.1e-6, False),
+        (1e-8, 0.9e-5, True),  # a thousand roundings of what the gradient is at the second point
+        (1e-8, 1.1e-5, False),
+        (1e-12, 0.9e-6, True),
+    ],
+)
+def test_what_rounding_may_make_of_a_result_of_size_one(elsewhere, apart, is_rounding):
+    assert _is_rounding(Stub(elsewhere=elsewhere), apart, 1.0) is is_rounding
+    assert not _is_rounding(Stub(elsewhere=elsewhere), NAN, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "same"),
+    [
+        (([1, 0], [3, 1], [5, 2]), True),
+        (([1, 0], [3, 1], [5, 1.0001]), False),
+        (([1, 0], [3, 1], [5, 2.0019]), True),  # to a thousandth of the largest step
+        (([1, 0], [3, 1], [5, 2.0021]), False),
+        (([1, 0], [1, 0], [1, 0]), False),  # no step
+        (([1, 0], [1, 1], [1, 2]), True),  # in one element
+        (([1, 0], [3, 1], [1, 0]), False),
+    ],
+)
+def test_three_results_at_equal_distances_are_of_what_adds_up(values, same):
+    assert _same_steps(*(np.array(value, float) for value in values)) is same
+
+
+def test_memory_that_overlaps():
+    base = np.zeros(10)
+    assert _overlap(base, base) and _overlap(base[:5], base[4:])
+    assert not _overlap(base[:5], base[5:]) and not _overlap(base[::2], base[1::2])
+    assert not _overlap(None, base) and not _overlap(base, None) and not _overlap(base[:0], base)
+
+
+def test_zeros_must_give_zeros_and_what_ignores_the_seed_is_named():
+    check = Stub()
+    first = reading(a=[1, 2], b=[3, 4], c=[5], d=None)
+    assert examine_zero(check, reading(a=[0, 0], b=[3, 4], c=[1], d=[2]), first) == {"b"}
+    assert check.found == [("upstream-ignored", "b", True), ("zero-upstream", "c", True), ("zero-upstream", "d", True)]
+    assert examine_zero(Stub(), reading(a=[0.0, NAN]), first) == set()
+
+
+def linearity(values, *, own=0.0, rtol=1e-6, ignored=(), eps=2.0**-52, parts=(([1.0, 2.0],), ([3.0, -1.0],))):
+    check = Stub(rtol=rtol, roundoff={0: SimpleNamespace(own=np.array([own, own / 2]))})
+    combined = reading(x=values)
+    combined.eps = eps
+    examine_linearity(
+        check, np.zeros((2, 1)), combined, [reading(x=part[0]) for part in parts], np.array([2.0, -1.0]), set(ignored)
+    )
+    return check.found
+
+
+def test_a_combination_of_seeds_gives_the_combination_of_what_they_give():
+    """Twice the first less the second: (-1, 5); the largest of what they give is three."""
+    wrong = [("not-linear", "x", True)]
+    assert linearity([-1.0, 5.0]) == []
+    assert linearity([-1.0, 5.0 + 2.9e-6]) == []
+    assert linearity([-1.0, 5.0 + 3.1e-6]) == wrong
+    assert linearity([-1.0 - 3.1e-6, 5.0]) == wrong
+    assert linearity([1.0, 3.0]) == wrong
+    assert linearity([1.0, 3.0], ignored=["x"]) == []
+    assert linearity([-1.0, 5.1], parts=(([1.0, 2.0],), (None,))) == []
+
+
+def test_linear_is_meant_to_a_hundred_roundings_of_the_dtype_and_sixteen_deviations_of_the_round_off():
+    wrong = [("not-linear", "x", True)]
+    assert linearity([-1.0, 5.0 + 299e-5], eps=1e-5) == [] and linearity([-1.0, 5.0 + 301e-5], eps=1e-5) == wrong
+    assert linearity([-1.0, 5.47], own=0.01) == [] and linearity([-1.0, 5.49], own=0.01) == wrong
+
+
+class Wavering:
+    """A sum whose value differs from call to call, at one point, by so many roundings."""
+
+    def __init__(self, roundings, period=1):
+        self.calls, self.roundings, self.period = 0, roundings, period
+
+    def __call__(self, x):
+        self.calls += 1
+        return float(np.sum(x)) * (1 + self.roundings * 2.0**-52 * (self.calls % (self.period + 1) == 0))
+
+
+@pytest.mark.parametrize(("roundings", "is_random"), [(900, False), (1100, True)])
+def test_a_thousand_roundings_between_two_calls_are_another_function(roundings, is_random):
+    point = np.array([0.3, 0.9])
+    report = check_gradient(Wavering(roundings), np.ones_like, point)
+    assert ("f-not-deterministic" in {finding.code for finding in report.findings}) is is_random
+
+
+def test_who_shares_memory_is_told_once_with_the_first_it_is_shared_with():
+    def backward(dy, cache):
+        both = 1.0 * dy
+        return both, both, dy
+
+    report = check_layer(lambda a, b, c: (a + b + c, None), backward, NUMBERS, NUMBERS + 1, NUMBERS + 2)
+    told = [
+        (finding.where, finding.message.split(":")[0]) for finding in report.findings if finding.code == "shares-memory"
+    ]
+    assert told == [
+        ("b", "its gradient is the same memory as the gradient of a"),
+        ("c", "its gradient is the same memory as its upstream"),
+    ]
+
+
+def test_each_layout_is_tried_and_the_first_that_changes_a_value_is_told():
+    tried = []
+
+    def f(x):
+        tried.append(x.strides)
+        return float(np.sum(x * np.arange(12.0).reshape(3, 4)) if x.flags.c_contiguous else np.sum(x))
+
+    report = check_gradient(f, lambda x: np.arange(12.0).reshape(3, 4), NUMBERS)
+    assert [finding.code for finding in report.findings] == ["layout-dependent"] and report.ok
+    assert "in Fortran order" in report.findings[0].message and report.findings[0].where == ""
+    assert (8, 24) in tried and (64, 16) not in tried

@@ -191,7 +191,7 @@ def divergence_of(
         cosine=cosine,
         angle=angle,
         norm_ratio=norm_ratio,
-        sign_agreement=sum(np.count_nonzero(np.sign(a) == np.sign(b)) for a, b in _pairs(c, n)) / c.size,
+        sign_agreement=sum(int(np.count_nonzero(np.sign(a) == np.sign(b))) for a, b in _pairs(c, n)) / c.size,
         max_abs_error=2 * largest if not largest > LARGEST / 2 else LARGEST if math.isfinite(largest) else largest,
         digits=_digits(max(relative, limit) if math.isfinite(relative) else relative),
     )

@@ -83,7 +83,7 @@ REASONS = {
     ),
     Limit.UNSEEN: (
         "minus the claim, twice the claim or zero would have passed as well: the noise of f ({noise:.1g}) hides errors up to "
-        "{bound:.1g}; evaluate f in float64, or check at a point where the parameter matters more"
+        "{bound:.1g}, and the gradient is hardly more, as at an optimum; move the point, or evaluate f in float64 where it is not"
     ),
     Limit.RTOL: (
         "an rtol of 1 or more accepts a gradient of zero, so a wrong claim would have passed as well; give an rtol below 1, or "

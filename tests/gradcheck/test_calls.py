@@ -315,3 +315,17 @@ def test_order_is_not_blamed_for_other_faults():
     ):
         report = check_layer(lambda x: (np.sin(x), np.cos(x)), wrong, X)
         assert report.verdict == "fail" and "arguments-swapped" not in codes(report)
+
+
+def test_at_an_optimum_the_remedy_is_another_point():
+    def valley(x):
+        return float(np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2))
+
+    def slope(x):
+        a, b = x[:-1], x[1:]
+        return np.append(-400 * a * (b - a**2) - 2 * (1 - a), 0.0) + np.append(0.0, 200 * (b - a**2))
+
+    report = check_gradient(valley, slope, np.ones(3))
+    assert report.verdict == "inconclusive" and "as at an optimum; move the point" in report.findings[0].message
+    assert check_gradient(valley, slope, np.full(3, 0.7))
+    assert check_gradient(valley, lambda x: 1.01 * slope(x), np.full(3, 0.7)).verdict == "fail"

@@ -14,8 +14,10 @@ from gradcheck.checks.protocol import (
     _pairs,
     _same_steps,
     examine_linearity,
+    examine_repeated_value,
     examine_zero,
 )
+from gradcheck.functions.points import Output, point_of
 from gradcheck.reports.claims import Reading
 
 
@@ -210,3 +212,36 @@ def test_each_layout_is_tried_and_the_first_that_changes_a_value_is_told():
     assert [finding.code for finding in report.findings] == ["layout-dependent"] and report.ok
     assert "in Fortran order" in report.findings[0].message and report.findings[0].where == ""
     assert (8, 24) in tried and (64, 16) not in tried
+
+
+def test_a_value_is_asked_for_twice_more():
+    """Two in a row tell a function that alternates; more would only cost."""
+    check, calls = Stub(), []
+    check.budget = SimpleNamespace(spend=lambda: None)
+    point = point_of(np.array([0.3, 0.9]), "x")
+    examine_repeated_value(
+        check, Output.of(1.2, "f"), lambda x: calls.append(x) or float(np.sum(x)), point, np.array([1.2])
+    )
+    assert len(calls) == 2 and not check.found
+
+
+def test_of_a_gradient_that_changes_its_argument_no_more_is_asked():
+    """It also depends on the layout, which is not looked at."""
+
+    def gradient(x):
+        right = 3.0 * x**2 if x.flags.c_contiguous else x
+        x *= 1.001
+        return right
+
+    report = check_gradient(lambda x: float(np.sum(x**3)), gradient, NUMBERS)
+    assert [finding.code for finding in report.findings if finding.code != "wrong-gradient"] == ["inputs-changed"]
+
+
+def test_without_a_second_point_nothing_is_said_of_another_one():
+    """Too few calls for one are allowed."""
+    rng = np.random.default_rng(0)
+    report = check_gradient(
+        lambda x: float(np.sum(x**3)), lambda x: 3 * x**2 * (1 + 0.01 * rng.normal()), NUMBERS, max_evaluations=40
+    )
+    codes = {finding.code for finding in report.findings}
+    assert "second-call-differs" in codes and "stale-gradient" not in codes

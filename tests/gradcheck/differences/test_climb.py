@@ -171,6 +171,26 @@ def test_noise_in_a_small_column_beside_a_large_one_asks_for_no_longer_step():
     assert len(steps[0]) == 4
 
 
+def rough(size):
+    """Noise that is the same at the same place: the last digits of a large multiple."""
+    return lambda v: size * (2 * np.modf(abs(np.sin(1e9 * v + 1e-3 / (abs(v) + 1e-30)) * 1e4))[0] - 1)
+
+
+def test_what_nothing_explains_is_repeated_at_nearly_the_last_step_and_nothing_else_is():
+    """Noise a million times what was measured, in one column of two elements, of which one has fewer steps; the third is smooth."""
+    noise = rough(1e-9)
+
+    def f(x):
+        return np.array([x[0] + noise(x[0]) + x[1] + noise(x[1]) + np.exp(x[2]), np.exp(x[0])])
+
+    found, steps = climbed(f, np.array([0.0, 1e3, 0.0]))
+    assert found.unexplained[:, 0].tolist() == [True, True, False]
+    assert len(steps[0]) == 17 and 8 < len(steps[1]) < 17 and len(steps[2]) == 4
+    for distances in steps[:2]:
+        assert 0.7 < distances[-1] / distances[-2] < 0.95
+        np.testing.assert_allclose(distances[:-1], ladder_of(len(distances) - 1), rtol=0.2)
+
+
 # ---- scales -----------------------------------------------------------------------------------------------------------
 
 

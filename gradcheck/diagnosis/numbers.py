@@ -160,6 +160,11 @@ def _others(case: Case, known: dict[int, list[str]]) -> Iterator[tuple[float, st
     if case.of_f is not None and math.isfinite(number := abs(case.of_f)) and number > 0:
         yield number, "the value of f"
         yield 1 / number, "1 / the value of f"
+        if abs(case.of_f) < math.log(MOST):
+            yield (
+                math.exp(case.of_f),
+                "exp of the value of f: f is a logarithm, and the gradient that of what is under it?",
+            )
 
 
 def _elements(name: str, value: Floats) -> Iterator[tuple[float, str]]:

@@ -65,12 +65,18 @@ SMALL = 1e-3
 
 
 def approximations(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that the claim is the gradient of an approximation: small errors in most elements, which nothing else explains."""
+    """Propose that the claim is the gradient of an approximation: small errors, which nothing else explains.
+
+    Either in most elements, or small in each.
+    """
     del case
     wrong = clues.wrong & clues.used
     alive = clues.is_alive
     size = float(np.max(np.abs(clues.reference[clues.used]), initial=0.0))
-    if np.count_nonzero(wrong) < FEWEST or 2 * np.count_nonzero(wrong) < np.count_nonzero(alive):
+    if np.count_nonzero(wrong) < FEWEST:
+        return
+    is_close = np.abs(clues.error[wrong]) <= SMALL * np.abs(clues.reference[wrong])
+    if 2 * np.count_nonzero(wrong) < np.count_nonzero(alive) and not np.all(is_close):
         return
     if not 0 < np.max(np.abs(clues.error[wrong])) <= SMALL * size:
         return

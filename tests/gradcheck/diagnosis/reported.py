@@ -28,7 +28,7 @@ def _pair(
 def reported(seed: int) -> Iterator[Planted]:
     """Give them all."""
     rng = np.random.default_rng([seed, 5])
-    for family in (indices, sums, frames, norms, wrong_arrays, ties, matrices, steps):
+    for family in (indices, sums, frames, norms, wrong_arrays, ties, matrices, steps, groups):
         yield from family(rng)
 
 
@@ -328,3 +328,44 @@ def steps(rng: np.random.Generator) -> Iterator[Planted]:
         lambda dy, v: np.convolve(dy, [-1.0, 2.0, 1.0])[2:-2] * np.cos(v),
     )
     yield _pair("padded", "uncut", gradcheck.check_vjp, functions, target, of="v", words="the middle 9 of 13")
+
+
+def groups(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give means over groups of unequal size, a logarithm's gradient, and differences in a few elements of the claim."""
+    at = np.repeat([0, 1, 2, 3], [3, 2, 4, 1])
+    counts = np.bincount(at)[:, None]
+
+    def forward(x: Array) -> tuple[Array, None]:
+        y = np.zeros((4, 3))
+        np.add.at(y, at, np.tanh(x))
+        return y / counts, x
+
+    functions = (
+        forward,
+        lambda dy, x: dy[at] / np.cosh(x) ** 2,
+        lambda dy, x: (dy / counts)[at] / np.cosh(x) ** 2,
+    )
+    inputs = rng.normal(size=(10, 3))
+    yield _pair("groups", "slice-ratios", gradcheck.check_layer, functions, inputs, of="x", words="3, 3, 3, 2, 2, 4")
+    a = rng.normal(size=(5, 7))
+    functions = (
+        lambda v: float(np.log(np.sum(np.exp(a @ v)))),
+        lambda v: a.T @ np.exp(a @ v),
+        lambda v: a.T @ np.exp(a @ v) / np.sum(np.exp(a @ v)),
+    )
+    x = 0.3 * rng.normal(size=7)
+    yield _pair("logarithm", "constant-ratio", gradcheck.check_gradient, functions, x, words="f is a logarithm")
+
+    def f(v: Array) -> float:
+        return float(np.sum(np.sin(3 * a @ v)))
+
+    def slope(v: Array) -> Array:
+        return 3 * a.T @ np.cos(3 * a @ v)
+
+    def mixed(v: Array) -> Array:
+        claim = slope(v)
+        for i in np.argsort(np.abs(claim))[-3:]:
+            claim[i] = (f(v + 1e-6 * np.eye(7)[i]) - f(v)) / 1e-6
+        return claim
+
+    yield _pair("three differences", "approximate", gradcheck.check_gradient, (f, mixed, slope), x, words="digits")

@@ -154,10 +154,8 @@ def _chosen(found: list[Weighed], known: list[Candidate], others: list[list[Weig
     ]
     if any(not w.candidate.is_generic for w in enough):
         enough = [w for w in enough if not w.candidate.is_generic]
-    if any(
-        not w.candidate.is_observation for w in enough
-    ):  # what is true of all values says more than where they are wrong
-        enough = [w for w in enough if not (w.candidate.is_generic and w.candidate.is_observation)]
+    if any(w.candidate.kind == "slice-ratios" for w in enough):  # which says where the wrong slices are, and more
+        enough = [w for w in enough if w.candidate.kind != "slices"]
 
     def rank(w: Weighed) -> tuple[float, bool, float]:
         is_shared = all(any(w.candidate.agrees_with(v.candidate) for v in other) for other in others)

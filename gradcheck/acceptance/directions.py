@@ -331,7 +331,9 @@ class Directions:
             bits = np.random.SFC64([self.key, part.number, self._seeds[span.leaf], number])
             drawn = bits.random_raw(-(-(high - first) // 4)).view(np.int16)[low - first : high - first]
             size = np.abs(value[where]).astype(np.float64)
-            move = _exact(drawn.astype(np.float64) + 0.5, size, _reach(size, lengths[where], part.step), form)
+            places = drawn.astype(np.float64)
+            places += 0.5
+            move = _exact(places, size, _reach(size, lengths[where], part.step), form)
             if len(held):
                 move[_among(held, where)] = 0.0
             yield where, move
@@ -416,7 +418,9 @@ class Directions:
 
 def _reach(size: Floats, length: Floats, step: float) -> Floats:
     """Return how far elements of some size and length move."""
-    return np.asarray(np.minimum(step * length, np.where(size > 0, WITHIN * size, np.inf)))
+    reach = WITHIN * size
+    np.copyto(reach, np.inf, where=size <= 0)
+    return np.minimum(step * length, reach, out=reach)
 
 
 def _exact(drawn: Floats, size: Floats, reach: Floats, form: Format) -> Floats:
@@ -426,13 +430,20 @@ def _exact(drawn: Floats, size: Floats, reach: Floats, form: Format) -> Floats:
     is added to it and subtracted again.
     """
     unit = max(form.eps / np.finfo(np.float64).eps, 1.0)
-    moves = (SMALLEST + (LARGEST - SMALLEST) / HALF_RANGE * np.abs(drawn)) * reach
-    near = np.maximum(size + moves, float(np.finfo(form.dtype).tiny))
+    moves = np.abs(drawn)  # in place from here on: this takes most of the time of a check of a cheap function
+    moves *= (LARGEST - SMALLEST) / HALF_RANGE
+    moves += SMALLEST
+    moves *= reach
+    near = size + moves
+    np.maximum(near, float(np.finfo(form.dtype).tiny), out=near)
     anchor = 2 * unit * near
-    exact = (np.maximum(moves, 2 * form.eps * near) + anchor) - anchor
+    near *= 2 * form.eps
+    exact = np.maximum(moves, near, out=near)
+    exact += anchor
+    exact -= anchor
     if not np.all(np.isfinite(anchor)):
         exact = np.where(np.isfinite(anchor), exact, moves)
-    return np.copysign(exact, drawn)
+    return np.copysign(exact, drawn, out=exact)
 
 
 def _among(held: Indices, where: slice | Indices) -> Indices | NDArray[np.bool_]:

@@ -89,8 +89,8 @@ def _max_pool2d(shape: tuple[int, ...], dtype: type) -> tuple[dict[str, Callable
             _, cache = max_pool2d_forward(x, 2)
             max_pool2d_backward(dy, cache)
 
-    chosen = "table" if x.size <= pooling.LITTLE else "stages"
-    return {"table": lambda: call(x.size), "stages": lambda: call(0)}, chosen
+    chosen = "table" if x.size <= pooling.LITTLE else "winners"
+    return {"table": lambda: call(x.size), "winners": lambda: call(0)}, chosen
 
 
 if __name__ == "__main__":

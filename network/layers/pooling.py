@@ -9,20 +9,24 @@ from typing import NamedTuple
 from numpy.typing import ArrayLike
 
 from network.layers._arguments import Array, as_floats, as_upstream, pair_of_ints, quiet
-from network.layers._pool2d import stages, table
+from network.layers._pool2d import stages, table, winners
 from network.layers._pool2d.axes import Pair, Plan, plan_max_pool2d
 
 __all__ = ["MaxPool2dCache", "max_pool2d_backward", "max_pool2d_forward"]
 
 LITTLE = 16_384
-"""Pixels of all images up to which a table of indices is quicker than stages: python -m benchmarks.thresholds."""
+"""Pixels of all images up to which a table of indices is quicker than anything else: python -m benchmarks.thresholds."""
 
 
 class MaxPool2dCache(NamedTuple):
-    """What `max_pool2d_backward` needs: the images as they were given, a copy of the maxima, the geometry as pairs."""
+    """What `max_pool2d_backward` needs: the images as they were given, a copy of the maxima, the geometry as pairs.
+
+    Where forward noted the winner of every window, winners has its number, in row-major order.
+    """
 
     x: Array
     y: Array
+    winners: Array | None
     kernel_size: Pair
     stride: Pair
     padding: Pair
@@ -73,8 +77,14 @@ def max_pool2d_forward(
     stride = kernel_size if stride is None else pair_of_ints(stride, "stride", "max_pool2d", least=1)
     padding = pair_of_ints(padding, "padding", "max_pool2d", least=0)
     plan = plan_max_pool2d(x.shape, kernel_size, stride, padding)
-    y = table.maximum(plan, x) if _is_little(plan, x) else stages.maximum(plan, x)
-    return y, MaxPool2dCache(x, y.copy(), kernel_size, stride, padding)
+    numbers = None
+    if _is_little(plan, x):
+        y = table.maximum(plan, x)
+    elif plan.has_winners:
+        y, numbers = winners.maximum(plan, x)
+    else:
+        y = stages.maximum(plan, x)
+    return y, MaxPool2dCache(x, y.copy(), numbers, kernel_size, stride, padding)
 
 
 @quiet
@@ -102,9 +112,11 @@ def max_pool2d_backward(dy: ArrayLike, cache: MaxPool2dCache) -> Array:
     -----
     The formula stands at `max_pool2d_forward`. Beside dx some 2 MB are needed, or as much as three images.
     """
-    x, y, *geometry = cache
+    x, y, numbers, *geometry = cache
     plan = plan_max_pool2d(x.shape, *geometry)
     dy = as_upstream(dy, plan.y_shape, "max_pool2d").astype(x.dtype, copy=False)
+    if numbers is not None:
+        return winners.gradient(plan, dy, numbers)
     flat = y.reshape(-1)
     has_nan = math.isnan(flat.dot(flat))  # one product finds whether there is any
     if _is_little(plan, x) and not has_nan:

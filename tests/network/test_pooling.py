@@ -42,6 +42,21 @@ def test_blocks_do_not_show(case, rng):
         patch.setattr(pooling_module, "LITTLE", 0)
         patch.setattr(stages, "BLOCK_BYTES", 1)
         np.testing.assert_array_equal(max_pool2d_backward(dy, cache), dx)
+        y_of_blocks, cache = forward_of(case.geometry)(case.x)
+        np.testing.assert_array_equal(y_of_blocks, y)
+        np.testing.assert_array_equal(max_pool2d_backward(dy, cache), dx)
+
+
+@given(max_pool2d_cases(values="ties") | max_pool2d_cases(values="nan"), rngs())
+def test_many_pixels_are_pooled_as_few(case, rng):
+    """However much work there is, the loops over windows say what is right."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pooling_module, "LITTLE", 0)
+        y, cache = forward_of(case.geometry)(case.x)
+        dy = rng.integers(-8, 8, size=y.shape).astype(y.dtype)
+        dx = max_pool2d_backward(dy, cache)
+    np.testing.assert_array_equal(y, naive.max_pool2d(case.x, **case.geometry))
+    np.testing.assert_array_equal(dx, naive.max_pool2d_gradient(dy, case.x, **case.geometry))
 
 
 def test_a_leading_axis_is_pooled_entry_by_entry(rng):

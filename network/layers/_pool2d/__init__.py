@@ -1,1 +1,1 @@
-"""How max pooling is computed: ``stages`` (rows, then columns), or ``table`` (little work: as few calls as possible)."""
+"""How max pooling is computed: ``table`` (little work: as few calls as possible), ``winners`` (windows apart), ``stages``."""

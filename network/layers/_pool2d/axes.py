@@ -29,8 +29,6 @@ class Axis(NamedTuple):
         Every cell lies inside the image for all windows.
     is_apart : bool
         They are whole, and no pixel is in two of them.
-    is_tiled : bool
-        Every pixel is in exactly one window.
     """
 
     axis: int
@@ -38,7 +36,6 @@ class Axis(NamedTuple):
     cells: tuple[Cell, ...]
     is_whole: bool
     is_apart: bool
-    is_tiled: bool
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,9 +53,9 @@ class Plan:
         return self.rows.is_apart and self.columns.is_apart
 
     @property
-    def are_tiled(self) -> bool:
-        """Whether every pixel is in exactly one window."""
-        return self.rows.is_tiled and self.columns.is_tiled
+    def has_winners(self) -> bool:
+        """Whether each window has a winner of its own, of several, and a byte holds its number."""
+        return self.are_apart and 1 < len(self.rows.cells) * len(self.columns.cells) <= 256
 
 
 @lru_cache(maxsize=1024)
@@ -94,5 +91,4 @@ def _axis(axis: int, length: int, kernel: int, stride: int, padding: int) -> Axi
             inside = slice(first * stride + cell, last * stride + cell + 1, stride)
             cells.append(((..., slice(first, last + 1), *after), (..., inside, *after)))
     is_whole = len(cells) == kernel and all(outputs[1] == slice(0, output) for outputs, _ in cells)
-    is_tiled = is_whole and stride == kernel and output * kernel == length
-    return Axis(axis, output, tuple(cells), is_whole, is_whole and stride >= kernel, is_tiled)
+    return Axis(axis, output, tuple(cells), is_whole, is_whole and stride >= kernel)

@@ -359,10 +359,13 @@ def _at_kinks(apart: Floats, seen: _Interval, membership: NDArray[np.int8], tole
 def _in_force(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> NDArray[np.int8]:
     """Return the kinds of estimates that count, shape (m, L, K).
 
-    A ladder that takes discontinuities for noise replaces others that excluded a claim, where it is precise and includes it.
+    A ladder that takes discontinuities for noise replaces others that excluded a claim, where it is precise and includes it. On a
+    stair it replaces them always: steps shorter than the stair say nothing of the trend.
     """
     kind = np.broadcast_to(evidence.kind, evidence.value.shape)
-    jumps = kind == Kind.JUMPS
+    stairs, jumps = kind == Kind.STAIR, kind == Kind.JUMPS
+    if np.any(stairs):
+        kind = np.where(stairs | ~np.any(stairs, axis=1, keepdims=True), kind, Kind.NONE).astype(np.int8)
     if not np.any(jumps):
         return kind
     size = np.maximum(tolerance.size, np.abs(evidence.value))
@@ -375,6 +378,8 @@ def _closest(claim: Floats, evidence: Evidence, apart: Floats) -> tuple[Floats, 
     """Return the difference with a very short step that agrees with the claim, and a bound; NaN where none does; shapes (m, K)."""
     near = np.abs(claim[:, None] - evidence.value)
     informative = (evidence.kind == Kind.CLOSEST) & np.isfinite(near) & (evidence.noise < apart[:, None])
+    # On a stair the functions stand still over a step so short, whatever their trend.
+    informative &= (evidence.value != 0) | (claim[:, None] == 0)
     agrees = informative & (near <= evidence.noise + RESEMBLES * apart[:, None])
     best = _least(np.where(agrees, near + evidence.noise, np.inf))
     found = np.any(agrees, axis=1)

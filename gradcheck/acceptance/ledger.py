@@ -43,9 +43,11 @@ class Kind(IntEnum):
     """Extrapolated from a ladder of steps."""
     JUMPS = 6
     """A ladder again, where discontinuities near by count as noise."""
-    EXACT = 7
+    STAIR = 7
+    """A ladder again, where the functions stand still near the point and a step of theirs counts as noise."""
+    EXACT = 8
     """Not a difference: rounding is its only error."""
-    MULTIPLE = 8
+    MULTIPLE = 9
     """Agreed with random directions for a whole leaf at once; see `gradcheck.acceptance.whole_claim`."""
 
 

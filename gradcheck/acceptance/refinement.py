@@ -10,12 +10,12 @@ from gradcheck.acceptance.decide import CLOSE, MOST_HIDDEN, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
 from gradcheck.acceptance.together import bends_less, confirm_together
-from gradcheck.differences.jumps import jump_nearby
+from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.ladder import FIRST_STEP, is_beyond, own_sizes
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 
-__all__ = ["look_for_jumps", "look_for_kinks", "refine"]
+__all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "refine"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -53,6 +53,9 @@ MADE_UP = 5.0
 
 MARGIN, CLOSE_STEP = 10.0, 1.07e-10
 """Factor by which a shorter step than this is lengthened: so near, the rounding of the element may be noise that was not measured."""
+
+OF_A_STAIR = float(1 / np.sqrt(12))
+"""Standard deviation of a number rounded to whole ones: of places spread evenly over a stair."""
 
 COMMON_CALLS = 18
 """Of a look along directions at an error that elements have in common."""
@@ -262,6 +265,25 @@ def look_for_jumps(bench: Bench) -> None:
                 if not np.any(explained):
                     break
                 bench.noise_seen[leaf] = noise
+
+
+def look_for_stairs(bench: Bench) -> None:
+    """Measure contradicted elements anew that are on a stair, as of a coarser dtype: short steps tell nothing of the trend."""
+    tried: dict[int, int] = {}
+    for suspect, _ in bench.suspects:
+        leaf, index = suspect.leaf, suspect.index
+        if tried.get(leaf, 0) >= FEW:
+            continue
+        direction = np.zeros_like(bench.lengths[leaf])
+        direction[index] = bench.lengths[leaf][index]
+        height, _ = nearest_stair(bench.probe, {leaf: direction}, bench.base, bench.multiplier * bench.noise)
+        if not np.any(height):
+            tried[leaf] = tried.get(leaf, 0) + 1
+            continue
+        noise = np.maximum(bench.noise, height * OF_A_STAIR)
+        for step in (FIRST_STEP, SECOND_STEP):
+            bench.climb(leaf, np.array([index]), step, noise=noise, kind=Kind.STAIR)
+        bench.noise_seen[leaf] = np.maximum(noise, bench.noise_seen.get(leaf, noise))
 
 
 def _without_common_errors(bench: Bench, suspects: list[Suspect]) -> list[Suspect]:

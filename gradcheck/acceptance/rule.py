@@ -14,7 +14,7 @@ from gradcheck.acceptance.bench import Bench, Claim, Judgement
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.directional import glance, search
 from gradcheck.acceptance.ledger import Limit
-from gradcheck.acceptance.refinement import look_for_jumps, look_for_kinks, refine
+from gradcheck.acceptance.refinement import look_for_jumps, look_for_kinks, look_for_stairs, refine
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
 from gradcheck.functions.probe import Probe, unit_of
@@ -100,4 +100,5 @@ def _look_at_each(bench: Bench, *, complex_step: bool = False) -> None:
     look_closer(bench)
     refine(bench)
     look_for_jumps(bench)
+    look_for_stairs(bench)
     look_for_kinks(bench)

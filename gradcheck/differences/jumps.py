@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
-__all__ = ["jump_nearby", "jumps_between"]
+__all__ = ["jump_nearby", "jumps_between", "nearest_stair"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,6 +29,9 @@ PLACES, DEGREE = 25, 8
 
 HALVINGS = 12
 """Of the interval between two points in which the jump is, before its size is read."""
+
+STILL, FARTHER = 1.3e-9, 8.3
+"""Where a stair is looked for, in units of the element's length, and how much farther from place to place: up to a quarter of it."""
 
 STAYS = 0.8
 """A jump keeps this share of its size, at least, however short the interval that it is in."""
@@ -196,6 +199,65 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
         sizes.append(_step_between(probe, direction, interval[0], interval[1]))
     stays = sizes[1] >= STAYS * sizes[0]
     return np.where(stays & (sizes[1] > SEEN * jitter), sizes[1], 0.0), float(np.abs(interval[0]))
+
+
+def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) -> tuple[Floats, float]:
+    """Look for the end of the stair that the point is on: values there are the same to the last bit, up to a jump.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions, ``K`` of them.
+    direction : dict
+        What is moved, by its length.
+    base : array, shape (K,)
+        The values at the point.
+    jitter : array, shape (K,)
+        By how much noise may change a value.
+
+    Returns
+    -------
+    size : array, shape (K,)
+        Of the jump at its nearer end; 0 where the point is on no stair.
+    away : float
+        How far away that is, in units of the direction.
+
+    Notes
+    -----
+    Costs four calls where the values move; up to about 50 on a stair.
+    """
+    nothing = np.zeros_like(jitter), 0.0
+    for side in (1.0, -1.0):
+        if not np.all(probe.ray(direction, side * np.array([STILL, STILL * FARTHER])) == base):
+            return nothing
+    low, place = STILL * FARTHER, STILL * FARTHER**2
+    while place < REACHES[0]:
+        values = probe.ray(direction, np.array([place, -place]))
+        moved = np.abs(values - base) > SEEN * jitter
+        if np.any(moved):
+            row, column = np.argwhere(moved)[0]
+            side = 1 - 2 * row
+            size, away = _end_of_stair(probe, side * low, side * place, direction, base, int(column))
+            return np.where(size > SEEN * jitter, size, 0.0), away
+        low, place = place, place * FARTHER
+    return nothing
+
+
+def _end_of_stair(
+    probe: Probe, low: float, high: float, direction: Moves, base: Floats, column: int
+) -> tuple[Floats, float]:
+    """Return the size of the jump between a place where the values stand still and one where they have moved, and where it is."""
+    near, sizes = base, []
+    for halvings in (2 * HALVINGS, CLOSER):
+        for _ in range(halvings):
+            middle = (low + high) / 2
+            values = probe.ray(direction, np.array([middle]))[0]
+            if values[column] == base[column]:
+                low = middle
+            else:
+                high, near = middle, values
+        sizes.append(np.abs(near - base))
+    return np.where(sizes[1] >= STAYS * sizes[0], sizes[1], 0.0), abs(high)
 
 
 def _step_between(probe: Probe, direction: Moves, low: float, high: float) -> Floats:

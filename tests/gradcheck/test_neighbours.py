@@ -68,3 +68,34 @@ def test_what_an_element_does_over_its_own_scale_may_be_hidden_by_others_and_is_
     wrong[6] *= -1
     report = check_gradient(f, wrong, x)
     assert np.flatnonzero(report.parameters["params"].wrong).tolist() == [6], str(report)
+
+
+STAIRS = {
+    "half precision": lambda b: float(np.sin(np.float16(b))),
+    "single precision": lambda b: float(np.sin(np.float32(b))),
+    "rounded": lambda b: math.floor(1e3 * math.sin(b)) / 1e3,
+}
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-4])
+@pytest.mark.parametrize("name", STAIRS)
+@pytest.mark.parametrize("seed", range(2))
+def test_a_stair_under_one_element_is_judged_by_its_trend(name, size, seed):
+    """The values stand still where short steps look; beside smooth elements no noise tells of it."""
+    rng = np.random.default_rng(seed)
+    weights, x = rng.uniform(0.5, 2, 6), np.append(rng.normal(size=6), 0.7 * rng.uniform(0.9, 1.1))
+    right = np.append(weights * np.cos(x[:6]), size * math.cos(x[6]))
+
+    def f(x):
+        return float(weights @ np.sin(x[:6])) + size * STAIRS[name](float(x[6]))
+
+    assert check_gradient(f, right, x).ok
+    for factor in (-1.0, 2.0):
+        wrong = right.copy()
+        wrong[6] *= factor
+        report = check_gradient(f, wrong, x)
+        assert np.flatnonzero(report.parameters["params"].wrong).tolist() == [6], str(report)
+    if name != "single precision":  # so fine that its trend is seen
+        dropped = right.copy()
+        dropped[6] = 0.0
+        assert check_gradient(f, dropped, x).verdict != "fail"

@@ -17,6 +17,7 @@ from gradcheck.checks.protocol import (
     examine_repeated_value,
     examine_zero,
 )
+from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.points import Output, point_of
 from gradcheck.reports.claims import Reading
 
@@ -245,3 +246,17 @@ def test_without_a_second_point_nothing_is_said_of_another_one():
     )
     codes = {finding.code for finding in report.findings}
     assert "second-call-differs" in codes and "stale-gradient" not in codes
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_large_claims_are_as_far_apart_as_their_farthest_elements(place):
+    one, other = np.zeros(BLOCK + 5), np.zeros(BLOCK + 5)
+    one[place], other[place], other[BLOCK // 2] = -7.0, -4.0, 1.0
+    assert _apart(one, other) == (3.0, 7.0)
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(1e-12, "pass"), (1e-3, "fail")])
+def test_a_second_call_that_differs_by_rounding_is_a_remark(error, verdict):
+    rng = np.random.default_rng(0)
+    report = check_gradient(lambda x: float(np.sum(x**3)), lambda x: 3 * x**2 * (1 + error * rng.normal()), NUMBERS)
+    assert report.verdict == verdict and "second-call-differs" in {finding.code for finding in report.findings}

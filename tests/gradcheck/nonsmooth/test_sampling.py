@@ -162,12 +162,12 @@ def test_an_element_at_its_bound_is_not_contradicted_and_a_slope_is_read_over_a_
 def test_the_largest_stake_and_the_coarsest_rounding_of_three_elements_count_in_each_of_two_columns():
     cotangents, x = np.eye(2), np.array([1.0, 2.0**20, 2.0])
     ball = ball_of(lambda x: np.array([x.sum(), x[0]]), x, np.zeros((3, 2)), cotangents=cotangents, noise=1e-9)
-    claim, stakes = np.array([3.0, 0.0]), [[4.0, 0.5], [4.0, 1.0], [4.0, 0.0]]
+    claim, stakes = np.array([3.0, 0.0]), [[1.0, 0.5], [1.0, 1.0], [1.0, 0.0]]
     found = [
         Flagged(0, i, claim, np.zeros(2), np.ones(2), np.zeros(2), np.array(stake)) for i, stake in enumerate(stakes)
     ]
     assert ball.scale(found).tolist() == [1.0, 1.0, 1.0]
-    assert ball.radius(found) == pytest.approx(2000 * max((1e-9 + 3 * 2.0**-32) / 4, 1e-9 / 1))
+    assert ball.radius(found) == pytest.approx(2000 * (1e-9 + 3 * 2.0**-32))
     ball.probe.budget.used = 0
     ball.outputs(ball.at_rest())
     assert ball.probe.budget.used == 1

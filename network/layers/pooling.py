@@ -14,7 +14,7 @@ from network.layers._pool2d.axes import Pair, Plan, plan_max_pool2d
 
 __all__ = ["MaxPool2dCache", "max_pool2d_backward", "max_pool2d_forward"]
 
-LITTLE = 16_384
+LITTLE = 24_576
 """Pixels of all images up to which a table of indices is quicker than anything else: python -m benchmarks.thresholds."""
 
 

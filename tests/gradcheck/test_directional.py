@@ -445,7 +445,7 @@ def test_where_directions_make_no_sense_they_are_refused(check):
 
 
 def test_memory_is_a_few_copies_of_the_parameters():
-    f, grad, params = mlp((400, 400, 20, 1), "tanh", 0)
+    f, grad, params = mlp((600, 600, 20, 1), "tanh", 0)
     size = sum(value.nbytes for value in params.values())
     tracemalloc.start()
     try:
@@ -454,7 +454,7 @@ def test_memory_is_a_few_copies_of_the_parameters():
     finally:
         tracemalloc.stop()
     assert report.ok
-    assert peak <= 20 * size
+    assert peak <= 9 * size  # eight, and what is computed of a piece at a time
 
 
 def test_the_same_seed_gives_the_same_report():

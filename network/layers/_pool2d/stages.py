@@ -45,8 +45,9 @@ def images_of(array: Array) -> Array:
 
 
 def blocks(images: Array) -> list[slice]:
-    """Return which images are worked on at a time."""
-    each = max(1, BLOCK_BYTES // max(1, images[:1].nbytes))
+    """Return which images are worked on at a time: blocks of much the same size, since their memory is used again."""
+    most = max(1, BLOCK_BYTES // max(1, images[:1].nbytes))
+    each = -(-len(images) // max(1, -(-len(images) // most))) or 1
     return [slice(start, start + each) for start in range(0, len(images), each)]
 
 

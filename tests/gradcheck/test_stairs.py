@@ -54,3 +54,19 @@ def test_noise_is_no_step_function(function, scale):
     x = scale * np.random.default_rng(0).normal(size=5)
     report = check_gradient(function, lambda x: 1.02 * np.cos(x), x)
     assert "step-function" not in {finding.code for finding in report.findings}, str(report)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_straight_through_claim_of_one_of_two_is_told(seed):
+    """Fail or inconclusive, as far as its stairs are seen; either way the first line says what it is."""
+    rng = np.random.default_rng(seed)
+    point = {"steps": 0.3 * (rng.integers(-5, 6, size=9) + rng.uniform(-0.3, 0.3, size=9)), "w": rng.normal(size=9)}
+
+    def rounded(v):
+        return 0.3 * np.round(v / 0.3)
+
+    def grad(p):
+        return {"steps": np.sin(p["w"]), "w": rounded(p["steps"]) * np.cos(p["w"])}
+
+    report = check_gradient(lambda p: float(np.sum(rounded(p["steps"]) * np.sin(p["w"]))), grad, point)
+    assert not report.ok and "freeze what is rounded" in str(report).splitlines()[0], str(report)

@@ -36,6 +36,9 @@ STILL, FARTHER = 1.3e-9, 8.3
 STAYS = 0.8
 """A jump keeps this share of its size, at least, however short the interval that it is in."""
 
+LIKE_A_POLE = 4.0
+"""What grows by more than this factor meanwhile is no jump: across a pole the change doubles with each halving."""
+
 CLOSER, MUCH_CLOSER = 3, 23
 """Halvings more after which its size is read again: a kink has lost seven eighths then, a cube root half. Where a function may be
 as steep as it likes, so many as float64 resolves: one that rises over a billionth of an element's length does not jump."""
@@ -105,7 +108,8 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
         for halvings in (HALVINGS, CLOSER):
             interval = _halved(rest, *interval, halvings)
             sizes.append(abs(interval[3] - interval[2]))
-        jumps[column] = sizes[1] >= STAYS * sizes[0] and sizes[1] > ONE_OF_MANY * noise[column]
+        stays = STAYS * sizes[0] <= sizes[1] <= LIKE_A_POLE * sizes[0]
+        jumps[column] = stays and sizes[1] > ONE_OF_MANY * noise[column]
     jumps[asked[MOST_BISECTED:]] = np.any(jumps)
     return jumps
 
@@ -197,7 +201,7 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
     for halvings in (HALVINGS, MUCH_CLOSER if is_fine else CLOSER):
         interval = _halved(lambda place: float(rest(place)[column]), *interval, halvings)
         sizes.append(_step_between(probe, direction, interval[0], interval[1]))
-    stays = sizes[1] >= STAYS * sizes[0]
+    stays = (STAYS * sizes[0] <= sizes[1]) & (sizes[1] <= LIKE_A_POLE * sizes[0])
     return np.where(stays & (sizes[1] > SEEN * jitter), sizes[1], 0.0), float(np.abs(interval[0]))
 
 

@@ -99,3 +99,36 @@ def test_a_stair_under_one_element_is_judged_by_its_trend(name, size, seed):
         dropped = right.copy()
         dropped[6] = 0.0
         assert check_gradient(f, dropped, x).verdict != "fail"
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "claims"),
+    [
+        (lambda x: np.max(np.abs(x[:3])), [2, -2, 1], [(1, -1, 0), (1, -0.5, 0), (0.8, -0.8, 0), (0, 0, 0)]),
+        (lambda x: max(x[0], 4 - x[1], x[2]), [2, 2, 1], [(1, -1, 0), (0.8, -0.8, 0)]),
+        (lambda x: np.max(np.abs(x[:3])), [2, -2, 2], [(0.5, -0.5, 0.5), (1, -1, 1)]),
+    ],
+)
+@pytest.mark.parametrize("others", [0, 3])
+def test_ties_of_opposite_signs_share_one_gradient(f, x, claims, others):
+    rest = np.random.default_rng(others).normal(size=others)
+    x, right = np.append(np.array(x, float), rest), np.append([1.0, 0, 0], np.cos(rest))
+    assert check_gradient(lambda x: float(f(x) + np.sin(x[3:]).sum()), right, x).ok
+    for claim in claims:
+        report = check_gradient(lambda x: float(f(x) + np.sin(x[3:]).sum()), np.append(claim, np.cos(rest)), x)
+        assert report.verdict == "fail", f"{claim}: {report}"
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 1.01])
+def test_a_pole_in_reach_of_one_element_hides_no_error_of_another(factor):
+    """Energy of a satellite in SI units: the four derivatives are twenty decades apart."""
+    x = np.array([5.97e24, 1e3, 7e6, 7.5e3])
+
+    def f(x):
+        return float(-6.674e-11 * x[0] * x[1] / x[2] + x[1] * x[3] ** 2 / 2)
+
+    right = np.array([-6.674e-11 * x[1] / x[2], 0, 6.674e-11 * x[0] * x[1] / x[2] ** 2, x[1] * x[3]])
+    right[1] = f(x) / x[1]
+    assert check_gradient(f, right, x).ok
+    for element in range(4):
+        assert check_gradient(f, right * np.where(np.arange(4) == element, factor, 1.0), x).verdict == "fail"

@@ -70,7 +70,7 @@ def test_curvature_and_a_kink_near_by_link_nothing():
     matrix = np.random.default_rng(0).normal(size=(4, 4))
 
     def f(x):
-        return float(np.abs(x).sum() + np.sum((matrix @ x) ** 2) + 0.1 * max(x.sum() - 2e-10, 0))
+        return float(np.abs(x).sum() + np.sum((matrix @ x) ** 2) + 0.1 * max(x.sum() - 4e-10, 0))
 
     assert groups(f, np.zeros(4), np.zeros(4))[0] == [[0], [1], [2], [3]]
 

@@ -208,7 +208,7 @@ class _Bench:
         self.formats = [leaves[i].format for i in self.free for _ in range(leaves[i].value.size)]
         self.lengths = np.concatenate([lengths_of(leaves[i].value) for i in self.free])
         self.size = self.x.size
-        self.slopes = np.zeros(self.size)
+        self.slopes: list[list[tuple[float, float]]] = [[] for _ in range(self.size)]  # by the step they were seen at
         self.multiplier = noise_multiplier(self.size**2)
         self.noise = 0.0
         self.least = np.zeros((self.size, self.size))
@@ -225,8 +225,10 @@ class _Bench:
             require_rowwise(self.probe, self._moves(self.lengths), np.array([self.noise]), self.rng)
             for i, j in pairs:
                 first.append(_Entry(i, j, *self._measure(i, j, FIRST_STEP)))
-        values = np.array([[entry.value] for entry in first for _ in self._rows(entry) if np.isfinite(entry.bound)])
-        self.scale = rms(values.reshape(-1, 1))
+        # What is not known, far from a point where the function is much larger, says nothing of the size of the matrix.
+        known = [entry for entry in first if entry.bound <= np.abs(entry.value)]
+        values = np.array([entry.value for entry in known for _ in self._rows(entry)])
+        self.scale = rms(values.reshape(-1, 1)) if known else np.zeros(1)
         self._enter(first)
         with self.probe.budget.until_exhausted():
             for entry in first:
@@ -267,7 +269,7 @@ class _Bench:
         """Return a second derivative, a bound on its error and the noise in that."""
         steps = first_step * RATIO ** -np.arange(LEVELS, dtype=np.float64)
         second, noise = self._differences(i, j, steps)
-        self.least[i, j] = self.least[j, i] = noise[0]
+        self.least[i, j] = self.least[j, i] = np.min(noise)
         while True:
             value, bound, at = extrapolated(second, noise)
             hopeless = np.isfinite(bound) and noise[-1] > bound
@@ -291,15 +293,17 @@ class _Bench:
         area = 4 * self.lengths[i] * self.lengths[j] * steps**2
         if i == j:
             slopes = np.abs(along[:, 0] - along[:, 1]) / (4 * self.lengths[i] * steps)
-            self.slopes[i] = max(self.slopes[i], np.max(slopes, where=np.isfinite(slopes), initial=0.0))
-        spread = max(self.noise, float(ulp(np.concatenate([along, across]).ravel())) / 2)
+            self.slopes[i] += zip(steps.tolist(), np.nan_to_num(slopes, posinf=0.0).tolist(), strict=True)
+        spread = np.maximum(self.noise, ulp(np.concatenate([along, across], axis=1).T) / 2)
         noise = self.multiplier * np.hypot(2.5 * spread, self._leak(i, steps) + self._leak(j, steps)) / area
         return (along.sum(axis=1) - across.sum(axis=1)) / area, noise
 
     def _leak(self, i: int, steps: Floats) -> Floats:
         """Return what the slope adds to the second differences because a displaced element is rounded to its dtype."""
         farthest = np.abs(self.x[i]) + 2 * self.lengths[i] * steps
-        return np.asarray(self.slopes[i] * self.formats[i].spacing(farthest))
+        near = min(self.slopes[i], default=(0.0, 0.0))[1]
+        slopes = [max((slope for at, slope in self.slopes[i] if at <= 2 * step), default=near) for step in steps]
+        return np.asarray(slopes * self.formats[i].spacing(farthest))
 
 
 def extrapolated(sequence: Floats, noise: Floats) -> tuple[float, float, float]:

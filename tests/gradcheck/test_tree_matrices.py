@@ -90,3 +90,26 @@ def test_keyword_arguments():
     for check in (check_jacobian, check_hessian):
         with pytest.raises(InvalidArgument, match="kwargs="):
             check(summed, summed, np.ones(2), 2.0)
+
+
+@pytest.mark.parametrize("mean", [0.5, 20.0, 170.0, 1e5])
+def test_a_function_that_overflows_far_from_the_point_hides_nothing_near_by(mean):
+    """A normal log likelihood by mean and log of the scale: one vector, whose elements are decades apart."""
+    y = np.random.default_rng(0).normal(size=30) * 5 + mean
+
+    def f(q):
+        return float(np.sum(0.5 * ((y - q[0]) / np.exp(q[1])) ** 2 + q[1]))
+
+    def right(q):
+        r, precision = y - q[0], np.exp(-2 * q[1])
+        return precision * np.array([[y.size, 2 * r.sum()], [2 * r.sum(), 2 * (r**2).sum()]])
+
+    x = np.array([mean, 1.6])
+    assert check_hessian(f, right, x).ok
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        for factor in (-1.0, 0.0, 1.01):
+            claim = right(x)
+            claim[i, j] *= factor
+            claim[j, i] = claim[i, j]
+            report = check_hessian(f, lambda q, claim=claim: claim.copy(), x)
+            assert report.verdict == "fail" and report.parameters["params"].wrong[i, j], f"{i}, {j}, {factor}: {report}"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gradcheck import check_gradient
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 from gradcheck.nonsmooth.groups import LINKED, Group, _Additivity, _differ, groups_of
@@ -66,13 +67,22 @@ def test_units_of_a_layer_whose_weights_are_zero_are_slices_of_them(seed):
     assert calls <= 50
 
 
-def test_curvature_and_a_kink_near_by_link_nothing():
+def test_curvature_links_nothing():
     matrix = np.random.default_rng(0).normal(size=(4, 4))
 
     def f(x):
-        return float(np.abs(x).sum() + np.sum((matrix @ x) ** 2) + 0.1 * max(x.sum() - 4e-10, 0))
+        return float(np.abs(x).sum() + np.sum((matrix @ x) ** 2))
 
     assert groups(f, np.zeros(4), np.zeros(4))[0] == [[0], [1], [2], [3]]
+
+
+@pytest.mark.parametrize("away", [1e-10, 1e-9, 1e-8])
+def test_a_kink_near_by_may_link_elements_and_does_them_no_harm(away):
+    def f(x):
+        return float(np.abs(x).sum() + 0.1 * max(x.sum() - away, 0))
+
+    assert check_gradient(f, np.array([0.5, -0.9, 0.0, 0.2]), np.zeros(4)).ok
+    assert check_gradient(f, np.array([0.5, -1.5, 0.0, 0.2]), np.zeros(4)).verdict == "fail"
 
 
 def test_outputs_tell_windows_apart():

@@ -225,10 +225,10 @@ class _Bench:
             require_rowwise(self.probe, self._moves(self.lengths), np.array([self.noise]), self.rng)
             for i, j in pairs:
                 first.append(_Entry(i, j, *self._measure(i, j, FIRST_STEP)))
-        # What is not known, far from a point where the function is much larger, says nothing of the size of the matrix.
-        known = [entry for entry in first if entry.bound <= np.abs(entry.value)]
-        values = np.array([entry.value for entry in known for _ in self._rows(entry)])
-        self.scale = rms(values.reshape(-1, 1)) if known else np.zeros(1)
+        # An entry that is not told from zero counts as zero: far away the function may be so large that its bound is, too.
+        finite = [entry for entry in first if np.isfinite(entry.bound)]
+        known = [entry.value * (entry.bound <= abs(entry.value)) for entry in finite for _ in self._rows(entry)]
+        self.scale = rms(np.array(known).reshape(-1, 1))
         self._enter(first)
         with self.probe.budget.until_exhausted():
             for entry in first:

@@ -14,12 +14,18 @@ from gradcheck.acceptance.bench import Bench, Claim, Judgement
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.directional import glance, search
 from gradcheck.acceptance.ledger import Limit
-from gradcheck.acceptance.refinement import look_for_jumps, look_for_kinks, look_for_stairs, refine
+from gradcheck.acceptance.refinement import (
+    NotRepeatableError,
+    look_for_jumps,
+    look_for_kinks,
+    look_for_stairs,
+    refine,
+)
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
 from gradcheck.functions.probe import Probe, unit_of
 
-__all__ = ["Claim", "Judgement", "Limit", "judge"]
+__all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge"]
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +66,8 @@ def judge(
     ------
     NotAnalyticError
         When the function does not take a complex step. Nothing is decided then.
+    NotRepeatableError
+        When the functions give something else at the same points. Nothing is decided then either.
 
     Returns
     -------

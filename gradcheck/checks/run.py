@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.rule import Claim, Judgement, judge
+from gradcheck.acceptance.rule import Claim, Judgement, NotRepeatableError, judge
 from gradcheck.checks.blind_spots import unseen
 from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.explanations import explain, explain_noise
@@ -111,7 +111,15 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
     claims = _read(check, cotangents, base)
     if not np.any(np.isfinite(base)) or is_random(check) or ignores_its_point(check, probe, base, claims):
         return
-    check.judgements = _judge(check, probe, base, claims)
+    try:
+        check.judgements = _judge(check, probe, base, claims)
+    except NotRepeatableError:
+        check.find(
+            "f-not-deterministic",
+            f"{differenced.output.name} gave something else when called again at the same point; fix its random "
+            "numbers and its state",
+        )
+        return
     examine_value(check)
     if is_random(check):  # its differences are those of many functions, and say nothing about any of them
         check.judgements = {}

@@ -1,5 +1,6 @@
 """Gradients that are wrong in form, arguments that describe no check, and user functions that misbehave."""
 
+import itertools
 import json
 import pickle
 
@@ -616,3 +617,19 @@ def test_a_gradient_that_evaluates_at_its_argument_has_no_remark():
     report = check_gradient(tape, tape.own, POINT)
     assert report.ok and not report.findings, str(report)
     assert check_gradient(tape, lambda x: 2 * tape.derivative(x), POINT).verdict == "fail"
+
+
+@pytest.mark.parametrize("period", [10, 20, 30])
+@pytest.mark.parametrize("factor", [-1.0, 1.01])
+def test_a_function_that_is_off_at_every_so_many_calls_passes_nothing(period, factor):
+    """Its values at those calls look like kinks, whose gradients would make any claim valid."""
+    x, calls = np.random.default_rng(period).normal(size=5), itertools.count(1)
+
+    def f(x):
+        return float(np.sum(np.sin(x)) + x[0] * x[1] + (next(calls) % period == 0))
+
+    claim = np.cos(x) + np.array([x[1], x[0], 0, 0, 0])
+    claim[3] *= factor
+    report = check_gradient(f, claim, x)
+    assert report.verdict == "inconclusive", str(report)
+    assert period == 10 or report.findings[0].code == "f-not-deterministic", str(report)  # then no step shows anything

@@ -39,9 +39,9 @@ STAYS = 0.8
 LIKE_A_POLE = 4.0
 """What grows by more than this factor meanwhile is no jump: across a pole the change doubles with each halving."""
 
-CLOSER, MUCH_CLOSER = 3, 23
-"""Halvings more after which its size is read again: a kink has lost seven eighths then, a cube root half. Where a function may be
-as steep as it likes, so many as float64 resolves: one that rises over a billionth of an element's length does not jump."""
+CLOSER, MUCH_CLOSER = 3, 20
+"""Halvings more after which its size is read again: a kink has lost seven eighths then, a cube root half. What is left after
+them is followed down to what float64 resolves: a function that rises over a billionth of an element's length does not jump."""
 
 SEEN = 4.0
 """Jumps that are so many times what noise may do to a value are looked for."""
@@ -161,7 +161,8 @@ def jump_nearby(
 
     Notes
     -----
-    Costs 25 calls a direction, and 23 more where something sticks out of a polynomial, 43 in double precision.
+    Costs 25 calls a direction, and 23 more where something sticks out of a polynomial; 24 more in double precision
+    where that seems to jump.
     """
     found, away = np.zeros_like(jitter), 0.0
     for _ in range(DIRECTIONS):
@@ -196,13 +197,16 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
     if evidence[first, column] <= SEEN:
         return np.zeros_like(jitter), 0.0
     interval = (places[first], places[first + 1], rests[first, column], rests[first + 1, column])
-    sizes = []
     is_fine = all(probe.point.leaves[leaf].value.dtype == np.float64 for leaf in direction)
-    for halvings in (HALVINGS, MUCH_CLOSER if is_fine else CLOSER):
-        interval = _halved(lambda place: float(rest(place)[column]), *interval, halvings)
-        sizes.append(_step_between(probe, direction, interval[0], interval[1]))
-    stays = (STAYS * sizes[0] <= sizes[1]) & (sizes[1] <= LIKE_A_POLE * sizes[0])
-    return np.where(stays & (sizes[1] > SEEN * jitter), sizes[1], 0.0), float(np.abs(interval[0]))
+    interval = _halved(lambda place: float(rest(place)[column]), *interval, HALVINGS)
+    size = _step_between(probe, direction, interval[0], interval[1])
+    for halvings in (CLOSER, MUCH_CLOSER) if is_fine else (CLOSER,):
+        interval, before = _halved(lambda place: float(rest(place)[column]), *interval, halvings), size
+        size = _step_between(probe, direction, interval[0], interval[1])
+        size = np.where((STAYS * before <= size) & (size <= LIKE_A_POLE * before) & (size > SEEN * jitter), size, 0.0)
+        if not np.any(size):
+            break
+    return size, float(np.abs(interval[0]))
 
 
 def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) -> tuple[Floats, float]:

@@ -78,9 +78,11 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
                     np.maximum(most[:, k], apart, out=most[:, k])
     found = {}
     for leaf, most in largest.items():
-        # A leaf that is tiny as a whole is moved as one of ordinary size: its values say nothing of a scale of the functions.
-        tiny = min(1.0, _typical(lengths_of(check.point.leaves[leaf].value)))
-        least = _least(readings, leaf, levels.get(leaf, np.zeros(columns)) * (tiny / CANCELLED))
+        level = np.zeros(columns)
+        if leaf in levels:  # not for the blocks of a Hessian, which are leaves of no point
+            # One that is tiny as a whole is moved as one of ordinary size: its values say nothing of a scale of the functions.
+            level = levels[leaf] * (min(1.0, _typical(lengths_of(check.point.leaves[leaf].value))) / CANCELLED)
+        least = _least(readings, leaf, level)
         own = np.maximum(most / USUAL_LARGEST, least.astype(np.float32))
         found[leaf] = Roundoff(np.maximum(np.sqrt(squares[leaf]), least), own)
     return found

@@ -32,7 +32,7 @@ SHORTEST = 1e-10
 
 MOST_GROUPS = 40
 """Groups that are moved to find the elements in which a contradiction lies. Two calls each, four
-where the first half is clean; five culprits among 128 take so many."""
+where the first half agrees; 40 suffice for five such elements among 128."""
 
 
 def look_closer(bench: Bench) -> None:

@@ -363,9 +363,10 @@ def _in_force(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> NDArra
     stair it replaces them always: steps shorter than the stair say nothing of the trend.
     """
     kind = np.broadcast_to(evidence.kind, evidence.value.shape)
-    stairs, jumps = kind == Kind.STAIR, kind == Kind.JUMPS
+    stairs = kind == Kind.STAIR
     if np.any(stairs):
         kind = np.where(stairs | ~np.any(stairs, axis=1, keepdims=True), kind, Kind.NONE).astype(np.int8)
+    jumps = kind == Kind.JUMPS
     if not np.any(jumps):
         return kind
     size = np.maximum(tolerance.size, np.abs(evidence.value))

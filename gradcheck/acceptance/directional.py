@@ -250,9 +250,8 @@ class _Search:
                 self._clear_of_kinks(parts, slopes)
                 self._see(parts, slopes, allowed)
                 break
-            is_spoilt = bool(
-                number and self._explained
-            )  # what disagrees still is what the fault spoils; none of it is searched
+            # What disagrees still is what the fault spoils; none of it is searched.
+            is_spoilt = bool(number and self._explained)
             if fruitless == MOST_FRUITLESS or is_spoilt:
                 self.contradicted = is_spoilt or bool(np.max(slopes.significance) >= CERTAIN)
                 self._forget(leaves)

@@ -55,8 +55,8 @@ MARGIN, CLOSE_STEP = 10.0, 1.07e-10
 """Factor by which a shorter step than this is lengthened: so near, the rounding of the element may be noise that was not measured."""
 
 MOST_REPEATED, ROUNDED = 64, 30.0
-"""Values at the point that are asked for again, at most; they may differ by so many times the noise, since rounding may depend on how
-many points are evaluated at once."""
+"""Values at the point that are asked for again, at most, and by how many standard deviations of the noise they may differ: rounding
+may depend on how many points are evaluated at once."""
 
 OF_A_STAIR = float(1 / np.sqrt(12))
 """Standard deviation of a number rounded to whole ones: of places spread evenly over a stair."""
@@ -280,7 +280,7 @@ def look_for_stairs(bench: Bench) -> None:
             continue
         direction = np.zeros_like(bench.lengths[leaf])
         direction[index] = bench.lengths[leaf][index]
-        height, _ = nearest_stair(bench.probe, {leaf: direction}, bench.base, bench.multiplier * bench.noise)
+        height = nearest_stair(bench.probe, {leaf: direction}, bench.base, bench.multiplier * bench.noise)
         if not np.any(height):
             tried[leaf] = tried.get(leaf, 0) + 1
             continue

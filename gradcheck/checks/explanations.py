@@ -83,9 +83,7 @@ def explain(
 
 def explain_noise(check: Check, probe: Probe, base: Floats) -> None:
     """Say of which undecided parameters the function is a step function, whose jumps only look like noise."""
-    if (
-        not check.claimant.is_slope
-    ):  # second differences are so much noisier that a function may be still for them alone
+    if not check.claimant.is_slope:  # where second differences stand still, the function need not
         return
     for name, message in stairs(check.point, check.judgements, base, lambda *asked: _move(check, probe, base, *asked)):
         check.find("step-function", message, where=name)

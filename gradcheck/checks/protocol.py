@@ -87,9 +87,8 @@ def examine(check: Check, cotangents: Floats, first: list[Reading]) -> None:
     claimant = check.claimant
     here = claimant.first_sample(check, cotangents, first)
     _examine_memory(check, here)
-    if (
-        check.elsewhere is not None
-    ):  # one thing after the other: what is large is let go of as soon as it has been compared
+    # One comparison after the other, so that only the arrays of one are in memory.
+    if check.elsewhere is not None:
         _examine_kept(check, check.elsewhere.claims)
         compare(check, here[0])
     handed = check.point.hand()

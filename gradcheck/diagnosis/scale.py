@@ -53,9 +53,8 @@ def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
     seen = clues.used & (clues.margin < VISIBLE * np.max(np.abs(clues.claimed[clues.used])))
     wrong = clues.used & clues.wrong
     is_zero = np.all(np.abs(clues.reference[seen]) <= clues.margin[seen])
-    if not is_zero or 2 * np.count_nonzero(wrong & seen) < np.count_nonzero(
-        wrong
-    ):  # on a stair some are known less well
+    is_known = 2 * np.count_nonzero(wrong & seen) >= np.count_nonzero(wrong)  # on a stair some are known less well
+    if not is_zero or not is_known:
         return
     if is_stepped(case, clues.name):
         yield observed(

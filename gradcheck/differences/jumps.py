@@ -209,7 +209,7 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
     return size, float(np.abs(interval[0]))
 
 
-def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) -> tuple[Floats, float]:
+def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) -> Floats:
     """Look for the end of the stair that the point is on: values there are the same to the last bit, up to a jump.
 
     Parameters
@@ -227,14 +227,12 @@ def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) 
     -------
     size : array, shape (K,)
         Of the jump at its nearer end; 0 where the point is on no stair.
-    away : float
-        How far away that is, in units of the direction.
 
     Notes
     -----
     Costs four calls where the values move; up to about 50 on a stair.
     """
-    nothing = np.zeros_like(jitter), 0.0
+    nothing = np.zeros_like(jitter)
     for side in (1.0, -1.0):
         if not np.all(probe.ray(direction, side * np.array([STILL, STILL * FARTHER])) == base):
             return nothing
@@ -245,16 +243,14 @@ def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) 
         if np.any(moved):
             row, column = np.argwhere(moved)[0]
             side = 1 - 2 * row
-            size, away = _end_of_stair(probe, side * low, side * place, direction, base, int(column))
-            return np.where(size > SEEN * jitter, size, 0.0), away
+            size = _end_of_stair(probe, side * low, side * place, direction, base, int(column))
+            return np.where(size > SEEN * jitter, size, 0.0)
         low, place = place, place * FARTHER
     return nothing
 
 
-def _end_of_stair(
-    probe: Probe, low: float, high: float, direction: Moves, base: Floats, column: int
-) -> tuple[Floats, float]:
-    """Return the size of the jump between a place where the values stand still and one where they have moved, and where it is."""
+def _end_of_stair(probe: Probe, low: float, high: float, direction: Moves, base: Floats, column: int) -> Floats:
+    """Return the size of the jump between a place where the values stand still and one where they have moved, 0 for no jump."""
     near, sizes = base, []
     for halvings in (2 * HALVINGS, CLOSER):
         for _ in range(halvings):
@@ -265,7 +261,7 @@ def _end_of_stair(
             else:
                 high, near = middle, values
         sizes.append(np.abs(near - base))
-    return np.where(sizes[1] >= STAYS * sizes[0], sizes[1], 0.0), abs(high)
+    return np.where(sizes[1] >= STAYS * sizes[0], sizes[1], 0.0)
 
 
 def _step_between(probe: Probe, direction: Moves, low: float, high: float) -> Floats:

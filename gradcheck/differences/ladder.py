@@ -114,8 +114,7 @@ def lengths_of(value: NDArray[np.generic]) -> Floats:
     lengths : array, shape (n,)
         Positive and finite; 1 throughout for a leaf of zeros.
     """
-    sizes = np.abs(value.ravel()).astype(np.float64)
-    sizes = np.where(np.isfinite(sizes), sizes, 0.0)
+    sizes = _sizes(value)
     usual = _rms(sizes)
     if usual == 0:
         return np.ones_like(sizes)
@@ -127,8 +126,13 @@ def lengths_of(value: NDArray[np.generic]) -> Floats:
 
 def smallest_of_a_kind(value: NDArray[np.generic]) -> float:
     """Return the size below which an element is too small beside its leaf to have the leaf's scale."""
+    return _rms(_sizes(value)) / REACH
+
+
+def _sizes(value: NDArray[np.generic]) -> Floats:
+    """Return absolute values, zero for what is not finite."""
     sizes = np.abs(value.ravel()).astype(np.float64)
-    return _rms(np.where(np.isfinite(sizes), sizes, 0.0)) / REACH
+    return np.where(np.isfinite(sizes), sizes, 0.0)
 
 
 def _rms(sizes: Floats) -> float:

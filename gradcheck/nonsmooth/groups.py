@@ -66,8 +66,8 @@ def groups_of(ball: Ball, flagged: list[Flagged]) -> list[Group]:
 
     Notes
     -----
-    Costs 11 calls where all effects add up, five for two elements. Otherwise one call more for each index along an axis of the leaves, where there
-    are more than a dozen elements; where several outputs are read, two calls for each element as well.
+    Costs 11 calls where all effects add up, five for two elements. Otherwise one call more for each index along an axis of
+    the leaves, where there are more than a dozen elements; where several outputs are read, two calls for each element as well.
     """
     members = flagged + _equals(ball, flagged)
     if len(members) == 1:

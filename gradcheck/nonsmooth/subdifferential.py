@@ -72,8 +72,8 @@ def judge(ball: Ball, flagged: list[Flagged]) -> None:
 
     Notes
     -----
-    Costs a few calls where no kink is shared, see `groups_of`, and 54 to 108 for each element that seems to be wrong by itself, of up to four in a
-    leaf. Elements that share a kink, ``m`` of them: about ``6 (m + 1)`` calls if the claims are valid, 100 to 200 more if not.
+    Costs a few calls where no kink is shared, see `groups_of`, and 54 to 108 for each element that seems to be wrong by
+    itself, of up to four in a leaf. Elements that share a kink, ``m`` of them: about ``6 (m + 1)`` calls if the claims are valid, 100 to 200 more if not.
     """
     # Nothing is decided on an infinite bound.
     known = [element for element in flagged if np.all(np.isfinite(element.bound[element.stake > 0]))]

@@ -456,3 +456,12 @@ def test_a_tolerance_is_of_value_rounding_and_what_a_backward_may_be_off_by():
 def test_where_every_estimate_excludes(claim, estimates, membership, excluded):
     evidence = evidence_of(estimates, membership)
     assert bool(excludes(np.array([[claim]]), evidence, WHOLE)[0, 0]) == excluded
+
+
+@pytest.mark.parametrize("claim", [1.0, 2.0])
+def test_on_a_stair_its_trend_decides_whatever_else_was_measured(claim):
+    """Shorter steps stand still, and a ladder with jumps for noise says nothing beside those with the stair for noise."""
+    still = [ladder(0.0, 1e-12), ladder(0.0, 1e-12), ladder(claim, 1e-3, kind=Kind.JUMPS)]
+    stairs = [ladder(1.0, 1e-3, noise=1e-3, exhausted=True, kind=Kind.STAIR)] * 2
+    outcome, _, found = decided(claim, still + stairs, Membership.INVALID)
+    assert outcome == (Outcome.RIGHT_TO_RESOLUTION if claim == 1 else Outcome.WRONG) and found.reference[0, 0] == 1

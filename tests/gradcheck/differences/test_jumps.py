@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient
-from gradcheck.differences.jumps import jumps_between
+from gradcheck.differences.jumps import jumps_between, nearest_stair
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.differences.steps import measure_noise
 from gradcheck.functions.points import Output, point_of
@@ -100,3 +100,21 @@ def test_a_jump_keeps_its_size_and_each_function_is_told_apart():
     noise = np.full(3, 3e-7)
     assert jumps_between(probe, direction, 1e-5 * 2.0**40, noise).tolist() == [True, False, False]
     assert not jumps_between(probe, direction, 1e-7 * 2.0**40, noise).any()
+
+
+@pytest.mark.parametrize(
+    ("f", "height"),
+    [
+        (lambda t: np.floor(1e3 * (t + 2e-4)), 1.0),
+        (lambda t: np.floor(1e3 * (t + 7e-4)), 1.0),
+        (lambda t: max(t - 1e-3, 0.0), 0.0),  # flat here, and it does not jump where it ends
+        (np.sin, 0.0),
+        (lambda t: 0.0, 0.0),
+    ],
+)
+def test_a_stair_ends_with_a_jump(f, height):
+    x = np.array([1.0])
+    point = point_of(x, "params")
+    probe = Probe(lambda x: float(f(x[0] - 1)), point, Output.of(float(f(0.0)), "f"), np.eye(1), Budget())
+    found = nearest_stair(probe, {0: np.ones(1)}, np.array([float(f(0.0))]), np.full(1, 1e-15))
+    assert found[0] == pytest.approx(height)

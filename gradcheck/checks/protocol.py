@@ -374,8 +374,7 @@ def examine_linearity(
         parts = [reading.values[leaf] for reading in first if leaf in reading.values]
         if len(parts) < len(first) or combined.names[leaf] in ignored:
             continue
-        apart = np.max(np.abs(values - sum(w * part for w, part in zip(weights, parts, strict=True))), initial=0.0)
-        size = np.max(np.abs(parts), initial=0.0)
+        apart, size = _off(values, parts, weights)
         if not apart > max(100 * combined.eps, check.rtol) * size:
             continue
         check.roundoff = check.roundoff or measure_roundoff(check, first, cotangents, np.zeros(len(first)))
@@ -389,13 +388,23 @@ def examine_linearity(
             )
 
 
+def _off(whole: Floats, parts: list[Floats], weights: Floats) -> tuple[float, float]:
+    """Return how far a vector is from a combination of others, at most, and the largest number in those; NaN where one is."""
+    largest = [(0.0, 0.0)]
+    for piece, *others in zip(*map(blocks, (whole, *parts)), strict=True):
+        largest.append((np.abs(piece - weights @ others).max(), np.abs(others).max()))
+    apart, size = np.max(largest, axis=0)
+    return float(apart), float(size)
+
+
 def examine_zero(check: Check, reading: Reading, first: Reading) -> set[str]:
     """Check that zeros give zeros; return the names of leaves whose gradient does not depend on the seed at all."""
     derivative, seed, role = check.claimant.derivative, check.claimant.seed, check.claimant.role
     ignored = set()
     for leaf, values in reading.values.items():
         name = reading.names[leaf]
-        if not np.any(values != 0):
+        is_asked = np.isfinite(first.values[leaf]) if leaf in first.values else True  # elsewhere zeros give NaN
+        if not np.any((values != 0) & is_asked):
             continue
         if leaf in first.values and np.array_equal(values, first.values[leaf]):
             ignored.add(name)

@@ -12,10 +12,10 @@ import numpy as np
 
 from gradcheck.checks.check import Check, Claimant, Reference
 from gradcheck.checks.claimants import VjpClaimant
+from gradcheck.checks.losses import LossClaimant
 from gradcheck.checks.orders import with_faults, with_remarks
 from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import run
-from gradcheck.checks.scalar import ScalarClaimant
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.options import CheckOptions, read_options
 from gradcheck.functions.points import point_of
@@ -57,7 +57,7 @@ def check(problem: Problem, modes: Sequence[str], reference: str | None, options
     settings = read_options(options, vectorizable=False, directional=claimant.is_whole)
     better = None
     if reference and not problem.is_wide:
-        is_scalar = isinstance(claimant, ScalarClaimant)
+        is_scalar = isinstance(claimant, LossClaimant)
         better = Reference(_on_doubles(problem, is_scalar=is_scalar), is_optional=True)
     report = run(Check(settings, point_of(problem.inputs, "args"), claimant, better))
     faults = compare_modes(problem, calls) if len(present) > 1 else []
@@ -69,10 +69,9 @@ def _claimant(problem: Problem, mode: str, values: Arrays) -> Claimant:
     if mode == "fwd":
         return JvpClaimant(problem.plain, problem.push, problem.inputs)
     if len(values) == 1 and values[0].size == 1:
-        one = np.ones_like(values[0])
-        return ScalarClaimant(
+        return LossClaimant(
             lambda p: problem.plain(*p.values())[0].reshape(()),
-            lambda p: dict(zip(p, problem.pull([one], *p.values()), strict=True)),
+            lambda number, *leaves: problem.pull([np.full_like(values[0], number)], *leaves),
             problem.inputs,
         )
     return VjpClaimant(problem.plain, problem.pull, problem.inputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,9 +10,9 @@ import torch
 
 from gradcheck.checks.check import Check, Claimant, Reference
 from gradcheck.checks.claimants import VjpClaimant
-from gradcheck.checks.orders import both_orders
+from gradcheck.checks.losses import LossClaimant
+from gradcheck.checks.orders import both_orders, with_remarks
 from gradcheck.checks.run import MOST_EXHAUSTIVE, run
-from gradcheck.checks.scalar import ScalarClaimant
 from gradcheck.functions.options import CheckOptions, read_options
 from gradcheck.functions.points import point_of
 from gradcheck.reports.report import Report
@@ -38,10 +37,9 @@ def check(problem: Problem, order: int, reference: str | None, options: CheckOpt
     claimant: Claimant = VjpClaimant(problem.value, problem.pull, problem.inputs)
     better: Callable[..., Any] = partial(problem.value, wide=True)
     if is_scalar:
-        one = [torch.ones_like(values[0])]
-        claimant = ScalarClaimant(
+        claimant = LossClaimant(
             _scalar(problem, wide=False),
-            lambda p: dict(zip(p, problem.pull(one, *p.values()), strict=True)),
+            lambda number, *leaves: problem.pull([torch.full_like(values[0], number)], *leaves),
             problem.inputs,
         )
         better = _scalar(problem, wide=True)
@@ -49,8 +47,9 @@ def check(problem: Problem, order: int, reference: str | None, options: CheckOpt
     report = run(Check(settings, point, claimant, Reference(better, is_optional=True) if is_better else None))
     if problem.left_out:
         outputs = ", ".join(map(str, problem.left_out))
-        message = f"outputs {outputs} of the function do not require grad: nothing was asked about them"
-        report = replace(report, blind_spots=(*report.blind_spots, message))
+        report = with_remarks(
+            report, f"outputs {outputs} of the function do not require grad: nothing was asked about them"
+        )
     return report if order == 1 else both_orders(report, check(problem.derivative(), 1, reference, options))
 
 

@@ -72,6 +72,13 @@ def test_an_upstream_that_is_ignored():
     assert check_grad(custom(jnp.tanh, lambda x, dy: dy * (1 - jnp.tanh(x) ** 2)), array(5)).ok
 
 
+def test_an_upstream_that_a_loss_ignores():
+    squares = lambda x: jnp.sum(x**2)  # noqa: E731
+    assert check_grad(custom(squares, lambda x, dy: 2 * x * dy), array(5)).ok
+    report = check_grad(custom(squares, lambda x, dy: 2 * x), array(5))
+    assert report.verdict == "fail" and report.findings[0].code == "upstream-ignored"
+
+
 @pytest.mark.parametrize(("factor", "verdict"), [(1.0, "pass"), (2.0, "fail")])
 def test_custom_jvp_in_either_mode(factor, verdict):
     @jax.custom_jvp

@@ -76,6 +76,37 @@ def test_an_autograd_function(factor, dtype):
     assert wrong(report) == ([] if factor == 1.0 else ["x", "y"])
 
 
+BACKWARDS = {
+    "right": lambda dy, x: 2 * x * dy,
+    "upstream-ignored": lambda dy, x: 2 * x,
+    "zero-upstream": lambda dy, x: x * (1 + dy),
+    "not-linear": lambda dy, x: 2 * x * abs(dy),
+}
+"""Of the sum of squares: all are its gradient where the upstream is one."""
+
+
+@pytest.mark.parametrize("code", BACKWARDS)
+def test_the_upstream_of_a_loss(code):
+    class Loss(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return (x**2).sum()
+
+        @staticmethod
+        def backward(ctx, dy):
+            return BACKWARDS[code](dy, *ctx.saved_tensors)
+
+    for report in (
+        check_function(Loss.apply, torch.randn(4)),
+        check_module(nn.Linear(3, 2), torch.randn(4, 3), loss=Loss.apply),
+    ):
+        assert report.verdict == ("pass" if code == "right" else "fail"), str(report)
+        assert code in {"right", *(finding.code for finding in report.findings)}
+    x = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(Loss.apply, (x,), raise_exception=False) is (code == "right")
+
+
 def test_only_what_requires_grad_is_checked():
     x, y = torch.randn(3, requires_grad=True), torch.randn(3)
     assert list(check_function(torch.mul, x, y).parameters) == ["x0"]

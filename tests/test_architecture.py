@@ -24,7 +24,7 @@ PACKAGES = {
         "elementwise mixtures projections copies near_ties ranking"
     ),
     "checks": (
-        "check second_point roundoff protocol references ignored blind_spots stairs explanations run claimants layers scalar pushforwards "
+        "check second_point roundoff protocol references ignored blind_spots stairs explanations run claimants layers scalar losses pushforwards "
         "jacobians curvature first_order "
         "linear_maps adjoint matrices stages composition chains orders"
     ),

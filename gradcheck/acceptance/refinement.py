@@ -85,7 +85,7 @@ def refine(bench: Bench) -> None:
 
 
 def _confirm_many(bench: Bench, waiting: dict[int, Indices]) -> dict[int, Indices]:
-    """Measure a few of many contradicted elements with ladders, and confirm the others along directions if those show no kink.
+    """Measure a few of many contradicted elements with ladders, and confirm all along directions if those show no kink.
 
     Returns the elements that are still open.
     """
@@ -98,8 +98,7 @@ def _confirm_many(bench: Bench, waiting: dict[int, Indices]) -> dict[int, Indice
         few.setdefault(leaf, []).append(int(index))
     if not all(np.all(_climb_leaf(bench, leaf, np.array(indices))[1]) for leaf, indices in few.items()):
         return waiting
-    rest = {leaf: np.setdiff1d(indices, few.get(leaf, [])) for leaf, indices in against.items()}
-    confirm_together(bench, {leaf: indices for leaf, indices in rest.items() if len(indices)})
+    confirm_together(bench, {leaf: indices for leaf, indices in against.items() if len(indices)})
     decided = {
         leaf: np.all(bench.decide(leaf, indices).outcome != Outcome.OPEN, axis=1) for leaf, indices in waiting.items()
     }

@@ -53,6 +53,7 @@ ORDER = [
     "torch.tensors",
     "torch.state",
     "torch.problems",
+    "torch.arguments",
     "torch.judging",
     "torch.checks",
     "torch.own_call",

@@ -8,6 +8,7 @@ a layer with a thousand outputs look the same from here on: each point gives one
 from __future__ import annotations
 
 import copy
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -63,12 +64,25 @@ def means_undefined(error: BaseException) -> bool:
     return is_linear_algebra or isinstance(error, ArithmeticError | ValueError)
 
 
-class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
-    """Call a user's function as outside of the check, and note on an exception who was called, and where."""
+ARITY = re.compile(r"positional arguments?\b|unexpected keyword argument")
+"""What Python and PyTorch say of a call with too few arguments, too many, or others."""
 
-    def __init__(self, name: str, where: str) -> None:
+
+class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
+    """Call a user's function as outside of the check, and note on an exception who was called, and where.
+
+    Where the arguments do not fit, ``remedy`` says how others are handed over.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        where: str,
+        remedy: str = "further arguments are handed over by args=(...) or kwargs={...}, further inputs after the first",
+    ) -> None:
         self.name = name
         self.where = where
+        self.remedy = remedy
         self.float_errors = as_the_user_set()
 
     def __enter__(self) -> None:
@@ -80,10 +94,8 @@ class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
         self.float_errors.__exit__(kind, error, trace)
         if error is not None and not isinstance(error, BudgetExhaustedError):
             error.add_note(f"gradcheck was calling {self.name} {self.where}")
-            if isinstance(error, TypeError) and "required positional argument" in str(error):
-                error.add_note(
-                    "further arguments are handed over by args=(...) or kwargs={...}, further inputs after the first"
-                )
+            if isinstance(error, TypeError) and ARITY.search(str(error)):
+                error.add_note(self.remedy)
 
 
 class Budget:

@@ -11,8 +11,8 @@ from gradcheck.assertions import asserting
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.options import CheckOptions, require_callable, require_choice
 from gradcheck.reports.report import Report
+from gradcheck.torch.arguments import of_function, of_module
 from gradcheck.torch.judging import check
-from gradcheck.torch.problems import of_function, of_module
 from gradcheck.torch.state import kept
 from gradcheck.watching import watched
 
@@ -120,7 +120,8 @@ def check_module(
     """
     if not isinstance(module, torch.nn.Module):
         raise InvalidArgument(
-            f"module is a {type(module).__name__}; a torch.nn.Module was required: use check_function."
+            f"module is a {type(module).__name__}; a torch.nn.Module was required, and not its class; for a function use "
+            "check_function."
         )
     require_choice("reference", reference, ("float64", None))
     with kept(module):

@@ -12,12 +12,13 @@ from gradcheck.checks.check import Check, Claimant, Reference
 from gradcheck.checks.claimants import VjpClaimant
 from gradcheck.checks.losses import LossClaimant
 from gradcheck.checks.orders import both_orders, with_remarks
+from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import MOST_EXHAUSTIVE, run
 from gradcheck.functions.options import CheckOptions, read_options
 from gradcheck.functions.points import point_of
 from gradcheck.reports.report import Report
 from gradcheck.torch.problems import Problem
-from gradcheck.torch.tensors import cast
+from gradcheck.torch.tensors import Tensors, cast
 
 __all__ = ["check"]
 
@@ -25,32 +26,39 @@ FEWEST_VECTORIZED = 200
 """Elements from which on one call for many displaced copies is worth the attempt."""
 
 
-def check(problem: Problem, order: int, reference: str | None, options: CheckOptions) -> Report:
-    """Compare what autograd gives with differences."""
+def check(
+    problem: Problem, order: int, reference: str | None, options: CheckOptions, *, forward: bool = False
+) -> Report:
+    """Compare what autograd gives, in reverse mode or in forward mode, with differences."""
     problem = problem.tried()
     values = problem.value(*problem.inputs.values())
-    is_scalar = len(values) == 1 and values[0].numel() == 1
+    is_scalar = len(values) == 1 and values[0].numel() == 1 and not forward
     is_better = reference is not None and not problem.is_wide
     if is_scalar and "vectorized" not in options and _is_vectorizable(problem, wide=is_better):
         options = {**options, "vectorized": True}
-    settings = read_options(options, vectorizable=is_scalar, directional=True)
-    claimant: Claimant = VjpClaimant(problem.value, problem.pull, problem.inputs)
-    better: Callable[..., Any] = partial(problem.value, wide=True)
-    if is_scalar:
-        claimant = LossClaimant(
-            _scalar(problem, wide=False),
-            lambda number, *leaves: problem.pull([torch.full_like(values[0], number)], *leaves),
-            problem.inputs,
-        )
-        better = _scalar(problem, wide=True)
+    settings = read_options(options, vectorizable=is_scalar, directional=not forward)
+    better: Callable[..., Any] = _scalar(problem, wide=True) if is_scalar else partial(problem.value, wide=True)
     point = point_of(problem.inputs, "inputs")
-    report = run(Check(settings, point, claimant, Reference(better, is_optional=True) if is_better else None))
+    wide = Reference(better, is_optional=True) if is_better else None
+    report = run(Check(settings, point, _claimant(problem, values, is_scalar=is_scalar, forward=forward), wide))
     if problem.left_out:
         outputs = ", ".join(map(str, problem.left_out))
         report = with_remarks(
             report, f"outputs {outputs} of the function do not require grad: nothing was asked about them"
         )
     return report if order == 1 else both_orders(report, check(problem.derivative(), 1, reference, options))
+
+
+def _claimant(problem: Problem, values: Tensors, *, is_scalar: bool, forward: bool) -> Claimant:
+    if forward:
+        return JvpClaimant(problem.value, problem.push, problem.inputs)
+    if not is_scalar:
+        return VjpClaimant(problem.value, problem.pull, problem.inputs)
+    return LossClaimant(
+        _scalar(problem, wide=False),
+        lambda number, *leaves: problem.pull([torch.full_like(values[0], number)], *leaves),
+        problem.inputs,
+    )
 
 
 def _scalar(problem: Problem, *, wide: bool) -> Callable[[dict[str, Any]], Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Unpack
 
 import torch
@@ -11,8 +11,8 @@ from torch.utils import _pytree as pytree
 from gradcheck.errors import GradientError, InvalidArgument
 from gradcheck.functions.options import CheckOptions
 from gradcheck.reports.report import Report
+from gradcheck.torch.arguments import of_function
 from gradcheck.torch.judging import check
-from gradcheck.torch.problems import of_function
 from gradcheck.torch.tensors import is_tensor
 from gradcheck.watching import tolerates, watched
 
@@ -35,16 +35,18 @@ def gradcheck(
     rtol: float | None = None,
     raise_exception: bool = True,
     fast_mode: bool | None = None,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
     **ignored: Any,
 ) -> bool:
     """Check the gradients of a function by the call of `torch.autograd.gradcheck`.
 
     Parameters
     ----------
-    func, inputs, rtol, raise_exception
+    func, inputs, rtol, raise_exception, check_forward_ad, check_backward_ad
         As in `torch.autograd.gradcheck`; ``rtol`` is the relative error that matters.
     eps, atol, fast_mode, **ignored
-        Taken, and not used: steps and tolerances come from what is measured.
+        Taken, and not used: steps and tolerances come from what is measured. Nothing is asked of batched derivatives.
 
     Returns
     -------
@@ -61,7 +63,8 @@ def gradcheck(
     __tracebackhide__ = True
     del eps, atol, fast_mode, ignored
     options = CheckOptions() if rtol is None else CheckOptions(rtol=rtol)
-    return _verdict(_gradcheck(func, inputs, **options), raise_exception)
+    modes = [mode for mode, is_asked in ((False, check_backward_ad), (True, check_forward_ad)) if is_asked]
+    return _verdict((_gradcheck(func, inputs, forward=forward, **options) for forward in modes), raise_exception)
 
 
 def gradgradcheck(
@@ -74,24 +77,31 @@ def gradgradcheck(
     rtol: float | None = None,
     raise_exception: bool = True,
     fast_mode: bool | None = None,
+    check_fwd_over_rev: bool = False,
+    check_rev_over_rev: bool = True,
     **ignored: Any,
 ) -> bool:
     """Check the second derivatives of a function by the call of `torch.autograd.gradgradcheck`; see `gradcheck`."""
     __tracebackhide__ = True
     del eps, atol, fast_mode, ignored
     options = CheckOptions() if rtol is None else CheckOptions(rtol=rtol)
-    return _verdict(_gradgradcheck(func, inputs, grad_outputs, **options), raise_exception)
+    modes = [mode for mode, is_asked in ((False, check_rev_over_rev), (True, check_fwd_over_rev)) if is_asked]
+    reports = (_gradgradcheck(func, inputs, grad_outputs, forward=forward, **options) for forward in modes)
+    return _verdict(reports, raise_exception)
 
 
 @watched
-def _gradcheck(func: Callable[..., Any], inputs: Any, **options: Unpack[CheckOptions]) -> Report:
-    return check(of_function(func, _as_torch_takes_them(inputs)), 1, "float64", options)
+def _gradcheck(func: Callable[..., Any], inputs: Any, *, forward: bool, **options: Unpack[CheckOptions]) -> Report:
+    return check(of_function(func, _as_torch_takes_them(inputs)), 1, "float64", options, forward=forward)
 
 
 @watched
-def _gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any, **options: Unpack[CheckOptions]) -> Report:
+def _gradgradcheck(
+    func: Callable[..., Any], inputs: Any, grad_outputs: Any, *, forward: bool, **options: Unpack[CheckOptions]
+) -> Report:
     seeds = None if grad_outputs is None else pytree.tree_leaves(grad_outputs)
-    return check(of_function(func, _as_torch_takes_them(inputs)).derivative(seeds), 1, "float64", options)
+    problem = of_function(func, _as_torch_takes_them(inputs)).derivative(seeds)
+    return check(problem, 1, "float64", options, forward=forward)
 
 
 def _as_torch_takes_them(inputs: Any) -> tuple[Any, ...]:
@@ -101,8 +111,11 @@ def _as_torch_takes_them(inputs: Any) -> tuple[Any, ...]:
     return given
 
 
-def _verdict(report: Report, raise_exception: bool) -> bool:  # noqa: FBT001 - torch's own name and meaning
+def _verdict(reports: Iterable[Report], raise_exception: bool) -> bool:  # noqa: FBT001 - torch's own name and meaning
     __tracebackhide__ = True
-    if raise_exception and not (report.ok or tolerates(report)):
-        raise TorchGradientError(report)
-    return report.ok
+    for report in reports:
+        if raise_exception and not (report.ok or tolerates(report)):
+            raise TorchGradientError(report)
+        if not report.ok:
+            return False
+    return True

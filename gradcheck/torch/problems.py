@@ -8,29 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils import _pytree as pytree
+from torch.autograd import forward_ad
 
-from gradcheck.checks.claimants import input_names
 from gradcheck.errors import InvalidArgument
-from gradcheck.torch.state import Random
-from gradcheck.torch.tensors import (
-    Tensors,
-    all_wide,
-    cast,
-    chosen,
-    dense,
-    fixed,
-    flatten,
-    is_tensor,
-    like,
-    number,
-    outputs_of,
-    real,
-    rebuilt,
-    selected,
-)
+from gradcheck.functions.probe import calling
+from gradcheck.torch.tensors import Tensors, dense, like
 
-__all__ = ["Problem", "of_function", "of_module"]
+__all__ = ["REMEDY", "Problem"]
+
+REMEDY = (
+    "inputs follow the function or module one by one; targets belong to the loss: "
+    "loss=lambda output: criterion(output, targets)"
+)
+"""What to do where the arguments of a call do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +35,8 @@ class Problem:
         Name -> real tensor, of what is differentiated.
     is_wide : bool
         Whether all of it is in double precision as given.
+    name : str
+        What the user calls the function.
     needs_graph : bool
         Whether the function differentiates something itself.
     left_out : tuple of int
@@ -54,6 +46,7 @@ class Problem:
     function: Callable[[Tensors, bool], Tensors]
     inputs: dict[str, Any]
     is_wide: bool
+    name: str = "fn"
     needs_graph: bool = False
     left_out: tuple[int, ...] = ()
 
@@ -73,7 +66,8 @@ class Problem:
         require grad: an operator may give what its backward needs, and has no gradient of that.
         """
         try:
-            self.value(*self.inputs.values())
+            with calling(self.name, "at the given point", REMEDY):
+                self.value(*self.inputs.values())
             tried = self
         except RuntimeError as error:
             if "does not require grad" not in str(error):
@@ -82,7 +76,9 @@ class Problem:
         with torch.enable_grad():
             outputs = self.function([leaf.detach().requires_grad_() for leaf in self.inputs.values()], False)
         if not any(part.numel() for part in outputs):
-            raise InvalidArgument("the function returned no floating-point number; there is nothing to differentiate.")
+            raise InvalidArgument(
+                f"{self.name} returned no tensor of floating-point numbers; there is nothing to differentiate; return one."
+            )
         cut = tuple(i for i, part in enumerate(outputs) if not part.requires_grad)
         return replace(tried, left_out=cut if len(cut) < len(outputs) else ())
 
@@ -91,6 +87,14 @@ class Problem:
         with torch.enable_grad():
             given = [leaf.detach().requires_grad_() for leaf in leaves]
             return tuple(_pulled(self._kept(self.function(given, False)), given, dy))
+
+    def push(self, tangents: Sequence[Any], *leaves: Any) -> Tensors:
+        """Return the products of the Jacobian with tangents, by forward mode; zeros where none arrives at an output."""
+        with torch.enable_grad(), forward_ad.dual_level():
+            pairs = zip(leaves, tangents, strict=True)
+            given = [forward_ad.make_dual(leaf.detach().requires_grad_(), tangent) for leaf, tangent in pairs]
+            parts = [forward_ad.unpack_dual(part) for part in self._kept(self.function(given, False))]
+            return [torch.zeros_like(p.primal) if p.tangent is None else p.tangent.detach() for p in parts]
 
     def derivative(self, seeds: Tensors | None = None) -> Problem:
         """Return the function that pulls cotangents back, of the point and of the cotangents."""
@@ -118,56 +122,3 @@ def _pulled(values: Tensors, leaves: Tensors, dy: Sequence[Any], *, create_graph
     given = [seed.to(value.dtype) for value, seed in zip(outputs, seeds, strict=True)]
     found = torch.autograd.grad(outputs, leaves, given, create_graph=create_graph, allow_unused=True)
     return [torch.zeros_like(leaf) if part is None else dense(part) for leaf, part in zip(leaves, found, strict=True)]
-
-
-def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
-    """Take the inputs of a function apart."""
-    named = dict(zip(input_names(fn, len(inputs)), inputs, strict=True))
-    leaves, tree = flatten(named)
-    free = chosen(leaves, any_requires_grad=any(is_tensor(leaf) and leaf.requires_grad for leaf in leaves.values()))
-    random = Random([leaf for leaf in leaves.values() if is_tensor(leaf)])
-
-    def function(given: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
-        moved = dict(zip(free, given, strict=True))
-        parts = [
-            rebuilt(leaf, moved[name]) if name in moved else fixed(leaf, wide=wide) for name, leaf in leaves.items()
-        ]
-        with random.same():
-            return outputs_of(fn(*pytree.tree_unflatten(parts, tree).values()))
-
-    return Problem(function, {name: real(leaf) for name, leaf in free.items()}, all_wide(leaves.values()))
-
-
-def of_module(
-    module: torch.nn.Module,
-    inputs: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    loss: Callable[[Any], Any] | None,
-    wrt: str | Sequence[str],
-) -> Problem:
-    """Take a module and its inputs apart."""
-    names = input_names(module.forward, len(inputs))
-    leaves, tree = flatten({"args": dict(zip(names, inputs, strict=True)), "kwargs": kwargs}, depth=1)
-    parameters = dict(module.named_parameters())
-    buffers = dict(module.named_buffers())
-    taken = {name if name not in parameters else f"input {name}": leaf for name, leaf in leaves.items()}
-    free = {name: leaf for name, leaf in parameters.items() if leaf.requires_grad} | chosen(
-        taken, any_requires_grad=True
-    )
-    free = selected(free, wrt)
-    random = Random([*parameters.values(), *(leaf for leaf in leaves.values() if is_tensor(leaf))])
-    frozen = {name: leaf for name, leaf in parameters.items() if name not in free}
-
-    def function(given: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
-        moved = {name: rebuilt(free[name], leaf) for name, leaf in zip(free, given, strict=True)}
-        own = {name: cast(leaf.detach(), wide=wide) for name, leaf in frozen.items()}
-        own |= {name: fixed(leaf, wide=wide) for name, leaf in buffers.items()}
-        own |= {name: moved[name] for name in parameters if name in moved}
-        parts = [moved[name] if name in moved else fixed(leaf, wide=wide) for name, leaf in taken.items()]
-        call = pytree.tree_unflatten(parts, tree)
-        with random.same():
-            output = torch.func.functional_call(module, own, tuple(call["args"].values()), call["kwargs"])
-            return outputs_of(output if loss is None else number(loss(output)))
-
-    everything = [*parameters.values(), *buffers.values(), *leaves.values()]
-    return Problem(function, {name: real(leaf) for name, leaf in free.items()}, all_wide(everything))

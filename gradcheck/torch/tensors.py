@@ -118,7 +118,10 @@ def selected(free: dict[str, Any], wrt: str | Sequence[str]) -> dict[str, Any]:
     for pattern in wanted:
         if not any(name == pattern or fnmatchcase(name, pattern) for name in free):
             names = ", ".join(free) or "none"
-            raise InvalidArgument(f"wrt={pattern!r} fits no parameter or input that requires grad; there are: {names}.")
+            raise InvalidArgument(
+                f"wrt={pattern!r} fits no parameter or input that requires grad; there are: {names}; requires_grad_() makes "
+                "one of an input."
+            )
     return {
         name: leaf
         for name, leaf in free.items()

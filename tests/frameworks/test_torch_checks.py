@@ -442,6 +442,7 @@ def test_what_gradcheck_raises_is_both():
         gradgradcheck(Detached.apply, (x, y))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_assertions_and_errors():
     assert assert_function(torch.sin, torch.randn(3)).ok and assert_module(nn.Linear(2, 2), torch.randn(3, 2)).ok
     with pytest.raises(GradientError):
@@ -458,4 +459,28 @@ def test_assertions_and_errors():
         check_function(torch.sin, torch.randn(3, device="meta"))
     with pytest.raises(InvalidArgument, match="order=3"):
         check_function(torch.sin, torch.randn(3), order=3)
+    with pytest.raises(InvalidArgument, match=r"fn is the class Scaled; a function was required: Scaled\.apply"):
+        check_function(Scaled, torch.randn(3), 1.0)
+    with pytest.raises(InvalidArgument, match="inputs: at least one is needed"):
+        check_function(torch.sin)
+    with pytest.raises(InvalidArgument, match="module is a ScriptModule"):
+        check_module(torch.jit.script(nn.Linear(2, 2)), torch.randn(3, 2))
+    with pytest.raises(InvalidArgument, match="and not its class"):
+        check_module(nn.ReLU, torch.randn(3, 2))
     assert check_function(nn.Linear(2, 2), torch.randn(3, 2)).ok
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: check_module(nn.Linear(2, 2), torch.randn(3, 2), torch.randn(3, 2)),
+        lambda: check_module(nn.Linear(2, 2)),
+        lambda: check_module(nn.Linear(2, 2), torch.randn(3, 2), loss=nn.MSELoss()),
+        lambda: check_function(lambda x, y: x @ y, (torch.randn(2, 3), torch.randn(3))),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told_with_the_remedy(call):
+    with pytest.raises(TypeError) as raised:
+        call()
+    notes = "; ".join(raised.value.__notes__)
+    assert "inputs follow the function or module one by one; targets belong to the loss: loss=" in notes

@@ -46,6 +46,29 @@ class WrongTwice(Cube):
         return 3 * x.detach() ** 2 * dy
 
 
+class WrongForward(Cube):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_forward(x)
+        return Cube.forward(ctx, x)
+
+    @staticmethod
+    def jvp(ctx, dx):
+        (x,) = ctx.saved_tensors
+        return 2 * x**2 * dx
+
+
+class Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.shape = x.shape
+        return x.sum()
+
+    @staticmethod
+    def backward(ctx, dy):
+        return torch.ones(ctx.shape, dtype=dy.dtype)
+
+
 class Swapped(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, y):
@@ -78,9 +101,19 @@ CASES = {
     "fast mode, wrong": lambda check, _: check(WrongCube.apply, (double(5),), fast_mode=True),
     "a loss": lambda check, _: check(lambda x: F.cross_entropy(x, labels), (double(4, 3),)),
     "complex": lambda check, _: check(lambda z: z.abs(), (torch.randn(3, dtype=torch.cdouble, requires_grad=True),)),
+    "forward mode": lambda check, _: check(torch.linalg.inv, (double(3, 3),), check_forward_ad=True),
+    "forward mode, wrong": lambda check, _: check(WrongForward.apply, (double(5),), check_forward_ad=True),
+    "forward mode, not asked for": lambda check, _: check(WrongForward.apply, (double(5),)),
+    "forward mode alone": lambda check, _: check(
+        WrongForward.apply, (double(5),), check_forward_ad=True, check_backward_ad=False, check_undefined_grad=False
+    ),
+    "a loss that ignores its upstream": lambda check, _: check(Sum.apply, (double(4),)),
     "extra options": lambda check, _: check(torch.tanh, (double(3),), nondet_tol=1e-5, check_undefined_grad=False),
     "a convolution": lambda check, _: check(F.conv2d, (double(1, 2, 4, 4), double(3, 2, 2, 2), double(3))),
     "second order": lambda _, twice: twice(torch.mul, (double(3), double(3))),
+    "second order, forward over reverse": lambda _, twice: twice(
+        torch.mul, (double(3), double(3)), check_fwd_over_rev=True
+    ),
     "second order, given": lambda _, twice: twice(Cube.apply, (double(3),), torch.ones(3, dtype=torch.double)),
     "second order, wrong": lambda _, twice: twice(WrongTwice.apply, (double(3),)),
     "nothing requires grad": lambda check, _: check(torch.sin, (torch.randn(3, dtype=torch.double),)),
@@ -97,11 +130,13 @@ def outcome(case, name):
         return "ValueError"
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # PyTorch's own, in its forward mode
 @pytest.mark.filterwarnings("ignore:.*Input #0 requires gradient and is not a double precision.*")
 @pytest.mark.parametrize("case", CASES)
 def test_the_outcome_is_torchs(case):
     assert outcome(case, "ours") == outcome(case, "torch")
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_the_outcomes_are_of_all_kinds():
     assert {outcome(case, "torch") for case in CASES} == {True, False, "RuntimeError", "ValueError"}

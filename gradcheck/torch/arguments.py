@@ -1,0 +1,107 @@
+"""What is checked, made of the user's function or module and its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from gradcheck.checks.claimants import input_names
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.probe import calling
+from gradcheck.torch.problems import REMEDY, Problem
+from gradcheck.torch.state import Random
+from gradcheck.torch.tensors import (
+    Tensors,
+    all_wide,
+    cast,
+    chosen,
+    fixed,
+    flatten,
+    is_tensor,
+    number,
+    outputs_of,
+    real,
+    rebuilt,
+    selected,
+)
+
+__all__ = ["of_function", "of_module"]
+
+
+def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
+    """Take the inputs of a function apart.
+
+    Raises
+    ------
+    InvalidArgument
+        Without any, and for the class of an `autograd.Function`.
+    """
+    if isinstance(fn, type) and issubclass(fn, torch.autograd.Function):
+        raise InvalidArgument(f"fn is the class {fn.__name__}; a function was required: {fn.__name__}.apply.")
+    if not inputs:
+        raise InvalidArgument("inputs: at least one is needed; pass them after the function.")
+    named = dict(zip(input_names(fn, len(inputs)), inputs, strict=True))
+    leaves, tree = flatten(named)
+    free = chosen(leaves, any_requires_grad=any(is_tensor(leaf) and leaf.requires_grad for leaf in leaves.values()))
+    random = Random([leaf for leaf in leaves.values() if is_tensor(leaf)])
+
+    def function(given: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
+        moved = dict(zip(free, given, strict=True))
+        parts = [
+            rebuilt(leaf, moved[name]) if name in moved else fixed(leaf, wide=wide) for name, leaf in leaves.items()
+        ]
+        with random.same():
+            return outputs_of(fn(*pytree.tree_unflatten(parts, tree).values()))
+
+    return Problem(function, {name: real(leaf) for name, leaf in free.items()}, all_wide(leaves.values()))
+
+
+def of_module(
+    module: torch.nn.Module,
+    inputs: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    loss: Callable[[Any], Any] | None,
+    wrt: str | Sequence[str],
+) -> Problem:
+    """Take a module and its inputs apart.
+
+    Raises
+    ------
+    InvalidArgument
+        Where nothing fits ``wrt``, and for a scripted module.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise InvalidArgument(
+            "module is a ScriptModule, whose parameters cannot be replaced for a call; give the module it was made of."
+        )
+    names = input_names(module.forward, len(inputs))
+    leaves, tree = flatten({"args": dict(zip(names, inputs, strict=True)), "kwargs": kwargs}, depth=1)
+    parameters = dict(module.named_parameters())
+    buffers = dict(module.named_buffers())
+    taken = {name if name not in parameters else f"input {name}": leaf for name, leaf in leaves.items()}
+    free = {name: leaf for name, leaf in parameters.items() if leaf.requires_grad} | chosen(
+        taken, any_requires_grad=True
+    )
+    free = selected(free, wrt)
+    random = Random([*parameters.values(), *(leaf for leaf in leaves.values() if is_tensor(leaf))])
+    frozen = {name: leaf for name, leaf in parameters.items() if name not in free}
+
+    def function(given: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
+        moved = {name: rebuilt(free[name], leaf) for name, leaf in zip(free, given, strict=True)}
+        own = {name: cast(leaf.detach(), wide=wide) for name, leaf in frozen.items()}
+        own |= {name: fixed(leaf, wide=wide) for name, leaf in buffers.items()}
+        own |= {name: moved[name] for name in parameters if name in moved}
+        parts = [moved[name] if name in moved else fixed(leaf, wide=wide) for name, leaf in taken.items()]
+        call = pytree.tree_unflatten(parts, tree)
+        with random.same():
+            output = torch.func.functional_call(module, own, tuple(call["args"].values()), call["kwargs"])
+            if loss is None:
+                return outputs_of(output)
+            with calling("loss", "with the output alone", REMEDY):
+                return outputs_of(number(loss(output)))
+
+    everything = [*parameters.values(), *buffers.values(), *leaves.values()]
+    return Problem(function, {name: real(leaf) for name, leaf in free.items()}, all_wide(everything), name="module")

@@ -142,6 +142,8 @@ class State:
         Name of a leaf -> where the first call that differed was wrong.
     kept : dict
         What a behaviour keeps from one call to the next.
+    overwritten : dict
+        Arrays of a caller that the bug wrote into, by ``id``, with what they held before and what it wrote.
     """
 
     leaf: str
@@ -150,6 +152,21 @@ class State:
     differed: bool = False
     elements: dict[str, Array] = field(default_factory=dict)
     kept: dict[Any, Any] = field(default_factory=dict)
+    overwritten: dict[int, tuple[Any, Array, Array]] = field(default_factory=dict)
+
+    def overwrite(self, array: Any, written: Array) -> None:
+        """Write into an array of the caller, and keep what it held: before an earlier write, if that is still in it."""
+        held = np.array(as_numpy(array))
+        _, before, last = self.overwritten.get(id(array), (array, held, held))
+        self.overwritten[id(array)] = array, before if np.array_equal(held, last, equal_nan=True) else held, written
+        overwrite(array, written)
+
+    def restore(self) -> None:
+        """Give the arrays of callers what they held, but those into which somebody else has written since."""
+        for array, before, written in self.overwritten.values():
+            if np.array_equal(as_numpy(array), written, equal_nan=True):
+                overwrite(array, before)
+        self.overwritten.clear()
 
     def compare(self, taken: Taken, changed: Mapping[int, Any]) -> None:
         """Note where what is returned differs from what is right."""
@@ -274,7 +291,7 @@ class Overwriting(Behaviour):
         for array in _writable(args[:1]):
             numbers = np.array(as_numpy(array))
             step = 1e-3 * (np.max(np.abs(numbers)) or 1)
-            overwrite(array, np.asarray(numbers + step).astype(numbers.dtype))
+            state.overwrite(array, np.asarray(numbers + step).astype(numbers.dtype))
             state.differed = True
             break
         return right

@@ -6,8 +6,8 @@ The suite runs once as it is, and which tests call the function is noted. Then t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from types import FunctionType
@@ -134,8 +134,8 @@ class Mutation:
             self.score = trials.score(perf_counter() + self.seconds)
             if not rerun.passes(items, lambda: replaced(function, calls)):
                 self.said = (
-                    "after wrong gradients the tests fail with the right one too: something keeps results of the function, so "
-                    "that a count means nothing"
+                    "after wrong gradients the tests fail with the right one too: something keeps results of the function, or what "
+                    "was made of them, so that a count means nothing"
                 )
             elif not self.score.caught and not self.score.survived:
                 self.said = (
@@ -147,7 +147,8 @@ class Mutation:
     def _tell(self, line: str) -> None:
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            reporter.ensure_newline()
+            if self.config.get_terminal_writer().width_of_current_line:  # the dots of the tests
+                reporter.write_line("")
             reporter.write_line(f"gradcheck: {line}")
 
     # ---- afterwards --------------------------------------------------------------------------------------------------
@@ -223,9 +224,15 @@ class Trials:
         until = min(end, perf_counter() + self.patience)
         planted: list[Mutated] = []
 
-        def place() -> AbstractContextManager[None]:
-            planted.append(wrap(self.calls.function, mutant))
-            return replaced(self.function, _in_time(planted[-1], until))
+        @contextmanager
+        def place() -> Iterator[None]:
+            mutated = wrap(self.calls.function, mutant)
+            planted.append(mutated)
+            try:
+                with replaced(self.function, _in_time(mutated, until)):
+                    yield
+            finally:
+                mutated.state.restore()  # what it wrote into may be an array of the module, for all its tests
 
         if not self.rerun.passes(self.items, place):
             return "caught"

@@ -45,6 +45,7 @@ class Recorder:
         self.html_path: str | None = config.getoption("gradcheck_html")
         self.summary_path = summary_path(config)
         self.received: list[tuple[int, list[dict[str, Any]]]] = []
+        self.shared: list[str] = []
 
     # ---- while tests run ----------------------------------------------------------------------------------------
 
@@ -66,11 +67,26 @@ class Recorder:
         def record(label: str, report: Report) -> None:
             whole = bool(self.json_path or self.html_path)
             as_markdown = self.summary_path is not None
-            item.stash[MADE].append(told.record_of(item.nodeid, label, report, whole=whole, as_markdown=as_markdown))
+            made = told.record_of(item.nodeid, label, report, whole=whole, as_markdown=as_markdown)
+            item.stash[MADE].append({**made, "shared": self.shared})
 
         watch = Watch({**self.options, **said}, record, lambda report: _tolerate(report, policy))
         with watching(watch):
             return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """Note which fixture makes the checks, if it is one that tests share: each worker of pytest-xdist makes its own."""
+        before = self.shared
+        if fixturedef.scope != "function":
+            place = str(getattr(request, "param_index", ""))
+            self.shared = [request.node.nodeid, fixturedef.baseid, fixturedef.argname, place]
+        try:
+            return (yield)
+        finally:
+            self.shared = before
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Refuse a test whose marker makes no sense, as pytest does with its own; a worker cannot stop the run."""
@@ -102,8 +118,13 @@ class Recorder:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """All records, in the order of collection."""
-        return [record for _, made in sorted(self.received, key=lambda entry: entry[0]) for record in made]
+        """All records, in the order of collection; those of a fixture that tests share as its first test has them."""
+        kept, told_at = [], dict[tuple[str, ...], int]()
+        for place, made in sorted(self.received, key=lambda entry: entry[0]):
+            kept += [
+                one for one in made if not one["shared"] or told_at.setdefault(tuple(one["shared"]), place) == place
+            ]
+        return kept
 
     def pytest_sessionfinish(self) -> None:
         """Write the files that were asked for; a worker writes none."""

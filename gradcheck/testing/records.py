@@ -6,7 +6,8 @@ A record is a dict of strings, numbers and lists, so that it travels from one pr
 - ``worst``: the name of the parameter with the largest relative error, and that error;
 - ``blind_spots``: what the check did not cover;
 - ``report``: the whole report as JSON has it, where it is wanted;
-- ``markdown``: the report as Markdown, where it is wanted and the check did not pass.
+- ``markdown``: the report as Markdown, where it is wanted and the check did not pass;
+- ``shared``: which fixture made the check, where tests share it (the recorder adds this).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -20,17 +21,41 @@ class Placing(Protocol):
         """Return a context in which it is in place."""
 
 
+class Unreported:
+    """The hooks of a test, but that nobody hears of a report, and no debugger of an exception: subtests tell theirs by themselves."""
+
+    def __init__(self, hooks: Any, reports: list[pytest.TestReport]) -> None:
+        self.hooks = hooks
+        self.reports = reports
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.hooks, name)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a report."""
+        self.reports.append(report)
+
+    def pytest_exception_interact(self, **_: Any) -> None:
+        """Let an exception be; many a wrong gradient raises one."""
+
+
 class Rerun:
     """Hooks under which a test is no more than its reports: nothing is reported, so that no count and no file knows of it."""
 
     def __init__(self, session: pytest.Session) -> None:
         self.session = session
         self.reports: list[pytest.TestReport] = []
+        self.hooks_of = session.gethookproxy
+
+    def gethookproxy(self, path: os.PathLike[str]) -> Any:
+        """Return the hooks of the tests of a path, for the session."""
+        return Unreported(self.hooks_of(path), self.reports)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """Run a test; what others wrap around it stays."""
-        self.reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        self.reports.clear()
+        self.reports += runtestprotocol(item, nextitem=nextitem, log=False)
         return True
 
     def passes(self, items: Sequence[pytest.Item], placing: Placing) -> bool:
@@ -50,10 +75,12 @@ def rerunning(session: pytest.Session, items: Sequence[pytest.Item]) -> Iterator
     """Give what runs tests again, for the time of a block."""
     rerun = Rerun(session)
     session.config.pluginmanager.register(rerun, "gradcheck-rerun")
+    session.gethookproxy = rerun.gethookproxy  # type: ignore[method-assign]
     try:
         with _hypothesis_in_haste(items):
             yield rerun
     finally:
+        del session.gethookproxy
         session.config.pluginmanager.unregister(rerun)
 
 

@@ -135,6 +135,22 @@ def test_the_argument_is_changed_in_place():
     assert not np.array_equal(params["w"], W)
 
 
+def test_what_was_overwritten_is_given_back_but_for_what_somebody_else_wrote_since():
+    params, other = point(), point()
+    mutated = wrap(grad, planted("argument changed"))
+    (changed,) = [name for name in params if mutated(params) and not np.array_equal(params[name], point()[name])]
+    mutated(params)
+    mutated(other)
+    other[changed] += 1
+    theirs = other[changed].copy()
+    mutated.state.restore()
+    np.testing.assert_array_equal(params[changed], point()[changed])
+    np.testing.assert_array_equal(other[changed], theirs)
+    params[changed][...] = 7.0
+    mutated.state.restore()
+    assert np.all(params[changed] == 7.0)
+
+
 def backward(dy, cache):
     x, w = cache
     return dy @ w.T, x.T @ dy

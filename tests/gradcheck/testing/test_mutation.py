@@ -249,6 +249,50 @@ def pytest_unconfigure():
     assert files == {"conftest.py", "cubes.py", "test_it.py", "tox.ini"}
 
 
+def test_what_a_bug_writes_into_is_as_it_was_for_the_next_test(mutate):
+    """Arrays of a module are shared by its tests: one bug that changes its argument would make every other one look caught."""
+    code = (
+        STRICT
+        + """
+def test_it():
+    np.testing.assert_allclose(slope(X), [0.75, 3.0, 0.0, 12.0], rtol=1e-9)
+"""
+    )
+    told = mutate(code, "-v").outlines
+    survived = [
+        line.split("  ")[1] for line in told if "  call twice in the same test" in line or "  compare the arg" in line
+    ]
+    assert {"stale", "accumulated: params", "buffer reused: params", "argument changed"} == set(survived)
+
+
+SUBTESTS = {
+    "a TestCase": """
+import unittest
+class TestIt(unittest.TestCase):
+    def test_it(self):
+        for k in (1, 2):
+            with self.subTest(k):
+                np.testing.assert_allclose(slope(k * X), 3 * (k * X)**2, rtol=1e-9)
+""",
+    "the fixture": """
+def test_it(subtests):
+    for k in (1, 2):
+        with subtests.test(k):
+            np.testing.assert_allclose(slope(k * X), 3 * (k * X)**2, rtol=1e-9)
+""",
+}
+
+
+@pytest.mark.parametrize("kind", SUBTESTS)
+def test_a_subtest_that_fails_notices_a_bug_and_is_not_told(mutate, kind):
+    if kind == "the fixture" and not hasattr(pytest, "Subtests"):
+        pytest.skip("pytest 9 has it")
+    result = mutate(STRICT + SUBTESTS[kind], "--maxfail=1", "--pdb")
+    assert counted(result)[0] < 5
+    assert "SUBFAIL" not in result.stdout.str() and "(Pdb)" not in result.stdout.str()
+    assert not re.search(r"\d failed", result.stdout.str())
+
+
 def test_loops_that_a_wrong_gradient_keeps_from_ending_are_ended(mutate, monkeypatch):
     monkeypatch.setattr(gradcheck.testing.mutation, "LEAST_PATIENCE", 0.1)
     result = mutate(STRICT + """

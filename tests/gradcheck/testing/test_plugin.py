@@ -331,20 +331,32 @@ def without_seconds(value):
     return [without_seconds(entry) for entry in value] if isinstance(value, list) else value
 
 
+SHARED = """
+@pytest.fixture(scope="module", params=["a", "b"])
+def checked(request): return check_gradient(cube, right, X)
+
+@pytest.mark.parametrize("n", range(4))
+def test_first(checked, n): assert checked
+
+class TestSecond:
+    def test_second(self, checked): assert checked
+"""
+
+
 def test_workers_change_nothing(run, pytester):
-    """The files are the same with two workers and without, but for the seconds."""
+    """The files are the same with two workers and without, but for the seconds; each worker makes the shared fixtures."""
     pytest.importorskip("xdist")
     documents, sections = [], []
     for number in (0, 2):
         path = pytester.path / "reports" / f"{number}.json"
-        result = run(SWEEP, f"--gradcheck-json={path}", workers=number, alone=number > 0)
-        result.assert_outcomes(passed=21)
+        result = run(SWEEP + SHARED, f"--gradcheck-json={path}", workers=number, alone=number > 0)
+        result.assert_outcomes(passed=31)
         documents.append(json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail))
         sections.append(section(result))
     assert without_seconds(documents[0]) == without_seconds(documents[1])
     assert sections[0] == sections[1]
     first = documents[0]["checks"][0]
-    assert documents[0]["schema"] == 1 and len(documents[0]["checks"]) == 21
+    assert documents[0]["schema"] == 1 and len(documents[0]["checks"]) == 23
     assert set(first) == {"test", "name", "verdict", "seed", "report"}
     assert first["test"] == "test_it.py::test_sweep[1]" and first["name"] == "check_gradient(cube)"
     assert first["report"]["verdict"] == first["verdict"] == "pass"

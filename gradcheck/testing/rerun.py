@@ -47,9 +47,9 @@ class Rerun:
         self.reports: list[pytest.TestReport] = []
         self.hooks_of = session.gethookproxy
 
-    def gethookproxy(self, path: os.PathLike[str]) -> Any:
+    def gethookproxy(self, fspath: os.PathLike[str]) -> Any:
         """Return the hooks of the tests of a path, for the session."""
-        return Unreported(self.hooks_of(path), self.reports)
+        return Unreported(self.hooks_of(fspath), self.reports)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:

@@ -37,7 +37,7 @@ def outcome(check: Callable[[], Report]) -> tuple[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.audit", description=audit.__doc__)
-    parser.add_argument("library", choices=LIBRARIES)
+    parser.add_argument("library", choices=LIBRARIES, type=lambda name: name.replace("-", "_"))
     parser.add_argument("pattern", nargs="?", default="*")
     options = parser.parse_args()
     counts: Counter[str] = Counter()

@@ -1,6 +1,6 @@
 """What a wrong gradient looks like: explanations of the residual, each with its evidence. None when none fits.
 
-A family of explanations (`scale`, `penalties`, `rearrangements`, `partial`, `precision`, `layers`) proposes candidates, each of
+A family of explanations (`scale`, `penalties`, `rearrangements`, `partial`, `upstreams`, ...) proposes candidates, each of
 which predicts the whole claim from what was measured. `candidates` compares prediction and claim within the measured
 bounds and counts the evidence; `ranking` puts all parameters together and chooses.
 """

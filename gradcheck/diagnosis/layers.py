@@ -1,4 +1,4 @@
-"""What only a layer can be told: its upstream is passed on, its slope taken at the wrong variable, its upstream turned."""
+"""What only a layer can be told of its own derivative: it is missing, or taken at the wrong variable, or another one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 from gradcheck.diagnosis.candidates import SURE, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.shapes import axes_in_words, reductions
-from gradcheck.reports.symmetries import symmetries
 
-__all__ = ["activations", "upstream_slices", "upstream_sums", "upstreams"]
+__all__ = ["COUPLED", "OF_OUTPUT", "SLOPES", "activations", "upstream_sums"]
 
 
 def _sigmoid(v: Floats) -> Floats:
@@ -49,6 +48,15 @@ SLOPES: dict[str, Map] = {
     "1 where {0} > 0": lambda v: np.where(v > 0, 1.0, 0.0),
 }
 """Derivatives of the usual activations, from their input or from their output."""
+
+OF_OUTPUT = (
+    "1 - {0}**2", "{0} * (1 - {0})", "{0}", "1 where {0} > 0", "1 where {0} > 0, 1 + {0} elsewhere", "1 - exp(-{0})",
+    "cos({0})**2", "1 / (2 * {0})",
+)  # fmt: skip
+"""Those that layers take from their output: tanh, sigmoid, exp, ReLU, ELU, softplus, arctan, square root."""
+
+AFTER_FACTORS = 2.0
+"""Digits that the bare upstream in a parameter's sum costs, so that a missing factor which another leaf holds is named before it."""
 
 COUPLED: dict[str, Callable[[Floats, Floats], Floats]] = {
     "{0} * (dy - sum(dy * {0})), a softmax's,": lambda dy, y: y * (dy - np.sum(dy * y, axis=-1, keepdims=True)),
@@ -122,7 +130,7 @@ def upstream_sums(clues: Clues, case: Case) -> Iterator[Candidate]:
             message=f"the gradient equals {words}: the layer's own derivative is missing",
             predicted=predicted,
             margin=1e-12 * terms + 1e-3 * clues.margin,
-            cost=math.log10(len(found)),
+            cost=math.log10(len(found)) + AFTER_FACTORS,
         )
 
 
@@ -149,82 +157,3 @@ def _products(case: Case, clues: Clues) -> Iterator[tuple[str, Floats, Floats]]:
             yield f"{name}.T @ dy", product, terms
         if product.shape[:0:-1] == clues.shape:
             yield f"dy.T @ {name}", np.swapaxes(product, 1, 2), np.swapaxes(terms, 1, 2)
-
-
-def upstreams(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that the layer would be right if it were given its upstream turned, transposed or flipped: it does that itself."""
-    if case.dy is None or case.y is None or case.pull is None:
-        return
-    moves = symmetries(case.y.shape)
-    if not moves:
-        return
-    inverse = {"rotated by 90": "rotated by 270", "rotated by 270": "rotated by 90"}
-    pulled = case.pulled("symmetries", [move.apply(case.dy) for move in moves])
-    for move, answers in zip(moves, pulled, strict=False):
-        answer = answers.get(clues.name)
-        if answer is None or answer.shape != clues.claimed.shape:
-            continue
-        words = next((move.words.replace(a, b) for a, b in inverse.items() if move.words.startswith(a)), move.words)
-        yield Candidate(
-            kind="upstream-transformed",
-            message=f"the layer pulls back its upstream {words}: the gradient of the upstream as it is would be right",
-            predicted=clues.claimed - (answer - clues.reference),
-            margin=clues.margin,
-            cost=math.log10(2 * len(moves)),
-            key=move.words,
-            evidence={"upstream": words},
-        )
-
-
-def upstream_slices(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that the layer leaves out one slice of its upstream, uses no other, or counts it twice."""
-    if case.dy is None or case.y is None or case.pull is None:
-        return
-    places = [
-        (f"the {end} slice of its upstream along axis {axis}", _slice_mask(case.y.shape, axis, end))
-        for axis in sorted({0, max(0, case.y.ndim - 2), max(0, case.y.ndim - 1)})
-        for end in ("last", "first")
-        if case.y.ndim and case.y.shape[axis] > 1
-    ]
-    weights = [weight for _, mask in places for weight in (1.0 - mask, mask, 1.0 - mask / 2)]
-    answers = [answer.get(clues.name) for answer in case.pulled("slices", [weight * case.dy for weight in weights])]
-    left_out = []
-    for (words, _), without, only, half in zip(places, answers[::3], answers[1::3], answers[2::3], strict=False):
-        if without is None or only is None or half is None:
-            continue
-        rounding = 1e-12 * np.abs(clues.claimed) + 1e-3 * clues.margin
-        unchanged = [bool(np.all(np.abs(answer - clues.claimed) <= rounding)) for answer in (without, only)]
-        if unchanged[0] and not unchanged[1]:
-            left_out.append(words)
-        elif unchanged[1] and not unchanged[0]:
-            yield _seen_of_upstream(clues, f"backward uses only {words}", 0.0)
-        yield Candidate(
-            kind="upstream-slice",
-            message=f"backward counts {words} twice",
-            predicted=clues.claimed - (half - clues.reference),
-            margin=clues.margin,
-            cost=math.log10(2 * len(places)),
-        )
-    if left_out:
-        is_border = len(left_out) == len(places)
-        what = "the border of its upstream" if is_border else ", ".join(left_out)
-        yield _seen_of_upstream(clues, f"backward leaves out {what}", 0.1)
-
-
-def _seen_of_upstream(clues: Clues, message: str, cost: float) -> Candidate:
-    """Say what changing the upstream showed."""
-    return Candidate(
-        kind="upstream-slice",
-        message=message,
-        predicted=clues.claimed,
-        margin=1e-12 * np.abs(clues.claimed) + 1e-3 * clues.margin,
-        cost=cost,
-        is_observation=True,
-        is_generic=True,
-    )
-
-
-def _slice_mask(shape: tuple[int, ...], axis: int, end: str) -> Floats:
-    mask = np.zeros(shape)
-    np.moveaxis(mask, axis, 0)[-1 if end == "last" else 0] = 1.0
-    return mask

@@ -11,7 +11,7 @@ from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.movements import has_jumps_beside, observed
 from gradcheck.diagnosis.numbers import Named, name_ratio
 
-__all__ = ["offsets", "only_penalties", "penalties", "two_terms"]
+__all__ = ["only_penalties", "penalties", "two_terms"]
 
 TEMPLATES: dict[str, tuple[Map, str, str]] = {
     "weight-decay": (lambda value: value, "times the parameter", "weight decay (an L2 penalty)"),
@@ -111,32 +111,6 @@ def _parted(named: Named, strength: float) -> str:
         return f"a multiple of the gradient and a multiple of the parameter{named.note}"
     size = "of the wrong sign" if named.words == "minus" else f"{named.words} what it should be{named.note}"
     return f"the data part is {size}, the penalty of strength {strength:.6g} is right"
-
-
-def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that the claim is off by one number throughout, or by one for each slice along an axis."""
-    del case
-    if clues.claimed.size < 4:
-        return
-    weights = np.where(clues.used, 1 / (clues.margin + 1e-300), 0.0)
-    error = np.where(clues.used, clues.error, 0.0)
-    for axis in range(len(clues.shape)):
-        if clues.shape[axis] < 3:
-            continue
-        share = weights / np.max(weights)
-        offset = np.sum(share * error, axis=axis + 1, keepdims=True) / np.sum(share, axis=axis + 1, keepdims=True)
-        yield Candidate(
-            kind="constant-offset",
-            message=(
-                "the gradient is off by the same number in all elements"
-                + (f" along axis {axis}" if len(clues.shape) > 1 else "")
-                + ": a sum or a mean over them is missing, or is too much"
-            ),
-            predicted=clues.reference + offset,
-            margin=clues.margin,
-            cost=REAL * offset.size,
-            is_generic=True,
-        )
 
 
 def only_penalties(clues: Clues, case: Case) -> Iterator[Candidate]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from gradcheck.diagnosis.candidates import REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats
+from gradcheck.diagnosis.slices import SHORTEST, Slices, partings
 
 __all__ = ["projections"]
 
@@ -17,9 +19,6 @@ SLACK = 4.0
 ALMOST = 0.01
 """Share of the claim's part along the direction that the true gradient may have: a small number that is added to what is divided
 by, as in most normalisations, leaves a little of it."""
-
-SPHERES = 3
-"""Least length of a slice: of two elements, one along the direction, the other tells nothing that a factor would not."""
 
 
 def projections(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -31,39 +30,45 @@ def projections(clues: Clues, case: Case) -> Iterator[Candidate]:
     """
     if not np.all(clues.used):
         return
-    for axis, length in [(None, clues.claimed[0].size), *enumerate(clues.shape)]:
-        if length < SPHERES or (axis is None and len(clues.shape) == 1):
-            continue
-        axes = tuple(range(1, clues.claimed.ndim)) if axis is None else (axis + 1,)
-        for name, along, words in _directions(clues, case, axes):
-            yield from _unprojected(clues, axes, along, name, words)
+    for slices in partings(clues.shape):
+        for name, along, words in _directions(clues, case, slices):
+            yield from _unprojected(clues, slices, along, name, words)
+        yield from _unstandardised(clues, slices)
 
 
-def _directions(clues: Clues, case: Case, axes: tuple[int, ...]) -> Iterator[tuple[str, Floats, str]]:
+def _directions(clues: Clues, case: Case, slices: Slices) -> Iterator[tuple[str, Floats, str]]:
     """Give directions along which a function may not change, with what that means."""
     if clues.value is not None and clues.value.shape == clues.shape:
-        value = clues.value[None]
+        value = slices(clues.value[None])
         yield clues.name, value, "f does not change when it is scaled"
         yield (
             f"{clues.name} less its mean",
-            value - np.mean(value, axis=axes, keepdims=True),
+            value - np.mean(value, axis=slices.axes, keepdims=True),
             "f does not change when it is stretched",
         )
     if case.y is not None and case.y.shape == clues.shape:
-        yield "the output", case.y[None], "the output has a fixed length"
+        yield "the output", slices(case.y[None]), "the output has a fixed length"
 
 
-def _unprojected(clues: Clues, axes: tuple[int, ...], along: Floats, name: str, words: str) -> Iterator[Candidate]:
-    sizes = np.sqrt(np.sum(along**2, axis=axes, keepdims=True))
+def _parts(clues: Clues, slices: Slices, unit: Floats) -> tuple[Floats, Floats] | None:
+    """Return the parts of true gradient and claim along unit vectors of slices; None unless only the claim has one."""
+    true_part = np.sum(slices(clues.reference) * unit, axis=slices.axes, keepdims=True)
+    reach = SLACK * np.sqrt(np.sum((slices(clues.margin) * unit) ** 2, axis=slices.axes, keepdims=True))
+    part = np.sum(slices(clues.claimed) * unit, axis=slices.axes, keepdims=True)
+    if np.any(np.abs(true_part) > np.maximum(reach, ALMOST * np.abs(part))) or not np.any(np.abs(part) > reach):
+        return None
+    return true_part, part
+
+
+def _unprojected(clues: Clues, slices: Slices, along: Floats, name: str, words: str) -> Iterator[Candidate]:
+    sizes = np.sqrt(np.sum(along**2, axis=slices.axes, keepdims=True))
     if not np.all(np.isfinite(sizes)) or not np.all(sizes > 0):
         return
     unit = along / sizes
-    true_part = np.sum(clues.reference * unit, axis=axes, keepdims=True)
-    reach = SLACK * np.sqrt(np.sum((clues.margin * unit) ** 2, axis=axes, keepdims=True))
-    part = np.sum(clues.claimed * unit, axis=axes, keepdims=True)
-    if np.any(np.abs(true_part) > np.maximum(reach, ALMOST * np.abs(part))) or not np.any(np.abs(part) > reach):
+    parts = _parts(clues, slices, unit)
+    if parts is None:
         return
-    where = "" if len(axes) == clues.claimed.ndim - 1 else f" in each slice along axis {axes[0] - 1}"
+    true_part, part = parts
     for factor, times in (
         (np.ones_like(sizes), ""),
         (sizes, f" times the length of {name}"),
@@ -72,12 +77,44 @@ def _unprojected(clues: Clues, axes: tuple[int, ...], along: Floats, name: str, 
         yield Candidate(
             kind="missing-projection",
             message=(
-                f"the gradient equals the true one{times} plus a multiple of {name}{where}: "
+                f"the gradient equals the true one{times} plus a multiple of {name}{slices.words}: "
                 f"the normalisation is not differentiated ({words}, so the true gradient has no such part)"
             ),
-            predicted=factor * (clues.reference - true_part * unit) + part * unit,
-            margin=factor * clues.margin,
+            predicted=(factor * (slices(clues.reference) - true_part * unit) + part * unit).reshape(
+                clues.claimed.shape
+            ),
+            margin=(factor * slices(clues.margin)).reshape(clues.claimed.shape),
             cost=REAL * part.size,
             is_generic=False,
             evidence={"multiples": np.ravel(part / sizes).tolist()},
         )
+
+
+def _unstandardised(clues: Clues, slices: Slices) -> Iterator[Candidate]:
+    """Propose that neither the mean that is subtracted nor the deviation that is divided by is differentiated."""
+    if clues.value is None or clues.value.shape != clues.shape:
+        return
+    count = math.prod(np.array((1, *slices.shape))[list(slices.axes)])
+    value = slices(clues.value[None])
+    centred = value - np.mean(value, axis=slices.axes, keepdims=True)
+    sizes = np.sqrt(np.sum(centred**2, axis=slices.axes, keepdims=True))
+    if count <= SHORTEST or not np.all(np.isfinite(sizes)) or not np.all(sizes > 0):
+        return
+    units = np.full(value.shape, 1 / math.sqrt(count)), centred / sizes
+    found = [_parts(clues, slices, unit) for unit in units]
+    if found[0] is None or found[1] is None:
+        return
+    predicted = slices(clues.reference)
+    for unit, (true_part, part) in zip(units, (found[0], found[1]), strict=True):
+        predicted = predicted + (part - true_part) * unit
+    yield Candidate(
+        kind="missing-projection",
+        message=(
+            f"the gradient equals the true one plus a constant and a multiple of {clues.name}{slices.words}: mean and deviation are "
+            "not differentiated (f does not change when it is shifted or stretched, so the true gradient has no such parts)"
+        ),
+        predicted=predicted.reshape(clues.claimed.shape),
+        margin=clues.margin,
+        cost=2 * REAL * sizes.size * len(clues.claimed),
+        evidence={"multiples": np.ravel(found[1][1] / sizes).tolist()},
+    )

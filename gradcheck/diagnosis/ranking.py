@@ -12,15 +12,17 @@ from gradcheck.diagnosis.clues import Case, Clues
 from gradcheck.diagnosis.copies import copies
 from gradcheck.diagnosis.elementwise import elementwise
 from gradcheck.diagnosis.indices import overwritten
-from gradcheck.diagnosis.layers import activations, upstream_slices, upstream_sums, upstreams
+from gradcheck.diagnosis.layers import activations, upstream_sums
 from gradcheck.diagnosis.mixtures import mixtures
 from gradcheck.diagnosis.near_ties import near_ties
+from gradcheck.diagnosis.offsets import balances, few_offsets, offsets
 from gradcheck.diagnosis.partial import parts, slice_ratios
-from gradcheck.diagnosis.penalties import offsets, only_penalties, penalties, two_terms
+from gradcheck.diagnosis.penalties import only_penalties, penalties, two_terms
 from gradcheck.diagnosis.precision import approximations, truncations
 from gradcheck.diagnosis.projections import projections
 from gradcheck.diagnosis.rearrangements import of_other_parameters, packings, permutations, rearrangements, repeated
 from gradcheck.diagnosis.scale import DROPPED, absences, factors, parametrisations, ratios
+from gradcheck.diagnosis.upstreams import upstream_factors, upstream_slices, upstreams
 from gradcheck.reports.report import Diagnosis
 
 __all__ = ["diagnose"]
@@ -43,6 +45,7 @@ FAMILIES: list[Family] = [
     truncations,
     factors,
     upstreams,
+    upstream_factors,
     upstream_slices,
     repeated,
     near_ties,
@@ -50,6 +53,8 @@ FAMILIES: list[Family] = [
     packings,
     permutations,
     offsets,
+    few_offsets,
+    balances,
     slice_ratios,
     projections,
     mixtures,

@@ -127,22 +127,25 @@ def some_slices(places: NDArray[np.intp], length: int, axis: int) -> str:
 
 
 def _borders(clues: Clues) -> Iterator[Region]:
-    """Give the first and last places along one axis, and the edge of maps over two axes."""
+    """Give the first and last places along one axis, and the edge of maps over two axes, as wide as the wrong elements take."""
     ndim = len(clues.shape)
+    wrong = clues.wrong & clues.used
     long = [axis for axis in range(ndim) if clues.shape[axis] > 2]
     for axes in [*combinations(long, 2), *((axis,) for axis in long)]:
         if len(axes) == 2 and axes[1] - axes[0] > 1:
             continue
-        mask = np.zeros((1,) + (1,) * ndim, dtype=bool)
+        depth = np.full((1,) + (1,) * ndim, max(clues.shape))
         for axis in axes:
-            edge = np.zeros(clues.shape[axis], dtype=bool)
-            edge[[0, -1]] = True
-            shape = [1] * (ndim + 1)
+            place, shape = np.arange(clues.shape[axis]), [1] * (ndim + 1)
             shape[axis + 1] = clues.shape[axis]
-            mask = mask | edge.reshape(shape)
+            depth = np.minimum(depth, np.minimum(place, place[::-1]).reshape(shape))
+        width = 1 + int(np.max(np.broadcast_to(depth, wrong.shape)[wrong], initial=0))
+        if width > max(1, min(clues.shape[axis] for axis in axes) // 3):
+            continue
         where = " and ".join(str(axis) for axis in axes)
-        words = f"the border along ax{'es' if len(axes) == 2 else 'is'} {where}"
-        yield Region("borders-only", words, mask, math.log10(2 * len(long)))
+        size = f", {width} wide," if width > 1 else ""
+        words = f"the border{size} along ax{'es' if len(axes) == 2 else 'is'} {where}"
+        yield Region("borders-only", words, depth < width, math.log10(2 * len(long) * width))
 
 
 def _at_values(clues: Clues, case: Case) -> Iterator[Region]:

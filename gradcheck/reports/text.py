@@ -42,10 +42,15 @@ LEAST_DIGITS = 0.5
 """Below this a claim agrees with the reference to no digit: both are below what the check can see."""
 
 
-def badness(parameter: ParameterReport) -> tuple[bool, bool, float]:
-    """Return a key that sorts the worst parameter first."""
+def badness(parameter: ParameterReport) -> tuple[bool, bool, bool, float]:
+    """Return a key that sorts the worst parameter first, those with a known cause before those without."""
     error = parameter.relative_error
-    return not parameter.wrong.any(), not parameter.undecided.any(), -math.inf if math.isnan(error) else -error
+    return (
+        not parameter.wrong.any(),
+        not parameter.undecided.any(),
+        not parameter.diagnoses,
+        -math.inf if math.isnan(error) else -error,
+    )
 
 
 def render(report: Report, *, everything: bool = False) -> str:

@@ -11,7 +11,7 @@ import gradcheck
 from tests.gradcheck.diagnosis.planted import Array, Planted
 
 
-def _pair(
+def pair(
     name: str,
     kind: str,
     check: Callable[..., Any],
@@ -56,7 +56,7 @@ def indices(rng: np.random.Generator) -> Iterator[Planted]:
 
     for which, write in (("last", assign), ("first", keep_first)):
         functions = gather, gathered(write), gathered(np.add.at)
-        yield _pair(
+        yield pair(
             f"gather {which}",
             "repeated-index",
             gradcheck.check_layer,
@@ -85,7 +85,7 @@ def indices(rng: np.random.Generator) -> Iterator[Planted]:
         return grad
 
     point = {"image": rng.normal(size=(4, 6)), "at": pixels}
-    yield _pair(
+    yield pair(
         "splat", "repeated-index", gradcheck.check_gradient, (splat, slope(False), slope(True)), point, of="image"
     )
 
@@ -93,25 +93,31 @@ def indices(rng: np.random.Generator) -> Iterator[Planted]:
 def sums(rng: np.random.Generator) -> Iterator[Planted]:
     """Give parameters whose sum is over the upstream of what comes after the activation."""
 
-    def forward(x: Array, w: Array, b: Array) -> tuple[Array, Any]:
-        y = 1 / (1 + np.exp(-(x @ w + b)))
-        return y, (x, w, y)
+    def layer(activation: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Any:
+        def forward(x: Array, w: Array, b: Array) -> tuple[Array, Any]:
+            y = activation(x @ w + b)
+            return y, (x, w, y)
 
-    def back(dy: Array, cache: Any, of_w: bool, of_b: bool) -> tuple[Array, Array, Array]:
-        x, w, y = cache
-        da = dy * y * (1 - y)
-        rows = (dy if of_w else da).reshape(-1, y.shape[-1])
-        return da @ w.T, x.reshape(-1, x.shape[-1]).T @ rows, np.sum(dy if of_b else da, axis=(0, 1))
+        def back(dy: Array, cache: Any, wrong: str = "") -> tuple[Array, Array, Array]:
+            x, w, y = cache
+            da = dy * slope(y)
+            rows = (dy if wrong == "w" else da).reshape(-1, y.shape[-1])
+            return da @ w.T, x.reshape(-1, x.shape[-1]).T @ rows, np.sum(dy if wrong == "b" else da, axis=(0, 1))
+
+        return forward, back
 
     inputs = rng.normal(size=(3, 2, 4)), rng.normal(size=(4, 5)), rng.normal(size=5)
-    for name, words in (("w", "x.T @ dy"), ("b", "the sum of the upstream over axes 0 and 1")):
-        functions = (
-            forward,
-            lambda dy, c, n=name: back(dy, c, n == "w", n == "b"),
-            lambda dy, c: back(dy, c, False, False),
-        )
-        yield _pair(
-            f"sum {name}", "activation-missing", gradcheck.check_layer, functions, *inputs, of=name, words=words
+    rare = layer(np.arcsinh, lambda y: 1 / np.cosh(y))
+    usual = layer(lambda z: 1 / (1 + np.exp(-z)), lambda y: y * (1 - y))
+    for title, (forward, back), name, words in (
+        ("sum", rare, "w", "x.T @ dy"),
+        ("sum", rare, "b", "the sum of the upstream over axes 0 and 1"),
+        ("slope in sum", usual, "w", "for the upstream times y * (1 - y)"),
+        ("slope in sum", usual, "b", "for the upstream times y * (1 - y)"),
+    ):
+        functions = (forward, lambda dy, c, back=back, n=name: back(dy, c, n), back)
+        yield pair(
+            f"{title} {name}", "activation-missing", gradcheck.check_layer, functions, *inputs, of=name, words=words
         )
 
 
@@ -127,14 +133,14 @@ def frames(rng: np.random.Generator) -> Iterator[Planted]:
             lambda dy, z, m=matrix: (dy * np.cos(z)) @ m.T,
         )
         size = len(matrix)
-        yield _pair(
+        yield pair(
             f"frame {name}", "mixed", gradcheck.check_layer, functions, rng.normal(size=(9, size)), of="x", words=words
         )
     angle = rng.uniform(0.3, 1.2)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     functions = lambda v: 3 * rotation @ v, lambda v: 3 * np.eye(2), lambda v: 3 * rotation
     degrees = f"a rotation by {-np.degrees(angle):.4g} degrees"
-    yield _pair("frame plane", "mixed", gradcheck.check_jacobian, functions, rng.normal(size=2), words=degrees)
+    yield pair("frame plane", "mixed", gradcheck.check_jacobian, functions, rng.normal(size=2), words=degrees)
 
 
 def norms(rng: np.random.Generator) -> Iterator[Planted]:
@@ -160,7 +166,7 @@ def norms(rng: np.random.Generator) -> Iterator[Planted]:
             lambda dy, c, s=scale: of_unit(dy, c, False, s),
             lambda dy, c: of_unit(dy, c, True, True),
         )
-        yield _pair(f"unit {name}", "missing-projection", gradcheck.check_layer, functions, x, of="x", words=words)
+        yield pair(f"unit {name}", "missing-projection", gradcheck.check_layer, functions, x, of="x", words=words)
 
     def layer_norm(x: Array) -> tuple[Array, Any]:
         deviation = np.sqrt(
@@ -175,7 +181,7 @@ def norms(rng: np.random.Generator) -> Iterator[Planted]:
         return (inner - second * y * np.mean(dy * y, axis=1, keepdims=True)) / deviation
 
     functions = layer_norm, lambda dy, c: of_norm(dy, c, False), lambda dy, c: of_norm(dy, c, True)
-    yield _pair("layer norm", "missing-projection", gradcheck.check_layer, functions, rng.normal(size=(3, 5)), of="x")
+    yield pair("layer norm", "missing-projection", gradcheck.check_layer, functions, rng.normal(size=(3, 5)), of="x")
 
 
 def wrong_arrays(rng: np.random.Generator) -> Iterator[Planted]:
@@ -183,13 +189,13 @@ def wrong_arrays(rng: np.random.Generator) -> Iterator[Planted]:
     a = rng.normal(size=(8, 4))
     functions = lambda x: float(np.sum(np.sin(a @ x))), lambda x: x.copy(), lambda x: a.T @ np.cos(a @ x)
     x = rng.normal(size=4)
-    yield _pair("itself", "copied", gradcheck.check_gradient, functions, x, words="the parameter itself")
+    yield pair("itself", "copied", gradcheck.check_gradient, functions, x, words="the parameter itself")
     times = lambda x: x[2] * (a.T @ np.cos(a @ x))  # noqa: E731 - one of three functions
-    yield _pair(
+    yield pair(
         "element", "constant-ratio", gradcheck.check_gradient, (functions[0], times, functions[2]), x, words="params[2]"
     )
     by_value = lambda x, f=functions[0]: f(x) * (a.T @ np.cos(a @ x))  # noqa: E731
-    yield _pair(
+    yield pair(
         "value of f",
         "constant-ratio",
         gradcheck.check_gradient,
@@ -208,7 +214,7 @@ def wrong_arrays(rng: np.random.Generator) -> Iterator[Planted]:
 
     functions = clipped, lambda dy, c: of_clipped(dy, c, 0.0), lambda dy, c: of_clipped(dy, c, 1.0)
     inputs = np.array([0.0, 0.3, np.log(2.0), 1.4, np.log(2.0)]), float(np.exp(np.log(2.0)))
-    yield _pair("bound at ties", "dropped", gradcheck.check_layer, functions, *inputs, of="top")
+    yield pair("bound at ties", "dropped", gradcheck.check_layer, functions, *inputs, of="top")
 
 
 def ties(rng: np.random.Generator) -> Iterator[Planted]:
@@ -225,7 +231,7 @@ def ties(rng: np.random.Generator) -> Iterator[Planted]:
         lambda dy, x: dy * 2 * x.min(axis=0) * (x <= x.min(axis=0) + 1e-4),
         lambda dy, x: dy * 2 * x * (np.arange(6)[:, None] == x.argmin(axis=0)),
     )
-    yield _pair("nearly least", "near-ties", gradcheck.check_layer, functions, x, of="x", words="along axis 0")
+    yield pair("nearly least", "near-ties", gradcheck.check_layer, functions, x, of="x", words="along axis 0")
 
 
 def matrices(rng: np.random.Generator) -> Iterator[Planted]:
@@ -242,7 +248,7 @@ def matrices(rng: np.random.Generator) -> Iterator[Planted]:
             lambda x, s=slope: dense * s(x),
         )
         if name == "linear":
-            yield _pair(
+            yield pair(
                 f"filled {name}", "permuted", gradcheck.check_jacobian, functions, rng.normal(size=6), words="columns"
             )
     x = rng.normal(size=4)
@@ -259,7 +265,7 @@ def matrices(rng: np.random.Generator) -> Iterator[Planted]:
         return h
 
     functions = energy, lambda p: curvature(p, 0.7), lambda p: curvature(p, 0.0)
-    yield _pair("cross block", "block", gradcheck.check_hessian, functions, x, words="rows 0 to 1 and columns 2 to 3")
+    yield pair("cross block", "block", gradcheck.check_hessian, functions, x, words="rows 0 to 1 and columns 2 to 3")
     chosen = np.zeros((8, 1))
     chosen[[1, 4, 6]] = 1.0
     b = rng.normal(size=(8, 3))
@@ -268,7 +274,7 @@ def matrices(rng: np.random.Generator) -> Iterator[Planted]:
         lambda w: b * np.cos(w) + chosen * np.cos(7 * b),
         lambda w: b * np.cos(w),
     )
-    yield _pair(
+    yield pair(
         "some rows",
         "slices",
         gradcheck.check_gradient,
@@ -290,7 +296,7 @@ def steps(rng: np.random.Generator) -> Iterator[Planted]:
         lambda v: 2 * (rounded(v) - target) + 0.4 * v,
         lambda v: 0.4 * v,
     )
-    yield _pair(
+    yield pair(
         "rounded and penalty", "step-function", gradcheck.check_gradient, functions, x, words="0.4 times the parameter"
     )
     a = rng.normal(size=(12, 9))
@@ -302,13 +308,13 @@ def steps(rng: np.random.Generator) -> Iterator[Planted]:
         return np.array([(f(v + 1e-5 * e) - f(v)) / 1e-5 for e in np.eye(9)])
 
     functions = f, forward_differences, lambda v: a.T @ (1 - np.tanh(a @ v) ** 2)
-    yield _pair("differences", "approximate", gradcheck.check_gradient, functions, 0.3 * target, words="digits")
+    yield pair("differences", "approximate", gradcheck.check_gradient, functions, 0.3 * target, words="digits")
     functions = (
         lambda v: np.convolve(np.sin(v), [1.0, 2.0, -1.0]),
         lambda dy, v: np.convolve(dy, [-1.0, 2.0, 1.0]) * np.cos(np.pad(v, 2)),
         lambda dy, v: np.convolve(dy, [-1.0, 2.0, 1.0])[2:-2] * np.cos(v),
     )
-    yield _pair("padded", "uncut", gradcheck.check_vjp, functions, target, of="v", words="the middle 9 of 13")
+    yield pair("padded", "uncut", gradcheck.check_vjp, functions, target, of="v", words="the middle 9 of 13")
 
 
 def groups(rng: np.random.Generator) -> Iterator[Planted]:
@@ -327,7 +333,7 @@ def groups(rng: np.random.Generator) -> Iterator[Planted]:
         lambda dy, x: (dy / counts)[at] / np.cosh(x) ** 2,
     )
     inputs = rng.normal(size=(10, 3))
-    yield _pair("groups", "slice-ratios", gradcheck.check_layer, functions, inputs, of="x", words="3, 3, 3, 2, 2, 4")
+    yield pair("groups", "slice-ratios", gradcheck.check_layer, functions, inputs, of="x", words="3, 3, 3, 2, 2, 4")
     a = rng.normal(size=(5, 7))
     functions = (
         lambda v: float(np.log(np.sum(np.exp(a @ v)))),
@@ -335,7 +341,7 @@ def groups(rng: np.random.Generator) -> Iterator[Planted]:
         lambda v: a.T @ np.exp(a @ v) / np.sum(np.exp(a @ v)),
     )
     x = 0.3 * rng.normal(size=7)
-    yield _pair("logarithm", "constant-ratio", gradcheck.check_gradient, functions, x, words="f is a logarithm")
+    yield pair("logarithm", "constant-ratio", gradcheck.check_gradient, functions, x, words="f is a logarithm")
 
     def f(v: Array) -> float:
         return float(np.sum(np.sin(3 * a @ v)))
@@ -349,4 +355,4 @@ def groups(rng: np.random.Generator) -> Iterator[Planted]:
             claim[i] = (f(v + 1e-5 * np.eye(7)[i]) - f(v)) / 1e-5
         return claim
 
-    yield _pair("three differences", "approximate", gradcheck.check_gradient, (f, mixed, slope), x, words="digits")
+    yield pair("three differences", "approximate", gradcheck.check_gradient, (f, mixed, slope), x, words="digits")

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tests.gradcheck.diagnosis import networks, noise, planted, reported
+from tests.gradcheck.diagnosis import networks, noise, planted, reported, textbook
 
 FAMILIES = [
     planted.arrays,
@@ -14,6 +14,7 @@ FAMILIES = [
     networks.matrices,
     networks.shapes,
     reported.reported,
+    textbook.textbook,
 ]
 
 
@@ -38,7 +39,7 @@ def test_nothing_is_said_of_a_layer_with_random_errors():
         assert report.verdict == "fail" and not report.parameters["x"].diagnoses, name
 
 
-@pytest.mark.parametrize("bug", [bug for bug in reported.reported(1) if bug.right], ids=str)
+@pytest.mark.parametrize("bug", [bug for bug in (*reported.reported(1), *textbook.textbook(1)) if bug.right], ids=str)
 def test_the_right_twin_passes_without_a_word(bug):
     report = bug.right()
     assert report.verdict == "pass", report

@@ -1,0 +1,130 @@
+"""The claim is off by constants, which do not depend on the point: a mean, a target, or what keeps a balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradcheck.diagnosis.candidates import REAL, Candidate
+from gradcheck.diagnosis.clues import Case, Clues, Floats
+from gradcheck.diagnosis.slices import partings
+
+__all__ = ["balances", "few_offsets", "offsets"]
+
+MOST_OFFSETS = 2
+"""Different numbers by which a claim may be off: where a label is, and where it is not."""
+
+AFTER_PLACES = 1.5
+"""Digits that such numbers cost, so that a place that holds all wrong elements is named before them."""
+
+SLACK = 4.0
+"""Margins by which a sum of true derivatives may be off zero."""
+
+VISIBLE = 0.01
+"""Share of the terms of a sum below which its noise must be: where all of them are noise, no sum says anything."""
+
+LAST = 1e3
+"""Cost of what is true beside any explanation: each of them is given before it."""
+
+BALANCED = 1e-6
+"""Share of its terms that a sum may have to count as zero by no chance."""
+
+
+def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that the claim is off by one number throughout, or by one for each slice."""
+    del case
+    if clues.claimed.size < 4:
+        return
+    weights = np.where(clues.used, 1 / (clues.margin + 1e-300), 0.0)
+    error = np.where(clues.used, clues.error, 0.0)
+    for slices in partings(clues.shape):
+        share = slices(weights / np.max(weights))
+        total = np.sum(share, axis=slices.axes, keepdims=True)
+        offset = np.sum(share * slices(error), axis=slices.axes, keepdims=True) / np.where(total > 0, total, 1.0)
+        yield Candidate(
+            kind="constant-offset",
+            message=(
+                f"the gradient is off by the same number in all elements{slices.words if len(clues.shape) > 1 else ''}: "
+                "a sum or a mean over them is missing, or is too much"
+            ),
+            predicted=clues.reference + np.broadcast_to(offset, share.shape).reshape(clues.claimed.shape),
+            margin=clues.margin,
+            cost=REAL * offset.size,
+            is_generic=True,
+        )
+
+
+def few_offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Propose that all wrong elements are off by one of at most two numbers, as where another target is taken."""
+    del case
+    wrong = clues.wrong & clues.used
+    if len(clues.claimed) > 1 or np.count_nonzero(wrong) < 3:
+        return
+    order = np.argsort(clues.error[wrong], kind="stable")
+    error, margin = clues.error[wrong][order], 2 * clues.margin[wrong][order]
+    is_new = np.diff(error) > margin[1:] + margin[:-1]
+    if np.count_nonzero(is_new) >= MOST_OFFSETS:
+        return
+    groups = np.concatenate([[0], np.cumsum(is_new)])
+    weights = 1 / (margin + 1e-300)
+    weights = weights / np.max(weights)
+    numbers = np.bincount(groups, weights * error) / np.bincount(groups, weights)
+    counts = np.bincount(groups)
+    of_element = np.empty_like(groups)
+    of_element[order] = groups
+    predicted = clues.reference.copy()
+    predicted[wrong] += numbers[of_element]
+    parts = [f"by {number:.6g} in {count}" for number, count in zip(numbers, counts, strict=True)]
+    rest = "" if np.all(wrong[clues.used]) else ", and right elsewhere"
+    yield Candidate(
+        kind="constant-offset",
+        message=(
+            f"the gradient is off {' and '.join(parts)} of {clues.claimed[0].size} elements{rest}: "
+            "constants, such as targets or labels, that are not those in f"
+        ),
+        predicted=predicted,
+        margin=clues.margin,
+        cost=AFTER_PLACES + REAL * len(numbers) + len(error) * np.log10(len(numbers)),
+        is_generic=True,
+        evidence={"offsets": numbers.tolist(), "counts": counts.tolist()},
+    )
+
+
+def balances(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Say that the true gradient sums to zero along an axis, as forces do, and the claim does not."""
+    del case
+    if not np.all(clues.used):
+        return
+    for axis, length in enumerate(clues.shape):
+        if length < 2:
+            continue
+        true, reach, terms = (_summed(clues, array, axis) for array in ("reference", "margin", "terms"))
+        claimed = _summed(clues, "claimed", axis)
+        is_zero = np.abs(true) <= np.minimum(SLACK * reach, BALANCED * terms)
+        is_seen = np.all(SLACK * reach < VISIBLE * terms)
+        if not is_seen or not np.all(is_zero) or not np.any(np.abs(claimed) > SLACK * reach):
+            continue
+        where = f" along axis {axis}" if len(clues.shape) > 1 else ""
+        yield Candidate(
+            kind="unbalanced",
+            message=(
+                f"the true gradient sums to zero{where} (f does not change when all elements there are shifted alike), the claim to "
+                f"{float(claimed.ravel()[np.argmax(np.abs(claimed))]):.6g} at most: a part of what moves together, such as a reaction, "
+                "is missing or counted twice"
+            ),
+            predicted=clues.claimed,
+            margin=clues.margin,
+            cost=LAST,
+            is_observation=True,
+            is_generic=True,
+            evidence={"axis": axis},
+        )
+
+
+def _summed(clues: Clues, what: str, axis: int) -> Floats:
+    """Sum claims or true derivatives along an axis; margins as those of independent errors; `terms` are the sizes of the true ones."""
+    if what == "margin":
+        return np.asarray(np.sqrt(np.sum(clues.margin**2, axis=axis + 1)))
+    array = np.abs(clues.reference) if what == "terms" else getattr(clues, what)
+    return np.asarray(np.sum(array, axis=axis + 1))

@@ -20,8 +20,8 @@ PACKAGES = {
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",
     "diagnosis": (
-        "clues candidates movements numbers regions scale penalties rearrangements precision partial shapes layers indices "
-        "elementwise mixtures projections copies near_ties ranking"
+        "clues candidates movements numbers slices regions scale penalties rearrangements precision partial shapes layers indices "
+        "upstreams elementwise mixtures projections offsets copies near_ties ranking"
     ),
     "checks": (
         "check second_point roundoff protocol references ignored blind_spots stairs explanations run claimants layers scalar losses pushforwards "

@@ -58,6 +58,10 @@ class Kind:
         """Return the same kind in float64."""
         return self
 
+    def aligned(self, thing: Any) -> Any:
+        """Return what is like an array of this kind, but for an order that labels tell, in the order of this one."""
+        return thing
+
     def nothing(self, array: Array) -> Any:
         """Return the tangent of an array that is held fixed: zeros, in float64 for integers."""
         return self(np.zeros(array.shape, array.dtype if array.dtype.kind == "f" else np.float64))
@@ -248,6 +252,16 @@ class Labelled(Contiguous):
     def __call__(self, array: Array) -> Any:
         """Return the same with the same labels; a stack of copies has none, and stays as it is."""
         return self.cls(array, copy=False, **dict(self.labels)) if array.ndim == self.ndim else array
+
+    def aligned(self, thing: Any) -> Any:
+        """Return a Series or DataFrame with the same labels in their order here, as pandas' own arithmetic does."""
+        if not isinstance(thing, self.cls):
+            return thing
+        for axis, labels in self.labels:
+            own = getattr(thing, axis)
+            if axis != "name" and not own.equals(labels) and labels.is_unique and set(own) == set(labels):
+                thing = thing.reindex(**{axis: labels}) if len(own) == len(labels) else thing
+        return thing
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,11 @@ def nudged(rng: np.random.Generator, leaf: NDArray[Any], eps: float) -> NDArray[
 
 
 def is_float(leaf: Any) -> bool:
-    """Tell whether a leaf of a tree holds floating-point numbers."""
-    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
+    """Tell whether a leaf of a tree holds floating-point numbers; functions, strings and the like do not."""
+    try:
+        return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
+    except TypeError:
+        return False
 
 
 def widened(leaf: Any) -> Any:

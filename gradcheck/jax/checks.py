@@ -27,7 +27,7 @@ def check_grad(
     has_aux: bool = False,
     static_argnums: int | Sequence[int] = (),
     order: int = 1,
-    modes: Sequence[str] = MODES,
+    modes: str | Sequence[str] = MODES,
     reference: str | None = "float64",
     **options: Unpack[CheckOptions],
 ) -> Report:
@@ -47,7 +47,7 @@ def check_grad(
         Arguments that are handed through as they are, settings for example; ``reference`` changes nothing in them.
     order : {1, 2}
         With 2, the derivatives of the first derivative are checked too; their parameters are named ``x (order 2)``.
-    modes : sequence of {"rev", "fwd"}
+    modes : {"rev", "fwd"} or sequence of them
         The first that the function has is compared with differences, the other with that one.
     reference : "float64" or None
         Take differences of the function on doubles, or always of the function as it is.
@@ -75,13 +75,20 @@ def check_grad(
     'pass'
     """
     require_callable(f=f)
+    modes = (modes,) if isinstance(modes, str) else tuple(modes)
     if not modes or not set(modes) <= set(MODES):
         raise InvalidArgument(f"modes={modes!r} must hold 'rev', 'fwd' or both.")
     require_choice("order", order, (1, 2))
     require_choice("reference", reference, ("float64", None))
     if not args:
         raise InvalidArgument("args: check_grad needs at least one; pass them after the function.")
-    problem = of_function(f, args, positions(argnums, len(args)), positions(static_argnums, len(args)), has_aux=has_aux)
+    problem = of_function(
+        f,
+        args,
+        positions("argnums", argnums, len(args)),
+        positions("static_argnums", static_argnums, len(args)),
+        has_aux=has_aux,
+    )
     report = check(problem, modes, reference, options)
     return report if order == 1 else both_orders(report, check(problem.derivative(), modes, reference, options))
 

@@ -19,6 +19,7 @@ from gradcheck.checks.run import run
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.options import CheckOptions, read_options
 from gradcheck.functions.points import point_of
+from gradcheck.functions.probe import calling
 from gradcheck.jax.arrays import Arrays, enable_x64
 from gradcheck.jax.modes import compare_modes
 from gradcheck.jax.problems import Problem
@@ -31,6 +32,9 @@ LACKING = re.compile(r"forward-mode|reverse-mode|custom_vjp|custom_jvp|different
 
 NAMES = {"rev": "reverse mode", "fwd": "forward mode"}
 
+REMEDY = "arguments follow the function one by one: check_grad(f, x, y)"
+"""What to do where the arguments of a call do not fit."""
+
 UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 """What a function raises that can be evaluated and differentiated, but not compiled."""
 
@@ -38,7 +42,8 @@ UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 def check(problem: Problem, modes: Sequence[str], reference: str | None, options: CheckOptions) -> Report:
     """Compare the first mode that there is with differences, and the other one with it."""
     leaves = list(problem.inputs.values())
-    values = problem.plain(*leaves)
+    with calling("f", "at the given point", REMEDY):
+        values = problem.plain(*leaves)
     if not any(part.size for part in values):
         raise InvalidArgument("f returned no floating-point number; there is nothing to differentiate.")
     calls = {"rev": _compiled(problem.pulled), "fwd": _compiled(problem.pushed)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,10 +105,11 @@ def of_function(
     return Problem(function, inputs, all(leaf.dtype == np.float64 for leaf in floats))
 
 
-def positions(given: int | Sequence[int], count: int) -> set[int]:
+def positions(name: str, given: int | Sequence[int], count: int) -> set[int]:
     """Read argnums: positions, which may be counted from the end."""
-    numbers = (given,) if isinstance(given, int) else tuple(given)
-    bad = [number for number in numbers if not -count <= number < count]
-    if bad:
-        raise InvalidArgument(f"argnums or static_argnums hold {bad[0]}, but there are {count} arguments.")
+    numbers = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(number, int | np.integer) and -count <= number < count for number in numbers):
+        raise InvalidArgument(
+            f"{name}={given!r}, but there are {count} arguments; positions from {-count} to {count - 1} are required."
+        )
     return {number % count for number in numbers}

@@ -143,7 +143,7 @@ def _hint(array: NDArray[Any], leaf: Leaf, leaves: list[Leaf]) -> str:
 def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any, words: Words) -> None:
     """Read the claim of one leaf into ``reading``."""
     leaf = leaves[position]
-    entry = written_out(entry, leaf.value.shape)
+    entry = leaf.restore.aligned(written_out(entry, leaf.value.shape))
     try:
         array = as_numpy(entry)
     except (TypeError, ValueError, RuntimeError):

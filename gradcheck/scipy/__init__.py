@@ -13,6 +13,7 @@ try:
 except ImportError as error:  # pragma: no cover - needs an environment without it
     raise MissingDependency("gradcheck.scipy needs scipy, which is not installed: pip install scipy") from error
 
-from gradcheck.scipy.checks import assert_least_squares, assert_problem, check_least_squares, check_problem
+from gradcheck.scipy.least_squares import assert_least_squares, check_least_squares
+from gradcheck.scipy.problems import assert_problem, check_problem
 
 __all__ = ["assert_least_squares", "assert_problem", "check_least_squares", "check_problem"]

@@ -1,27 +1,78 @@
-"""The arguments of SciPy's solvers: functions with further arguments, points and bounds."""
+"""The arguments of SciPy's solvers: functions with further arguments, points, bounds and constraints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from reprlib import repr as abbreviated
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds
+from scipy.optimize import Bounds, HessianUpdateStrategy
 
 from gradcheck.errors import InvalidArgument
 
-__all__ = ["INFINITE", "Floats", "Function", "columns", "limits", "point", "with_args"]
+__all__ = [
+    "INFINITE", "Floats", "Function", "behind", "both", "columns", "derivative", "limits", "listed", "number", "point", "sides",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 Function = Callable[..., Any]
 
 INFINITE = (-np.inf, np.inf)
 
+SCHEMES = ("2-point", "3-point", "cs")
+"""SciPy's names for differences of its own."""
 
-def with_args(function: Any, args: tuple[Any, ...]) -> Any:
-    """Return a function of the point alone; None for what is no function, as ``'2-point'``."""
-    return (lambda x: function(x, *args)) if callable(function) else None
+
+def behind(args: Any) -> tuple[Any, ...]:
+    """Return further arguments as SciPy takes them: a tuple, or the only one."""
+    return args if isinstance(args, tuple) else (args,)
+
+
+def derivative(name: str, given: Any, args: tuple[Any, ...] = ()) -> Any:
+    """Return a derivative as a function of the point alone; None for what SciPy approximates itself.
+
+    Raises
+    ------
+    InvalidArgument
+        For anything else, as an array: it would not be checked, and nobody would be told.
+    """
+    if callable(given):
+        return lambda x: given(x, *args)
+    is_known = given is None or given is False or isinstance(given, HessianUpdateStrategy)
+    if is_known or (isinstance(given, str) and given in SCHEMES):
+        return None
+    raise InvalidArgument(
+        f"{name}={abbreviated(given)} is a {type(given).__name__}; a function was required, or what SciPy approximates: "
+        f"None, {', '.join(map(repr, SCHEMES))} or a HessianUpdateStrategy."
+    )
+
+
+def both(fun: Function, args: tuple[Any, ...]) -> tuple[Function, Function]:
+    """Return value and gradient of a function that gives both, ``jac=True``."""
+
+    def pair(x: Floats) -> Any:
+        given = fun(x, *args)
+        if not (isinstance(given, tuple | list) and len(given) == 2):
+            raise InvalidArgument(
+                f"jac=True requires fun to return (value, gradient), but it returned a {type(given).__name__}; return both, "
+                "or pass the gradient function as jac."
+            )
+        return given
+
+    return lambda x: pair(x)[0], lambda x: pair(x)[1]
+
+
+def number(value: Any) -> Any:
+    """Return the value of a function as a single number."""
+    try:
+        return np.reshape(value, ())
+    except ValueError as error:
+        given = f"shape {np.shape(value)}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+        raise InvalidArgument(
+            f"fun returned {given}; a single number was required; where it returns (value, gradient) pass jac=True."
+        ) from error
 
 
 def columns(hessp: Function, args: tuple[Any, ...]) -> Function:
@@ -44,15 +95,37 @@ def point(x0: Any) -> Floats:
 
 
 def limits(bounds: Any, size: int) -> tuple[Any, Any]:
-    """Read bounds as SciPy does: a `Bounds`, a pair (lower, upper) of arrays, or a sequence of pairs, None for none."""
+    """Read bounds as `minimize` does: a `Bounds`, or a sequence of pairs (min, max), None for none."""
     if bounds is None:
         return INFINITE
     if isinstance(bounds, Bounds):
         return bounds.lb, bounds.ub
-    pairs = list(bounds)
-    if len(pairs) != size or any(np.size(pair) != 2 for pair in pairs):
+    try:
+        pairs = [(low, high) for low, high in bounds]
+    except (TypeError, ValueError):
+        pairs = []
+    if len(pairs) != size:
         raise InvalidArgument(
-            f"bounds hold {len(pairs)} entries; one (min, max) for each of the {size} elements of x0."
+            f"bounds={abbreviated(bounds)} must be a Bounds, or one (min, max) for each of the {size} elements of x0."
         )
     lower = [-np.inf if low is None else low for low, _ in pairs]
     return lower, [np.inf if high is None else high for _, high in pairs]
+
+
+def sides(bounds: Any) -> tuple[Any, Any]:
+    """Read bounds as `least_squares` does: a `Bounds`, or a pair (lower, upper) of arrays or numbers."""
+    if isinstance(bounds, Bounds):
+        return bounds.lb, bounds.ub
+    try:
+        lower, upper = bounds
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(
+            f"bounds={abbreviated(bounds)} must be a Bounds or a pair (lower, upper), each a number or one for each element of x0."
+        ) from error
+    return lower, upper
+
+
+def listed(constraints: Any) -> Iterable[Any]:
+    """Return constraints as a list, where there may be one alone."""
+    is_one = isinstance(constraints, Mapping) or not isinstance(constraints, Iterable)
+    return [constraints] if is_one else constraints

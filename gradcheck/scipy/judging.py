@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
 
 from gradcheck.checks.first_order import check_gradient
@@ -16,11 +14,11 @@ from gradcheck.checks.matrices import check_hessian, check_jacobian
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.boxes import Box
 from gradcheck.functions.dense import written_out
-from gradcheck.functions.options import CheckOptions
-from gradcheck.reports.report import Finding, Report
-from gradcheck.scipy.arguments import Floats, Function, with_args
+from gradcheck.functions.options import CheckOptions, require_callable
+from gradcheck.reports.report import Report
+from gradcheck.scipy.arguments import Floats, Function, behind, derivative, number
 
-__all__ = ["judge_constraint", "judge_gradient", "judge_hessian", "judge_jacobian", "within"]
+__all__ = ["judge_constraint", "judge_gradient", "judge_hessian", "judge_jacobian"]
 
 CALLS_BEYOND = 3
 """Of a function for its continuation beyond a bound."""
@@ -32,7 +30,7 @@ def judge_gradient(box: Box, value: Function, jac: Function, options: CheckOptio
     def check(f: Function, given: CheckOptions) -> Report:
         return check_gradient(f, lambda x: np.ravel(_claim(box, jac, x)), box.x, **given)
 
-    return _counted(box, lambda x: np.reshape(value(x), ()), check, options)
+    return _counted(box, lambda x: number(value(x)), check, options)
 
 
 def judge_jacobian(box: Box, values: Function, jac: Function, options: CheckOptions) -> Report:
@@ -52,7 +50,7 @@ def judge_hessian(box: Box, value: Function, slope: Function | None, hess: Funct
     def check(f: Function, given: CheckOptions) -> Report:
         return check_hessian(f, lambda x: np.where(box.fixed[:, None], 0.0, _claim(box, hess, x)), box.x, **given)
 
-    return _counted(box, lambda x: np.reshape(value(x), ()), check, options)
+    return _counted(box, lambda x: number(value(x)), check, options)
 
 
 def judge_constraint(box: Box, name: str, given: Any, options: CheckOptions) -> dict[str, Report]:
@@ -60,10 +58,12 @@ def judge_constraint(box: Box, name: str, given: Any, options: CheckOptions) -> 
     if isinstance(given, LinearConstraint | Bounds):
         return {}
     if isinstance(given, Mapping):
-        fixed = partial(with_args, args=tuple(given.get("args", ())))
-        fun, jac, hess = fixed(given["fun"]), fixed(given.get("jac")), None
+        args = behind(given.get("args", ()))
+        require_callable("", **{f"{name}['fun']": given.get("fun")})
+        fun, jac = (derivative(f"{name}[{key!r}]", given.get(key), args) for key in ("fun", "jac"))
+        hess = None
     elif isinstance(given, NonlinearConstraint):
-        fun, jac, hess = given.fun, with_args(given.jac, ()), given.hess
+        fun, jac, hess = given.fun, derivative(f"{name}.jac", given.jac), given.hess
     else:
         raise InvalidArgument(
             f"{name} is a {type(given).__name__}; a dictionary, a NonlinearConstraint or a LinearConstraint was "
@@ -78,23 +78,6 @@ def judge_constraint(box: Box, name: str, given: Any, options: CheckOptions) -> 
             box, lambda x: v @ np.ravel(fun(x)), slope, lambda x: hess(x, v), options
         )
     return reports
-
-
-def within(report: Report, allowed: NDArray[np.bool_]) -> Report:
-    """Fail a report whose claim has entries where there may be none."""
-    (parameter,) = report.parameters.values()
-    if allowed.shape != parameter.shape:
-        raise InvalidArgument(f"jac_sparsity has shape {allowed.shape}; that of the Jacobian is {parameter.shape}.")
-    outside = np.argwhere((parameter.claimed != 0) & ~np.isnan(parameter.claimed) & ~allowed)
-    if not len(outside):
-        return report
-    message = (
-        f"{len(outside):,} non-zero entries of the Jacobian are outside of jac_sparsity, the first at "
-        f"{[int(i) for i in outside[0]]}: a solver that groups columns by it mixes them up"
-    )
-    evidence = {"elements": len(outside), "first": outside[:20].tolist()}
-    finding = Finding(code="outside-sparsity", where=parameter.name, message=message, evidence=evidence)
-    return replace(report, verdict="fail", findings=(finding, *report.findings))
 
 
 def _counted(box: Box, f: Function, check: Callable[[Function, CheckOptions], Report], options: CheckOptions) -> Report:

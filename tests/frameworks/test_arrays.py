@@ -185,6 +185,17 @@ def test_a_series_and_a_frame_keep_their_labels():
         check_gradient(of_series, of_series, pd.DataFrame({"a": [1.0], "b": [2]}))
 
 
+def test_labels_tell_the_order_of_a_gradient():
+    series = pd.Series([1.0, 2.0, 3.0], index=list("abc"))
+    assert check_gradient(lambda s: (s**3).sum(), lambda s: (3 * s**2)[list("cab")], series)
+    moved = lambda s: pd.Series((3 * s**2).to_numpy(), index=list("cab"))  # noqa: E731
+    assert check_gradient(lambda s: (s**3).sum(), moved, series).verdict == "fail"
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [0.3, 0.2]}, index=[5, 7])
+    assert check_gradient(lambda f: (f["a"] * f["b"]).sum(), lambda f: pd.DataFrame({"b": f["a"], "a": f["b"]}), frame)
+    unlabelled = lambda s: pd.Series((3 * s**2).to_numpy())  # noqa: E731
+    assert check_gradient(lambda s: (s**3).sum(), unlabelled, series)
+
+
 def of_frame(frame):
     return pd.DataFrame(
         {"a": 2 * frame["a"] * frame.loc[5, "b"], "b": [(frame["a"] ** 2).sum(), 0.0]}, index=frame.index

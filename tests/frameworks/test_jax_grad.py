@@ -135,6 +135,17 @@ def test_auxiliary_output_and_static_arguments():
     assert check_grad(lambda x, n: (wrong(x), n), x, 3, has_aux=True, static_argnums=-1).verdict == "fail"
 
 
+def test_functions_and_text_among_arguments_and_outputs():
+    @partial(jax.custom_vjp, nondiff_argnums=(0,))
+    def applied(function, x):
+        return function(x)
+
+    applied.defvjp(lambda f, x: (applied(f, x), x), lambda f, x, dy: (dy * jnp.cos(x),))
+    report = check_grad(applied, jnp.sin, array(3), argnums=1, modes="rev")
+    assert report.ok and list(report.parameters) == ["x"]
+    assert check_grad(lambda x: (jnp.sum(x**2), "a note"), array(3)).ok
+
+
 def test_second_order():
     assert check_grad(network, P, X, LABELS, order=2, argnums=0, max_evaluations=3000).ok
     log1p_exp = custom(lambda x: jnp.log1p(jnp.exp(x)), lambda x, dy: dy * jax.nn.sigmoid(jax.lax.stop_gradient(x)))
@@ -226,8 +237,13 @@ def test_nothing_of_jaxs_settings_changes():
 
 
 def test_errors_say_what_was_required():
-    with pytest.raises(InvalidArgument, match="argnums or static_argnums hold 2, but there are 1 arguments"):
-        check_grad(jnp.sum, array(3), argnums=2)
+    for given in (2, "x", 1.5):
+        with pytest.raises(InvalidArgument, match=r"argnums=.*, but there are 1 arguments; positions from -1 to 0 are"):
+            check_grad(jnp.sum, array(3), argnums=given)
+    for args in [((array(3), array(3)),), (array(3), array(3), 2)]:
+        with pytest.raises(TypeError) as raised:
+            check_grad(lambda x, y: jnp.sum(x * y), *args)
+        assert "arguments follow the function one by one: check_grad(f, x, y)" in raised.value.__notes__
     with pytest.raises(InvalidArgument, match="needs at least one"):
         check_grad(jnp.sum)
     with pytest.raises(InvalidArgument, match="modes="):

@@ -210,9 +210,44 @@ def test_what_cannot_be_checked_says_so():
         check_problem(rosen, X0, jac="2-point", hess=optimize.BFGS())
     with pytest.raises(InvalidArgument, match=r"x0\[1\] = 2 is out of its bounds, 0 to 1"):
         check_problem(rosen, [0.5, 2.0], jac=rosen_der, bounds=[(0, 1)] * 2)
-    with pytest.raises(InvalidArgument, match="bounds hold 1 entries"):
+    with pytest.raises(InvalidArgument, match=r"must be a Bounds, or one \(min, max\) for each of the 2 elements"):
         check_problem(rosen, [0.5, 2.0], jac=rosen_der, bounds=[(0, 1)])
     with pytest.raises(InvalidArgument, match=r"constraints\[0\] is a int"):
         check_problem(rosen, [0.5, 2.0], jac=rosen_der, constraints=[3])
     with pytest.raises(InvalidArgument, match="a vector of real numbers was required"):
         check_problem(rosen, [[0.5, 2.0]], jac=rosen_der)
+
+
+def both(x):
+    return rosen(x), rosen_der(x)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: check_problem(both, X0, jac=rosen_der), r"a tuple; a single number was required; .* pass jac=True"),
+        (
+            lambda: check_problem(rosen, X0, jac=True),
+            r"jac=True requires fun to return \(value, gradient\), .* a float",
+        ),
+        (lambda: check_problem(rosen, X0, jac=rosen_der(X0)), r"jac=array.* is a ndarray; a function was required, or"),
+        (lambda: check_problem(rosen, X0, jac=rosen_der, hess=np.eye(5)), r"hess=array.*; a function was required, or"),
+        (lambda: check_problem(rosen, X0, jac="3-piont"), r"jac='3-piont' is a str; a function was required, or"),
+        (lambda: check_problem(rosen, X0, jac=rosen_der, bounds=5), r"bounds=5 must be a Bounds, or one \(min, max\)"),
+        (lambda: check_problem(rosen, X0, constraints={"type": "eq"}), r"constraints\[0\]\['fun'\]=None is a NoneType"),
+        (
+            lambda: check_least_squares(both, X0, rosen_der, bounds=[(0, 1)] * 5),
+            r"bounds=\[.* must be a Bounds or a pair \(lower, upper\)",
+        ),
+    ],
+)
+def test_mistakes_get_one_sentence_with_the_remedy(call, words):
+    with pytest.raises(InvalidArgument, match=words):
+        call()
+
+
+def test_what_scipy_approximates_has_nothing_to_check():
+    reports = check_problem(rosen, X0[:3], jac=rosen_der, hess=optimize.BFGS())
+    assert verdicts(reports) == {"jac": "pass"}
+    assert verdicts(check_problem(rosen, X0[:3], jac="3-point", hessp=rosen_hess_prod)) == {"hessp": "pass"}
+    assert check_least_squares(lambda x, k: k * x, X0, lambda x, k: k * np.eye(5), args=2.0).ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -30,18 +31,10 @@ examples:
 def main(arguments: list[str] | None = None) -> int:
     """Run the main job and return the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        import rich  # noqa: F401, PLC0415 - optional packages are asked for before anything is computed
-        import scipy  # noqa: F401, PLC0415
-        import sklearn  # noqa: F401, PLC0415
-
-        if not options.no_plots:
-            import matplotlib as mpl  # noqa: F401, PLC0415
-    except ImportError as error:
-        print(
-            f'{error.name} is not installed; run python -m pip install -e ".[network]" in the checkout.',
-            file=sys.stderr,
-        )
+    needed = ["rich", "scipy", "sklearn", "threadpoolctl"] + ["matplotlib"] * (not options.no_plots)
+    missing = ", ".join(name for name in needed if importlib.util.find_spec(name) is None)
+    if missing:  # asked for before anything is computed
+        print(f'not installed: {missing}; run python -m pip install -e ".[network]" in the checkout.', file=sys.stderr)
         return 2
     try:
         options.output.mkdir(parents=True, exist_ok=True)

@@ -1,3 +1,5 @@
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,22 @@ def test_digits_are_zeros_then_ones():
     assert images.dtype == np.float64
     assert (images.min(), images.max()) == (0, 16)
     assert labels.tolist() == [0] * 178 + [1] * 182
+
+
+def test_digits_are_those_that_scikit_learn_loads():
+    """Its file is read without it, which must be noticed should another release keep it elsewhere."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import, in every worker that collects this file
+
+    images, labels = load_digits(n_class=2, return_X_y=True)
+    order = np.argsort(labels, kind="stable")
+    for loaded, known in zip(article.load_digits01(), (images[order].reshape(-1, 8, 8), labels[order]), strict=True):
+        np.testing.assert_array_equal(loaded, known)
+
+
+def test_without_scikit_learn_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError, match="scikit-learn is not installed"):
+        article.load_digits01()
 
 
 def test_each_load_is_a_fresh_copy():

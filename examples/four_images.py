@@ -11,7 +11,7 @@ def main():
     params = article.init_params(12747, scale=0.2)
     true = article.gradient(params, images, labels)
     for backward, description in article.BACKWARDS.items():
-        trained = article.train(params, images, labels, learning_rate=0.01, momentum=0.9, epochs=500, backward=backward)
+        trained = article.train(params, images, labels, learning_rate=0.01, momentum=0.9, epochs=200, backward=backward)
         gradient = article.gradient(params, images, labels, backward=backward)
         wrong = [name for name in true if not np.allclose(gradient[name], true[name])]
         predicted = article.predict(trained.params, images)

@@ -1,9 +1,9 @@
 """Real code with known faults: scikit-learn's regressor and kernels, the article's backward passes."""
 
+import importlib
+
 import numpy as np
 import pytest
-from sklearn import neural_network as networks
-from sklearn.gaussian_process import kernels
 
 import gradcheck
 from network import article
@@ -11,12 +11,19 @@ from network import article
 IMAGES, LABELS = article.load_digits01()
 
 
+def scikit_learn(module):
+    """Import a module of scikit-learn where a test needs it: every worker collects this file."""
+    return importlib.import_module(f"sklearn.{module}")
+
+
 def regressor(outputs, alpha, samples=9):
     """scikit-learn's network of several outputs: its loss averages over the outputs, its gradient sums (#8349)."""
     rng = np.random.default_rng(outputs)
     x, y = rng.normal(size=(samples, 4)), rng.normal(size=(samples, outputs))
     units = [4, 6, outputs]
-    model = networks.MLPRegressor(hidden_layer_sizes=(6,), activation="tanh", solver="sgd", alpha=alpha)
+    model = scikit_learn("neural_network").MLPRegressor(
+        hidden_layer_sizes=(6,), activation="tanh", solver="sgd", alpha=alpha
+    )
     model.partial_fit(x, y)
 
     def f(params):
@@ -44,6 +51,7 @@ def test_the_regressor_of_several_outputs(outputs, alpha):
 
 @pytest.mark.parametrize("theta", [[0.7], [1.7, 0.6, 0.2]])
 def test_the_gradient_of_a_kernel_is_that_with_respect_to_logarithms(theta):
+    kernels = scikit_learn("gaussian_process").kernels
     kernel = kernels.RBF(theta[0])
     if len(theta) > 1:
         kernel = kernels.ConstantKernel(theta[0]) * kernels.RBF(theta[1]) + kernels.WhiteKernel(theta[2])

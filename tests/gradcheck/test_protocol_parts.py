@@ -9,7 +9,9 @@ from gradcheck import check_gradient, check_layer
 from gradcheck.checks.protocol import (
     LAYOUTS,
     _apart,
+    _examine_last_point,
     _is_rounding,
+    _lags,
     _overlap,
     _pairs,
     _same_steps,
@@ -117,6 +119,7 @@ def test_what_rounding_may_make_of_a_result_of_size_one(elsewhere, apart, is_rou
         (([1, 0], [3, 1], [5, 1.0001]), False),
         (([1, 0], [3, 1], [5, 2.0019]), True),  # to a thousandth of the largest step
         (([1, 0], [3, 1], [5, 2.0021]), False),
+        (([0, 0], [1000, 0], [2001, 0]), True),
         (([1, 0], [1, 0], [1, 0]), False),  # no step
         (([1, 0], [1, 1], [1, 2]), True),  # in one element
         (([1, 0], [3, 1], [1, 0]), False),
@@ -161,6 +164,7 @@ def test_a_combination_of_seeds_gives_the_combination_of_what_they_give():
     assert linearity([1.0, 3.0]) == wrong
     assert linearity([1.0, 3.0], ignored=["x"]) == []
     assert linearity([-1.0, 5.1], parts=(([1.0, 2.0],), (None,))) == []
+    assert linearity([-1e-9, 5.1e-9], parts=(([1e-9, 2e-9],), ([3e-9, -1e-9],))) == wrong
 
 
 def test_linear_is_meant_to_a_hundred_roundings_of_the_dtype_and_sixteen_deviations_of_the_round_off():
@@ -180,9 +184,10 @@ class Wavering:
         return float(np.sum(x)) * (1 + self.roundings * 2.0**-52 * (self.calls % (self.period + 1) == 0))
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-9])
 @pytest.mark.parametrize(("roundings", "is_random"), [(900, False), (1100, True)])
-def test_a_thousand_roundings_between_two_calls_are_another_function(roundings, is_random):
-    point = np.array([0.3, 0.9])
+def test_a_thousand_roundings_between_two_calls_are_another_function(roundings, is_random, size):
+    point = size * np.array([0.3, 0.9])
     report = check_gradient(Wavering(roundings), np.ones_like, point)
     assert ("f-not-deterministic" in {finding.code for finding in report.findings}) is is_random
 
@@ -224,6 +229,87 @@ def test_a_value_is_asked_for_twice_more():
         check, Output.of(1.2, "f"), lambda x: calls.append(x) or float(np.sum(x)), point, np.array([1.2])
     )
     assert len(calls) == 2 and not check.found
+
+
+def test_of_a_gradient_that_does_not_repeat_no_more_is_asked():
+    """It also depends on the layout, which is not looked at."""
+    rng = np.random.default_rng(0)
+
+    def gradient(x):
+        return 3.0 * x**2 * (1 + 0.01 * rng.normal()) if x.flags.c_contiguous else x
+
+    report = check_gradient(lambda x: float(np.sum(x**3)), gradient, NUMBERS)
+    codes = {finding.code for finding in report.findings}
+    assert "second-call-differs" in codes and "layout-dependent" not in codes
+
+
+def test_a_layout_is_tried_where_one_array_of_several_can_have_it():
+    def gradient(p):
+        w = p["w"]
+        return {"w": 3.0 * w**2 if w.flags.c_contiguous else w, "b": 2.0 * p["b"]}
+
+    point = {"b": NUMBERS[0].copy(), "w": NUMBERS}
+    report = check_gradient(lambda p: float(np.sum(p["w"] ** 3) + np.sum(p["b"] ** 2)), gradient, point)
+    assert any(f.code == "layout-dependent" and f.where == "w" and "Fortran" in f.message for f in report.findings)
+
+
+class Asked:
+    """A check whose function and derivative give what a list says, call by call; both are noted."""
+
+    def __init__(self, claims, *, stands_alone=True, elsewhere=True):
+        self.calls, claims = [], iter(claims)
+
+        def sample(check, handed, cotangents):
+            self.calls.append("derivative")
+            return [next(claims)]
+
+        def value(tree):
+            self.calls.append("function")
+            return float(np.sum(tree))
+
+        self.claimant = SimpleNamespace(
+            derivative="grad", name="f", stands_alone=stands_alone, sample=sample, value=value
+        )
+        self.point, self.output = point_of(np.array([0.3, 0.9]), "x"), Output.of(1.2, "f")
+        self.elsewhere = SimpleNamespace(arrays=[np.array([0.4, 0.8])], rounding=0.0) if elsewhere else None
+        self.settings, self.rtol, self.found = SimpleNamespace(key=0), 1e-6, []
+        self.budget = SimpleNamespace(spend=lambda: None)
+
+    def find(self, code, message, **evidence):
+        self.found.append((code, evidence["parameters"]))
+
+
+def test_a_claim_lags_where_all_of_it_comes_again_at_the_second_point():
+    """The second of two calls there tells: the first still gives that of the point before."""
+    here = [reading(a=[1, 2], b=[3])]
+    other, same, half = reading(a=[5, 5], b=[5]), reading(a=[1, 2], b=[3]), reading(a=[1, 2], b=[5])
+    for there, lags in (((other, same), True), ((same, other), False), ((same, half), False)):
+        check = Asked(there)
+        assert _lags(check, np.ones((1, 1)), here) is lags
+        assert check.calls == ["derivative"] * 2
+    assert not _lags(Asked([], elsewhere=False), np.ones((1, 1)), here)
+
+
+def test_a_claim_of_the_last_point_is_told_where_calling_the_function_mends_all_of_it():
+    here = [reading(a=[1, 2], b=[3])]
+    moved, half, right = reading(a=[1, 9], b=[4]), reading(a=[1, 2], b=[4]), reading(a=[1, 2], b=[3])
+    for claims, found in (
+        ([right], []),
+        ([moved, right], [("last-point-gradient", ["a", "b"])]),
+        ([half, right], [("last-point-gradient", ["b"])]),
+        ([moved, half], []),
+        ([moved, moved], []),
+    ):
+        check = Asked(claims)
+        _examine_last_point(check, np.ones((1, 1)), here)
+        assert check.found == found and check.calls == ["function", "derivative"] * len(claims)
+
+
+@pytest.mark.parametrize("options", [{"stands_alone": False}, {"elsewhere": False}])
+def test_no_last_point_is_looked_at_where_the_function_is_called_anyway_or_there_is_no_second_one(options):
+    check = Asked([], **options)
+    _examine_last_point(check, np.ones((1, 1)), [reading(a=[1])])
+    assert not check.calls
 
 
 def test_of_a_gradient_that_changes_its_argument_no_more_is_asked():

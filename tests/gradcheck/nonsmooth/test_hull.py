@@ -1,13 +1,25 @@
 """The parts of the test of a subdifferential, one by one: closed forms and tables."""
 
 from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from gradcheck.nonsmooth import subdifferential
 from gradcheck.nonsmooth.groups import Group
-from gradcheck.nonsmooth.sampling import STEP, Flagged
-from gradcheck.nonsmooth.subdifferential import MOST_RANKS, SAMPLES, _answer, _Hull, _slopes, nearest_in_hull
+from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
+from gradcheck.nonsmooth.subdifferential import (
+    MOST_RANKS,
+    SAMPLES,
+    _answer,
+    _Hull,
+    _judge_groups,
+    _judge_singles,
+    _slopes,
+    _Start,
+    nearest_in_hull,
+)
 
 from .balls import ball_of
 
@@ -86,7 +98,7 @@ def test_few_elements_are_put_in_every_order_and_of_many_each_in_every_rank():
     assert orders.shape == (5, 5)
     for ranks in (*orders, *orders.T):
         assert sorted(ranks) == [-2, -1, 0, 1, 2]
-    assert len(hull_of(total, np.ones(MOST_RANKS + 40), 0.0)._orders()) == MOST_RANKS
+    assert len(hull_of(total, np.ones(MOST_RANKS + 40), 0.0)._orders()) == 129
 
 
 def test_a_place_along_a_direction_orders_what_the_direction_does_not_tell_apart():
@@ -282,7 +294,7 @@ def test_samples_are_taken_nearer_while_noise_leaves_a_twentieth_of_the_error():
     with_samples(hull, (1, 1))
     assert hull.closer() == pytest.approx(0.5 / (20 * hull.noise[0]), rel=1e-3)
     assert not hull.blind().any()
-    for noise, blind in ((0.2, False), (0.3, True)):  # half of the error
+    for noise, blind in ((0.2, False), (0.25, False), (0.3, True)):  # half of the error
         hull.unsure = np.array([noise])
         assert hull.blind()[:, 0].tolist() == [blind, False]
 
@@ -341,3 +353,150 @@ def test_members_that_are_contradicted_alone_are_named_and_others_like_them():
     assert not found.any()
     found = answered(hull, hull._alone({0: np.ones(3)}, np.array([False, True, True])))
     assert found[:, 0].tolist() == [False, True, False]
+
+
+def test_a_start_is_drawn_from_its_seed_in_the_whole_radius_or_a_share_of_it():
+    hull = hull_of(total, np.ones(3), 0.0)
+    start = _Start(5, hull.unit)
+    for share, moves in ((1.0, start.moves(hull.ball)), (0.25, start.moves(hull.ball, 0.25))):
+        expected = hull.ball.near(share * hull.unit, np.random.default_rng(5))
+        np.testing.assert_array_equal(moves[0], expected[0])
+        assert np.max(np.abs(moves[0])) <= share * hull.unit
+
+
+def test_groups_that_are_moved_at_once_start_within_the_smallest_of_their_radii():
+    one, other = (hull_of(linear, np.ones((3, 2)), 0.0, cotangents=np.eye(2)) for _ in range(2))
+    other.unit = one.unit / 8
+    place = np.zeros(3)
+    _slopes(one.ball, [one, other], {0: (place, np.eye(3)), 1: (place, np.eye(3))})
+    assert one.start.radius == other.start.radius == other.unit
+
+
+def test_what_rounding_makes_of_a_place_counts_where_samples_are_taken_nearer(monkeypatch):
+    hull = with_samples(hull_of(total, [1.5, 1.0], 1.0, stakes=[1.0, 0.0]), (1, 1))
+    rounding = 1e-8
+    monkeypatch.setattr(Ball, "rounded", lambda ball, members: np.array([rounding]))
+    blur = hull.noise[0] + 2 * rounding / (STEP * hull.unit)
+    assert hull.closer() == pytest.approx(0.5 / (20 * blur), rel=1e-9)
+
+
+def test_claims_are_judged_by_curvature_along_their_errors():
+    """Of a linear function with slopes of one: along the errors the claims give 0.103 more; along what is added, the same."""
+    claims = [1.2, 2.0 - np.sqrt(0.56)]
+    hull = hull_of(total, claims, 1.0, bounds=0.01, noise=1e-12)
+    for place in ([3.0, 0.0], [-3.0, 0.0]):
+        answered(hull, hull._sample(np.array(place)))
+    hull.settle_curvature()
+    assert hull.wrong.all()
+
+
+def test_without_a_sample_nothing_is_wrong():
+    rng = np.random.default_rng(0)
+    hull = hull_of(lambda x: rng.normal(), (5.0, -3.0), 0.0)
+    answered(hull, hull.compare())
+    assert not hull.gradients and not hull.wrong.any()
+
+
+def test_samples_are_no_more_than_24_and_contradicted_columns_no_more_than_four(monkeypatch):
+    hull = hull_of(np.max, np.ones((2, 6)), 0.0, cotangents=np.ones((6, 1)))
+    samples = []
+    monkeypatch.setattr(_Hull, "_outside", lambda hull, among: (np.ones(6), [np.ones(2)] * 6))
+    monkeypatch.setattr(_Hull, "_sample", lambda hull, place: given(samples.append(place)))
+    monkeypatch.setattr(_Hull, "_search", lambda hull, direction, column: given(np.ones(2)))
+    assert not answered(hull, hull._contradictions(ALL)) and len(samples) == 24
+    monkeypatch.setattr(_Hull, "_search", lambda hull, direction, column: given(None))
+    assert sorted(answered(hull, hull._contradictions(ALL))) == [0, 1, 2, 3]
+
+
+def given(value):
+    """Ask nothing, and give a value."""
+    yield from ()
+    return value
+
+
+def test_the_two_members_farthest_outside_are_tested_in_units_of_what_is_unsure(monkeypatch):
+    hull = hull_of(linear, np.zeros((3, 2)), 0.0, cotangents=np.eye(2))
+    hull.unsure = np.array([0.001, 1.0])
+    hull.claim = np.array([[0.5, 0.0], [0.0, 4.0], [0.0, 3.0]])
+    with_samples(hull, np.zeros((3, 2)))
+    tested = []
+    monkeypatch.setattr(_Hull, "_contradictions", lambda hull, among: given(tested.append(among.tolist()) or {}))
+    answered(hull, hull._alone({0: np.ones(3), 1: np.ones(3)}, np.ones(3, dtype=bool)))
+    assert tested == [[True, False, False], [False, True, False]]
+
+
+def test_members_are_parted_by_pairs_up_to_eight():
+    for count, calls in ((8, 1 + 2 * (8 + 28)), (9, 0)):
+        hull = with_samples(hull_of(total, np.ones(count), 1.0), np.ones(count))
+        rows = np.arange(count)
+        asked = hull._contradicted_parts(rows, 0)
+        answered(hull, asked)
+        assert hull.ball.probe.budget.used == calls
+
+
+class Stub:
+    """A hull of a group that is compared at no call, and how near it may be."""
+
+    def __init__(self, ball, group, radius):
+        self.group, self.members, self.unit, self.nearer = group, group.members, radius, Stub.nearer
+        self.gradients, self.wrong = list(Stub.gradients), np.array(Stub.wrong[len(Stub.made)])
+        self.settled = False
+        Stub.made.append(self)
+
+    def compare(self):
+        return given(None)
+
+    def closer(self):
+        return self.nearer
+
+    def settle_curvature(self):
+        self.settled = True
+
+    def blind(self):
+        return np.zeros_like(self.wrong)
+
+
+@pytest.mark.parametrize(
+    ("nearer", "gradients", "flagged", "valid"),
+    [
+        (2.0, [1], (0, 1), [False, False]),  # the first is wrong near by, the second nearer
+        (1.9, [1], (0, 1), [False, True]),  # there is no nearer one
+        (2.0, [], (0, 1), [None, None]),  # no sample, nothing decided
+        (2.0, [1], (1,), [None, False]),
+    ],
+)
+def test_a_claim_is_valid_where_neither_samples_nor_nearer_ones_contradict_it(
+    monkeypatch, nearer, gradients, flagged, valid
+):
+    monkeypatch.setattr(subdifferential, "_Hull", Stub)
+    Stub.made, Stub.nearer, Stub.gradients = [], nearer, gradients
+    Stub.wrong = [[[True], [False]], [[False], [True]]]
+    concluded = {}
+    members = [
+        SimpleNamespace(
+            stake=np.ones(1),
+            valid=np.zeros(1, bool),
+            open=np.zeros(1, bool),
+            conclude=lambda v, i=i: concluded.update({i: bool(v[0])}),
+        )
+        for i in range(2)
+    ]
+    ball = SimpleNamespace(radius=lambda members: 8.0)
+    _judge_groups(ball, [Group(members)], {id(members[i]) for i in flagged})
+    assert [concluded.get(i) for i in range(2)] == valid
+    assert [hull.unit for hull in Stub.made] == ([8.0, 4.0] if nearer == 2.0 else [8.0])
+    assert [hull.settled for hull in Stub.made] == [False, True][-len(Stub.made) :]
+
+
+def test_of_smooth_elements_of_a_leaf_that_are_wrong_four_are_scanned(monkeypatch):
+    scanned = []
+
+    def scan(ball, element):
+        scanned.append(element)
+        return False
+
+    monkeypatch.setattr(subdifferential, "scan", scan)
+    hull = hull_of(total, [2.0] * 6, 1.0, bounds=0.1)
+    _judge_singles(hull.ball, hull.members)
+    assert len(scanned) == 4
+    assert all(not member.valid.any() and not member.open.any() for member in hull.members[4:])

@@ -1,0 +1,255 @@
+"""Wrong elements among many: found by halves along directions, in linear functions whose gradient is a table."""
+
+import numpy as np
+import pytest
+
+from gradcheck.acceptance.bench import Bench, Claim, Limit
+from gradcheck.acceptance.decide import Outcome
+from gradcheck.acceptance.directions import Directions, Part, Span
+from gradcheck.acceptance.individual import MOST_INFINITE, Individual
+from gradcheck.acceptance.locate import (
+    CERTAIN,
+    FAINT,
+    FEW,
+    Group,
+    _followed,
+    contradicted_leaves,
+    groups_of,
+    locate,
+    slices,
+)
+from gradcheck.acceptance.screening import _extrapolated, _sample, prepare, screen
+from gradcheck.acceptance.together import bends_less, confirm_together
+from gradcheck.functions.points import Output, point_of
+from gradcheck.functions.probe import Budget, Probe
+
+NOISE = 1e-15
+
+
+def bench_of(params, gradients, claims, *, bend=0.0, kink=None, budget=None):
+    """A bench of ``sum of gradients * parameters``, bent by ``bend``, at a point, with claims."""
+    point = point_of(params, "params")
+    names = [leaf.name for leaf in point.leaves]
+
+    def f(tree):
+        value = sum(float(np.sum(gradients[name] * tree[name])) for name in names)
+        value += bend * sum(float(np.sum((tree[name] - params[name]) ** 2)) for name in names)
+        if kink is not None:
+            value += kink * float(np.sum(np.abs(tree[names[0]] - params[names[0]])))
+        return value
+
+    value = f(params)
+    left = Budget() if budget is None else Budget(budget)
+    probe = Probe(f, point, Output.of(value, "f"), np.ones((1, 1)), left)
+    made = {
+        i: Claim(np.asarray(claims[name], float).reshape(-1, 1), np.zeros(1), 2.0**-52) for i, name in enumerate(names)
+    }
+    bench = Bench(probe, np.array([value]), made, 1e-6, np.random.default_rng(0))
+    bench.noise, bench.steps = np.full(1, NOISE), dict.fromkeys(made, 1e-4)
+    return bench
+
+
+def leaves(seed=0, **shapes):
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=shape) for name, shape in shapes.items()}
+
+
+def with_errors(gradients, **places):
+    claims = {name: gradient.copy() for name, gradient in gradients.items()}
+    for name, indices in places.items():
+        claims[name].ravel()[indices] += 0.5
+    return claims
+
+
+def found_in(groups):
+    return sorted(
+        (span.leaf, int(i)) for group in groups for span in group.part.spans for i in np.atleast_1d(span.indices)
+    )
+
+
+def group(*significances):
+    """A group of one element, so many deviations off in each function."""
+    return Group(
+        Part(0, 1.0, (Span(0, 0, 1),)), np.array(significances, float), np.ones(len(significances)), np.ones(1)
+    )
+
+
+def test_a_group_is_as_far_off_as_in_the_worst_function_and_not_at_all_without_a_residual():
+    assert group(3.0, -5.0).significance == 5.0
+    with np.errstate(all="ignore"):
+        assert Group(group().part, np.zeros(2), np.zeros(2), np.zeros(2)).significance == 0.0
+        assert Group(group().part, np.array([1.0]), np.array([4.0]), np.zeros(1)).significance == 0.5
+
+
+def test_halves_that_disagree_are_followed_and_the_likelier_where_neither_does_clearly():
+    low, faint, likelier, clear, more = (group(x) for x in (0.9 * FAINT, 1.1 * FAINT, 3.2, 3.4, 50.0))
+    for pair, chosen in (
+        ((clear, more), [clear, more]),
+        ((low, more), [more]),
+        ((faint, likelier), [likelier]),
+        ((faint, low), [faint]),
+        ((low, group(0.0)), []),
+    ):
+        assert _followed(list(pair)) == chosen
+    assert _followed([clear, low, low, more]) == [clear, more]
+
+
+def whole_of(directions):
+    part = directions.whole()
+    return groups_of([part], directions.measure([part]))
+
+
+@pytest.mark.parametrize("wrong", [[37], [0, 255], [3, 4, 100, 201]])
+def test_a_few_of_many_elements_are_found_by_halves(wrong):
+    params, gradients = leaves(x=256), leaves(1, x=256)
+    bench = bench_of(params, gradients, with_errors(gradients, x=wrong))
+    directions = Directions(bench, 0)
+    found, left = locate(directions, whole_of(directions), 64)
+    assert not left and all(group.part.size <= FEW for group in found)
+    assert {(0, i) for i in wrong} <= set(found_in(found)) and len(found) <= len(wrong)
+    halvings = 6 * len(wrong)  # from 256 to four elements
+    assert bench.probe.budget.used <= 8 + 4 * halvings
+
+
+def test_the_search_ends_where_more_disagree_than_it_is_for():
+    params, gradients = leaves(x=256), leaves(1, x=256)
+    bench = bench_of(params, gradients, {"x": 2 * gradients["x"]})
+    directions = Directions(bench, 0)
+    found, left = locate(directions, whole_of(directions), 6)
+    assert not found and 6 < len(left) <= 12
+    assert found_in(left) == [(0, i) for i in range(256)]
+
+
+def test_wrong_leaves_are_told_from_right_ones():
+    shapes = dict.fromkeys("abcdefgh", 20)
+    params, gradients = leaves(**shapes), leaves(1, **shapes)
+    bench = bench_of(params, gradients, with_errors(gradients, b=[3], g=[7, 8]))
+    directions = Directions(bench, 0)
+    (whole,) = whole_of(directions)
+    found, left = contradicted_leaves(directions, whole, most=4, few=2)
+    assert [group.part.leaves for group in found] == [[1], [6]] and not left
+    all_wrong = bench_of(params, gradients, {name: 2 * gradient for name, gradient in gradients.items()})
+    directions = Directions(all_wrong, 0)
+    (whole,) = whole_of(directions)
+    found, left = contradicted_leaves(directions, whole, most=3, few=1)
+    assert [group.part.leaves for group in found] == [[6], [7]]  # the last, which a backward pass meets first
+    assert sorted(leaf for group in left for leaf in group.part.leaves) == list(range(6))
+
+
+def test_a_slice_along_another_axis_is_found_where_that_axis_comes_first():
+    params, gradients = leaves(x=(16, 16)), leaves(1, x=(16, 16))
+    column = np.ravel_multi_index((np.arange(16), np.full(16, 5)), (16, 16))
+    bench = bench_of(params, gradients, with_errors(gradients, x=column))
+    found, left = slices(Directions(bench, 0), 0, 256, 8)
+    assert set(found_in(found + left)) == {(0, int(i)) for i in column}
+    bench = bench_of(params, gradients, {"x": 2 * gradients["x"]})
+    assert slices(Directions(bench, 0), 0, 256, 8) is None
+
+
+# ---- together -----------------------------------------------------------------------------------------------------------
+
+
+def wrong_of(bench, leaf=0):
+    return np.flatnonzero(
+        np.any(bench.decide(leaf, np.arange(len(bench.claims[leaf].values))).outcome == Outcome.WRONG, axis=1)
+    )
+
+
+def screened(**options):
+    params, gradients = leaves(x=30), leaves(1, x=30)
+    bench = bench_of(params, gradients, {"x": 3 * gradients["x"]}, **options)
+    screen(bench)
+    return bench
+
+
+def test_what_contradicts_is_confirmed_at_eighteen_calls_however_many_there_are():
+    bench = screened()
+    before = bench.probe.budget.used
+    assert not len(wrong_of(bench))
+    confirm_together(bench, {0: np.arange(30)})
+    assert bench.probe.budget.used - before == 18
+    assert wrong_of(bench).tolist() == list(range(30))
+
+
+def test_beside_a_kink_nothing_is_confirmed():
+    """Differences at the kinks of an absolute value give zero; directions that move all of them do not agree."""
+    bench = screened(kink=30.0)
+    confirm_together(bench, {0: np.arange(30)})
+    assert not len(wrong_of(bench))
+
+
+@pytest.mark.parametrize(("claimed", "bends"), [(1.1, True), (1.0, False)])
+def test_elements_together_contradict_claims_and_agree_with_derivatives(claimed, bends):
+    params, gradients = leaves(x=30), leaves(1, x=30)
+    bench = bench_of(params, gradients, {"x": claimed * gradients["x"]})
+    truth = gradients["x"].reshape(-1, 1)
+    assert bends_less(bench, 0, np.arange(30), truth).tolist() == [bends]
+    assert bench.probe.budget.used == 18
+    assert not bends_less(bench, 0, np.arange(30), 1.3 * truth).any()  # nor where the derivatives are wrong themselves
+
+
+# ---- one by one ---------------------------------------------------------------------------------------------------------
+
+
+def test_elements_that_are_looked_at_are_judged_once_and_what_is_wrong_is_corrected():
+    params, gradients = leaves(x=40), leaves(1, x=40)
+    bench = bench_of(params, gradients, with_errors(gradients, x=[3, 8, 9, 30]))
+    directions = Directions(bench, 0)
+    individual = Individual(bench, directions)
+    chosen = np.array([3, 4, 8, 9, 30])
+    individual.look_at({0: chosen})
+    assert individual.count == 5
+    assert individual.contradicted(0, chosen).tolist() == [True, False, True, True, True]
+    np.testing.assert_allclose(directions.believed[0][:, 0], gradients["x"], rtol=1e-6)
+
+
+def test_of_infinite_claims_a_number_is_looked_at_and_the_rest_is_noted():
+    count = MOST_INFINITE + 30
+    params, gradients = leaves(x=count), leaves(1, x=count)
+    bench = bench_of(params, gradients, {"x": np.full(count, np.inf)})
+    individual = Individual(bench, Directions(bench, 0))
+    individual.look_at_infinite()
+    assert individual.count == MOST_INFINITE
+    assert np.count_nonzero(individual.looked_at[0][MOST_INFINITE:]) == 0
+    assert set(bench.judgements[0].doubt[MOST_INFINITE:].ravel()) == {Limit.GROUP}
+
+
+# ---- screening ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ratio", [0.2291, 0.5])
+def test_two_steps_take_away_what_grows_with_the_square(ratio):
+    longer = 2.0 + 3.0 * 0.1**2
+    shorter = 2.0 + 3.0 * (0.1 * ratio) ** 2
+    assert _extrapolated(np.array([shorter]), np.array([longer]), ratio)[0] == pytest.approx(2.0, rel=1e-14)
+
+
+def test_as_many_elements_are_drawn_as_are_affordable_and_all_where_they_can_be():
+    params, gradients = leaves(a=30, b=10), leaves(1, a=30, b=10)
+    bench = bench_of(params, gradients, gradients)
+    assert {leaf: len(indices) for leaf, indices in _sample(bench, 40).items()} == {0: 30, 1: 10}
+    counts = np.zeros(40)
+    for _ in range(200):
+        drawn = _sample(bench, 12.9)
+        assert sum(map(len, drawn.values())) == 12
+        for leaf, indices in drawn.items():
+            assert len(set(indices.tolist())) == len(indices)
+            counts[indices + 30 * leaf] += 1
+    assert np.all(np.abs(counts - 60) < 6 * np.sqrt(60 * 0.7))  # each as often as another
+
+
+def test_a_right_gradient_costs_two_calls_an_element_and_a_few_more():
+    params, gradients = leaves(a=30, b=10), leaves(1, a=30, b=10)
+    bench = bench_of(params, gradients, gradients, bend=0.1)
+    bench.noise = np.full(1, np.nan)
+    prepare(bench)
+    assert 1e-17 < bench.noise[0] < 1e-13 and set(bench.steps) == {0, 1}
+    before = bench.probe.budget.used
+    screen(bench)
+    assert bench.probe.budget.used - before == 80
+    for leaf in (0, 1):
+        assert not bench.judgements[leaf].undecided.any()
+
+
+def test_certain_is_far_beyond_what_disagrees():
+    assert CERTAIN > 3.3 > FAINT

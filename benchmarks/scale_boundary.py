@@ -1,7 +1,7 @@
 """What a call costs at the boundary: a parameter given in the user's own kind, and the value of the function read.
 
-NumPy's arrays are given as they are: for them it is the two calls that find this out, beside a whole evaluation. PyTorch and
-JAX are measured where they are installed, beside their own conversions from and to NumPy.
+All of it is beyond what a list of NumPy's arrays and a number made a vector take. NumPy's are given as they are: for them it is what
+finds this out, beside a whole evaluation. PyTorch and JAX are measured where they are installed, beside their own conversions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck import check_gradient
-from gradcheck.functions.arrays import as_numpy, form_of
+from gradcheck.functions.points import Output, point_of
 
 SIZE, CALLS, ROUNDS = 1_000, 500, 30
 
@@ -51,17 +51,18 @@ def _costs(array: Any, number: Any, own: Callable[[], Any]) -> tuple[float, floa
     What it takes to give an array of this kind and to read a number, beyond what NumPy takes for it; the library's own
     conversions; and an evaluation, of a cheap function of NumPy's, in a whole check.
     """
-    restore, numbers = form_of(array)[0], np.array(as_numpy(array))
-    plain, x = np.float64(1.5), np.linspace(0.1, 0.9, SIZE)
+    point, output = point_of(array, "x"), Output.of(number, "f")
+    numbers, plain = point.copies()[0], np.float64(1.5)
 
     def check() -> int:
-        return check_gradient(lambda p: p @ p, lambda p: 2 * p, x).evaluations
+        return check_gradient(lambda p: p @ p, lambda p: 2 * p, np.linspace(0.1, 0.9, SIZE)).evaluations
 
     def conversions() -> tuple[Any, Any]:
-        return restore(numbers), as_numpy(number)
+        return point.tree({0: numbers}), output.read(number)
 
     def without() -> tuple[Any, Any]:
-        return numbers, np.asarray(plain)
+        replaced = {0: numbers}
+        return [replaced[i] for i in range(1)], np.asarray(plain).astype(np.float64).ravel()
 
     given, before, its_own = _best((conversions, without, own), calls=CALLS)
     (checked,) = _best((check,), calls=1)

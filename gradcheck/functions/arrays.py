@@ -29,7 +29,17 @@ from gradcheck.functions.kinds import (
     Tensor,
 )
 
-__all__ = ["as_numpy", "form_of", "format_in", "is_array", "is_mutable", "is_still", "memory_of", "overwrite"]
+__all__ = [
+    "NUMBERS",
+    "as_numpy",
+    "form_of",
+    "format_in",
+    "is_array",
+    "is_mutable",
+    "is_still",
+    "memory_of",
+    "overwrite",
+]
 
 Array = NDArray[Any]
 Form = tuple[Kind, Format]
@@ -173,7 +183,8 @@ class _Foreign(_Library):
 _LIBRARIES = (_NumPy(), _Torch(), _Jax(), _MyGrad(), _Pandas(), _Foreign())
 
 
-_NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.float16})
+NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.float16})
+"""Types of single numbers: what a function gives is one of these nearly always."""
 
 
 @lru_cache(maxsize=256)
@@ -210,7 +221,7 @@ def as_numpy(thing: Any) -> Array:
     TypeError, ValueError, RuntimeError
         Whatever the library raises for what holds no numbers.
     """
-    if type(thing) in _NUMBERS:  # it is one of these nearly always, and thousands of times
+    if type(thing) in NUMBERS:  # thousands of times
         return np.asarray(thing)
     if type(thing) is np.ndarray and thing.dtype.kind != "V":
         return thing

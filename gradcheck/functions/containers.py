@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MappingView
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -149,7 +149,7 @@ def _rebuilt(node: Any, parts: list[Any]) -> Any:
 def _registered_parts(node: Any) -> tuple[dict[Key, Any], Any] | None:
     """Return parts and structure of what is registered with JAX; None for anything else."""
     tools = getattr(sys.modules.get("jax"), "tree_util", None)
-    if tools is None:
+    if tools is None or isinstance(node, Iterator | MappingView):  # JAX warns of these, and will refuse them
         return None
     pairs, structure = tools.tree_flatten_with_path(node, is_leaf=lambda part: part is not node)
     if len(pairs) == 1 and not pairs[0][0]:

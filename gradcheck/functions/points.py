@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.arrays import as_numpy, is_still
+from gradcheck.functions.arrays import NUMBERS, as_numpy, is_still
 from gradcheck.functions.blocks import blocks
+from gradcheck.functions.kinds import NUMPY
 from gradcheck.functions.selection import Wrt, is_part_of, selected
 from gradcheck.functions.trees import Leaf, flatten, holds_settings
 
@@ -36,16 +37,19 @@ class Point:
     build: Callable[[Sequence[Any]], Any]
     settings: tuple[str, ...] = ()
     """Inputs that are handed through as they are."""
+    are_plain: bool = field(init=False)
+    """Whether all leaves are NumPy's own arrays, which are given as they are."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "are_plain", all(leaf.restore is NUMPY for leaf in self.leaves))
 
     def tree(self, replaced: dict[int, NDArray[Any]] | None = None) -> Any:
         """Build the tree from fresh copies, some leaves replaced by arrays that are handed over as they are."""
         replaced = replaced or {}
-        return self.build(
-            [
-                leaf.restore(replaced[i] if i in replaced else leaf.value.copy())  # one pass: called for every point
-                for i, leaf in enumerate(self.leaves)
-            ]
-        )
+        pairs = enumerate(self.leaves)
+        if self.are_plain:  # called for every point
+            return self.build([replaced[i] if i in replaced else leaf.value.copy() for i, leaf in pairs])
+        return self.build([leaf.restore(replaced[i] if i in replaced else leaf.value.copy()) for i, leaf in pairs])
 
     def copies(self) -> list[NDArray[Any]]:
         """Return a fresh copy of each leaf."""
@@ -176,9 +180,12 @@ class Output:
     build: Callable[[Sequence[Any]], Any] = list
     is_bare: bool = field(init=False)
     """Whether the value is one array or number, in no container."""
+    is_number: bool = field(init=False)
+    """Whether it is a single number or an array of no axes."""
 
     def __post_init__(self) -> None:
         self.is_bare = len(self.leaves) == 1 and isinstance(self.build, itemgetter)
+        self.is_number = self.is_bare and not self.leaves[0].value.ndim
 
     @classmethod
     def of(cls, value: Any, name: str) -> Output:
@@ -209,9 +216,13 @@ class Output:
 
     def read(self, value: Any) -> Floats:
         """Return the value as one float64 vector."""
+        if self.is_number and type(value) in NUMBERS:  # nearly always, and thousands of times
+            number = np.empty(1)
+            number[0] = value
+            return number
         if self.is_bare:
             array = as_numpy(value)
-            if array.shape == self.leaves[0].value.shape:  # nearly always, and thousands of times
+            if array.shape == self.leaves[0].value.shape:
                 return array.astype(np.float64).ravel()
             parts = [array]
         else:

@@ -167,3 +167,9 @@ def test_jacobians_and_hessians_of_jax(rng):
         check_hessian(value, lambda p: jax.tree_util.tree_map(jnp.negative, jax.hessian(value)(p)), point).verdict
         == "fail"
     )
+
+
+@pytest.mark.parametrize("make", [lambda: (x for x in "ab"), lambda: {"w": 1.0}.values(), lambda: map(float, [1, 2])])
+def test_iterators_are_no_points_where_jax_is_loaded_too(make):
+    with pytest.raises(InvalidArgument, match="leaves are numbers or arrays of numbers"):
+        check_gradient(lambda x: 1.0, lambda x: x, make())

@@ -48,9 +48,10 @@ def parts_of(node: Any) -> dict[Key, Any] | None:
 
 
 def twins_of(node: Any, twin: Any) -> dict[Key, Any] | None:
-    """Return the parts of another container under the keys of this one, where places are what they share.
+    """Return the parts of another container under the keys of this one, where places or names are what they share.
 
-    A NamedTuple and a plain tuple or list of as many parts are laid side by side; others as `parts_of` names them.
+    A NamedTuple and a plain tuple or list of as many parts are laid side by side; a dict and a class by names. None where they are
+    of different sorts.
     """
     is_named = hasattr(node, "_fields"), hasattr(twin, "_fields")
     if isinstance(node, list | tuple) and isinstance(twin, list | tuple) and not all(is_named):
@@ -59,7 +60,12 @@ def twins_of(node: Any, twin: Any) -> dict[Key, Any] | None:
             keys = [_place(i) for i in range(len(twin))]
         if len(keys) == len(twin):
             return dict(zip(keys, twin, strict=True))
-    return parts_of(twin)
+    twins = parts_of(twin)
+    if not twins or is_mapping(node) == is_mapping(twin):
+        return twins
+    names = {key.plain: key for key in parts_of(node) or {} if key.plain.startswith(".")}
+    is_named_alike = all(key.plain in names for key in twins)
+    return {names[key.plain]: part for key, part in twins.items()} if is_named_alike else None
 
 
 def assembler_of(node: Any) -> Assembler:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy, form_of, is_array, is_mutable
-from gradcheck.functions.containers import Key, assembler_of, is_mapping, parts_of, twins_of
+from gradcheck.functions.containers import Key, assembler_of, parts_of, twins_of
 from gradcheck.functions.formats import Format, format_of
 from gradcheck.functions.kinds import Constant, Kind
 
@@ -178,7 +178,8 @@ def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
     -------
     entries : list
         For each leaf of ``tree`` what ``other`` has in its place, or `MISSING`. A list may stand for a tuple, a plain
-        tuple or list for a NamedTuple of as many parts and the reverse, and any mapping for a dict in any order.
+        tuple or list for a NamedTuple of as many parts and the reverse, any mapping for a dict in any order, and a
+        dict for a class with these names and the reverse.
     mismatches : list of Mismatch
         Where ``other`` has another container, or something that ``tree`` does not have. What it lacks is `MISSING`
         among the entries.
@@ -197,7 +198,7 @@ def _lay_beside(node: Any, twin: Any, path: Path, entries: list[Any], mismatches
         return
     twins = {} if twin is MISSING else twins_of(node, twin)
     where = _name(path)
-    if twins is None or (twins and is_mapping(node) != is_mapping(twin)):
+    if twins is None:
         mismatches.append(Mismatch(where, f"is a {type(twin).__name__} in place of a {type(node).__name__}"))
         twins = {}
     elif twin is not MISSING:

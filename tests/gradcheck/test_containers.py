@@ -191,6 +191,24 @@ def test_dataclasses_are_containers_and_compute_what_is_derived(rng):
     ]
 
 
+def test_a_dict_stands_for_a_class_and_a_class_for_a_dict(rng):
+    def named(net, factor=1.0):
+        layers = [{"weight": 2 * net.scale * layer.weight, "bias": factor * 2 * layer.bias} for layer in net.layers]
+        return {"scale": sum(layer.norm for layer in net.layers), "layers": layers}
+
+    assert check_gradient(loss, named, network(rng))
+    report = check_gradient(loss, lambda net: named(net, 1.1), network(rng))
+    wrong = [name for name, parameter in report.parameters.items() if parameter.wrong.any()]
+    assert report.verdict == "fail" and wrong == ["layers[0].bias", "layers[1].bias"]
+    point = {"layers": [rng.normal(size=3)], "scale": 2.0}
+    squares = lambda p: p["scale"] * (p["layers"][0] ** 2).sum()  # noqa: E731
+    classy = lambda p: Net([2 * p["scale"] * p["layers"][0]], (p["layers"][0] ** 2).sum())  # noqa: E731
+    assert check_gradient(squares, classy, point)
+    for other in ({"layers": [], "size": 1.0}, {0: 1.0, 1: 2.0}, [1.0, 2.0]):
+        report = check_gradient(loss, lambda net, other=other: other, network(rng))
+        assert report.verdict == "fail" and report.findings[0].code == "wrong-structure"
+
+
 def test_a_wrong_field_of_a_dataclass_is_named(rng):
     def wrong(net):
         made = gradient(net)

@@ -52,10 +52,17 @@ def test_a_right_gradient_costs_little_more_than_two_calls_a_weight(seed):
     assert report.evaluations <= 2.2 * sum(weight.size for weight in params.values())
 
 
-@pytest.mark.parametrize("backward", [name for name in article.BACKWARDS if name != "right"])
-@pytest.mark.parametrize(("seed", "hidden", "scale"), [(0, (6, 7), 0.2), (12747, (6, 7), 1.0)])
-def test_a_variant_fails_in_exactly_the_weights_where_it_is_wrong(backward, seed, hidden, scale):
-    data = digits(seed, hidden, scale, 12)
+VARIANTS = [name for name in article.BACKWARDS if name != "right"]
+PUBLISHED = [name for name in VARIANTS if name.startswith(("author", "article"))]
+
+
+@pytest.mark.parametrize(
+    ("backward", "seed", "scale"),
+    [*((name, 0, 0.2) for name in VARIANTS), *((name, 12747, 1.0) for name in PUBLISHED)],
+)
+def test_a_variant_fails_in_exactly_the_weights_where_it_is_wrong(backward, seed, scale):
+    """Small weights tell all of them apart; at the scale of the author's, where units saturate, those that were published."""
+    data = digits(seed, (6, 7), scale, 12)
     expected = truly_wrong(data, backward=backward)
     report = verification.check(*data, backward=backward)
     assert report.verdict == "fail"

@@ -29,9 +29,9 @@ def test_the_first_diagnosis_is_the_true_one(family):
 
 
 def test_nothing_is_said_of_random_errors():
-    cases = itertools.islice(noise.residuals(0), 0, None, 37)
+    cases = itertools.islice(noise.residuals(0), 0, None, 61)  # `benchmarks.diagnoses` runs all of them
     said = {case.name: case.report().parameters["params"].diagnoses for case in cases}
-    assert len(said) > 30 and not {name: found for name, found in said.items() if found}
+    assert len(said) > 20 and not {name: found for name, found in said.items() if found}
 
 
 def test_nothing_is_said_of_a_layer_with_random_errors():

@@ -46,7 +46,7 @@ def test_the_right_pass_is_right(seed, is_blank, samples):
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_gradient_to_all_tied_maxima_is_no_gradient(seed):
     """A blank background ties; the activations of both channels of the first layer keep it so."""
     report = check(seed, "right", (1, 2), "all", is_blank=True, samples=2)

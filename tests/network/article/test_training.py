@@ -45,7 +45,14 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("backward", "ties", "shared", "costs", "accuracy"), GOOD)
+FEW = [(*options, costs[:4], None) for *options, costs, _ in GOOD[1:3]]
+"""As far as ten epochs; all of them are among the slow tests."""
+
+
+@pytest.mark.parametrize(
+    ("backward", "ties", "shared", "costs", "accuracy"),
+    [GOOD[0], *FEW, *GOOD[3:], *(pytest.param(*case, marks=pytest.mark.slow) for case in GOOD[1:3])],
+)
 def test_costs_where_networks_learn_well(backward, ties, shared, costs, accuracy):
     params, images, labels, test_images, test_labels = regime(12747, "G")
     options = {"backward": backward, "ties": ties, "shared_kernel": shared}

@@ -1,10 +1,12 @@
-"""The algorithms of convolution and pooling on both sides of each threshold: ``python -m benchmarks.thresholds``.
+"""The algorithms of convolution and pooling on both sides of each threshold: ``python -m benchmarks.thresholds [NAME ...]``.
 
-Prints microseconds of forward and backward together. A star marks what `network.layers` chooses.
+Prints microseconds of forward and backward together, of all thresholds or of those named. A star marks what
+`network.layers` chooses.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -18,7 +20,14 @@ from network.layers._conv2d import dispatch, im2col, whole_layer, winograd
 from network.layers._conv2d.plan import plan_conv2d
 
 CONV2D: dict[str, list[tuple[int, ...]]] = {
-    "SMALL_COLUMNS": [(1, 1, 8, 8, 2), (4, 2, 8, 8, 4), (8, 2, 8, 8, 4), (1, 1, 28, 28, 8), (4, 1, 28, 28, 8)],
+    "SMALL_COLUMNS": [
+        (8, 2, 8, 8, 4),
+        (2, 1, 28, 28, 8),
+        (4, 1, 28, 28, 8),
+        (1, 3, 32, 32, 16),
+        (3, 8, 14, 14, 16),
+        (8, 1, 28, 28, 8),
+    ],
     "LEAST_SAMPLES": [(4, 1, 8, 8, 2), (8, 1, 8, 8, 2), (16, 1, 8, 8, 2), (64, 1, 8, 8, 2)],
     "MOST_PRODUCTS": [(64, 1, 6, 6, 4), (64, 1, 8, 8, 4), (64, 1, 10, 10, 4), (64, 1, 14, 14, 4)],
     "LARGEST_MATRIX": [(64, 4, 8, 8, 8), (64, 8, 8, 8, 8), (64, 16, 8, 8, 16), (64, 16, 4, 4, 32)],
@@ -27,6 +36,9 @@ CONV2D: dict[str, list[tuple[int, ...]]] = {
     "MOST_WASTE": [(32, 64, 18, 18, 64), (16, 64, 22, 22, 64), (16, 64, 26, 26, 64), (16, 64, 29, 29, 64)],
 }
 """Threshold -> shapes (N, C, H, W, O) around it."""
+
+LITTLE = "LITTLE"
+"""The threshold of pooling."""
 
 POOL2D = [(16, 1, 8, 8), (128, 1, 8, 8), (360, 1, 8, 8), (1000, 1, 8, 8), (32, 1, 28, 28), (64, 1, 28, 28)]
 """Shapes around LITTLE."""
@@ -40,15 +52,18 @@ ALGORITHMS: dict[str, ModuleType | None] = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.thresholds", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join((*CONV2D, LITTLE))}; default: all")
+    names = parser.parse_args().names or (*CONV2D, LITTLE)
+    unknown = [name for name in names if name not in (*CONV2D, LITTLE)]
+    if unknown:
+        parser.error(f"no threshold is called {', '.join(unknown)}")
     print(timing.machine())
     with timing.one_thread():
-        for threshold, shapes in CONV2D.items():
-            for shape in shapes:
+        for name in names:
+            for shape in CONV2D.get(name, POOL2D):
                 for dtype in (np.float32, np.float64):
-                    _show(threshold, shape, dtype, *_conv2d(shape, dtype))
-        for shape in POOL2D:
-            for dtype in (np.float32, np.float64):
-                _show("LITTLE", shape, dtype, *_max_pool2d(shape, dtype))
+                    _show(name, shape, dtype, *(_max_pool2d if name == LITTLE else _conv2d)(shape, dtype))
 
 
 def _show(threshold: str, shape: Any, dtype: type, calls: dict[str, Callable[[], object]], chosen: str) -> None:

@@ -35,8 +35,9 @@ class Algorithm(Protocol):
     def kernel_gradient(self, windows: Windows, dy: Array, x: Array) -> tuple[Array, Array | None]: ...
 
 
-SMALL_COLUMNS = 16_384
-"""Numbers in the columns of all windows up to which calls cost more than arithmetic."""
+SMALL_COLUMNS = 32_768
+"""Numbers in the columns of all windows up to which calls cost more than arithmetic: half as many where the whole layer's
+matrix would do."""
 
 LEAST_SAMPLES = 8
 """Of a batch, for the whole layer's matrix to be worth being written."""
@@ -61,7 +62,8 @@ MOST_WASTE = 1.1
 def choose(plan: Plan, *, winograd: bool) -> Algorithm | None:
     """Return the algorithm for shapes, None where the whole work is one small product.
 
-    ``python -m benchmarks.thresholds`` times all algorithms on both sides of each threshold, and gave the values.
+    ``python -m benchmarks.thresholds`` times all algorithms on both sides of each threshold. What is chosen there was the
+    quickest, or at most a third slower.
     """
     batches, samples, groups, channels, height, width = plan.images_shape
     outputs = plan.kernels_shape[1] * plan.kernels_shape[3]
@@ -69,10 +71,11 @@ def choose(plan: Plan, *, winograd: bool) -> Algorithm | None:
     results = math.prod(windows.output)
     if 0 in (*plan.upstream_shape, *plan.images_shape):
         return im2col
-    if plan.is_plain and channels * cells * samples * results <= SMALL_COLUMNS:
-        return None
     matrix, waste = batches * groups * channels * height * width * outputs * results, height * width / cells
-    if samples >= LEAST_SAMPLES and waste <= MOST_PRODUCTS and matrix * waste <= LARGEST_MATRIX:
+    is_matrix = samples >= LEAST_SAMPLES and waste <= MOST_PRODUCTS and matrix * waste <= LARGEST_MATRIX
+    if plan.is_plain and channels * cells * samples * results <= SMALL_COLUMNS / (1 + is_matrix):
+        return None
+    if is_matrix:
         return whole_layer
     is_3x3 = windows.kernel == (3, 3) and windows.dilation == (1, 1) and windows.flipped() is not None
     has_many = channels * outputs >= LEAST_CHANNELS * (channels + outputs)

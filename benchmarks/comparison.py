@@ -191,8 +191,8 @@ def _elements(report: gradcheck.Report, right: list[np.ndarray]) -> str:
     if all(np.array_equal(n, r) for n, r in zip(named, right, strict=True)):
         return "elements" if any(r.any() for r in right) else ""
     found = sum(int(np.sum(n & r)) for n, r in zip(named, right, strict=True))
-    accused = sum(int(np.sum(n & ~r)) for n, r in zip(named, right, strict=True))
-    also = f" and {accused} right ones" if accused else ""
+    mistaken = sum(int(np.sum(n & ~r)) for n, r in zip(named, right, strict=True))
+    also = f" and {mistaken} right ones" if mistaken else ""
     return f"{found} of {sum(int(r.sum()) for r in right)} elements{also}"
 
 

@@ -1,4 +1,4 @@
-"""Random directions: what they cost, what they find, what they never accuse."""
+"""Random directions: what they cost, what they find, that they call nothing right wrong."""
 
 from __future__ import annotations
 

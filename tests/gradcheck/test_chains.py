@@ -137,7 +137,7 @@ def with_fault(stages, name, which=-1, factor=1.01):
     ]
 
 
-def accused(report):
+def wrong_stages(report):
     return [finding.where for finding in report.findings if finding.code == "wrong-stage"]
 
 
@@ -156,7 +156,7 @@ def test_a_right_chain_passes(dtype, seed):
     report = check_chain(network(dtype), IDS, rng=seed)
     assert report.ok, str(report)
     assert report.stage is None
-    assert accused(report) == []
+    assert wrong_stages(report) == []
 
 
 DTYPES = [(np.float32, np.float64)[number % 2] for number in range(len(NAMES))]
@@ -165,7 +165,7 @@ DTYPES = [(np.float32, np.float64)[number % 2] for number in range(len(NAMES))]
 @pytest.mark.parametrize(("name", "dtype"), list(zip(NAMES, DTYPES, strict=True)))
 def test_the_wrong_stage_is_named_and_no_other(name, dtype):
     report = check_chain(with_fault(network(dtype), name, factor=1.05), IDS)
-    assert (report.verdict, report.stage, accused(report)) == ("fail", name, [name])
+    assert (report.verdict, report.stage, wrong_stages(report)) == ("fail", name, [name])
     assert report.findings[0].where == name
     assert name in report.findings[0].message
     assert report.findings[0].evidence["from_output"] == len(NAMES) - NAMES.index(name)
@@ -178,14 +178,14 @@ def test_of_several_wrong_stages_the_one_nearest_the_output_comes_first():
     stages = with_fault(with_fault(with_fault(network(), "fc1", 0), "skip"), "ln", 1)
     report = check_chain(stages, IDS)
     assert report.stage == "ln"
-    assert accused(report) == ["ln", "skip", "fc1"]
+    assert wrong_stages(report) == ["ln", "skip", "fc1"]
 
 
 def test_a_fault_is_seen_where_no_upstream_arrives():
     blocked = ("block", lambda x: (0 * x, None), lambda dy, _: 0 * dy, ())
     assert check_chain([FC, ACT, blocked, OUT], X).ok
     report = check_chain([FC, ("act", tanh, lambda dy, y: dy * (1 - y), ()), blocked, OUT], X)
-    assert accused(report) == ["act"]
+    assert wrong_stages(report) == ["act"]
 
 
 def test_parameters_are_named_after_stage_and_signature_in_order():
@@ -222,7 +222,7 @@ def test_values_between_stages_may_be_trees():
     )
     assert check_chain([split, join, FC], X).ok
     wrong = ("join", join[1], lambda dy, t: ((dy * np.sin(t[1]), dy * np.cos(t[1])),), ())
-    assert accused(check_chain([split, wrong, FC], X)) == ["join"]
+    assert wrong_stages(check_chain([split, wrong, FC], X)) == ["join"]
 
 
 def test_integer_inputs_are_held_fixed():
@@ -267,7 +267,7 @@ def test_a_list_of_gradients_is_as_good_as_a_tuple():
 @pytest.mark.parametrize("after", [(), (("out2", tanh, tanh_backward, ()),)])
 def test_gradients_of_a_wrong_form_are_a_fault_of_their_stage(backward, after):
     report = check_chain([FC, ACT, ("out", dense, backward, OUT[3]), *after], X)
-    assert (report.verdict, report.stage, accused(report)) == ("fail", "out", ["out"])
+    assert (report.verdict, report.stage, wrong_stages(report)) == ("fail", "out", ["out"])
 
 
 # ---- a fault between stages -------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def doubled_in_place(x):
 def test_who_writes_into_what_another_kept_is_wrong():
     doubling = ("double", doubled_in_place, lambda dy, _: 2 * dy, ())
     report = check_chain([FC, ACT, doubling, OUT], X)
-    assert (report.verdict, report.stage, accused(report)) == ("fail", "double", ["double"])
+    assert (report.verdict, report.stage, wrong_stages(report)) == ("fail", "double", ["double"])
     assert "act" in report.findings[0].message
 
 
@@ -305,7 +305,7 @@ def test_a_returned_gradient_that_another_stage_overwrites():
 
     square = (P.normal(size=(6, 6)), P.normal(size=6))
     report = check_chain([FC, ("one", dense, second, square), ("two", dense, backward, square)], X)
-    assert "one" in accused(report)
+    assert "one" in wrong_stages(report)
 
 
 class Shared:
@@ -418,7 +418,7 @@ def test_the_report_is_data_and_text():
 
 def test_complex_step():
     assert check_chain([FC, ACT, OUT], X, method="complex-step").ok
-    assert accused(check_chain(with_fault([FC, ACT, OUT], "act"), X, method="complex-step")) == ["act"]
+    assert wrong_stages(check_chain(with_fault([FC, ACT, OUT], "act"), X, method="complex-step")) == ["act"]
 
 
 def test_workers_give_the_same_report():

@@ -75,7 +75,7 @@ STEEP = {
 
 @pytest.mark.parametrize("name", STEEP)
 @pytest.mark.parametrize("power", [3, 5, 7, 9])
-def test_what_happens_near_the_point_only_is_not_accused(name, power):
+def test_what_happens_near_the_point_only_is_not_called_wrong(name, power):
     """The function is steep over a billionth of the point; farther away it does not move."""
     f, derivative = STEEP[name]
     k = 10.0**power
@@ -92,7 +92,7 @@ def test_many_wrong_elements_cost_little_more_than_right_ones():
     assert report.evaluations <= 12 * x.size
 
 
-def test_a_right_element_among_many_wrong_ones_is_not_accused():
+def test_a_right_element_among_many_wrong_ones_is_not_called_wrong():
     x = np.random.default_rng(0).normal(size=60)
     right = np.zeros(60, dtype=bool)
     right[[0, 7, 31, 59]] = True

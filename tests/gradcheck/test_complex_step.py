@@ -38,7 +38,7 @@ def test_an_error_far_below_the_noise_of_differences_is_seen(error):
 )
 @pytest.mark.filterwarnings("ignore:Casting complex values:numpy.exceptions.ComplexWarning")
 def test_a_function_that_is_not_analytic_as_written_is_judged_by_differences(f, grad):
-    """Its complex step gives plausible nonsense: nobody is accused for it, and bugs are caught all the same."""
+    """Its complex step gives plausible nonsense: nothing is called wrong for it, and bugs are caught all the same."""
 
     def real(x):
         return np.real(f(x)) if not np.iscomplexobj(x) else f(x)

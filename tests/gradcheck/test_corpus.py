@@ -1,6 +1,6 @@
-"""Verdicts over the corpus: nobody right is accused, and bugs are caught where the right twin passes.
+"""Verdicts over the corpus: nothing right is called wrong, and bugs are caught where the right twin passes.
 
-Rates are asserted over pooled cases, so that one unlucky case is no red test; a false accusation always is.
+Rates are asserted over pooled cases, so that one unlucky case is no red test; a right gradient called wrong always is.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Random directions: what they clear, what they locate, and what they must not accuse."""
+"""Random directions: what they clear, what they locate, and what they must not call wrong."""
 
 import tracemalloc
 from dataclasses import replace
@@ -117,7 +117,7 @@ def test_a_right_gradient_passes_in_a_few_dozen_evaluations(activation):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("activation", ["relu", "max", "leaky", "abs"])
-def test_networks_with_kinks_are_never_accused(activation, dtype):
+def test_networks_with_kinks_are_never_called_wrong(activation, dtype):
     for seed in range(8):
         f, grad, params = mlp((60, 40, 10, 1), activation, seed, rows=1 + seed, dtype=dtype)
         report = check_gradient(f, grad, params, method="directional", rng=seed)
@@ -288,7 +288,7 @@ def test_what_the_fault_spoils_is_left_undecided_and_not_searched():
     assert report.evaluations <= 120
 
 
-def test_scattered_errors_fail_without_a_false_accusation():
+def test_scattered_errors_fail_and_nothing_right_is_called_wrong():
     f, grad, params = mlp(SIZES, "tanh", 6)
     places = np.random.default_rng(0).choice(params["w0"].size, 300, replace=False)
     report = check_gradient(f, planted(grad, lambda g: np.put(g["w0"], places, 1.0)), params)

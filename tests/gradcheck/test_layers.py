@@ -149,7 +149,7 @@ def mean_of_sines(x):
 @pytest.mark.parametrize("size", [60, 300])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("seed", range(3))
-def test_nobody_is_accused_by_steps_far_longer_than_the_element(function, spread, size, dtype, seed):
+def test_nothing_is_called_wrong_by_steps_far_longer_than_the_element(function, spread, size, dtype, seed):
     """Beside large elements the small ones get steps that pass over all that the function does near them."""
     rng = np.random.default_rng(seed)
     x = (np.exp(spread * rng.normal(size=size)) * rng.choice([-1, 1], size)).astype(dtype)

@@ -80,15 +80,15 @@ class Quadrature:
 SOLVERS = [FixedPoint, Descent, Quadrature]
 
 
-def test_the_gradient_of_the_exact_solution_is_hardly_ever_accused():
+def test_the_gradient_of_the_exact_solution_is_hardly_ever_called_wrong():
     """Where no jump is near by, the function computed is a smooth one with another gradient: one such point is allowed."""
-    accused = 0
+    failed = 0
     for solver in SOLVERS:
         problem = solver()
         for seed in range(4):
             x = np.random.default_rng(seed).normal(size=problem.size)
-            accused += check_gradient(problem.value, problem.gradient, x, rng=seed).verdict == "fail"
-    assert accused <= 1
+            failed += check_gradient(problem.value, problem.gradient, x, rng=seed).verdict == "fail"
+    assert failed <= 1
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -162,7 +162,7 @@ def test_progress_rises_and_ends_with_everything_done():
     assert done == sorted(set(done)) and seen[-1][0] == seen[-1][1]
 
 
-def test_a_gradient_that_was_never_asked_for_is_not_accused():
+def test_a_gradient_that_was_never_asked_for_is_not_called_wrong():
     both = check_gradient(lambda x: (x @ x, 2 * x), True, np.ones(3), max_evaluations=1)
     layer = check_layer(lambda x: (x**2, x), lambda dy, x: 2 * x * dy, np.ones(3), max_evaluations=1)
     for report in (both, layer):

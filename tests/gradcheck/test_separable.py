@@ -100,7 +100,7 @@ def test_a_slope_beyond_both_sides_fails(slope):
 
 
 def test_relu_after_a_dense_layer_at_a_blank_input():
-    """Every output depends on every input there: nothing is separable, and nobody is accused."""
+    """Every output depends on every input there: nothing is separable, and nothing is called wrong."""
     w = np.random.default_rng(0).normal(size=(6, 5))
 
     def backward(dy, cache):

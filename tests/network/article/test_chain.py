@@ -32,7 +32,7 @@ def check_pool(pool, seed, backward, *, is_blank):
     raise AssertionError(f"the chain has no stage {pool}")
 
 
-def accused(report):
+def wrong_stages(report):
     return [finding.where for finding in report.findings if finding.code == "wrong-stage"]
 
 
@@ -51,8 +51,8 @@ def test_the_gradient_to_all_tied_maxima_is_no_gradient(seed):
     """A blank background ties; the activations of both channels of the first layer keep it so."""
     report = check(seed, "right", (1, 2), "all", is_blank=True, samples=2)
     assert report.verdict == "fail"
-    assert set(accused(report)) <= {"pool1", "pool2"}
-    assert "pool1" in accused(report)
+    assert set(wrong_stages(report)) <= {"pool1", "pool2"}
+    assert "pool1" in wrong_stages(report)
 
 
 VARIANTS = [f"{kind}-{what}" for kind in ("transpose", "rotate") for what in ("gradient", "mask", "upstream")]
@@ -77,7 +77,7 @@ def test_a_variant_of_a_pool_is_wrong_and_named(backward, pool, is_blank):
 )
 def test_in_a_chain_the_pools_with_a_variant_are_wrong_and_no_other_stage(backward, layers, is_blank):
     report = check(11, backward, layers, "first", is_blank=is_blank)
-    assert accused(report) == pools(layers)
+    assert wrong_stages(report) == pools(layers)
     assert report.stage == report.findings[0].where == pools(layers)[0]
     assert report.stage in report.findings[0].message
 
@@ -92,7 +92,7 @@ def test_in_a_chain_the_pools_with_a_variant_are_wrong_and_no_other_stage(backwa
     ],
 )
 def test_the_passes_of_author_and_article(backward, is_blank, wrong):
-    assert accused(check(5, backward, (1, 2), "first", is_blank=is_blank)) == wrong
+    assert wrong_stages(check(5, backward, (1, 2), "first", is_blank=is_blank)) == wrong
 
 
 def test_the_rotation_of_the_input_gradient_is_said():

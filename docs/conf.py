@@ -9,6 +9,8 @@ version = release = gradcheck.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 html_theme = "furo"
 html_title = f"gradcheck {release}"
+html_static_path = ["_static"]
+html_css_files = ["reports.css"]
 exclude_patterns = ["build"]
 nitpicky = True
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradcheck.diagnosis.candidates import REAL, Candidate
+from gradcheck.diagnosis.candidates import ENOUGH, REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats
 from gradcheck.diagnosis.slices import partings
 
@@ -24,8 +24,8 @@ SLACK = 4.0
 VISIBLE = 0.01
 """Share of the terms of a sum below which its noise must be: where all of them are noise, no sum says anything."""
 
-LAST = 1e3
-"""Cost of what is true beside any explanation: each of them is given before it."""
+BEFORE_PLACES = ENOUGH - 0.1
+"""Cost of what is said before the place that holds all wrong elements: why they are wrong tells more than where."""
 
 BALANCED = 1e-6
 """Share of its terms that a sum may have to count as zero by no chance."""
@@ -109,13 +109,13 @@ def balances(clues: Clues, case: Case) -> Iterator[Candidate]:
         yield Candidate(
             kind="unbalanced",
             message=(
-                f"the true gradient sums to zero{where} (f does not change when all elements there are shifted alike), the claim to "
-                f"{float(claimed.ravel()[np.argmax(np.abs(claimed))]):.6g} at most: a part of what moves together, such as a reaction, "
-                "is missing or counted twice"
+                f"the true gradient sums to zero{where}, since f does not change when all is shifted alike there; the claim sums to "
+                f"{float(claimed.ravel()[np.argmax(np.abs(claimed))]):.4g} at worst: a reaction, or another part of what moves "
+                "together, is missing or counted twice"
             ),
             predicted=clues.claimed,
             margin=clues.margin,
-            cost=LAST,
+            cost=BEFORE_PLACES,
             is_observation=True,
             is_generic=True,
             evidence={"axis": axis},

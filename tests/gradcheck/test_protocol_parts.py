@@ -231,6 +231,17 @@ def test_a_value_is_asked_for_twice_more():
     assert len(calls) == 2 and not check.found
 
 
+def test_by_how_much_two_calls_differ_at_most_is_told():
+    check = Stub()
+    check.budget = SimpleNamespace(spend=lambda: None)
+    told = []
+    check.find = lambda code, message, **evidence: told.append((code, evidence["difference"]))
+    value = np.array([1.0, -2.0, 0.5])
+    again = value + np.array([0.001, -0.25, 1e-20])
+    examine_repeated_value(check, Output.of(value, "f"), lambda x: again, point_of(np.ones(3), "x"), value)
+    assert told == [("f-not-deterministic", 0.25)]
+
+
 def test_of_a_gradient_that_does_not_repeat_no_more_is_asked():
     """It also depends on the layout, which is not looked at."""
     rng = np.random.default_rng(0)
@@ -277,6 +288,7 @@ class Asked:
 
     def find(self, code, message, **evidence):
         self.found.append((code, evidence["parameters"]))
+        self.told = message
 
 
 def test_a_claim_lags_where_all_of_it_comes_again_at_the_second_point():
@@ -303,6 +315,7 @@ def test_a_claim_of_the_last_point_is_told_where_calling_the_function_mends_all_
         check = Asked(claims)
         _examine_last_point(check, np.ones((1, 1)), here)
         assert check.found == found and check.calls == ["function", "derivative"] * len(claims)
+        assert not found or f"up to {7 if claims[0] is moved else 1};" in check.told
 
 
 @pytest.mark.parametrize("options", [{"stands_alone": False}, {"elsewhere": False}])

@@ -381,9 +381,9 @@ def test_what_rounding_makes_of_a_place_counts_where_samples_are_taken_nearer(mo
 
 
 def test_claims_are_judged_by_curvature_along_their_errors():
-    """Of a linear function with slopes of one: along the errors the claims give 0.103 more; along what is added, the same."""
-    claims = [1.2, 2.0 - np.sqrt(0.56)]
-    hull = hull_of(total, claims, 1.0, bounds=0.01, noise=1e-12)
+    """Of a linear function with slopes of one: along the errors the claims give 0.04 more; along their sums with the slopes, the same."""
+    claims = [1.02, np.sqrt(2 - 1.02**2)]
+    hull = hull_of(total, claims, 1.0, bounds=1e-3, stakes=0.01, noise=1e-13)
     for place in ([3.0, 0.0], [-3.0, 0.0]):
         answered(hull, hull._sample(np.array(place)))
     hull.settle_curvature()

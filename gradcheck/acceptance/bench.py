@@ -325,9 +325,8 @@ class Bench:
         notes = self._notes.get(leaf, np.zeros(len(wrong), dtype=np.int8))[:, None]
         unseen = self.ledgers[leaf].count[:, None] == 0
         noted = (notes != Limit.NONE) & ~wrong & (unseen | (doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
-        # An error in common: the claim less its share of it is what all elements together measure.
         error = np.abs(self.excess[leaf] * self.claims[leaf].values)
-        common = (error > 0) & ~wrong & np.isfinite(judgement.reference)
+        common = ~wrong & self.has_common_error(leaf, self.claims[leaf].values, judgement.reference, judgement.noise)
         if not np.any(noted) and not np.any(common):
             return judgement
         doubt = np.where(common, Limit.NONE, np.where(noted, notes, doubt)).astype(np.int8)
@@ -340,6 +339,15 @@ class Bench:
             limited=judgement.limited & ~common,
             excess=self.excess[leaf],
         )
+
+    def has_common_error(self, leaf: int, claim: Floats, reference: Floats, noise: Floats) -> Bools:
+        """Tell which claims are off by the error that their leaf has in common, as far as their own differences tell; shape (m, K).
+
+        The claim less its share of that error is what all elements together measure.
+        """
+        error = np.abs(self.excess[leaf] * claim)
+        rest = np.abs(claim * (1 - self.excess[leaf]) - reference)
+        return np.asarray((error > 0) & (rest <= noise + CONSISTENT * error))
 
     @property
     def suspects(self) -> list[tuple[Flagged, Bools]]:

@@ -83,7 +83,7 @@ SMALL = 128
 """A leaf of no more elements than this is looked at element by element when directions do not see enough of it."""
 
 GROSS = 0.3
-"""A leaf that contradicts its claim by this share of what the claim predicts is sampled before it is halved: one wrong
+"""Leaves that contradict their claims by this share of what the claims predict are wrong in more than a few places: one wrong
 element among a hundred contributes less than that."""
 
 VERIFYING = 2
@@ -131,29 +131,26 @@ def search(bench: Bench, key: int) -> None:
 
 
 def glance(bench: Bench, key: int) -> bool:
-    """Judge all elements along random directions if that explains whole leaves; else leave them to a look at each.
+    """Judge all elements along random directions if these show a gross error; else leave them to a look at each.
 
-    A leaf that is wrong and that no multiple explains is looked at element by element, where these are few enough for
-    it: what may explain it then, such as a transformed upstream, needs all the measured derivatives.
+    Claims for more than a few elements are then off by one factor, or by a large share of what they predict.
 
     Returns
     -------
     done : bool
-        Whether all elements were judged. If not, the bench is of no further use.
+        Whether all elements were judged, and some are wrong. If not, the bench is of no further use.
 
     Notes
     -----
-    A right gradient costs 18 calls beside those of the noise.
+    A right gradient costs 18 calls beside those of the noise, a gross error of it about as much as `search` takes.
     """
     run = _search(bench, key)
     parts, slopes = run.first_look()
-    if not np.any(slopes.significance > DISAGREES):
+    if not np.any(slopes.significance > DISAGREES) or not run.is_gross(parts, slopes):
         return False
-    if not run.explain(parts, slopes):
-        return False
-    run.locate_all(*run.look())
+    run.locate_all(*(run.look() if run.throughout else (parts, slopes)))
     run.conclude()
-    return True
+    return bench.has_wrong
 
 
 def _search(bench: Bench, key: int) -> _Search:
@@ -259,17 +256,20 @@ class _Search:
             fruitless += not self.find(parts, slopes)
         self._try_suspects()
 
-    def explain(self, parts: list[Part], slopes: Slopes) -> bool:
-        """Explain the leaves that disagree by multiples of their claims; tell whether that succeeds for all, and is worth it."""
+    def is_gross(self, parts: list[Part], slopes: Slopes) -> bool:
+        """Tell whether claims for many elements are off by a factor, which is believed then, or by much of what they predict."""
+        leaves = self.directions.leaves
+        if self._explain_together(leaves, parts, slopes):
+            return True
         groups, left = self._contradicted(parts, slopes)
-        leaves = [group.part.leaves[0] for group in groups]
-        if left or not leaves:
+        leaves = list(dict.fromkeys(leaf for group in groups + left for leaf in group.part.leaves))
+        count = sum(len(self.bench.claims[leaf].values) for leaf in leaves)
+        if count <= max(SMALL, DOZEN * len(leaves)):  # of so few a sample would be all
             return False
-        if not self._explain_together(leaves, parts, slopes):
-            is_gross = self._is_gross(leaves, parts, slopes)
-            if not is_gross or not all(self._explain(leaf) for leaf in leaves):
-                return False
-        return sum(len(self.bench.claims[leaf].values) for leaf in self.throughout) > SMALL
+        if not left and self._explain_together(leaves, parts, slopes):
+            return True
+        predicted = np.linalg.norm(_predicted(leaves, parts, slopes), axis=0)
+        return bool(np.any(np.linalg.norm(slopes.residual, axis=0) > GROSS * predicted))
 
     def find(self, parts: list[Part], slopes: Slopes) -> bool:
         """Find what is wrong along some directions; tell whether there was anything new."""
@@ -303,11 +303,6 @@ class _Search:
 
     # ---- leaves that are wrong throughout -------------------------------------------------------------------------------
 
-    def _is_gross(self, leaves: list[int], parts: list[Part], slopes: Slopes) -> bool:
-        """Tell whether claims of some leaves are off by a large share of what they predict."""
-        predicted = np.linalg.norm(_predicted(leaves, parts, slopes), axis=0)
-        return bool(np.any(np.linalg.norm(slopes.residual, axis=0) > GROSS * predicted))
-
     def _explain_together(self, leaves: list[int], parts: list[Part], slopes: Slopes) -> bool:
         """Explain the claims of several leaves by one factor; return whether that was verified."""
         predicted = _predicted(leaves, parts, slopes)
@@ -320,8 +315,8 @@ class _Search:
     def _explain_each(self, groups: list[Group], left: list[Group]) -> list[Group]:
         """Explain leaf by leaf, the last one first; return what is to be searched for single elements.
 
-        What cannot be explained, and is not in a few places either, is sampled. Then the leaves that were not reached stay
-        undecided: a fault spoils the gradients of what comes before it.
+        What cannot be explained, and is not in a few places either, is sampled. Then leaves that were not reached, or are too
+        large to be looked at beside that, stay undecided: a fault spoils the gradients of what comes before it.
         """
         search: list[Group] = []
         scattered: list[Group] = []
@@ -330,7 +325,8 @@ class _Search:
             group = waiting.pop()
             (leaf,) = group.part.leaves
             is_known = leaf in self._tried | self.throughout
-            edges = [group] if is_known else None if self._explained else self._explain_sections(group)
+            few = self.individual.count + sum(each.part.size for each in [*search, group]) <= SMALL
+            edges = [group] if is_known or few else None if self._explained else self._explain_sections(group)
             if edges is None and not self._explain(leaf):
                 scattered.append(group)
             self._tried.add(leaf)
@@ -338,9 +334,10 @@ class _Search:
         leaves = [group.part.leaves[0] for group in scattered]
         self._sample([] if self._explained else leaves)
         if self.throughout.intersection(leaves):
-            for leaf in elements_of(group.part for group in waiting + left):
+            several = [group for group in search if group.part.size > DOZEN]
+            for leaf in elements_of(group.part for group in several + waiting + left):
                 self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
-            waiting = []
+            search, waiting = [group for group in search if group.part.size <= DOZEN], []
         return search + scattered + waiting
 
     def _explain_sections(self, group: Group) -> list[Group] | None:
@@ -351,12 +348,14 @@ class _Search:
         """
         (leaf,) = group.part.leaves
         values = self.bench.claims[leaf].values
-        if len(values) <= SMALL or self.directions.believed[leaf] is not values:
+        if self.directions.believed[leaf] is not values:
             return [group]
         found = sections(self.directions, leaf)
         if found is None:
             return None
         unknown = np.isnan(found.factors)
+        if np.all(unknown):
+            return None
         factors = np.where(unknown, 1.0, found.factors)
         if np.all(factors == 1):
             return found.edges or [group]

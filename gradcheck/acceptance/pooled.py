@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
-__all__ = ["CONSISTENT", "FEWEST_POOLED", "Excess", "excess", "tied_groups", "together"]
+__all__ = ["CONSISTENT", "FEWEST_POOLED", "SIGNIFICANT", "Excess", "excess", "tied_groups", "together"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]

@@ -116,6 +116,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
         # Not finite: the difference is not, so only the ladder can tell. A claim that is NaN is wrong already.
         evidence = np.max(np.where(np.isfinite(excess), excess, np.inf), axis=1, initial=0.0)
         waits = (found.outcome == Outcome.OPEN) | found.rough
+        waits &= ~bench.has_common_error(leaf, claim, found.reference, found.noise)
         is_open = np.any(waits & ~np.isnan(claim), axis=1) & ~bench.is_noted(leaf)[once]
         evidence = np.where(is_open, np.maximum(evidence, 1.0), evidence)
         is_open |= np.any(_worth_it(bench, leaf, once), axis=1)

@@ -98,7 +98,8 @@ def rearranged(values: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
     """Give a claim, shape (n, K), with its elements in other orders that a mistake may have brought about.
 
     The order itself first; two axes of one size exchanged; all axes in reverse order, read as the shape that they
-    should have; turned round along one axis, and along all.
+    should have; turned round along one axis, and along all; each element in the place of its neighbour, along one axis or in
+    the order of memory.
     """
     yield values
     axes = len(shape)
@@ -117,3 +118,8 @@ def rearranged(values: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
         yield np.flip(grid, axis).reshape(values.shape)
     if len(long) > 1:
         yield np.flip(grid, tuple(long)).reshape(values.shape)
+    for shift in (1, -1):
+        for axis in long:
+            yield np.roll(grid, shift, axis).reshape(values.shape)
+        if len(long) > 1:
+            yield np.roll(values, shift, axis=0)

@@ -130,10 +130,20 @@ def search(bench: Bench, key: int) -> None:
     run.conclude()
 
 
-def glance(bench: Bench, key: int) -> bool:
+def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
     """Judge all elements along random directions if these show a gross error; else leave them to a look at each.
 
     Claims for more than a few elements are then off by one factor, or by a large share of what they predict.
+
+    Parameters
+    ----------
+    bench : Bench
+        Claims and functions; the judgements are filled in.
+    key : int
+        The seed of the directions.
+    sampled : bool
+        Whether a sample is enough of what nothing explains. What may explain it otherwise, such as a transformed upstream,
+        needs all the measured derivatives.
 
     Returns
     -------
@@ -149,8 +159,10 @@ def glance(bench: Bench, key: int) -> bool:
     if not np.any(slopes.significance > DISAGREES) or not run.is_gross(parts, slopes):
         return False
     run.locate_all(*(run.look() if run.throughout else (parts, slopes)))
+    if not bench.has_wrong or not (sampled or run.is_explained):
+        return False
     run.conclude()
-    return bench.has_wrong
+    return True
 
 
 def _search(bench: Bench, key: int) -> _Search:
@@ -181,6 +193,11 @@ class _Search:
         self._sizes: dict[int, Floats] = {}
         for leaf in bench.claims:
             bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether factors explain every leaf that was found to be wrong."""
+        return bool(self._explained) and self._found <= self._explained
 
     # ---- what is wrong --------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ def judge(
     complex_step: bool = False,
     key: int | None = None,
     each: bool = True,
+    sampled: bool = True,
 ) -> dict[int, Judgement]:
     """Judge a claimed gradient, element by element.
 
@@ -61,6 +62,8 @@ def judge(
         The seed of random directions along which all elements are compared together first.
     each : bool
         Whether each element is looked at then, unless whole leaves are wrong; otherwise all are judged along directions.
+    sampled : bool
+        Whether a sample is enough of leaves that are wrong as a whole; otherwise only if a factor explains them.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def judge(
             _look_at_each(bench, complex_step=complex_step)
         elif not each:
             search(bench, key)
-        elif not glance(bench, key):
+        elif not glance(bench, key, sampled=sampled):
             seen, bench = bench, Bench(probe, base / unit, claims, rtol, rng)
             bench.noise, bench.lengths = seen.noise, seen.lengths
             _look_at_each(bench)

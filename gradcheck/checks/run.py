@@ -201,7 +201,8 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
         return judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, each=False)
     elements = sum(len(claim.values) for claim in claims.values())
     if settings.method == "auto" and check.claimant.is_whole and not settings.vectorized and elements > FEW:
-        judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key)
+        sampled = not check.claimant.pulls_back  # else what is wrong with a backward may be seen in all elements only
+        judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=sampled)
         if not all(np.all(np.isnan(found.floor_along)) for found in judgements.values()):
             check.why_directions = (
                 f"the {elements:,} elements were judged together along random directions, not one by one: whole parameters "

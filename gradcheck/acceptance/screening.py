@@ -128,19 +128,19 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
     rows = np.flatnonzero(np.any(_contradict(bench, leaf, indices)[0], axis=1))
     first = np.unique(np.linspace(0, len(rows) - 1, DOZEN, dtype=np.intp)) if len(rows) > 2 * DOZEN else slice(None)
     dozen = rows[first]
-    _screen_with_other_steps(bench, leaf, indices[dozen], slope[dozen])
+    _screen_with_other_steps(bench, leaf, indices[dozen], slope[dozen], len(indices))
     rest = np.setdiff1d(rows, dozen)
     if len(rest) and not np.all(np.any(_contradict(bench, leaf, indices[dozen])[0], axis=1)):
-        _screen_with_other_steps(bench, leaf, indices[rest], slope[rest])
+        _screen_with_other_steps(bench, leaf, indices[rest], slope[rest], len(indices))
 
 
-def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> None:
-    """Screen elements with shorter steps as long as noise allows and that clears some, else with a longer one.
+def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: Floats, among: int) -> None:
+    """Screen elements, contradicted ``among`` so many, with shorter steps as long as noise allows and that clears some.
 
-    Two steps give the truncation error, which grows with their square: it is taken away.
+    Where noise allows none the other step is longer. Two steps give the truncation error, which grows with their square: it is taken away.
     """
     _take_truncation_away(bench, leaf, indices, slope)
-    step, before = bench.steps[leaf], len(indices) + 1
+    step, before = bench.steps[leaf], among + 1
     while step > SHORTEST:
         contradicted, improves = _contradict(bench, leaf, indices)
         rows = np.any(contradicted & improves, axis=1)

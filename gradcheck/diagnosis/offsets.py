@@ -8,7 +8,7 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import ENOUGH, REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats
-from gradcheck.diagnosis.slices import partings
+from gradcheck.diagnosis.slices import SHORTEST, partings
 
 __all__ = ["balances", "few_offsets", "offsets"]
 
@@ -97,7 +97,7 @@ def balances(clues: Clues, case: Case) -> Iterator[Candidate]:
     if not np.all(clues.used):
         return
     for axis, length in enumerate(clues.shape):
-        if length < 2:
+        if length < SHORTEST or clues.claimed.size < 2 * length:  # of whole numbers one sum is zero by chance
             continue
         true, reach, terms = (_summed(clues, array, axis) for array in ("reference", "margin", "terms"))
         claimed = _summed(clues, "claimed", axis)

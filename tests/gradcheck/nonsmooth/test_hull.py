@@ -18,6 +18,7 @@ from gradcheck.nonsmooth.subdifferential import (
     _judge_singles,
     _slopes,
     _Start,
+    judge,
     nearest_in_hull,
 )
 
@@ -500,3 +501,11 @@ def test_of_smooth_elements_of_a_leaf_that_are_wrong_four_are_scanned(monkeypatc
     _judge_singles(hull.ball, hull.members)
     assert len(scanned) == 4
     assert all(not member.valid.any() and not member.open.any() for member in hull.members[4:])
+
+
+def test_an_element_whose_bound_is_infinite_in_one_function_is_not_judged():
+    hull = hull_of(linear, np.full((3, 2), 9.0), 1.0, gaps=1.0, cotangents=np.eye(2))
+    for member in hull.members:
+        member.bound[1] = np.inf
+    judge(hull.ball, hull.members)
+    assert hull.ball.probe.budget.used == 0 and all(member.open.all() for member in hull.members)

@@ -76,7 +76,7 @@ def _is_straight(bench: Bench, leaf: int, indices: Indices) -> NDArray[np.bool_]
     found, curvature = bench.decide(leaf, indices), np.abs(bench.ledgers[leaf].evidence(indices).curvature[:, 0])
     gap = curvature * bench.steps[leaf] * bench.lengths[leaf][indices][:, None]
     error = np.abs(bench.claims[leaf].values[indices] - found.reference)
-    return np.asarray(np.all((error > PRECISE * gap) | ~found.excluded, axis=1))
+    return np.asarray(np.all((error > np.sqrt(PRECISE) * gap) | ~found.excluded, axis=1))
 
 
 def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> NDArray[np.bool_]:

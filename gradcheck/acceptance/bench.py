@@ -48,19 +48,22 @@ class Claim:
     own : array, shape (n, K), optional
         The same for each element: one may be summed from far larger terms than its neighbours. From a few points, so an
         element is taken to be off by no less than the leaf is.
+    assumed : bool
+        Whether ``spread`` and ``own`` were assumed, since the claim cannot be asked for again.
     """
 
     values: Floats
     spread: Floats
     eps: float
     own: NDArray[np.float32] | None = None
+    assumed: bool = False
 
     def in_units(self, unit: Floats) -> Claim:
         """Return the claim in units of the function's values."""
         if np.all(unit == 1):
             return self
         own = None if self.own is None else (self.own / unit).astype(np.float32)
-        return Claim(self.values / unit, self.spread / unit, self.eps, own)
+        return Claim(self.values / unit, self.spread / unit, self.eps, own, self.assumed)
 
     def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
         """Return what a correct backward may be off by in a leaf, or in elements, where the gradient has this root mean square.

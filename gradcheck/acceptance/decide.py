@@ -312,11 +312,12 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     limit = np.where(beyond | noisy, Limit.NOISE, limit)
 
     bent = (seen.gap != 0) | (seen.joint != 0)
-    examined = bent | contradicted & ~seen.linear
+    stands = evidence.membership == Membership.STANDING
+    examined = bent | contradicted & ~seen.linear | stands
     outcome = np.where(contradicted & ~examined, Outcome.WRONG, outcome)
     at_kink = _at_kinks(apart, seen, evidence.membership, tolerance)
     outcome = np.where(examined, at_kink, outcome)
-    limit = np.where(examined, Limit.KINK, limit)
+    limit = np.where(examined, np.where(stands, Limit.STAIR, Limit.KINK), limit)
     hidden = examined & (evidence.membership == Membership.HIDDEN) & (at_kink != Outcome.WRONG)
     bound = np.where(nearer, close_bound, np.where(hidden, np.fmax(seen.bound, apart), seen.bound))
     return Decision(

@@ -570,7 +570,8 @@ class _Search:
             self._try_suspects()
             self._clear_seen()
         for leaf in self._unseen():
-            self._settle(leaf, Limit.GROUP if self.contradicted else Limit.NOISE)
+            hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE
+            self._settle(leaf, Limit.GROUP if self.contradicted else hides)
 
     def _unseen(self) -> list[int]:
         """Return the leaves of which directions do not show enough."""
@@ -658,9 +659,9 @@ class _Search:
             size = self._typical_effect() / np.median(self.bench.lengths[leaf])
             least = max(WRONG_SIGN, COMMON * np.sqrt(len(self.bench.claims[leaf].values)))
         visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
-        return bool(
-            np.any(floor <= np.maximum(least * size, visible)) or np.any(self.bench.share_along[leaf] <= COMMON)
-        )
+        # Round-off that was only assumed may be an error of a few elements as well.
+        shares = np.full_like(floor, np.inf) if self.bench.claims[leaf].assumed else self.bench.share_along[leaf]
+        return bool(np.any(floor <= np.maximum(least * size, visible)) or np.any(shares <= COMMON))
 
     def _typical_effect(self) -> Floats:
         """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""

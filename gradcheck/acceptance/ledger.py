@@ -64,6 +64,8 @@ class Limit(IntEnum):
     CALLS = 7
     UNSEEN = 8
     RTOL = 9
+    STAIR = 10
+    ASSUMED = 11
 
 
 class Membership(IntEnum):
@@ -75,6 +77,8 @@ class Membership(IntEnum):
     OPEN = 3
     HIDDEN = 4
     """Invalid, but it would be valid at a kink nearer than noise lets anyone see."""
+    STANDING = 5
+    """Zero, where the functions stand still near the point and move farther away: their derivative, and not their trend."""
 
 
 @dataclass(frozen=True, slots=True)

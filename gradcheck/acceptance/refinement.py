@@ -12,10 +12,11 @@ from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
 from gradcheck.acceptance.together import bends_less, confirm_together
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.ladder import FIRST_STEP, is_beyond, own_sizes
+from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 
-__all__ = ["NotRepeatableError", "look_for_jumps", "look_for_kinks", "look_for_stairs", "refine"]
+__all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs", "refine"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -54,12 +55,15 @@ MADE_UP = 5.0
 MARGIN, CLOSE_STEP = 10.0, 1.07e-10
 """Factor by which a shorter step than this is lengthened: so near, the rounding of the element may be noise that was not measured."""
 
-MOST_REPEATED, ROUNDED = 64, 30.0
-"""Values at the point that are asked for again, at most, and by how many standard deviations of the noise they may differ: rounding
-may depend on how many points are evaluated at once."""
+MOST_REPEATED = 64
+"""Values at the point that are asked for again, at most."""
 
 OF_A_STAIR = float(1 / np.sqrt(12))
 """Standard deviation of a number rounded to whole ones: of places spread evenly over a stair."""
+
+SINGLE, EPS32 = 16.0, float(np.finfo(np.float32).eps)
+"""Values that are rounded to single precision, once or several times in a row, stand still over so many of its epsilon and jump by so
+many at most: of a gradient that was dropped there a claim of zero stays wrong."""
 
 COMMON_CALLS = 18
 """Of a look along directions at an error that elements have in common."""
@@ -278,9 +282,7 @@ def look_for_stairs(bench: Bench) -> None:
         leaf, index = suspect.leaf, suspect.index
         if tried.get(leaf, 0) >= FEW:
             continue
-        direction = np.zeros_like(bench.lengths[leaf])
-        direction[index] = bench.lengths[leaf][index]
-        height = nearest_stair(bench.probe, {leaf: direction}, bench.base, bench.multiplier * bench.noise)
+        height = _stair(bench, leaf, index, bench.multiplier * bench.noise)
         if not np.any(height):
             tried[leaf] = tried.get(leaf, 0) + 1
             continue
@@ -288,6 +290,41 @@ def look_for_stairs(bench: Bench) -> None:
         for step in (FIRST_STEP, SECOND_STEP):
             bench.climb(leaf, np.array([index]), step, noise=noise, kind=Kind.STAIR)
         bench.noise_seen[leaf] = np.maximum(noise, bench.noise_seen.get(leaf, noise))
+
+
+def look_for_zeros_on_stairs(bench: Bench) -> None:
+    """Look whether contradicted claims of zero are those of a step function: that is its derivative, though not its trend.
+
+    Of each leaf a few are looked at, and the others are taken to be like them.
+    """
+    for leaf, ledger in bench.ledgers.items():
+        known = np.flatnonzero((ledger.count > 1) & np.any(bench.claims[leaf].values == 0, axis=1))
+        found = bench.decide(leaf, known)
+        zero = found.contradicted & (bench.claims[leaf].values[known] == 0)
+        zero &= ledger.membership[known] != Membership.STANDING
+        rows = np.flatnonzero(np.any(zero, axis=1))
+        some = rows[:: len(rows) // FEW + 1]
+        if len(some) and all(_is_on_coarse_stair(bench, leaf, int(known[i]), found.reference[i]) for i in some):
+            membership = np.where(zero[rows], Membership.STANDING, Membership.UNTESTED)
+            ledger.examine(known[rows], membership)
+
+
+def _stair(bench: Bench, leaf: int, index: int, jitter: Floats) -> Floats:
+    """Return the height of the stair that an element is on, as `nearest_stair` does."""
+    direction = np.zeros_like(bench.lengths[leaf])
+    direction[index] = bench.lengths[leaf][index]
+    return nearest_stair(bench.probe, {leaf: direction}, bench.base, jitter)
+
+
+def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> bool:
+    """Tell whether an element is on a stair higher and, by the slope of its trend, longer than rounding makes one.
+
+    That is rounding to the dtypes met, or to single precision inside.
+    """
+    height = _stair(bench, leaf, index, np.spacing(np.abs(bench.base)))
+    usual = SINGLE * max(EPS32, bench.probe.output.eps) * np.abs(bench.base)
+    length = SINGLE * max(EPS32, bench.leaves[leaf].format.eps) * bench.lengths[leaf][index]
+    return bool(np.any((height > usual) & (height > length * np.abs(slope))))
 
 
 def _without_common_errors(bench: Bench, suspects: list[Suspect]) -> list[Suspect]:
@@ -316,11 +353,7 @@ def _without_common_errors(bench: Bench, suspects: list[Suspect]) -> list[Suspec
     return rest
 
 
-class NotRepeatableError(Exception):
-    """The functions gave something else when they were called again at the same points."""
-
-
-def _require_repeatable(bench: Bench, suspects: list[Suspect]) -> None:
+def _require_repeatable(ball: Ball, base: Floats, suspects: list[Suspect]) -> None:
     """Call the functions at the point again where gradients near by made a claim valid that differences showed no kink for.
 
     A value that was another one at some call looks like a kink there, and among so many calls there may be several.
@@ -337,10 +370,10 @@ def _require_repeatable(bench: Bench, suspects: list[Suspect]) -> None:
     hidden = [flagged for flagged, _ in suspects if not np.any(flagged.gap) and np.any(flagged.valid)]
     if not hidden:
         return
-    count = int(min(MOST_REPEATED, bench.probe.budget.used // 10))
-    values = bench.probe.ray({hidden[0].leaf: np.zeros_like(bench.lengths[hidden[0].leaf])}, np.zeros(count))
-    if np.any(np.abs(values - bench.base) > ROUNDED * bench.noise):
-        raise NotRepeatableError
+    count = int(min(MOST_REPEATED, ball.probe.budget.used // 10))
+    leaf = hidden[0].leaf
+    again = ball.probe.ray({leaf: np.zeros_like(ball.scales[leaf])}, np.zeros(count))
+    require_same(again, base, ball.noise)
 
 
 def look_for_kinks(bench: Bench, suspects: list[Suspect] | None = None) -> None:
@@ -350,7 +383,7 @@ def look_for_kinks(bench: Bench, suspects: list[Suspect] | None = None) -> None:
     claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
     ball = Ball(bench.probe, claims, bench.lengths, bench.multiplier * bench.noise, bench.rng)
     judge_flagged(ball, [flagged for flagged, _ in suspects])
-    _require_repeatable(bench, suspects)
+    _require_repeatable(ball, bench.base, suspects)
     for flagged, concerned in suspects:
         row = flagged.index
         length = bench.lengths[flagged.leaf][row : row + 1]

@@ -15,15 +15,16 @@ from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.directional import glance, search
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.refinement import (
-    NotRepeatableError,
     look_for_jumps,
     look_for_kinks,
     look_for_stairs,
+    look_for_zeros_on_stairs,
     refine,
 )
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
 from gradcheck.functions.probe import Probe, unit_of
+from gradcheck.functions.repeated import NotRepeatableError
 
 __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge"]
 
@@ -95,6 +96,7 @@ def judge(
             seen, bench = bench, Bench(probe, base / unit, claims, rtol, rng)
             bench.noise, bench.lengths = seen.noise, seen.lengths
             _look_at_each(bench)
+        look_for_zeros_on_stairs(bench)
     judgements = bench.judgements
     passes = [leaf for leaf, found in judgements.items() if not np.any(found.wrong | found.undecided)]
     reason = Limit.RTOL if rtol >= 1 else Limit.UNSEEN  # zero is within rtol of anything
@@ -110,6 +112,7 @@ def _look_at_each(bench: Bench, *, complex_step: bool = False) -> None:
     screen(bench)
     look_closer(bench)
     refine(bench)
+    look_for_zeros_on_stairs(bench)
     look_for_jumps(bench)
     look_for_stairs(bench)
     look_for_kinks(bench)

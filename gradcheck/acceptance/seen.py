@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
-FACTORS = (-1.0, 2.0, 0.0)
+FACTORS = (-1.0, 2.0, 0.5, 0.0)
 """The other claims, as multiples of the one that is checked."""
 
 FEW = 64

@@ -243,7 +243,8 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
             values = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
             known = check.roundoff.get(leaf)
             spread = np.zeros(values.shape[1]) if known is None else known.usual
-            claims[leaf] = Claim(values, spread, readings[0].eps, None if known is None else known.own)
+            own, assumed = (None, False) if known is None else (known.own, check.claimant.is_given)
+            claims[leaf] = Claim(values, spread, readings[0].eps, own, assumed)
     return claims
 
 

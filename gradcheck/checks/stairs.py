@@ -20,6 +20,9 @@ SHORT = 1e-4
 """In units of its elements' lengths: a parameter moved so far changes any function that has a slope there, also one that is rounded to
 single precision."""
 
+SPACINGS = 16
+"""Numbers of a parameter's dtype in such a move, at least: half precision stands still over it whatever the function does."""
+
 LONG = (0.0137, -0.0411, 0.137, -0.0822)
 """Moves from which it is moved on by `SHORT`: a step function rarely jumps on the way, and any other changes."""
 
@@ -56,7 +59,8 @@ def stairs(
     found = []
     for position, judgement in judgements.items():
         name = point.leaves[position].name
-        if not np.any(np.isin(judgement.doubt[judgement.undecided], NOISY)):
+        resolved = point.leaves[position].format.eps < SHORT / SPACINGS
+        if not resolved or not np.any(np.isin(judgement.doubt[judgement.undecided], NOISY)):
             continue
         moved = move(name, (SHORT, -SHORT, *LONG, *(share + SHORT for share in LONG)))
         if moved is not None:

@@ -57,6 +57,10 @@ ROUNDING = float(np.finfo(np.float64).eps)
 """What noise hides of less than this share of the parameter's largest element could not be mended by anybody."""
 
 REASONS = {
+    Limit.STAIR: (
+        "f stands still at short moves and jumps at longer ones, as rounding does: a claim of zero is its slope here and not its "
+        "trend, and neither is wrong; freeze what is rounded, x + (round(x0) - x0), and check that"
+    ),
     Limit.NOT_PROBED: "not looked at, {stopped}",
     Limit.NOISE: (
         "f is noisy at {noise:.1g}, so gradients below {bound:.1g} cannot be judged there; evaluate f in float64, with a "
@@ -84,6 +88,10 @@ REASONS = {
     Limit.UNSEEN: (
         "minus the claim, twice the claim or zero would have passed as well: the noise of f ({noise:.1g}) hides errors up to "
         "{bound:.1g}, and the gradient is hardly more, as at an optimum; move the point, or evaluate f in float64 where it is not"
+    ),
+    Limit.ASSUMED: (
+        "the round-off of a gradient that is given as numbers can only be assumed, and may hide errors up to {bound:.1g}; pass the "
+        "function that computes it, of which it is measured"
     ),
     Limit.RTOL: (
         "an rtol of 1 or more accepts a gradient of zero, so a wrong claim would have passed as well; give an rtol below 1, or "
@@ -353,7 +361,7 @@ def _reason(
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
     bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else report.detection_floor
     return Finding(
-        code=f"undecided-{doubt.name.lower().replace('_', '-')}",
+        code="step-function" if doubt == Limit.STAIR else f"undecided-{doubt.name.lower().replace('_', '-')}",
         where=report.name,
         message=f"{count:,} of {report.wrong.size:,} elements undecided: {reason.format(noise=noise, bound=bound)}",
         evidence={

@@ -463,3 +463,34 @@ def test_the_same_seed_gives_the_same_report():
     one, other = (check_gradient(f, wrong, params, method="directional", rng=5).to_dict() for _ in range(2))
     one.pop("seconds"), other.pop("seconds")
     assert str(one) == str(other)
+
+
+def in_single_precision(seed):
+    """A regression by two layers of tanh, 10,401 weights in float32, and its gradient."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(8, 50)).astype(np.float32), rng.normal(size=8).astype(np.float32)
+    params = {"W": (rng.normal(size=(50, 200)) / 7).astype(np.float32), "b": np.zeros(200, np.float32)}
+    params |= {"v": (rng.normal(size=200) / 14).astype(np.float32), "c": np.zeros(1, np.float32)}
+
+    def residual(p):
+        return np.tanh(x @ p["W"] + p["b"]) @ p["v"] + p["c"] - y
+
+    def grad(p):
+        hidden, dy = np.tanh(x @ p["W"] + p["b"]), 2 * residual(p)
+        dz = dy[:, None] * p["v"] * (1 - hidden**2)
+        return {"W": x.T @ dz, "b": dz.sum(0), "v": hidden.T @ dy, "c": dy.sum(keepdims=True)}
+
+    return lambda p: float(np.sum(residual(p) ** 2, dtype=np.float64)), grad, params
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_float32_given_as_numbers_passes_where_directions_show_that_it_is_rounded_less_than_assumed(seed):
+    f, grad, params = in_single_precision(seed)
+    right = grad(params)
+    assert check_gradient(f, right, params).ok
+    wrong = {name: values.copy() for name, values in right.items()}
+    wrong["W"].flat[np.argmax(np.abs(right["W"]))] *= -1
+    report = check_gradient(f, wrong, params)
+    assert not report.ok and (report.verdict == "fail" or report.findings[0].code == "undecided-assumed"), str(report)
+    for name in "Wbv":
+        assert check_gradient(f, right | {name: -right[name]}, params).verdict == "fail"

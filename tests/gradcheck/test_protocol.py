@@ -633,3 +633,38 @@ def test_a_function_that_is_off_at_every_so_many_calls_passes_nothing(period, fa
     report = check_gradient(f, claim, x)
     assert report.verdict == "inconclusive", str(report)
     assert period == 10 or report.findings[0].code == "f-not-deterministic", str(report)  # then no step shows anything
+
+
+def glitching(period, size):
+    """A smooth function that adds something at every ``period``-th call."""
+    calls = [0]
+
+    def f(x):
+        calls[0] += 1
+        return float(np.sum(np.sin(x)) + x[0] * x[1]) + size * (calls[0] % period == 0)
+
+    return f
+
+
+def slopes(x):
+    return np.cos(x) + np.r_[x[1], x[0], np.zeros(len(x) - 2)]
+
+
+@pytest.mark.parametrize(("period", "size"), [(20, 1.0), (37, 1e-3), (50, 1.0), (64, 1e-2)])
+def test_a_function_that_is_off_at_a_few_calls_never_passes(period, size):
+    for seed in range(3):
+        x = np.random.default_rng(seed).normal(size=30)
+        report = check_gradient(glitching(period, size), slopes, x)
+        assert report.verdict == "inconclusive", str(report)
+        assert "f-not-deterministic" in {finding.code for finding in report.findings}
+
+
+@pytest.mark.parametrize("period", [50, 64, 100])
+def test_a_value_that_is_off_makes_no_kink(period):
+    """Among the slopes near by that clear a claim one may be that of a glitch."""
+    for seed in range(6):
+        x = np.random.default_rng(seed).normal(size=5)
+        for element in (0, 3):
+            claim = slopes(x)
+            claim[element] *= -1
+            assert not check_gradient(glitching(period, 1.0), claim, x).ok

@@ -70,3 +70,11 @@ def test_a_straight_through_claim_of_one_of_two_is_told(seed):
 
     report = check_gradient(lambda p: float(np.sum(rounded(p["steps"]) * np.sin(p["w"]))), grad, point)
     assert not report.ok and "freeze what is rounded" in str(report).splitlines()[0], str(report)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_parameter_of_half_precision_makes_no_step_function(seed):
+    """It is the parameter that stands still at short moves."""
+    x = np.random.default_rng(seed).normal(size=5).astype(np.float16)
+    report = check_gradient(lambda x: np.sum(x.astype(np.float32) ** 2), lambda x: np.float16(2.6) * x, x)
+    assert "step-function" not in {finding.code for finding in report.findings}, str(report)

@@ -79,6 +79,15 @@ TABLE = [
     ("outside twice, no kink", 2.0, TWICE, Membership.INVALID, Outcome.WRONG, Limit.NONE),
     ("valid at a kink", 2.0, TWICE, Membership.VALID, Outcome.RIGHT, Limit.NONE),
     ("kinks cannot be told", 2.0, TWICE, Membership.OPEN, Outcome.OPEN, Limit.KINK),
+    ("zero on a stair", 0.0, TWICE, Membership.STANDING, Outcome.OPEN, Limit.STAIR),
+    (
+        "zero on a stair that nothing contradicts",
+        0.0,
+        [difference(0.0)],
+        Membership.STANDING,
+        Outcome.RIGHT,
+        Limit.NONE,
+    ),
     ("infinite bound", 2.0, [ladder(1.0, np.inf)] * 2, Membership.INVALID, Outcome.OPEN, Limit.STEP),
     ("a cusp", 2.0, [ladder(1.0, np.inf, gap=3.0)], Membership.VALID, Outcome.OPEN, Limit.KINK),
     (

@@ -1,0 +1,35 @@
+"""Whether functions give the same again at the same points."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NotRepeatableError", "require_same"]
+
+Floats = NDArray[np.float64]
+
+ROUNDED = 8.0
+"""By how many times what noise may change them values may differ: their rounding may depend on how many points are evaluated at once."""
+
+
+class NotRepeatableError(Exception):
+    """The functions gave something else when they were called again at the same points."""
+
+
+def require_same(values: Floats, before: Floats, jitter: Floats) -> None:
+    """Compare values, or differences of them, with those from before at the same points.
+
+    Parameters
+    ----------
+    values, before : arrays, shape (..., K)
+    jitter : array, shape (..., K)
+        By how much noise may change them.
+
+    Raises
+    ------
+    NotRepeatableError
+        When they are others, by more than rounding.
+    """
+    if np.any(np.abs(values - before) > ROUNDED * jitter):
+        raise NotRepeatableError

@@ -127,6 +127,14 @@ class Judgement:
         doubt = np.where(self.wrong, Limit.NONE, reason).astype(np.int8)
         return replace(self, doubt=doubt, limited=np.zeros_like(self.limited))
 
+    def updated(self, other: Judgement, indices: Indices) -> Judgement:
+        """Return the same but for some elements, of which another judgement says more."""
+        parts = {}
+        for name in ("reference", "bound", "noise", "gap", "wrong", "doubt", "limited", "floor"):
+            parts[name] = getattr(self, name).copy()
+            parts[name][indices] = getattr(other, name)[indices]
+        return replace(self, **parts)
+
     @property
     def undecided(self) -> Bools:
         """Where the check cannot tell."""

@@ -14,6 +14,7 @@ from gradcheck.acceptance.bench import Bench, Claim, Judgement
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.directional import glance, search
 from gradcheck.acceptance.ledger import Limit
+from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import (
     look_for_jumps,
     look_for_kinks,
@@ -86,7 +87,7 @@ def judge(
     unit = unit_of(base)
     probe = probe.with_cotangents(probe.cotangents / unit[:, None])
     claims = {leaf: claim.in_units(unit) for leaf, claim in claims.items()}
-    bench = Bench(probe, base / unit, claims, rtol, rng)
+    bench, apart, chosen = Bench(probe, base / unit, claims, rtol, rng), None, {}
     with probe.budget.until_exhausted():
         if key is None:
             _look_at_each(bench, complex_step=complex_step)
@@ -97,19 +98,30 @@ def judge(
             bench.noise, bench.lengths = seen.noise, seen.lengths
             _look_at_each(bench)
         look_for_zeros_on_stairs(bench)
+        chosen = quiet_elements(bench)
+        if chosen:
+            apart = without_others(bench, chosen)
+            _look_at_each(apart, chosen)
     judgements = bench.judgements
+    if apart is not None:
+        judgements |= {leaf: judgements[leaf].updated(apart.judgement(leaf), chosen[leaf]) for leaf in chosen}
     passes = [leaf for leaf, found in judgements.items() if not np.any(found.wrong | found.undecided)]
     reason = Limit.RTOL if rtol >= 1 else Limit.UNSEEN  # zero is within rtol of anything
-    judgements |= {leaf: judgements[leaf].not_seen(reason) for leaf in unseen(bench, passes)}
+    blind = unseen(bench, passes)
+    if apart is not None:
+        blind = [leaf for leaf in blind if leaf not in chosen or unseen(apart, [leaf])]
+    judgements |= {leaf: judgements[leaf].not_seen(reason) for leaf in blind}
     return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
 
 
-def _look_at_each(bench: Bench, *, complex_step: bool = False) -> None:
-    """Judge every element on its own."""
+def _look_at_each(
+    bench: Bench, chosen: dict[int, NDArray[np.intp]] | None = None, *, complex_step: bool = False
+) -> None:
+    """Judge every element on its own, or those chosen in some leaves."""
     prepare(bench)
     if complex_step:
         step_along_the_imaginary_axis(bench)
-    screen(bench)
+    screen(bench, chosen)
     look_closer(bench)
     refine(bench)
     look_for_zeros_on_stairs(bench)

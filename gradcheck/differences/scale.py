@@ -68,7 +68,7 @@ def widened(
     leaf : int
         Which leaf.
     lengths : array, shape (n,)
-        The scale of each element by its own size, see `gradcheck.differences.ladder.lengths_of`.
+        The scale of each element by its own size, see `gradcheck.differences.ladder.lengths_of`; zero for those that stand still.
     base, noise : arrays, shape (K,)
         The values of the functions at the point, and the standard deviation of their noise.
     rtol : float
@@ -91,7 +91,7 @@ def widened(
     relative = float(np.max(multiplier * noise / np.abs(base)))  # infinite where the value is zero
     # The gradient of small leaves may be as small as they, as in a network all of whose weights are.
     reach = FIRST_STEP * lengths * np.where(lengths < SMALL, lengths, 1.0)
-    short = np.flatnonzero((lengths < ZERO_LENGTH) & (reach < relative / rtol))
+    short = np.flatnonzero((lengths > 0) & (lengths < ZERO_LENGTH) & (reach < relative / rtol))
     if not len(short) or not np.any(noise > 0):
         return lengths
     chosen = rng.choice(short, size=min(SAMPLED, len(short)), replace=False)

@@ -15,7 +15,7 @@ from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
-__all__ = ["DEFAULT_STEP", "SUSPICIOUS", "choose_step", "measure_noise"]
+__all__ = ["DEFAULT_STEP", "OF_ROUNDING", "SUSPICIOUS", "choose_step", "measure_noise"]
 
 Floats = NDArray[np.float64]
 
@@ -98,6 +98,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
     noise, quantum, before = np.full_like(base, np.inf), np.zeros_like(base), 0.0
     jumps = np.zeros(base.shape, dtype=bool)
+    rise = np.zeros_like(base)
     coarsest = max((probe.point.leaves[leaf].format.eps for leaf in lengths), default=0.0)
     for distance, spacing in SAMPLES:
         if abs(distance) * coarsest > 1:
@@ -118,13 +119,16 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         elif distance:  # on the other side of the point: a kink among the samples looks like noise, on one side only
             less, more = np.minimum(noise, estimate), np.maximum(noise, estimate)
             noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), quantum)
-        else:  # an oscillation looks like noise from afar and is smooth from near by; a staircase stands still there
-            staircase = jumps | np.any(np.diff(values, axis=0) == 0, axis=0)
+        else:  # an oscillation looks like noise from afar and is smooth, and steep, from near by; a staircase stands still there
+            staircase = (
+                jumps | np.any(np.diff(values, axis=0) == 0, axis=0) | (FALLS * np.ptp(values, axis=0) / spacing < rise)
+            )
             less = np.maximum(np.minimum(noise, estimate), quantum)
             falls = ~staircase & (less * FALLS < noise) & np.isfinite(noise)
             if np.any(falls):
                 jumps |= jumps_between(probe, directions, before / spacing, np.where(falls, noise, np.nan))
             noise = np.where(staircase | jumps, noise, less)
+            rise = np.ptp(values, axis=0) / spacing
         before = reach * spacing
         if np.all(jumps | (noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
             break
@@ -164,7 +168,9 @@ def _exact(probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floa
         near = np.where(hidden, lengths[block], np.minimum(most, lengths[block]))
         moves = spacing * signs[block] * near
         unit = held.format.spacing(value + reach * np.abs(moves))
-        exact[block] = np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves)
+        exact[block] = np.where(
+            moves == 0, 0.0, np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves)
+        )
     return exact
 
 
@@ -232,7 +238,8 @@ def choose_step(
     -----
     Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length.
     """
-    chosen = rng.choice(lengths.size, size=min(SAMPLED, lengths.size), replace=False)
+    movable = np.flatnonzero(lengths)
+    chosen = movable[rng.choice(len(movable), size=min(SAMPLED, len(movable)), replace=False)]
     direction = np.zeros_like(lengths)
     direction[chosen] = lengths[chosen] * np.where(rng.random(len(chosen)) < 0.5, -1.0, 1.0)
     multiplier = noise_multiplier(lengths.size)

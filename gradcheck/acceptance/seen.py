@@ -1,8 +1,8 @@
 """A pass is tested on itself: the same evidence must have rejected a wrong claim.
 
 A check that finds nothing wrong may have seen that the claim is right, or nothing at all. What decides is a pure
-function of claim and evidence, so it can be asked what it would have said of minus the claim, of twice the claim and
-of zero, without one more call of the functions. A parameter of which any of these would have passed as well was not
+function of claim and evidence, so it can be asked what it would have said of minus the claim, of twice the claim, of half
+of it and of zero, without one more call of the functions. A parameter of which any of these would have passed as well was not
 seen, unless its gradient is as good as zero beside those of the others.
 """
 
@@ -23,7 +23,7 @@ Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 FACTORS = (-1.0, 2.0, 0.5, 0.0)
-"""The other claims, as multiples of the one that is checked."""
+"""The other claims, as multiples of the one that is checked. A claim of twice the true gradient is told by half of it."""
 
 FEW = 64
 """Elements with the largest claims that are asked first: mostly they are enough."""

@@ -86,7 +86,7 @@ REASONS = {
         "the point"
     ),
     Limit.UNSEEN: (
-        "minus the claim, twice the claim or zero would have passed as well: the noise of f ({noise:.1g}) hides errors up to "
+        "minus the claim, twice the claim, half of it or zero would have passed as well: the noise of f ({noise:.1g}) hides errors up to "
         "{bound:.1g}, and the gradient is hardly more, as at an optimum; move the point, or evaluate f in float64 where it is not"
     ),
     Limit.ASSUMED: (

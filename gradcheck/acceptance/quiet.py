@@ -98,9 +98,12 @@ def _hidden(bench: Bench, leaf: int) -> Indices:
 def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
     """Tell whether noise, over the step that may be taken, hides less when some elements move alone."""
     lengths = without_others(bench, _of(group)).lengths
-    if not _has_short_step(bench) and not _seems_quiet(bench, lengths):
+    near = _noise_near(bench, lengths)
+    if not _has_short_step(bench) and np.any(QUIETER * near > bench.noise):
         return False
     noise = measure_noise(bench.probe, bench.base, lengths, bench.rng)
+    if np.any(near > QUIETER * noise):  # of many groups that one is found in which noise was not seen
+        return False
     for leaf, own in lengths.items():
         step = choose_step(bench.probe, leaf, own, noise, bench.rtol, bench.rng) or FIRST_STEP
         if np.any(QUIETER * noise / step > bench.noise / bench.steps[leaf]):
@@ -108,12 +111,11 @@ def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
     return True
 
 
-def _seems_quiet(bench: Bench, lengths: dict[int, Floats]) -> bool:
-    """Tell whether eight values along a short line show less noise; what does may show its smooth part in place of it."""
+def _noise_near(bench: Bench, lengths: dict[int, Floats]) -> Floats:
+    """Return the noise that eight values along a short line show, or their smooth part in place of it; shape (K,)."""
     direction = {leaf: own * bench.rng.uniform(0.5, 1.0, len(own)) for leaf, own in lengths.items()}
     values = bench.probe.ray(direction, SPACING * OFFSETS)
-    noise = np.array([noise_from_samples(column)[0] for column in values.T])
-    return bool(np.all(QUIETER * noise <= bench.noise))
+    return np.array([noise_from_samples(column)[0] for column in values.T])
 
 
 def _of(places: list[tuple[int, int]]) -> Elements:

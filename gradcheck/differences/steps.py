@@ -98,7 +98,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
     noise, quantum, before = np.full_like(base, np.inf), np.zeros_like(base), 0.0
     jumps = np.zeros(base.shape, dtype=bool)
-    rise = np.zeros_like(base)
+    rise, is_steady = np.zeros_like(base), np.zeros(base.shape, dtype=bool)
     coarsest = max((probe.point.leaves[leaf].format.eps for leaf in lengths), default=0.0)
     for distance, spacing in SAMPLES:
         if abs(distance) * coarsest > 1:
@@ -120,13 +120,14 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
             less, more = np.minimum(noise, estimate), np.maximum(noise, estimate)
             noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), quantum)
         else:  # an oscillation looks like noise from afar and is smooth, and steep, from near by; a staircase stands still there
-            staircase = (
-                jumps | np.any(np.diff(values, axis=0) == 0, axis=0) | (FALLS * np.ptp(values, axis=0) / spacing < rise)
-            )
+            # Noise that was the same from a thousand times nearer, and goes with most of the slope, is that of many small stairs.
+            jumps |= is_steady & (FALLS * np.ptp(values, axis=0) / spacing < rise)
+            staircase = jumps | np.any(np.diff(values, axis=0) == 0, axis=0)
             less = np.maximum(np.minimum(noise, estimate), quantum)
             falls = ~staircase & (less * FALLS < noise) & np.isfinite(noise)
             if np.any(falls):
                 jumps |= jumps_between(probe, directions, before / spacing, np.where(falls, noise, np.nan))
+            is_steady = (rise > 0) & (FALLS * less >= noise)
             noise = np.where(staircase | jumps, noise, less)
             rise = np.ptp(values, axis=0) / spacing
         before = reach * spacing

@@ -148,9 +148,9 @@ def parameter_line(parameter: ParameterReport) -> str:
         return f"{count(total, 'element')} agree along random directions; {floor}"
     if not wrong and not undecided:
         if parameter.digits < LEAST_DIGITS:
-            floor, largest = parameter.detection_floor, np.max(np.abs(parameter.claimed), initial=0.0)
-            what = "as good as zero" if largest <= floor else "agree as far as noise lets anyone see"
-            return f"{count(total, 'element')} {what}; an error above {floor:.1g} would show"
+            is_nothing = np.max(np.abs(parameter.claimed), initial=0.0) <= parameter.detection_floor
+            what = "as good as zero" if is_nothing else "agree as far as noise lets anyone see"
+            return f"{count(total, 'element')} {what}; an error above {parameter.detection_floor:.1g} would show"
         return f"{count(total, 'element')} right to {parameter.digits:.0f} digits"
     parts = [f"{wrong:,} of {count(total, 'element')} wrong"] if wrong else []
     parts += [f"{undecided:,} of {count(total, 'element')} undecided"] if undecided else []

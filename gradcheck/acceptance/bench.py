@@ -30,6 +30,9 @@ MOST_ROUNDOFF = 0.01
 NEGLIGIBLE = 1e-3
 """... unless that is as good as zero beside the others: at most this share of the largest root mean square of another leaf."""
 
+NOTHING_SEEN = (Limit.NOT_PROBED, Limit.NOISE, Limit.STEP)
+"""Limits of elements that no measurement speaks against."""
+
 AT_ONCE = 200_000
 """Numbers decided about at a time, which bounds the memory that takes."""
 
@@ -128,8 +131,9 @@ class Judgement:
         return replace(self, doubt=doubt, limited=np.zeros_like(self.limited))
 
     def updated(self, other: Judgement, indices: Indices) -> Judgement:
-        """Return the same but for some elements, of which another judgement says more."""
-        parts = {}
+        """Return the same but for those of some elements of which another judgement says more than that nothing is seen."""
+        says_more = ~np.any(np.isin(other.doubt[indices], NOTHING_SEEN), axis=1)
+        indices, parts = indices[says_more], {}
         for name in ("reference", "bound", "noise", "gap", "wrong", "doubt", "limited", "floor"):
             parts[name] = getattr(self, name).copy()
             parts[name][indices] = getattr(other, name)[indices]
@@ -226,6 +230,8 @@ class Bench:
 
     Attributes
     ----------
+    elements, spent_before : int
+        Elements that are judged, and points evaluated before; the calls that may be spent on elements without evidence go by both.
     noise : array, shape (K,)
         The standard deviation of the noise of the functions.
     noise_seen : dict
@@ -252,6 +258,7 @@ class Bench:
         self.lengths = {leaf: lengths_of(self.leaves[leaf].value) for leaf in claims}
         self.smallest = {leaf: smallest_of_a_kind(self.leaves[leaf].value) for leaf in claims}
         self.ledgers = {leaf: Ledger(*claim.values.shape) for leaf, claim in claims.items()}
+        self.spent_before = 0
         self.elements = sum(claim.values.shape[0] for claim in claims.values())
         self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
         self.noise = np.full(len(base), np.nan)

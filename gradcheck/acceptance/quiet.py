@@ -67,6 +67,7 @@ def quiet_elements(bench: Bench) -> Elements:
 def without_others(bench: Bench, chosen: Elements) -> Bench:
     """Return a bench for some elements, in which no other one ever moves."""
     apart = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
+    apart.spent_before, apart.elements = bench.probe.budget.points, sum(map(len, chosen.values()))
     for leaf, indices in chosen.items():
         others = np.ones(len(apart.lengths[leaf]), dtype=bool)
         others[indices] = False

@@ -128,7 +128,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     rows.sort()
     contradicted = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
     undecided = sum(1 for minus_evidence, _, _ in rows if minus_evidence == -1)
-    left = 2 * bench.elements + MOST_OVERHEAD - KEPT_BACK - bench.probe.budget.points
+    left = 2 * bench.elements + MOST_OVERHEAD - KEPT_BACK - (bench.probe.budget.points - bench.spent_before)
     allowed = min(left, REFINING_CALLS + FEWEST_CALLS * min(undecided, bench.elements // 80))
     anyway = min(undecided, UNDECIDED_ANYWAY) if contradicted else 0
     affordable = contradicted + max(anyway, allowed // FEWEST_CALLS - contradicted)

@@ -39,13 +39,8 @@ def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
 
     Notes
     -----
-    Costs 18 calls, however many elements there are. Those are left out whose slopes ahead and behind differ by a part of the
-    error: a kink that their step crosses spoils the derivative, and the agreement of all.
+    Costs 18 calls, however many elements there are.
     """
-    chosen = {leaf: indices[_is_straight(bench, leaf, indices)] for leaf, indices in chosen.items()}
-    chosen = {leaf: indices for leaf, indices in chosen.items() if len(indices)}
-    if not chosen:
-        return
     directions = Directions(bench, int(bench.rng.integers(2**32)), of_claims=False)
     noise: dict[int, Floats] = {}
     decided: dict[int, Decision] = {}
@@ -69,14 +64,6 @@ def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
         known = np.all(np.isfinite(bound) & np.isfinite(value), axis=1)
         known &= np.all((error > PRECISE * bound) | ~decided[leaf].excluded, axis=1)
         bench.ledgers[leaf].add(Estimate.multiple(indices[known], value[known], bound[known]))
-
-
-def _is_straight(bench: Bench, leaf: int, indices: Indices) -> NDArray[np.bool_]:
-    """Tell which elements have slopes ahead and behind that differ by far less than their claims are off, shape (m,)."""
-    found, curvature = bench.decide(leaf, indices), np.abs(bench.ledgers[leaf].evidence(indices).curvature[:, 0])
-    gap = curvature * bench.steps[leaf] * bench.lengths[leaf][indices][:, None]
-    error = np.abs(bench.claims[leaf].values[indices] - found.reference)
-    return np.asarray(np.all((error > np.sqrt(PRECISE) * gap) | ~found.excluded, axis=1))
 
 
 def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> NDArray[np.bool_]:

@@ -11,11 +11,11 @@ ROOT = Path(__file__).parent.parent
 
 PACKAGES = {
     "": "errors watching",
-    "functions": "blocks boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements float_errors probe tangents outputs",
+    "functions": "repeated blocks boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements float_errors probe tangents outputs",
     "differences": "noise vectorized ladder complex_step jumps steps scale",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": (
-        "pooled ledger decide bench seen screening closer directions together refinement locate individual whole_claim sections "
+        "pooled ledger decide bench seen quiet screening closer directions together refinement irregular locate individual whole_claim sections "
         "directional rule"
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",

@@ -26,9 +26,9 @@ from gradcheck.acceptance.directions import (
     elements_of,
 )
 from gradcheck.acceptance.individual import Individual
+from gradcheck.acceptance.irregular import look_for_kinks
 from gradcheck.acceptance.ledger import Estimate, Membership
 from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, slices
-from gradcheck.acceptance.refinement import look_for_kinks
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.differences.ladder import FIRST_STEP

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.bench import Bench, Claim, Judgement
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.directional import glance, search
-from gradcheck.acceptance.ledger import Limit
-from gradcheck.acceptance.quiet import quiet_elements, without_others
-from gradcheck.acceptance.refinement import (
+from gradcheck.acceptance.irregular import (
     look_for_jumps,
     look_for_kinks,
     look_for_stairs,
     look_for_zeros_on_stairs,
-    refine,
 )
+from gradcheck.acceptance.ledger import Limit
+from gradcheck.acceptance.quiet import quiet_elements, without_others
+from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
 from gradcheck.functions.probe import Probe, unit_of

@@ -1,0 +1,192 @@
+"""What a contradicted claim may be in place of wrong: beside a jump or on a stair, or a generalised derivative at a kink."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.decide import MOST_HIDDEN
+from gradcheck.acceptance.ledger import Kind, Membership
+from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
+from gradcheck.acceptance.refinement import FEW, SECOND_STEP
+from gradcheck.acceptance.together import bends_less
+from gradcheck.differences.jumps import jump_nearby, nearest_stair
+from gradcheck.differences.ladder import FIRST_STEP, is_beyond, own_sizes
+from gradcheck.functions.repeated import require_same
+from gradcheck.nonsmooth.sampling import Ball, Flagged
+from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
+
+__all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Suspect = tuple[Flagged, Bools]
+
+MADE_UP = 5.0
+"""Error that discontinuities explain, on the way to the jump, in units of the jump: 3.7 at most in the solvers of the tests."""
+
+MOST_REPEATED = 64
+"""Values at the point that are asked for again, at most."""
+
+OF_A_STAIR = float(1 / np.sqrt(12))
+"""Standard deviation of a number rounded to whole ones: of places spread evenly over a stair."""
+
+SINGLE, EPS32 = 16.0, float(np.finfo(np.float32).eps)
+"""Values that are rounded to single precision, once or several times in a row, stand still over so many of its epsilon and jump by so
+many at most: of a gradient that was dropped there a claim of zero stays wrong."""
+
+COMMON_CALLS = 18
+"""Of a look along directions at an error that elements have in common."""
+
+
+def look_for_jumps(bench: Bench) -> None:
+    """Measure contradicted elements anew whose errors discontinuities near by may explain: those of a solver that stops early.
+
+    What it computes has another slope than the exact solution from jump to jump, and the jumps make up for it.
+    """
+    small = []
+    for suspect, concerned in bench.suspects:
+        size = np.maximum(np.abs(suspect.reference), bench.ledgers[suspect.leaf].typical_size())
+        apart = np.abs(suspect.claimed - suspect.reference)
+        if np.all((suspect.gap == 0) & (apart <= MOST_HIDDEN * size) | ~concerned):
+            small.append((suspect, concerned, apart * bench.lengths[suspect.leaf][suspect.index]))
+    if not small:
+        return
+    jump, away = jump_nearby(bench.probe, bench.lengths, bench.multiplier * bench.noise, bench.rng)
+    noise = np.maximum(bench.noise, jump)
+    near: dict[int, list[int]] = {}
+    for suspect, concerned, drift in small:
+        if np.any(jump) and np.all((drift * away <= MADE_UP * noise) | ~concerned):
+            near.setdefault(suspect.leaf, []).append(suspect.index)
+    for leaf, elements in near.items():
+        indices = np.array(elements)
+        for part in (indices[:FEW], indices[FEW:]):
+            if len(part):
+                bench.climb(leaf, part, FIRST_STEP, noise=noise, kind=Kind.JUMPS)
+                explained = ~np.any(bench.decide(leaf, part).contradicted, axis=1)
+                if not np.any(explained):
+                    break
+                bench.noise_seen[leaf] = noise
+
+
+def look_for_stairs(bench: Bench) -> None:
+    """Measure contradicted elements anew that are on a stair, as of a coarser dtype: short steps tell nothing of the trend."""
+    tried: dict[int, int] = {}
+    for suspect, _ in bench.suspects:
+        leaf, index = suspect.leaf, suspect.index
+        if tried.get(leaf, 0) >= FEW:
+            continue
+        height = _stair(bench, leaf, index, bench.multiplier * bench.noise)
+        if not np.any(height):
+            tried[leaf] = tried.get(leaf, 0) + 1
+            continue
+        noise = np.maximum(bench.noise, height * OF_A_STAIR)
+        for step in (FIRST_STEP, SECOND_STEP):
+            bench.climb(leaf, np.array([index]), step, noise=noise, kind=Kind.STAIR)
+        bench.noise_seen[leaf] = np.maximum(noise, bench.noise_seen.get(leaf, noise))
+
+
+def look_for_zeros_on_stairs(bench: Bench) -> None:
+    """Look whether contradicted claims of zero are those of a step function: that is its derivative, though not its trend.
+
+    Of each leaf a few are looked at, and the others are taken to be like them.
+    """
+    for leaf, ledger in bench.ledgers.items():
+        known = np.flatnonzero((ledger.count > 1) & np.any(bench.claims[leaf].values == 0, axis=1))
+        found = bench.decide(leaf, known)
+        zero = found.contradicted & (bench.claims[leaf].values[known] == 0)
+        zero &= ledger.membership[known] != Membership.STANDING
+        rows = np.flatnonzero(np.any(zero, axis=1))
+        some = rows[:: len(rows) // FEW + 1]
+        if len(some) and all(_is_on_coarse_stair(bench, leaf, int(known[i]), found.reference[i]) for i in some):
+            membership = np.where(zero[rows], Membership.STANDING, Membership.UNTESTED)
+            ledger.examine(known[rows], membership)
+
+
+def _stair(bench: Bench, leaf: int, index: int, jitter: Floats) -> Floats:
+    """Return the height of the stair that an element is on, as `nearest_stair` does."""
+    direction = np.zeros_like(bench.lengths[leaf])
+    direction[index] = bench.lengths[leaf][index]
+    return nearest_stair(bench.probe, {leaf: direction}, bench.base, jitter)
+
+
+def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> bool:
+    """Tell whether an element is on a stair higher and, by the slope of its trend, longer than rounding makes one.
+
+    That is rounding to the dtypes met, or to single precision inside.
+    """
+    height = _stair(bench, leaf, index, np.spacing(np.abs(bench.base)))
+    usual = SINGLE * max(EPS32, bench.probe.output.eps) * np.abs(bench.base)
+    length = SINGLE * max(EPS32, bench.leaves[leaf].format.eps) * bench.lengths[leaf][index]
+    return bool(np.any((height > usual) & (height > length * np.abs(slope))))
+
+
+def _without_common_errors(bench: Bench, suspects: list[Suspect]) -> list[Suspect]:
+    """Call flagged elements wrong whose leaf is off by one factor, if directions show no kink; return the others.
+
+    Noise hides a kink in each of them, and not in their sum: one that made the claims valid would bend the functions along
+    all of them together by as much as the claims are off.
+    """
+    rest = [pair for pair in suspects if np.any(pair[0].gap)]
+    for leaf in dict.fromkeys(flagged.leaf for flagged, _ in suspects):
+        smooth = [pair for pair in suspects if pair[0].leaf == leaf and not np.any(pair[0].gap)]
+        indices = np.array([flagged.index for flagged, _ in smooth], dtype=np.intp)
+        wrong = np.zeros_like(bench.base, dtype=bool)
+        if len(indices) >= FEWEST_POOLED and bench.probe.budget.left > COMMON_CALLS:
+            found = bench.decide(leaf, indices)
+            claim, deviation = bench.claims[leaf].values[indices], found.noise / bench.multiplier
+            places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
+            wrong = excess(claim, found.reference, deviation, places).significant
+            wrong &= bends_less(bench, leaf, indices, found.reference) if np.any(wrong) else False
+        for flagged, concerned in smooth:
+            if np.any(concerned & ~wrong):
+                rest.append((flagged, concerned))
+            else:
+                membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
+                bench.ledgers[leaf].examine(np.array([flagged.index]), membership[None])
+    return rest
+
+
+def _require_repeatable(ball: Ball, base: Floats, suspects: list[Suspect]) -> None:
+    """Call the functions at the point again where gradients near by made a claim valid that differences showed no kink for.
+
+    A value that was another one at some call looks like a kink there, and among so many calls there may be several.
+
+    Raises
+    ------
+    NotRepeatableError
+        When they give something else, by more than rounding.
+
+    Notes
+    -----
+    Costs a tenth of the calls so far, 64 at most, and nothing where differences showed the kink.
+    """
+    hidden = [flagged for flagged, _ in suspects if not np.any(flagged.gap) and np.any(flagged.valid)]
+    if not hidden:
+        return
+    count = int(min(MOST_REPEATED, ball.probe.budget.used // 10))
+    leaf = hidden[0].leaf
+    again = ball.probe.ray({leaf: np.zeros_like(ball.scales[leaf])}, np.zeros(count))
+    require_same(again, base, ball.noise)
+
+
+def look_for_kinks(bench: Bench, suspects: list[Suspect] | None = None) -> None:
+    """Examine whether contradicted claims are generalised derivatives at a kink very near."""
+    suspects = bench.suspects if suspects is None else suspects
+    suspects = _without_common_errors(bench, suspects)
+    claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
+    ball = Ball(bench.probe, claims, bench.lengths, bench.multiplier * bench.noise, bench.rng)
+    judge_flagged(ball, [flagged for flagged, _ in suspects])
+    _require_repeatable(ball, bench.base, suspects)
+    for flagged, concerned in suspects:
+        row = flagged.index
+        length = bench.lengths[flagged.leaf][row : row + 1]
+        size = own_sizes(bench.leaves[flagged.leaf].value.ravel()[row : row + 1], length)
+        reach = ball.radius([flagged]) * length
+        in_sight = flagged.contradicted | ~is_beyond(size, reach)
+        membership = np.where(flagged.hidden, Membership.HIDDEN, Membership.INVALID)
+        membership = np.where(flagged.valid, Membership.VALID, np.where(in_sight, membership, Membership.OPEN))
+        membership = np.where(flagged.open, Membership.OPEN, membership)
+        membership = np.where(concerned, membership, Membership.UNTESTED)
+        bench.ledgers[flagged.leaf].examine(np.array([row]), membership[None])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check, are_single
@@ -276,25 +277,34 @@ def _examine_last_point(check: Check, cotangents: Floats, here: list[Reading]) -
 def _examine_memory(check: Check, readings: list[Reading]) -> None:
     """Say which gradients share memory with each other, with an argument or with the seed."""
     for reading in readings:
-        memory = {leaf: memory_of(given) for leaf, given in reading.given.items()}
-        gradients = [(f"the gradient of {reading.names[leaf]}", array) for leaf, array in memory.items()]
-        handed = [(name, memory_of(given)) for name, given in reading.handed]
-        for number, (leaf, array) in enumerate(memory.items()):
-            for name, other in [*gradients[:number], *handed]:
-                if _overlap(array, other):
-                    check.find(
-                        "shares-memory",
-                        f"its gradient is the same memory as {name}: who writes into one changes the other; return a copy",
-                        where=reading.names[leaf],
-                    )
-                    break
+        gradients = {leaf: memory_of(given) for leaf, given in reading.given.items()}
+        named = [(f"the gradient of {reading.names[leaf]}", array) for leaf, array in gradients.items()]
+        named += [(name, memory_of(given)) for name, given in reading.handed]
+        shares = _sharing([array for _, array in named])
+        for number, leaf in enumerate(gradients):
+            before = [at for at in sorted(shares[number]) if at < number or at >= len(gradients)]
+            if before:
+                check.find(
+                    "shares-memory",
+                    f"its gradient is the same memory as {named[before[0]][0]}: who writes into one changes the other; return a copy",
+                    where=reading.names[leaf],
+                )
         reading.handed = []  # it may be large
 
 
-def _overlap(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
-    if one is None or other is None or not one.size:
-        return False
-    return np.may_share_memory(one, other) and np.shares_memory(one, other)
+def _sharing(arrays: list[NDArray[Any] | None]) -> list[set[int]]:
+    """Return for each array the positions of those that share memory with it; only neighbours in memory are compared."""
+    shares: list[set[int]] = [set() for _ in arrays]
+    spans = sorted((*byte_bounds(array), at) for at, array in enumerate(arrays) if array is not None and array.size)
+    near: list[tuple[int, int]] = []
+    for low, high, at in spans:
+        near = [(end, other) for end, other in near if end > low]
+        for _, other in near:
+            if np.shares_memory(arrays[at], arrays[other]):  # type: ignore[arg-type] # none of them is None
+                shares[at].add(other)
+                shares[other].add(at)
+        near.append((high, at))
+    return shares
 
 
 def _without_memory(readings: list[Reading]) -> list[Reading]:

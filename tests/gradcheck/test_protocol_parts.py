@@ -12,9 +12,9 @@ from gradcheck.checks.protocol import (
     _examine_last_point,
     _is_rounding,
     _lags,
-    _overlap,
     _pairs,
     _same_steps,
+    _sharing,
     examine_linearity,
     examine_repeated_value,
     examine_zero,
@@ -130,10 +130,19 @@ def test_three_results_at_equal_distances_are_of_what_adds_up(values, same):
 
 
 def test_memory_that_overlaps():
-    base = np.zeros(10)
-    assert _overlap(base, base) and _overlap(base[:5], base[4:])
-    assert not _overlap(base[:5], base[5:]) and not _overlap(base[::2], base[1::2])
-    assert not _overlap(None, base) and not _overlap(base, None) and not _overlap(base[:0], base)
+    base = np.arange(10.0)
+    assert _sharing([base, base]) == [{1}, {0}] and _sharing([base[:5], base[4:]]) == [{1}, {0}]
+    assert _sharing([base[:5], base[5:]]) == _sharing([base[::2], base[1::2]]) == [set(), set()]
+    assert _sharing([None, base]) == _sharing([base[:0], base]) == [set(), set()]
+    apart = np.arange(3.0)
+    assert _sharing([base[6:], apart, base[::-1], base[:2], None, base[7:8]]) == [
+        {2, 5},
+        set(),
+        {0, 3, 5},
+        {2},
+        set(),
+        {0, 2},
+    ]
 
 
 def test_zeros_must_give_zeros_and_what_ignores_the_seed_is_named():

@@ -43,11 +43,11 @@ def quiet_elements(bench: Bench) -> Elements:
     Notes
     -----
     No calls unless noise is far more than rounding, or a step far shorter than usual, and some element hidden; then 16, and
-    up to about 1,000 where some are quiet.
+    up to about 1,000 where some are quiet. None where elements were judged along random directions.
     """
-    if not _is_loud(bench) and not _has_short_step(bench):
-        return {}
-    places = [(leaf, int(index)) for leaf in bench.claims for index in _hidden(bench, leaf)]
+    each = [leaf for leaf, floor in bench.floor_along.items() if np.all(np.isnan(floor))]
+    leaves = [leaf for leaf in each if _is_loud(bench) or _has_short_step(bench, leaf)]
+    places = [(leaf, int(index)) for leaf in leaves for index in _hidden(bench, leaf)]
     places = [places[i] for i in bench.rng.permutation(len(places))]
     size = -(-len(places) // SHARE)
     if not any(_is_quiet(bench, group) for group in (places[:size], places[size : 2 * size]) if group):
@@ -81,26 +81,31 @@ def _is_loud(bench: Bench) -> bool:
     return bool(np.any(bench.noise > floor))
 
 
-def _has_short_step(bench: Bench) -> bool:
-    """Tell whether some leaf is screened with a step far shorter than usual."""
-    return QUIETER * min(bench.steps.values(), default=np.inf) <= DEFAULT_STEP
+def _has_short_step(bench: Bench, leaf: int) -> bool:
+    """Tell whether a leaf is screened with a step far shorter than usual."""
+    return QUIETER * bench.steps.get(leaf, DEFAULT_STEP) <= DEFAULT_STEP
 
 
 def _hidden(bench: Bench, leaf: int) -> Indices:
-    """Return the elements of a leaf that no difference clears to within the tolerance, and that are not wrong."""
+    """Return the elements of a leaf that are not wrong, and in which more could hide than the tolerance of its median element.
+
+    One element that is far larger than the others has no part in that.
+    """
     known = np.flatnonzero(bench.ledgers[leaf].count)
     if not len(known):
         return known
-    outcome = bench.decide(leaf, known).outcome
-    cleared = (outcome == Outcome.RIGHT) & (bench.ledgers[leaf].membership[known] != Membership.VALID)
-    return np.asarray(known[np.any(~cleared & (outcome != Outcome.WRONG), axis=1)])
+    found = bench.decide(leaf, known)
+    size = np.median(np.abs(np.nan_to_num(found.reference)), axis=0)
+    cleared = (found.outcome == Outcome.RIGHT) & (bench.ledgers[leaf].membership[known] != Membership.VALID)
+    cleared |= (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & (found.bound <= bench.rtol * size)
+    return np.asarray(known[np.any(~cleared & (found.outcome != Outcome.WRONG), axis=1)])
 
 
 def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
     """Tell whether noise, over the step that may be taken, hides less when some elements move alone."""
     lengths = without_others(bench, _of(group)).lengths
     near = _noise_near(bench, lengths)
-    if not _has_short_step(bench) and np.any(QUIETER * near > bench.noise):
+    if not any(_has_short_step(bench, leaf) for leaf in lengths) and np.any(QUIETER * near > bench.noise):
         return False
     noise = measure_noise(bench.probe, bench.base, lengths, bench.rng)
     if np.any(near > QUIETER * noise):  # of many groups that one is found in which noise was not seen

@@ -26,12 +26,15 @@ def wave(x):
     return np.sin(3 * x)
 
 
+REPEATED = 4
+"""Calls by which what contradicts most plainly is measured again."""
+
 WAVE_SLOPE = 3 * np.cos(3.0)
 
 
 def test_two_steps_give_the_derivative_without_truncation_error():
     found, calls = screened(wave, [WAVE_SLOPE], 1.0)
-    assert not found.undecided.any() and calls == 4
+    assert not found.undecided.any() and calls == 4 + REPEATED
     assert found.reference[0, 0] == pytest.approx(WAVE_SLOPE, rel=1e-7)
 
 
@@ -45,5 +48,5 @@ def test_what_the_shorter_step_has_cleared_stays_so():
     """The longer step crosses a kink of the second output, so its extrapolation is nonsense."""
     kink = 1 + STEP * (1 + SHORTER) / 2
     found, calls = screened(lambda x: np.concatenate([wave(x), np.abs(x - kink)]), [WAVE_SLOPE, -1.0], 1.0)
-    assert not found.undecided.any() and calls == 4
+    assert not found.undecided.any() and calls == 4 + REPEATED
     assert found.reference[0, 1] == pytest.approx(-1.0, rel=1e-9)

@@ -295,15 +295,17 @@ def _examine_memory(check: Check, readings: list[Reading]) -> None:
 def _sharing(arrays: list[NDArray[Any] | None]) -> list[set[int]]:
     """Return for each array the positions of those that share memory with it; only neighbours in memory are compared."""
     shares: list[set[int]] = [set() for _ in arrays]
-    spans = sorted((*byte_bounds(array), at) for at, array in enumerate(arrays) if array is not None and array.size)
-    near: list[tuple[int, int]] = []
-    for low, high, at in spans:
-        near = [(end, other) for end, other in near if end > low]
-        for _, other in near:
-            if np.shares_memory(arrays[at], arrays[other]):  # type: ignore[arg-type] # none of them is None
-                shares[at].add(other)
-                shares[other].add(at)
-        near.append((high, at))
+    known = [(at, array) for at, array in enumerate(arrays) if array is not None and array.size]
+    near: list[tuple[int, int, NDArray[Any]]] = []
+    for (low, high), at, array in sorted(
+        ((byte_bounds(array), at, array) for at, array in known), key=lambda span: span[:2]
+    ):
+        near = [other for other in near if other[0] > low]
+        for _, other_at, other in near:
+            if np.shares_memory(array, other):
+                shares[at].add(other_at)
+                shares[other_at].add(at)
+        near.append((high, at, array))
     return shares
 
 

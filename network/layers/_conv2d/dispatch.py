@@ -62,8 +62,7 @@ MOST_WASTE = 1.1
 def choose(plan: Plan, *, winograd: bool) -> Algorithm | None:
     """Return the algorithm for shapes, None where the whole work is one small product.
 
-    ``python -m benchmarks.thresholds`` times all algorithms on both sides of each threshold. What is chosen there was the
-    quickest, or at most a third slower.
+    ``python -m benchmarks.thresholds [NAME ...]`` times all algorithms on both sides of each threshold, or of those named.
     """
     batches, samples, groups, channels, height, width = plan.images_shape
     outputs = plan.kernels_shape[1] * plan.kernels_shape[3]

@@ -98,7 +98,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
     noise, quantum, before = np.full_like(base, np.inf), np.zeros_like(base), 0.0
     jumps = np.zeros(base.shape, dtype=bool)
-    rise, is_steady = np.zeros_like(base), np.zeros(base.shape, dtype=bool)
+    changes, farther, is_steady = np.zeros_like(base), 0.0, np.zeros(base.shape, dtype=bool)
     coarsest = max((probe.point.leaves[leaf].format.eps for leaf in lengths), default=0.0)
     for distance, spacing in SAMPLES:
         if abs(distance) * coarsest > 1:
@@ -120,20 +120,31 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
             less, more = np.minimum(noise, estimate), np.maximum(noise, estimate)
             noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), quantum)
         else:  # an oscillation looks like noise from afar and is smooth, and steep, from near by; a staircase stands still there
-            # Noise that was the same from a thousand times nearer, and goes with most of the slope, is that of many small stairs.
-            jumps |= is_steady & (FALLS * np.ptp(values, axis=0) / spacing < rise)
+            # Noise that was the same from a thousand times nearer, where what is smooth near by explains no such changes, is of stairs.
+            jumps |= is_steady & (FALLS * _continued(values, offsets, farther / spacing) < changes)
             staircase = jumps | np.any(np.diff(values, axis=0) == 0, axis=0)
             less = np.maximum(np.minimum(noise, estimate), quantum)
             falls = ~staircase & (less * FALLS < noise) & np.isfinite(noise)
             if np.any(falls):
                 jumps |= jumps_between(probe, directions, before / spacing, np.where(falls, noise, np.nan))
-            is_steady = (rise > 0) & (FALLS * less >= noise)
+            is_steady = (changes > 0) & np.isfinite(estimate) & (FALLS * less >= noise)
             noise = np.where(staircase | jumps, noise, less)
-            rise = np.ptp(values, axis=0) / spacing
+            changes, farther = np.ptp(values, axis=0), spacing
         before = reach * spacing
         if np.all(jumps | (noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
             break
     return np.asarray(np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor))
+
+
+def _continued(values: Floats, offsets: Floats, times: float) -> Floats:
+    """Return by how much functions change over a range so many times as long, by slope and curvature of some values, shape (K,).
+
+    A curvature that rounding may make is none.
+    """
+    places = offsets / offsets[-1]
+    _, slope, curvature = np.polynomial.polynomial.polyfit(places, values - values[0], 2)
+    seen = np.maximum(np.abs(curvature) - OF_ROUNDING * ulp(values), 0.0)
+    return np.asarray(np.abs(slope) * times + seen * times**2)
 
 
 def _signed(count: int, rng: np.random.Generator) -> Floats:

@@ -63,3 +63,18 @@ def test_single_precision_in_all_of_them_costs_few_calls_more():
     x = np.random.default_rng(0).normal(size=40)
     report = check_gradient(lambda x: float(np.sum(np.sin(np.float32(x)))), np.cos, x)
     assert report.ok and report.evaluations <= 2 * 40 + 100, report.evaluations
+
+
+@pytest.mark.parametrize("speed", [1e6, 1e8, 1e10])
+def test_near_an_extremum_of_a_fast_wave_the_right_gradient_passes(speed):
+    """There the wave is flat from near by, and no staircase."""
+    for seed in range(6):
+        x = np.random.default_rng(seed).normal(size=4)
+        x[0] = (np.round(speed * x[0] / np.pi) + 0.502) * np.pi / speed
+
+        def f(x):
+            return float(np.exp(x[1]) * np.sin(speed * x[0]) + x[2] * x[3] ** 2)
+
+        wave, amplitude = speed * x[0], np.exp(x[1])
+        right = np.array([amplitude * speed * np.cos(wave), amplitude * np.sin(wave), x[3] ** 2, 2 * x[2] * x[3]])
+        assert check_gradient(f, right, x, rng=seed).ok

@@ -65,14 +65,22 @@ def quiet_elements(bench: Bench) -> Elements:
 
 
 def without_others(bench: Bench, chosen: Elements) -> Bench:
-    """Return a bench for some elements, in which no other one ever moves."""
+    """Return a bench for some elements, in which no other one ever moves. Measures their noise, at 16 calls or more."""
     apart = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
     apart.spent_before, apart.elements = bench.probe.budget.points, sum(map(len, chosen.values()))
-    for leaf, indices in chosen.items():
-        others = np.ones(len(apart.lengths[leaf]), dtype=bool)
-        others[indices] = False
-        apart.lengths[leaf] = np.where(others, 0.0, apart.lengths[leaf])
+    apart.lengths = _lengths(bench, chosen)
+    apart.noise = np.maximum(
+        _noise_near(apart, apart.lengths), measure_noise(apart.probe, apart.base, apart.lengths, apart.rng)
+    )
     return apart
+
+
+def _lengths(bench: Bench, chosen: Elements) -> dict[int, Floats]:
+    """Return the lengths of some elements, zero for the others of their leaves."""
+    lengths = {leaf: np.zeros_like(bench.lengths[leaf]) for leaf in chosen}
+    for leaf, indices in chosen.items():
+        lengths[leaf][indices] = bench.lengths[leaf][indices]
+    return lengths
 
 
 def _is_loud(bench: Bench) -> bool:
@@ -103,13 +111,12 @@ def _hidden(bench: Bench, leaf: int) -> Indices:
 
 def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
     """Tell whether noise, over the step that may be taken, hides less when some elements move alone."""
-    lengths = without_others(bench, _of(group)).lengths
+    lengths = _lengths(bench, _of(group))
     near = _noise_near(bench, lengths)
     if not any(_has_short_step(bench, leaf) for leaf in lengths) and np.any(QUIETER * near > bench.noise):
         return False
-    noise = measure_noise(bench.probe, bench.base, lengths, bench.rng)
-    if np.any(near > QUIETER * noise):  # of many groups that one is found in which noise was not seen
-        return False
+    # The larger of both: of many groups that one is found in which noise was not seen.
+    noise = np.maximum(near, measure_noise(bench.probe, bench.base, lengths, bench.rng))
     for leaf, own in lengths.items():
         step = choose_step(bench.probe, leaf, own, noise, bench.rtol, bench.rng) or FIRST_STEP
         if np.any(QUIETER * noise / step > bench.noise / bench.steps[leaf]):

@@ -31,7 +31,7 @@ NEGLIGIBLE = 1e-3
 """... unless that is as good as zero beside the others: at most this share of the largest root mean square of another leaf."""
 
 NOTHING_SEEN = (Limit.NOT_PROBED, Limit.NOISE, Limit.STEP)
-"""Limits of elements that no measurement speaks against."""
+"""Limits of elements that no measurement contradicts."""
 
 AT_ONCE = 200_000
 """Numbers decided about at a time, which bounds the memory that takes."""

@@ -24,7 +24,7 @@ Indices = NDArray[np.intp]
 Elements = dict[int, Indices]
 
 QUIETER = 30.0
-"""Noise over a step that is so many times less lets the check see a digit more; three estimates of one noise agree within four times."""
+"""Factor by which noise over step must fall to be worth it: one decimal digit and a half. Estimates of one noise differ by up to four."""
 
 SHARE = 8
 """Two groups of this share of the hidden elements, drawn at random, are moved first: where both are as noisy as all of them, the

@@ -137,7 +137,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
 
 
 def _continued(values: Floats, offsets: Floats, times: float) -> Floats:
-    """Return by how much functions change over a range so many times as long, by slope and curvature of some values, shape (K,).
+    """Extrapolate the change of functions to a range ``times`` as long, by slope and curvature of some values, shape (K,).
 
     A curvature that rounding may make is none.
     """

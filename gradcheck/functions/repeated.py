@@ -10,7 +10,7 @@ __all__ = ["NotRepeatableError", "require_same"]
 Floats = NDArray[np.float64]
 
 ROUNDED = 8.0
-"""By how many times what noise may change them values may differ: their rounding may depend on how many points are evaluated at once."""
+"""Largest difference of repeated values, in units of what noise may change: rounding may depend on how many points are evaluated at once."""
 
 
 class NotRepeatableError(Exception):

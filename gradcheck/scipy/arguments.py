@@ -36,7 +36,7 @@ def derivative(name: str, given: Any, args: tuple[Any, ...] = ()) -> Any:
     Raises
     ------
     InvalidArgument
-        For anything else, as an array: it would not be checked, and nobody would be told.
+        For anything else, as an array: it would be left unchecked without a word.
     """
     if callable(given):
         return lambda x: given(x, *args)

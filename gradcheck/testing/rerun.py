@@ -22,7 +22,7 @@ class Placing(Protocol):
 
 
 class Unreported:
-    """The hooks of a test, but that nobody hears of a report, and no debugger of an exception: subtests tell theirs by themselves."""
+    """The hooks of a test without those that print reports or start a debugger: subtests call these by themselves."""
 
     def __init__(self, hooks: Any, reports: list[pytest.TestReport]) -> None:
         self.hooks = hooks

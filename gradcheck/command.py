@@ -19,6 +19,7 @@ __all__ = ["main"]
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 2}
 USAGE, CRASH = 3, 4
+"""Exit codes: of a call that cannot be understood, and of a case that raises."""
 
 DESCRIPTION = """\
 Decide whether a gradient is right, and if not say which elements, by how much and why.

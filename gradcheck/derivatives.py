@@ -27,8 +27,8 @@ __all__ = ["NumericalDerivative", "numerical_gradient", "numerical_jacobian"]
 
 Floats = NDArray[np.float64]
 
-CALLS_AN_ELEMENT = 8
-OVERHEAD = 12
+CALLS_AN_ELEMENT, OVERHEAD = 8, 12
+"""Calls that an element usually takes, and those of the noise, for the forecast of a progress bar."""
 
 ENTRIES_AT_ONCE = 2**17
 """Derivatives whose ladders are kept in memory together: a ladder takes about a kilobyte."""

@@ -139,3 +139,36 @@ def test_only_verification_and_the_command_line_of_network_import_gradcheck():
     for path in (ROOT / "network").rglob("*.py"):
         if path.name not in allowed:
             assert not any(name.split(".")[0] == "gradcheck" for name in imports(path)), path
+
+
+ENGINE = ("acceptance", "differences", "nonsmooth")
+
+MOST_CONSTANTS = 206
+"""Named numbers of the engine; this may only fall. Each is one that a right verdict may hang on."""
+
+
+def constants(path):
+    """Give the names of each assignment of numbers to upper-case names, and what stands behind it."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.Assign) and any(isinstance(part, ast.Constant) for part in ast.walk(node.value)):
+            names = [part.id for part in ast.walk(node.targets[0]) if isinstance(part, ast.Name) and part.id.isupper()]
+            is_numeric = not any(
+                isinstance(part, ast.Constant) and isinstance(part.value, str) for part in ast.walk(node.value)
+            )
+            if names and is_numeric:
+                yield names, after
+
+
+def test_each_number_says_what_it_bounds():
+    silent = []
+    for name, path in FILES.items():
+        for names, after in constants(path):
+            if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)):
+                silent.append(f"{name}: {', '.join(names)}")
+    assert not silent, "say behind it what it bounds, its unit and why this value"
+
+
+def test_the_engine_gets_no_further_constants():
+    of_engine = [path for name, path in FILES.items() if name.startswith(ENGINE)]
+    assert sum(len(names) for path in of_engine for names, _ in constants(path)) <= MOST_CONSTANTS

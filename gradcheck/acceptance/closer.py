@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import rms
+from gradcheck.acceptance.quiet import MOST_GROUPS
 
 __all__ = ["look_closer"]
 
@@ -29,10 +30,6 @@ SEEN = 0.1
 
 SHORTEST = 1e-10
 """Of the shorter steps in units of that of screening, where noise or claims are zero."""
-
-MOST_GROUPS = 40
-"""Groups that are moved to find the elements in which a contradiction lies. Two calls each, four
-where the first half agrees; 40 suffice for five such elements among 128."""
 
 
 def look_closer(bench: Bench) -> None:

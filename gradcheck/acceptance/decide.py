@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.ledger import Evidence, Kind, Limit, Membership
+from gradcheck.acceptance.ledger import HUGE, Evidence, Kind, Limit, Membership
 from gradcheck.differences.ladder import BEYOND, NOISE_LIMITED, is_beyond
 
 __all__ = ["Decision", "Outcome", "Tolerance", "decide", "excludes"]
@@ -43,10 +43,6 @@ MOST_HIDDEN = 0.05
 EXCUSED = 3.0
 """A kink that noise hides may excuse an error of this many bounds: right claims were off by 2.1 at most, nine of 940,000
 elements in 840 single-precision networks by more than one."""
-
-
-HUGE = 1e300
-"""Stands for distances that are not finite, where estimates are ranked."""
 
 
 class Outcome(IntEnum):

@@ -18,6 +18,7 @@ from gradcheck.acceptance.directions import (
     ALLOWANCE,
     DIRECTIONS,
     DISAGREES,
+    INFORMATIVE,
     LARGEST,
     SMALLEST,
     Directions,
@@ -29,6 +30,7 @@ from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks
 from gradcheck.acceptance.ledger import Estimate, Membership
 from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, slices
+from gradcheck.acceptance.screening import DOZEN
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.differences.ladder import FIRST_STEP
@@ -55,20 +57,15 @@ MOST_LEAVES, LAST_LEAVES = 8, 4
 MOST_SCATTERED = 2
 """Leaves that nothing explains, before the others are taken to be spoilt by the same fault."""
 
-INFORMATIVE = 3
-"""Directions along which an error must show, so that their agreement once it is corrected says that there is no kink."""
-
 MOST_TRIED = 24
 """Elements at a kink whose claims are tested."""
 
 BLURRED = 4.0
 """A directional derivative that is this many times less certain than noise explains is measured with a shorter step."""
 
-SHORTENED, MOST_SHORTENED = 4.0, 3
-"""The factor between such steps, and how many are tried."""
-
-LONGER = 4.0
-"""The factor by which the step grows, for leaves whose gradient is small beside the noise."""
+LONGER, MOST_SHORTENED = 4.0, 3
+"""The factor between steps along directions, and how many shorter ones are tried. For leaves whose gradient is small beside the
+noise the step grows by it."""
 
 MOST_CLOSER = 96
 """Calls spent on such leaves: six sets of four directions."""
@@ -92,8 +89,8 @@ VERIFYING = 2
 TYPICAL = 0.3
 """Half of a sample is drawn from elements whose claims are at least this share of the leaf's root mean square."""
 
-DOZEN, LEAST = 12, 3
-"""Elements that are looked at, over all such leaves, and the least number in one."""
+LEAST = 3
+"""Elements of one leaf that are looked at, at least, where a `DOZEN` is shared by several."""
 
 MORE_DOZENS = 4
 """Further dozens, while none of those elements is wrong: with one in ten wrong, all five dozens miss in one of 500 cases."""
@@ -210,10 +207,10 @@ class _Search:
             uncertain, step = np.median(slopes.deviation, axis=0), self.directions.step
             if not np.any(uncertain > BLURRED * self.bench.noise):
                 break
-            self.directions.step = step / SHORTENED
+            self.directions.step = step / LONGER
             shorter = [self.directions.whole() for _ in range(DIRECTIONS)]
             their_slopes = self.directions.measure(shorter)
-            if np.any(np.median(their_slopes.deviation, axis=0) * SHORTENED > uncertain):
+            if np.any(np.median(their_slopes.deviation, axis=0) * LONGER > uncertain):
                 self.directions.step = step
                 break
             parts, slopes = shorter, their_slopes
@@ -232,7 +229,7 @@ class _Search:
         for leaf, indices in zeros.items():
             self.directions.hold(leaf, indices)
         without = self.directions.measure(parts)
-        if np.any(np.median(without.deviation, axis=0) > uncertain / SHORTENED):
+        if np.any(np.median(without.deviation, axis=0) > uncertain / LONGER):
             for leaf, indices in zeros.items():
                 self.directions.release(leaf, indices)
             return parts, slopes

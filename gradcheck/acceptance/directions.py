@@ -20,7 +20,7 @@ from gradcheck.functions.blocks import product
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.formats import Format
 
-__all__ = ["ALLOWANCE", "DIRECTIONS", "DISAGREES", "Directions", "Part", "Slopes", "Span", "elements_of"]
+__all__ = ["ALLOWANCE", "DIRECTIONS", "DISAGREES", "INFORMATIVE", "Directions", "Part", "Slopes", "Span", "elements_of"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -48,6 +48,7 @@ WITHIN = 0.1
 """No element moves by more than this share of its own size: the edge of a domain may be at zero."""
 
 FOUR_CALLS, TWO_CALLS = np.array([1.0, -1.0, 0.5, -0.5]), np.array([1.0, -1.0])
+"""Places along a direction, in whole moves: two differences, or one."""
 
 TYPICAL, LUCKY = 0.4, 3
 """Two steps can agree by chance. The uncertainty of a directional derivative is therefore at least 0.4 times the
@@ -65,6 +66,9 @@ was assumed, and not measured, is less."""
 
 DISAGREES = 3.3
 """Standard deviations that are no accident: along four directions of a right gradient they are met in 1 of 50,000 checks."""
+
+INFORMATIVE = 3
+"""Directions along which an error must show before it is said to be there, or not."""
 
 ALLOWANCE = 3.0
 """What ``rtol`` allows to every element may add up to this many of its standard deviations along a direction."""

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from gradcheck.differences.ladder import Measurement
 from gradcheck.functions.blocks import BLOCK
 
-__all__ = ["Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "rms"]
+__all__ = ["HUGE", "Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "rms"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 
-LADDERS_FIRST = 1e300
-"""Puts every finite bound of a ladder before any noise of a difference."""
+HUGE = 1e300
+"""Stands for what is not finite, or better than all, where estimates are ranked."""
 
 
 class Kind(IntEnum):
@@ -301,7 +301,7 @@ class Ledger:
             if estimate.kind in (Kind.CLOSEST, Kind.JOINT):
                 continue
             rows = np.searchsorted(known, estimate.indices)
-            score = estimate.noise if estimate.kind == Kind.DIFFERENCE else LADDERS_FIRST / estimate.bound
+            score = estimate.noise if estimate.kind == Kind.DIFFERENCE else HUGE / estimate.bound
             better = np.isfinite(estimate.value) & (score > rank[rows])
             for array, new in ((best, estimate.value), (rank, score)):
                 array[rows] = np.where(better, new, array[rows])

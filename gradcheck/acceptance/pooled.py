@@ -29,9 +29,8 @@ leaves, which is no error of the claim, changes with the step."""
 FEWEST_POOLED = 8
 """Elements of which an error in common is told from noise."""
 
-CLOSER = 0.125
-SAME_SLOPE = 0.25
-"""Slopes at two steps that are this close, relatively, are of first order."""
+CLOSER, SAME_SLOPE = 0.125, 0.25
+"""The shorter of two steps, in units of the longer, and how close slopes of first order are at both, relatively."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import OFFSETS, noise_from_samples, ulp
-from gradcheck.differences.steps import DEFAULT_STEP, OF_ROUNDING, SUSPICIOUS, choose_step, measure_noise
+from gradcheck.differences.steps import DEFAULT_STEP, OF_ROUNDING, SPACING, SUSPICIOUS, choose_step, measure_noise
 
-__all__ = ["quiet_elements", "without_others"]
+__all__ = ["MOST_GROUPS", "quiet_elements", "without_others"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -30,11 +30,8 @@ SHARE = 8
 """Two groups of this share of the hidden elements, drawn at random, are moved first: where both are as noisy as all of them, the
 noise is taken to be that of the functions themselves, as single precision makes it."""
 
-SPACING = 1.8834172961e-7
-"""Of the points of a first look at the noise of a group, in units of its lengths: as far apart as where noise is measured."""
-
 MOST_GROUPS = 40
-"""Groups that are moved to part quiet elements from others, at 8 to about 50 calls each: 40 suffice for five others among 128."""
+"""Groups that are moved to find a few elements among others by halving: 40 suffice for five among 128."""
 
 
 def quiet_elements(bench: Bench) -> Elements:
@@ -43,7 +40,7 @@ def quiet_elements(bench: Bench) -> Elements:
     Notes
     -----
     No calls unless noise is far more than rounding, or a step far shorter than usual, and some element hidden; then 16, and
-    up to about 1,000 where some are quiet. None where elements were judged along random directions.
+    8 to about 50 for each of up to `MOST_GROUPS` groups where some are quiet. None where elements were judged along random directions.
     """
     each = [leaf for leaf, floor in bench.floor_along.items() if np.all(np.isnan(floor))]
     leaves = [leaf for leaf in each if _is_loud(bench) or _has_short_step(bench, leaf)]

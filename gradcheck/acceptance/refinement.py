@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind
+from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import confirm_together
 from gradcheck.differences.ladder import FIRST_STEP
 
@@ -30,14 +31,11 @@ UNDECIDED_ANYWAY = 3
 """Elements without evidence that are looked at again however many have some: kinks or truncation took the calls, and one
 that noise hides more than the others would stay undecided. It was never more than one in 300 float32 networks."""
 
-WORTH_IT = 0.1
-"""Elements that noise hides are looked at again if their step was shorter than this share of the longest one."""
-
 CLOSEST_STEP = 1.07e-13
 """The shortest step of the last look at an element, in units of its length."""
 
-MANY, FEW = 12, 3
-"""When this many elements contradict their claims, so few of them are measured with ladders first."""
+FEW = 3
+"""Elements that are measured with ladders first, when a `DOZEN` or more contradict their claims."""
 
 BRIEF_STEP, BENT = 0.0937, 3.0
 """The others get one more difference, with this share of the first step. Where the slopes on both sides differ, a third of
@@ -46,8 +44,8 @@ that is its least bound: there may be a kink, which takes a ladder to see."""
 MARGIN, CLOSE_STEP = 10.0, 1.07e-10
 """Factor by which a shorter step than this is lengthened: so near, the rounding of the element may be noise that was not measured."""
 
-SECOND_STEP = 0.4373 * FIRST_STEP
-"""The ladder of an independent measurement: other steps, other points."""
+SECOND_STEP = POOLED_STEP * FIRST_STEP
+"""The longest one of an independent measurement: all its points are others."""
 
 
 def refine(bench: Bench) -> None:
@@ -73,7 +71,7 @@ def _confirm_many(bench: Bench, waiting: dict[int, Indices]) -> dict[int, Indice
     """
     against = {leaf: indices[np.any(bench.decide(leaf, indices).excluded, axis=1)] for leaf, indices in waiting.items()}
     places = [(leaf, index) for leaf, indices in against.items() for index in indices]
-    if len(places) < MANY or bench.exact:
+    if len(places) < DOZEN or bench.exact:
         return waiting
     few: dict[int, list[int]] = {}
     for leaf, index in places[:: len(places) // FEW][:FEW]:
@@ -116,7 +114,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
 def _worth_it(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Return the elements hidden by noise that a longer step could tell apart, shape (m, K)."""
     found, claim = bench.decide(leaf, indices), np.abs(bench.claims[leaf].values[indices])
-    improves = bench.steps[leaf] < WORTH_IT * FIRST_STEP
+    improves = bench.steps[leaf] < LONGEST_SHARE * FIRST_STEP
     limited = (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & ~found.rough
     return np.asarray(limited & improves & (found.noise > bench.rtol * claim))
 
@@ -129,11 +127,11 @@ def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
     against = np.any(bench.decide(leaf, indices).excluded, axis=1)
     few = np.zeros_like(against)
     few[np.flatnonzero(against)[:: max(1, np.count_nonzero(against) // FEW)]] = True
-    if np.count_nonzero(against) < MANY // 2:
+    if np.count_nonzero(against) < DOZEN // 2:
         few |= against
     contradicted, plain, gaps = _climb_leaf(bench, leaf, indices[few | ~against])
     rest, examples = indices[against & ~few], against[few | ~against]
-    if np.count_nonzero(against) >= MANY and np.all(plain[examples]):
+    if np.count_nonzero(against) >= DOZEN and np.all(plain[examples]):
         rest = rest[~_measure_briefly(bench, leaf, rest)]
     elif len(rest) and np.all(np.any(gaps[examples], axis=1)):
         rest = rest[~_measure_at_kinks(bench, leaf, rest, np.max(np.abs(gaps), axis=0))]

@@ -17,7 +17,7 @@ from gradcheck.differences.steps import DEFAULT_STEP, SUSPICIOUS, choose_step
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.functions.repeated import require_same
 
-__all__ = ["prepare", "screen", "step_along_the_imaginary_axis"]
+__all__ = ["DOZEN", "LONGEST_SHARE", "POOLED_STEP", "prepare", "screen", "step_along_the_imaginary_axis"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -40,8 +40,7 @@ AMPLIFIED = (1 + SHORTER**3) / (1 - SHORTER**2)
 """What extrapolation makes of the noise of the shorter step at most: that of the longer one is `SHORTER` times as much."""
 
 DOZEN = 12
-"""Contradicted elements of many that are screened again first: if that would clear half of them, it clears one of these but
-for one case in 4,096."""
+"""Elements that stand for many contradicted ones: what is true of half of them is true of one of these but for one case in 4,096."""
 
 POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""

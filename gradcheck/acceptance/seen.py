@@ -23,8 +23,10 @@ Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 HALF = 0.5
+"""By half of a claim it is told that it is twice the true gradient."""
+
 FACTORS = (-1.0, 2.0, HALF, 0.0)
-"""The other claims, as multiples of the one that is checked. A claim of twice the true gradient is told by half of it."""
+"""The other claims, as multiples of the one that is checked."""
 
 FEW = 64
 """Elements with the largest claims that are asked first: mostly they are enough."""

@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Decision
-from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Directions
+from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, INFORMATIVE, Directions
 from gradcheck.acceptance.ledger import Estimate
 
 __all__ = ["bends_less", "confirm_together"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-
-INFORMATIVE = 3
-"""Directions along which an error must show."""
 
 PRECISE = 100.0
 """An error must be this many times the bound that directions give: an explanation needs to know it to two digits."""

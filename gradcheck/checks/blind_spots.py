@@ -19,6 +19,7 @@ from gradcheck.functions.selection import is_part_of
 __all__ = ["of_the_point", "unseen"]
 
 MOST_NAMED = 5
+"""Parameters that a sentence names; the rest is counted."""
 
 NEVER_TAKEN = "with negative strides"
 """The layout that some libraries refuse as a whole, torch among them: a user of theirs can do nothing about it."""

@@ -45,6 +45,7 @@ SECOND_STEP = 0.7713 * FIRST_STEP
 """The ladder of a second measurement: other steps, other points."""
 
 RATIO = 3.0
+"""Each step is this many times shorter than the one before: a second difference has few digits, and noise that grows with its square."""
 LEVELS, MOST_LEVELS = 5, 14
 """Steps that every entry gets, and as many as those get that have not settled: near kinks, fast oscillation."""
 

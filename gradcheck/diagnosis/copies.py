@@ -13,6 +13,7 @@ from gradcheck.diagnosis.clues import Case, Clues, Floats
 __all__ = ["copies"]
 
 BIT = math.log10(2)
+"""Decimal digits of a bit."""
 
 
 def copies(clues: Clues, case: Case) -> Iterator[Candidate]:

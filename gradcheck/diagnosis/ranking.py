@@ -62,9 +62,8 @@ FAMILIES: list[Family] = [
     approximations,
 ]
 
-MOST_SHOWN = 3
-AS_SIMPLE = 1.5
-"""Digits by which another explanation may cost more than the first and still be given."""
+MOST_SHOWN, AS_SIMPLE = 3, 1.5
+"""Explanations that are given at most, and digits by which another explanation may cost more than the first and still be given."""
 
 MOST_EXPLAINED = 40
 """Wrong parameters that are explained: a report shows fewer."""

@@ -27,6 +27,7 @@ ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Relative error of a derivative: there is no cancellation beyond that of the function itself."""
 
 DIRECTIONS, LEVELS = 3, 4
+"""Along which derivatives are compared with differences, and the steps of each: whether the function takes complex numbers."""
 
 
 class NotAnalyticError(Exception):

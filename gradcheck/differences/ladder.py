@@ -52,8 +52,7 @@ FIRST_STEP = 0.0291438719
 HALF_PRECISION = float(np.finfo(np.float16).eps)
 """An epsilon no smaller leaves room for few steps."""
 
-FEWEST_LEVELS = 4
-MOST_LEVELS, LEVELS_AT_KINKS = 16, 11
+FEWEST_LEVELS, MOST_LEVELS, LEVELS_AT_KINKS = 4, 16, 11
 """Levels beyond the fourth are climbed only by elements that have not settled: near kinks, poles, fast oscillation. The
 sixteenth step is 1e-15 of an element's length, the resolution of float64; a gap that is still there at the eleventh, 4e-11 of
 it, is taken for a kink."""

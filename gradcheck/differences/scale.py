@@ -11,15 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
-from gradcheck.differences.steps import DEFAULT_STEP, measure_noise
+from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED, measure_noise
 from gradcheck.functions.probe import Probe
 
 __all__ = ["measure_noise_and_lengths", "widened"]
 
 Floats = NDArray[np.float64]
-
-SAMPLED = 4
-"""Elements that are moved together to see how far they may be moved."""
 
 SMALL = 1e-2
 """Below what weights usually are: to look how far they may be moved takes calls for every leaf."""

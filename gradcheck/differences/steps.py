@@ -15,19 +15,23 @@ from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
-__all__ = ["DEFAULT_STEP", "OF_ROUNDING", "SUSPICIOUS", "choose_step", "measure_noise"]
+__all__ = ["DEFAULT_STEP", "OF_ROUNDING", "SAMPLED", "SPACING", "SUSPICIOUS", "choose_step", "measure_noise"]
 
 Floats = NDArray[np.float64]
 
 DEFAULT_STEP = 1.9130581736e-4
 """Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
 
-LONGEST_STEP, SHORTEST_STEP = FIRST_STEP, 1e-9
+SHORTEST_STEP = 1e-9
+"""Of a leaf: below it two points of a double-precision element hold six digits of their distance."""
+
+SPACING = 1.8834172961e-7
+"""Of the points at which noise is measured first, in units of the elements' lengths."""
 
 SAMPLES = (
-    (5507.0, 1.8834172961e-7),
-    (-5507.0, 1.8834172961e-7),
-    (0.0, 1.8834172961e-7),
+    (5507.0, SPACING),
+    (-5507.0, SPACING),
+    (0.0, SPACING),
     (0.0, 1.8834172961e-10),
     (0.0, 1.8834172961e-14),
 )
@@ -59,11 +63,11 @@ UNLIKE = 0.6
 ONE_SIDED = 10.0
 """Noise that is so many times larger on one side of the point than on the other is a kink."""
 
+SAMPLED = 4
+"""Elements of a leaf that are moved together to see how far they may be."""
+
 CONVERGED = 0.02
 """Central differences at two successive steps this close, relatively: what is left is truncation."""
-
-SAMPLED = 4
-"""Elements that the pilot of a leaf moves together."""
 
 
 def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
@@ -294,8 +298,8 @@ def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> flo
     enough = _middle(jitter * step / (NOISE_SHARES * share))
     if enough > longest:  # no step makes both small: take the one where they are least together
         least = _middle(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share)))
-        return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, LONGEST_STEP)))
-    return max(min(longest, LONGEST_STEP, max(DEFAULT_STEP, enough)), SHORTEST_STEP)
+        return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, FIRST_STEP)))
+    return max(min(longest, FIRST_STEP, max(DEFAULT_STEP, enough)), SHORTEST_STEP)
 
 
 def _middle(values: Floats) -> float:

@@ -17,7 +17,7 @@ PLACES = np.array([1.0, -0.6137, 0.3719])
 """Three points along one direction: their mean, their sums and each other's values are unlike the value of the second."""
 
 DISTANCES = (0.0291438719, 2.91438719e-5)
-"""The next is tried where the function is not finite."""
+"""How far the points are moved: by the longest step of a ladder. The next is tried where the function is not finite."""
 
 COMPARED = 0.618
 """Which row of a chunk is compared with the same point alone, as a share of the chunk: no middle, no end."""

@@ -15,6 +15,7 @@ Wrt = str | list[str] | tuple[str, ...] | None
 """Names or glob patterns of leaves; None for all."""
 
 MOST_NAMED = 20
+"""Leaves that a message names; the rest is counted."""
 
 
 def is_part_of(leaf: str, name: str) -> bool:

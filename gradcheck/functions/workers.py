@@ -30,11 +30,9 @@ __all__ = ["Crew", "Workers", "WorkersLostError", "hire", "read_workers"]
 Map = Callable[..., Any]
 Workers = int | Executor | Map
 
-SILENCE = 30.0
-"""Seconds without any result, beside a hundred times those that one should take, after which it is given up. Executors
-of others may lose a task without a word."""
-
-MARGIN = 100.0
+SILENCE, MARGIN = 30.0, 100.0
+"""Seconds without any result, and the multiple of what one task should take that is added to them, after which it is given up.
+Executors of others may lose a task without a word."""
 
 FEWEST_IN_FLIGHT, MOST_IN_FLIGHT, BYTES_IN_FLIGHT = 8, 256, 2**27
 """Tasks that are handed over and not back yet: each may carry a copy of the point."""

@@ -29,10 +29,7 @@ __all__ = [
     "render",
 ]
 
-MOST_PARAMETERS = 8
-MOST_DIAGNOSES = 6
-MOST_FINDINGS = 6
-MOST_BLIND_SPOTS = 5
+MOST_PARAMETERS, MOST_DIAGNOSES, MOST_FINDINGS, MOST_BLIND_SPOTS = 8, 6, 6, 5
 """Lines of each part; the rest is counted."""
 
 LONGEST_REPR = 200

@@ -178,7 +178,7 @@ def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -
     So it is done among many if a few like them, measured with ladders, are at kinks: of ``gaps`` at most, shape (K,). The step
     is so short that a kink that it sees is at the point for every ladder; where noise forbids it nothing is measured.
     """
-    needed = np.where(gaps > 0, bench.multiplier * bench.noise / (BENT**2 * gaps), 0.0)
+    needed = np.where(gaps > 0, 2 * MARGIN * bench.multiplier * bench.noise / gaps, 0.0)
     steps = np.maximum(CLOSE_STEP, np.max(needed) / bench.lengths[leaf][indices])
     if np.max(steps) > MARGIN * CLOSE_STEP:
         return np.zeros(len(indices), dtype=bool)

@@ -509,3 +509,205 @@ def test_an_element_whose_bound_is_infinite_in_one_function_is_not_judged():
         member.bound[1] = np.inf
     judge(hull.ball, hull.members)
     assert hull.ball.probe.budget.used == 0 and all(member.open.all() for member in hull.members)
+
+
+def test_hulls_are_moved_at_once_though_they_ask_for_different_numbers_of_slopes():
+    """Two of a table of outputs that each element changes alone; and one after the other where there is one output."""
+    table = np.array([2.0, -3.0, 5.0])
+    for f, cotangents, calls in ((lambda x: table * x, np.eye(3), 1 + 3), (lambda x: float(table @ x), None, 1 + 4)):
+        whole = hull_of(f, np.ones((3, 3 if cotangents is not None else 1)), 0.0, cotangents=cotangents)
+        ball = whole.ball
+        hulls = [_Hull(ball, Group([ball_member]), whole.unit) for ball_member in (whole.members[0], whole.members[2])]
+        asked = {0: (np.zeros(1), np.ones((3, 1)) * [[1.0], [2.0], [-1.0]]), 1: (np.zeros(1), np.ones((1, 1)))}
+        ball.probe.budget.used = 0
+        slopes = _slopes(ball, hulls, asked)
+        assert ball.probe.budget.used == calls
+        np.testing.assert_allclose(
+            slopes[0].sum(axis=1),
+            2.0 * np.array([1, 2, -1]) + (5.0 if calls == 4 else 0) * np.array([1, 0, 0]),
+            rtol=1e-4,
+        )
+        assert slopes[1].shape[0] == 1
+
+
+def test_a_claim_whose_error_noise_hides_stays_open(monkeypatch):
+    monkeypatch.setattr(subdifferential, "_Hull", Stub)
+    monkeypatch.setattr(Stub, "blind", lambda hull: np.array([[True], [False]]))
+    Stub.made, Stub.nearer, Stub.gradients, Stub.wrong = [], 0.0, [1], [[[False], [False]]]
+    members = []
+    for _ in range(2):
+        member = SimpleNamespace(stake=np.ones(1), valid=np.zeros(1, bool), open=np.ones(1, bool))
+
+        def conclude(valid, member=member):
+            member.valid, member.open = valid.copy(), np.zeros_like(valid)
+
+        member.conclude = conclude
+        members.append(member)
+    _judge_groups(SimpleNamespace(radius=lambda members: 8.0), [Group(members)], {id(member) for member in members})
+    assert [(bool(m.valid[0]), bool(m.open[0])) for m in members] == [(False, True), (True, False)]
+
+
+@pytest.mark.parametrize(("claim", "wrong"), [(2.16, False), (2.18, True), (0.84, False), (0.82, True), (1.5, False)])
+def test_what_is_extrapolated_is_unsure_by_its_noise_and_a_thousandth_of_the_stake(monkeypatch, claim, wrong):
+    """Ends at 1 and 2, noise of 0.03, of which extrapolation makes 0.17, and 0.001 for a stake of one."""
+    hull = hull_of(total, [claim, 1.0], [0.0, 1.0], bounds=1e-3, stakes=1.0)
+    hull.noise = np.full(1, 0.03 * 0.999)
+    with_samples(hull, (0.5, 1.0), (2.5, 1.0), (1.0, 1.0))
+    hull.places, hull.starts = [np.zeros(2)] * 3, [hull.start] * 3
+    asked = []
+
+    def at_the_point(hull, sample, along):
+        asked.append((sample, along.tolist()))
+        return np.array([{0: 1.0, 1: 2.0}[sample]])
+
+    monkeypatch.setattr(_Hull, "_at_the_point", at_the_point)
+    hull.settle_curvature()
+    assert sorted(asked) == [(0, [1.0, 0.0]), (1, [1.0, 0.0])]  # the outermost ones, along the error, of size one
+    assert hull.wrong[:, 0].tolist() == [wrong, False]
+
+
+def test_no_curvature_is_looked_for_in_columns_with_something_wrong_or_without_a_sample(monkeypatch):
+    asked = []
+    monkeypatch.setattr(_Hull, "_at_the_point", lambda hull, sample, along: asked.append(sample) or np.zeros(2))
+    hull = hull_of(linear, np.full((3, 2), 9.0), 1.0, cotangents=np.eye(2))
+    hull.settle_curvature()
+    assert not asked
+    with_samples(hull, np.ones((3, 2)))
+    hull.wrong[0, 1] = True
+    hull.settle_curvature()
+    assert asked == [0, 0] and hull.wrong[:, 0].all() and hull.wrong[:, 1].tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("alone", "found"),
+    [
+        ({0: [0], 1: [0]}, [True, True, True, False]),  # both that are tested: the third is like them
+        ({0: [0], 1: []}, [True, False, False, False]),
+        ({0: [], 1: [0]}, [False, True, False, False]),
+        ({0: [], 1: []}, [False, False, False, False]),
+    ],
+)
+def test_others_are_wrong_like_those_that_were_tested_if_both_are(monkeypatch, alone, found):
+    """Four claims of which the fourth is among the gradients, in the one of two columns that is contradicted."""
+    hull = hull_of(lambda x: np.full(2, x.sum()), np.zeros((4, 2)), 0.0, cotangents=np.eye(2))
+    hull.claim = np.array([[5.0, 9.0], [4.0, 9.0], [3.0, 9.0], [1.0, 9.0]])
+    with_samples(hull, np.zeros((4, 2)), np.ones((4, 2)))
+
+    def contradictions(hull, among):
+        (row,) = np.flatnonzero(among)
+        return given({column: np.ones(4) for column in alone[int(row)]})
+
+    monkeypatch.setattr(_Hull, "_contradictions", contradictions)
+    told = answered(hull, hull._alone({0: np.ones(4)}, np.ones(4, dtype=bool)))
+    assert told[:, 0].tolist() == found and not told[:, 1].any()
+
+
+def test_how_far_a_claim_is_outside_counts_in_units_of_what_is_unsure():
+    """Outside by twice what is unsure, or by half of it; below and above."""
+    for claim, seen in ((1.2, True), (1.05, False), (-0.2, True), (-0.05, False)):
+        hull = hull_of(total, np.zeros(2), 0.0)
+        hull.claim, hull.unsure = np.array([[claim], [0.5]]), np.array([0.1])
+        with_samples(hull, (0, 0), (1, 1))
+        tested = []
+
+        def contradictions(hull, among, tested=tested):
+            return given(tested.append(among.tolist()) or {0: np.ones(2)})
+
+        original, _Hull._contradictions = _Hull._contradictions, contradictions
+        try:
+            found = answered(hull, hull._alone({0: np.ones(2)}, ALL))
+        finally:
+            _Hull._contradictions = original
+        assert tested == ([[True, False]] if seen else []) and found[:, 0].tolist() == [seen, False]
+
+
+@pytest.mark.parametrize(
+    ("labels", "contradicted", "parts", "wrong"),
+    [
+        ([0, 0, 2], {0, 2}, [[1, 3], [4]], [1, 3, 4]),
+        ([0, 0, 2], {2}, [[1, 3], [4]], [4]),
+        ([0, 1, 2], {0, 1}, [[1], [3], [4]], [1, 3]),
+        ([1, 1, 1], {1}, [], []),  # all have one label: no parts
+    ],
+)
+def test_parts_whose_effects_do_not_add_up_are_tested_by_themselves(monkeypatch, labels, contradicted, parts, wrong):
+    hull = with_samples(hull_of(total, np.ones(5), 1.0), np.ones(5))
+    monkeypatch.setattr(_Hull, "_linked", lambda hull, rows, column: np.array(labels))
+    tested = []
+
+    def contradictions(hull, among):
+        members = np.flatnonzero(among).tolist()
+        tested.append(members)
+        (label,) = {labels[[1, 3, 4].index(member)] for member in members}
+        return given({0: np.ones(5)} if label in contradicted else {1: np.ones(5)})
+
+    monkeypatch.setattr(_Hull, "_contradictions", contradictions)
+    found = answered(hull, hull._contradicted_parts(np.array([1, 3, 4]), 0))
+    assert tested == parts and found.tolist() == wrong
+
+
+def test_one_member_alone_is_not_parted():
+    hull = with_samples(hull_of(total, np.ones(3), 1.0), np.ones(3))
+    assert answered(hull, hull._contradicted_parts(np.array([1]), 0)).tolist() == []
+    assert hull.ball.probe.budget.used == 3  # its own effect, up and down, and the point
+
+
+@pytest.mark.parametrize(
+    ("directions", "contradicted", "alone", "wrong"),
+    [
+        ([1.0, 0.06, 0.04], {0}, [], [True, True, False]),  # who has part in it: more than a twentieth
+        ([1.0, -0.06, 0.04], {0}, [], [True, True, False]),
+        ([1.0, 0.06, 0.04], {0}, [0], [True, False, False]),  # one alone explains it
+        ([1.0, 0.06, 0.04], set(), [], [False, False, False]),
+    ],
+)
+def test_members_with_a_part_in_a_contradiction_are_wrong(monkeypatch, directions, contradicted, alone, wrong):
+    hull = with_samples(hull_of(total, np.full(3, 7.0), 1.0), np.ones(3))
+    rounds = []
+    monkeypatch.setattr(_Hull, "_first_places", lambda hull: [])
+
+    def contradictions(hull, among):
+        rounds.append(among.tolist())
+        return given({0: np.array(directions)} if 0 in contradicted else {})
+
+    def test_alone(hull, contradicted, among):
+        found = np.zeros((3, 1), dtype=bool)
+        found[alone] = among[alone][:, None]
+        return given(found)
+
+    monkeypatch.setattr(_Hull, "_contradictions", contradictions)
+    monkeypatch.setattr(_Hull, "_alone", test_alone)
+    monkeypatch.setattr(_Hull, "_contradicted_parts", lambda hull, rows, column: given(np.zeros(0, dtype=np.intp)))
+    monkeypatch.setattr(_Hull, "_outside", lambda hull, among: (np.ones(1), [np.where(among, directions, 0.0)]))
+    answered(hull, hull.compare())
+    if alone:  # those left are compared once more without it
+        assert rounds == [[True] * 3, [False, True, True]]
+        assert hull.wrong[:, 0].tolist() == [True, True, False] or hull.wrong[:, 0].tolist() == wrong
+    else:
+        assert hull.wrong[:, 0].tolist() == wrong and rounds == [[True] * 3]
+
+
+def test_a_cusp_in_one_function_leaves_an_element_open_though_another_has_a_kink_there(monkeypatch):
+    hull = hull_of(linear, np.full((3, 2), 9.0), 1.0, gaps=1.0, cotangents=np.eye(2))
+    scanned = []
+    monkeypatch.setattr(subdifferential, "scan", lambda ball, element: scanned.append(element) or True)
+    monkeypatch.setattr(subdifferential, "has_steady_gap", lambda ball, element: np.array([True, element.index == 1]))
+    _judge_singles(hull.ball, hull.members)
+    assert [element.index for element in scanned] == [1]
+    assert hull.members[0].open.all() and hull.members[2].open.all()
+
+
+def test_a_claim_between_one_sided_derivatives_is_valid_without_a_call():
+    hull = hull_of(
+        linear,
+        [[1.2, 1.0], [9.0, 1.0], [1.0, 1.0]],
+        1.0,
+        gaps=[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]],
+        bounds=0.5,
+        cotangents=np.eye(2),
+    )
+    for member in hull.members:
+        member.gap = member.gap.copy()
+    _judge_singles(hull.ball, [hull.members[0], hull.members[2]])
+    assert hull.ball.probe.budget.used == 0
+    assert hull.members[0].valid.tolist() == [True, False] and not hull.members[0].open.any()

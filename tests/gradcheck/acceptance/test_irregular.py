@@ -1,0 +1,352 @@
+"""What a contradicted claim may be in place of wrong: beside a jump, on a stair, at a kink. Each look, and what it costs."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gradcheck.acceptance import irregular
+from gradcheck.acceptance.decide import Outcome
+from gradcheck.acceptance.irregular import (
+    MOST_REPEATED,
+    _is_on_coarse_stair,
+    _require_repeatable,
+    _without_common_errors,
+    look_for_jumps,
+    look_for_kinks,
+    look_for_stairs,
+    look_for_zeros_on_stairs,
+)
+from gradcheck.acceptance.ledger import Estimate, Kind, Membership
+from gradcheck.acceptance.refinement import FEW, SECOND_STEP
+from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.functions.repeated import NotRepeatableError
+from gradcheck.nonsmooth.sampling import Flagged
+
+from .benches import bench_of, calls
+
+HERE = np.array([0])
+
+
+def climbed(f, x, claims, **options):
+    """A bench whose elements have been measured twice with ladders."""
+    x = np.asarray(x, float)
+    bench = bench_of(lambda p: f(p["x"]), {"x": x}, {"x": np.asarray(claims, float)}, **options)
+    for step in (FIRST_STEP, SECOND_STEP):
+        bench.climb(0, np.arange(len(x)), step)
+    bench.probe.budget.used = 0
+    return bench
+
+
+def sides(bench, value, gap=0.0, *, index=0, bound=1e-3):
+    """Enter two measurements of an element that say the same."""
+    for _ in range(2):
+        bench.ledgers[0].add(
+            Estimate.sides(np.array([index]), np.array([[value]]), np.array([[gap]]), np.array([[bound]]))
+        )
+
+
+def kinds(bench, index):
+    return {Kind(kind) for kind in bench.ledgers[0].evidence(np.array([index])).kind[0, :, 0]}
+
+
+def outcomes(bench):
+    return [Outcome(found) for found in bench.decide(0, np.arange(len(bench.claims[0].values))).outcome[:, 0]]
+
+
+# ---- jumps ----------------------------------------------------------------------------------------------------------------
+
+PIECE, LOSS = 0.03, 0.01
+
+
+def in_pieces(x):
+    """Slopes of 0.99, and jumps that make up for it: the trend is one."""
+    return float(np.sum(x - LOSS * ((x - 1.0 + PIECE / 2) % PIECE)))
+
+
+def test_an_error_that_jumps_make_up_for_contradicts_no_more():
+    bench = climbed(in_pieces, [1.0, 1.0], [1.0, 1.2])
+    assert bench.decide(0, np.arange(2)).contradicted.all()
+    look_for_jumps(bench)
+    found = bench.decide(0, np.arange(2))
+    assert found.contradicted[:, 0].tolist() == [False, True]
+    assert Kind.JUMPS in kinds(bench, 0) and Kind.JUMPS not in kinds(bench, 1)
+    np.testing.assert_allclose(bench.noise_seen[0], LOSS * PIECE, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("claim", "gap", "looked"),
+    [(1.04, 0.0, True), (1.06, 0.0, False), (0.96, 0.0, True), (1.04, 0.05, False)],
+)
+def test_jumps_are_looked_for_where_the_error_is_small_and_there_is_no_kink(claim, gap, looked):
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(2)}, {"x": np.array([claim, 1.0])})
+    sides(bench, 1.0, gap)
+    look_for_jumps(bench)
+    assert (calls(bench) >= 25) is looked and Kind.JUMPS not in kinds(bench, 0)
+
+
+def test_without_a_jump_nothing_is_measured_anew():
+    bench = climbed(lambda x: float(np.sum(x + x**2)), [1.0, 1.2], 1.001 * (1 + 2 * np.array([1.0, 1.2])), noise=1e-14)
+    look_for_jumps(bench)
+    assert kinds(bench, 0) == {Kind.LADDER} and calls(bench) == 100 and not bench.noise_seen
+
+
+def test_a_jump_explains_an_error_up_to_five_times_itself_on_the_way_to_it(monkeypatch):
+    for claim, measured in ((1.0 + 4.9e-3, True), (1.0 + 5.1e-3, False)):
+        bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(2)}, {"x": np.array([claim, 1.0])})
+        sides(bench, 1.0)
+        monkeypatch.setattr(irregular, "jump_nearby", lambda *args: (np.array([1e-4]), 0.1 / bench.lengths[0][0]))  # noqa: B023
+        look_for_jumps(bench)
+        assert (Kind.JUMPS in kinds(bench, 0)) is measured
+
+
+def test_three_are_measured_first_and_the_others_if_that_explains_one(monkeypatch):
+    for explains, measured in ((True, 7), (False, FEW)):
+        bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(7)}, {"x": np.full(7, 1.01)})
+        for index in range(7):
+            sides(bench, 1.0, index=index)
+        monkeypatch.setattr(irregular, "jump_nearby", lambda *args, s=explains: (np.array([3e-4 if s else 5e-5]), 0.01))
+        look_for_jumps(bench)
+        assert sum(Kind.JUMPS in kinds(bench, i) for i in range(7)) == measured
+        assert (0 in bench.noise_seen) is explains
+
+
+# ---- stairs ---------------------------------------------------------------------------------------------------------------
+
+
+def rounded(digits):
+    return lambda x: float(np.round(np.sum(x), digits))
+
+
+def test_on_a_stair_the_trend_is_measured_with_steps_longer_than_it():
+    bench = bench_of(
+        lambda p: rounded(6)(p["x"]), {"x": np.array([0.7001234, 1.3004322])}, {"x": np.ones(2)}, noise=1e-9
+    )
+    for index in range(2):
+        sides(bench, 0.0, index=index)
+    look_for_stairs(bench)
+    assert all(Kind.STAIR in kinds(bench, i) for i in range(2))
+    found = bench.decide(0, np.arange(2))
+    np.testing.assert_allclose(found.reference[:, 0], 1.0, atol=1e-3)
+    assert not found.contradicted.any()
+    np.testing.assert_allclose(bench.noise_seen[0], 1e-6 / np.sqrt(12), rtol=1e-6)
+
+
+def test_elsewhere_three_elements_of_a_leaf_are_looked_at_for_four_calls_each():
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(6)}, {"x": np.full(6, 2.0)})
+    for index in range(6):
+        sides(bench, 1.0, index=index)
+    look_for_stairs(bench)
+    assert calls(bench) == FEW * 2 and not bench.noise_seen and all(Kind.STAIR not in kinds(bench, i) for i in range(6))
+
+
+def floors(x):
+    return float(np.sum(np.floor(4 * x)))
+
+
+@pytest.mark.parametrize(
+    ("f", "claims", "standing"),
+    [
+        (floors, [0.0, 0.0], [True, True]),
+        (floors, [4.0, 0.0], [False, True]),
+        (lambda x: float(np.sum(x)), [0.0, 0.0], [False, False]),
+        (lambda x: float(np.float32(np.sum(x))), [0.0, 0.0], [False, False]),  # what was dropped in single precision
+    ],
+)
+def test_a_claim_of_zero_on_a_step_function_stands(f, claims, standing):
+    bench = bench_of(lambda p: f(p["x"]), {"x": np.array([0.6, 0.62])}, {"x": np.array(claims)})
+    for index in range(2):
+        sides(bench, 1.0, index=index)
+    look_for_zeros_on_stairs(bench)
+    assert (bench.ledgers[0].membership[:, 0] == Membership.STANDING).tolist() == standing
+    again = calls(bench)
+    look_for_zeros_on_stairs(bench)
+    assert calls(bench) == (again if any(standing) else 2 * again)  # what stands is not looked at again
+
+
+@pytest.mark.parametrize("count", [3, 4, 9, 30])
+def test_a_few_are_looked_at_and_the_others_taken_to_be_like_them(monkeypatch, count):
+    for of_stair in (lambda index: True, lambda index: index == 0):
+        bench = bench_of(lambda p: floors(p["x"]), {"x": np.full(count, 0.6)}, {"x": np.zeros(count)})
+        for index in range(count):
+            sides(bench, 1.0, index=index)
+        asked = []
+        monkeypatch.setattr(
+            irregular, "_is_on_coarse_stair", lambda b, leaf, i, s, a=asked, t=of_stair: a.append(i) or t(i)
+        )
+        look_for_zeros_on_stairs(bench)
+        stands = bench.ledgers[0].membership[:, 0] == Membership.STANDING
+        assert np.all(stands) == (of_stair(1)) and np.any(stands) == of_stair(1)
+        assert asked[0] == 0 and len(asked) <= FEW + 1 and (len(asked) == min(count, len(asked)))
+        if of_stair(1):
+            assert len(asked) == len(range(0, count, count // FEW + 1))
+
+
+@pytest.mark.parametrize(
+    ("height", "slope", "coarse"),
+    [
+        (1.1, 0.0, True),
+        (0.9, 0.0, False),  # sixteen epsilon of single precision of the value
+        (100.0, 99.0, True),
+        (100.0, 101.0, False),  # by its trend no longer than sixteen epsilon of the element
+    ],
+)
+def test_a_stair_is_coarse_that_is_higher_and_longer_than_rounding_makes_one(monkeypatch, height, slope, coarse):
+    bench = bench_of(lambda p: 8.0 + float(np.sum(p["x"])), {"x": np.zeros(1)}, {"x": np.zeros(1)})
+    unit = 16 * float(np.finfo(np.float32).eps)
+    monkeypatch.setattr(irregular, "nearest_stair", lambda *args: np.array([height * unit * 8.0]))
+    per_length = 8.0 / bench.lengths[0][0]
+    assert _is_on_coarse_stair(bench, 0, 0, np.array([slope * per_length])) is coarse
+    assert _is_on_coarse_stair(bench, 0, 0, np.array([-slope * per_length])) is coarse
+
+
+# ---- kinks ----------------------------------------------------------------------------------------------------------------
+
+
+def test_claims_at_a_kink_are_valid_or_not():
+    bench = climbed(lambda x: float(np.max(x) + np.sum(x**2)), [1.0, 1.0, 0.4], [3.0, 2.0, 0.8])
+    for claims, expected in (
+        ([3.0, 2.0, 0.8], [Outcome.RIGHT] * 3),
+        ([3.0, 3.0, 0.8], [Outcome.WRONG, Outcome.WRONG, Outcome.RIGHT]),
+        ([2.5, 2.5, 0.9], [Outcome.RIGHT, Outcome.RIGHT, Outcome.WRONG]),
+    ):
+        bench = climbed(lambda x: float(np.max(x) + np.sum(x**2)), [1.0, 1.0, 0.4], claims)
+        look_for_kinks(bench)
+        assert outcomes(bench) == expected
+
+
+def concluded(monkeypatch, **fields):
+    """The membership of one element, contradicted, after a look that ends so."""
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(1)}, {"x": np.array([2.0])})
+    sides(bench, 1.0)
+
+    def judge(ball, flagged):
+        for one in flagged:
+            one.open[:] = False
+            for name, value in fields.items():
+                getattr(one, name)[:] = value
+
+    monkeypatch.setattr(irregular, "judge_flagged", judge)
+    look_for_kinks(bench)
+    return Membership(bench.ledgers[0].membership[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "membership"),
+    [
+        ({}, Membership.INVALID),
+        ({"valid": True}, Membership.VALID),
+        ({"hidden": True}, Membership.HIDDEN),
+        ({"open": True}, Membership.OPEN),
+        ({"open": True, "valid": True}, Membership.OPEN),
+    ],
+)
+def test_what_the_look_said_is_entered(monkeypatch, fields, membership):
+    assert concluded(monkeypatch, **fields) == membership
+
+
+def test_a_column_that_was_not_in_question_stays_untested():
+    bench = bench_of(
+        lambda p: np.array([np.sum(p["x"]), 2 * np.sum(p["x"])]), {"x": np.ones(1)}, {"x": np.array([[2.0, 2.0]])}
+    )
+    for _ in range(2):
+        bench.ledgers[0].add(Estimate.sides(HERE, np.array([[1.0, 2.0]]), np.zeros((1, 2)), np.full((1, 2), 1e-3)))
+    look_for_kinks(bench)
+    assert bench.ledgers[0].membership[0].tolist() == [Membership.INVALID, Membership.UNTESTED]
+
+
+def test_what_is_asked_about_alone_is_entered_alone():
+    bench = climbed(lambda x: float(np.sum(x)), [1.0, 1.0], [2.0, 2.0])
+    suspects = bench.suspects
+    look_for_kinks(bench, suspects[:1])
+    assert bench.ledgers[0].membership[:, 0].tolist() == [Membership.INVALID, Membership.UNTESTED]
+
+
+def flagged(gap=0.0, valid=True, leaf=0):
+    one = Flagged(leaf, 0, np.array([2.0]), np.array([1.0]), np.array([1e-3]), np.array([gap]))
+    one.valid[:] = valid
+    return one, np.ones(1, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("suspects", "used", "made"),
+    [
+        ([flagged()], 100, 10),
+        ([flagged()], 10_000, MOST_REPEATED),
+        ([flagged(gap=1.0)], 100, 0),  # differences showed the kink
+        ([flagged(valid=False)], 100, 0),  # none was found
+        ([flagged(gap=1.0), flagged()], 100, 10),
+        ([], 100, 0),
+    ],
+)
+def test_the_point_is_looked_at_again_where_a_kink_was_found_that_differences_did_not_see(suspects, used, made):
+    asked = []
+    budget = SimpleNamespace(used=used)
+
+    def ray(moves, places):
+        asked.append(len(places))
+        assert not moves[0].any() and not places.any()
+        return np.full((len(places), 1), 5.0)
+
+    ball = SimpleNamespace(
+        probe=SimpleNamespace(budget=budget, ray=ray), scales={0: np.ones(3)}, noise=np.array([1e-9])
+    )
+    _require_repeatable(ball, np.array([5.0]), suspects)
+    assert sum(asked) == made
+    if made:
+        with pytest.raises(NotRepeatableError):
+            _require_repeatable(ball, np.array([5.1]), suspects)
+
+
+# ---- errors in common -----------------------------------------------------------------------------------------------------
+
+
+def in_common(factor, *, count=12, noise=1e-9, f=None, gaps=(), **options):
+    """Claims of a gradient of ones that are all off by one factor, each by less than its own noise tells for sure."""
+    x = np.linspace(1.0, 2.0, count)
+    bench = bench_of(
+        lambda p: float(np.sum(p["x"]) if f is None else f(p["x"])),
+        {"x": x},
+        {"x": np.full(count, factor)},
+        noise=noise,
+        **options,
+    )
+    for index in range(count):
+        sides(bench, 1.0, 0.5 if index in gaps else 0.0, index=index, bound=1e-6)
+    return bench
+
+
+def test_elements_off_by_one_factor_are_wrong_without_a_look_at_each():
+    bench = in_common(1.01)
+    assert _without_common_errors(bench, bench.suspects) == []
+    assert np.all(bench.ledgers[0].membership == Membership.INVALID) and calls(bench) <= 18
+
+
+@pytest.mark.parametrize(("count", "alone"), [(7, True), (8, False)])
+def test_eight_elements_at_least_have_an_error_in_common(count, alone):
+    bench = in_common(1.01, count=count)
+    rest = _without_common_errors(bench, bench.suspects)
+    assert len(rest) == (count if alone else 0)
+
+
+def test_those_at_kinks_are_left_to_the_look_at_each():
+    bench = in_common(1.5, gaps=(3, 5))
+    rest = _without_common_errors(bench, bench.suspects)
+    assert sorted(one.index for one, _ in rest) == [3, 5]
+    assert np.flatnonzero(bench.ledgers[0].membership[:, 0] == Membership.INVALID).tolist() == [
+        i for i in range(12) if i not in (3, 5)
+    ]
+
+
+def test_a_kink_that_all_of_them_share_makes_none_wrong():
+    """They bend the function together by as much as the claims are off."""
+    bench = in_common(1.01, f=lambda x: float(np.sum(x) + 0.01 * np.sum(np.abs(x - np.linspace(1.0, 2.0, 12)))))
+    rest = _without_common_errors(bench, bench.suspects)
+    assert len(rest) == 12 and not bench.ledgers[0].membership.any()
+
+
+@pytest.mark.parametrize(("left", "alone"), [(18, True), (19, False)])
+def test_directions_are_not_tried_without_the_calls_for_them(left, alone):
+    bench = in_common(1.01, budget=left)
+    rest = _without_common_errors(bench, bench.suspects)
+    assert len(rest) == (12 if alone else 0)

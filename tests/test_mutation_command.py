@@ -1,6 +1,8 @@
 """The changes that are made to our own modules, to see whether their tests notice."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,26 @@ def test_each_change_is_a_module_that_differs_in_one_line():
         changed = ast.unparse(change.tree).splitlines()
         assert len(changed) == len(lines) and sum(a != b for a, b in zip(lines, changed, strict=True)) == 1
         compile(change.tree, "changed", "exec")
+
+
+def test_a_run_that_is_killed_leaves_no_child_behind():
+    """The child is in a loop that a change keeps from ending."""
+    code = f"""
+import os, sys, threading, time
+sys.path.insert(0, {str(ROOT)!r})
+from benchmarks.mutation import _end_without
+parent = os.getpid()
+if not os.fork():
+    threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
+    print(os.getpid(), flush=True)
+    while True:
+        pass
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as run:  # noqa: S603 - our own code
+        assert int(run.stdout.readline())
+        run.kill()
+        assert run.stdout.read() == ""  # it ends when the child has closed its end too
 
 
 @pytest.mark.parametrize("name", CORE)

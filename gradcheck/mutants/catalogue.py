@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ from gradcheck.mutants.changes import (
     zero_at_zero,
 )
 
-__all__ = ["CATALOGUE", "Entry", "Mutant"]
+__all__ = ["CATALOGUE", "Entry", "Mutant", "by_remedy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,19 @@ class Mutant:
     def entry(self) -> Entry:
         """The bug; not among the fields, so that a mutant is data that can be sent anywhere."""
         return _BY_NAME[self.name.partition(": ")[0]]
+
+
+def by_remedy(mutants: Sequence[Mutant]) -> list[str]:
+    """Return lines: what would catch some mutants, once, and below it which, and at which points if there are several."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for mutant in mutants:
+        found.setdefault(mutant.remedy, {}).setdefault(mutant.name, []).append(mutant.point)
+    is_one_point = len({mutant.point for mutant in mutants}) == 1
+    lines = []
+    for remedy, points in found.items():
+        lines.append(f"  {remedy}:")
+        lines += [f"    {name}" + ("" if is_one_point else f" (at {', '.join(at)})") for name, at in points.items()]
+    return lines
 
 
 NUMBERS = "compare the numbers with a difference quotient, or with a gradient computed another way; a shape, a norm or a loss that falls is no test"

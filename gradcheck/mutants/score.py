@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from gradcheck.functions.tasks import Evaluated
 from gradcheck.functions.trees import flatten
 from gradcheck.functions.workers import Workers, hire
 from gradcheck.mutants.behaviours import Accuracy, Taken
-from gradcheck.mutants.catalogue import Mutant
+from gradcheck.mutants.catalogue import Mutant, by_remedy
 from gradcheck.mutants.planting import Patterns, mutants_of, wrap
 from gradcheck.mutants.points import point_at, read_points
 from gradcheck.watching import watching
@@ -91,11 +92,7 @@ class MutationScore:
         left_out = f"{len(self.equivalent)} mutants equal the right gradient at their point and were left out"
         lines = [f"{len(self.caught)} of {count} wrong gradients caught (score {self.score:.3f}); {left_out}"]
         if self.survived:
-            lines.append("survived, and what would catch them:")
-        points: dict[tuple[str, str], list[str]] = {}
-        for mutant in self.survived:
-            points.setdefault((mutant.name, mutant.remedy), []).append(mutant.point)
-        lines += [f"  {name} (at {', '.join(at)}): {remedy}" for (name, remedy), at in points.items()]
+            lines += ["survived, by what would catch them:", *by_remedy(self.survived)]
         return "\n".join(lines)
 
 
@@ -115,7 +112,8 @@ def mutation_score(
     ----------
     check : callable
         ``check(f, grad, params)``, called with a wrong gradient each time. It catches it by returning something falsy, or by
-        raising any exception; None counts as passed, as the return of a test does.
+        raising any exception but one that skips a test (of pytest or unittest): that test noticed nothing. None counts as
+        passed, as the return of a test does.
     f : callable
         ``f(params)`` gives a number.
     grad : callable
@@ -341,7 +339,19 @@ def _passes(check: Check, f: Any, grad: Any, params: Any) -> tuple[bool, str]:
         passed = answer is None or bool(answer)
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
+    except _skips():
+        return True, ""
     except BaseException as error:  # noqa: BLE001 - a failing test raises whatever its library does, pytest.fail too
         lines = str(error).strip().splitlines()
         return False, f"it raised {type(error).__name__}: {lines[0] if lines else ''}"
     return passed, f"it returned {as_numpy(answer) if isinstance(answer, np.generic) else repr(answer)}"
+
+
+def _skips() -> tuple[type[BaseException], ...]:
+    """Return what a test raises that is given up, or expected to fail: pytest counts neither as failed."""
+    found: list[type[BaseException]] = []
+    if "unittest" in sys.modules:
+        found.append(sys.modules["unittest"].SkipTest)
+    if "pytest" in sys.modules:
+        found += [sys.modules["pytest"].skip.Exception, sys.modules["pytest"].xfail.Exception]
+    return tuple(found)

@@ -17,6 +17,7 @@ import pytest
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.mutants import Mutant, Mutated, wrap
+from gradcheck.mutants.catalogue import by_remedy
 from gradcheck.testing.calls import Calls
 from gradcheck.testing.planting import copy_of, find, replaced
 from gradcheck.testing.rerun import Rerun, rerunning
@@ -256,8 +257,7 @@ def lines(target: str, said: str, score: Score | None, *, everything: bool) -> l
     count = len(score.survived) + len(score.caught)
     told = [f"{len(score.survived)} of {count} wrong gradients pass your tests of {target}"]
     shown = score.survived if everything else score.survived[:MOST_SURVIVORS]
-    width = max((len(mutant.name) for mutant in shown), default=0)
-    told += [f"  {mutant.name:<{width}}  {mutant.remedy}" for mutant in shown]
+    told += by_remedy(shown)
     if len(shown) < len(score.survived):
         told.append(f"  and {len(score.survived) - len(shown)} more; -v shows all")
     if score.equivalent:

@@ -50,4 +50,4 @@ def test_it():
     assert result.ret == 1
     output = result.stdout.str()
     assert "1 of 3 wrong gradients pass your tests of cubes:Cube.backward" in output
-    assert "  off by 1e-6: [" in output  # its tolerances are wider than that
+    assert "    off by 1e-6: [" in output  # its tolerances are wider than that

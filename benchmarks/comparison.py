@@ -45,7 +45,7 @@ Twenty bugs of kinds that real libraries have had, each in a function of a few l
 `python -m benchmarks.comparison --write` with {versions}; the functions are in `benchmarks/bugs.py`.
 
 - **caught**: the wrong backward is rejected. The *right* backward of the same function is checked too: a checker that rejects
-  both has told nobody anything.
+  both tells nothing.
 - **elements**: exactly the wrong elements are named, where there are any (a fault of state or of memory may leave every number
   right). PyTorch says which input and prints both Jacobians; JAX compares one number along a random direction, and SciPy
   returns one.

@@ -1,7 +1,7 @@
 """`x ** 0.` at x = 0 in JAX: the gradient of a constant is NaN.
 
 The function is 1 everywhere; the rule is `0 * x ** -1`. Known and intended:
-[#12409](https://github.com/jax-ml/jax/issues/12409). It meets whoever differentiates a polynomial with an array of exponents.
+[#12409](https://github.com/jax-ml/jax/issues/12409). A polynomial with an array of exponents meets it.
 """
 
 import jax.numpy as jnp

@@ -91,8 +91,8 @@ def of_the_point(*points: Point, has_branches: bool = True) -> Iterator[str]:
     for name, array in arrays.items():
         ones = int(np.count_nonzero(array == 1))
         if 0 < ones < array.size:
-            are = "element is 1, so a factor of it" if ones == 1 else "elements are 1, so a factor of them"
-            yield f"{name}: {ones:,} of {array.size:,} {are} would not show; try other values"
+            are = "is 1, so a factor of it" if ones == 1 else "are 1, so a factor of them"
+            yield f"{name}: {ones:,} of {array.size:,} elements {are} would not show; try other values"
     if len(arrays) > 1 and not _has_batch_of_many(list(arrays.values())):
         yield "every first axis has size one: a missing sum or mean over it would not show; give a batch of several"
 

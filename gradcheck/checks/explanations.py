@@ -28,6 +28,15 @@ MOST_AXES = 32
 """Arrays of more than this, of the 64 that NumPy allows, are laid out without those of size one: others are added here."""
 
 
+LONG_MOVE = 1e-3
+"""Share of its own length by which a parameter is moved to see which outputs depend on it."""
+
+SEEN = 1e3
+"""Units of rounding that an output must move by: so much is no rounding of a function of many operations."""
+
+EPS = float(np.finfo(np.float64).eps)
+
+
 def explain(
     check: Check,
     probe: Probe,
@@ -77,6 +86,10 @@ def explain(
         more["dy"] = probe.cotangents.reshape(len(probe.cotangents), *shape)
         more["y"] = check.value.reshape(shape)
         more["pull"] = lambda cotangents: _pull(check, cotangents)
+    elif check.claimant.pulls_back and len(check.output.leaves) > 1:
+        more["of_outputs"] = _of_outputs(check, probe.cotangents)
+        more["pull"] = lambda cotangents: _pull(check, cotangents)
+        more["reach"] = lambda name, output: _reaches(check, probe, name, output)
     case = gather(*reported, values, **more)
     return diagnose(case) | _explain_shapes(check, probe, base, point, readings)
 
@@ -181,6 +194,23 @@ def _move(check: Check, probe: Probe, base: Floats, name: str, shares: Sequence[
     except BudgetExhaustedError:
         return None
     return np.multiply.outer(np.asarray(shares), direction).reshape(-1, *_shape(value)), values - base
+
+
+def _of_outputs(check: Check, cotangents: Floats) -> dict[str, Floats]:
+    """Part cotangents into those of each output."""
+    ends = np.cumsum([leaf.value.size for leaf in check.output.leaves])[:-1]
+    return {leaf.name: part for leaf, part in zip(check.output.leaves, np.split(cotangents, ends, axis=1), strict=True)}
+
+
+def _reaches(check: Check, probe: Probe, name: str, output: str) -> bool:
+    """Whether one of several outputs moves with a parameter."""
+    parts = _of_outputs(check, probe.cotangents)
+    alone = probe.with_cotangents(np.concatenate([rows * (of == output) for of, rows in parts.items()], axis=1))
+    base = alone.cotangents @ check.value.ravel()
+    moved = _move(check, alone, base, name, (-LONG_MOVE, LONG_MOVE))
+    if moved is None:
+        return False
+    return bool(np.any(np.abs(moved[1][1] - moved[1][0]) > SEEN * np.maximum(alone.rounding(), np.abs(base) * EPS)))
 
 
 def _explain_shapes(check: Check, probe: Probe, base: Floats, point: Point, readings: list[Reading]) -> Explanations:

@@ -29,7 +29,7 @@ LEAST_FIT = 0.9
 """Of the error that noise lets anyone explain; a fit within the noise of a noisy function may be as low as that."""
 
 SLACK = 2.0
-"""So many margins a predicted claim may be off: the reference has an error, and so has what was made of it."""
+"""Largest distance of a claim from its prediction, in margins: one for the error of the reference, one for what was made of it."""
 
 MOST_OUTLIERS = 0.01
 """Share of the elements whose bounds do not hold."""

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Move", "Pull"]
+__all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Move", "Pull", "Reach"]
 
 SAMPLED = 200
 """Wrong elements at which an explanation is tried first."""
@@ -25,6 +25,9 @@ Pull = Callable[[list[Floats]], list[dict[str, Floats]]]
 
 
 Move = Callable[[str, Sequence[float]], tuple[Floats, Floats] | None]
+
+Reach = Callable[[str, str], bool]
+"""Tells of a parameter and an output, by name, whether the output moves with the parameter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +121,12 @@ class Case:
         ``move(name, shares)`` moves all elements of a parameter, each by a share of its own length, one way and the other; gives
         the moves, shape (S, *shape), and by how much the function's values change, shape (S, K). None where the budget is used up.
     pull : callable or None
-        Asks for the claims under other cotangents: arrays like ``dy``, one answer by name for each.
+        Asks for the claims under other cotangents: arrays like ``dy``, or like ``of_outputs`` laid side by side; one answer by name
+        for each.
+    of_outputs : dict
+        Name -> the cotangents of each output, shape (K, size), where the function has several; empty where it has one.
+    reach : callable or None
+        Tells whether an output of several moves with a parameter, at two calls of the function.
     """
 
     parameters: Mapping[str, Clues]
@@ -129,6 +137,8 @@ class Case:
     y: Floats | None = None
     move: Move | None = None
     pull: Pull | None = None
+    of_outputs: Mapping[str, Floats] = field(default_factory=dict)
+    reach: Reach | None = None
     _answers: dict[str, list[dict[str, Floats]]] = field(default_factory=dict, init=False)
 
     def pulled(self, family: str, cotangents: list[Floats]) -> list[dict[str, Floats]]:

@@ -32,6 +32,9 @@ LARGEST_COUNT = 1000
 RARE = 2.5
 """Digits that a number costs which is simple but has no meaning here: of a single element it is no evidence."""
 
+CHANCE = 0.1
+"""Probability that a random ratio, known this well, is near some fraction of a denominator: above it the fraction says nothing."""
+
 SMALL = {1, 2, 3, 4}
 """Numerators and denominators of ratios that need no explanation."""
 
@@ -46,6 +49,16 @@ CONSTANTS = {
     "180/pi: degrees and radians": 180 / math.pi,
     "e": math.e,
 }
+
+
+UNITS = {
+    100: "percent",
+    252: "days of trading and years",
+    365: "days and years",
+    1000: "a unit and its thousandth",
+    3600: "seconds and hours",
+}
+"""Whole numbers by which quantities are often rescaled."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
         words = f"{sign}{top} times" if bottom == 1 else f"{sign}1/{bottom} of"
         return Named(words, notes, 1.0 if notes or max(top, bottom) == 2 else RARE)
     is_size = max(top, bottom) <= LARGEST_COUNT or not known.keys().isdisjoint({top, bottom})
-    if abs(top - bottom) == 1 and max(top, bottom) > 3 and is_size and error * max(top, bottom) ** 2 < 0.1:
+    if abs(top - bottom) == 1 and max(top, bottom) > 3 and is_size and error * max(top, bottom) ** 2 < CHANCE:
         form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
         meaning = ", or ".join(known.get(n, [])[:MOST_READINGS])
         is_round = abs(size - round(size, 2)) <= error  # 1.01 is more likely just that than 101/100
@@ -82,10 +95,25 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
             return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else RARE)
     if {top, bottom} <= SMALL and top != bottom:
         return Named(f"{sign}{top}/{bottom} of", "", RARE)
+    share = _share(top, bottom, error, known)
+    if share is not None:
+        return Named(f"{sign}{share[0]} of", f" ({share[1]})", RARE)
     for number, words in _others(case, known):
         if abs(size - number) <= error:
             return Named(f"{sign}{size:.6g} times", f" ({size:.6g} is {words})", 2.0)
     return Named(f"{digits_apart(ratio)} times", "", REAL)
+
+
+def _share(top: int, bottom: int, error: float, known: dict[int, list[str]]) -> tuple[str, str] | None:
+    """Say a ratio as a count over a length that occurs, which is what a mean over too many or too few gives."""
+    least, most = sorted((top, bottom))
+    for length, readings in known.items():
+        if length % most == 0 and length <= LARGEST_COUNT and error * length**2 < CHANCE:
+            count = least * length // most
+            words = f"{count}/{length}" if top < bottom else f"{length}/{count}"
+            given, asked = (f"all {length}", f"{count} of them")[:: 1 if top < bottom else -1]
+            return words, f"{length} is {readings[0]}: a mean over {given} where one over {asked} is asked?"
+    return None
 
 
 def digits_apart(ratio: float) -> str:
@@ -138,7 +166,8 @@ def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> st
     if number <= max(SMALL):
         return ""
     constant = "a factor too many" if is_large else "a factor such as a learning rate"
-    return f" ({constant}, or a {given} over {number} terms where a {asked} is asked?)"
+    unit = f"{UNITS[number]}, " if number in UNITS else ""
+    return f" ({unit}{constant}, or a {given} over {number} terms where a {asked} is asked?)"
 
 
 def _others(case: Case, known: dict[int, list[str]]) -> Iterator[tuple[float, str]]:

@@ -22,7 +22,7 @@ from gradcheck.diagnosis.precision import approximations, truncations
 from gradcheck.diagnosis.projections import projections
 from gradcheck.diagnosis.rearrangements import of_other_parameters, packings, permutations, rearrangements, repeated
 from gradcheck.diagnosis.scale import DROPPED, absences, factors, parametrisations, ratios
-from gradcheck.diagnosis.upstreams import upstream_factors, upstream_slices, upstreams
+from gradcheck.diagnosis.upstreams import forgotten_outputs, upstream_factors, upstream_slices, upstreams
 from gradcheck.reports.report import Diagnosis
 
 __all__ = ["diagnose"]
@@ -47,6 +47,7 @@ FAMILIES: list[Family] = [
     upstreams,
     upstream_factors,
     upstream_slices,
+    forgotten_outputs,
     repeated,
     near_ties,
     parts,
@@ -114,7 +115,7 @@ def _is_common(candidate: Candidate) -> bool:
 
 
 def _of_kinks(clues: Clues) -> Diagnosis:
-    """Say that all wrong elements are at kinks; which of several values would be right there nobody can tell."""
+    """Say that all wrong elements are at kinks; which of several values would be right there cannot be told."""
     count = int(np.count_nonzero(np.any(clues.wrong, axis=0)))
     message = (
         f"the gradient is wrong only in {count} element{'s' if count > 1 else ''} at ties or kinks of f: "

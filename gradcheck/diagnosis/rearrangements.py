@@ -141,7 +141,7 @@ def _tells_places_apart(clues: Clues) -> bool:
 
 
 def _log10_orders(length: int, moved: int) -> float:
-    """Return the logarithm of the number of orders in which so many of the slices are not in their place."""
+    """Return the decimal logarithm of the number of orders in which ``moved`` of ``length`` slices are out of place."""
     return (math.lgamma(length + 1) - math.lgamma(length - moved + 1)) / math.log(10)
 
 

@@ -38,7 +38,7 @@ ROUNDED = (
 DROPPED = "the gradient is zero throughout; the true one is not: it was dropped"
 
 FEW, SPREADS = 4, 4.0
-"""Quotients of so many elements show how well their ratio is known: to so many times their median deviation."""
+"""Least number of quotients whose scatter tells how well their ratio is known, and its error bound in median deviations."""
 
 SHARED = DEFAULT_STEP**2
 """The relative truncation error that all differences may share, as those of a sine do: no deviation shows it."""

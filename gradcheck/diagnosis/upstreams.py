@@ -12,7 +12,7 @@ from gradcheck.diagnosis.clues import Case, Clues, Floats
 from gradcheck.diagnosis.layers import COUPLED, OF_OUTPUT, SLOPES
 from gradcheck.reports.symmetries import symmetries
 
-__all__ = ["upstream_factors", "upstream_slices", "upstreams"]
+__all__ = ["forgotten_outputs", "upstream_factors", "upstream_slices", "upstreams"]
 
 
 def upstreams(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -150,6 +150,25 @@ def upstream_slices(clues: Clues, case: Case) -> Iterator[Candidate]:
         is_border = len(left_out) == len(places)
         what = "the border of its upstream" if is_border else ", ".join(left_out)
         yield _seen_of_upstream(clues, f"backward leaves out {what}", 0.1)
+
+
+def forgotten_outputs(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Say which of several outputs move with the parameter while backward does not depend on their upstream."""
+    if case.pull is None or case.reach is None:
+        return
+    parts = case.of_outputs
+    without = [
+        np.concatenate([rows * (name != left_out) for name, rows in parts.items()], axis=1) for left_out in parts
+    ]
+    answers = [answer.get(clues.name) for answer in case.pulled("outputs", without)]
+    rounding = 1e-12 * np.abs(clues.claimed) + 1e-3 * clues.margin
+    names = [
+        name
+        for name, answer in zip(parts, answers, strict=False)
+        if answer is not None and np.all(np.abs(answer - clues.claimed) <= rounding) and case.reach(clues.name, name)
+    ]
+    if 0 < len(names) < len(parts):
+        yield _seen_of_upstream(clues, f"backward leaves out the upstream of output {", ".join(names)}, which depends on {clues.name}", 0.0)
 
 
 def _seen_of_upstream(clues: Clues, message: str, cost: float) -> Candidate:

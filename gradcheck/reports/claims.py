@@ -179,7 +179,8 @@ def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any,
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         first = [int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), leaf.value.shape)]
-        message = f"{words.claim} is NaN or infinite in {bad:,} of {values.size:,} elements, the first at {first}"
+        where = f" in {bad:,} of {values.size:,} elements, the first at {first}" if values.size > 1 else ""
+        message = f"{words.claim} is NaN or infinite{where}"
         reading.findings.append(
             Finding(code="not-finite", where=leaf.name, message=message, evidence={"count": bad, "first": first})
         )

@@ -14,6 +14,7 @@ from gradcheck.reports.claims import Reading
 from gradcheck.reports.comparison import Divergence, divergence_of
 from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report, Verdict
 from gradcheck.reports.text import apart, badness
+from gradcheck.reports.text import count as counted
 
 __all__ = ["NOISY", "NOTHING_CHECKED", "summarise"]
 
@@ -54,7 +55,7 @@ UNSETTLING = {
 """Remarks that say why elements are undecided."""
 
 ROUNDING = float(np.finfo(np.float64).eps)
-"""What noise hides of less than this share of the parameter's largest element could not be mended by anybody."""
+"""Share of the largest element below which an error that noise hides is not reported: float64 itself resolves no less."""
 
 REASONS = {
     Limit.STAIR: (
@@ -277,13 +278,12 @@ def _divergence(claims: Floats, judgement: Judgement, column: int, excused: NDAr
 
 
 def _wrong_values(report: ParameterReport) -> Finding:
-    count, total = int(report.wrong.sum()), report.wrong.size
+    found, total = int(report.wrong.sum()), report.wrong.size
     is_sample = bool(np.any(np.isnan(report.reference) & report.undecided))
-    elements = "element" if total == 1 else "elements"
     number = (
-        f"{count:,} of the {report.looked_at:,} {elements} looked at, of {total:,},"
+        f"{found:,} of the {counted(report.looked_at, 'element')} looked at, of {total:,},"
         if is_sample
-        else f"{count:,} of {total:,} {elements}"
+        else f"{found:,} of {counted(total, 'element')}"
     )
     worst = report.worst() or ()
     best = report.diagnoses[0] if report.diagnoses else None
@@ -292,7 +292,7 @@ def _wrong_values(report: ParameterReport) -> Finding:
         code="wrong-gradient",
         where=report.name,
         message=f"{number} wrong; {why}",
-        evidence={"elements": count, "worst": list(worst)},
+        evidence={"elements": found, "worst": list(worst)},
     )
 
 
@@ -357,15 +357,15 @@ def _reason(
     report: ParameterReport, judgement: Judgement, doubt: Limit, reason: str, chosen: NDArray[np.bool_]
 ) -> Finding:
     """Say of some elements what keeps the check from deciding."""
-    count, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
+    found, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
     bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else report.detection_floor
     return Finding(
         code="step-function" if doubt == Limit.STAIR else f"undecided-{doubt.name.lower().replace('_', '-')}",
         where=report.name,
-        message=f"{count:,} of {report.wrong.size:,} elements undecided: {reason.format(noise=noise, bound=bound)}",
+        message=f"{found:,} of {counted(report.wrong.size, 'element')} undecided: {reason.format(noise=noise, bound=bound)}",
         evidence={
-            "elements": count,
+            "elements": found,
             "first": [[int(i) for i in index] for index in np.argwhere(chosen)[:MOST_NAMED]],
             "noise": noise,
             "bound": bound,
@@ -392,7 +392,7 @@ def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> li
     bound = float(np.nanmax(judgement.bound[hidden]))
     if bound <= ROUNDING * float(np.nanmax(np.abs(judgement.reference))):
         return []
-    count = int(hidden.any(axis=1).sum())
+    number = f"{int(hidden.any(axis=1).sum()):,} of {counted(len(hidden), 'element')}"
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
-    elements = f"{report.name}: in {count:,} of {len(hidden):,} elements{_first(np.any(hidden, axis=1), report.shape)}"
+    elements = f"{report.name}: in {number}{_first(np.any(hidden, axis=1), report.shape)}"
     return [f"{elements} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]

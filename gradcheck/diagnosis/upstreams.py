@@ -168,7 +168,8 @@ def forgotten_outputs(clues: Clues, case: Case) -> Iterator[Candidate]:
         if answer is not None and np.all(np.abs(answer - clues.claimed) <= rounding) and case.reach(clues.name, name)
     ]
     if 0 < len(names) < len(parts):
-        yield _seen_of_upstream(clues, f"backward leaves out the upstream of output {", ".join(names)}, which depends on {clues.name}", 0.0)
+        which = f"output {names[0]}, which depends" if len(names) == 1 else f"outputs {', '.join(names)}, which depend"
+        yield _seen_of_upstream(clues, f"backward leaves out the upstream of {which} on {clues.name}", 0.0)
 
 
 def _seen_of_upstream(clues: Clues, message: str, cost: float) -> Candidate:

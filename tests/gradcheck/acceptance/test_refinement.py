@@ -11,7 +11,6 @@ from gradcheck.acceptance.refinement import (
     CLOSE_STEP,
     CLOSEST_STEP,
     FEW,
-    MANY,
     SECOND_STEP,
     _add_sides,
     _climb_leaf,
@@ -24,6 +23,7 @@ from gradcheck.acceptance.refinement import (
     _worth_it,
     refine,
 )
+from gradcheck.acceptance.screening import DOZEN
 from gradcheck.differences.ladder import FIRST_STEP
 
 from .benches import bench_of, calls, enter
@@ -272,7 +272,7 @@ def test_a_gap_of_ten_times_the_noise_is_one(noise, known):
     assert _add_sides(bench, 0, np.arange(1), np.full(1, 1e-6), np.full(1, 2.0)).tolist() == [known]
 
 
-@pytest.mark.parametrize(("count", "confirmed"), [(MANY - 1, False), (MANY, True)])
+@pytest.mark.parametrize(("count", "confirmed"), [(DOZEN - 1, False), (DOZEN, True)])
 def test_a_dozen_that_are_plainly_wrong_are_confirmed_along_directions(count, confirmed):
     bench = linear(np.full(count, 3.0))
     enter(bench, np.ones(count), 1e-9)
@@ -286,24 +286,24 @@ def test_a_dozen_that_are_plainly_wrong_are_confirmed_along_directions(count, co
 
 
 def test_where_a_few_of_many_are_not_plain_all_go_on_waiting():
-    bench = at_kinks(np.full(MANY, 3.0))
-    enter(bench, np.zeros(MANY), 1e-9)
-    waiting = {0: np.arange(MANY)}
+    bench = at_kinks(np.full(DOZEN, 3.0))
+    enter(bench, np.zeros(DOZEN), 1e-9)
+    waiting = {0: np.arange(DOZEN)}
     assert _confirm_many(bench, waiting) is waiting
-    assert sum(Kind.LADDER in kinds(bench, i) for i in range(MANY)) == FEW
+    assert sum(Kind.LADDER in kinds(bench, i) for i in range(DOZEN)) == FEW
 
 
 def test_what_directions_do_not_decide_goes_on_waiting():
     """One of thirteen has no evidence: only the others are confirmed."""
-    bench = linear([*np.full(MANY, 3.0), 1.0])
-    enter(bench, [*np.ones(MANY), 1.001], [*np.full(MANY, 1e-9), 2e-3], typical=1e-9)
-    left = _confirm_many(bench, {0: np.arange(MANY + 1)})
-    assert {leaf: indices.tolist() for leaf, indices in left.items()} == {0: [MANY]}
+    bench = linear([*np.full(DOZEN, 3.0), 1.0])
+    enter(bench, [*np.ones(DOZEN), 1.001], [*np.full(DOZEN, 1e-9), 2e-3], typical=1e-9)
+    left = _confirm_many(bench, {0: np.arange(DOZEN + 1)})
+    assert {leaf: indices.tolist() for leaf, indices in left.items()} == {0: [DOZEN]}
 
 
 @pytest.mark.parametrize(
     ("count", "ladders"),
-    [(3, 3), (MANY // 2 - 1, MANY // 2 - 1), (MANY - 1, MANY - 1), (MANY, FEW), (3 * MANY, FEW)],
+    [(3, 3), (DOZEN // 2 - 1, DOZEN // 2 - 1), (DOZEN - 1, DOZEN - 1), (DOZEN, FEW), (3 * DOZEN, FEW)],
 )
 def test_of_many_in_a_leaf_a_few_climb_and_the_others_are_measured_briefly(count, ladders):
     bench = linear(np.full(count, 3.0))

@@ -93,7 +93,9 @@ def networks(rng: np.random.Generator) -> Iterator[Planted]:
 
     functions = attend, lambda dy, c: attended(dy, c, False), lambda dy, c: attended(dy, c, True)
     inputs = rng.normal(size=(4, 7)), rng.normal(size=(5, 7)), rng.normal(size=(5, 3))
-    yield pair("attention", "constant-ratio", gradcheck.check_layer, functions, *inputs, of="q", words="sqrt(7)")
+    yield pair(
+        "attention", "constant-ratio", gradcheck.check_layer, functions, *inputs, of="q", words="the square root of 7"
+    )
 
 
 def sequences(rng: np.random.Generator) -> Iterator[Planted]:
@@ -156,7 +158,7 @@ def sequences(rng: np.random.Generator) -> Iterator[Planted]:
         gradcheck.check_gradient,
         functions,
         rng.normal(size=(4, 8)),
-        words=f"{np.sum(mask)}",
+        words=f"over {np.sum(mask)} of them",
     )
 
     functions = (
@@ -165,7 +167,7 @@ def sequences(rng: np.random.Generator) -> Iterator[Planted]:
         lambda dy, x: (dy[0] * np.cos(x) + 2 * x * dy[1][:, None],),
     )
     yield pair(
-        "second output", "upstream-ignored", gradcheck.check_vjp, functions, rng.normal(size=(4, 3)), of="x", words="[1]"
+        "second output", "upstream-slice", gradcheck.check_vjp, functions, rng.normal(size=(4, 3)), of="x", words="[1]"
     )
 
 
@@ -238,7 +240,7 @@ def statistics(rng: np.random.Generator) -> Iterator[Planted]:
 
     functions = likelihood, lambda p: slopes(p, 1), lambda p: slopes(p, 0)
     point = {"log_length": 0.5 * rng.normal(size=3), "log_variance": np.float64(0.4)}
-    yield pair("length scales", "log-parameter", gradcheck.check_gradient, functions, point, of="log_length")
+    yield pair("length scales", "parametrisation", gradcheck.check_gradient, functions, point, of="log_length")
 
     half = rng.normal(size=(4, 4))
     spd = half @ half.T + np.eye(4)
@@ -247,7 +249,14 @@ def statistics(rng: np.random.Generator) -> Iterator[Planted]:
         lambda m: 2 * np.linalg.inv(m).T - np.diag(np.diag(np.linalg.inv(m))),
         lambda m: np.linalg.inv(m).T,
     )
-    yield pair("symmetric", "triangle", gradcheck.check_gradient, functions, spd, words="diagonal")
+    yield pair(
+        "symmetric",
+        "constant-ratio",
+        gradcheck.check_gradient,
+        functions,
+        spd,
+        words="2 times the true one in what is off the diagonal",
+    )
 
     a, b = rng.normal(size=(10, 6)), rng.normal(size=10)
     functions = (
@@ -255,7 +264,9 @@ def statistics(rng: np.random.Generator) -> Iterator[Planted]:
         lambda w: 2 * a.T @ (a @ w - b) / 10 + 0.3 * w,
         lambda w: 2 * a.T @ (a @ w - b) / 10 + 0.6 * w,
     )
-    yield pair("half a penalty", "penalty", gradcheck.check_gradient, functions, rng.normal(size=6), words="0.3")
+    yield pair(
+        "half a penalty", "missing-weight-decay", gradcheck.check_gradient, functions, rng.normal(size=6), words="0.3"
+    )
 
     x = rng.normal(size=(12, 3))
 
@@ -273,7 +284,7 @@ def statistics(rng: np.random.Generator) -> Iterator[Planted]:
 
     functions = curve, lambda p: hessian(p, 0.0), lambda p: hessian(p, 1.0)
     point = {"slope": rng.normal(size=3), "level": np.float64(0.2)}
-    yield pair("no cross block", "dropped", gradcheck.check_hessian, functions, point, of="slope.slope")
+    yield pair("no cross block", "dropped", gradcheck.check_hessian, functions, point, of="slope.level")
 
 
 def physics(rng: np.random.Generator) -> Iterator[Planted]:
@@ -311,7 +322,9 @@ def physics(rng: np.random.Generator) -> Iterator[Planted]:
 
     functions = bond, lambda p: greeks(p, 1 / 365, 0.01), lambda p: greeks(p, 1, 1)
     point = {"rate": 0.03, "spread": 0.2, "coupon": 0.05, "time": 1.7}
-    yield pair("greeks", "constant-ratio", gradcheck.check_gradient, functions, point, of="time", words="1/365")
+    yield pair(
+        "greeks", "constant-ratio", gradcheck.check_gradient, functions, point, of="time", words="days and years"
+    )
 
     kernel = rng.normal(size=5)
     functions = (

@@ -10,7 +10,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.gradcheck.diagnosis import networks, noise, planted, reported, textbook
+from tests.gradcheck.diagnosis import fields, networks, noise, planted, reported, textbook
 
 FAMILIES = {
     "arrays": planted.arrays,
@@ -20,6 +20,7 @@ FAMILIES = {
     "matrices": networks.matrices,
     "shapes": networks.shapes,
     "reported": reported.reported,
+    "fields": fields.fields,
     "textbook": textbook.textbook,
 }
 

@@ -63,7 +63,7 @@ def explain(
 
     Notes
     -----
-    A right gradient costs nothing. A wrong one of a layer costs one more call of it and up to some forty of its
+    A right gradient costs nothing. A wrong one of a layer costs one more call of it and up to some eighty of its
     backward; a claim of the wrong shape the measurement of its parameter; a derivative that is zero throughout two calls.
     """
     point, readings, judgements = reported

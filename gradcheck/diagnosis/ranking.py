@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gradcheck.diagnosis.adjoints import not_transposed
 from gradcheck.diagnosis.candidates import Candidate, Weighed, weigh
 from gradcheck.diagnosis.clues import Case, Clues
 from gradcheck.diagnosis.copies import copies
@@ -48,6 +49,7 @@ FAMILIES: list[Family] = [
     upstream_factors,
     upstream_slices,
     forgotten_outputs,
+    not_transposed,
     repeated,
     near_ties,
     parts,

@@ -42,7 +42,9 @@ def test_nothing_is_said_of_a_layer_with_random_errors():
         assert report.verdict == "fail" and not report.parameters["x"].diagnoses, name
 
 
-@pytest.mark.parametrize("bug", [bug for bug in (*reported.reported(1), *fields.fields(1), *textbook.textbook(1)) if bug.right], ids=str)
+@pytest.mark.parametrize(
+    "bug", [bug for bug in (*reported.reported(1), *fields.fields(1), *textbook.textbook(1)) if bug.right], ids=str
+)
 def test_the_right_twin_passes_without_a_word(bug):
     report = bug.right()
     assert report.verdict == "pass", report

@@ -15,6 +15,7 @@ from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_m
 from gradcheck.differences.steps import measure_noise
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import GradcheckError, InvalidArgument
+from gradcheck.functions.calls import refuse_extras
 from gradcheck.functions.float_errors import silent
 from gradcheck.functions.options import CheckOptions, Settings, default_rtol, read_options, require_callable
 from gradcheck.functions.outputs import EachOutput, one_array_of, one_leaf_of
@@ -26,6 +27,9 @@ from gradcheck.functions.workers import hire
 __all__ = ["NumericalDerivative", "numerical_gradient", "numerical_jacobian"]
 
 Floats = NDArray[np.float64]
+
+ALONE = "steps are chosen from what is measured, and f takes the point alone: bind the rest with a lambda"
+"""What to do with further arguments."""
 
 CALLS_AN_ELEMENT, OVERHEAD = 8, 12
 """Calls that an element usually takes, and those of the noise, for the forecast of a progress bar."""
@@ -59,7 +63,9 @@ class NumericalDerivative:
 
 
 @silent
-def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[CheckOptions]) -> NumericalDerivative:
+def numerical_gradient(
+    f: Callable[[Any], Any], params: Any, *extras: Any, **options: Unpack[CheckOptions]
+) -> NumericalDerivative:
     """Differentiate a scalar function with finite differences that know their error.
 
     Parameters
@@ -68,6 +74,8 @@ def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[C
         ``f(params) -> float``.
     params : tree of arrays or floats
         The point. Integer and boolean leaves are held fixed.
+    *extras : object
+        None: steps are chosen, and ``f`` takes the point alone.
     **options
         See `CheckOptions`; ``rtol`` is the relative error at which an element has settled.
 
@@ -94,7 +102,8 @@ def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[C
     >>> bool(np.all(np.abs(slope.value - np.cos([0.0, 1.0])) <= slope.error_bound))
     True
     """
-    require_callable(f=f)
+    refuse_extras("numerical_gradient(f, params)", extras, ALONE)
+    require_callable("numerical_gradient(f, params)", f=f)
     settings = read_options(options)
     run = _Run(f, point_of(params, "params"), settings, _one_number_of)
     found = run.climb()
@@ -107,7 +116,9 @@ def numerical_gradient(f: Callable[[Any], Any], params: Any, **options: Unpack[C
 
 
 @silent
-def numerical_jacobian(f: Callable[[Any], Any], x: Any, **options: Unpack[CheckOptions]) -> NumericalDerivative:
+def numerical_jacobian(
+    f: Callable[[Any], Any], x: Any, *extras: Any, **options: Unpack[CheckOptions]
+) -> NumericalDerivative:
     """Differentiate an array with respect to an array, with finite differences that know their error.
 
     Parameters
@@ -116,6 +127,8 @@ def numerical_jacobian(f: Callable[[Any], Any], x: Any, **options: Unpack[CheckO
         ``f(x) -> y``, an array of floating-point numbers or a float.
     x : array or float
         The point.
+    *extras : object
+        None: steps are chosen, and ``f`` takes the point alone.
     **options
         See `CheckOptions`; ``rtol`` is the relative error at which an entry has settled.
 
@@ -143,7 +156,8 @@ def numerical_jacobian(f: Callable[[Any], Any], x: Any, **options: Unpack[CheckO
     >>> bool(np.all(np.abs(slope.value - [[3.0, 2.0], [4.0, 0.0]]) <= slope.error_bound))
     True
     """
-    require_callable(f=f)
+    refuse_extras("numerical_jacobian(f, x)", extras, ALONE)
+    require_callable("numerical_jacobian(f, x)", f=f)
     settings = read_options(options, vectorizable=False)
     run = _Run(f, one_leaf_of(x, "x"), settings, one_array_of)
     shape = run.probe.output.leaves[0].value.shape + run.point.leaves[0].value.shape
@@ -159,7 +173,8 @@ def numerical_jacobian(f: Callable[[Any], Any], x: Any, **options: Unpack[CheckO
 def _one_number_of(output: Output) -> Output:
     if output.size != 1:
         raise InvalidArgument(
-            f"f returned {output.size} numbers; a single number was required; for an array use numerical_jacobian."
+            f"f returned {output.size} numbers; a single number was required; of (value, gradient) return the value alone, for an "
+            "array use numerical_jacobian."
         )
     return output
 

@@ -24,7 +24,7 @@ PACKAGES = {
         "upstreams adjoints elementwise mixtures projections offsets copies near_ties ranking"
     ),
     "checks": (
-        "check second_point roundoff protocol references ignored blind_spots stairs explanations run claimants layers scalar losses pushforwards "
+        "check second_point roundoff protocol references ignored blind_spots stairs explanations run scalar exchanged claimants layers losses pushforwards "
         "jacobians curvature first_order "
         "linear_maps adjoint matrices stages composition chains orders"
     ),
@@ -51,9 +51,12 @@ ORDER = [
     "jax.judging",
     "jax.checks",
     "jax",
+    "torch.sparse",
     "torch.tensors",
     "torch.state",
     "torch.problems",
+    "torch.batches",
+    "torch.protocol",
     "torch.arguments",
     "torch.judging",
     "torch.checks",

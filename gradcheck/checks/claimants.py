@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check, Claimant
+from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
 from gradcheck.checks.protocol import examine_linearity, examine_zero
+from gradcheck.checks.scalar import is_pair
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy, is_still
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
@@ -62,6 +64,8 @@ class PullbackClaimant(Claimant):
     optional = True
     pulls_back = True
     words = GRADIENT
+    order = "vjp(dy, *inputs)"
+    """How the derivative is called."""
 
     def __init__(self, function: Callable[..., Any], tree: Any, settings: tuple[str, ...] = ()) -> None:
         super().__init__(function)
@@ -76,6 +80,10 @@ class PullbackClaimant(Claimant):
     @abstractmethod
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call the derivative with one cotangent."""
+
+    @abstractmethod
+    def pull_exchanged(self, seed: Any, prepared: Any) -> Any:
+        """Call it with the cotangent in the other place."""
 
     def output(self, value: Any) -> Output:
         """Learn the form of the output."""
@@ -122,10 +130,42 @@ class PullbackClaimant(Claimant):
     def _read(self, check: Check, seed: Any, prepared: Any) -> Reading:
         self.calls += 1
         with calling(self.derivative, "at the given point"):
-            given = self.pull(seed, prepared)
+            try:
+                given = self.pull(seed, prepared)
+            except Exception as error:
+                note_on(error, {self._exchanged: lambda: self.fits(self._read_exchanged(check, seed, prepared))})
+                raise
         reading = read_gradient(given, self.tree, check.point.leaves, optional=self.optional, words=self.words)
         reading.handed = [(self.seed, array) for array in arrays_in(seed)]
         return reading
+
+    @property
+    def _exchanged(self) -> str:
+        return f"are the arguments of {self.derivative} swapped? It is called {self.order}; with {self.seed} in the other place"
+
+    def _read_exchanged(self, check: Check, seed: Any, prepared: Any) -> Reading:
+        given = self.pull_exchanged(seed, prepared)
+        return read_gradient(given, self.tree, check.point.leaves, optional=self.optional, words=self.words)
+
+    def fits(self, reading: Reading) -> bool:
+        """Tell whether what was read has the form of gradients."""
+        return bool(reading.values) and not any(finding.code != "coarse-dtype" for finding in reading.findings)
+
+    def _examine_order(self, check: Check, row: Floats) -> None:
+        """Say where the derivative takes its arguments in the other order, and is right so."""
+        if not is_marked(check):
+            return
+        try:
+            prepared = self.prepare(check, check.point.hand().tree)
+            reading = self._read_exchanged(check, self.seed_of(row), prepared)
+            if not self.fits(reading):
+                return
+            steps, change = walk(check, check.output.read)
+        except Exception:  # noqa: BLE001 - whatever it makes of them
+            return
+        terms = np.concatenate([values * steps[leaf] for leaf, values in reading.values.items() if leaf in steps])
+        if is_like(float(row @ change), terms):
+            check.find("arguments-swapped", f"{self._exchanged} it gives the slope of {self.name}", fatal=True)
 
     def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
         """Check that it is linear in the cotangent, zero for zero, and changes nothing that it gets."""
@@ -147,6 +187,7 @@ class PullbackClaimant(Claimant):
         elif not all(is_still(array, copy) for array, copy in kept):
             message = f"{self.derivative} changed what {self.name} kept for it: called again it gives something else"
             check.find("cache-changed", message, fatal=True)
+        self._examine_order(check, cotangents[0])
 
     def _unchanged(self, seed: Any, row: Floats) -> bool:
         try:
@@ -181,6 +222,10 @@ class VjpClaimant(PullbackClaimant):
         """Call vjp with a cotangent and the inputs."""
         return by_name(self.vjp(seed, *prepared.values()), self.tree, self.derivative, self.settings)
 
+    def pull_exchanged(self, seed: Any, prepared: Any) -> Any:
+        """Call it with the inputs first."""
+        return by_name(self.vjp(*prepared.values(), seed), self.tree, self.derivative, self.settings)
+
 
 class HvpClaimant(PullbackClaimant):
     """A gradient and the product of the Hessian with a vector: since that is symmetric, a pull-back of the gradient."""
@@ -189,6 +234,7 @@ class HvpClaimant(PullbackClaimant):
     derivative = "hvp"
     seed = "v"
     role = "vector"
+    order = "hvp(x, v)"
     optional = False
     words = Words("its part of hvp(x, v)", "that of x")
 
@@ -215,10 +261,16 @@ class HvpClaimant(PullbackClaimant):
         """Call hvp with a vector."""
         return self.hvp(prepared, seed)
 
+    def pull_exchanged(self, seed: Any, prepared: Any) -> Any:
+        """Call it with the vector first."""
+        return self.hvp(seed, prepared)
+
 
 def _gradient_parts(grad: Callable[[Any], Any], point: Point, x: Any, tree: Any) -> list[Any]:
     """Return the gradient: one array for each differentiable leaf."""
     given = grad(tree)
+    if is_pair(given, x):
+        raise InvalidArgument("grad returned (value, gradient); return the gradient alone.")
     given = unwrapped(given, x)
     entries, _ = align(x, MISSING if given is None else given)
     parts = []

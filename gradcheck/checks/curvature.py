@@ -76,7 +76,11 @@ class HessianClaimant(JacobianClaimant):
                 "use check_jacobian(grad, hess, x)."
             )
         if output.size != 1 or not output.is_bare:
-            raise InvalidArgument(f"f returned {output.size} numbers; a single number was required; return a scalar.")
+            is_matrix = output.is_bare and output.leaves[0].value.shape == 2 * self.inputs[0].value.shape
+            remedy = (
+                "are f and hess swapped? The order is check_hessian(f, hess, x)" if is_matrix else "return a scalar"
+            )
+            raise InvalidArgument(f"f returned {output.size} numbers; a single number was required; {remedy}.")
         self.entries = [self._entry(one, other) for one in self.inputs for other in self.inputs]
         return output
 

@@ -12,12 +12,13 @@ from typing import Any, Unpack
 
 from gradcheck.checks.check import Check, Reference
 from gradcheck.checks.claimants import VjpClaimant, input_names
-from gradcheck.checks.layers import LayerClaimant
+from gradcheck.checks.exchanged import note_on
+from gradcheck.checks.layers import PAIR, LayerClaimant
 from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import run
 from gradcheck.checks.scalar import GivenGradient, ScalarClaimant, is_claim
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.calls import bound, refuse_extras, with_keywords
+from gradcheck.functions.calls import FURTHER, bound, refuse_extras, require_order, with_keywords
 from gradcheck.functions.in_place import displacing
 from gradcheck.functions.options import CheckOptions, read_options, require_callable, require_flag
 from gradcheck.functions.points import inputs_of, point_of
@@ -26,6 +27,12 @@ from gradcheck.reports.report import Report
 from gradcheck.watching import watched
 
 __all__ = ["check_gradient", "check_jvp", "check_layer", "check_vjp"]
+
+GRADIENT = "check_gradient(f, grad, params)"
+LAYER = "check_layer(forward, backward, *inputs)"
+VJP = "check_vjp(f, vjp, *inputs)"
+JVP = "check_jvp(f, jvp, *inputs)"
+"""What messages say of the order of the arguments."""
 
 
 @watched
@@ -98,14 +105,14 @@ def check_gradient(
     >>> check_gradient(lambda x: np.sum(x**3), lambda x: 2 * x**2, np.array([1.0, 2.0])).verdict
     'fail'
     """
-    refuse_extras("check_gradient", extras)
-    require_callable("check_gradient(f, grad, params)", f=f)
+    refuse_extras(GRADIENT, extras, FURTHER.replace("kwargs={...}", "args=(...) or kwargs={...}"))
+    require_callable(GRADIENT, f=f)
     require_flag("in_place", in_place)
     settings = read_options(options, directional=True)
     point = point_of(params, "params", wrt)
     is_given = is_claim(grad, params)
     if not is_given and grad is not True:
-        require_callable("check_gradient(f, grad, params)", grad=grad)
+        require_callable(GRADIENT, grad=grad)
     f, claimed = bound(args, kwargs, f=f, grad=None if is_given else grad)
     better = _read(reference, kwargs, args)
     claim = GivenGradient(grad) if is_given else claimed
@@ -175,14 +182,18 @@ def check_layer(
     >>> check_layer(forward, lambda dy, y: dy * (1 - y), np.array([0.5, -1.0])).verdict
     'fail'
     """
-    require_callable("check_layer(forward, backward, *inputs)", forward=forward, backward=backward)
+    require_callable(LAYER, forward=forward, backward=backward)
     settings = read_options(options, vectorizable=False, directional=True)
     (forward,) = with_keywords(kwargs, forward=forward)
+    require_order(LAYER, forward=(forward, len(inputs)), backward=(backward, 2))
     named = _named("check_layer", forward, inputs)
     point = inputs_of(named, "inputs", wrt)
-    return run(
-        Check(settings, point, LayerClaimant(forward, backward, named, point.held(named)), _read(reference, kwargs))
-    )
+    claimant = LayerClaimant(forward, backward, named, point.held(named))
+    try:
+        return run(Check(settings, point, claimant, _read(reference, kwargs)))
+    except Exception as error:
+        note_on(error, {PAIR: lambda: claimant.fits_swapped(point)})
+        raise
 
 
 @watched
@@ -241,9 +252,10 @@ def check_vjp(
     >>> check_vjp(np.matmul, lambda dy, a, b: (np.outer(dy, b), a @ dy), a, b).verdict
     'fail'
     """
-    require_callable("check_vjp(f, vjp, *inputs)", f=f, vjp=vjp)
+    require_callable(VJP, f=f, vjp=vjp)
     settings = read_options(options, vectorizable=False, directional=True)
     f, vjp = with_keywords(kwargs, f=f, vjp=vjp)
+    require_order(VJP, f=(f, len(inputs)), vjp=(vjp, len(inputs) + 1))
     named = _named("check_vjp", f, inputs)
     point = inputs_of(named, "inputs", wrt)
     return run(Check(settings, point, VjpClaimant(f, vjp, named, point.held(named)), _read(reference, kwargs)))
@@ -306,9 +318,10 @@ def check_jvp(
     >>> check_jvp(np.sin, lambda tangents, x: np.cos(x) * abs(tangents[0]), np.array([0.5, 2.0])).findings[0].code
     'not-linear'
     """
-    require_callable("check_jvp(f, jvp, *inputs)", f=f, jvp=jvp)
+    require_callable(JVP, f=f, jvp=jvp)
     settings = read_options(options, vectorizable=False)
     f, jvp = with_keywords(kwargs, f=f, jvp=jvp)
+    require_order(JVP, f=(f, len(inputs)), jvp=(jvp, len(inputs) + 1))
     named = _named("check_jvp", f, inputs)
     return run(Check(settings, inputs_of(named, "inputs", wrt), JvpClaimant(f, jvp, named), _read(reference, kwargs)))
 

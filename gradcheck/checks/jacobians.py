@@ -17,6 +17,7 @@ from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import Probe, calling
 from gradcheck.functions.trees import Leaf
 from gradcheck.reports.claims import Reading, Words, read_gradient
+from gradcheck.reports.report import Finding
 
 __all__ = ["JacobianClaimant", "as_one_column", "block"]
 
@@ -64,7 +65,17 @@ class JacobianClaimant(Claimant):
 
     def read(self, given: Any) -> Reading:
         """Read the blocks of the claimed matrix."""
-        return read_gradient(given, self.x, self.entries, words=self.words)
+        reading = read_gradient(given, self.x, self.entries, words=self.words)
+        reading.findings = [self._in_order(finding) for finding in reading.findings]
+        return reading
+
+    def _in_order(self, finding: Finding) -> Finding:
+        """Say where f and jac may be swapped: the matrix has the shape that a value would have, and the value that of a matrix."""
+        given, whole = finding.evidence.get("given"), [entry.value.shape for entry in self.entries]
+        if given is None or len(whole) > 1 or (*given, *2 * self.inputs[0].value.shape) != whole[0]:
+            return finding
+        remedy = "are f and jac swapped? The order is check_jacobian(f, jac, x)"
+        return replace(finding, message=f"{finding.message}: {remedy}")
 
     def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the rows of the claimed Jacobian."""

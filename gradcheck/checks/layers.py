@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check
-from gradcheck.checks.claimants import PullbackClaimant, by_name
-from gradcheck.differences.ladder import lengths_of
+from gradcheck.checks.claimants import PullbackClaimant, by_name, require_floats
+from gradcheck.checks.exchanged import is_marked
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.float_errors import at_our_own_points
+from gradcheck.functions.points import Output, Point
 from gradcheck.functions.probe import calling
 from gradcheck.functions.trees import flatten
 from gradcheck.reports.claims import Reading, read_gradient
@@ -22,12 +23,7 @@ __all__ = ["LayerClaimant"]
 
 Floats = NDArray[np.float64]
 
-SWAPPED = "are the arguments of backward swapped? It is called backward(dy, cache)"
-MARKS_OF_ORDER = {"zero-upstream", "upstream-ignored", "not-linear", "wrong-shape", "wrong-structure", "wrong-type"}
-"""What a backward that takes the cache first is found to do."""
-
-LIKE = 1e-2
-"""The share of its terms by which a slope may be off: enough to tell one order of arguments from the other."""
+PAIR = "are forward and backward swapped? The order is check_layer(forward, backward, *inputs); the other way round"
 
 
 class LayerClaimant(PullbackClaimant):
@@ -36,6 +32,7 @@ class LayerClaimant(PullbackClaimant):
     name = "forward"
     derivative = "backward"
     seed = "its upstream"
+    order = "backward(dy, cache)"
     is_whole = True
 
     def __init__(
@@ -62,52 +59,27 @@ class LayerClaimant(PullbackClaimant):
 
     def pull(self, seed: Any, prepared: Any) -> Any:
         """Call backward with an upstream and the cache."""
-        try:
-            given = self.backward(seed, prepared)
-        except Exception as error:
-            if self._fits_swapped(seed, prepared):
-                error.add_note(f"{SWAPPED}: with the two exchanged it raises nothing and gives gradients that fit")
-            raise
-        return by_name(given, self.tree, self.derivative, self.settings)
+        return by_name(self.backward(seed, prepared), self.tree, self.derivative, self.settings)
+
+    def pull_exchanged(self, seed: Any, prepared: Any) -> Any:
+        """Call it with the cache first."""
+        return by_name(self.backward(prepared, seed), self.tree, self.derivative, self.settings)
 
     def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
-        """Say also where backward takes its arguments in the other order."""
+        """Say also where forward and backward seem to be swapped."""
         super().protocol(check, cotangents, first)
-        if MARKS_OF_ORDER & {finding.code for finding in check.faults} and self._is_right_swapped(check, cotangents):
-            message = f"{SWAPPED}: with the two exchanged it gives the slope of forward"
-            check.find("arguments-swapped", message, fatal=True)
+        if is_marked(check) and not any(finding.code == "arguments-swapped" for finding in check.faults):
+            with suppress(Exception):
+                if self.fits_swapped(check.point):
+                    check.find("arguments-swapped", f"{PAIR} they give what fits", fatal=True)
 
-    def _swapped(self, seed: Any, prepared: Any) -> Reading:
-        given = by_name(self.backward(prepared, seed), self.tree, self.derivative, self.settings)
-        return read_gradient(given, self.tree, flatten(self.tree, settings=self.settings)[0], optional=True)
-
-    def _fits_swapped(self, seed: Any, prepared: Any) -> bool:
-        try:
-            reading = self._swapped(seed, prepared)
-        except Exception:  # noqa: BLE001 - neither order is right
-            return False
-        return bool(reading.values) and not reading.findings
-
-    def _is_right_swapped(self, check: Check, cotangents: Floats) -> bool:
-        """Tell whether backward called with the cache first gives the slope along a direction that differences give."""
-        row, slope, terms = cotangents[0], 0.0, 0.0
-        moved: dict[float, list[NDArray[Any]]] = {1.0: check.point.copies(), -1.0: check.point.copies()}
-        try:
-            reading = self._swapped(self.seed_of(row), self.prepare(check, check.point.hand().tree))
-            for leaf, values in reading.values.items():
-                held = check.point.leaves[leaf]
-                step = (np.sqrt(held.format.eps) * lengths_of(held.value)).reshape(held.value.shape)
-                step *= check.settings.rng.uniform(0.5, 1.5, step.shape)
-                for sign, arrays in moved.items():
-                    arrays[leaf] = held.format.rounded(held.value + sign * step)
-                step = (moved[1.0][leaf] - moved[-1.0][leaf]).astype(np.float64)
-                slope, terms = slope + values @ step.ravel(), terms + np.abs(values) @ np.abs(step.ravel())
-            with at_our_own_points():
-                ahead, behind = (self.seen(self.value(check.point.hand(arrays).tree)) for arrays in moved.values())
-        except Exception:  # noqa: BLE001 - whatever it makes of them
-            return False
-        check.budget.used += 2
-        return not reading.findings and bool(abs(row @ (ahead - behind) - slope) <= LIKE * terms)
+    def fits_swapped(self, point: Point) -> bool:
+        """Tell whether backward, called with the inputs, gives an output and a cache, and forward gradients for those."""
+        y, cache = _run(self.backward, point.hand().tree)
+        output = Output.of(y, self.name)
+        require_floats(output)
+        given = by_name(self.function(output.like(np.ones(output.size)), cache), self.tree, self.name, self.settings)
+        return self.fits(read_gradient(given, self.tree, point.leaves, optional=self.optional, words=self.words))
 
 
 def _run(forward: Callable[..., Any], tree: dict[str, Any]) -> tuple[Any, Any]:

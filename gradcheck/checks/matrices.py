@@ -12,7 +12,7 @@ from gradcheck.checks.curvature import HessianClaimant
 from gradcheck.checks.jacobians import JacobianClaimant
 from gradcheck.checks.linear_maps import vector_like
 from gradcheck.checks.run import run
-from gradcheck.functions.calls import refuse_extras, with_keywords
+from gradcheck.functions.calls import refuse_extras, require_order, with_keywords
 from gradcheck.functions.options import CheckOptions, read_options, require_callable
 from gradcheck.functions.points import point_of
 from gradcheck.functions.selection import Wrt
@@ -80,7 +80,7 @@ def check_jacobian(
     >>> report.parameters["params"].wrong.tolist()
     [[False, False], [True, True]]
     """
-    refuse_extras("check_jacobian", extras)
+    refuse_extras("check_jacobian(f, jac, x)", extras)
     require_callable("check_jacobian(f, jac, x)", f=f, jac=jac)
     settings = read_options(options, vectorizable=False)
     f, jac = with_keywords(kwargs, f=f, jac=jac)
@@ -93,7 +93,7 @@ def check_hvp(
     grad: Callable[..., Any],
     hvp: Callable[..., Any],
     x: Any,
-    *,
+    *extras: Any,
     kwargs: Mapping[str, Any] | None = None,
     wrt: Wrt = None,
     **options: Unpack[CheckOptions],
@@ -111,6 +111,8 @@ def check_hvp(
         ``hvp(x, v) ->`` tree like ``x``. ``v`` is like ``x``, with zeros in float64 for what is held fixed.
     x : tree of arrays or floats
         The point. Integer and boolean leaves are held fixed.
+    *extras : object
+        None; ``v`` is drawn, and further arguments are handed over by ``kwargs``.
     kwargs : dict, optional
         Handed to ``grad`` and ``hvp``.
     wrt : str or sequence of str, optional
@@ -141,16 +143,23 @@ def check_hvp(
     >>> check_hvp(lambda x: x**3 / 3, lambda x, v: x * v, np.array([1.0, -2.0])).parameters["params"].wrong.tolist()
     [False, True]
     """
-    require_callable(grad=grad, hvp=hvp)
+    refuse_extras("check_hvp(grad, hvp, x)", extras, "v is drawn; further arguments are handed over as kwargs={...}")
+    require_callable("check_hvp(grad, hvp, x)", grad=grad, hvp=hvp)
     settings = read_options(options, vectorizable=False)
     grad, hvp = with_keywords(kwargs, grad=grad, hvp=hvp)
+    require_order("check_hvp(grad, hvp, x)", grad=(grad, 1), hvp=(hvp, 2))
     point = point_of(x, "x", wrt)
     return run(Check(settings, point, HvpClaimant(grad, hvp, x, point)))
 
 
 @watched
 def check_adjoint(
-    matvec: Callable[[Any], Any], rmatvec: Callable[[Any], Any], x: Any, y: Any, **options: Unpack[CheckOptions]
+    matvec: Callable[[Any], Any],
+    rmatvec: Callable[[Any], Any],
+    x: Any,
+    y: Any,
+    *extras: Any,
+    **options: Unpack[CheckOptions],
 ) -> Report:
     """Check that one linear map is the adjoint of another: the dot test.
 
@@ -167,6 +176,8 @@ def check_adjoint(
     x, y : arrays of floats or complex numbers, or numbers
         They give shapes and dtypes. Between complex spaces both maps must be complex linear and the inner product is
         conjugate linear in its first argument; where one space is real, only its real part counts.
+    *extras : object
+        None: both maps take one vector.
     **options
         See `CheckOptions`; ``vectorized`` is refused, and ``workers`` have nothing to do: both maps are called in this
         thread, a thousand times at most.
@@ -195,7 +206,10 @@ def check_adjoint(
     >>> check_adjoint(np.cumsum, np.cumsum, np.ones(4), np.ones(4)).findings[0].code
     'not-adjoint'
     """
-    require_callable(matvec=matvec, rmatvec=rmatvec)
+    refuse_extras(
+        "check_adjoint(matvec, rmatvec, x, y)", extras, "both maps take one vector; bind the rest with a lambda"
+    )
+    require_callable("check_adjoint(matvec, rmatvec, x, y)", matvec=matvec, rmatvec=rmatvec)
     settings = read_options(options, vectorizable=False, analytic=False)
     return AdjointTest(settings, matvec, rmatvec, vector_like(x, "x"), vector_like(y, "y")).run()
 
@@ -258,7 +272,7 @@ def check_hessian(
     >>> report.parameters["params"].wrong.tolist()
     [[False, True], [True, False]]
     """
-    refuse_extras("check_hessian", extras)
+    refuse_extras("check_hessian(f, hess, x)", extras)
     require_callable("check_hessian(f, hess, x)", f=f, hess=hess)
     settings = read_options(options, analytic=False)
     f, hess = with_keywords(kwargs, f=f, hess=hess)

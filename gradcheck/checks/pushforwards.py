@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check, Claimant
 from gradcheck.checks.claimants import require_floats, spread
+from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
 from gradcheck.checks.protocol import examine_zero
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.points import Handed, Layout, Output, as_given
@@ -26,6 +27,13 @@ __all__ = ["JvpClaimant"]
 Floats = NDArray[np.float64]
 
 WORDS = Words("dy", "y")
+
+ORDERS: dict[str, Callable[[tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]] = {
+    "with the tangents behind the inputs": lambda tangents, inputs: (*inputs, tangents),
+    "with each tangent by itself, in no tuple,": lambda tangents, inputs: (*tangents, *inputs),
+    "with each tangent by itself, behind the inputs,": lambda tangents, inputs: (*inputs, *tangents),
+}
+"""Other orders in which people write the arguments."""
 
 MIXED = 20180101
 """Seed of the tangent that is compared between calls."""
@@ -98,10 +106,21 @@ class JvpClaimant(Claimant):
 
     def _push(self, tangents: dict[str, Any], tree: dict[str, Any]) -> tuple[Floats | None, Reading]:
         """Call jvp, and read what it gives as one vector; None where it has not the form of y."""
-        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
         self.calls += 1
+        arguments = tuple(tangents.values()), tuple(tree.values())
         with calling("jvp", "at the given point"):
-            given = self.jvp(tuple(tangents.values()), *tree.values())
+            try:
+                given = self.jvp(arguments[0], *arguments[1])
+            except Exception as error:
+                note_on(error, {_exchanged(w): partial(self._fits, order(*arguments)) for w, order in ORDERS.items()})
+                raise
+        return self._read(given)
+
+    def _fits(self, arguments: tuple[Any, ...]) -> bool:
+        return self._read(self.jvp(*arguments))[0] is not None
+
+    def _read(self, given: Any) -> tuple[Floats | None, Reading]:
+        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
         like = self.form.like(np.zeros(self.form.size))
         reading = read_gradient(given, like, self.form.leaves, words=WORDS)
         fits = not any(finding.code == "wrong-structure" for finding in reading.findings)
@@ -135,8 +154,29 @@ class JvpClaimant(Claimant):
 
     def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
         """Check that it is linear in its tangents, zero for zero, and changes nothing that it gets."""
-        if not all(leaf in first[0].values for leaf in differentiable(check.point)):
+        if all(leaf in first[0].values for leaf in differentiable(check.point)):
+            self._examine(check, cotangents, first)
+        if is_marked(check):
+            self._examine_order(check, cotangents[0])
+
+    def _examine_order(self, check: Check, row: Floats) -> None:
+        """Say where jvp takes its arguments in another order, and is right so."""
+        try:
+            steps, change = walk(check, check.output.read)
+            vector = np.concatenate([steps.get(leaf, np.zeros(0)) for leaf in differentiable(check.point)])
+        except Exception:  # noqa: BLE001 - whatever the function makes of it
             return
+        for words, order in ORDERS.items():
+            tangents, inputs = tangent(check.point, vector), check.point.hand().tree
+            try:
+                dy = self._read(self.jvp(*order(tuple(tangents.values()), tuple(inputs.values()))))[0]
+            except Exception:  # noqa: BLE001, S112 - it is another order, or none
+                continue
+            if dy is not None and is_like(float(row @ change), row * dy):
+                check.find("arguments-swapped", f"{_exchanged(words)} it gives the slope of {self.name}", fatal=True)
+                return
+
+    def _examine(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
         handed = check.point.hand()
         mixed = self._mixed(check)
         vectors = [mixed, np.zeros_like(mixed), *self._parts(check, -mixed)]
@@ -184,6 +224,10 @@ class JvpClaimant(Claimant):
                     where=check.point.leaves[leaves[number - 1]].name if number else "",
                     fatal=True,
                 )
+
+
+def _exchanged(words: str) -> str:
+    return f"are the arguments of jvp swapped? It is called jvp(tangents, *inputs), with a tuple of tangents; {words}"
 
 
 def _length(check: Check) -> int:

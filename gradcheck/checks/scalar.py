@@ -16,10 +16,10 @@ from gradcheck.functions.arrays import as_numpy, is_array
 from gradcheck.functions.containers import parts_of
 from gradcheck.functions.points import Handed, Layout, Output, as_given
 from gradcheck.functions.probe import calling
-from gradcheck.functions.trees import MISSING, align
+from gradcheck.functions.trees import MISSING, align, flatten
 from gradcheck.reports.claims import Misfit, Reading, read_gradient
 
-__all__ = ["GivenGradient", "ScalarClaimant", "is_claim"]
+__all__ = ["GivenGradient", "ScalarClaimant", "is_claim", "is_pair"]
 
 Floats = NDArray[np.float64]
 
@@ -68,17 +68,20 @@ class ScalarClaimant(Claimant):
 
     def output(self, value: Any) -> Output:
         """Learn the form of the value."""
-        if _is_pair(value, self.params):
+        if is_pair(value, self.params):
             raise InvalidArgument(
                 "f returned (value, gradient), but a gradient was given too; pass grad=True, or return the value alone."
             )
         output = Output.of(value, "f")
         if output.size != 1 or len(output.leaves) != 1:
             shapes = [leaf.value.shape for leaf in output.leaves]
-            raise InvalidArgument(
-                f"f returned {'shape ' + str(shapes[0]) if len(shapes) == 1 else f'{len(shapes)} arrays'}; "
-                "a single number was required; return a scalar, or check a layer with check_layer."
+            given = f"shape {shapes[0]}" if len(shapes) == 1 else f"{len(shapes)} arrays"
+            remedy = (
+                "that is built like params, as a gradient is: are f and grad swapped? The order is check_gradient(f, grad, params)"
+                if _is_like(value, self.params)
+                else "return a scalar, or check a layer with check_layer"
             )
+            raise InvalidArgument(f"f returned {given}; a single number was required; {remedy}.")
         return output
 
     def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
@@ -103,7 +106,7 @@ class ScalarClaimant(Claimant):
                 return _pair(self.function(tree))[1]
         with calling("grad", "at the given point"):
             given = self.grad(tree)
-        if _is_pair(given, self.params):
+        if is_pair(given, self.params):
             return Misfit(
                 "grad returned (value, gradient) where the gradient alone was required; return that, or pass this function "
                 "as f, with grad=True"
@@ -111,7 +114,7 @@ class ScalarClaimant(Claimant):
         return given
 
 
-def _is_pair(given: Any, params: Any) -> bool:
+def is_pair(given: Any, params: Any) -> bool:
     """Tell whether this is a tuple of a single number and a tree like the parameters, which are no pair themselves."""
     if not (type(given) is tuple and len(given) == 2) or (isinstance(params, tuple | list) and len(params) == 2):
         return False
@@ -122,6 +125,16 @@ def _is_pair(given: Any, params: Any) -> bool:
         return False
     entries, mismatches = align(params, given[1])
     return not mismatches and not any(entry is MISSING for entry in entries)
+
+
+def _is_like(value: Any, params: Any) -> bool:
+    """Tell whether a value has the structure and the shapes of the parameters."""
+    entries, mismatches = align(params, value)
+    try:
+        shapes = [None if entry is MISSING else as_numpy(entry).shape for entry in entries]
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return not mismatches and shapes == [leaf.value.shape for leaf in flatten(params)[0]]
 
 
 def _pair(value: Any) -> tuple[Any, Any]:

@@ -73,7 +73,8 @@ def read_stages(stages: Any) -> list[Stage]:
     """
     if not isinstance(stages, Iterable) or isinstance(stages, str | bytes | dict):
         raise InvalidArgument(
-            f"stages is a {type(stages).__name__}; a list of tuples (name, forward, backward, params) was required."
+            f"stages is a {type(stages).__name__}; a list of tuples (name, forward, backward, params) was required: the order is "
+            "check_chain(stages, x)."
         )
     read = [_read_stage(position, given) for position, given in enumerate(stages)]
     if not read:
@@ -91,7 +92,7 @@ def _read_stage(position: int, given: Any) -> Stage:
         size = f" of {len(given)}" if isinstance(given, tuple | list) else ""
         raise InvalidArgument(
             f"{what} is a {type(given).__name__}{size}; a tuple of 4, (name, forward, backward, params), was required; "
-            "a stage without parameters has params=()."
+            "a stage without parameters has params=(), and the order is check_chain(stages, x)."
         )
     name, forward, backward, params = given
     if not (isinstance(name, str) and len(name.splitlines()) == 1):

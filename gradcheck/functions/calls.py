@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,9 +11,12 @@ from typing import Any
 
 from gradcheck.errors import InvalidArgument
 
-__all__ = ["bound", "refuse_extras", "with_keywords"]
+__all__ = ["FURTHER", "bound", "refuse_extras", "require_order", "with_keywords"]
 
 Function = Callable[..., Any]
+
+FURTHER = "hand further arguments of the functions over as kwargs={...}, or call check_vjp or check_layer, which take several inputs"
+"""What to do with arguments behind the point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,43 @@ def with_keywords(kwargs: Mapping[str, Any] | None, **functions: Any) -> list[An
     return [partial(function, **kwargs) if callable(function) else function for function in functions.values()]
 
 
-def refuse_extras(check: str, extras: tuple[Any, ...]) -> None:
-    """Raise `InvalidArgument` for positional arguments behind the point."""
-    if extras:
+def require_order(call: str, **functions: tuple[Function, int]) -> None:
+    """Refuse two functions of which each takes as many arguments as the other should.
+
+    Parameters
+    ----------
+    call : str
+        How they are handed over.
+    **functions
+        Name = (function, the arguments that it is called with), of two.
+
+    Raises
+    ------
+    InvalidArgument
+    """
+    (one, (f, few)), (other, (g, many)) = functions.items()
+    if few != many and _takes(f, many) and _takes(g, few) and not _takes(f, few) and not _takes(g, many):
         raise InvalidArgument(
-            f"{check} takes two functions and a point, and {len(extras)} more {'was' if len(extras) == 1 else 'were'} "
-            "given; hand further arguments of the functions over as args=(...) or kwargs={...}, or call check_layer or "
-            "check_vjp, which take several inputs."
+            f"{one} takes {many} arguments and {other} {few}, where {few} and {many} were required: are the two swapped? The "
+            f"order is {call}."
         )
+
+
+def _takes(function: Function, count: int) -> bool | None:
+    """Tell whether a function can be called with so many arguments; None where it does not say."""
+    try:
+        signature = inspect.signature(function)
+    except Exception:  # noqa: BLE001 - whatever the attributes of a callable raise
+        return None
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def refuse_extras(call: str, extras: tuple[Any, ...], remedy: str = "") -> None:
+    """Raise `InvalidArgument` for positional arguments behind the last; ``call`` shows what there is."""
+    if extras:
+        more = f"{len(extras)} more {'was' if len(extras) == 1 else 'were'} given: {abbreviated(extras[0])}"
+        raise InvalidArgument(f"the call is {call}, and {more}; {remedy or FURTHER}.")

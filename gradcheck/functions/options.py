@@ -121,7 +121,8 @@ def read_options(
     known = CheckOptions.__annotations__
     for name in options:
         if name not in known:
-            raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}.")
+            remedy = "; further arguments are handed over by kwargs={...}" if name == "args" else ""
+            raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}{remedy}.")
     method = options.get("method", "auto")
     if method not in get_args(Method):
         raise InvalidArgument(f"method={method!r} is not known; use {' or '.join(map(repr, get_args(Method)))}.")

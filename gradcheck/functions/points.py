@@ -23,6 +23,9 @@ Floats = NDArray[np.float64]
 Layout = Callable[[NDArray[Any]], NDArray[Any]]
 """Holds the same numbers in another way in memory."""
 
+FEW = 3
+"""Leaves that an error names."""
+
 
 def as_given(array: NDArray[Any]) -> NDArray[Any]:
     """Leave an array as it is."""
@@ -151,6 +154,11 @@ def inputs_of(inputs: Mapping[str, Any], argument: str, wrt: Wrt = None) -> Poin
     return _checked(Point(selected(leaves, wrt), build, settings), argument)
 
 
+def _kind_of(leaf: Leaf) -> str:
+    value = getattr(leaf.restore, "value", None)
+    return f"an array of {leaf.value.dtype}" if value is None else f"a {type(value).__name__}"
+
+
 def _checked(point: Point, argument: str) -> Point:
     """Return a point after refusing what cannot be differentiated."""
     for leaf in point.leaves:
@@ -164,9 +172,11 @@ def _checked(point: Point, argument: str) -> Point:
                 f"{argument}: {leaf.name} holds NaN or infinity; there is no derivative there; give a finite point."
             )
     if not any(leaf.is_differentiable for leaf in point.leaves):
+        given = ", ".join(f"{leaf.name} is {_kind_of(leaf)}" for leaf in point.leaves[:FEW]) or "it is None or empty"
+        more = f" and {len(point.leaves) - FEW} more" if len(point.leaves) > FEW else ""
         raise InvalidArgument(
-            f"{argument} holds no floating-point element ({len(point.leaves)} leaves); there is nothing to check; "
-            "integers are held fixed, so convert what is to be differentiated to float."
+            f"{argument} holds no floating-point element ({given}{more}); there is nothing to check; integers, text and objects "
+            "are held fixed, so convert what is to be differentiated to float."
         )
     return point
 

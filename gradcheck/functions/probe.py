@@ -78,7 +78,7 @@ class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
         self,
         name: str,
         where: str,
-        remedy: str = "further arguments are handed over by args=(...) or kwargs={...}, further inputs after the first",
+        remedy: str = "further arguments are handed over by kwargs={...} or, of a gradient, args=(...); inputs one by one, in no tuple or dict",
     ) -> None:
         self.name = name
         self.where = where

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy
+from gradcheck.functions.calls import require_order
 from gradcheck.functions.options import default_rtol, read_options, require_callable
 from gradcheck.functions.points import Point, point_of
 from gradcheck.functions.progress import metering
@@ -160,7 +161,10 @@ def mutation_score(
     >>> [mutant.name for mutant in found.survived], found.score
     (['flipped: params'], 0.5)
     """
-    require_callable("mutation_score(check, f, grad, params)", check=check, f=f, grad=grad)
+    call = "mutation_score(check, f, grad, params)"
+    require_callable(call, check=check, f=f, grad=grad)
+    require_order(call, check=(check, 3), f=(f, 1))
+    require_order(call, check=(check, 3), grad=(grad, 1))
     settings = read_options(_options(options))
     given = point_of(params, "params")
     trials: list[Trial] = []

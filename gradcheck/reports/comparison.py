@@ -115,6 +115,10 @@ def compare(claimed: Any, reference: Any) -> Comparison:
     """
     leaves, _ = flatten(reference, argument="reference")
     entries, mismatches = align(reference, claimed)
+    if mismatches:
+        first = mismatches[0]
+        place = f" {first.where}" if first.where else ""
+        raise InvalidArgument(f"claimed{place} {first.message}; both trees must have the same structure.")
     pairs: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
     for leaf, entry in zip(leaves, entries, strict=True):
         if not leaf.is_differentiable:
@@ -134,10 +138,6 @@ def compare(claimed: Any, reference: Any) -> Comparison:
                 "both must have the same shape."
             )
         pairs[leaf.name] = (given.ravel().astype(common), leaf.value.ravel().astype(common))
-    if mismatches:
-        first = mismatches[0]
-        place = f" {first.where}" if first.where else ""
-        raise InvalidArgument(f"claimed{place} {first.message}; both trees must have the same structure.")
     if not pairs:
         raise InvalidArgument("reference holds no floating-point array; there is nothing to compare.")
     return Comparison(

@@ -12,6 +12,7 @@ from gradcheck.checks.claimants import input_names
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.probe import calling
 from gradcheck.torch.problems import REMEDY, Problem
+from gradcheck.torch.sparse import filled, is_sparse, specified
 from gradcheck.torch.state import Random
 from gradcheck.torch.tensors import (
     Tensors,
@@ -28,7 +29,7 @@ from gradcheck.torch.tensors import (
     selected,
 )
 
-__all__ = ["of_function", "of_module"]
+__all__ = ["of_function", "of_module", "points_of"]
 
 
 def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
@@ -56,7 +57,13 @@ def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
         with random.same():
             return outputs_of(fn(*pytree.tree_unflatten(parts, tree).values()))
 
-    return Problem(function, {name: real(leaf) for name, leaf in free.items()}, all_wide(leaves.values()))
+    remarks = tuple(
+        f"{name}: of this sparse tensor the {len(specified(leaf)):,} specified elements were checked, the others held fixed"
+        for name, leaf in free.items()
+        if is_sparse(leaf)
+    )
+    inputs_ = {name: real(leaf) for name, leaf in free.items()}
+    return Problem(function, inputs_, all_wide(leaves.values()), remarks=remarks)
 
 
 def of_module(
@@ -105,3 +112,19 @@ def of_module(
 
     everything = [*parameters.values(), *buffers.values(), *leaves.values()]
     return Problem(function, {name: real(leaf) for name, leaf in free.items()}, all_wide(everything), name="module")
+
+
+def points_of(inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
+    """Return the inputs as a tuple, and, unless only specified elements count, with all elements of sparse ones specified.
+
+    Raises
+    ------
+    InvalidArgument
+        Where none requires grad.
+    """
+    given = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+    if not any(is_tensor(part) and part.requires_grad for part in pytree.tree_leaves(given)):
+        raise InvalidArgument("no input requires grad; at least one must: torch.randn(..., requires_grad=True).")
+    if masked or not any(is_sparse(part) and part.requires_grad for part in given):
+        return [given]
+    return [given, tuple(filled(part) if is_sparse(part) and part.requires_grad else part for part in given)]

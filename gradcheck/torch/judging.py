@@ -41,11 +41,7 @@ def check(
     point = point_of(problem.inputs, "inputs")
     wide = Reference(better, is_optional=True) if is_better else None
     report = run(Check(settings, point, _claimant(problem, values, is_scalar=is_scalar, forward=forward), wide))
-    if problem.left_out:
-        outputs = ", ".join(map(str, problem.left_out))
-        report = with_remarks(
-            report, f"outputs {outputs} of the function do not require grad: nothing was asked about them"
-        )
+    report = with_remarks(report, *problem.remarks)
     return report if order == 1 else both_orders(report, check(problem.derivative(), 1, reference, options))
 
 

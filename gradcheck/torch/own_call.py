@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Unpack
 
-import torch
 from torch.utils import _pytree as pytree
 
-from gradcheck.errors import GradientError, InvalidArgument
-from gradcheck.functions.options import CheckOptions
+from gradcheck.checks.orders import with_faults
+from gradcheck.errors import GradientError
+from gradcheck.functions.options import CheckOptions, default_rtol
 from gradcheck.reports.report import Report
-from gradcheck.torch.arguments import of_function
+from gradcheck.torch.arguments import of_function, points_of
 from gradcheck.torch.judging import check
-from gradcheck.torch.tensors import is_tensor
+from gradcheck.torch.problems import Problem
+from gradcheck.torch.protocol import Asked, asked_of, examine
 from gradcheck.watching import tolerates, watched
 
 __all__ = ["TorchGradientError", "gradcheck", "gradgradcheck"]
@@ -34,19 +35,35 @@ def gradcheck(
     atol: float | None = None,
     rtol: float | None = None,
     raise_exception: bool = True,
-    fast_mode: bool | None = None,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
     check_forward_ad: bool = False,
     check_backward_ad: bool = True,
-    **ignored: Any,
+    fast_mode: bool | None = None,
+    masked: bool | None = None,
 ) -> bool:
     """Check the gradients of a function by the call of `torch.autograd.gradcheck`.
 
     Parameters
     ----------
-    func, inputs, rtol, raise_exception, check_forward_ad, check_backward_ad
-        As in `torch.autograd.gradcheck`; ``rtol`` is the relative error that matters.
-    eps, atol, fast_mode, **ignored
-        Taken, and not used: steps and tolerances come from what is measured. Nothing is asked of batched derivatives.
+    func, inputs, raise_exception, check_forward_ad, check_backward_ad
+        As in `torch.autograd.gradcheck`.
+    rtol : float, optional
+        The relative error that matters, where it is more than the default of `CheckOptions`.
+    nondet_tol : float
+        By how much two backward passes of one graph may differ.
+    check_undefined_grad : bool
+        Whether an output without an upstream, or an input without a tangent, must do what zeros do.
+    check_batched_grad, check_batched_forward_grad : bool
+        Whether several cotangents, or tangents, at once, by vmap, must give what they give one by one.
+    masked : bool, optional
+        Whether of a sparse input only the specified elements count. Otherwise it is checked also with all of them specified.
+    eps, atol, fast_mode, check_grad_dtypes
+        Taken, and not used: steps and tolerances come from what is measured, and autograd itself gives every gradient the
+        dtype of its input.
 
     Returns
     -------
@@ -58,13 +75,17 @@ def gradcheck(
     TorchGradientError
         Unless it is, with ``raise_exception``.
     InvalidArgument
-        When no input requires grad.
+        When no input requires grad, or nothing is asked for.
     """
     __tracebackhide__ = True
-    del eps, atol, fast_mode, ignored
-    options = CheckOptions() if rtol is None else CheckOptions(rtol=rtol)
-    modes = [mode for mode, is_asked in ((False, check_backward_ad), (True, check_forward_ad)) if is_asked]
-    return _verdict((_gradcheck(func, inputs, forward=forward, **options) for forward in modes), raise_exception)
+    del eps, atol, fast_mode, check_grad_dtypes
+    modes = asked_of(
+        Asked("check_backward_ad", check_backward_ad, False, check_batched_grad, check_undefined_grad, nondet_tol),
+        Asked("check_forward_ad", check_forward_ad, True, check_batched_forward_grad, check_undefined_grad),
+    )
+    points = points_of(inputs, masked=masked)
+    reports = (_gradcheck(func, point, one, **_options(rtol)) for point in points for one in modes)
+    return _verdict(reports, raise_exception)
 
 
 def gradgradcheck(
@@ -75,40 +96,53 @@ def gradgradcheck(
     eps: float | None = None,
     atol: float | None = None,
     rtol: float | None = None,
+    gen_non_contig_grad_outputs: bool = False,
     raise_exception: bool = True,
-    fast_mode: bool | None = None,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
     check_fwd_over_rev: bool = False,
     check_rev_over_rev: bool = True,
-    **ignored: Any,
+    fast_mode: bool | None = None,
+    masked: bool | None = None,
 ) -> bool:
-    """Check the second derivatives of a function by the call of `torch.autograd.gradgradcheck`; see `gradcheck`."""
+    """Check the second derivatives of a function by the call of `torch.autograd.gradgradcheck`.
+
+    The options mean what they mean in `gradcheck`, of the function that gives the gradients. ``gen_non_contig_grad_outputs`` is
+    taken and not used: other memory layouts are always tried. Of ``grad_outputs`` those are differentiated that require grad.
+    """
     __tracebackhide__ = True
-    del eps, atol, fast_mode, ignored
-    options = CheckOptions() if rtol is None else CheckOptions(rtol=rtol)
-    modes = [mode for mode, is_asked in ((False, check_rev_over_rev), (True, check_fwd_over_rev)) if is_asked]
-    reports = (_gradgradcheck(func, inputs, grad_outputs, forward=forward, **options) for forward in modes)
+    del eps, atol, fast_mode, check_grad_dtypes, gen_non_contig_grad_outputs
+    modes = asked_of(
+        Asked("check_rev_over_rev", check_rev_over_rev, False, check_batched_grad, check_undefined_grad, nondet_tol),
+        Asked("check_fwd_over_rev", check_fwd_over_rev, True, False, check_undefined_grad),
+    )
+    points = points_of(inputs, masked=masked)
+    reports = (_gradgradcheck(func, point, grad_outputs, one, **_options(rtol)) for point in points for one in modes)
     return _verdict(reports, raise_exception)
 
 
 @watched
-def _gradcheck(func: Callable[..., Any], inputs: Any, *, forward: bool, **options: Unpack[CheckOptions]) -> Report:
-    return check(of_function(func, _as_torch_takes_them(inputs)), 1, "float64", options, forward=forward)
+def _gradcheck(func: Callable[..., Any], inputs: Any, asked: Asked, **options: Unpack[CheckOptions]) -> Report:
+    return _check(of_function(func, inputs).tried(), asked, options)
 
 
 @watched
 def _gradgradcheck(
-    func: Callable[..., Any], inputs: Any, grad_outputs: Any, *, forward: bool, **options: Unpack[CheckOptions]
+    func: Callable[..., Any], inputs: Any, grad_outputs: Any, asked: Asked, **options: Unpack[CheckOptions]
 ) -> Report:
     seeds = None if grad_outputs is None else pytree.tree_leaves(grad_outputs)
-    problem = of_function(func, _as_torch_takes_them(inputs)).derivative(seeds)
-    return check(problem, 1, "float64", options, forward=forward)
+    return _check(of_function(func, inputs).tried().derivative(seeds).tried(), asked, options)
 
 
-def _as_torch_takes_them(inputs: Any) -> tuple[Any, ...]:
-    given = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
-    if not any(is_tensor(part) and part.requires_grad for part in pytree.tree_leaves(given)):
-        raise InvalidArgument("no input requires grad; at least one must: torch.randn(..., requires_grad=True).")
-    return given
+def _check(problem: Problem, asked: Asked, options: CheckOptions) -> Report:
+    report = check(problem, 1, "float64", options, forward=asked.forward)
+    return with_faults(report, examine(problem, asked))
+
+
+def _options(rtol: float | None) -> CheckOptions:
+    return CheckOptions(rtol=rtol) if rtol is not None and rtol > default_rtol(0.0) else CheckOptions()
 
 
 def _verdict(reports: Iterable[Report], raise_exception: bool) -> bool:  # noqa: FBT001 - torch's own name and meaning

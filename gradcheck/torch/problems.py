@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.probe import calling
-from gradcheck.torch.tensors import Tensors, dense, like
+from gradcheck.torch.tensors import Tensors, dense, like, real
 
 __all__ = ["REMEDY", "Problem"]
 
@@ -41,6 +41,8 @@ class Problem:
         Whether the function differentiates something itself.
     left_out : tuple of int
         Outputs that autograd has no gradient of, where it has of others.
+    remarks : tuple of str
+        What a check of it cannot see.
     """
 
     function: Callable[[Tensors, bool], Tensors]
@@ -49,15 +51,17 @@ class Problem:
     name: str = "fn"
     needs_graph: bool = False
     left_out: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def value(self, *leaves: Any, wide: bool = False) -> Tensors:
         """Return the values at a point."""
         with torch.set_grad_enabled(self.needs_graph):
             given = [leaf.detach().requires_grad_() if self.needs_graph else leaf.detach() for leaf in leaves]
-            return [part.detach() for part in self._kept(self.function(given, wide))]
+            return [part.detach() for part in self.outputs(given, wide=wide)]
 
-    def _kept(self, outputs: Tensors) -> Tensors:
-        return [part for i, part in enumerate(outputs) if i not in self.left_out]
+    def outputs(self, leaves: Tensors, *, wide: bool = False) -> Tensors:
+        """Return the values with their graph, where the leaves have one."""
+        return [part for i, part in enumerate(self.function(leaves, wide)) if i not in self.left_out]
 
     def tried(self) -> Problem:
         """Return the same, as a call of the function shows it to be.
@@ -80,37 +84,56 @@ class Problem:
                 f"{self.name} returned no tensor of floating-point numbers; there is nothing to differentiate; return one."
             )
         cut = tuple(i for i, part in enumerate(outputs) if not part.requires_grad)
-        return replace(tried, left_out=cut if len(cut) < len(outputs) else ())
+        if not cut or len(cut) == len(outputs):
+            return tried
+        said = f"outputs {', '.join(map(str, cut))} of the function do not require grad: nothing was asked about them"
+        return replace(tried, left_out=cut, remarks=tuple(dict.fromkeys((*tried.remarks, said))))
+
+    def graph(self, *leaves: Any) -> tuple[Tensors, Tensors]:
+        """Return the values with their graph, and the leaves that it begins with; by default those of the point."""
+        with torch.enable_grad():
+            given = [leaf.detach().requires_grad_() for leaf in leaves or self.inputs.values()]
+            return self.outputs(given), given
 
     def pull(self, dy: Sequence[Any], *leaves: Any) -> tuple[Any, ...]:
         """Return the products of cotangents with the Jacobian; zeros where nothing of the graph leads to a leaf."""
-        with torch.enable_grad():
-            given = [leaf.detach().requires_grad_() for leaf in leaves]
-            return tuple(_pulled(self._kept(self.function(given, False)), given, dy))
+        values, given = self.graph(*leaves)
+        return tuple(_pulled(values, given, dy))
 
     def push(self, tangents: Sequence[Any], *leaves: Any) -> Tensors:
-        """Return the products of the Jacobian with tangents, by forward mode; zeros where none arrives at an output."""
+        """Return the products of the Jacobian with tangents, by forward mode; zeros where none arrives at an output.
+
+        A leaf whose tangent is None gets none.
+        """
         with torch.enable_grad(), forward_ad.dual_level():
-            pairs = zip(leaves, tangents, strict=True)
-            given = [forward_ad.make_dual(leaf.detach().requires_grad_(), tangent) for leaf, tangent in pairs]
-            parts = [forward_ad.unpack_dual(part) for part in self._kept(self.function(given, False))]
+            pairs = [(leaf.detach().requires_grad_(), move) for leaf, move in zip(leaves, tangents, strict=True)]
+            given = [leaf if move is None else forward_ad.make_dual(leaf, move) for leaf, move in pairs]
+            parts = [forward_ad.unpack_dual(part) for part in self.outputs(given)]
             return [torch.zeros_like(p.primal) if p.tangent is None else p.tangent.detach() for p in parts]
 
     def derivative(self, seeds: Tensors | None = None) -> Problem:
-        """Return the function that pulls cotangents back, of the point and of the cotangents."""
+        """Return the function that pulls cotangents back, of the point and of those cotangents that require grad."""
         values = self.value(*self.inputs.values())
+        if seeds is not None and len(seeds) != len(values):
+            raise InvalidArgument(
+                f"grad_outputs holds {len(seeds)} tensors; as many as there are differentiable outputs were required, {len(values)}."
+            )
         if seeds is None:
             rng = np.random.default_rng(0)
-            seeds = [like(part, torch.from_numpy(rng.uniform(0.5, 1.5, tuple(part.shape)))) for part in values]
-        seeds = [torch.view_as_real(seed.detach()) if seed.is_complex() else seed.detach() for seed in seeds]
+            drawn = [torch.from_numpy(rng.uniform(0.5, 1.5, tuple(part.shape))) for part in values]
+            seeds = [like(*pair).requires_grad_() for pair in zip(values, drawn, strict=True)]
+        free = {i: real(seed.detach()) for i, seed in enumerate(seeds) if seed.requires_grad}
+        held = [real(seed.detach()) for seed in seeds]
         count = len(self.inputs)
 
         def slope(leaves: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
+            moved = dict(zip(free, leaves[count:], strict=True))
             with torch.enable_grad():
                 given = [leaf if leaf.requires_grad else leaf.detach().requires_grad_() for leaf in leaves[:count]]
-                return _pulled(self._kept(self.function(given, wide)), given, leaves[count:], create_graph=True)
+                dy = [moved.get(i, seed) for i, seed in enumerate(held)]
+                return _pulled(self.outputs(given, wide=wide), given, dy, create_graph=True)
 
-        named = {f"grad_outputs[{i}]" if len(seeds) > 1 else "grad_outputs": seed for i, seed in enumerate(seeds)}
+        named = {f"grad_outputs[{i}]" if len(seeds) > 1 else "grad_outputs": seed for i, seed in free.items()}
         return Problem(slope, {**self.inputs, **named}, self.is_wide)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.torch.sparse import is_sparse, specified, with_values
 
 __all__ = [
     "Tensors", "all_wide", "cast", "chosen", "fixed", "flatten", "is_float", "is_tensor", "like", "number", "outputs_of", "real", "rebuilt", "selected",
@@ -34,15 +35,18 @@ def dense(tensor: Any) -> Any:
 
 
 def real(tensor: Any) -> Any:
-    """Return a tensor of real numbers; a complex one has its parts along a last axis."""
+    """Return a tensor of real numbers: of a sparse one the specified values, of a complex one its parts along a last axis."""
+    tensor = specified(tensor) if is_sparse(tensor) else tensor
     if tensor.is_complex():
         return torch.view_as_real(dense(tensor.detach()).resolve_conj())
     return tensor if isinstance(tensor, torch.nn.Parameter) else dense(tensor.detach())
 
 
 def rebuilt(original: Any, leaf: Any) -> Any:
-    """Return a leaf as the original was: complex, in its memory layout where that is a parameter's, with its hooks."""
+    """Return a leaf as the original was: complex or sparse, in its layout where that is a parameter's, with its hooks."""
     tensor = torch.view_as_complex(leaf.contiguous()) if original.is_complex() else leaf
+    if is_sparse(original):
+        return with_values(original, tensor)
     if isinstance(original, torch.nn.Parameter) and not original.is_contiguous() and 0 not in original.stride():
         empty = torch.empty_strided(original.shape, original.stride(), dtype=tensor.dtype, device=tensor.device)
         tensor = empty.copy_(tensor)

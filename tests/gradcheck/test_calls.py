@@ -5,7 +5,22 @@ import contextlib
 import numpy as np
 import pytest
 
-from gradcheck import InvalidArgument, check_gradient, check_hessian, check_hvp, check_jvp, check_layer, check_vjp
+from gradcheck import (
+    InvalidArgument,
+    check_adjoint,
+    check_chain,
+    check_gradient,
+    check_hessian,
+    check_hvp,
+    check_jacobian,
+    check_jvp,
+    check_layer,
+    check_vjp,
+    compare,
+    mutation_score,
+    numerical_gradient,
+    numerical_jacobian,
+)
 
 RNG = np.random.default_rng(7)
 X, W = RNG.normal(size=(5, 3)), RNG.normal(size=(3, 2))
@@ -304,6 +319,104 @@ def test_a_backward_that_takes_the_cache_first():
     with pytest.raises((TypeError, ValueError)) as caught:
         check_layer(lambda x, w: (x @ w, (x, w)), lambda cache, dy: (dy @ cache[1].T, cache[0].T @ dy), X, W)
     assert any("swapped" in note for note in caught.value.__notes__)
+
+
+ORDERS = {
+    "vjp, one input": lambda: check_vjp(np.sin, lambda x, dy: dy * np.cos(x), V),
+    "vjp, two": lambda: check_vjp(np.multiply, lambda a, b, dy: (dy * b, dy * a), V, V + 1),
+    "hvp": lambda: check_hvp(np.sin, lambda v, x: np.cos(x) * v, V),
+    "jvp behind": lambda: check_jvp(np.sin, lambda x, t: np.cos(x) * t[0], V),
+    "jvp bare": lambda: check_jvp(np.sin, lambda t, x: np.cos(x) * t, V),
+    "jvp bare behind": lambda: check_jvp(np.sin, lambda x, t: np.cos(x) * t, V),
+    "the pair of a layer": lambda: check_layer(
+        lambda dy, c: (dy * c[1], dy * c[0]), lambda a, b: (dy_times(a, b), (a, b)), V, V + 1
+    ),
+}
+
+
+def dy_times(a, b):
+    return a * b
+
+
+@pytest.mark.parametrize("case", ORDERS)
+def test_another_order_of_arguments_is_named_first(case):
+    report = ORDERS[case]()
+    assert report.verdict == "fail" and codes(report)[0] == "arguments-swapped", str(report)
+    assert "swapped?" in report.findings[0].message
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: check_vjp(np.matmul, lambda x, w, dy: (dy @ w.T, x.T @ dy), X, W),
+        lambda: check_jvp(np.multiply, lambda a, b, t: t[0] * b + a * t[1], V, V + 1),
+        lambda: check_jvp(np.multiply, lambda ta, tb, a, b: ta * b + a * tb, V, V + 1),
+        lambda: check_layer(lambda a, b: (dy_times(a, b), (a, b)), lambda c, dy: (dy * c[1], dy * c[0]), V, V + 1),
+        lambda: check_layer(lambda dy, c: (dy @ c[1].T, c[0].T @ dy), lambda x, w: (x @ w, (x, w)), X, W),
+    ],
+)
+def test_an_exception_is_told_with_the_order(call):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert any("swapped?" in note and "gives what fits" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    ("call", "order"),
+    [
+        (lambda: check_vjp(lambda dy, x: dy * x, lambda x: x**2, V), "check_vjp(f, vjp, *inputs)"),
+        (lambda: check_jvp(lambda t, x: t[0] * x, lambda x: x**2, V), "check_jvp(f, jvp, *inputs)"),
+        (lambda: check_hvp(lambda x, v: v * x, lambda x: x**2, V), "check_hvp(grad, hvp, x)"),
+        (
+            lambda: check_layer(lambda dy, c: dy * c, lambda x: (x**2, 2 * x), V),
+            "check_layer(forward, backward, *inputs)",
+        ),
+        (lambda: check_gradient(lambda x: 2 * x, lambda x: (x**2).sum(), V), "check_gradient(f, grad, params)"),
+        (lambda: check_hessian(lambda x: 2 * np.eye(4), lambda x: (x**2).sum(), V), "check_hessian(f, hess, x)"),
+        (lambda: check_jacobian(X, np.sin, V), "check_jacobian(f, jac, x)"),
+        (lambda: check_adjoint(X, np.sin, V, V), "check_adjoint(matvec, rmatvec, x, y)"),
+        (lambda: check_chain(X, []), "check_chain(stages, x)"),
+        (lambda: numerical_gradient(V, np.sum), "numerical_gradient(f, params)"),
+        (lambda: numerical_jacobian(V, np.sin), "numerical_jacobian(f, x)"),
+        (
+            lambda: mutation_score(lambda x: x.sum(), lambda f, g, p: True, np.ones_like, V),
+            "mutation_score(check, f, grad, params)",
+        ),
+        (lambda: check_hvp(np.sin, lambda x, v: v, V, V), "check_hvp(grad, hvp, x)"),
+        (lambda: check_adjoint(np.sin, np.sin, V, V, 2.0), "check_adjoint(matvec, rmatvec, x, y)"),
+        (lambda: numerical_gradient(np.sum, V, 1e-5), "numerical_gradient(f, params)"),
+        (lambda: numerical_jacobian(np.sin, V, 1e-5), "numerical_jacobian(f, x)"),
+    ],
+)
+def test_the_order_of_functions_is_told(call, order):
+    with pytest.raises(InvalidArgument) as caught:
+        call()
+    assert order in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_jacobian_before_its_function_is_told():
+    report = check_jacobian(lambda x: np.diag(np.cos(x)), np.sin, V)
+    assert report.verdict == "fail" and "check_jacobian(f, jac, x)" in report.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: check_hvp(lambda x: ((x**3).sum(), 3 * x**2), lambda x, v: 6 * x * v, V), "return the gradient alone"),
+        (lambda: numerical_gradient(lambda x: ((x**3).sum(), 3 * x**2), V), "return the value alone"),
+        (lambda: check_vjp(np.sin, lambda dy, x: dy, "text"), "x is a str|x0 is a str"),
+        (lambda: check_vjp(np.sin, lambda dy, x: dy, Net()), "is a Net"),
+        (lambda: check_gradient(np.sum, np.ones_like, None), "it is None or empty"),
+        (lambda: check_gradient(np.sum, np.ones_like, np.arange(3)), "an array of int64"),
+        (lambda: check_hessian(np.sum, np.outer, V, args=(2,)), "kwargs="),
+        (lambda: check_jacobian(np.sum, np.outer, V, 2.0), "kwargs="),
+        (lambda: compare("text", {"a": V}), "claimed is a str in place of a dict"),
+    ],
+)
+def test_what_was_given_is_named(call, words):
+    with pytest.raises(InvalidArgument, match=words) as caught:
+        call()
+    assert len(str(caught.value)) < 400
 
 
 def test_order_is_not_blamed_for_other_faults():

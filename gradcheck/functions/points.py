@@ -175,8 +175,8 @@ def _checked(point: Point, argument: str) -> Point:
         given = ", ".join(f"{leaf.name} is {_kind_of(leaf)}" for leaf in point.leaves[:FEW]) or "it is None or empty"
         more = f" and {len(point.leaves) - FEW} more" if len(point.leaves) > FEW else ""
         raise InvalidArgument(
-            f"{argument} holds no floating-point element ({given}{more}); there is nothing to check; integers, text and objects "
-            "are held fixed, so convert what is to be differentiated to float."
+            f"{argument} holds no floating-point element ({given}{more}); there is nothing to check; integers are held fixed, "
+            "as are text and objects: convert what is to be differentiated to float."
         )
     return point
 

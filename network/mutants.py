@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 Trained = dict[str, tuple[Floats, Floats]]
 """Name of a bug -> final costs and accuracies, one for each seed."""
 
-SEEDS_AT_ONCE = 5
-"""Networks of so many seeds take their steps together, with all bugs: more would not fit the cache."""
+NETWORKS_AT_ONCE = 60
+"""Networks that take their steps together: fewer cost more calls, more would not fit the cache."""
 
 NEARLY_ALL = 0.99
 """Mean accuracy above which a network is taken for one that works."""
@@ -85,11 +85,12 @@ class Row:
 
 def training_tasks(seeds: int, epochs: int | None) -> list[Task]:
     """Return the trainings, the longest first; each gives final costs and accuracies of some bugs and seeds."""
-    chunks = [tuple(range(start, min(start + SEEDS_AT_ONCE, seeds))) for start in range(0, seeds, SEEDS_AT_ONCE)]
-    together = sorted(groups(ALL), key=len, reverse=True)
-    return [
-        (f"train {members} {chunk}", train_some, (members, chunk, epochs)) for members in together for chunk in chunks
-    ]
+    parts = []
+    for members in groups(ALL):
+        size = max(1, NETWORKS_AT_ONCE // len(members))
+        parts += [(members, tuple(range(start, min(start + size, seeds)))) for start in range(0, seeds, size)]
+    parts.sort(key=lambda part: -len(part[0]) * len(part[1]))
+    return [(f"train {members} {chunk}", train_some, (members, chunk, epochs)) for members, chunk in parts]
 
 
 def train_some(
@@ -127,12 +128,12 @@ def merged(parts: list[Trained | None]) -> Trained:
     for part in parts:
         for name, outcome in (part or {}).items():
             found.setdefault(name, []).append(outcome)
-    most = max((len(outcomes) for outcomes in found.values()), default=0)
-    return {
+    together = {
         name: (np.concatenate([cost for cost, _ in outcomes]), np.concatenate([share for _, share in outcomes]))
         for name, outcomes in found.items()
-        if len(outcomes) == most
     }
+    most = max((len(cost) for cost, _ in together.values()), default=0)
+    return {name: outcome for name, outcome in together.items() if len(outcome[0]) == most}
 
 
 def rows_of(trained: Trained, checks: dict[str, dict[str, Any]]) -> list[Row]:

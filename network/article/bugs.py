@@ -290,13 +290,14 @@ class BuggyStep(FusedStep):
         """Write the gradient, its numbers moved and multiplied where that is the bug."""
         super().backward(residual, columns)
         if len(self.moved):
-            self.gradient[self.moved] = np.take_along_axis(self.gradient[self.moved], self.order, axis=1)
+            kernels = self.gradient[:, : self.order.shape[1]]
+            kernels[self.moved] = np.take_along_axis(kernels[self.moved], self.order, axis=1)
         if self.factors is not None:
             self.gradient *= self.factors
 
 
 def _moves(bugs: Sequence[Bug], hidden: tuple[int, int]) -> tuple[Array, Array, Array | None]:
-    """Return which networks' gradients are moved, from where each number comes in those, and what all are multiplied by."""
+    """Return which networks' gradients are moved, from where each number of their kernels comes, and what all are multiplied by."""
     sizes = [KERNEL] * 6 + [16 * hidden[0], hidden[0] * hidden[1], hidden[1]]
     ends = np.cumsum(sizes)
     places = {name: slice(end - size, end) for name, size, end in zip(NAMES, sizes, ends, strict=True)}
@@ -310,4 +311,4 @@ def _moves(bugs: Sequence[Bug], hidden: tuple[int, int]) -> tuple[Array, Array, 
         for name, factor in bug.factors.items():
             scales[places[name]] = factor
     moved = np.flatnonzero(np.any(order != np.arange(ends[-1]), axis=1))
-    return moved, order[moved], factors if np.any(factors != 1) else None
+    return moved, order[moved, : KERNEL * 6], factors if np.any(factors != 1) else None

@@ -22,7 +22,9 @@ def test_tasks_cover_each_bug_and_seed_once():
     tasks = mutants.training_tasks(7, None)
     pairs = [(i, seed) for _, _, (members, seeds, _) in tasks for i in members for seed in seeds]
     assert sorted(pairs) == [(i, seed) for i in range(len(ALL)) for seed in range(7)]
-    assert len(tasks) == 2 * len(groups(ALL))
+    sizes = [len(members) * len(seeds) for _, _, (members, seeds, _) in tasks]
+    assert sizes == sorted(sizes, reverse=True) and max(sizes) <= mutants.NETWORKS_AT_ONCE
+    assert len(tasks) == 3 + len(groups(ALL)) - 1  # seven seeds of the largest group, three at a time
 
 
 def test_networks_learn_or_do_not_as_their_gradient_says():

@@ -2,7 +2,7 @@
 
 Changes one place of a module at a time (a comparison, a sign, a number, an ``and``, a maximum), runs the module's own tests on it
 in a process of its own, and lists the changes that no test notices. Nothing is written; the changed module exists in that process
-only. A change that makes the tests run longer than ``--patience`` times the time they need counts as noticed.
+only. A change with which one test runs longer than ``--patience`` times the time it needs, and a second, counts as noticed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
+from numpy.typing import NDArray
 
 __all__ = ["CORE", "Change", "changes_of", "main", "put_in_place"]
 
@@ -90,6 +91,8 @@ NAMES = {
     "argmin": "argmax",
 }
 NOTICED, UNNOTICED = 1, 0
+LONGEST = 200.0
+"""Seconds that a test may take on the module as it is."""
 PYTEST = [
     "-q",
     "--assert=plain",
@@ -104,12 +107,20 @@ PYTEST = [
 
 
 class Change(NamedTuple):
-    """A change of one place: where, what was there, what is there now, and the module that results."""
+    """A change of one place of a source: where, what was there, and what is there now."""
 
+    source: str
+    node: int
     line: int
     before: str
     after: str
-    tree: ast.Module
+
+    @property
+    def tree(self) -> ast.Module:
+        """The module that results."""
+        tree = ast.parse(self.source)
+        _changed(next(same for i, same in enumerate(ast.walk(tree)) if i == self.node))
+        return ast.fix_missing_locations(tree)
 
 
 def changes_of(source: str) -> Iterator[Change]:
@@ -122,9 +133,7 @@ def changes_of(source: str) -> Iterator[Change]:
         before, changed = ast.unparse(node) if isinstance(node, ast.expr) else "", copy.deepcopy(node)
         if not _changed(changed):
             continue
-        tree = ast.parse(source)
-        _changed(next(same for i, same in enumerate(ast.walk(tree)) if i == number))
-        yield Change(getattr(node, "lineno", 0), before, ast.unparse(changed), ast.fix_missing_locations(tree))
+        yield Change(source, number, getattr(node, "lineno", 0), before, ast.unparse(changed))
 
 
 def _declared(tree: ast.Module) -> set[int]:
@@ -176,33 +185,34 @@ class Trial:
         if sample is not None and sample < len(found):
             found = sorted(random.Random(seed).sample(found, sample), key=lambda change: change.line)  # noqa: S311 - no secret
         self.path, self.changes = path, found
-        self.noticing = np.frombuffer(mmap.mmap(-1, 8), dtype=np.int64)  # shared with the processes that part
+        self.running = np.frombuffer(mmap.mmap(-1, 8), dtype=np.int64)  # shared with the processes that part
+        self.seconds: dict[pytest.Item, NDArray[np.float64]] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Score the module."""
         items = list(session.items)
-        fails, seconds = self._run(session, items, None, 600.0)
-        if fails or not items:
+        self.seconds = {item: np.frombuffer(mmap.mmap(-1, 8)) for item in items}
+        for took in self.seconds.values():
+            took[0] = LONGEST
+        if not items or self._is_noticed(session, items, None):
             self.say(f"{self.name}: its tests fail as it is; nothing is scored")
             return True
         self.say(f"{self.name}: {len(self.changes)} changes; not noticed:")
         noticed = 0
         for change in self.changes:
-            if self._run(session, items, change.tree, self.patience * (seconds + 1))[0]:
+            if self._is_noticed(session, items, change.tree):
                 noticed += 1
-                items.insert(0, items.pop(int(self.noticing[0])))
+                items.insert(0, items.pop(int(self.running[0])))
             else:
                 self.say(f"  line {change.line}: {change.before}  ->  {change.after}")
         share = noticed / max(1, len(self.changes))
         self.say(f"{self.name}: {noticed} of {len(self.changes)} noticed ({share:.0%}) by {' '.join(CORE[self.name])}")
         return True
 
-    def _run(
-        self, session: pytest.Session, items: list[pytest.Item], tree: ast.Module | None, patience: float
-    ) -> tuple[bool, float]:
-        """Run tests on a changed module; return whether one fails, and the seconds it took."""
-        started, self.noticing[0], parent = time.monotonic(), 0, os.getpid()
+    def _is_noticed(self, session: pytest.Session, items: list[pytest.Item], tree: ast.Module | None) -> bool:
+        """Run tests on a changed module, or on that which is there; tell whether one fails, or does not end."""
+        self.running[0], parent = 0, os.getpid()
         child = os.fork()
         if not child:
             code = NOTICED
@@ -211,22 +221,28 @@ class Trial:
                 if tree is not None:
                     put_in_place(self.name, self.path, tree)
                 for number, (item, following) in enumerate(zip(items, [*items[1:], None], strict=True)):
-                    self.noticing[0] = number
+                    self.running[0], began = number, time.monotonic()
                     item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                     if session.testsfailed:
                         break
+                    if tree is None:
+                        self.seconds[item][0] = time.monotonic() - began
                 else:
                     code = UNNOTICED
             finally:
                 os._exit(code)
-        while time.monotonic() - started < patience:
+        number, since = 0, time.monotonic()
+        while True:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
-                return os.waitstatus_to_exitcode(status) != UNNOTICED, time.monotonic() - started
+                return os.waitstatus_to_exitcode(status) != UNNOTICED
+            if self.running[0] != number:
+                number, since = int(self.running[0]), time.monotonic()
+            elif time.monotonic() - since > self.patience * (self.seconds[items[number]][0] + 1):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return True
             time.sleep(0.005)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return True, patience
 
 
 def _end_without(parent: int) -> None:

@@ -46,12 +46,15 @@ class Score:
         Those that a test notices, those that none does, and those that change nothing at the points of the tests.
     untried : int
         For how many there was no time.
+    unsteady : tuple of str
+        Tests that failed with a wrong gradient, and passed with the same one. It counts as survived.
     """
 
     caught: tuple[Mutant, ...]
     survived: tuple[Mutant, ...]
     equivalent: tuple[Mutant, ...]
     untried: int
+    unsteady: tuple[str, ...] = ()
 
 
 class Mutation:
@@ -128,12 +131,13 @@ class Mutation:
         self._tell(f"tests that depend on {self.target}: {len(items)}; wrong gradients to try: {len(calls.mutants)}")
         with rerunning(session, items) as rerun:
             before, started = calls.count, perf_counter()
-            self.said = _rerun_objection(rerun.passes(items, lambda: replaced(function, calls)), calls.count > before)
+            failing = rerun.first_failing(items, lambda: replaced(function, calls))
+            self.said = _rerun_objection(failing, calls.count > before)
             if self.said:
                 return
             trials = Trials(rerun, items, function, calls, perf_counter() - started)
             self.score = trials.score(perf_counter() + self.seconds)
-            if not rerun.passes(items, lambda: replaced(function, calls)):
+            if rerun.first_failing(items, lambda: replaced(function, calls)) is not None:
                 self.said = (
                     "after wrong gradients the tests fail with the right one too: something keeps results of the function, or what "
                     "was made of them, so that a count means nothing"
@@ -186,10 +190,10 @@ def _objection(session: pytest.Session, calls: Calls) -> str:
     return ""
 
 
-def _rerun_objection(passed: bool, called: bool) -> str:  # noqa: FBT001 - two facts of one run
+def _rerun_objection(failing: pytest.Item | None, called: bool) -> str:  # noqa: FBT001 - two facts of one run
     """Say why the suite cannot be scored, as a second run within the process shows."""
-    if not passed:
-        return "its tests fail when they run twice in one process, with the function as it is"
+    if failing is not None:
+        return f"its tests fail when they run twice in one process, with the function as it is ({failing.nodeid})"
     return "" if called else "its tests do not call it when they run a second time: something keeps its results"
 
 
@@ -204,6 +208,7 @@ class Trials:
         self.function = function
         self.calls = calls
         self.patience = PATIENCE * pace + LEAST_PATIENCE
+        self.unsteady: dict[str, None] = {}
 
     def score(self, end: float) -> Score:
         """Try bugs until a time, in an order that has some of every kind early."""
@@ -219,7 +224,7 @@ class Trials:
             tuple(mutant for mutant in mutants if became.get(mutant) == outcome)
             for outcome in ("caught", "survived", "equivalent")
         ]
-        return Score(groups[0], groups[1], groups[2], len(mutants) - len(became))
+        return Score(groups[0], groups[1], groups[2], len(mutants) - len(became), tuple(self.unsteady))
 
     def _outcome(self, mutant: Mutant, end: float) -> str:
         until = min(end, perf_counter() + self.patience)
@@ -235,8 +240,12 @@ class Trials:
             finally:
                 mutated.state.restore()  # what it wrote into may be an array of the module, for all its tests
 
-        if not self.rerun.passes(self.items, place):
-            return "caught"
+        items = self.items
+        while (failing := self.rerun.first_failing(items, place)) is not None:
+            if perf_counter() > until or self.rerun.first_failing([failing], place) is not None:
+                return "caught"
+            self.unsteady[failing.nodeid] = None
+            items = items[items.index(failing) + 1 :]
         shows = any(mutated.state.differed for mutated in planted) or self.calls.show(mutant)
         return "survived" if shows else "equivalent"
 
@@ -250,18 +259,30 @@ def _in_time(function: Callable[..., Any], until: float) -> Callable[..., Any]:
     return call
 
 
+def _most_telling_first(survived: Sequence[Mutant]) -> list[Mutant]:
+    """Put first what shows that no test looks at a gradient, and last whatever else is in that one."""
+    unseen = {mutant.leaf for mutant in survived if mutant.kind == "dropped"}
+    return sorted(survived, key=lambda mutant: (mutant.kind != "dropped", mutant.leaf in unseen))
+
+
 def lines(target: str, said: str, score: Score | None, *, everything: bool) -> list[str]:
     """Return what a terminal shows: a count, and the wrong gradients that pass with what would catch them."""
     if said or score is None:
         return [f"{target} is not scored: {said}."]
     count = len(score.survived) + len(score.caught)
     told = [f"{len(score.survived)} of {count} wrong gradients pass your tests of {target}"]
-    shown = score.survived if everything else score.survived[:MOST_SURVIVORS]
+    survived = _most_telling_first(score.survived)
+    shown = survived if everything else survived[:MOST_SURVIVORS]
     told += by_remedy(shown)
     if len(shown) < len(score.survived):
         told.append(f"  and {len(score.survived) - len(shown)} more; -v shows all")
     if score.equivalent:
         told.append(f"{len(score.equivalent)} more change nothing at the points of your tests and were left out")
+    if score.unsteady:
+        tests = " and ".join(score.unsteady[:2]) + (" and others" if len(score.unsteady) > 2 else "")
+        told.append(
+            f"{tests} failed, and passed with the same gradient: fix its random numbers, else a count means little"
+        )
     if score.untried:
         told.append(f"{score.untried} more were not tried for want of time; raise --gradcheck-mutate-seconds")
     return told

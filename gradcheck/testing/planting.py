@@ -40,6 +40,11 @@ def find(target: str) -> FunctionType:
         if not hasattr(found, name):
             raise InvalidArgument(f"{target!r}: {found!r} has no attribute {name!r}.")
         found = getattr(found, name)
+    if hasattr(found, "defvjp"):
+        raise InvalidArgument(
+            f"{target!r} is what jax.custom_vjp made of a function that returns no gradient; name the backward that was given "
+            "to its defvjp."
+        )
     function = found if inspect.isfunction(found) else inspect.unwrap(getattr(found, "__func__", found))
     if not isinstance(function, FunctionType):
         raise InvalidArgument(f"{target!r} is a {type(found).__name__}; a function written in Python was required.")

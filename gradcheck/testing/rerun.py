@@ -58,16 +58,16 @@ class Rerun:
         self.reports += runtestprotocol(item, nextitem=nextitem, log=False)
         return True
 
-    def passes(self, items: Sequence[pytest.Item], placing: Placing) -> bool:
-        """Run tests until one fails, with their fixtures of all scopes made anew."""
+    def first_failing(self, items: Sequence[pytest.Item], placing: Placing) -> pytest.Item | None:
+        """Run tests until one fails, and return that; their fixtures of all scopes are made anew."""
         for item, following in zip(items, [*items[1:], None], strict=True):
             with placing():
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
                 if any(report.failed for report in self.reports):
                     with suppress(Exception):  # the test has failed already
                         self.session._setupstate.teardown_exact(None)  # noqa: SLF001 - pytest has no other way
-                    return False
-        return True
+                    return item
+        return None
 
 
 @contextmanager

@@ -71,6 +71,13 @@ def mutate(pytester, monkeypatch):
     return mutate
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Plant three bugs alone, where it does not matter which."""
+    chosen = functools.partial(mutants_of, mutants=["sign flipped", "dropped", "stale"])
+    monkeypatch.setattr(gradcheck.testing.calls, "mutants_of", chosen)
+
+
 def counted(result):
     """How many of how many pass, as the run says."""
     found = re.search(r"^(\d+) of (\d+) wrong gradients pass your tests of ", result.stdout.str(), flags=re.MULTILINE)
@@ -93,9 +100,9 @@ def test_a_weak_test_lets_many_pass_and_is_told_what_would_catch_the_first(mutat
     lines = result.outlines[
         result.outlines.index(f"{survived} of {count} wrong gradients pass your tests of cubes:slope") :
     ]
-    assert lines[1].startswith("  compare the numbers with a difference quotient") and lines[2].startswith(
-        "    doubled: "
-    )
+    assert lines[1] == "  assert that the gradient of every parameter is compared:"
+    assert lines[2].startswith("    dropped: ") and lines[4].startswith("    doubled: ")
+    assert lines[3].startswith("  compare the numbers with a difference quotient")
     names = [line for line in lines if line.startswith("    ")]
     assert len(names) == 3 and lines[lines.index(names[-1]) + 1] == f"  and {survived - 3} more; -v shows all"
     everything = mutate(code, "-v").outlines
@@ -137,18 +144,19 @@ HOLDERS = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_it_does_not_matter_who_holds_the_function(mutate, monkeypatch, holder):
-    few = functools.partial(mutants_of, mutants=["sign flipped", "dropped", "stale"])
-    monkeypatch.setattr(gradcheck.testing.calls, "mutants_of", few)
+def test_it_does_not_matter_who_holds_the_function(mutate, holder):
     assert counted(mutate(STRICT + HOLDERS[holder])) == (0, 3)
 
 
+@pytest.mark.usefixtures("few")
 def test_a_static_method(mutate):
     result = mutate(STRICT + "from cubes import Cube\ndef test_it(): judge(Cube.slope)", target="cubes:Cube.slope")
     assert counted(result)[0] == 0
 
 
+@pytest.mark.usefixtures("few")
 def test_all_tests_that_use_a_fixture_that_calls_it_are_run_again(mutate):
     result = mutate(STRICT + """
 @pytest.fixture(scope="module")
@@ -235,6 +243,55 @@ def test_a_target_that_is_none_is_refused(mutate, target, message):
     result.stderr.fnmatch_lines([message])
 
 
+def test_what_jax_made_of_a_function_with_a_custom_backward_is_refused(mutate, pytester):
+    """What is mutated would be its value, and called a gradient."""
+    pytester.makepyfile(vjps="""
+import functools
+
+class custom_vjp:
+    def __init__(self, function): functools.update_wrapper(self, function)
+    def __call__(self, x): return self.__wrapped__(x)
+    def defvjp(self, forward, backward): pass
+
+@custom_vjp
+def cube(x): return x**3
+""")  # fmt: skip
+    result = mutate(STRICT + "def test_it(): judge(slope)", target="vjps:cube")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*name the backward that was given to its defvjp*"])
+
+
+UNSTEADY = """
+import itertools
+TIMES = itertools.count(1)
+def test_first():
+    found = slope(X)
+    assert next(TIMES) % 5
+"""
+
+
+def test_a_test_that_fails_at_times_has_noticed_nothing(mutate):
+    """It goes on with those that follow, and says so."""
+    result = mutate(STRICT + UNSTEADY + "def test_it(): assert np.all(slope(X) >= 0)", "-v")
+    survived, count = counted(result)
+    steady = counted(mutate(STRICT + "def test_it(): assert np.all(slope(X) >= 0)"))
+    assert (survived, count) == steady
+    result.stdout.fnmatch_lines(["test_it.py::test_first failed, and passed with the same gradient: fix its random *"])
+
+
+def test_a_gradient_that_no_test_looks_at_is_told_first(mutate, pytester):
+    pytester.makepyfile(pairs="def both(dy, x, w):\n    return dy * w, dy * x\n")
+    result = mutate(
+        STRICT + "import pairs\ndef test_it(): np.testing.assert_allclose(pairs.both(X, 2 * X, 3 * X)[0], 3 * X**2, rtol=1e-9)",
+        target="pairs:both",
+    )  # fmt: skip
+    told = result.outlines[next(i for i, line in enumerate(result.outlines) if "pass your tests of" in line) :]
+    assert told[1:3] == ["  assert that the gradient of every parameter is compared:", "    dropped: [1]"]
+    names = [line.strip() for line in told if line.startswith("    ")]
+    assert len(names) == 3 and names[1].endswith(": [0]")
+
+
+@pytest.mark.usefixtures("few")
 def test_nothing_is_left_behind(mutate, pytester):
     """Neither in files, such as failing examples of Hypothesis, nor in the function."""
     code = (
@@ -339,6 +396,7 @@ def test_time_is_bounded(mutate):
     assert result.ret == 1
 
 
+@pytest.mark.usefixtures("few")
 def test_workers_are_not_used(mutate):
     pytest.importorskip("xdist")
     assert counted(mutate(STRICT + "def test_it(): judge(slope)", workers=2))[0] == 0

@@ -28,6 +28,14 @@ ONES = np.ones((OBSERVATIONS, 1))
 POSITIVE = COUNTS > 0
 GROUPS = np.arange(OBSERVATIONS) // 8
 
+
+def _as_after_fit(kind: str) -> Any:
+    """Return a negative binomial model whose score is by alpha, as its Hessian is: before `fit` it is by log(alpha)."""
+    model = sm.NegativeBinomial(COUNTS, X, loglike_method=kind)
+    model._transparams = False  # noqa: SLF001 - what `fit` leaves behind
+    return model
+
+
 B = [0.4, 0.3, -0.2]
 """Of the mean: near what made the data, and not the optimum."""
 
@@ -82,6 +90,9 @@ MODELS: dict[str, tuple[Model, list[float]]] = {
     "GLM-Binomial-cloglog": (lambda: sm.GLM(YES, X, family=sm.families.Binomial(sm.families.links.CLogLog())), B),
     "GLM-Binomial-probit": (lambda: sm.GLM(YES, X, family=sm.families.Binomial(sm.families.links.Probit())), B),
 }  # fmt: skip
+
+for kind in ("nb1", "nb2"):
+    MODELS[f"NegativeBinomial-{kind}-fitted"] = (partial(_as_after_fit, kind), [*B, 0.5])
 
 DERIVATIVES = {"score": "loglike", "score_obs": "loglikeobs", "hessian": "score"}
 """Derivative -> what it is the derivative of; a Hessian is compared with the score, itself checked."""

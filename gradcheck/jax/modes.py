@@ -33,7 +33,9 @@ def compare_modes(problem: Problem, calls: dict[str, Callable[..., Any]]) -> lis
         for _ in range(TANGENTS):
             moves = [signed(rng, leaf) * (i == number) for i, leaf in enumerate(leaves)]
             pushed = np.array([inner(seeds, calls["fwd"](moves, point))[0] for point in points])
-            backward, sizes = np.transpose([inner(moves, gradient) for gradient in pulled])
+            # Of this leaf alone: zero times what is not finite in another one is not zero.
+            of_leaf = [inner([moves[number]], [gradient[number]]) for gradient in pulled]
+            backward, sizes = np.transpose(of_leaf)
             # Where the true derivative is zero, as that of a sum of probabilities, both are residues of the values' round-off.
             residue = eps * of_values * norm(moves[number]) / (norm(leaves[number]) or np.inf)
             rounding = np.hypot(np.std(pushed), np.std(backward)) + residue

@@ -267,6 +267,12 @@ def test_a_nan_is_named_before_the_modes_that_it_makes_differ():
     assert [finding.code for finding in one.findings] == ["not-finite", "modes-differ"]
 
 
+def test_a_nan_in_one_leaf_is_no_difference_of_modes_in_another():
+    at = jnp.array([0.3, 1.04])
+    report = check_grad(lambda p: jnp.sum(jax.scipy.stats.beta.pdf(at, p["a"], p["b"])), {"a": 2.5, "b": 1.5})
+    assert {finding.where for finding in report.findings} == {"p.b"}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_modes_may_differ_by_the_round_off_of_values_where_the_derivative_is_zero(seed):
     x = jnp.asarray(np.random.default_rng(seed).normal(size=2) - 0.5, jnp.float32)

@@ -287,7 +287,7 @@ def test_settings_that_make_no_sense_are_refused_with_a_sentence(run, ini, messa
     result.stderr.fnmatch_lines([message])
 
 
-@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize("workers", [None, 1])
 def test_a_marker_that_makes_no_sense_is_an_error_of_its_test(run, workers):
     code = """
 @pytest.mark.gradcheck(rtoll=1)

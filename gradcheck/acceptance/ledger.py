@@ -254,28 +254,31 @@ class Ledger:
         """Return all that is known of some elements."""
         order = np.argsort(indices, kind="stable")
         sorted_indices = indices[order]
-        depth = int(np.max(self.count[indices], initial=0))
-        shape = (len(indices), depth, self.columns)
-        kind = np.zeros((*shape[:2], 1), dtype=np.int8)
-        floats = [np.full(shape, np.nan), *(np.zeros(shape) for _ in range(4))]
-        flags = [np.zeros(shape, dtype=bool) for _ in range(2)]
-        typical = np.zeros(shape)
-        for estimate, slots in zip(self._estimates, self._slots, strict=True):
-            near = np.minimum(np.searchsorted(sorted_indices, estimate.indices), max(len(indices) - 1, 0))
-            asked = sorted_indices[near] == estimate.indices if len(indices) else np.zeros(len(slots), dtype=bool)
-            if not np.any(asked):
+        count, depth = len(indices), int(np.max(self.count[indices], initial=0))
+        kind = np.zeros((count * depth, 1), dtype=np.int8)
+        floats = np.zeros((6, count * depth, self.columns))
+        floats[0] = np.nan
+        flags = np.zeros((2, count * depth, self.columns), dtype=bool)
+        for estimate, slots in zip(self._estimates, self._slots, strict=True) if count else ():
+            near = np.minimum(np.searchsorted(sorted_indices, estimate.indices), count - 1)
+            asked = np.flatnonzero(sorted_indices[near] == estimate.indices)
+            if not len(asked):
                 continue
-            place = order[near[asked]], slots[asked]
+            rows = slice(None) if len(asked) == len(slots) else asked  # nearly always all, and a slice copies nothing
+            place = order[near[rows]] * depth + slots[rows]
             kind[place] = estimate.kind
             parts = (estimate.value, estimate.noise, estimate.bound, estimate.gap, estimate.curvature)
-            for array, part in zip(floats, parts, strict=True):
-                array[place] = part[asked]
-            flags[0][place], flags[1][place] = estimate.limited[asked], estimate.ended[asked]
-            typical[place] = estimate.typical
-        value, noise, bound, gap, curvature = floats
-        limited, ended = flags
+            for array, part in zip(floats, parts, strict=False):
+                array[place] = part[rows]
+            floats[5, place] = estimate.typical
+            flags[0, place], flags[1, place] = estimate.limited[rows], estimate.ended[rows]
+        shape = (count, depth, self.columns)
+        value, noise, bound, gap, curvature, typical = (array.reshape(shape) for array in floats)
+        limited, ended = (array.reshape(shape) for array in flags)
         known = self.membership[indices], self.nonlinear[indices]
-        return Evidence(kind, value, noise, bound, gap, curvature, limited, ended, typical, *known)
+        return Evidence(
+            kind.reshape(count, depth, 1), value, noise, bound, gap, curvature, limited, ended, typical, *known
+        )
 
     def measured(self, indices: Indices) -> Bools:
         """Tell of which elements there is an estimate whose error is bounded, shape (m,)."""

@@ -241,6 +241,8 @@ def is_still(thing: Any, copy: Array) -> bool:
 
 def format_in(thing: Any) -> Format:
     """Return the format of the numbers in an array."""
+    if type(thing) is np.ndarray and thing.dtype.kind != "V":  # nearly always
+        return format_of(thing.dtype)
     return BFLOAT16 if str(getattr(thing, "dtype", "")).endswith("bfloat16") else format_of(as_numpy(thing).dtype)
 
 

@@ -22,6 +22,8 @@ much where the function has threads of its own, or other programs run."""
 def blocks(array: NDArray[Any]) -> list[NDArray[Any]]:
     """Return views of a contiguous array, as vectors that follow one another."""
     flat = array.reshape(-1)
+    if 0 < flat.size <= BLOCK:  # nearly always, and thousands of times
+        return [flat]
     return [flat[start : start + BLOCK] for start in range(0, flat.size, BLOCK)]
 
 

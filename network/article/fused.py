@@ -19,6 +19,9 @@ from network.layers._arguments import Array
 
 __all__ = ["FusedStep", "Pool", "columns_of"]
 
+SLACK = 4 * np.finfo(float).eps
+"""Where all maxima of a window count, those up to so much smaller do, relatively: see `network.article.variants.tie_mask`."""
+
 
 def columns_of(images: Array) -> Array:
     """Return what the first convolution multiplies its kernels with, shape (N, S, 9, 64), for images (S, N, 8, 8)."""
@@ -110,7 +113,7 @@ class Pool:
         """Find the maxima of each window, or the first of them."""
         if self.ties == "all":
             slack = np.abs(self.up_pooled)
-            slack *= 4 * np.finfo(float).eps
+            slack *= SLACK
             np.greater_equal(self.maps, np.subtract(self.up_pooled, slack, out=slack), out=self.mask)
             return
         np.equal(self.maps, self.up_pooled, out=self.mask)

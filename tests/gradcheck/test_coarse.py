@@ -168,7 +168,7 @@ def test_a_single_precision_network_with_kinks_near_the_point_passes(activation,
     assert check_gradient(f, grad, params).verdict == "pass"
 
 
-@pytest.mark.parametrize(("activation", "rows", "seed"), [("max", 32, 3), ("leaky", 8, 0)])
+@pytest.mark.parametrize(("activation", "rows", "seed"), [("relu", 8, 5), ("leaky", 8, 0)])
 def test_a_transposed_weight_of_such_a_network_fails(activation, rows, seed):
     f, grad, params = mlp((10, 24, 24, 16, 4), activation, seed, rows=rows, dtype=np.float32)
     transposed = lambda p: grad(p) | {"w1": grad(p)["w1"].T.copy()}  # noqa: E731

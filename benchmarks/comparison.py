@@ -212,7 +212,7 @@ def _page(bugs: list[Bug], results: list[dict[str, Result]]) -> str:
             for name in MODULES
         ]
         rows.append(["", f"**{title}**", *cells])
-    table = [["", "bug", *MODULES], ["---"] * (len(MODULES) + 2), *rows]
+    table = [["#", "bug", *MODULES], ["---"] * (len(MODULES) + 2), *rows]
     lines = [INTRODUCTION.format(versions=_versions()), *(f"| {' | '.join(row)} |" for row in table), "", MESSAGES]
     for number, (bug, result) in enumerate(zip(bugs, results, strict=True), 1):
         sentences = f"{bug.mistake}. {bug.note}".strip()

@@ -161,7 +161,7 @@ def _section(tallies: dict[str, Tally], missed: list[str], points: Sequence[str]
         for tally in tallies.values()
     ]
     rows.append(["**caught, all**", *(f"**{_of(*total)} ({total[0] / max(1, total[1]):.1%})**" for total in totals)])
-    table = [["", *tallies], ["---"] * (len(tallies) + 1), *rows]
+    table = [["at", *tallies], ["---"] * (len(tallies) + 1), *rows]
     told = f"What gradcheck misses: {'; '.join(missed)}." if missed else "gradcheck misses none of them."
     lines = [
         HEADING,

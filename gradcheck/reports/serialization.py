@@ -26,7 +26,10 @@ SCHEMA = 1
 """Raised when a field changes its meaning or goes; new fields do not raise it."""
 
 MOST_ELEMENTS = 1000
-"""Elements of a parameter whose numbers are kept, those furthest outside their bound first: some 100 bytes each."""
+"""Elements of a parameter whose numbers are kept, those furthest outside their bound first: some 80 bytes each."""
+
+MOST_OF_REPORT = 5000
+"""Elements of all parameters together, each of which keeps an equal share and one at least: a report stays below a megabyte."""
 
 Arrays = Literal["wrong", "all", "none"]
 ARRAYS = ("wrong", "all", "none")
@@ -58,12 +61,14 @@ def dump(report: Any, arrays: Arrays) -> str:
     if arrays not in ARRAYS:
         raise InvalidArgument(f"arrays={arrays!r}; it is one of {', '.join(map(repr, ARRAYS))}.")
     own = {field.name: plain(getattr(report, field.name)) for field in fields(report) if field.name != "parameters"}
-    parameters = {name: _parameter(parameter, arrays) for name, parameter in report.parameters.items()}
+    told = sum(bool(np.any(parameter.wrong | parameter.undecided)) for parameter in report.parameters.values())
+    most = min(MOST_ELEMENTS, max(1, MOST_OF_REPORT // max(1, told))) if arrays == "wrong" else 1
+    parameters = {name: _parameter(parameter, arrays, most) for name, parameter in report.parameters.items()}
     whole = {"schema": SCHEMA, "verdict": report.verdict, "ok": report.ok, "parameters": parameters, **own}
     return json.dumps(_strict(whole), allow_nan=False)
 
 
-def _parameter(parameter: Any, arrays: Arrays) -> dict[str, Any]:
+def _parameter(parameter: Any, arrays: Arrays, most: int) -> dict[str, Any]:
     own = {
         field.name: plain(getattr(parameter, field.name))
         for field in fields(parameter)
@@ -73,7 +78,7 @@ def _parameter(parameter: Any, arrays: Arrays) -> dict[str, Any]:
     if arrays == "all":
         elements: dict[str, Any] = {name: plain(getattr(parameter, name)) for name in (*NUMBERS, *MASKS)}
     else:
-        kept = _kept(parameter, MOST_ELEMENTS if arrays == "wrong" else 1)
+        kept = _kept(parameter, most)
         places = np.unravel_index(kept, parameter.shape or (1,))
         index = np.stack(places, axis=1)[:, : len(parameter.shape)].tolist()
         numbers = {name: getattr(parameter, name).ravel()[kept].tolist() for name in NUMBERS}

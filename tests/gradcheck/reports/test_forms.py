@@ -165,8 +165,21 @@ def test_a_million_parameters_stay_small(tmp_path):
     everywhere = RNG.random(x.shape) < 0.5  # a pattern that does not compress
     odd = replace(report.parameters["params"], wrong=everywhere, undecided=~everywhere)
     assert len(replace(report, parameters={"params": odd}).to_json()) <= 1_000_000
-    report.to_html(tmp_path / "page.html")
-    assert (tmp_path / "page.html").stat().st_size <= 2_000_000
+    arrays = ("claimed", "reference", "error_bound", "wrong", "undecided", "kink")
+    layers = {
+        f"layers[{i}].w": replace(
+            odd,
+            name=f"layers[{i}].w",
+            shape=(125, 200),
+            **{a: getattr(odd, a)[25 * i :][:25].reshape(125, 200) for a in arrays},
+        )
+        for i in range(40)
+    }
+    many = replace(report, parameters=layers)
+    assert len(many.to_json()) <= 1_000_000 and str(Report.from_json(many.to_json())) == str(many)
+    for told in (report, many):
+        told.to_html(tmp_path / "page.html")
+        assert (tmp_path / "page.html").stat().st_size <= 2_000_000
 
 
 def test_the_one_line_is_short_and_printable(report):

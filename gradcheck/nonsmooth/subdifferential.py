@@ -88,7 +88,7 @@ def judge(ball: Ball, flagged: list[Flagged]) -> None:
 def _judge_singles(ball: Ball, elements: list[Flagged]) -> None:
     """Decide about elements that share no kink."""
     smooth: Counter[int] = Counter()
-    for element in sorted(elements, key=lambda element: not np.any(element.gap)):
+    for element in elements:
         if np.any(element.gap) and not np.any(element.contradicted & (element.stake > 0)):
             element.conclude(element.gap != 0)  # between the one-sided derivatives, which nothing else changes
         elif np.any(element.gap) and not np.all(has_steady_gap(ball, element)):
@@ -188,7 +188,7 @@ class _Hull:
         self.noise = 2 * ball.noise / (STEP * self.unit)
         self.unsure = self.noise + SLACK * self.stake
         self.places: list[Floats] = []
-        self.start = _Start(0, radius)
+        self.start: _Start  # of the last slopes that were asked for
         self.starts: list[_Start] = []
         self.gradients: list[Floats] = []
         self.moved_alike: set[int] = set()
@@ -386,7 +386,8 @@ class _Hull:
             found.append(self._axis(int(column)))
             size = np.max(np.abs(claim))
             if size > 0:
-                found += [sign * part for part in (claim / size, self._ranked(claim)) for sign in (1, -1)]
+                ranked = self._ranked(claim)
+                found += [claim / size, -claim / size, ranked, -ranked]
         ones = np.ones(len(self.members))
         return [self._towards(direction) for direction in [*found, ones, -ones]]
 
@@ -410,8 +411,9 @@ class _Hull:
         """Look for a place where the derivative along a direction is as large as the claim says; None if there is none."""
         wanted = direction @ self.claim[:, column] - self.unsure[column]
         met = [(float(g[:, column] @ direction), place) for g, place in zip(self.gradients, self.places, strict=True)]
-        ahead = [self._towards(sign * direction, 0.0) for sign in (1, -1)]
-        ahead += [self._towards(sign * part) for part in (direction, self._ranked(direction)) for sign in (1, -1)]
+        ranked = self._ranked(direction)
+        ahead = [self._towards(part, 0.0) for part in (direction, -direction)]
+        ahead += [self._towards(part) for part in (direction, -direction, ranked, -ranked)]
         for number in range(SEARCHES + 1):
             met.sort(key=lambda pair: -pair[0])
             best = [place for _, place in met[:SEARCHED_FROM]]

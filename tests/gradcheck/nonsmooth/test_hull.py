@@ -278,7 +278,7 @@ def test_chains_of_pairs_have_one_label_and_what_adds_up_to_a_twentieth_of_the_s
     labels = hull._linked(np.arange(4), 0)
     assert labels[0] == labels[1] == labels[2] != labels[3]
     for share, linked in ((0.9, False), (3.0, True)):
-        hull = hull_of(lambda x, s=share: float(0.05 / 1.5 * s * max(x[0], x[1])), np.ones(2), 0.0)
+        hull = hull_of(lambda x, s=share: float(2 * 0.05 / 1.5 * s * max(x[0], x[1])), np.ones(2), 0.0, stakes=2.0)
         assert (len(set(hull._linked(np.arange(2), 0).tolist())) == 1) is linked
 
 
@@ -307,7 +307,7 @@ def test_a_derivative_is_extrapolated_to_the_point():
         return float(x @ [2.0, -1.0] + 1e5 * (x @ x) + 3 * abs(x[0]))
 
     hull = hull_of(f, [1.0, 1.0], 0.0, noise=1e-10)
-    hull.places, hull.starts = [np.array([2.0, -1.0]), np.array([-2.0, 0.5])], [hull.start] * 2
+    hull.places, hull.starts = [np.array([2.0, -1.0]), np.array([-2.0, 0.5])], [_Start(0, hull.unit)] * 2
     np.testing.assert_allclose(hull._at_the_point(0, np.array([1.0, 0.0])), 5.0, atol=1e-3)
     np.testing.assert_allclose(hull._at_the_point(1, np.array([1.0, 0.0])), -1.0, atol=1e-3)
     np.testing.assert_allclose(hull._at_the_point(0, np.array([0.5, 1.0])), 1.5, atol=1e-3)
@@ -418,12 +418,12 @@ def given(value):
 def test_the_two_members_farthest_outside_are_tested_in_units_of_what_is_unsure(monkeypatch):
     hull = hull_of(linear, np.zeros((3, 2)), 0.0, cotangents=np.eye(2))
     hull.unsure = np.array([0.001, 1.0])
-    hull.claim = np.array([[0.5, 0.0], [0.0, 4.0], [0.0, 3.0]])
+    hull.claim = np.array([[0.0, 3.0], [0.5, 0.0], [0.0, 4.0]])
     with_samples(hull, np.zeros((3, 2)))
     tested = []
     monkeypatch.setattr(_Hull, "_contradictions", lambda hull, among: given(tested.append(among.tolist()) or {}))
     answered(hull, hull._alone({0: np.ones(3), 1: np.ones(3)}, np.ones(3, dtype=bool)))
-    assert tested == [[True, False, False], [False, True, False]]
+    assert tested == [[False, True, False], [False, False, True]]
 
 
 def test_members_are_parted_by_pairs_up_to_eight():
@@ -553,7 +553,7 @@ def test_what_is_extrapolated_is_unsure_by_its_noise_and_a_thousandth_of_the_sta
     hull = hull_of(total, [claim, 1.0], [0.0, 1.0], bounds=1e-3, stakes=1.0)
     hull.noise = np.full(1, 0.03 * 0.999)
     with_samples(hull, (0.5, 1.0), (2.5, 1.0), (1.0, 1.0))
-    hull.places, hull.starts = [np.zeros(2)] * 3, [hull.start] * 3
+    hull.places, hull.starts = [np.zeros(2)] * 3, [_Start(0, hull.unit)] * 3
     asked = []
 
     def at_the_point(hull, sample, along):
@@ -711,3 +711,47 @@ def test_a_claim_between_one_sided_derivatives_is_valid_without_a_call():
     _judge_singles(hull.ball, [hull.members[0], hull.members[2]])
     assert hull.ball.probe.budget.used == 0
     assert hull.members[0].valid.tolist() == [True, False] and not hull.members[0].open.any()
+
+
+@pytest.fixture
+def only_directions(monkeypatch):
+    """Places are the directions that they lie in."""
+    monkeypatch.setattr(_Hull, "_towards", lambda hull, direction, spread=0.5: np.asarray(direction))
+
+
+@pytest.mark.usefixtures("only_directions")
+def test_gradients_are_sampled_first_along_and_against_the_claim_and_its_order_and_all_up_and_down():
+    """One column at stake with a claim, one with a claim of zero, one not at stake."""
+    hull = hull_of(lambda x: np.full(3, x.sum()), np.zeros((3, 3)), 0.0, cotangents=np.eye(3))
+    hull.claim, hull.stake = np.array([[2.0, 0.0, 5.0], [-1.0, 0.0, 5.0], [0.0, 0.0, 5.0]]), np.array([1.0, 1.0, 0.0])
+    along, ranked, ones = np.array([1.0, -0.5, 0.0]), np.array([1.0, -1.0, 0.0]), np.ones(3)
+    expected = [hull._axis(0), along, -along, ranked, -ranked, hull._axis(1), ones, -ones]
+    np.testing.assert_array_equal(hull._first_places(), expected)
+
+
+@pytest.mark.usefixtures("only_directions")
+def test_a_search_begins_along_and_against_the_direction_and_its_order(monkeypatch):
+    hull = hull_of(total, np.ones(3), 0.0)
+    monkeypatch.setattr(_Hull, "_orders", lambda hull: [])
+    direction, ranked = np.array([1.0, -0.5, 0.0]), np.array([1.0, -1.0, 0.0])
+    asking, places = hull._search(direction, 0), []
+    place, _ = next(asking)
+    for _ in range(6):
+        places.append(place)
+        place, asked = asking.send(np.array([[-1e9]]))
+        np.testing.assert_array_equal(asked, direction[None])
+    expected = [direction, -direction, direction, -direction, ranked, -ranked]
+    np.testing.assert_array_equal(places, expected)
+
+
+@pytest.mark.parametrize(("slope", "found"), [(0.9, True), (0.89, False)])
+def test_a_place_will_do_where_the_derivative_is_what_is_claimed_less_what_is_unsure(slope, found):
+    hull = hull_of(total, [1.0, 0.0], 0.0)
+    hull.unsure = np.array([0.1 + 1e-12])
+    asking = hull._search(np.array([1.0, 0.0]), 0)
+    next(asking)
+    if found:
+        with pytest.raises(StopIteration):
+            asking.send(np.array([[slope]]))
+    else:
+        asking.send(np.array([[slope]]))

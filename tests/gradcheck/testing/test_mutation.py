@@ -261,6 +261,14 @@ def cube(x): return x**3
     result.stderr.fnmatch_lines(["*name the backward that was given to its defvjp*"])
 
 
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("given_up", ["pytest.skip('x')", "pytest.xfail('x')"])
+def test_a_test_that_is_skipped_has_noticed_nothing(mutate, given_up):
+    """As for `mutation_score`."""
+    code = f"def test_it():\n    if not np.allclose(slope(X), 3 * X**2):\n        {given_up}"
+    assert counted(mutate(STRICT + code)) == (3, 3)
+
+
 UNSTEADY = """
 import itertools
 TIMES = itertools.count(1)

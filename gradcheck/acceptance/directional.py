@@ -25,6 +25,7 @@ from gradcheck.acceptance.directions import (
     Part,
     Slopes,
     elements_of,
+    without,
 )
 from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks
@@ -451,7 +452,7 @@ class _Search:
         fresh = np.flatnonzero(~self.individual.looked_at[leaf])
         usual = fresh[np.any(size[fresh] >= TYPICAL * rms(size), axis=1)]
         half = self.bench.rng.choice(usual, size=min((count + 1) // 2, len(usual)), replace=False)
-        rest = np.setdiff1d(fresh, half)
+        rest = without(fresh, half, len(size))
         return np.union1d(half, self.bench.rng.choice(rest, size=min(count - len(half), len(rest)), replace=False))
 
     def _leave(self, leaf: int, indices: Indices) -> None:
@@ -505,7 +506,7 @@ class _Search:
         if not found:
             self._look_for_one(leaf, indices)
         near = elements_of(group.part for group in found).get(leaf, indices[:0])
-        self._leave(leaf, np.setdiff1d(indices, near))
+        self._leave(leaf, without(indices, near, len(self.bench.claims[leaf].values)))
         return found
 
     def _look_for_one(self, leaf: int, indices: Indices) -> None:

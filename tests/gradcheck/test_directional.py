@@ -423,7 +423,7 @@ def test_auto_chooses_from_counts(elements, limit, directional):
 
 def test_exhaustive_looks_at_each_whatever_the_count():
     x = np.random.default_rng(0).normal(size=10_001)
-    report = check_gradient(lambda x: np.sin(x).sum(), np.cos, x, method="exhaustive")
+    report = check_gradient(lambda x: x @ x, lambda x: 2 * x, x, method="exhaustive")
     assert report.ok
     assert not np.isnan(report.parameters["params"].reference).any()
 

@@ -276,6 +276,12 @@ class Bench:
         self._known_wrong: dict[int, tuple[int, bool]] = {}
         self._decided: dict[int, tuple[tuple[int, bytes], Decision]] = {}
 
+    def afresh(self) -> Bench:
+        """Return a bench on which nothing is known but noise and lengths."""
+        bench = Bench(self.probe, self.base, self.claims, self.rtol, self.rng)
+        bench.noise, bench.lengths = self.noise, self.lengths
+        return bench
+
     # ---- what is decided ----------------------------------------------------------------------------------------------
 
     def tolerance(self, leaf: int, indices: Indices) -> Tolerance:
@@ -390,6 +396,12 @@ class Bench:
                 )
                 found.append((flagged, untested[row]))
         return found
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether some element is wrong."""
+        known = ((leaf, indices) for leaf, ledger in self.ledgers.items() for indices in in_parts(ledger))
+        return any(np.any(self.decide(leaf, indices).outcome == Outcome.WRONG) for leaf, indices in known)
 
     @property
     def has_wrong(self) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.ledger import HUGE, Evidence, Kind, Limit, Membership
 from gradcheck.differences.ladder import BEYOND, NOISE_LIMITED, is_beyond
 
-__all__ = ["Decision", "Outcome", "Tolerance", "decide", "excludes"]
+__all__ = ["PLAINLY", "Decision", "Outcome", "Tolerance", "decide", "excludes"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -35,7 +35,7 @@ CLOSE = 1.6
 """The error of a claim is seen at a step when it is this many times what noise does there."""
 
 PLAINLY = 30.0
-"""An error this many times the bound of two plain differences needs no ladder."""
+"""An error this many times the bound of two plain differences, or the bend of the functions between their points, needs no ladder."""
 
 MOST_HIDDEN = 0.05
 """The share of an element, or of its leaf's typical size, up to which discontinuities near by may explain an error."""

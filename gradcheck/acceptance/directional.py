@@ -18,7 +18,6 @@ from gradcheck.acceptance.directions import (
     ALLOWANCE,
     DIRECTIONS,
     DISAGREES,
-    INFORMATIVE,
     LARGEST,
     SMALLEST,
     Directions,
@@ -28,14 +27,14 @@ from gradcheck.acceptance.directions import (
     without,
 )
 from gradcheck.acceptance.individual import Individual
-from gradcheck.acceptance.irregular import look_for_kinks
-from gradcheck.acceptance.ledger import Estimate, Membership
+from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
+from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, slices
-from gradcheck.acceptance.screening import DOZEN
+from gradcheck.acceptance.screening import DOZEN, measure_noise
 from gradcheck.acceptance.sections import sections
+from gradcheck.acceptance.together import clear_of_kinks
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.differences.ladder import FIRST_STEP
-from gradcheck.differences.scale import measure_noise_and_lengths
 from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["glance", "search"]
@@ -164,9 +163,7 @@ def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
 
 
 def _search(bench: Bench, key: int) -> _Search:
-    bench.noise, bench.lengths = measure_noise_and_lengths(
-        bench.probe, bench.base, bench.lengths, bench.rtol, bench.rng
-    )
+    measure_noise(bench)
     bench.steps = dict.fromkeys(bench.claims, DEFAULT_STEP)
     return _Search(bench, Directions(bench, key))
 
@@ -259,7 +256,7 @@ class _Search:
             if number and not self.bench.has_wrong:  # all may be a little off, by what is allowed to each
                 allowed = ALLOWANCE * self.directions.allowed(parts)
             if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
-                self._clear_of_kinks(parts, slopes)
+                clear_of_kinks(self.bench, self.directions, parts, DISAGREES * slopes.deviation)
                 self._see(parts, slopes, allowed)
                 break
             # What disagrees still is what the fault spoils; none of it is searched.
@@ -530,23 +527,6 @@ class _Search:
 
     # ---- kinks ----------------------------------------------------------------------------------------------------------
 
-    def _clear_of_kinks(self, parts: list[Part], slopes: Slopes) -> None:
-        """Call flagged elements wrong when directions, once they are corrected, show that there is no kink.
-
-        Along random directions of all elements the functions are then linear, with the measured derivatives: another
-        claim is valid for none of the elements whose error would show along them.
-        """
-        for suspect, concerned in self.bench.suspects:
-            if suspect.leaf not in parts[0].leaves:
-                continue
-            moves = np.abs([self.directions.component(part, suspect.leaf, suspect.index) for part in parts])
-            stake = np.abs(suspect.claimed - suspect.reference) - suspect.bound
-            shows = moves[:, None] * stake > 2 * DISAGREES * slopes.deviation
-            if np.any(suspect.gap) or np.any(np.count_nonzero(shows, axis=0)[concerned] < INFORMATIVE):
-                continue
-            membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
-            self.bench.ledgers[suspect.leaf].examine(np.array([suspect.index]), membership[None])
-
     def _try_suspects(self) -> None:
         """Test flagged elements for kinks, of those at a kink no more than are worth the calls; others stay undecided."""
         suspects = self.bench.suspects
@@ -570,6 +550,7 @@ class _Search:
         for leaf in self._unseen():
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE
             self._settle(leaf, Limit.GROUP if self.contradicted else hides)
+        look_for_zeros_on_stairs(self.bench)
 
     def _unseen(self) -> list[int]:
         """Return the leaves of which directions do not show enough."""

@@ -23,9 +23,6 @@ Chosen = dict[int, Indices]
 FRESH_CALLS, STEP_CALLS, SCREENING_CALLS, CONFIRMING_CALLS = 24, 4, 4, 20
 """Calls of the directions that follow, of choosing a step for a leaf, of screening an element, and of confirming its error."""
 
-FEWEST_TOGETHER = 3
-"""Elements from which on confirming them together, at 18 calls, costs less than ladders."""
-
 MOST_INFINITE = 160
 """Infinite claims in a leaf that are looked at."""
 
@@ -82,8 +79,7 @@ class Individual:
         excluded = {
             leaf: indices[np.any(self.bench.decide(leaf, indices).excluded, axis=1)] for leaf, indices in fresh.items()
         }
-        if sum(map(len, excluded.values())) >= FEWEST_TOGETHER:
-            confirm_together(self.bench, {leaf: indices for leaf, indices in excluded.items() if len(indices)})
+        confirm_together(self.bench, excluded)
 
     def contradicted(self, leaf: int, indices: Indices) -> Bools:
         """Return which elements that were looked at contradict their claims, or could not be decided, shape (m,)."""

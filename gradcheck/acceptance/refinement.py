@@ -9,7 +9,7 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind
 from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
-from gradcheck.acceptance.together import confirm_together
+from gradcheck.acceptance.together import confirm_together, contradicted_plainly
 from gradcheck.differences.ladder import FIRST_STEP
 
 __all__ = ["FEW", "SECOND_STEP", "refine"]
@@ -65,20 +65,20 @@ def refine(bench: Bench) -> None:
 
 
 def _confirm_many(bench: Bench, waiting: dict[int, Indices]) -> dict[int, Indices]:
-    """Measure a few of many contradicted elements with ladders, and confirm all along directions if those show no kink.
+    """Measure a few of the contradicted elements with ladders, and confirm the others along directions if those show no kink.
 
     Returns the elements that are still open.
     """
-    against = {leaf: indices[np.any(bench.decide(leaf, indices).excluded, axis=1)] for leaf, indices in waiting.items()}
+    against = {leaf: indices[contradicted_plainly(bench, leaf, indices)] for leaf, indices in waiting.items()}
     places = [(leaf, index) for leaf, indices in against.items() for index in indices]
-    if len(places) < DOZEN or bench.exact:
+    if len(places) <= FEW or bench.exact:
         return waiting
     few: dict[int, list[int]] = {}
     for leaf, index in places[:: len(places) // FEW][:FEW]:
         few.setdefault(leaf, []).append(int(index))
     if not all(np.all(_climb_leaf(bench, leaf, np.array(indices))[1]) for leaf, indices in few.items()):
         return waiting
-    confirm_together(bench, {leaf: indices for leaf, indices in against.items() if len(indices)})
+    confirm_together(bench, against)
     decided = {
         leaf: np.all(bench.decide(leaf, indices).outcome != Outcome.OPEN, axis=1) for leaf, indices in waiting.items()
     }

@@ -7,6 +7,8 @@ lies outside the measured interval by more than the tolerance, and an independen
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,14 +24,21 @@ from gradcheck.acceptance.irregular import (
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import refine
-from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
+from gradcheck.acceptance.screening import DOZEN, prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
+from gradcheck.acceptance.together import contradicted_plainly, rule_kinks_out
 from gradcheck.functions.probe import Probe, unit_of
 from gradcheck.functions.repeated import NotRepeatableError
 
 __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge"]
 
 Floats = NDArray[np.float64]
+
+SPARE = 60
+"""Calls beside two an element that are spent on what else may be wrong, once something is: about what a right gradient takes."""
+
+FEW = 128
+"""Elements up to which a difference of each is so cheap that they are compared together only where many contradict their claims."""
 
 
 def judge(
@@ -89,19 +98,26 @@ def judge(
     claims = {leaf: claim.in_units(unit) for leaf, claim in claims.items()}
     bench, apart, chosen = Bench(probe, base / unit, claims, rtol, rng), None, {}
     with probe.budget.until_exhausted():
-        if key is None:
-            _look_at_each(bench, complex_step=complex_step)
-        elif not each:
+        if key is not None and not each:
             search(bench, key)
-        elif not glance(bench, key, sampled=sampled):
-            seen, bench = bench, Bench(probe, base / unit, claims, rtol, rng)
-            bench.noise, bench.lengths = seen.noise, seen.lengths
-            _look_at_each(bench)
-        look_for_zeros_on_stairs(bench)
+        elif key is None or bench.elements <= FEW or not glance(bench, key, sampled=sampled):
+            bench = bench.afresh()
+            _look(bench, complex_step=complex_step)
+            whole = bench.afresh()
+            if (
+                key is not None
+                and bench.elements <= FEW
+                and _many_contradict(bench)
+                and glance(whole, key, sampled=sampled)
+            ):
+                bench = whole
+            else:
+                _look_again(bench, 2 * bench.elements + SPARE if key is not None else np.inf)
         chosen = quiet_elements(bench)
         if chosen:
             apart = without_others(bench, chosen)
-            _look_at_each(apart, chosen)
+            _look(apart, chosen)
+            _look_again(apart, np.inf)
     judgements = bench.judgements
     if apart is not None:
         judgements |= {leaf: judgements[leaf].updated(apart.judgement(leaf), chosen[leaf]) for leaf in chosen}
@@ -114,17 +130,37 @@ def judge(
     return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
 
 
-def _look_at_each(
-    bench: Bench, chosen: dict[int, NDArray[np.intp]] | None = None, *, complex_step: bool = False
-) -> None:
-    """Judge every element on its own, or those chosen in some leaves."""
+def _look(bench: Bench, chosen: dict[int, NDArray[np.intp]] | None = None, *, complex_step: bool = False) -> None:
+    """Screen every element, or those chosen in some leaves."""
     prepare(bench)
     if complex_step:
         step_along_the_imaginary_axis(bench)
     screen(bench, chosen)
+
+
+def _many_contradict(bench: Bench) -> bool:
+    """Tell whether so many claims are plainly off, and not at kinks, that one error of all is likely."""
+    known = {leaf: np.flatnonzero(ledger.count) for leaf, ledger in bench.ledgers.items()}
+    excluded = sum(np.count_nonzero(bench.decide(*each).excluded.any(axis=1)) for each in known.items())
+    plainly = sum(np.count_nonzero(contradicted_plainly(bench, *each)) for each in known.items())
+    return plainly >= max(DOZEN, excluded / 2)
+
+
+def _look_again(bench: Bench, spare: float) -> None:
+    """Judge each of the screened elements on its own; where some are wrong, the others with so many calls at most."""
     look_closer(bench)
     refine(bench)
-    look_for_zeros_on_stairs(bench)
-    look_for_jumps(bench)
-    look_for_stairs(bench)
-    look_for_kinks(bench)
+    _look_where_irregular(bench, spare, look_for_zeros_on_stairs, look_for_jumps, look_for_stairs)
+    rule_kinks_out(bench)
+    _look_where_irregular(bench, spare, look_for_kinks)
+    if bench.is_wrong:
+        for flagged, _ in bench.suspects:
+            bench.note(flagged.leaf, np.array([flagged.index]), Limit.GROUP)
+
+
+def _look_where_irregular(bench: Bench, spare: float, *looks: Callable[[Bench], None]) -> None:
+    """Look for what may make contradicted claims valid, with so many calls where others are wrong anyway."""
+    end = bench.probe.budget.used + spare
+    for look in looks:
+        with bench.probe.budget.no_more_than(end - bench.probe.budget.used if bench.is_wrong else np.inf):
+            look(bench)

@@ -17,7 +17,15 @@ from gradcheck.differences.steps import DEFAULT_STEP, SUSPICIOUS, choose_step
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.functions.repeated import require_same
 
-__all__ = ["DOZEN", "LONGEST_SHARE", "POOLED_STEP", "prepare", "screen", "step_along_the_imaginary_axis"]
+__all__ = [
+    "DOZEN",
+    "LONGEST_SHARE",
+    "POOLED_STEP",
+    "measure_noise",
+    "prepare",
+    "screen",
+    "step_along_the_imaginary_axis",
+]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -48,10 +56,7 @@ POOLED_STEP = 0.4373
 
 def prepare(bench: Bench) -> None:
     """Measure noise and lengths, where they are not known, and choose a step for each leaf, the largest leaves first."""
-    if np.any(np.isnan(bench.noise)):
-        bench.noise, bench.lengths = measure_noise_and_lengths(
-            bench.probe, bench.base, bench.lengths, bench.rtol, bench.rng
-        )
+    measure_noise(bench)
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
     for leaf in largest:
         step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
@@ -62,6 +67,14 @@ def prepare(bench: Bench) -> None:
     noisy = np.any(bench.noise > SUSPICIOUS * ulp(bench.base[None]))
     usual = float(np.median(list(bench.steps.values()))) if bench.steps else FIRST_STEP if noisy else DEFAULT_STEP
     bench.steps = {leaf: bench.steps.get(leaf, usual) for leaf in bench.claims}
+
+
+def measure_noise(bench: Bench) -> None:
+    """Measure noise and lengths, where they are not known."""
+    if np.any(np.isnan(bench.noise)):
+        bench.noise, bench.lengths = measure_noise_and_lengths(
+            bench.probe, bench.base, bench.lengths, bench.rtol, bench.rng
+        )
 
 
 def step_along_the_imaginary_axis(bench: Bench) -> None:

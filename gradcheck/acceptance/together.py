@@ -7,60 +7,119 @@ ahead and behind show no kink, every one of the derivatives is confirmed to what
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
-from gradcheck.acceptance.decide import Decision
-from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, INFORMATIVE, Directions
-from gradcheck.acceptance.ledger import Estimate
+from gradcheck.acceptance.decide import PLAINLY, Outcome
+from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, INFORMATIVE, Directions, Part
+from gradcheck.acceptance.ledger import Estimate, Membership
 
-__all__ = ["bends_less", "confirm_together"]
+__all__ = ["bends_less", "clear_of_kinks", "confirm_together", "contradicted_plainly", "rule_kinks_out"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
+FEWEST_TOGETHER = 3
+"""Elements from which on confirming them together, at 18 calls, costs less than ladders."""
+
 PRECISE = 100.0
 """An error must be this many times the bound that directions give: an explanation needs to know it to two digits."""
 
+BEND_NOISE = float(np.sqrt(12))
+"""Noise of the difference of the slopes ahead and behind, in units of that of their mean."""
 
-def confirm_together(bench: Bench, chosen: dict[int, Indices]) -> None:
-    """Enter the derivatives that screening gave for some elements as confirmed, with a bound, if directions agree with them.
+SHORTER = 0.0937
+"""The step of another difference of each, in units of that of screening: where that one met a kink this one hardly does."""
+
+
+def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> NDArray[np.bool_]:
+    """Tell which claims screening contradicts by far more than the functions bend between its points, as at a kink; shape (m,)."""
+    found, evidence = bench.decide(leaf, indices), bench.ledgers[leaf].evidence(indices)
+    bend = np.max(np.nan_to_num(np.abs(evidence.curvature), nan=np.inf), axis=1, initial=0.0)
+    gap = bend * (bench.steps[leaf] * bench.lengths[leaf][indices])[:, None]
+    gap = np.maximum(gap - BEND_NOISE * found.noise, 0.0)
+    plain = found.excluded & (found.outcome == Outcome.OPEN)
+    plain &= np.abs(bench.claims[leaf].values[indices] - found.reference) > PLAINLY * gap
+    return np.asarray(np.any(plain, axis=1))
+
+
+class _Measured(NamedTuple):
+    """Derivatives of some elements of a leaf, shapes (m,) and (m, K)."""
+
+    indices: Indices
+    value: Floats
+    noise: Floats
+
+
+def confirm_together(bench: Bench, waiting: dict[int, Indices]) -> None:
+    """Enter derivatives of contradicted elements as confirmed, with a bound, if random directions agree with them.
 
     Parameters
     ----------
     bench : Bench
         Where the elements were screened.
-    chosen : dict
+    waiting : dict
         Position of a leaf -> some of its elements.
 
     Notes
     -----
-    Costs 18 calls, however many elements there are.
+    Costs 18 calls, however many elements there are, and 18 more beside two an element where directions disagree with
+    what screening gave: then those are tried of which a shorter step says the same as a longer one.
     """
+    known = {leaf: _screened(bench, leaf, indices) for leaf, indices in waiting.items() if len(indices)}
+    if not _confirm(bench, known):
+        _confirm(bench, {leaf: _steady(bench, leaf, before) for leaf, before in known.items()})
+
+
+def _screened(bench: Bench, leaf: int, indices: Indices) -> _Measured:
+    """Return what screening gave."""
+    found = bench.decide(leaf, indices)
+    return _Measured(indices, found.reference, found.noise)
+
+
+def _steady(bench: Bench, leaf: int, before: _Measured) -> _Measured:
+    """Return derivatives with a shorter step, where they are those of a longer one by far more than the claim is off."""
+    slope, _, deviation = bench.difference(leaf, before.indices, SHORTER * bench.steps[leaf])
+    error = np.abs(bench.claims[leaf].values[before.indices] - slope)
+    noise = bench.multiplier * deviation
+    apart = np.maximum(np.abs(slope - before.value) - before.noise - noise, 0.0)
+    steady = np.all(PRECISE * apart <= error, axis=1)
+    return _Measured(before.indices[steady], slope[steady], noise[steady])
+
+
+def _confirm(bench: Bench, measured: dict[int, _Measured]) -> bool:
+    """Enter derivatives as confirmed where directions agree with all of them and the claims are off by far more than the bound.
+
+    Returns whether they agree; there may be too few to ask.
+    """
+    measured = {leaf: known for leaf, known in measured.items() if len(known.indices)}
+    if sum(len(known.indices) for known in measured.values()) < FEWEST_TOGETHER:
+        return True
     directions = Directions(bench, int(bench.rng.integers(2**32)), of_claims=False)
-    noise: dict[int, Floats] = {}
-    decided: dict[int, Decision] = {}
-    for leaf, indices in chosen.items():
-        found = decided[leaf] = bench.decide(leaf, indices)
-        directions.correct(leaf, indices, found.reference)
-        noise[leaf] = np.zeros_like(directions.believed[leaf])
-        noise[leaf][indices] = np.hypot(found.noise / bench.multiplier, ALLOWANCE * bench.rtol * found.reference)
+    blur: dict[int, Floats] = {}
+    for leaf, known in measured.items():
+        directions.correct(leaf, known.indices, known.value)
+        blur[leaf] = np.zeros_like(directions.believed[leaf])
+        blur[leaf][known.indices] = np.hypot(known.noise / bench.multiplier, ALLOWANCE * bench.rtol * known.value)
+    chosen = {leaf: known.indices for leaf, known in measured.items()}
     parts = [directions.redraw(directions.of_elements(chosen)) for _ in range(DIRECTIONS)]
     slopes = directions.measure(parts)
-    allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(parts, noise))
+    allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(parts, blur))
     if np.any(np.abs(slopes.residual) > allowed) or not np.all(np.isfinite(allowed)):
-        return
+        return False
     needed = np.abs(slopes.residual) + DISAGREES * slopes.deviation
     moves = [directions.moves(part) for part in parts]
-    for leaf, indices in chosen.items():
+    for leaf, (indices, value, noise) in measured.items():
         moved = np.abs([move[leaf][indices] for move in moves])[..., None]
-        value = directions.believed[leaf][indices]
-        bound = np.min(2 * needed[:, None] / moved, axis=0) + decided[leaf].noise
+        bound = np.min(2 * needed[:, None] / moved, axis=0) + noise
         error = np.abs(bench.claims[leaf].values[indices] - value)
-        known = np.all(np.isfinite(bound) & np.isfinite(value), axis=1)
-        known &= np.all((error > PRECISE * bound) | ~decided[leaf].excluded, axis=1)
-        bench.ledgers[leaf].add(Estimate.multiple(indices[known], value[known], bound[known]))
+        sure = np.all(np.isfinite(bound) & np.isfinite(value), axis=1)
+        sure &= np.all((error > PRECISE * bound) | ~bench.decide(leaf, indices).excluded, axis=1)
+        bench.ledgers[leaf].add(Estimate.multiple(indices[sure], value[sure], bound[sure]))
+    return True
 
 
 def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> NDArray[np.bool_]:
@@ -81,3 +140,60 @@ def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -
     agrees = np.abs(slopes.residual) <= DISAGREES * slopes.deviation
     contradicts = np.abs(claimed - measured) > 2 * DISAGREES * slopes.deviation
     return np.asarray(np.count_nonzero(agrees & contradicts, axis=0) >= INFORMATIVE)
+
+
+def rule_kinks_out(bench: Bench) -> None:
+    """Call flagged elements wrong where all elements, moved together along random directions, show no kink.
+
+    Notes
+    -----
+    Costs 18 calls, and none where nothing is flagged but what differences saw a kink in: that stands still, as does what is
+    undecided otherwise.
+    """
+    suspects = bench.suspects
+    if all(np.any(suspect.gap) for suspect, _ in suspects):
+        return
+    directions = Directions(bench, int(bench.rng.integers(2**32)))
+    blur = {leaf: np.zeros_like(claim.values) for leaf, claim in bench.claims.items()}
+    for leaf, ledger in bench.ledgers.items():
+        known = np.flatnonzero(ledger.count)
+        found = bench.decide(leaf, known)
+        contradicted = np.any(found.untested | (found.outcome == Outcome.WRONG), axis=1)
+        bent, is_open = (np.any(array, axis=1) for array in (found.gap != 0, found.outcome == Outcome.OPEN))
+        believed = contradicted & ~bent
+        directions.hold(leaf, known[bent | (is_open & ~contradicted)])
+        directions.correct(leaf, known[believed], found.reference[believed])
+        blur[leaf][known[believed]] = found.bound[believed] / bench.multiplier
+    parts = [directions.whole() for _ in range(DIRECTIONS)]
+    slopes = directions.measure(parts)
+    deviation = np.hypot(slopes.deviation, directions.spread(parts, blur))
+    unsure = DISAGREES * deviation + ALLOWANCE * directions.allowed(parts)
+    if np.all(np.abs(slopes.residual) <= unsure):
+        clear_of_kinks(bench, directions, parts, unsure)
+
+
+def clear_of_kinks(bench: Bench, directions: Directions, parts: list[Part], unsure: Floats) -> None:
+    """Call flagged elements wrong whose error shows along directions that agree with the measured derivatives.
+
+    Along them the functions are linear, with those derivatives: another claim is valid for none of these elements.
+
+    Parameters
+    ----------
+    bench : Bench
+    directions : Directions
+        What is believed there agrees with the functions along ``parts``.
+    parts : list of Part, length P
+        Of whole leaves.
+    unsure : array, shape (P, K)
+        Changes of the functions that would not show.
+    """
+    for suspect, concerned in bench.suspects:
+        if suspect.leaf not in parts[0].leaves:
+            continue
+        moves = np.abs([directions.component(part, suspect.leaf, suspect.index) for part in parts])
+        stake = np.abs(suspect.claimed - suspect.reference) - suspect.bound
+        shows = moves[:, None] * stake > 2 * unsure
+        if np.any(suspect.gap) or np.any(np.count_nonzero(shows, axis=0)[concerned] < INFORMATIVE):
+            continue
+        membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
+        bench.ledgers[suspect.leaf].examine(np.array([suspect.index]), membership[None])

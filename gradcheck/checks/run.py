@@ -36,9 +36,6 @@ MOST_EXHAUSTIVE = 10_000
 MOST_OVERHEAD = 100
 """Calls beside two an element that looking at each may take."""
 
-FEW = 128
-"""Elements up to which looking at each is so cheap that they are not compared together first."""
-
 DIRECTIONAL_CALLS = 60
 """What a right gradient takes along random directions, about."""
 
@@ -200,7 +197,7 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
     if check.why_directions:
         return judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, each=False)
     elements = sum(len(claim.values) for claim in claims.values())
-    if settings.method == "auto" and check.claimant.is_whole and not settings.vectorized and elements > FEW:
+    if settings.method == "auto" and check.claimant.is_whole and not settings.vectorized:
         sampled = not check.claimant.pulls_back  # else what is wrong with a backward may be seen in all elements only
         judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=sampled)
         if not all(np.all(np.isnan(found.floor_along)) for found in judgements.values()):

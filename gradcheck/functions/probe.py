@@ -134,6 +134,19 @@ class Budget:
         """How many calls may still be made."""
         return np.inf if self.limit is None else self.limit - self.used
 
+    @contextmanager
+    def no_more_than(self, calls: float) -> Iterator[None]:
+        """Run a block as far as so many calls go."""
+        before, self.limit = self.limit, int(min(self.left, calls)) + self.used if calls < np.inf else self.limit
+        try:
+            yield
+        except BudgetExhaustedError:
+            if self.ended is not None or (before is not None and self.used >= before):
+                raise
+        finally:
+            if self.ended is None:
+                self.limit = before
+
     def end(self, reason: BaseException) -> None:
         """Allow no more calls."""
         self.ended = reason

@@ -12,7 +12,7 @@ from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import confirm_together, contradicted_plainly
 from gradcheck.differences.ladder import FIRST_STEP
 
-__all__ = ["FEW", "SECOND_STEP", "refine"]
+__all__ = ["FEW", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

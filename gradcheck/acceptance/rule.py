@@ -23,7 +23,7 @@ from gradcheck.acceptance.irregular import (
 )
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.quiet import quiet_elements, without_others
-from gradcheck.acceptance.refinement import refine
+from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
 from gradcheck.acceptance.screening import DOZEN, prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
 from gradcheck.acceptance.together import contradicted_plainly, rule_kinks_out
@@ -34,8 +34,8 @@ __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge"]
 
 Floats = NDArray[np.float64]
 
-SPARE = 60
-"""Calls beside two an element that are spent on what else may be wrong, once something is: about what a right gradient takes."""
+SPARE = 2
+"""Once something is wrong, what else may be is looked at twice with so many times the calls that a right gradient may take."""
 
 FEW = 128
 """Elements up to which a difference of each is so cheap that they are compared together only where many contradict their claims."""
@@ -112,7 +112,7 @@ def judge(
             ):
                 bench = whole
             else:
-                _look_again(bench, 2 * bench.elements + SPARE if key is not None else np.inf)
+                _look_again(bench, SPARE * (2 * bench.elements + MOST_OVERHEAD) if key is not None else np.inf)
         chosen = quiet_elements(bench)
         if chosen:
             apart = without_others(bench, chosen)

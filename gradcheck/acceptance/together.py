@@ -145,29 +145,30 @@ def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -
 def rule_kinks_out(bench: Bench) -> None:
     """Call flagged elements wrong where all elements, moved together along random directions, show no kink.
 
+    Nothing is done where differences saw a kink in some element: the others may share it, although none shows it alone.
+
     Notes
     -----
-    Costs 18 calls, and none where nothing is flagged but what differences saw a kink in: that stands still, as does what is
-    undecided otherwise.
+    Costs 18 calls, and none where nothing is flagged.
     """
-    suspects = bench.suspects
-    if all(np.any(suspect.gap) for suspect, _ in suspects):
+    known = {leaf: np.flatnonzero(ledger.count) for leaf, ledger in bench.ledgers.items()}
+    decided = {leaf: bench.decide(leaf, indices) for leaf, indices in known.items()}
+    if not any(np.any(found.untested) for found in decided.values()) or any(
+        np.any(found.gap) for found in decided.values()
+    ):
         return
     directions = Directions(bench, int(bench.rng.integers(2**32)))
-    blur = {leaf: np.zeros_like(claim.values) for leaf, claim in bench.claims.items()}
-    for leaf, ledger in bench.ledgers.items():
-        known = np.flatnonzero(ledger.count)
-        found = bench.decide(leaf, known)
+    blur = {leaf: bench.rtol * claim.values for leaf, claim in bench.claims.items()}
+    for leaf, found in decided.items():
         contradicted = np.any(found.untested | (found.outcome == Outcome.WRONG), axis=1)
-        bent, is_open = (np.any(array, axis=1) for array in (found.gap != 0, found.outcome == Outcome.OPEN))
-        believed = contradicted & ~bent
-        directions.hold(leaf, known[bent | (is_open & ~contradicted)])
-        directions.correct(leaf, known[believed], found.reference[believed])
-        blur[leaf][known[believed]] = found.bound[believed] / bench.multiplier
+        left_out = np.any(found.outcome == Outcome.OPEN, axis=1) & ~contradicted
+        directions.hold(leaf, known[leaf][left_out])
+        directions.correct(leaf, known[leaf][contradicted], found.reference[contradicted])
+        blur[leaf][known[leaf][contradicted]] = found.bound[contradicted] / bench.multiplier
     parts = [directions.whole() for _ in range(DIRECTIONS)]
     slopes = directions.measure(parts)
     deviation = np.hypot(slopes.deviation, directions.spread(parts, blur))
-    unsure = DISAGREES * deviation + ALLOWANCE * directions.allowed(parts)
+    unsure = DISAGREES * deviation
     if np.all(np.abs(slopes.residual) <= unsure):
         clear_of_kinks(bench, directions, parts, unsure)
 

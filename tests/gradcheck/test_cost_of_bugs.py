@@ -80,3 +80,56 @@ def test_a_kink_that_some_steps_cross_costs_no_second_look_at_all():
     )
     assert report.parameters["params"].wrong.all()
     assert report.evaluations <= 5 * w.size
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 7])
+@pytest.mark.parametrize("bug", ["minus", "twice", "zero", "transposed", "rolled"])
+def test_a_gross_error_in_few_elements_costs_no_more_than_five_times_a_pass(bug, side):
+    f, grad, x = problem(side=side)
+    right, true = check_gradient(f, grad, x), grad(x)
+    wrong = GROSS[bug](true)
+    report = check_gradient(f, lambda p: GROSS[bug](grad(p)), x)
+    assert right.ok and report.verdict == ("fail" if np.any(wrong != true) else "pass")
+    assert report.evaluations <= 5 * right.evaluations
+    np.testing.assert_array_equal(report.parameters["params"].wrong, wrong != true)
+
+
+def network(dtype):
+    """Return the loss of a small network with ReLU, its gradient and a point of five leaves."""
+    rng = np.random.default_rng(8)
+    inputs, targets = rng.normal(size=(9, 4)).astype(dtype), rng.normal(size=9).astype(dtype)
+    point = {"V": rng.normal(size=(4, 6)), "b": rng.normal(size=6), "w": rng.normal(size=6), "c": rng.normal(size=1)}
+
+    def f(p):
+        return np.mean((np.maximum(inputs @ p["V"] + p["b"], 0) @ p["w"] + p["c"] - targets) ** 2)
+
+    def grad(p):
+        z = inputs @ p["V"] + p["b"]
+        d = 2 * (np.maximum(z, 0) @ p["w"] + p["c"] - targets) / len(targets)
+        dz = np.outer(d, p["w"]) * (z > 0)
+        return {"V": inputs.T @ dz, "b": dz.sum(0), "w": np.maximum(z, 0).T @ d, "c": d.sum(keepdims=True)}
+
+    return f, grad, {name: value.astype(dtype) for name, value in point.items()}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("factor", [-1, 2, 1.1])
+def test_small_leaves_off_by_one_factor_are_one(factor, dtype):
+    f, grad, p = network(dtype)
+    right = check_gradient(f, grad, p)
+    report = check_gradient(f, lambda p: {k: (factor * v).astype(dtype) for k, v in grad(p).items()}, p)
+    assert right.ok and report.evaluations <= 2.5 * right.evaluations
+    assert all(entry.wrong.any() for entry in report.parameters.values())
+
+
+@pytest.mark.parametrize("claim", [(1, 0, 0), (0, 0.5, 0.5), (1 / 3, 1 / 3, 1 / 3)])
+def test_a_tie_that_no_element_shows_alone_is_not_ruled_out_beside_a_wrong_element(claim):
+    """The median of three equal numbers stands still whichever of them moves."""
+    x = np.append(np.linspace(0.3, 0.9, 5), np.full(3, 0.7))
+    gradient = np.append(np.cos(x[:5]), 1.7 * np.array(claim))
+    wrong = gradient.copy()
+    wrong[2] *= -1
+    for given, expected in ((gradient, []), (wrong, [2])):
+        report = check_gradient(lambda v: np.sin(v[:5]).sum() + 1.7 * np.median(v[5:]), lambda _, g=given: g.copy(), x)
+        assert list(np.flatnonzero(report.parameters["params"].wrong)) == expected
+        assert report.ok == (not expected)

@@ -143,7 +143,7 @@ def _many_contradict(bench: Bench) -> bool:
     known = {leaf: np.flatnonzero(ledger.count) for leaf, ledger in bench.ledgers.items()}
     excluded = sum(np.count_nonzero(bench.decide(*each).excluded.any(axis=1)) for each in known.items())
     plainly = sum(np.count_nonzero(contradicted_plainly(bench, *each)) for each in known.items())
-    return plainly >= max(DOZEN, excluded / 2)
+    return bool(plainly >= max(DOZEN, excluded / 2))
 
 
 def _look_again(bench: Bench, spare: float) -> None:

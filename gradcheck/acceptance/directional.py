@@ -290,6 +290,8 @@ class _Search:
         if self._explained:
             self._leave_spoilt(groups + left)
             return False
+        self._leave_all([group for group in groups + left if self._is_spoilt(group)])
+        groups, left = ([group for group in part if not self._is_spoilt(group)] for part in (groups, left))
         leaves = dict.fromkeys(leaf for group in groups + left for leaf in group.part.leaves)
         fresh = [leaf for leaf in leaves if leaf not in self._tried | self.throughout]
         if fresh and not self._explain_together(fresh, parts, slopes):
@@ -347,10 +349,20 @@ class _Search:
         self._sample([] if self._explained else leaves)
         if self.throughout.intersection(leaves):
             several = [group for group in search if group.part.size > DOZEN]
-            for leaf in elements_of(group.part for group in several + waiting + left):
-                self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
+            spoilt = [group for group in scattered if self._is_spoilt(group)]
+            self._leave_all(several + waiting + left + spoilt)
             search, waiting = [group for group in search if group.part.size <= DOZEN], []
+            scattered = [group for group in scattered if not self._is_spoilt(group)]
         return search + scattered + waiting
+
+    def _is_spoilt(self, group: Group) -> bool:
+        """Tell whether all leaves of a group come before one that is wrong throughout."""
+        return max(group.part.leaves) < max(self.throughout, default=-1) and self.throughout.isdisjoint(group.part.leaves)
+
+    def _leave_all(self, groups: list[Group]) -> None:
+        """Leave the leaves of some groups undecided."""
+        for leaf in elements_of(group.part for group in groups):
+            self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
 
     def _explain_sections(self, group: Group) -> list[Group] | None:
         """Explain the claim of a leaf by factors of sections of it.
@@ -444,13 +456,17 @@ class _Search:
                 self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
 
     def _typical(self, leaf: int, count: int) -> Indices:
-        """Draw elements of a leaf, half of them such whose claims are not small in it."""
+        """Draw elements of a leaf: half of them such whose claims are not small in it, a quarter such that are claimed to be zero."""
         size = np.abs(self.bench.claims[leaf].values)
         fresh = np.flatnonzero(~self.individual.looked_at[leaf])
         usual = fresh[np.any(size[fresh] >= TYPICAL * rms(size), axis=1)]
         half = self.bench.rng.choice(usual, size=min((count + 1) // 2, len(usual)), replace=False)
         rest = without(fresh, half, len(size))
-        return np.union1d(half, self.bench.rng.choice(rest, size=min(count - len(half), len(rest)), replace=False))
+        zeros = rest[~np.any(size[rest], axis=1)]
+        dropped = self.bench.rng.choice(zeros, size=min((count - len(half)) // 2, len(zeros)), replace=False)
+        rest = without(rest, dropped, len(size))
+        left = min(count - len(half) - len(dropped), len(rest))
+        return np.sort(np.concatenate([half, dropped, self.bench.rng.choice(rest, size=left, replace=False)]))
 
     def _leave(self, leaf: int, indices: Indices) -> None:
         """Leave those elements undecided that were not looked at, and out of all directions."""

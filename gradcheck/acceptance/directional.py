@@ -357,7 +357,12 @@ class _Search:
 
     def _is_spoilt(self, group: Group) -> bool:
         """Tell whether all leaves of a group come before one that is wrong throughout."""
-        return max(group.part.leaves) < max(self.throughout, default=-1) and self.throughout.isdisjoint(group.part.leaves)
+        return max(group.part.leaves) < self._last_wrong and self.throughout.isdisjoint(group.part.leaves)
+
+    @property
+    def _last_wrong(self) -> int:
+        """The last leaf that is wrong throughout: a backward pass meets it first, and what is wrong there spoils those before it."""
+        return max(self.throughout, default=-1)
 
     def _leave_all(self, groups: list[Group]) -> None:
         """Leave the leaves of some groups undecided."""
@@ -565,7 +570,7 @@ class _Search:
             self._clear_seen()
         for leaf in self._unseen():
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE
-            self._settle(leaf, Limit.GROUP if self.contradicted else hides)
+            self._settle(leaf, Limit.GROUP if self.contradicted or leaf < self._last_wrong else hides)
         look_for_zeros_on_stairs(self.bench)
 
     def _unseen(self) -> list[int]:
@@ -584,18 +589,24 @@ class _Search:
         self.bench.ledgers[leaf].version += 1
 
     def _look_closer(self) -> None:
-        """Measure leaves of which too little shows with longer steps: all of them, then each, then their few elements."""
+        """Measure leaves of which too little shows with longer steps: all of them, then each, then their few elements.
+
+        Not those that come before one that is wrong throughout.
+        """
         step, until = self.directions.step, self.bench.probe.budget.used + MOST_CLOSER
-        self._lengthen(self._unseen(), until)
-        for leaf in self._unseen():
+        self._lengthen(self._obscure(), until)
+        for leaf in self._obscure():
             self.directions.step = step
             self._lengthen([leaf], until)
         self.directions.step = step
         small = 0
-        for leaf in self._unseen():
+        for leaf in self._obscure():
             small += len(self.bench.claims[leaf].values)
             if small <= SMALL:
                 self._look_at_all(leaf)
+
+    def _obscure(self) -> list[int]:
+        return [leaf for leaf in self._unseen() if leaf > self._last_wrong]
 
     def _lengthen(self, leaves: list[int], until: int) -> None:
         """Measure some leaves with longer and longer steps, while directions agree and show more."""

@@ -133,3 +133,35 @@ def test_a_tie_that_no_element_shows_alone_is_not_ruled_out_beside_a_wrong_eleme
         report = check_gradient(lambda v: np.sin(v[:5]).sum() + 1.7 * np.median(v[5:]), lambda _, g=given: g.copy(), x)
         assert list(np.flatnonzero(report.parameters["params"].wrong)) == expected
         assert report.ok == (not expected)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, -1.0])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_a_fault_spoils_is_not_searched(factor, seed):
+    """A third of the units of the third of four layers passes on a part of its gradient, or nothing."""
+    rng = np.random.default_rng(seed)
+    x, target = rng.normal(size=(8, 60)), rng.normal(size=(8, 60))
+    weights = {f"W{i}": (rng.normal(size=(60, 60)) / 8).astype(np.float32) for i in range(1, 5)}
+
+    def run(p):
+        kept = [x]
+        for w in p.values():
+            kept.append(np.tanh(kept[-1] @ w))
+        return kept
+
+    def gradient(p):
+        kept = run(p)
+        found, dy = {}, kept[-1] - target
+        for i in range(4, 0, -1):
+            dy = dy * (1 - kept[i] ** 2)
+            if i == 3:
+                dy[:, 20:40] *= factor
+            found[f"W{i}"] = kept[i - 1].T @ dy
+            dy = dy @ p[f"W{i}"].T
+        return found
+
+    report = check_gradient(lambda p: np.sum((run(p)[-1] - target) ** 2) / 2, gradient, weights)
+    assert report.verdict == "fail" and report.evaluations <= 500, str(report)
+    wrong = report.parameters["W3"].wrong
+    assert wrong.any() and not wrong[:, :20].any() and not wrong[:, 40:].any()
+    assert not report.parameters["W4"].wrong.any() and not report.parameters["W4"].undecided.any()

@@ -185,6 +185,8 @@ class _Search:
         """Whether directions of all elements contradict the claims beyond doubt, and no element does, or what was explained spoils it."""
         self._tried: set[int] = set()
         self._crowded: set[int] = set()
+        self._wrong_in: set[int] = set()
+        """Leaves of which slices are wrong that nothing explains."""
         self._sizes: dict[int, Floats] = {}
         for leaf in bench.claims:
             bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
@@ -344,16 +346,27 @@ class _Search:
             if edges is None and not self._explain(leaf):
                 scattered.append(group)
             self._tried.add(leaf)
+            if edges and not few and not scattered and self._is_wrong_in(leaf, edges):
+                self._leave_all(waiting + left)
+                return search
             search += edges or []
         leaves = [group.part.leaves[0] for group in scattered]
         self._sample([] if self._explained else leaves)
         if self.throughout.intersection(leaves):
-            several = [group for group in search if group.part.size > DOZEN]
-            spoilt = [group for group in scattered if self._is_spoilt(group)]
-            self._leave_all(several + waiting + left + spoilt)
-            search, waiting = [group for group in search if group.part.size <= DOZEN], []
-            scattered = [group for group in scattered if not self._is_spoilt(group)]
+            spoilt = [group for group in scattered + search if self._is_spoilt(group)]
+            self._leave_all([group for group in spoilt if group.part.size > DOZEN] + waiting + left)
+            waiting, scattered = [], [group for group in scattered if group not in spoilt]
+            search = [group for group in search if group not in spoilt or group.part.size <= DOZEN]
         return search + scattered + waiting
+
+    def _is_wrong_in(self, leaf: int, edges: list[Group]) -> bool:
+        """Tell whether slices of a leaf that no factor explains, as where a gradient is dropped, are wrong: a sample of them is."""
+        indices = elements_of(group.part for group in edges)[leaf]
+        if len(indices) <= SMALL or not self._is_dense(leaf, indices):
+            return False
+        self._wrong_in.add(leaf)
+        self._leave(leaf, indices)
+        return True
 
     def _is_spoilt(self, group: Group) -> bool:
         """Tell whether all leaves of a group come before one that is wrong throughout."""
@@ -361,8 +374,8 @@ class _Search:
 
     @property
     def _last_wrong(self) -> int:
-        """The last leaf that is wrong throughout: a backward pass meets it first, and what is wrong there spoils those before it."""
-        return max(self.throughout, default=-1)
+        """The last leaf that is wrong throughout, or in whole slices: a backward pass meets it first, and what is wrong there spoils those before it."""
+        return max(self.throughout | self._wrong_in, default=-1)
 
     def _leave_all(self, groups: list[Group]) -> None:
         """Leave the leaves of some groups undecided."""

@@ -135,13 +135,16 @@ def test_a_tie_that_no_element_shows_alone_is_not_ruled_out_beside_a_wrong_eleme
         assert report.ok == (not expected)
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.5, -1.0])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_what_a_fault_spoils_is_not_searched(factor, seed):
-    """A third of the units of the third of four layers passes on a part of its gradient, or nothing."""
+@pytest.mark.parametrize("factor", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("depth", "width", "at", "seed"), [(8, 40, 7, 0), (8, 40, 7, 1), (16, 30, 14, 0), (16, 30, 14, 1)]
+)
+def test_what_a_fault_spoils_is_not_searched(factor, depth, width, at, seed):
+    """A sixth of the units of one of many layers passes on a part of its gradient, or nothing: that layer is named, and no other."""
     rng = np.random.default_rng(seed)
-    x, target = rng.normal(size=(8, 60)), rng.normal(size=(8, 60))
-    weights = {f"W{i}": (rng.normal(size=(60, 60)) / 8).astype(np.float32) for i in range(1, 5)}
+    x, target = rng.normal(size=(8, width)), rng.normal(size=(8, width))
+    weights = {f"W{i}": (rng.normal(size=(width, width)) / width**0.5).astype(np.float32) for i in range(1, depth + 1)}
+    faulty = slice(width // 3, width // 2)
 
     def run(p):
         kept = [x]
@@ -152,16 +155,17 @@ def test_what_a_fault_spoils_is_not_searched(factor, seed):
     def gradient(p):
         kept = run(p)
         found, dy = {}, kept[-1] - target
-        for i in range(4, 0, -1):
+        for i in range(depth, 0, -1):
             dy = dy * (1 - kept[i] ** 2)
-            if i == 3:
-                dy[:, 20:40] *= factor
+            if i == at:
+                dy[:, faulty] *= factor
             found[f"W{i}"] = kept[i - 1].T @ dy
             dy = dy @ p[f"W{i}"].T
         return found
 
     report = check_gradient(lambda p: np.sum((run(p)[-1] - target) ** 2) / 2, gradient, weights)
-    assert report.verdict == "fail" and report.evaluations <= 500, str(report)
-    wrong = report.parameters["W3"].wrong
-    assert wrong.any() and not wrong[:, :20].any() and not wrong[:, 40:].any()
-    assert not report.parameters["W4"].wrong.any() and not report.parameters["W4"].undecided.any()
+    assert report.verdict == "fail" and report.evaluations <= 300, str(report)
+    assert [name for name, entry in report.parameters.items() if entry.wrong.any()] == [f"W{at}"]
+    wrong = report.parameters[f"W{at}"].wrong
+    assert not wrong[:, : faulty.start].any() and not wrong[:, faulty.stop :].any()
+    assert np.all(wrong[:, faulty]) == (factor != 0)

@@ -54,8 +54,9 @@ LEAST_CHANNELS = 20
 LEAST_WIDTH = 16
 """Results in a row from which Winograd's products are wide enough."""
 
-MOST_WASTE = 1.1
-"""Results of Winograd's tiles of four for each in a row: 1 where its width is a multiple of four."""
+MOST_WASTE = 1.05
+"""Results of Winograd's tiles of four for each in a row: 1 where its width is a multiple of four. At 1.07 to 1.09 it takes 1.00
+to 1.10 times as long as `im2col`, at 1.04 0.85 to 0.97 times."""
 
 
 @lru_cache(maxsize=1024)

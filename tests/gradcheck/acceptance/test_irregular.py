@@ -93,7 +93,7 @@ def test_without_a_jump_nothing_is_measured_anew():
 
 def test_a_jump_explains_an_error_up_to_five_times_itself_on_the_way_to_it(monkeypatch):
     for claim, measured in ((1.0 + 4.9e-3, True), (1.0 + 5.1e-3, False)):
-        bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(2)}, {"x": np.array([claim, 1.0])})
+        bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.full(2, 4.0)}, {"x": np.array([claim, 1.0])})
         sides(bench, 1.0)
         monkeypatch.setattr(irregular, "jump_nearby", lambda *args: (np.array([1e-4]), 0.1 / bench.lengths[0][0]))  # noqa: B023
         look_for_jumps(bench)
@@ -301,7 +301,7 @@ def test_the_point_is_looked_at_again_where_a_kink_was_found_that_differences_di
 # ---- errors in common -----------------------------------------------------------------------------------------------------
 
 
-def in_common(factor, *, count=12, noise=1e-9, f=None, gaps=(), **options):
+def in_common(factor, *, count=12, noise=1e-9, f=None, gaps=(), bound=1e-6, **options):
     """Claims of a gradient of ones that are all off by one factor, each by less than its own noise tells for sure."""
     x = np.linspace(1.0, 2.0, count)
     bench = bench_of(
@@ -312,7 +312,7 @@ def in_common(factor, *, count=12, noise=1e-9, f=None, gaps=(), **options):
         **options,
     )
     for index in range(count):
-        sides(bench, 1.0, 0.5 if index in gaps else 0.0, index=index, bound=1e-6)
+        sides(bench, 1.0, 0.5 if index in gaps else 0.0, index=index, bound=bound)
     return bench
 
 
@@ -350,3 +350,82 @@ def test_directions_are_not_tried_without_the_calls_for_them(left, alone):
     bench = in_common(1.01, budget=left)
     rest = _without_common_errors(bench, bench.suspects)
     assert len(rest) == (12 if alone else 0)
+
+
+def test_what_noise_makes_of_an_error_in_common_is_that_of_one_deviation():
+    """The bound of an element allows for several of them: four, of twelve elements."""
+    bench = in_common(1.01, bound=6.8e-3)
+    assert _without_common_errors(bench, bench.suspects) == []
+
+
+# ---- two functions at once ------------------------------------------------------------------------------------------------
+
+
+def two(f, x, claims, **options):
+    x = np.asarray(x, float)
+    return bench_of(lambda p: np.array(f(p["x"])), {"x": x}, {"x": np.asarray(claims, float)}, **options)
+
+
+def two_sides(bench, values, gaps=(0.0, 0.0), *, index=0, bound=1e-3):
+    for _ in range(2):
+        shown = Estimate.sides(np.array([index]), np.array([values]), np.array([gaps]), np.full((1, 2), bound))
+        bench.ledgers[0].add(shown)
+
+
+def sums(x):
+    return [np.sum(x), np.sum(x)]
+
+
+@pytest.mark.parametrize(("other", "explained"), [(1.0, True), (1.01, False)])
+def test_a_jump_in_one_function_explains_no_error_in_another(monkeypatch, other, explained):
+    bench = two(sums, np.ones(1), [[1.01, other]])
+    two_sides(bench, [1.0, 1.0])
+    monkeypatch.setattr(irregular, "jump_nearby", lambda *args: (np.array([3e-4, 1e-11 * (other > 1)]), 1e-9))
+    look_for_jumps(bench)
+    assert Kind.JUMPS in kinds(bench, 0) and (0 in bench.noise_seen) is explained
+
+
+def test_the_highest_stair_of_a_leaf_is_its_noise(monkeypatch):
+    for heights in ((1e-4, 1e-6), (1e-6, 1e-4)):
+        bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(2)}, {"x": np.full(2, 2.0)})
+        for index in range(2):
+            sides(bench, 1.0, index=index)
+        monkeypatch.setattr(irregular, "_stair", lambda b, leaf, index, jitter, h=heights: np.array([h[index]]))
+        look_for_stairs(bench)
+        assert bench.noise_seen[0][0] == pytest.approx(1e-4 / np.sqrt(12), rel=1e-9)
+
+
+def test_a_claim_of_zero_in_one_function_stands_whatever_that_in_another_is():
+    bench = two(lambda x: [floors(x), floors(x)], [0.6], [[0.0, 4.0]])
+    two_sides(bench, [1.0, 1.0])
+    look_for_zeros_on_stairs(bench)
+    assert bench.ledgers[0].membership[0].tolist() == [Membership.STANDING, Membership.UNTESTED]
+
+
+@pytest.mark.parametrize(
+    ("gap", "valid", "made"),
+    [([0.0, 1.0], [True, False], 0), ([0.0, 0.0], [True, False], 10), ([0.0, 0.0], [False, False], 0)],
+)
+def test_a_kink_in_one_function_is_one(gap, valid, made):
+    one = Flagged(0, 0, np.full(2, 2.0), np.ones(2), np.full(2, 1e-3), np.array(gap))
+    one.valid[:] = valid
+    asked = []
+    ball = SimpleNamespace(
+        probe=SimpleNamespace(
+            budget=SimpleNamespace(used=100),
+            ray=lambda moves, places: asked.append(len(places)) or np.ones((len(places), 2)),
+        ),
+        scales={0: np.ones(3)},
+        noise=np.full(2, 1e-9),
+    )
+    _require_repeatable(ball, np.ones(2), [(one, np.ones(2, dtype=bool))])
+    assert sum(asked) == made
+
+
+def test_one_with_a_kink_in_one_function_is_left_to_the_look_at_each():
+    bench = two(sums, np.linspace(1.0, 2.0, 12), np.full((12, 2), 1.01))
+    for index in range(12):
+        two_sides(bench, [1.0, 1.0], (0.0, 0.5) if index == 3 else (0.0, 0.0), index=index, bound=1e-6)
+    suspects = bench.suspects
+    rest = _without_common_errors(bench, suspects)
+    assert [one.index for one, _ in rest] == [3] and len(suspects) == 12

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.acceptance import quiet
-from gradcheck.acceptance.ledger import Membership
+from gradcheck.acceptance.ledger import Estimate, Membership
 from gradcheck.acceptance.quiet import (
     QUIETER,
     SPACING,
@@ -197,3 +197,74 @@ def test_a_bench_without_the_others_knows_the_noise_of_those_alone():
     assert np.flatnonzero(apart.lengths[0]).tolist() == [2, 5] and not apart.ledgers[0].count.any()
     assert apart.claims[0] is bench.claims[0] and apart.rtol == bench.rtol
     assert without_others(bench, {0: np.array([0, 5])}).noise[0] > 1e-6
+
+
+# ---- two functions at once: one is enough to be in question, both have to be quiet ------------------------------------------
+
+
+def two(**options):
+    """A smooth function beside the noisy one."""
+    x = np.linspace(0.4, 1.3, 6)
+    return bench_of(
+        lambda p: np.array([float(np.sum(np.sin(p["x"]))), noisy(p["x"])]),
+        {"x": x},
+        {"x": np.stack([np.cos(x)] * 2, axis=1)},
+        **{"noise": [1e-16, 3e-6], **options},
+    )
+
+
+def enter_two(bench, values, noise):
+    values, noise = np.array(values, float), np.array(noise, float)
+    bench.ledgers[0].add(Estimate.difference(np.arange(len(values)), values, noise, np.zeros_like(values)))
+
+
+def test_one_loud_function_is_enough_and_one_of_which_something_is_hidden():
+    bench = two()
+    assert _is_loud(bench) is True
+    ones = np.ones((6, 2))
+    bench.claims[0].values[:] = 1.0
+    enter_two(bench, ones + np.array([0.0, 1e-3]), ones * [1e-12, 2e-3])
+    assert _hidden(bench, 0).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("near", "measured", "quiet_"),
+    [
+        ([1e-9, 1e-9], [1e-9, 1e-9], True),
+        ([1e-9, 1e-6], [1e-9, 1e-9], False),  # one function is as noisy when only they move
+        ([1e-9, 1e-9], [1e-9, 1e-6], False),
+        ([1e-9, 4e-8], [1e-9, 1e-9], False),  # the larger of both estimates
+        ([1e-9, 1e-9], [4e-8, 1e-9], False),
+    ],
+)
+def test_a_group_is_quiet_in_every_function(monkeypatch, near, measured, quiet_):
+    bench = two(noise=[1e-6, 1e-6], step=1e-4)
+    monkeypatch.setattr(quiet, "_noise_near", lambda bench, lengths: np.array(near))
+    monkeypatch.setattr(quiet, "measure_noise", lambda *arguments: np.array(measured))
+    monkeypatch.setattr(quiet, "choose_step", lambda *arguments: 1e-4)
+    assert _is_quiet(bench, [(0, 1)]) is quiet_
+
+
+def test_a_leaf_judged_along_directions_in_one_function_only_is_looked_at():
+    bench = two()
+    ones = np.ones((6, 2))
+    enter_two(bench, bench.claims[0].values + np.array([0.0, 1e-3]), ones * [1e-12, 2e-3])
+    bench.floor_along[0][:] = [np.nan, 1e-3]
+    assert quiet_elements(bench) == {} and calls(bench) == 0
+
+
+def test_two_groups_of_an_eighth_are_tried_first(monkeypatch):
+    bench, x = of_noisy(40)
+    enter(bench, np.cos(x) + 1e-3, 2e-3, typical=1.0)
+    asked = []
+    monkeypatch.setattr(quiet, "_is_quiet", lambda bench, group: asked.append(group) or False)
+    assert quiet_elements(bench) == {} and [len(group) for group in asked] == [5, 5]
+    assert not set(asked[0]) & set(asked[1])
+
+
+def test_what_is_cleared_within_the_tolerance_of_the_median_element_is_not_hidden():
+    """Within a thousandth of gradients of a thousand: a millionth of each."""
+    x = np.ones(3)
+    bench = bench_of(lambda p: float(1000.0 * np.sum(p["x"])), {"x": x}, {"x": np.full(3, 1000.0)}, rtol=1e-6)
+    enter(bench, 1000.0 + np.array([4e-4, 2e-3, 0.0]), [5e-4, 3e-3, 1e-9], typical=1.0)
+    assert _hidden(bench, 0).tolist() == [1]

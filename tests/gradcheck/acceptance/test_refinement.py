@@ -1,5 +1,7 @@
 """The second look: what is measured again, in which order and how often, and what comes of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -353,3 +355,119 @@ def test_where_one_is_wrong_those_that_noise_hides_are_looked_at_too(monkeypatch
         monkeypatch.setattr(refinement, "_queue", lambda bench: [(0, 0)])
         refine(bench)
         assert [Kind.LADDER in kinds(bench, i) for i in range(1, 6)] == [climbs] * 5
+
+
+# ---- several functions, several sorts of elements ---------------------------------------------------------------------------
+
+
+def two(f, x, claims, **options):
+    x = np.asarray(x, float)
+    return bench_of(lambda p: np.array(f(p["x"])), {"x": x}, {"x": np.asarray(claims, float)}, **options)
+
+
+def enter_two(bench, values, noise, typical=None):
+    values = np.array(values, float)
+    noise = np.broadcast_to(np.array(noise, float), values.shape).copy()
+    made = Estimate.difference(np.arange(len(values)), values, noise, np.zeros_like(values))
+    bench.ledgers[0].add(made if typical is None else replace(made, typical=np.full(2, typical)))
+
+
+def sums(x):
+    return [np.sum(x), np.sum(x)]
+
+
+def test_a_claim_that_one_function_excludes_is_measured_twice():
+    bench = two(sums, np.ones(2), [[2.0, 1.0], [1.0, 1.0]])
+    contradicted, plain, _ = _climb_leaf(bench, 0, np.arange(2))
+    assert contradicted.tolist() == plain.tolist() == [True, False]
+    assert kinds(bench, 0).count(Kind.LADDER) == 2 and kinds(bench, 1).count(Kind.LADDER) == 1
+
+
+@pytest.mark.parametrize(("other", "plain"), [(1.0, True), (1.001, False)])
+def test_a_brief_look_is_enough_if_no_function_leaves_a_doubt(other, plain):
+    x = np.array([0.7])
+    bench = two(lambda y: [np.sum(y + (y - x) ** 3)] * 2, x, [[3.0, other]], step=1e-2)
+    enter_two(bench, np.full((1, 2), 1.0 + (1e-2 * bench.lengths[0][0]) ** 2), 1e-12)
+    assert _measure_briefly(bench, 0, np.arange(1)).tolist() == [plain]
+
+
+@pytest.mark.parametrize(("slopes", "known"), [([1.0, 1.0], True), ([1.0, 11.0], False), ([0.0, 1.0], True)])
+def test_gaps_are_those_of_a_kink_in_every_function_and_there_is_one_in_some(slopes, known):
+    bench = two(lambda x: [s * np.sum(np.abs(x)) for s in slopes], np.zeros(1), [[0.0, 0.0]])
+    assert _add_sides(bench, 0, np.arange(1), np.full(1, 1e-6), np.full(2, 2.0)).tolist() == [known]
+
+
+def test_what_is_outside_at_a_kink_is_measured_with_ten_times_the_step(monkeypatch):
+    bench, asked = at_kinks([1.5]), []
+    measured = bench.difference
+    monkeypatch.setattr(bench, "difference", lambda *args: asked.append(args[2][0]) or measured(*args))
+    _measure_at_kinks(bench, 0, np.arange(1), np.full(1, 2.0))
+    np.testing.assert_allclose(asked, [CLOSE_STEP, 10 * CLOSE_STEP])
+
+
+def test_a_close_look_moves_single_precision_by_eight_units_at_least(monkeypatch):
+    x = np.ones(1, dtype=np.float32)
+    bench, asked = bench_of(lambda p: float(np.sum(p["x"])), {"x": x}, {"x": np.array([2.0])}, noise=1e-12), []
+    for _ in range(2):
+        bench.ledgers[0].add(Estimate.sides(np.array([0]), np.ones((1, 1)), np.zeros((1, 1)), np.full((1, 1), 0.1)))
+    measured = bench.difference
+    monkeypatch.setattr(bench, "difference", lambda *args: asked.append(args[2][0]) or measured(*args))
+    _look_close(bench, 0, np.arange(1))
+    assert asked == [pytest.approx(8 * 2.0**-23 / bench.lengths[0][0])]
+
+
+def test_a_small_excess_is_evidence_too():
+    bench = linear(np.ones(12))
+    enter(bench, [1.004] * 2 + [1.001] * 10, 2e-3, typical=1e-9)
+    bench.probe.budget.points = 1000
+    assert [index for _, index in _queue(bench)][:2] == [0, 1] and len(_queue(bench)) == 5
+
+
+@pytest.fixture
+def measured_at_kinks(monkeypatch):
+    """The calls of `_measure_at_kinks` and `_climb_leaf`."""
+    made = {"kinks": [], "climbed": []}
+    climb = refinement._climb_leaf
+
+    def climbed(bench, leaf, indices):
+        made["climbed"].append(indices.tolist())
+        return climb(bench, leaf, indices)
+
+    def kinks(bench, leaf, indices, gaps):
+        made["kinks"].append((indices.tolist(), gaps.tolist()))
+        return np.ones(len(indices), dtype=bool)
+
+    monkeypatch.setattr(refinement, "_climb_leaf", climbed)
+    monkeypatch.setattr(refinement, "_measure_at_kinks", kinks)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("slopes", "kinks"), [(np.ones(8), True), ([1, 1, 3, 1, 1, 1, 1, 1], True), ([1, 1, 0, 1, 1, 1, 1, 1], False)]
+)
+def test_the_others_are_taken_to_be_at_kinks_if_all_examples_are(measured_at_kinks, slopes, kinks):
+    slopes = np.array(slopes, float)
+    bench = bench_of(lambda p: float(slopes @ np.abs(p["x"])), {"x": np.zeros(8)}, {"x": np.full(8, 0.4)})
+    enter(bench, np.zeros(8), 1e-9)
+    _refine_leaf(bench, 0, np.arange(8))
+    assert measured_at_kinks["climbed"][0] == [0, 2, 4, 6]  # every second of eight
+    if kinks:
+        ((indices, gaps),) = measured_at_kinks["kinks"]
+        assert indices == [1, 3, 5, 7] and gaps == pytest.approx([2 * slopes[::2].max()], rel=1e-4)
+    else:
+        assert not measured_at_kinks["kinks"] and measured_at_kinks["climbed"][1] == [1, 3, 5, 7]
+
+
+def test_one_that_is_wrong_is_enough_for_a_leaf():
+    bench = linear([3.0, 1.0, 1.0])
+    enter(bench, [1.0, 1.1, 1.1], 1e-9)
+    assert _refine_leaf(bench, 0, np.arange(3)) is True
+    assert np.any(bench.decide(0, np.arange(3)).contradicted, axis=1).tolist() == [True, False, False]
+
+
+def test_what_noise_hides_of_one_function_is_worth_a_look_beside_something_wrong(monkeypatch):
+    bench = two(sums, np.ones(2), [[3.0, 1.0], [1.0, 1.0]], step=1e-6)
+    enter_two(bench, [[1.0, 1.0], [1.0, 1.001]], [[1e-12, 1e-12], [1e-12, 2e-3]], typical=2e-3)
+    monkeypatch.setattr(refinement, "_queue", lambda bench: [(0, 0)])
+    refine(bench)
+    assert Kind.LADDER in kinds(bench, 1)

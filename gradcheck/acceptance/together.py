@@ -152,7 +152,7 @@ def rule_kinks_out(bench: Bench) -> None:
     Costs 18 calls, and none where nothing is flagged.
     """
     known = {leaf: np.flatnonzero(ledger.count) for leaf, ledger in bench.ledgers.items()}
-    decided = {leaf: bench.decide(leaf, indices) for leaf, indices in known.items()}
+    decided = {leaf: bench.decide(leaf, indices) for leaf, indices in known.items() if len(indices)}
     if not any(np.any(found.untested) for found in decided.values()) or any(
         np.any(found.gap) for found in decided.values()
     ):

@@ -47,6 +47,15 @@ def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
     named = dict(zip(input_names(fn, len(inputs)), inputs, strict=True))
     leaves, tree = flatten(named)
     free = chosen(leaves, any_requires_grad=any(is_tensor(leaf) and leaf.requires_grad for leaf in leaves.values()))
+    if not free:
+        given = ", ".join(
+            f"{name} is a {leaf.dtype} tensor" if is_tensor(leaf) else f"{name} is a {type(leaf).__name__}"
+            for name, leaf in leaves.items()
+        )
+        raise InvalidArgument(
+            f"inputs hold no floating-point tensor ({given}): there is nothing to differentiate; give tensors of floats, or of "
+            "other arrays use gradcheck.check_vjp."
+        )
     random = Random([leaf for leaf in leaves.values() if is_tensor(leaf)])
 
     def function(given: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
@@ -122,6 +131,8 @@ def points_of(inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
     InvalidArgument
         Where none requires grad.
     """
+    if not isinstance(inputs, torch.Tensor | list | tuple):
+        raise InvalidArgument(f"inputs is a {type(inputs).__name__}; a tensor or a tuple of them was required.")
     given = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
     if not any(is_tensor(part) and part.requires_grad for part in pytree.tree_leaves(given)):
         raise InvalidArgument("no input requires grad; at least one must: torch.randn(..., requires_grad=True).")

@@ -124,6 +124,12 @@ def check_module(
             "check_function."
         )
     require_choice("reference", reference, ("float64", None))
+    if loss is not None:
+        require_callable(loss=loss)
+    if not isinstance(kwargs or {}, Mapping):
+        raise InvalidArgument(
+            f"kwargs is a {type(kwargs).__name__}; a dict of keyword arguments of the module was required."
+        )
     with kept(module):
         return check(of_module(module, inputs, dict(kwargs or {}), loss, wrt), 1, reference, options)
 

@@ -14,6 +14,7 @@ from gradcheck.checks.losses import LossClaimant
 from gradcheck.checks.orders import both_orders, with_remarks
 from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import MOST_EXHAUSTIVE, run
+from gradcheck.errors import InvalidArgument
 from gradcheck.functions.options import CheckOptions, read_options
 from gradcheck.functions.points import point_of
 from gradcheck.reports.report import Report
@@ -30,6 +31,10 @@ def check(
     problem: Problem, order: int, reference: str | None, options: CheckOptions, *, forward: bool = False
 ) -> Report:
     """Compare what autograd gives, in reverse mode or in forward mode, with differences."""
+    if torch.is_inference_mode_enabled():
+        raise InvalidArgument(
+            "torch.inference_mode() is on, in which autograd records nothing; make the check outside of it."
+        )
     problem = problem.tried()
     values = problem.value(*problem.inputs.values())
     is_scalar = len(values) == 1 and values[0].numel() == 1 and not forward

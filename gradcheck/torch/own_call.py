@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 
 from gradcheck.checks.orders import with_faults
 from gradcheck.errors import GradientError
-from gradcheck.functions.options import CheckOptions, default_rtol
+from gradcheck.functions.options import CheckOptions, default_rtol, require_callable
 from gradcheck.reports.report import Report
 from gradcheck.torch.arguments import of_function, points_of
 from gradcheck.torch.judging import check
@@ -79,6 +79,7 @@ def gradcheck(
     """
     __tracebackhide__ = True
     del eps, atol, fast_mode, check_grad_dtypes
+    require_callable(func=func)
     modes = asked_of(
         Asked("check_backward_ad", check_backward_ad, False, check_batched_grad, check_undefined_grad, nondet_tol),
         Asked("check_forward_ad", check_forward_ad, True, check_batched_forward_grad, check_undefined_grad),
@@ -114,6 +115,7 @@ def gradgradcheck(
     """
     __tracebackhide__ = True
     del eps, atol, fast_mode, check_grad_dtypes, gen_non_contig_grad_outputs
+    require_callable(func=func)
     modes = asked_of(
         Asked("check_rev_over_rev", check_rev_over_rev, False, check_batched_grad, check_undefined_grad, nondet_tol),
         Asked("check_fwd_over_rev", check_fwd_over_rev, True, False, check_undefined_grad),

@@ -79,7 +79,7 @@ class Problem:
             tried = replace(self, needs_graph=True)
         with torch.enable_grad():
             outputs = self.function([leaf.detach().requires_grad_() for leaf in self.inputs.values()], False)
-        if not any(part.numel() for part in outputs):
+        if not outputs:
             raise InvalidArgument(
                 f"{self.name} returned no tensor of floating-point numbers; there is nothing to differentiate; return one."
             )

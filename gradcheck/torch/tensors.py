@@ -118,6 +118,8 @@ def chosen(leaves: Mapping[str, Any], *, any_requires_grad: bool) -> dict[str, A
 
 def selected(free: dict[str, Any], wrt: str | Sequence[str]) -> dict[str, Any]:
     """Return those whose names were asked for, or fit a pattern."""
+    if not isinstance(wrt, str | list | tuple):
+        raise InvalidArgument(f"wrt={wrt!r} must be a name, a pattern such as 'head.*', or a list of them; '*' is all.")
     wanted = (wrt,) if isinstance(wrt, str) else tuple(wrt)
     for pattern in wanted:
         if not any(name == pattern or fnmatchcase(name, pattern) for name in free):

@@ -471,6 +471,63 @@ def test_assertions_and_errors():
 
 
 @pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: check_function(torch.sin, np.ones(3)), "is a ndarray"),
+        (lambda: check_function(torch.abs, torch.arange(3)), r"is a torch.int64 tensor"),
+        (lambda: check_module(nn.Linear(2, 2), torch.randn(3, 2), loss=3), "loss=3 is a int"),
+        (lambda: check_module(nn.Linear(2, 2), torch.randn(3, 2), kwargs=3), "kwargs is a int"),
+        (lambda: check_module(nn.Linear(2, 2), torch.randn(3, 2), wrt=None), "wrt=None must be a name"),
+        (lambda: gradcheck(torch.sin, None), "inputs is a NoneType"),
+        (lambda: gradcheck(None, torch.randn(3, requires_grad=True)), "func=None is a NoneType"),
+    ],
+)
+def test_what_was_given_is_named(call, words):
+    with pytest.raises(InvalidArgument, match=words):
+        call()
+
+
+def test_inference_mode_is_refused_and_no_grad_is_not():
+    with torch.inference_mode(), pytest.raises(InvalidArgument, match="outside of it"):
+        check_function(torch.sin, torch.randn(3))
+    with torch.no_grad():
+        assert check_function(torch.sin, torch.randn(3)).ok
+        assert check_function(lambda x: Scaled.apply(x, 0.9), torch.randn(3)).verdict == "fail"
+
+
+def test_empty_and_0_d_tensors():
+    report = check_function(torch.sin, torch.zeros(0, 3))
+    assert report.ok and "empty" in str(report)
+    assert check_function(lambda x, y: x.sum() + y.sin(), torch.zeros(0, 3), torch.tensor(0.7)).ok
+    assert (
+        check_function(lambda x, y: x.sum() + Scaled.apply(y, 2.0), torch.zeros(0, 3), torch.tensor(0.7)).verdict
+        == "fail"
+    )
+
+
+def test_an_exception_midway_leaves_the_module_as_it_was():
+    class Breaks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.norm, self.calls = nn.Parameter(torch.ones(3)), nn.BatchNorm1d(3), []
+
+        def forward(self, x):
+            self.calls.append(1)
+            self.last = x
+            if len(self.calls) > 9:
+                raise KeyError("midway")
+            return self.norm(x * self.weight)
+
+    module, x = Breaks(), torch.randn(5, 3)
+    before, attributes = everything(module), set(vars(module))
+    with pytest.raises(KeyError):
+        check_module(module, x)
+    after = everything(module)
+    assert all(torch.equal(before[0][name], after[0][name]) for name in before[0]) and torch.equal(before[2], after[2])
+    assert after[1] == [None] * len(after[1]) and set(vars(module)) == attributes and module.calls == []
+
+
+@pytest.mark.parametrize(
     "call",
     [
         lambda: check_module(nn.Linear(2, 2), torch.randn(3, 2), torch.randn(3, 2)),

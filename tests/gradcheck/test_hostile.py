@@ -66,3 +66,11 @@ def test_a_backward_that_empties_its_cache():
     assert report.verdict == "fail" and report.findings[0].code == "cache-changed"
     with pytest.raises(IndexError):
         check_layer(lambda x: (x**2, []), lambda dy, cache: 2 * cache.pop() * dy, X)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, 1.01])
+def test_an_empty_leaf_beside_others(factor):
+    point = {"none": np.zeros((0, 3)), "x": np.array([0.3, 0.7, -1.2]), "z": np.zeros(0)}
+    gradient = lambda p: {**p, "x": factor * np.cos(p["x"])}  # noqa: E731
+    report = check_gradient(lambda p: p["none"].sum() + np.sin(p["x"]).sum(), gradient, point)
+    assert report.verdict == ("pass" if factor == 1 else "fail"), str(report)

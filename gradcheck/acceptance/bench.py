@@ -234,6 +234,8 @@ class Bench:
         Elements that are judged, and points evaluated before; the calls that may be spent on elements without evidence go by both.
     noise : array, shape (K,)
         The standard deviation of the noise of the functions.
+    shortened : dict
+        For leaves of which the functions resolve nothing over a billionth of a length: by how much the lengths were shortened.
     noise_seen : dict
         The same for each leaf, where discontinuities near by count as noise.
     exact : dict
@@ -265,6 +267,7 @@ class Bench:
         self.negligible = _negligible(claims)
         self.noise_seen: dict[int, Floats] = {}
         self.steps: dict[int, float] = {}
+        self.shortened: dict[int, float] = {}
         self.exact: dict[int, Floats] = {}
         self.excess = {leaf: np.zeros(len(base)) for leaf in claims}
         self.floor_along = {leaf: np.full(len(base), np.nan) for leaf in claims}
@@ -279,7 +282,7 @@ class Bench:
     def afresh(self) -> Bench:
         """Return a bench on which nothing is known but noise and lengths."""
         bench = Bench(self.probe, self.base, self.claims, self.rtol, self.rng)
-        bench.noise, bench.lengths = self.noise, self.lengths
+        bench.noise, bench.lengths, bench.shortened = self.noise, dict(self.lengths), dict(self.shortened)
         return bench
 
     # ---- what is decided ----------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ class Individual:
         if leaf not in self._piloted:
             self._piloted.add(leaf)
             bench = self.bench
-            step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
+            step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.base, bench.noise, bench.rtol, bench.rng)
             bench.steps[leaf] = step if step is not None else DEFAULT_STEP
 
     def _look_again(self, leaf: int, indices: Indices) -> None:

@@ -15,7 +15,15 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import OFFSETS, noise_from_samples, ulp
-from gradcheck.differences.steps import DEFAULT_STEP, OF_ROUNDING, SPACING, SUSPICIOUS, choose_step, measure_noise
+from gradcheck.differences.steps import (
+    DEFAULT_STEP,
+    FALLS,
+    OF_ROUNDING,
+    SPACING,
+    SUSPICIOUS,
+    choose_step,
+    measure_noise,
+)
 
 __all__ = ["MOST_GROUPS", "quiet_elements", "without_others"]
 
@@ -76,7 +84,7 @@ def _lengths(bench: Bench, chosen: Elements) -> dict[int, Floats]:
     """Return the lengths of some elements, zero for the others of their leaves."""
     lengths = {leaf: np.zeros_like(bench.lengths[leaf]) for leaf in chosen}
     for leaf, indices in chosen.items():
-        lengths[leaf][indices] = bench.lengths[leaf][indices]
+        lengths[leaf][indices] = bench.lengths[leaf][indices] / bench.shortened.get(leaf, 1.0)
     return lengths
 
 
@@ -88,7 +96,7 @@ def _is_loud(bench: Bench) -> bool:
 
 def _has_short_step(bench: Bench, leaf: int) -> bool:
     """Tell whether a leaf is screened with a step far shorter than usual."""
-    return QUIETER * bench.steps.get(leaf, DEFAULT_STEP) <= DEFAULT_STEP
+    return QUIETER * bench.shortened.get(leaf, 1.0) * bench.steps.get(leaf, DEFAULT_STEP) <= DEFAULT_STEP
 
 
 def _hidden(bench: Bench, leaf: int) -> Indices:
@@ -114,18 +122,24 @@ def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
         return False
     # The larger of both: of many groups that one is found in which noise was not seen.
     noise = np.maximum(near, measure_noise(bench.probe, bench.base, lengths, bench.rng))
+    if np.any(noise > FALLS * bench.noise):
+        return False
     for leaf, own in lengths.items():
-        step = choose_step(bench.probe, leaf, own, noise, bench.rtol, bench.rng) or FIRST_STEP
-        if np.any(QUIETER * noise / step > bench.noise / bench.steps[leaf]):
+        step = choose_step(bench.probe, leaf, own, bench.base, noise, bench.rtol, bench.rng) or FIRST_STEP
+        if np.any(QUIETER * noise / step > bench.noise / (bench.shortened.get(leaf, 1.0) * bench.steps[leaf])):
             return False
     return True
 
 
 def _noise_near(bench: Bench, lengths: dict[int, Floats]) -> Floats:
-    """Return the noise that eight values along a short line show, or their smooth part in place of it; shape (K,)."""
+    """Return the noise that eight values along a short line show, or their smooth part in place of it; shape (K,).
+
+    Infinite where all are the same: what the elements do may be lost in the rounding of others.
+    """
     direction = {leaf: own * bench.rng.uniform(0.5, 1.0, len(own)) for leaf, own in lengths.items()}
     values = bench.probe.ray(direction, SPACING * OFFSETS)
-    return np.array([noise_from_samples(column)[0] for column in values.T])
+    shown = np.array([noise_from_samples(column)[0] for column in values.T])
+    return np.where(np.ptp(values, axis=0) > 0, shown, np.inf)
 
 
 def _of(places: list[tuple[int, int]]) -> Elements:

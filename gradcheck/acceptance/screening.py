@@ -31,6 +31,9 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
+SHORTEST_STEP = 1e-9
+"""Where the functions need a shorter step, as of times in seconds since 1970, an element's size says nothing of its length."""
+
 CONFIRMING_CALLS = 14
 """Kept back before screening begins, so that a fault that was seen can be confirmed."""
 
@@ -59,7 +62,11 @@ def prepare(bench: Bench) -> None:
     measure_noise(bench)
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
     for leaf in largest:
-        step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.noise, bench.rtol, bench.rng)
+        step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.base, bench.noise, bench.rtol, bench.rng)
+        if step is not None and step < SHORTEST_STEP:
+            bench.shortened[leaf] = step / DEFAULT_STEP
+            bench.lengths[leaf] = bench.lengths[leaf] * bench.shortened[leaf]
+            step = DEFAULT_STEP
         if step is not None:
             bench.steps[leaf] = step
     others = {leaf: scale for leaf, scale in bench.lengths.items() if leaf not in largest}

@@ -15,15 +15,15 @@ from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
-__all__ = ["DEFAULT_STEP", "OF_ROUNDING", "SAMPLED", "SPACING", "SUSPICIOUS", "choose_step", "measure_noise"]
+__all__ = ["DEFAULT_STEP", "FALLS", "OF_ROUNDING", "SAMPLED", "SPACING", "SUSPICIOUS", "choose_step", "measure_noise"]
 
 Floats = NDArray[np.float64]
 
 DEFAULT_STEP = 1.9130581736e-4
 """Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
 
-SHORTEST_STEP = 1e-9
-"""Of a leaf: below it two points of a double-precision element hold six digits of their distance."""
+SPACINGS = 64.0
+"""Units in the last place that the shortest step of a leaf has, at least: a move is then rounded by less than a hundredth of it."""
 
 SPACING = 1.8834172961e-7
 """Of the points at which noise is measured first, in units of the elements' lengths."""
@@ -63,6 +63,10 @@ UNLIKE = 0.6
 ONE_SIDED = 10.0
 """Noise that is so many times larger on one side of the point than on the other is a kink."""
 
+PASSED_OVER = 0.5
+"""What keeps more than this share of its even part when the step is eight times shorter is narrower than that: a kink keeps an
+eighth of it, and what is smooth a sixty-fourth."""
+
 SAMPLED = 4
 """Elements of a leaf that are moved together to see how far they may be."""
 
@@ -101,7 +105,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     dtypes = [probe.point.leaves[leaf].value.dtype for leaf in lengths]
     offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
     noise, quantum, before = np.full_like(base, np.inf), np.zeros_like(base), 0.0
-    jumps = np.zeros(base.shape, dtype=bool)
+    jumps, moved = np.zeros(base.shape, dtype=bool), np.zeros(base.shape, dtype=bool)
     changes, farther, is_steady = np.zeros_like(base), 0.0, np.zeros(base.shape, dtype=bool)
     coarsest = max((probe.point.leaves[leaf].format.eps for leaf in lengths), default=0.0)
     for distance, spacing in SAMPLES:
@@ -112,6 +116,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         values = probe.ray(directions, distance + offsets)
         if not np.all(np.isfinite(values)):
             continue
+        moved |= np.any(values != base, axis=0)
         estimate = np.array([_settled(column, offsets) for column in values.T])
         quantum = np.maximum(
             quantum, [output_quantum(np.append(c, at)) / 2 for c, at in zip(values.T, base, strict=True)]
@@ -137,7 +142,20 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         before = reach * spacing
         if np.all(jumps | (noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
             break
-    return np.asarray(np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor))
+    noise = np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor)
+    return np.asarray(np.where(moved, noise, np.maximum(noise, _lost_in_rounding(probe, base, list(lengths)))))
+
+
+def _lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
+    """Return what functions that stand still may lose in the rounding of numbers that they are computed from, shape (K,).
+
+    Their value says nothing of it: ``log(1 + exp(-x))`` is zero where the sum is rounded to 1, as are losses of samples that are
+    classified well. They are computed from numbers as large as 1, as the value or as the parameters.
+    """
+    largest = max((float(np.max(np.abs(probe.point.leaves[leaf].value), initial=0.0)) for leaf in leaves), default=0.0)
+    eps = max(probe.output.eps, float(np.finfo(np.float64).eps))
+    weight = np.sum(np.abs(probe.cotangents), axis=1)
+    return np.asarray(eps / 2 * np.maximum(np.abs(base), weight * max(largest, 1.0)))
 
 
 def _continued(values: Floats, offsets: Floats, times: float) -> Floats:
@@ -225,7 +243,7 @@ def _far_away(probe: Probe, directions: dict[int, Floats], places: Floats) -> Fl
 
 
 def choose_step(
-    probe: Probe, leaf: int, lengths: Floats, noise: Floats, rtol: float, rng: np.random.Generator
+    probe: Probe, leaf: int, lengths: Floats, base: Floats, noise: Floats, rtol: float, rng: np.random.Generator
 ) -> float | None:
     """Choose the step with which the elements of a leaf are screened.
 
@@ -237,8 +255,8 @@ def choose_step(
         Which leaf.
     lengths : array, shape (n,)
         The lengths of its elements.
-    noise : array, shape (K,)
-        Standard deviations.
+    base, noise : arrays, shape (K,)
+        The values of the functions at the point, and the standard deviation of their noise.
     rtol : float
         The relative error that matters.
     rng : Generator
@@ -252,18 +270,20 @@ def choose_step(
 
     Notes
     -----
-    Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length.
+    Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length, or a pulse narrower.
     """
     movable = np.flatnonzero(lengths)
     chosen = movable[rng.choice(len(movable), size=min(SAMPLED, len(movable)), replace=False)]
     direction = np.zeros_like(lengths)
     direction[chosen] = lengths[chosen] * np.where(rng.random(len(chosen)) < 0.5, -1.0, 1.0)
     multiplier = noise_multiplier(lengths.size)
-    longer, was_seen = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool)
-    step = FIRST_STEP
+    longer, was_seen, even_before = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool), np.zeros_like(noise)
+    held, is_narrow = probe.point.leaves[leaf], False
+    spacing = held.format.spacing(np.abs(held.value.ravel()[chosen]))
+    step, shortest = FIRST_STEP, SPACINGS * float(np.max(spacing / lengths[chosen]))
     pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
     require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
-    while step > SHORTEST_STEP:
+    while step > shortest:
         values, pairs = pairs[:2], pairs[2:]
         if not len(values):
             values = probe.ray({leaf: direction}, np.array([step, -step]))
@@ -271,14 +291,18 @@ def choose_step(
         size, change = np.abs(slope), np.abs(slope - longer)
         jitter = multiplier * noise / step
         seen = size > jitter
-        if np.all(np.isfinite(change)):
+        even, odd = np.abs(values[0] + values[1] - 2 * base), np.abs(values[0] - values[1])
+        is_even = even > np.maximum(odd, 4 * multiplier * noise)
+        passed_over = np.any(is_even & (even > PASSED_OVER * even_before))  # by both points
+        is_narrow |= bool(passed_over and np.any(even_before > 0))
+        if np.all(np.isfinite(change)) and not passed_over:
             if not np.any(seen):  # noise leaves no choice but the longest step
                 return step * RATIO if np.any(was_seen) else DEFAULT_STEP if np.any(change > 2 * jitter) else None
             if np.all(change[seen] <= CONVERGED * size[seen] + jitter[seen]):
-                return _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
-        longer, was_seen = slope, seen
+                return max(shortest, _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen]))
+        longer, was_seen, even_before = slope, seen, even
         step /= RATIO
-    return DEFAULT_STEP
+    return step * RATIO if is_narrow else DEFAULT_STEP
 
 
 def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> float:
@@ -299,7 +323,7 @@ def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> flo
     if enough > longest:  # no step makes both small: take the one where they are least together
         least = _middle(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share)))
         return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, FIRST_STEP)))
-    return max(min(longest, FIRST_STEP, max(DEFAULT_STEP, enough)), SHORTEST_STEP)
+    return min(longest, FIRST_STEP, max(DEFAULT_STEP, enough))
 
 
 def _middle(values: Floats) -> float:

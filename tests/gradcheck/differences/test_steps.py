@@ -7,7 +7,7 @@ from gradcheck.differences.ladder import FIRST_STEP, RATIO
 from gradcheck.differences.noise import OFFSETS
 from gradcheck.differences.steps import (
     DEFAULT_STEP,
-    SHORTEST_STEP,
+    SPACINGS,
     _balanced,
     _exact,
     _middle,
@@ -35,7 +35,8 @@ def probe_of(f, x):
 
 def chosen(f, n=6, noise=1e-16, rtol=1e-6, at=0.7):
     probe = probe_of(f, np.full(n, at))
-    step = choose_step(probe, 0, np.ones(n), np.full(len(probe.cotangents), noise), rtol, np.random.default_rng(0))
+    base, noises = np.atleast_1d(f(np.full(n, at))), np.full(len(probe.cotangents), noise)
+    step = choose_step(probe, 0, np.ones(n), base, noises, rtol, np.random.default_rng(0))
     return step, probe.budget.used
 
 
@@ -89,8 +90,19 @@ def test_where_no_step_makes_both_small_they_are_least_together():
     assert found == pytest.approx(0.6 * best, rel=1e-3)
 
 
-def test_no_step_is_shorter_than_the_shortest():
-    assert _balanced(1e-9, np.array([1.0]), np.array([0.0]), np.array([1e-30])) == SHORTEST_STEP
+def test_no_step_is_shorter_than_numbers_resolve():
+    """A wave of a hundred spacings, a tenth of a spacing long: none is resolved."""
+    step, _ = chosen(lambda x: np.sum(np.sin(x / (0.1 * np.spacing(0.7)))), n=1)
+    assert step is None or step >= SPACINGS * np.spacing(0.7)
+    step, _ = chosen(lambda x: np.sum(np.sin((x - 0.7) / (3000 * np.spacing(0.7)))), n=1)
+    assert SPACINGS * np.spacing(0.7) <= step <= 3000 * np.spacing(0.7)
+
+
+@pytest.mark.parametrize("width", [1e-3, 1e-6, 1e-9, 1e-12])
+def test_a_pulse_that_both_points_of_a_difference_lie_beyond_is_found(width):
+    """Far away on either side the function is the same, and no slope."""
+    step, _ = chosen(lambda x: 1 - np.exp(-np.sum(((x - 0.7) / width - 0.4) ** 2)), n=2)
+    assert width / 10_000 <= step <= width / 2
 
 
 def test_the_middle():

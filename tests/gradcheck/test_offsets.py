@@ -1,0 +1,89 @@
+"""Parameters whose size says nothing of their scale, and values whose size says nothing of their rounding."""
+
+import numpy as np
+import pytest
+
+from gradcheck import check_gradient, check_layer
+
+SINCE_1970 = 1.7e9
+"""A time in seconds, of which float64 resolves a quarter of a microsecond."""
+
+
+def test_a_tone_in_seconds_since_1970():
+    """Its period is 4e-10 of the parameter: every usual step is many of them."""
+    rng = np.random.default_rng(3)
+    weights, t = rng.uniform(0.5, 2, 4), SINCE_1970 + rng.normal(size=4) / 10
+
+    def tone(t):
+        return weights @ np.sin(10 * (t - SINCE_1970))
+
+    def slope(t):
+        return 10 * weights * np.cos(10 * (t - SINCE_1970))
+
+    assert check_gradient(tone, slope, t).ok
+    for factor in (-1, 0, 2, 1.1):
+        report = check_gradient(tone, lambda t, c=factor: c * slope(t), t)
+        assert report.verdict == "fail" and report.parameters["params"].wrong.all(), str(report)
+
+
+@pytest.mark.parametrize("width", [2e-3, 0.2])
+def test_the_arrival_of_a_pulse_in_seconds_since_1970(width):
+    """Both ends of every usual step are beyond the pulse, where the misfit is the same: the slope there is zero."""
+    times = np.linspace(-25, 25, 60) * width
+    measured, arrival = np.exp(-((times / width) ** 2)), np.array([SINCE_1970 + 0.3 * width])
+
+    def misfit(t):
+        return np.sum((np.exp(-(((times - (t[0] - SINCE_1970)) / width) ** 2)) - measured) ** 2)
+
+    def slope(t):
+        late = times - (t[0] - SINCE_1970)
+        pulse = np.exp(-((late / width) ** 2))
+        return np.array([np.sum(4 * (pulse - measured) * pulse * late / width**2)])
+
+    assert check_gradient(misfit, slope, arrival).ok
+    for factor in (-1, 2):
+        assert check_gradient(misfit, lambda t, c=factor: c * slope(t), arrival).verdict == "fail"
+    assert not check_gradient(misfit, lambda t: 0 * slope(t), arrival).ok  # a stair of the parameter itself, perhaps
+
+
+def log_softmax(z):
+    z = z - z.max(axis=1, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "confidence"), [(np.float32, 14), (np.float32, 20), (np.float32, 30), (np.float64, 40)]
+)
+def test_the_right_gradient_of_samples_that_are_classified_well_is_never_wrong(dtype, confidence):
+    """The loss is zero, or nearly: what it is the logarithm of is rounded to 1."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        labels, z = rng.integers(0, 5, 3), rng.normal(size=(3, 5))
+        z[np.arange(3), labels] += confidence
+        z = z.astype(dtype)
+
+        def backward(dy, z, labels=labels):
+            q = np.exp(log_softmax(z))
+            q[np.arange(3), labels] -= 1
+            return q * dy[:, None]
+
+        def loss(z, labels=labels):
+            return -log_softmax(z)[np.arange(3), labels].mean()
+
+        assert check_gradient(loss, lambda z, b=backward: b(np.full(3, dtype(1 / 3)), z), z).verdict != "fail"
+        each = check_layer(lambda z, y=labels: (-log_softmax(z)[np.arange(3), y], z), backward, z)
+        assert each.verdict != "fail", str(each)
+        wrong = check_gradient(loss, lambda z, b=backward: b(np.full(3, dtype(1 / 3)), z) + dtype(0.1), z)
+        assert wrong.verdict == "fail"
+
+
+def test_a_small_value_beside_a_large_one_that_cancels_is_not_seen_without_noise():
+    """log(sum(exp(x))) - x[0] is 1e-11, rounded as x[0] is; what moves it by less than that stands still."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        x = np.array([25.0, 0.0, -5.0, -20.0, 1.0]) + rng.normal(size=5)
+        p = np.exp(x - x.max())
+        gradient = p / p.sum()
+        gradient[0] = -p[1:].sum() / p.sum()
+        report = check_gradient(lambda x: np.log(np.exp(x).sum()) - x[0], lambda _, g=gradient: g.copy(), x)
+        assert report.verdict != "fail", str(report)

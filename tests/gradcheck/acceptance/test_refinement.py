@@ -274,8 +274,8 @@ def test_a_gap_of_ten_times_the_noise_is_one(noise, known):
     assert _add_sides(bench, 0, np.arange(1), np.full(1, 1e-6), np.full(1, 2.0)).tolist() == [known]
 
 
-@pytest.mark.parametrize(("count", "confirmed"), [(DOZEN - 1, False), (DOZEN, True)])
-def test_a_dozen_that_are_plainly_wrong_are_confirmed_along_directions(count, confirmed):
+@pytest.mark.parametrize(("count", "confirmed"), [(FEW, False), (FEW + 1, True), (DOZEN, True)])
+def test_more_than_a_few_that_are_plainly_wrong_are_confirmed_along_directions(count, confirmed):
     bench = linear(np.full(count, 3.0))
     enter(bench, np.ones(count), 1e-9)
     waiting = {0: np.arange(count)}

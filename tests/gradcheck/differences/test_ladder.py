@@ -58,11 +58,11 @@ def test_an_average_slope_of_a_wave_does_not_pass():
 
 
 @pytest.mark.parametrize("away", [1e-13, -1e-13])
-def test_a_pole_too_near_for_any_step_is_undecided(away):
+def test_a_pole_a_few_hundred_spacings_away_lets_no_wrong_claim_pass(away):
     x = np.array([1 + away])
-    for factor in (1.0, -1.0, 0.5):
+    for factor, never in ((1.0, "fail"), (-1.0, "pass"), (0.5, "pass"), (2.0, "pass"), (0.0, "pass")):
         report = check_gradient(lambda at: np.log(np.abs(at[0] - 1)), lambda at, factor=factor: factor / (at - 1), x)
-        assert report.verdict == "inconclusive", str(report)
+        assert report.verdict != never, str(report)
 
 
 def test_the_gap_of_a_cusp_is_a_kink_and_that_of_a_pole_is_none():

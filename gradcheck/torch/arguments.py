@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from gradcheck.checks.claimants import input_names
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.options import CheckOptions, default_rtol
 from gradcheck.functions.probe import calling
 from gradcheck.torch.problems import REMEDY, Problem
 from gradcheck.torch.sparse import filled, is_sparse, specified
@@ -29,7 +30,7 @@ from gradcheck.torch.tensors import (
     selected,
 )
 
-__all__ = ["of_function", "of_module", "points_of"]
+__all__ = ["of_function", "of_module", "points_of", "tolerance"]
 
 
 def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
@@ -139,3 +140,8 @@ def points_of(inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
     if masked or not any(is_sparse(part) and part.requires_grad for part in given):
         return [given]
     return [given, tuple(filled(part) if is_sparse(part) and part.requires_grad else part for part in given)]
+
+
+def tolerance(rtol: float | None) -> CheckOptions:
+    """Return the options that PyTorch's ``rtol`` stands for: it counts where it is more than ours in float64."""
+    return CheckOptions(rtol=rtol) if rtol is not None and rtol > default_rtol(0.0) else CheckOptions()

@@ -9,9 +9,9 @@ from torch.utils import _pytree as pytree
 
 from gradcheck.checks.orders import with_faults
 from gradcheck.errors import GradientError
-from gradcheck.functions.options import CheckOptions, default_rtol, require_callable
+from gradcheck.functions.options import CheckOptions, require_callable
 from gradcheck.reports.report import Report
-from gradcheck.torch.arguments import of_function, points_of
+from gradcheck.torch.arguments import of_function, points_of, tolerance
 from gradcheck.torch.judging import check
 from gradcheck.torch.problems import Problem
 from gradcheck.torch.protocol import Asked, asked_of, examine
@@ -85,7 +85,7 @@ def gradcheck(
         Asked("check_forward_ad", check_forward_ad, True, check_batched_forward_grad, check_undefined_grad),
     )
     points = points_of(inputs, masked=masked)
-    reports = (_gradcheck(func, point, one, **_options(rtol)) for point in points for one in modes)
+    reports = (_gradcheck(func, point, one, **tolerance(rtol)) for point in points for one in modes)
     return _verdict(reports, raise_exception)
 
 
@@ -121,7 +121,7 @@ def gradgradcheck(
         Asked("check_fwd_over_rev", check_fwd_over_rev, True, False, check_undefined_grad),
     )
     points = points_of(inputs, masked=masked)
-    reports = (_gradgradcheck(func, point, grad_outputs, one, **_options(rtol)) for point in points for one in modes)
+    reports = (_gradgradcheck(func, point, grad_outputs, one, **tolerance(rtol)) for point in points for one in modes)
     return _verdict(reports, raise_exception)
 
 
@@ -141,10 +141,6 @@ def _gradgradcheck(
 def _check(problem: Problem, asked: Asked, options: CheckOptions) -> Report:
     report = check(problem, 1, "float64", options, forward=asked.forward)
     return with_faults(report, examine(problem, asked))
-
-
-def _options(rtol: float | None) -> CheckOptions:
-    return CheckOptions(rtol=rtol) if rtol is not None and rtol > default_rtol(0.0) else CheckOptions()
 
 
 def _verdict(reports: Iterable[Report], raise_exception: bool) -> bool:  # noqa: FBT001 - torch's own name and meaning

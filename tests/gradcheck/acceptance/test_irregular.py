@@ -429,3 +429,40 @@ def test_one_with_a_kink_in_one_function_is_left_to_the_look_at_each():
     suspects = bench.suspects
     rest = _without_common_errors(bench, suspects)
     assert [one.index for one, _ in rest] == [3] and len(suspects) == 12
+
+
+@pytest.mark.parametrize(("reference", "looked"), [(1.0, True), (0.05, False)])
+def test_how_small_an_error_is_counts_beside_the_element_or_its_leaf(reference, looked):
+    """One of 0.05 in a leaf of ones: off by 0.04 is little beside those."""
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(5)}, {"x": np.array([0.09, 1.0, 1.0, 1.0, 1.0])})
+    sides(bench, 0.05)
+    for index in range(1, 5):
+        sides(bench, reference, index=index)
+    look_for_jumps(bench)
+    assert (calls(bench) >= 25) is looked
+
+
+def test_a_jump_must_explain_the_error_in_every_function_in_question(monkeypatch):
+    bench = two(sums, np.ones(1), [[1.01, 1.01]])
+    two_sides(bench, [1.0, 1.0])
+    monkeypatch.setattr(irregular, "jump_nearby", lambda *args: (np.array([3e-4, 0.0]), 0.1))
+    look_for_jumps(bench)
+    assert Kind.JUMPS not in kinds(bench, 0)
+
+
+def test_without_a_stair_three_elements_are_looked_at_and_no_more(monkeypatch):
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(6)}, {"x": np.full(6, 2.0)})
+    for index in range(6):
+        sides(bench, 1.0, index=index)
+    asked = []
+    monkeypatch.setattr(irregular, "_stair", lambda b, leaf, index, jitter: asked.append(index) or np.zeros(1))
+    look_for_stairs(bench)
+    assert asked == [0, 1, 2]
+
+
+def test_a_stair_is_as_long_as_rounding_makes_one_of_a_larger_element(monkeypatch):
+    unit = 16 * float(np.finfo(np.float32).eps)
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.full(1, 8.0)}, {"x": np.zeros(1)})
+    for height, coarse in ((8.0 * 8.0 * 1.1, True), (8.0 * 8.0 * 0.9, False)):
+        monkeypatch.setattr(irregular, "nearest_stair", lambda *args, h=height: np.array([h * unit]))
+        assert _is_on_coarse_stair(bench, 0, 0, np.array([8.0])) is coarse

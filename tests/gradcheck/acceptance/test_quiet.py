@@ -268,3 +268,35 @@ def test_what_is_cleared_within_the_tolerance_of_the_median_element_is_not_hidde
     bench = bench_of(lambda p: float(1000.0 * np.sum(p["x"])), {"x": x}, {"x": np.full(3, 1000.0)}, rtol=1e-6)
     enter(bench, 1000.0 + np.array([4e-4, 2e-3, 0.0]), [5e-4, 3e-3, 1e-9], typical=1.0)
     assert _hidden(bench, 0).tolist() == [1]
+
+
+def test_in_a_leaf_with_a_usual_step_the_first_look_is_enough_though_another_leaf_has_a_short_one(monkeypatch):
+    """Two leaves: where any of them has a short step it is that which may grow, and both looks are taken."""
+    x = {"a": np.ones(2), "b": np.ones(2)}
+    bench = bench_of(
+        lambda p: float(np.sum(p["a"]) + np.sum(p["b"])), x, {"a": np.ones(2), "b": np.ones(2)}, noise=1e-6
+    )
+    asked = []
+    monkeypatch.setattr(quiet, "_noise_near", lambda bench, lengths: np.array([1e-6]))
+    monkeypatch.setattr(quiet, "measure_noise", lambda *arguments: asked.append(1) or np.array([1e-6]))
+    monkeypatch.setattr(quiet, "choose_step", lambda *arguments: 1e-4)
+    for steps, looks in (((1e-4, 1e-4), 0), ((1e-4, 1e-7), 1), ((1e-7, 1e-7), 1)):
+        asked.clear()
+        bench.steps = dict(enumerate(steps))
+        _is_quiet(bench, [(0, 1), (1, 1)])
+        assert len(asked) == looks
+
+
+def test_the_noise_of_a_bench_without_the_others_is_the_larger_of_two_estimates(monkeypatch):
+    for near, measured in ((1e-9, 1e-7), (1e-7, 1e-9)):
+        bench, _ = of_noisy()
+        monkeypatch.setattr(quiet, "_noise_near", lambda bench, lengths, n=near: np.array([n]))
+        monkeypatch.setattr(quiet, "measure_noise", lambda *arguments, m=measured: np.array([m]))
+        assert without_others(bench, {0: np.array([2, 5])}).noise[0] == 1e-7
+
+
+def test_one_loud_function_in_a_group_is_enough_to_look_no_further(monkeypatch):
+    bench, asked = two(noise=[1e-6, 1e-6], step=1e-4), []
+    monkeypatch.setattr(quiet, "_noise_near", lambda bench, lengths: np.array([1e-9, 1e-6]))
+    monkeypatch.setattr(quiet, "measure_noise", lambda *arguments: asked.append(1) or np.full(2, 1e-9))
+    assert _is_quiet(bench, [(0, 1)]) is False and not asked

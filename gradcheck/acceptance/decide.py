@@ -314,6 +314,10 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     at_kink = _at_kinks(apart, seen, evidence.membership, tolerance)
     outcome = np.where(examined, at_kink, outcome)
     limit = np.where(examined, np.where(stands, Limit.STAIR, Limit.KINK), limit)
+    # On a stair a claim is as good as the trend only where that is seen: minus the claim, twice the claim and zero are not.
+    coarse = np.any(evidence.kind == Kind.STAIR, axis=1) & (2 * seen.bound >= np.abs(claim))
+    unseen = coarse & (outcome == Outcome.RIGHT_TO_RESOLUTION)
+    outcome, limit = np.where(unseen, Outcome.OPEN, outcome), np.where(unseen, Limit.STAIR, limit)
     hidden = examined & (evidence.membership == Membership.HIDDEN) & (at_kink != Outcome.WRONG)
     bound = np.where(nearer, close_bound, np.where(hidden, np.fmax(seen.bound, apart), seen.bound))
     return Decision(

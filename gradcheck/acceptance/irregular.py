@@ -53,7 +53,11 @@ def look_for_jumps(bench: Bench) -> None:
             small.append((suspect, concerned, apart * bench.lengths[suspect.leaf][suspect.index]))
     if not small:
         return
-    jump, away = jump_nearby(bench.probe, bench.lengths, bench.multiplier * bench.noise, bench.rng)
+    lengths = {leaf: np.zeros_like(length) for leaf, length in bench.lengths.items()}
+    for suspect, _, _ in small:  # jumps that others make are no excuse
+        lengths[suspect.leaf][suspect.index] = bench.lengths[suspect.leaf][suspect.index]
+    lengths = {leaf: length for leaf, length in lengths.items() if np.any(length)}
+    jump, away = jump_nearby(bench.probe, lengths, bench.multiplier * bench.noise, bench.rng)
     noise = np.maximum(bench.noise, jump)
     near: dict[int, list[int]] = {}
     for suspect, concerned, drift in small:

@@ -120,7 +120,8 @@ def judge(
             _look_again(apart, np.inf)
     judgements = bench.judgements
     if apart is not None:
-        judgements |= {leaf: judgements[leaf].updated(apart.judgement(leaf), chosen[leaf]) for leaf in chosen}
+        for leaf, indices in chosen.items():
+            judgements[leaf] = judgements[leaf].updated(apart.judgement(leaf), indices).louder_undecided(indices)
     passes = [leaf for leaf, found in judgements.items() if not np.any(found.wrong | found.undecided)]
     reason = Limit.RTOL if rtol >= 1 else Limit.UNSEEN  # zero is within rtol of anything
     blind = unseen(bench, passes)

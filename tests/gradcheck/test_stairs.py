@@ -78,3 +78,35 @@ def test_a_parameter_of_half_precision_makes_no_step_function(seed):
     x = np.random.default_rng(seed).normal(size=5).astype(np.float16)
     report = check_gradient(lambda x: np.sum(x.astype(np.float32) ** 2), lambda x: np.float16(2.6) * x, x)
     assert "step-function" not in {finding.code for finding in report.findings}, str(report)
+
+
+@pytest.mark.parametrize(
+    "quantised", [np.floor, lambda b: np.round(b, 1), lambda b: 1.0 * (b > 1)], ids=["floor", "round", "step"]
+)
+def test_no_claim_for_a_quantised_element_passes_beside_smooth_ones(quantised):
+    """What may hide in it is more than they are; zero is its slope."""
+    rng = np.random.default_rng(4)
+    x = np.append(rng.uniform(0.5, 1.5, 3), 1.234)
+
+    def f(x):
+        return float(np.sum(np.sin(x[:3])) + quantised(x[3]))
+
+    for claim in (1.0, -1.0, 5.0):
+        assert not check_gradient(f, lambda x, c=claim: np.append(np.cos(x[:3]), c), x).ok
+    assert check_gradient(f, lambda x: np.append(np.cos(x[:3]), 0.0), x).verdict != "fail"
+
+
+@pytest.mark.parametrize("factor", [1.0001, 1.01, -1.0])
+def test_stairs_of_another_element_excuse_no_error(factor):
+    rng = np.random.default_rng(5)
+    x = rng.uniform(0.5, 1.5, 5)
+
+    def f(x):
+        return float(np.sum(np.sin(x[:4])) + np.round(np.sin(x[4]), 4))
+
+    def gradient(x, factor=1.0):
+        return np.append(np.cos(x[:4]) * [1, factor, 1, 1], np.cos(x[4]))
+
+    assert check_gradient(f, gradient, x).verdict != "fail"
+    report = check_gradient(f, lambda x: gradient(x, factor), x)
+    assert report.verdict == "fail" and list(np.flatnonzero(report.parameters["params"].wrong)) == [1], str(report)

@@ -16,7 +16,7 @@ from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.pooled import Excess, excess
 from gradcheck.differences.ladder import FIRST_STEP
 
-__all__ = ["unseen"]
+__all__ = ["others", "unseen"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -50,10 +50,14 @@ def unseen(bench: Bench, leaves: list[int]) -> list[int]:
     ]
 
 
+def others(rtol: float) -> list[float]:
+    """Return the multiples of a claim that must have been called wrong: half of it not where that is within ``rtol``."""
+    return [factor for factor in FACTORS if factor != HALF or rtol < HALF]
+
+
 def _rejects_all(bench: Bench, leaf: int) -> bool:
     """Tell whether each of the other claims would have been called wrong."""
-    asked = [factor for factor in FACTORS if factor != HALF or bench.rtol < HALF]  # else it is within rtol
-    waiting = [factor for factor in asked if not _rejects_along(bench, leaf, factor)]
+    waiting = [factor for factor in others(bench.rtol) if not _rejects_along(bench, leaf, factor)]
     for indices in _strongest_first(bench, leaf):
         if not waiting:
             break

@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import judged
-from gradcheck.acceptance.decide import Tolerance, decide
-from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, rms
+from gradcheck.acceptance.bench import NEGLIGIBLE, judged
+from gradcheck.acceptance.decide import Tolerance, decide, excludes
+from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, rms
 from gradcheck.acceptance.rule import Claim, Judgement
+from gradcheck.acceptance.seen import others
 from gradcheck.checks.check import Check
 from gradcheck.checks.jacobians import JacobianClaimant, block
 from gradcheck.differences.ladder import lengths_of, noise_multiplier
 from gradcheck.differences.noise import ulp
-from gradcheck.differences.steps import measure_noise
+from gradcheck.differences.scale import measure_noise_and_lengths
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.displacements import Moves
@@ -226,7 +227,10 @@ class _Bench:
         pairs += [(i, j) for i in range(self.size) for j in range(i)]
         first: list[_Entry] = []
         with self.probe.budget.until_exhausted():
-            self.noise = float(measure_noise(self.probe, self.base, self._moves(self.lengths), self.rng)[0])
+            noise, lengths = measure_noise_and_lengths(
+                self.probe, self.base, self._moves(self.lengths), self.rtol, self.rng
+            )
+            self.noise, self.lengths = float(noise[0]), np.concatenate(list(lengths.values()))
             require_rowwise(self.probe, self._moves(self.lengths), np.array([self.noise]), self.rng)
             for i, j in pairs:
                 first.append(_Entry(i, j, *self._measure(i, j, FIRST_STEP)))
@@ -240,7 +244,23 @@ class _Bench:
                 rows = self._rows(entry)
                 if np.any(decide(self.claim.values[rows], self.ledger.evidence(rows), self._tolerance(rows)).excluded):
                     self._enter([_Entry(entry.i, entry.j, *self._measure(entry.i, entry.j, SECOND_STEP))])
-        return judged(self.claim.values, self.ledger, self._tolerance, noise_of_f=np.array([self.noise]))
+        found = judged(self.claim.values, self.ledger, self._tolerance, noise_of_f=np.array([self.noise]))
+        is_clear = not np.any(found.wrong | found.undecided)
+        return found.not_seen(Limit.UNSEEN) if is_clear and self._is_unseen(found) else found
+
+    def _is_unseen(self, found: Judgement) -> bool:
+        """Tell whether the same evidence would have passed another Hessian, and this one is not as good as zero.
+
+        That is beside the value of the function, or its change, over the square of the longest step.
+        """
+        rows = np.arange(len(self.claim.values))
+        claim, evidence, tolerance = self.claim.values, self.ledger.evidence(rows), self._tolerance(rows)
+        if all(np.any(excludes(factor * claim, evidence, tolerance)) for factor in others(self.rtol)):
+            return False
+        reach = FIRST_STEP * max(1.0, float(np.max(self.lengths)))
+        steepest = max((abs(slope) for seen in self.slopes for _, slope in seen), default=0.0)
+        size = float(np.abs(self.base[0])) + steepest * reach
+        return bool(np.max(np.fmax(np.abs(claim), found.floor), initial=0.0) > NEGLIGIBLE * size / reach**2)
 
     def _moves(self, vector: Floats) -> Moves:
         """Part a move of all elements into those of the leaves, without leaves that stay."""

@@ -1,0 +1,63 @@
+"""Hessians at points so small that their size says nothing of the function's scale, and what no step shows."""
+
+import numpy as np
+import pytest
+
+from gradcheck import check_hessian
+
+
+def f(x):
+    return x[0] * x[1] + np.cos(x[2]) + np.exp(x[0])
+
+
+def hessian(x):
+    return np.array([[np.exp(x[0]), 1, 0], [1, 0, 0], [0, 0, -np.cos(x[2])]], dtype=x.dtype)
+
+
+WRONG = {
+    "minus": lambda h: -h,
+    "twice": lambda h: 2 * h,
+    "no mixed derivatives": lambda h: np.diag(np.diag(h)),
+    "a zero on the diagonal": lambda h: h * np.array([[1, 1, 1], [1, 1, 1], [1, 1, 0]], dtype=h.dtype),
+}
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [(1e-12, np.float64), (1e-9, np.float64), (1e-5, np.float64), (1e-4, np.float32), (1e-2, np.float32)],
+)
+def test_near_zero_the_right_hessian_passes_and_no_wrong_one(size, dtype):
+    for seed in range(3):
+        x = (size * np.random.default_rng(seed).normal(size=3)).astype(dtype)
+        assert check_hessian(f, hessian, x).ok
+        for name, bug in WRONG.items():
+            report = check_hessian(f, lambda x, bug=bug: bug(hessian(x)), x)
+            assert report.verdict == "fail", f"{name}: {report}"
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [
+        (0.0, np.float64),
+        (1e-6, np.float64),
+        (1.0, np.float64),
+        (0.0, np.float32),
+        (1e-3, np.float32),
+        (1.0, np.float32),
+    ],
+)
+def test_the_zero_hessian_of_a_linear_function_passes(size, dtype):
+    x = (size * np.array([1.0, -2.0, 0.5])).astype(dtype)
+    assert check_hessian(lambda x: 3 * x[0] - x[1] + x[2], lambda x: np.zeros((3, 3), x.dtype), x).ok
+
+
+def test_where_noise_hides_the_whole_hessian_it_is_not_seen():
+    """What is noisy at 1e-3 shows no second derivative of 1e-3, right or wrong."""
+    rng = np.random.default_rng(0)
+
+    def noisy(x):
+        return 5e-4 * float(x @ x) + 1e-3 * np.random.default_rng(abs(hash(x.tobytes())) % 2**32).normal()
+
+    for factor in (1.0, -1.0, 0.0):
+        report = check_hessian(noisy, lambda x, c=factor: c * 1e-3 * np.eye(3), rng.normal(size=3))
+        assert not report.ok

@@ -13,7 +13,7 @@ from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.scale import measure_noise_and_lengths
-from gradcheck.differences.steps import DEFAULT_STEP, SUSPICIOUS, choose_step
+from gradcheck.differences.steps import DEFAULT_STEP, SHORTEST_STEP, SUSPICIOUS, choose_step
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.functions.repeated import require_same
 
@@ -30,9 +30,6 @@ __all__ = [
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-
-SHORTEST_STEP = 1e-9
-"""Where the functions need a shorter step, as of times in seconds since 1970, an element's size says nothing of its length."""
 
 CONFIRMING_CALLS = 14
 """Kept back before screening begins, so that a fault that was seen can be confirmed."""
@@ -64,8 +61,7 @@ def prepare(bench: Bench) -> None:
     for leaf in largest:
         step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.base, bench.noise, bench.rtol, bench.rng)
         if step is not None and step < SHORTEST_STEP:
-            bench.shortened[leaf] = step / DEFAULT_STEP
-            bench.lengths[leaf] = bench.lengths[leaf] * bench.shortened[leaf]
+            _shorten(bench, leaf, step / DEFAULT_STEP)
             step = DEFAULT_STEP
         if step is not None:
             bench.steps[leaf] = step
@@ -74,6 +70,17 @@ def prepare(bench: Bench) -> None:
     noisy = np.any(bench.noise > SUSPICIOUS * ulp(bench.base[None]))
     usual = float(np.median(list(bench.steps.values()))) if bench.steps else FIRST_STEP if noisy else DEFAULT_STEP
     bench.steps = {leaf: bench.steps.get(leaf, usual) for leaf in bench.claims}
+
+
+def _shorten(bench: Bench, leaf: int, factor: float) -> None:
+    """Shorten the lengths of a leaf of which the sizes say nothing, as of times in seconds since 1970.
+
+    Where some element is longer than its own size that may be what is too long, and the others are not.
+    """
+    size = np.abs(bench.leaves[leaf].value.ravel())
+    if np.all(bench.lengths[leaf] <= 2 * size):
+        bench.shortened[leaf] = factor
+        bench.lengths[leaf] = factor * bench.lengths[leaf]
 
 
 def measure_noise(bench: Bench) -> None:

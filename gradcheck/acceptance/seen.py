@@ -15,6 +15,7 @@ from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts, rms
 from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.pooled import Excess, excess
 from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.steps import lost_in_rounding
 
 __all__ = ["others", "unseen"]
 
@@ -46,7 +47,10 @@ def unseen(bench: Bench, leaves: list[int]) -> list[int]:
     return [
         leaf
         for leaf in leaves
-        if bench.claims[leaf].values.size and not _rejects_all(bench, leaf) and not _is_negligible(bench, leaf)
+        if bench.claims[leaf].values.size
+        and not _rejects_all(bench, leaf)
+        and not _is_negligible(bench, leaf)
+        and not _is_constant(bench, leaf)
     ]
 
 
@@ -106,6 +110,13 @@ def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None) 
     other = (1 - factor) * claim + reference
     places = np.unravel_index(known, bench.leaves[leaf].value.shape or (1,))
     return excess(claim, other, noise / bench.multiplier, places)
+
+
+def _is_constant(bench: Bench, leaf: int) -> bool:
+    """Tell whether zero is claimed of functions that stood still wherever they were looked at: of a dead unit there is no more to see."""
+    if np.any(bench.claims[leaf].values) or np.any(bench.judgement(leaf).reference):
+        return False
+    return bool(np.all(bench.noise == lost_in_rounding(bench.probe, bench.base, list(bench.claims))))
 
 
 def _is_negligible(bench: Bench, leaf: int) -> bool:

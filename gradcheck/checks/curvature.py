@@ -230,7 +230,7 @@ class _Bench:
             noise, lengths = measure_noise_and_lengths(
                 self.probe, self.base, self._moves(self.lengths), self.rtol, self.rng
             )
-            self.noise, self.lengths = float(noise[0]), np.concatenate(list(lengths.values()))
+            self.noise, self.lengths = float(noise[0]), np.concatenate([np.zeros(0), *lengths.values()])
             require_rowwise(self.probe, self._moves(self.lengths), np.array([self.noise]), self.rng)
             for i, j in pairs:
                 first.append(_Entry(i, j, *self._measure(i, j, FIRST_STEP)))
@@ -257,7 +257,7 @@ class _Bench:
         claim, evidence, tolerance = self.claim.values, self.ledger.evidence(rows), self._tolerance(rows)
         if all(np.any(excludes(factor * claim, evidence, tolerance)) for factor in others(self.rtol)):
             return False
-        reach = FIRST_STEP * max(1.0, float(np.max(self.lengths)))
+        reach = FIRST_STEP * float(np.max(self.lengths, initial=1.0))
         steepest = max((abs(slope) for seen in self.slopes for _, slope in seen), default=0.0)
         size = float(np.abs(self.base[0])) + steepest * reach
         return bool(np.max(np.fmax(np.abs(claim), found.floor), initial=0.0) > NEGLIGIBLE * size / reach**2)

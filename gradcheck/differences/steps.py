@@ -15,12 +15,26 @@ from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
-__all__ = ["DEFAULT_STEP", "FALLS", "OF_ROUNDING", "SAMPLED", "SPACING", "SUSPICIOUS", "choose_step", "measure_noise"]
+__all__ = [
+    "DEFAULT_STEP",
+    "FALLS",
+    "OF_ROUNDING",
+    "SAMPLED",
+    "SHORTEST_STEP",
+    "SPACING",
+    "SUSPICIOUS",
+    "choose_step",
+    "lost_in_rounding",
+    "measure_noise",
+]
 
 Floats = NDArray[np.float64]
 
 DEFAULT_STEP = 1.9130581736e-4
 """Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
+
+SHORTEST_STEP = 1e-9
+"""Of a leaf whose size says something of its scale. A shorter one is taken only where the functions resolve nothing at longer ones."""
 
 SPACINGS = 64.0
 """Units in the last place that the shortest step of a leaf has, at least: a move is then rounded by less than a hundredth of it."""
@@ -34,6 +48,7 @@ SAMPLES = (
     (0.0, SPACING),
     (0.0, 1.8834172961e-10),
     (0.0, 1.8834172961e-14),
+    (0.0, 1.8834172961e-16),
 )
 """Where noise is sampled along a direction: distance from the point in spacings, spacing. The next is tried where the function is
 not finite, or where what looks like noise may be something else."""
@@ -143,10 +158,10 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         if np.all(jumps | (noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
             break
     noise = np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor)
-    return np.asarray(np.where(moved, noise, np.maximum(noise, _lost_in_rounding(probe, base, list(lengths)))))
+    return np.asarray(np.where(moved, noise, np.maximum(noise, lost_in_rounding(probe, base, list(lengths)))))
 
 
-def _lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
+def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
     """Return what functions that stand still may lose in the rounding of numbers that they are computed from, shape (K,).
 
     Their value says nothing of it: ``log(1 + exp(-x))`` is zero where the sum is rounded to 1, as are losses of samples that are
@@ -280,7 +295,7 @@ def choose_step(
     longer, was_seen, even_before = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool), np.zeros_like(noise)
     held, is_narrow = probe.point.leaves[leaf], False
     spacing = held.format.spacing(np.abs(held.value.ravel()[chosen]))
-    step, shortest = FIRST_STEP, SPACINGS * float(np.max(spacing / lengths[chosen]))
+    step, shortest = FIRST_STEP, SPACINGS * float(np.max(spacing / lengths[chosen], initial=0.0))
     pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
     require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
     while step > shortest:
@@ -299,7 +314,8 @@ def choose_step(
             if not np.any(seen):  # noise leaves no choice but the longest step
                 return step * RATIO if np.any(was_seen) else DEFAULT_STEP if np.any(change > 2 * jitter) else None
             if np.all(change[seen] <= CONVERGED * size[seen] + jitter[seen]):
-                return max(shortest, _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen]))
+                best = _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
+                return max(best, min(SHORTEST_STEP, step))
         longer, was_seen, even_before = slope, seen, even
         step /= RATIO
     return step * RATIO if is_narrow else DEFAULT_STEP

@@ -120,7 +120,8 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     dtypes = [probe.point.leaves[leaf].value.dtype for leaf in lengths]
     offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
     noise, quantum, before = np.full_like(base, np.inf), np.zeros_like(base), 0.0
-    jumps, moved = np.zeros(base.shape, dtype=bool), np.zeros(base.shape, dtype=bool)
+    jumps, still = np.zeros(base.shape, dtype=bool), np.zeros(base.shape, dtype=bool)
+    is_first = True
     changes, farther, is_steady = np.zeros_like(base), 0.0, np.zeros(base.shape, dtype=bool)
     coarsest = max((probe.point.leaves[leaf].format.eps for leaf in lengths), default=0.0)
     for distance, spacing in SAMPLES:
@@ -131,7 +132,8 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         values = probe.ray(directions, distance + offsets)
         if not np.all(np.isfinite(values)):
             continue
-        moved |= np.any(values != base, axis=0)
+        still = np.all(values == base, axis=0) & (still | is_first)
+        is_first = False
         estimate = np.array([_settled(column, offsets) for column in values.T])
         quantum = np.maximum(
             quantum, [output_quantum(np.append(c, at)) / 2 for c, at in zip(values.T, base, strict=True)]
@@ -158,7 +160,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         if np.all(jumps | (noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
             break
     noise = np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor)
-    return np.asarray(np.where(moved, noise, np.maximum(noise, lost_in_rounding(probe, base, list(lengths)))))
+    return np.asarray(np.where(still, np.maximum(noise, lost_in_rounding(probe, base, list(lengths))), noise))
 
 
 def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
@@ -295,7 +297,7 @@ def choose_step(
     longer, was_seen, even_before = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool), np.zeros_like(noise)
     held, is_narrow = probe.point.leaves[leaf], False
     spacing = held.format.spacing(np.abs(held.value.ravel()[chosen]))
-    step, shortest = FIRST_STEP, SPACINGS * float(np.max(spacing / lengths[chosen], initial=0.0))
+    step, shortest = FIRST_STEP, min(SHORTEST_STEP, SPACINGS * float(np.max(spacing / lengths[chosen], initial=0.0)))
     pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
     require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
     while step > shortest:

@@ -79,7 +79,7 @@ REASONS = {
         "two measurements, good to {bound:.1g}, disagree about it; evaluate f more precisely, or move the point"
     ),
     Limit.GROUP: (
-        "together they contradict the claim along random directions, and only some of them were looked at one by one; "
+        "they contradict the claim together, and only some of them were looked at one by one; "
         "correct what is wrong and check again, or use method='exhaustive'"
     ),
     Limit.CALLS: (

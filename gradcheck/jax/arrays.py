@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import is_dataclass
+from numbers import Number
 from typing import Any
 
 import jax
@@ -11,7 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Arrays", "enable_x64", "eps_of", "inner", "is_float", "norm", "nudged", "signed", "step", "widened"]
+__all__ = [
+    "Arrays",
+    "enable_x64",
+    "eps_of",
+    "hides_arrays",
+    "inner",
+    "is_complex",
+    "is_float",
+    "norm",
+    "nudged",
+    "signed",
+    "step",
+    "widened",
+]
 
 Arrays = list[Any]
 
@@ -47,11 +62,29 @@ def nudged(rng: np.random.Generator, leaf: NDArray[Any], eps: float) -> NDArray[
 
 
 def is_float(leaf: Any) -> bool:
-    """Tell whether a leaf of a tree holds floating-point numbers; functions, strings and the like do not."""
+    """Tell whether a leaf of a tree holds floating-point numbers; functions, strings and names of dtypes do not."""
+    return _is_a(leaf, jnp.floating)
+
+
+def is_complex(leaf: Any) -> bool:
+    """Tell whether a leaf of a tree holds complex numbers."""
+    return _is_a(leaf, jnp.complexfloating)
+
+
+def _is_a(leaf: Any, kind: Any) -> bool:
+    if isinstance(leaf, type | np.dtype) or not (isinstance(leaf, Number) or hasattr(leaf, "shape")):
+        return False
     try:
-        return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
+        return bool(jnp.issubdtype(jnp.result_type(leaf), kind))
     except TypeError:
         return False
+
+
+def hides_arrays(leaf: Any) -> bool:
+    """Tell whether a leaf is an instance of a dataclass that JAX does not know, with floating-point arrays in it."""
+    if not is_dataclass(leaf) or isinstance(leaf, type):
+        return False
+    return any(is_float(part) or is_complex(part) for part in jax.tree_util.tree_leaves(list(vars(leaf).values())))
 
 
 def widened(leaf: Any) -> Any:

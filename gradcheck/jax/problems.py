@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.claimants import input_names
 from gradcheck.errors import InvalidArgument
-from gradcheck.jax.arrays import Arrays, is_float, step, widened
+from gradcheck.jax.arrays import Arrays, hides_arrays, is_complex, is_float, step, widened
 
 __all__ = ["Problem", "of_function", "positions"]
 
@@ -85,8 +85,10 @@ def of_function(
         paths, tree = ([], None) if number in static else jax.tree_util.tree_flatten_with_path(arg)
         taken.append(([leaf for _, leaf in paths], tree))
         for place, (path, leaf) in enumerate(paths):
+            plain = name + "".join(map(step, path))
+            if number in argnums:
+                _require_seen(leaf, f"args: {plain}", "pass its real and imaginary parts as two arrays")
             if number in argnums and is_float(leaf):
-                plain = name + "".join(map(step, path))
                 free[plain if plain not in free else name + jax.tree_util.keystr(path)] = number, place
 
     def function(leaves: Arrays, wide: bool) -> Arrays:  # noqa: FBT001 - one of two forms of every problem
@@ -98,11 +100,30 @@ def of_function(
             for n, ((parts, tree), arg) in enumerate(zip(taken, args, strict=True))
         ]
         value = f(*given)
-        return [part for part in jax.tree_util.tree_leaves(value[0] if has_aux else value) if is_float(part)]
+        if has_aux and not (isinstance(value, tuple) and len(value) == 2):
+            raise InvalidArgument(
+                f"has_aux=True, but f returned a {type(value).__name__}; a pair (value, aux) was required; return both, or "
+                "leave has_aux out."
+            )
+        parts = jax.tree_util.tree_leaves(value[0] if has_aux else value)
+        for part in parts:
+            _require_seen(part, "f: what it returned", "return its real and imaginary parts as two arrays")
+        return [part for part in parts if is_float(part)]
 
     inputs = {name: np.asarray(jnp.asarray(taken[n][0][i])) for name, (n, i) in free.items()}
     floats = [jnp.asarray(leaf) for parts, _ in taken for leaf in parts if is_float(leaf)]
     return Problem(function, inputs, all(leaf.dtype == np.float64 for leaf in floats))
+
+
+def _require_seen(leaf: Any, what: str, remedy: str) -> None:
+    """Refuse numbers that would be left out without a word."""
+    if is_complex(leaf):
+        raise InvalidArgument(f"{what} is complex ({jnp.result_type(leaf)}); real numbers are required; {remedy}.")
+    if hides_arrays(leaf):
+        raise InvalidArgument(
+            f"{what} is an instance of {type(leaf).__name__}, which JAX does not know, so that its arrays would not be seen; register "
+            "it with jax.tree_util.register_dataclass, or use a dict or tuple."
+        )
 
 
 def positions(name: str, given: int | Sequence[int], count: int) -> set[int]:

@@ -27,13 +27,15 @@ def with_values(original: Any, values: Any) -> Any:
     """Return a sparse tensor like the original with other values, through which gradients flow to them."""
     tensor = original.detach()
     if tensor.layout is torch.sparse_coo:
-        return torch.sparse_coo_tensor(tensor.coalesce().indices(), values, tensor.shape, is_coalesced=True)
+        return torch.sparse_coo_tensor(
+            tensor.coalesce().indices(), values, tensor.shape, is_coalesced=True, check_invariants=False
+        )
     places = (
         (tensor.crow_indices(), tensor.col_indices())
         if tensor.layout in BY_ROWS
         else (tensor.ccol_indices(), tensor.row_indices())
     )
-    return torch.sparse_compressed_tensor(*places, values, tensor.shape, layout=tensor.layout)
+    return torch.sparse_compressed_tensor(*places, values, tensor.shape, layout=tensor.layout, check_invariants=False)
 
 
 def filled(thing: Any) -> Any:

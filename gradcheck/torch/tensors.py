@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -74,9 +75,21 @@ def like(tensor: Any, numbers: Any) -> Any:
 
 
 def outputs_of(output: Any) -> Tensors:
-    """Return the floating-point tensors of an output, real ones."""
-    parts = [dense(part) for part in pytree.tree_leaves(output) if is_float(part)]
+    """Return the floating-point tensors of an output, real ones; those in instances of dataclasses too."""
+    parts = [dense(part) for part in _leaves(output) if is_float(part)]
     return [torch.view_as_real(part.resolve_conj()) if part.is_complex() else part for part in parts]
+
+
+def _leaves(tree: Any) -> Tensors:
+    """Return the leaves of a tree, and in place of an instance of a dataclass those of its fields."""
+    found: Tensors = []
+    for leaf in pytree.tree_leaves(tree):
+        found += _leaves([getattr(leaf, field.name) for field in fields(leaf)]) if _is_record(leaf) else [leaf]
+    return found
+
+
+def _is_record(thing: Any) -> bool:
+    return is_dataclass(thing) and not isinstance(thing, type)
 
 
 def number(loss: Any) -> Any:
@@ -98,6 +111,11 @@ def flatten(named: dict[str, Any], depth: int = 0) -> tuple[dict[str, Any], Any]
     found: dict[str, Any] = {}
     for path, leaf in paths:
         plain = "".join(map(_step, path[depth:])).removeprefix(".")
+        if _is_record(leaf) and any(is_tensor(part) and part.requires_grad for part in _leaves(leaf)):
+            raise InvalidArgument(
+                f"{plain} is an instance of {type(leaf).__name__}, in which tensors that require grad would not be seen; they are required in "
+                "tuples, lists or dicts: hand over its tensors, and let the function make the object."
+            )
         found[plain if plain not in found else pytree.keystr(path)] = leaf
     return found, tree
 

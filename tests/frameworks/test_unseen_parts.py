@@ -3,15 +3,17 @@
 import dataclasses
 import warnings
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from gradcheck import InvalidArgument
-from gradcheck.jax import check_grad
-from gradcheck.torch import check_function, check_module
+
+jax = pytest.importorskip("jax")
+torch = pytest.importorskip("torch")
+jnp = jax.numpy
+
+from gradcheck.jax import check_grad  # noqa: E402 - where the libraries are
+from gradcheck.torch import check_function, check_module  # noqa: E402
 
 X = jnp.linspace(0.5, 2.0, 5)
 

@@ -9,7 +9,7 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind
 from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
-from gradcheck.acceptance.together import confirm_together, contradicted_plainly
+from gradcheck.acceptance.together import BRIEF_STEP, confirm_together, contradicted_plainly
 from gradcheck.differences.ladder import FIRST_STEP
 
 __all__ = ["FEW", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
@@ -37,9 +37,9 @@ CLOSEST_STEP = 1.07e-13
 FEW = 3
 """Elements that are measured with ladders first, when a `DOZEN` or more contradict their claims."""
 
-BRIEF_STEP, BENT = 0.0937, 3.0
-"""The others get one more difference, with this share of the first step. Where the slopes on both sides differ, a third of
-that is its least bound: there may be a kink, which takes a ladder to see."""
+BENT = 3.0
+"""Where the slopes on both sides of a difference differ, this part of what they differ by is its least bound: there may be a kink,
+which takes a ladder to see."""
 
 MARGIN, CLOSE_STEP = 10.0, 1.07e-10
 """Factor by which a shorter step than this is lengthened: so near, the rounding of the element may be noise that was not measured."""

@@ -35,7 +35,7 @@ __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge"]
 Floats = NDArray[np.float64]
 
 SPARE = 2
-"""Once something is wrong, what else may be is looked at twice with so many times the calls that a right gradient may take."""
+"""Calls, as a multiple of those that a right gradient may take, of each of two further looks at what else may be wrong once something is."""
 
 FEW = 128
 """Elements up to which a difference of each is so cheap that they are compared together only where many contradict their claims."""
@@ -140,7 +140,7 @@ def _look(bench: Bench, chosen: dict[int, NDArray[np.intp]] | None = None, *, co
 
 
 def _many_contradict(bench: Bench) -> bool:
-    """Tell whether so many claims are plainly off, and not at kinks, that one error of all is likely."""
+    """Tell whether enough claims are plainly off, and not at kinks, for one error of all to be likely."""
     known = {leaf: np.flatnonzero(ledger.count) for leaf, ledger in bench.ledgers.items()}
     excluded = sum(np.count_nonzero(bench.decide(*each).excluded.any(axis=1)) for each in known.items())
     plainly = sum(np.count_nonzero(contradicted_plainly(bench, *each)) for each in known.items())
@@ -148,7 +148,7 @@ def _many_contradict(bench: Bench) -> bool:
 
 
 def _look_again(bench: Bench, spare: float) -> None:
-    """Judge each of the screened elements on its own; where some are wrong, the others with so many calls at most."""
+    """Judge each of the screened elements on its own; where some are wrong, the others with at most ``spare`` calls a look."""
     look_closer(bench)
     refine(bench)
     _look_where_irregular(bench, spare, look_for_zeros_on_stairs, look_for_jumps, look_for_stairs)
@@ -160,7 +160,7 @@ def _look_again(bench: Bench, spare: float) -> None:
 
 
 def _look_where_irregular(bench: Bench, spare: float, *looks: Callable[[Bench], None]) -> None:
-    """Look for what may make contradicted claims valid, with so many calls where others are wrong anyway."""
+    """Look for what may make contradicted claims valid, with at most ``spare`` calls in all where others are wrong anyway."""
     end = bench.probe.budget.used + spare
     for look in looks:
         with bench.probe.budget.no_more_than(end - bench.probe.budget.used if bench.is_wrong else np.inf):

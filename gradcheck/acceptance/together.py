@@ -17,7 +17,7 @@ from gradcheck.acceptance.decide import PLAINLY, Outcome
 from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, INFORMATIVE, Directions, Part
 from gradcheck.acceptance.ledger import Estimate, Membership
 
-__all__ = ["bends_less", "clear_of_kinks", "confirm_together", "contradicted_plainly", "rule_kinks_out"]
+__all__ = ["BRIEF_STEP", "bends_less", "clear_of_kinks", "confirm_together", "contradicted_plainly", "rule_kinks_out"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -31,7 +31,7 @@ PRECISE = 100.0
 BEND_NOISE = float(np.sqrt(12))
 """Noise of the difference of the slopes ahead and behind, in units of that of their mean."""
 
-SHORTER = 0.0937
+BRIEF_STEP = 0.0937
 """The step of another difference of each, in units of that of screening: where that one met a kink this one hardly does."""
 
 
@@ -82,7 +82,7 @@ def _screened(bench: Bench, leaf: int, indices: Indices) -> _Measured:
 
 def _steady(bench: Bench, leaf: int, before: _Measured) -> _Measured:
     """Return derivatives with a shorter step, where they are those of a longer one by far more than the claim is off."""
-    slope, _, deviation = bench.difference(leaf, before.indices, SHORTER * bench.steps[leaf])
+    slope, _, deviation = bench.difference(leaf, before.indices, BRIEF_STEP * bench.steps[leaf])
     error = np.abs(bench.claims[leaf].values[before.indices] - slope)
     noise = bench.multiplier * deviation
     apart = np.maximum(np.abs(slope - before.value) - before.noise - noise, 0.0)

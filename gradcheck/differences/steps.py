@@ -120,8 +120,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     dtypes = [probe.point.leaves[leaf].value.dtype for leaf in lengths]
     offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
     noise, quantum, before = np.full_like(base, np.inf), np.zeros_like(base), 0.0
-    jumps, still = np.zeros(base.shape, dtype=bool), np.zeros(base.shape, dtype=bool)
-    is_first = True
+    jumps, still, was_seen = np.zeros(base.shape, dtype=bool), np.ones(base.shape, dtype=bool), False
     changes, farther, is_steady = np.zeros_like(base), 0.0, np.zeros(base.shape, dtype=bool)
     coarsest = max((probe.point.leaves[leaf].format.eps for leaf in lengths), default=0.0)
     for distance, spacing in SAMPLES:
@@ -132,8 +131,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         values = probe.ray(directions, distance + offsets)
         if not np.all(np.isfinite(values)):
             continue
-        still = np.all(values == base, axis=0) & (still | is_first)
-        is_first = False
+        still, was_seen = still & np.all(values == base, axis=0), True
         estimate = np.array([_settled(column, offsets) for column in values.T])
         quantum = np.maximum(
             quantum, [output_quantum(np.append(c, at)) / 2 for c, at in zip(values.T, base, strict=True)]
@@ -160,7 +158,9 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         if np.all(jumps | (noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
             break
     noise = np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor)
-    return np.asarray(np.where(still, np.maximum(noise, lost_in_rounding(probe, base, list(lengths))), noise))
+    return np.asarray(
+        np.where(still & was_seen, np.maximum(noise, lost_in_rounding(probe, base, list(lengths))), noise)
+    )
 
 
 def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:

@@ -90,7 +90,7 @@ def require_order(call: str, **functions: tuple[Function, int]) -> None:
 
 
 def _takes(function: Function, count: int) -> bool | None:
-    """Tell whether a function can be called with so many arguments; None where it does not say."""
+    """Tell whether a function can be called with this number of arguments; None where it does not say."""
     try:
         signature = inspect.signature(function)
     except Exception:  # noqa: BLE001 - whatever the attributes of a callable raise

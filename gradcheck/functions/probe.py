@@ -136,7 +136,7 @@ class Budget:
 
     @contextmanager
     def no_more_than(self, calls: float) -> Iterator[None]:
-        """Run a block as far as so many calls go."""
+        """Run a block until it has spent this number of calls."""
         before, self.limit = self.limit, int(min(self.left, calls)) + self.used if calls < np.inf else self.limit
         try:
             yield

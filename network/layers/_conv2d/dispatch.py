@@ -55,8 +55,8 @@ LEAST_WIDTH = 16
 """Results in a row from which Winograd's products are wide enough."""
 
 MOST_WASTE = 1.05
-"""Results of Winograd's tiles of four for each in a row: 1 where its width is a multiple of four. At 1.07 to 1.09 it takes 1.00
-to 1.10 times as long as `im2col`, at 1.04 0.85 to 0.97 times."""
+"""Results of Winograd's tiles of four for each in a row: 1 where its width is a multiple of four. Near it both take
+about as long: 0.9 to 1.15 times `im2col`'s time at 1.07 to 1.09, 0.8 to 1.05 at 1.04 (`python -m benchmarks.thresholds MOST_WASTE`)."""
 
 
 @lru_cache(maxsize=1024)

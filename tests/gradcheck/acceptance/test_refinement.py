@@ -9,7 +9,6 @@ from gradcheck.acceptance import refinement
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit
 from gradcheck.acceptance.refinement import (
-    BRIEF_STEP,
     CLOSE_STEP,
     CLOSEST_STEP,
     FEW,
@@ -26,6 +25,7 @@ from gradcheck.acceptance.refinement import (
     refine,
 )
 from gradcheck.acceptance.screening import DOZEN
+from gradcheck.acceptance.together import BRIEF_STEP
 from gradcheck.differences.ladder import FIRST_STEP
 
 from .benches import bench_of, calls, enter

@@ -10,7 +10,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.gradcheck.diagnosis import fields, networks, noise, planted, reported, textbook
+from tests.gradcheck.diagnosis import everyday, fields, networks, noise, planted, reported, textbook
 
 FAMILIES = {
     "arrays": planted.arrays,
@@ -22,6 +22,7 @@ FAMILIES = {
     "reported": reported.reported,
     "fields": fields.fields,
     "textbook": textbook.textbook,
+    "everyday": everyday.everyday,
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats
 
-__all__ = ["not_transposed"]
+__all__ = ["MOST_OUTPUTS", "matrix_of", "not_transposed"]
 
 MOST_OUTPUTS = 64
 """Outputs of a layer whose matrix is asked for, a column of it with each: beyond, backward would be called too often."""
@@ -33,8 +33,8 @@ def not_transposed(clues: Clues, case: Case) -> Iterator[Candidate]:
         return
     if not np.all(np.isfinite(clues.reference)):
         return
-    matrix = _matrix(clues.name, case, dy, size)
-    if matrix is None or not np.all(np.isfinite(matrix)):
+    matrix = matrix_of(clues.name, case, dy)
+    if matrix is None or matrix.shape != (size, size) or not np.all(np.isfinite(matrix)):
         return
     rows, true = dy.reshape(len(dy), size), clues.reference.reshape(len(dy), size)
     weights = _common_solution(np.concatenate([matrix.T * row - np.diag(g) for row, g in zip(rows, true, strict=True)]))
@@ -55,8 +55,9 @@ def not_transposed(clues: Clues, case: Case) -> Iterator[Candidate]:
     )
 
 
-def _matrix(name: str, case: Case, dy: Floats, size: int) -> Floats | None:
+def matrix_of(name: str, case: Case, dy: Floats) -> Floats | None:
     """Ask backward for its matrix, shape (elements, outputs): a unit cotangent gives a column."""
+    size = dy[0].size
     count = -(-size // len(dy))
     units = np.zeros((count * len(dy), size))
     units[:size] = np.eye(size)
@@ -66,7 +67,7 @@ def _matrix(name: str, case: Case, dy: Floats, size: int) -> Floats | None:
     if not columns or len(known) < len(columns):
         return None
     found = np.concatenate(known)
-    return found.reshape(len(found), -1)[:size].T if found[0].size == size else None
+    return found.reshape(len(found), -1)[:size].T
 
 
 def _common_solution(equations: Floats) -> Floats | None:

@@ -20,12 +20,15 @@ LEAST_EVIDENCE = 3.0
 
 def overwritten(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that of the upstreams of slices that are picked more than once not all are added."""
-    for name, index in case.indices.items():
-        for axis, length in enumerate(clues.shape):
-            mask = _picked_twice(index, length)
-            if mask is None or not np.any(mask) or np.any(clues.wrong & clues.used & ~_along(mask, clues, axis)):
+    for axis, length in enumerate(clues.shape):
+        repeated = {name: _picked_twice(index, length) for name, index in case.indices.items()}
+        masks = {name: mask for name, mask in repeated.items() if mask is not None and np.any(mask)}
+        groups = [(name,) for name in masks] + ([tuple(masks)] if len(masks) > 1 else [])
+        for names in groups:  # each index alone, then all of them: those of the two ends of an edge
+            mask = np.logical_or.reduce([masks[name] for name in names])
+            if np.any(clues.wrong & clues.used & ~_along(mask, clues, axis)):
                 continue
-            kept = _kept(clues, case, name, index)
+            kept = _kept(clues, case, names[0], case.indices[names[0]]) if len(names) == 1 else ""
             region = Region(
                 "repeated-index", some_slices(np.flatnonzero(mask), length, axis), _along(mask, clues, axis)
             )
@@ -36,14 +39,15 @@ def overwritten(clues: Clues, case: Case) -> Iterator[Candidate]:
             yield Candidate(
                 kind="repeated-index",
                 message=(
-                    f"the gradient is wrong only in {region.words}, whose index occurs more than once in {name}: "
+                    f"the gradient is wrong only in {region.words}, whose index occurs more than once in {' or '.join(names)}: "
                     f"{which}add them all, as np.add.at does"
                 ),
                 predicted=np.where(region.mask, clues.claimed, clues.reference),
                 margin=clues.margin,
                 is_observation=True,
-                evidence={"index": name, "axis": axis, "slices": np.flatnonzero(mask).tolist()},
+                evidence={"index": ", ".join(names), "axis": axis, "slices": np.flatnonzero(mask).tolist()},
             )
+            break
 
 
 def _picked_twice(index: NDArray[np.intp], length: int) -> Bools | None:

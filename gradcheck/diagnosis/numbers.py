@@ -57,6 +57,8 @@ UNITS = {
     365: "days and years",
     1000: "a unit and its thousandth",
     3600: "seconds and hours",
+    10_000: "basis points",
+    1_000_000: "a unit and its millionth",
 }
 """Whole numbers by which quantities are often rescaled."""
 
@@ -81,12 +83,13 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
     top, bottom = fraction.numerator, fraction.denominator
     if top == bottom == 1 and ratio < 0:
         return Named("minus", "", 1.0)
-    if min(top, bottom) == 1 and top != bottom and (max(top, bottom) in known or max(top, bottom) <= LARGEST_COUNT):
-        notes = _meanings(max(top, bottom), known, is_large=top > bottom) if ratio > 0 else ""
+    most = max(top, bottom)
+    if min(top, bottom) == 1 and top != bottom and (most in known or most in UNITS or most <= LARGEST_COUNT):
+        notes = _meanings(most, known, is_large=top > bottom) if ratio > 0 else ""
         words = f"{sign}{top} times" if bottom == 1 else f"{sign}1/{bottom} of"
-        return Named(words, notes, 1.0 if notes or max(top, bottom) == 2 else RARE)
-    is_size = max(top, bottom) <= LARGEST_COUNT or not known.keys().isdisjoint({top, bottom})
-    if abs(top - bottom) == 1 and max(top, bottom) > 3 and is_size and error * max(top, bottom) ** 2 < CHANCE:
+        return Named(words, notes, 1.0 if notes or most == 2 else RARE)
+    is_size = most <= LARGEST_COUNT or not known.keys().isdisjoint({top, bottom})
+    if abs(top - bottom) == 1 and most > 3 and is_size and error * most**2 < CHANCE:
         form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
         meaning = ", or ".join(known.get(n, [])[:MOST_READINGS])
         is_round = abs(size - round(size, 2)) <= error  # 1.01 is more likely just that than 101/100

@@ -27,6 +27,9 @@ VISIBLE = 0.01
 BEFORE_PLACES = ENOUGH - 0.1
 """Cost of what is said before the place that holds all wrong elements: why they are wrong tells more than where."""
 
+MOST_PARTS, ROUND = 4, 1e-3
+"""Parts of the smallest number in which others may be whole, and by how much they may be off that."""
+
 BALANCED = 1e-6
 """Share of its terms that a sum may have to count as zero by no chance."""
 
@@ -97,8 +100,8 @@ def balances(clues: Clues, case: Case) -> Iterator[Candidate]:
     if not np.all(clues.used):
         return
     for axis, length in enumerate(clues.shape):
-        if length < SHORTEST or clues.claimed.size < 2 * length:  # of whole numbers one sum is zero by chance
-            continue
+        if length < SHORTEST or (clues.claimed.size < 2 * length and _is_whole(clues.reference)):
+            continue  # of whole numbers one sum is zero by chance
         true, reach, terms = (_summed(clues, array, axis) for array in ("reference", "margin", "terms"))
         claimed = _summed(clues, "claimed", axis)
         is_zero = np.abs(true) <= np.minimum(SLACK * reach, BALANCED * terms)
@@ -120,6 +123,15 @@ def balances(clues: Clues, case: Case) -> Iterator[Candidate]:
             is_generic=True,
             evidence={"axis": axis},
         )
+
+
+def _is_whole(terms: Floats) -> bool:
+    """Whether numbers are, in halves, thirds or quarters of the smallest at most, whole ones."""
+    size = np.abs(terms[terms != 0])
+    if len(size) < SHORTEST:
+        return True
+    shares = np.outer(np.arange(1, MOST_PARTS + 1), size / np.min(size))
+    return bool(np.any(np.all(np.abs(shares - np.round(shares)) < ROUND, axis=1)))
 
 
 def _summed(clues: Clues, what: str, axis: int) -> Floats:

@@ -13,11 +13,20 @@ from gradcheck.diagnosis.numbers import Named, name_ratio
 
 __all__ = ["only_penalties", "penalties", "two_terms"]
 
+
+def _inverse(value: Floats) -> Floats:
+    return np.asarray(np.divide(1.0, value, out=np.full(value.shape, np.nan), where=value != 0))
+
+
 TEMPLATES: dict[str, tuple[Map, str, str]] = {
     "weight-decay": (lambda value: value, "times the parameter", "weight decay (an L2 penalty)"),
     "l1-penalty": (np.sign, "times the parameter's sign", "an L1 penalty"),
+    "log-term": (_inverse, "over the parameter", "a term in its logarithm (a barrier, a prior)"),
 }
 """Kind -> what a penalty's gradient is proportional to, and words for it."""
+
+EITHER_SIGN = "log-term"
+"""What is as often subtracted from `f` as added, so that its sign does not tell where it is missing."""
 
 
 def _fit(target: Floats, columns: list[Floats], margin: Floats) -> tuple[Floats, Floats] | None:
@@ -41,22 +50,26 @@ def penalties(clues: Clues, case: Case) -> Iterator[Candidate]:
     used = clues.used
     if clues.value is None or not np.any(clues.value):
         return
-    for kind, (shape_of, words, name) in TEMPLATES.items():
+    for key, (shape_of, words, name) in TEMPLATES.items():
         template = np.broadcast_to(shape_of(clues.value), clues.claimed.shape)
         fitted = _fit(clues.error[used], [template[used]], clues.margin[used])
         if fitted is None:
             continue
         strength, unsure = float(fitted[0][0]), float(fitted[1][0])
-        which = "missing" if strength < 0 else "extra"
         what = f"{name} of strength {abs(strength):.6g}"
-        cause = f"{what} is missing" if strength < 0 else f"{what} is in the gradient and not in f"
+        if key == EITHER_SIGN:
+            kind, cause = key, f"{what} is in f or in the gradient, and not in both"
+        elif strength < 0:
+            kind, cause = f"missing-{key}", f"{what} is missing"
+        else:
+            kind, cause = f"extra-{key}", f"{what} is in the gradient and not in f"
         yield Candidate(
-            kind=f"{which}-{kind}",
+            kind=kind,
             message=f"the gradient equals the true one {'less' if strength < 0 else 'plus'} {abs(strength):.6g} {words}: {cause}",
             predicted=clues.reference + strength * template,
             margin=clues.margin,
             cost=REAL,
-            key=kind,
+            key=key,
             factor=strength,
             factor_error=unsure,
             evidence={"strength": abs(strength)},

@@ -60,6 +60,13 @@ def _parts(clues: Clues, slices: Slices, unit: Floats) -> tuple[Floats, Floats] 
     return true_part, part
 
 
+def _margin(clues: Clues, slices: Slices, *units: Floats) -> Floats:
+    """Return how far off the true gradient without its parts along unit vectors may be."""
+    margin = slices(clues.margin)
+    parts = [np.abs(unit) * np.sum(margin * np.abs(unit), axis=slices.axes, keepdims=True) for unit in units]
+    return np.asarray(sum(parts, start=margin))
+
+
 def _unprojected(clues: Clues, slices: Slices, along: Floats, name: str, words: str) -> Iterator[Candidate]:
     sizes = np.sqrt(np.sum(along**2, axis=slices.axes, keepdims=True))
     if not np.all(np.isfinite(sizes)) or not np.all(sizes > 0):
@@ -69,6 +76,7 @@ def _unprojected(clues: Clues, slices: Slices, along: Floats, name: str, words: 
     if parts is None:
         return
     true_part, part = parts
+    margin = _margin(clues, slices, unit)
     for factor, times in (
         (np.ones_like(sizes), ""),
         (sizes, f" times the length of {name}"),
@@ -83,7 +91,7 @@ def _unprojected(clues: Clues, slices: Slices, along: Floats, name: str, words: 
             predicted=(factor * (slices(clues.reference) - true_part * unit) + part * unit).reshape(
                 clues.claimed.shape
             ),
-            margin=(factor * slices(clues.margin)).reshape(clues.claimed.shape),
+            margin=(factor * margin).reshape(clues.claimed.shape),
             cost=REAL * part.size,
             is_generic=False,
             evidence={"multiples": np.ravel(part / sizes).tolist()},
@@ -114,7 +122,7 @@ def _unstandardised(clues: Clues, slices: Slices) -> Iterator[Candidate]:
             "not differentiated (f does not change when it is shifted or stretched, so the true gradient has no such parts)"
         ),
         predicted=predicted.reshape(clues.claimed.shape),
-        margin=clues.margin,
+        margin=_margin(clues, slices, *units).reshape(clues.claimed.shape),
         cost=2 * REAL * sizes.size * len(clues.claimed),
         evidence={"multiples": np.ravel(found[1][1] / sizes).tolist()},
     )

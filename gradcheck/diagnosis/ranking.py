@@ -17,6 +17,7 @@ from gradcheck.diagnosis.layers import activations, upstream_sums
 from gradcheck.diagnosis.mixtures import mixtures
 from gradcheck.diagnosis.near_ties import near_ties
 from gradcheck.diagnosis.offsets import balances, few_offsets, offsets
+from gradcheck.diagnosis.overwrites import lost_upstreams
 from gradcheck.diagnosis.partial import parts, slice_ratios
 from gradcheck.diagnosis.penalties import only_penalties, penalties, two_terms
 from gradcheck.diagnosis.precision import approximations, truncations
@@ -50,6 +51,7 @@ FAMILIES: list[Family] = [
     upstream_slices,
     forgotten_outputs,
     not_transposed,
+    lost_upstreams,
     repeated,
     near_ties,
     parts,

@@ -76,7 +76,7 @@ def ratio_of(clues: Clues, chosen: Bools) -> tuple[float, float] | None:
     quotients, precision = c / n, margin / np.abs(n)
     weights = (np.min(precision) + 1e-16) ** 2 / (precision + 1e-16) ** 2
     ratio = float(np.sum(weights * quotients) / np.sum(weights))
-    error = float(np.min(precision)) * (1 + abs(ratio))
+    error = float(np.min(precision)) * (min(1.0, abs(ratio)) + abs(ratio))  # a small claim is rounded less
     if len(quotients) >= FEW:  # what is tolerated is more than what is unsure
         middle = float(np.median(quotients))
         spread = SPREADS * float(np.median(np.abs(quotients - middle))) + SHARED * abs(middle)

@@ -275,3 +275,29 @@ def test_a_mask_is_no_clipping_and_two_equal_errors_are_no_limit():
     assert kinds(np.maximum(g, 0), g)[0] == "zeroed"
     assert "clipped" not in kinds(np.where(np.abs(g) > 2.2, 1.0, g), g)
     assert "clipped" not in kinds(np.full(7, 0.25), g)
+
+
+@pytest.mark.parametrize("where", [[(0, 1)], [(0, 1), (1, 2), (3, 4)]])
+def test_outputs_that_rightly_use_no_upstream_are_not_called_lost(where):
+    """Behind a ReLU some outputs have no slope; that explains no errors of others."""
+    x, off = RNG.normal(size=(4, 6)), np.zeros((4, 6))
+    off[tuple(np.transpose(where))] = 0.3 * RNG.normal(size=len(where))
+    report = gradcheck.check_layer(
+        lambda x: (np.maximum(x, 0), x),
+        lambda dy, x: dy * (x > 0) + off * np.roll(dy, 1, axis=1),
+        np.abs(x) * np.sign(x),
+    )
+    assert report.verdict == "fail"
+    assert not [d for d in report.parameters["x"].diagnoses if d.kind == "lost-upstream"]
+
+
+@pytest.mark.parametrize("g", [[1.0, -3.0, 2.0], [0.5, -0.25, -0.25, 0.0], [2 / 3, -1.0, 1 / 3], [1.0, 1.5, -2.5]])
+def test_whole_numbers_that_sum_to_zero_are_no_balance(g):
+    assert "unbalanced" not in kinds(np.asarray(g) + RNG.normal(size=len(g)), g)
+
+
+def test_real_numbers_that_sum_to_zero_are_one():
+    g = RNG.normal(size=6)
+    g -= np.mean(g)
+    assert kinds(g + RNG.normal(size=6), g) == ["unbalanced"]
+    assert kinds(g + np.array([0.3, -0.3, 0, 0.1, -0.1, 0]), g) == []

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tests.gradcheck.diagnosis import fields, networks, noise, planted, reported, textbook
+from tests.gradcheck.diagnosis import everyday, fields, networks, noise, planted, reported, textbook
 
 FAMILIES = [
     planted.arrays,
@@ -16,6 +16,7 @@ FAMILIES = [
     reported.reported,
     fields.fields,
     textbook.textbook,
+    everyday.everyday,
 ]
 
 
@@ -43,7 +44,13 @@ def test_nothing_is_said_of_a_layer_with_random_errors():
 
 
 @pytest.mark.parametrize(
-    "bug", [bug for bug in (*reported.reported(1), *fields.fields(1), *textbook.textbook(1)) if bug.right], ids=str
+    "bug",
+    [
+        bug
+        for bug in (*reported.reported(1), *fields.fields(1), *textbook.textbook(1), *everyday.everyday(1))
+        if bug.right
+    ],
+    ids=str,
 )
 def test_the_right_twin_passes_without_a_word(bug):
     report = bug.right()

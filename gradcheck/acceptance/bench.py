@@ -288,7 +288,7 @@ class Bench:
         self._notes: dict[int, NDArray[np.int8]] = {}
         self._known: dict[int, tuple[int, Judgement]] = {}
         self._known_wrong: dict[int, tuple[int, bool]] = {}
-        self._decided: dict[int, tuple[tuple[int, bytes], Decision]] = {}
+        self._decided: dict[int, tuple[int, int, dict[bytes, Decision]]] = {}
 
     def afresh(self) -> Bench:
         """Return a bench on which nothing is known but noise and lengths."""
@@ -316,15 +316,18 @@ class Bench:
         )
 
     def decide(self, leaf: int, indices: Indices) -> Decision:
-        """Decide about some elements on the evidence so far; the last few decided about are remembered for each leaf."""
-        ledger = self.ledgers[leaf]
-        asked = ledger.version, indices.tobytes()
-        if leaf in self._decided and self._decided[leaf][0] == asked:
-            return self._decided[leaf][1]
-        found = decide(self.claims[leaf].values[indices], ledger.evidence(indices), self.tolerance(leaf, indices))
-        if found.outcome.size <= AT_ONCE:
-            self._decided[leaf] = asked, found
-        return found
+        """Decide about some elements on the evidence so far; what was decided on the same evidence is remembered, as far as it fits."""
+        ledger, asked = self.ledgers[leaf], indices.tobytes()
+        version, room, known = self._decided.get(leaf, (-1, 0, {}))
+        if version != ledger.version:
+            room, known = AT_ONCE, {}
+        if asked not in known:
+            found = decide(self.claims[leaf].values[indices], ledger.evidence(indices), self.tolerance(leaf, indices))
+            if found.outcome.size > room:
+                return found
+            known[asked] = found
+            self._decided[leaf] = ledger.version, room - found.outcome.size, known
+        return known[asked]
 
     def note(self, leaf: int, indices: Indices, limit: Limit) -> None:
         """Enter what keeps elements from being looked at any closer, or contradicts them all together."""

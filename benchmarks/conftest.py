@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks import timing
-from benchmarks.peers import Call
+
+if TYPE_CHECKING:  # it imports scipy.signal, and every process of plain pytest imports this file
+    from benchmarks.peers import Call
 
 SECONDS = 0.15
 """Spent on one benchmark, if three rounds do not take longer."""

@@ -163,9 +163,9 @@ class Judgement:
 
 
 def judged(
-    claim: Floats,
+    shape: tuple[int, int],
     ledger: Ledger,
-    tolerance: Callable[[Indices], Tolerance],
+    decided: Callable[[Indices], Decision],
     *,
     noise_of_f: Floats,
     floor_along: Floats | None = None,
@@ -175,22 +175,22 @@ def judged(
 
     Parameters
     ----------
-    claim : array, shape (n, K)
+    shape : (int, int)
+        Elements, and columns of the claim.
     ledger : Ledger
-    tolerance : callable
-        Gives the tolerance for some elements.
+    decided : callable
+        Gives the decision about some elements.
     noise_of_f, floor_along : arrays, shape (K,)
         As in `Judgement`.
     unseen : Limit
         What limits elements of which nothing was measured.
     """
-    shape = claim.shape
     parts = in_parts(ledger)
     reference, bound, noise, floor = (_filled(shape, np.nan, is_constant=not parts) for _ in range(4))
     gap, limited, wrong = (_filled(shape, nothing, is_constant=not parts) for nothing in (0.0, False, False))
     doubt = _filled(shape, np.int8(unseen), is_constant=not parts)
     for indices in parts:
-        found = decide(claim[indices], ledger.evidence(indices), tolerance(indices))
+        found = decided(indices)
         for array, part in (
             (reference, found.reference),
             (bound, found.bound),
@@ -355,9 +355,9 @@ class Bench:
 
     def _judgement(self, leaf: int) -> Judgement:
         judgement = judged(
-            self.claims[leaf].values,
+            self.claims[leaf].values.shape,
             self.ledgers[leaf],
-            lambda indices: self.tolerance(leaf, indices),
+            lambda indices: self.decide(leaf, indices),
             noise_of_f=self.noise_seen.get(leaf, self.noise),
             floor_along=self.floor_along[leaf],
             unseen=self.together.get(leaf, Limit.NOT_PROBED),

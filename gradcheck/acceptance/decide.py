@@ -197,7 +197,7 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
     rough = inside & evidence.limited & (apart + noise <= ROUGHLY * known)
     rank = np.where(agrees, 0, np.where(usual | rough, 1, 2)) + 3 * ~asked
     first = rank == np.min(rank, axis=1, keepdims=True)
-    best = _least(np.where(first, np.nan_to_num(apart, nan=HUGE, posinf=HUGE), np.inf))
+    best = _least(np.where(first, np.fmin(apart, HUGE), np.inf))
     is_right, is_usual, is_rough = (np.any(array, axis=1) for array in (agrees, usual, rough))
     outcome = np.where(
         is_right, Outcome.RIGHT, np.where(is_usual | is_rough, Outcome.RIGHT_TO_RESOLUTION, Outcome.OPEN)
@@ -290,7 +290,7 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     """Decide by measurements whose error is bounded."""
     seen = _interval(claim, evidence, tolerance)
     apart = np.abs(claim - seen.value)
-    close_value, close_bound = _closest(claim, evidence, apart)
+    close_value, close_bound = _closest(claim, evidence, apart) if np.any(seen.confirmed) else (seen.value, seen.bound)
     nearer = seen.confirmed & np.isfinite(close_value)
     nearest = CLOSE * tolerance.noise / apart
     magnitude, dwarfed = tolerance.magnitude[:, None], tolerance.dwarfed[:, None]
@@ -311,7 +311,7 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     stands = evidence.membership == Membership.STANDING
     examined = bent | contradicted & ~seen.linear | stands
     outcome = np.where(contradicted & ~examined, Outcome.WRONG, outcome)
-    at_kink = _at_kinks(apart, seen, evidence.membership, tolerance)
+    at_kink = _at_kinks(apart, seen, evidence.membership, tolerance) if np.any(examined) else outcome
     outcome = np.where(examined, at_kink, outcome)
     limit = np.where(examined, np.where(stands, Limit.STAIR, Limit.KINK), limit)
     # On a stair a claim is as good as the trend only where that is seen: minus the claim, twice the claim and zero are not.
@@ -417,7 +417,7 @@ def _narrowest(chosen: Bools, bound: Floats, value: Floats) -> NDArray[np.intp]:
     """Return the position of the least bound among those chosen, and of the least value among equal ones; shape (m, K)."""
     ranked = np.where(chosen, np.fmin(bound, HUGE), np.inf)
     ties = ranked == np.min(ranked, axis=1, keepdims=True)
-    return _least(np.where(ties, np.nan_to_num(value, nan=HUGE, posinf=HUGE, neginf=-HUGE), np.inf))
+    return _least(np.where(ties, np.maximum(np.fmin(value, HUGE), -HUGE), np.inf))
 
 
 def _least(values: Floats) -> NDArray[np.intp]:

@@ -254,18 +254,23 @@ class Ledger:
         """Return all that is known of some elements."""
         order = np.argsort(indices, kind="stable")
         sorted_indices = indices[order]
+        everything = np.arange(len(indices))
         count, depth = len(indices), int(np.max(self.count[indices], initial=0))
         kind = np.zeros((count * depth, 1), dtype=np.int8)
         floats = np.zeros((6, count * depth, self.columns))
         floats[0] = np.nan
         flags = np.zeros((2, count * depth, self.columns), dtype=bool)
         for estimate, slots in zip(self._estimates, self._slots, strict=True) if count else ():
-            near = np.minimum(np.searchsorted(sorted_indices, estimate.indices), count - 1)
-            asked = np.flatnonzero(sorted_indices[near] == estimate.indices)
-            if not len(asked):
-                continue
-            rows = slice(None) if len(asked) == len(slots) else asked  # nearly always all, and a slice copies nothing
-            place = order[near[rows]] * depth + slots[rows]
+            rows: slice | Indices = slice(None)  # which copies nothing
+            if np.array_equal(estimate.indices, indices):  # as it is nearly always
+                place = everything * depth + slots
+            else:
+                near = np.minimum(np.searchsorted(sorted_indices, estimate.indices), count - 1)
+                asked = np.flatnonzero(sorted_indices[near] == estimate.indices)
+                if not len(asked):
+                    continue
+                rows = rows if len(asked) == len(slots) else asked
+                place = order[near[rows]] * depth + slots[rows]
             kind[place] = estimate.kind
             parts = (estimate.value, estimate.noise, estimate.bound, estimate.gap, estimate.curvature)
             for array, part in zip(floats, parts, strict=False):
@@ -314,13 +319,16 @@ class Ledger:
 def rms(values: Floats) -> Floats:
     """Root mean square over the elements, ignoring what is not finite, without overflow; shape (K,)."""
     rows = max(1, BLOCK * len(values) // max(1, values.size))
-    pieces = [values[start : start + rows] for start in range(0, max(len(values), 1), rows)]
-    largest = np.max([_sizes(piece).max(axis=0, initial=0.0) for piece in pieces], axis=0)
-    scale = np.where(largest > 0, largest, 1.0)
-    squares = np.sum([((_sizes(piece) / scale) ** 2).sum(axis=0) for piece in pieces], axis=0)
-    count = np.sum([np.count_nonzero(np.isfinite(piece), axis=0) for piece in pieces], axis=0)
-    return np.asarray(largest * np.sqrt(squares / np.maximum(count, 1)))
+    parts = [_squares(values[start : start + rows]) for start in range(0, max(len(values), 1), rows)]
+    tops, squares, counts = (np.array(each) for each in zip(*parts, strict=True))
+    largest = tops.max(axis=0)
+    total = (squares * (tops / np.where(largest > 0, largest, 1.0)) ** 2).sum(axis=0)
+    return np.asarray(largest * np.sqrt(total / np.maximum(counts.sum(axis=0), 1)))
 
 
-def _sizes(values: Floats) -> Floats:
-    return np.where(np.isfinite(values), np.abs(values), 0.0)
+def _squares(values: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    """Return the largest size in each column, the sum of squares in units of that, and how many are finite."""
+    finite = np.isfinite(values)
+    sizes = np.where(finite, np.abs(values), 0.0)
+    top = sizes.max(axis=0, initial=0.0)
+    return top, ((sizes / np.where(top > 0, top, 1.0)) ** 2).sum(axis=0), finite.sum(axis=0)

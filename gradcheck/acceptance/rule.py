@@ -101,15 +101,12 @@ def judge(
         if key is not None and not each:
             search(bench, key)
         elif key is None or bench.elements <= FEW or not glance(bench, key, sampled=sampled):
-            bench = bench.afresh()
+            if key is not None and bench.elements > FEW:
+                bench = bench.afresh()
             _look(bench, complex_step=complex_step)
-            whole = bench.afresh()
-            if (
-                key is not None
-                and bench.elements <= FEW
-                and _many_contradict(bench)
-                and glance(whole, key, sampled=sampled)
-            ):
+            is_one_error = key is not None and bench.elements <= FEW and _many_contradict(bench)
+            whole = bench.afresh() if is_one_error else None
+            if whole is not None and key is not None and glance(whole, key, sampled=sampled):
                 bench = whole
             else:
                 _look_again(bench, SPARE * (2 * bench.elements + MOST_OVERHEAD) if key is not None else np.inf)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import judged
-from gradcheck.acceptance.decide import Tolerance
+from gradcheck.acceptance.decide import Decision, Tolerance, decide
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger
 from gradcheck.acceptance.rule import Judgement, Limit
 from gradcheck.checks.explanations import gather
@@ -238,10 +238,11 @@ class AdjointTest:
             zero, never = np.zeros_like(value), np.zeros(value.shape, dtype=bool)
             seen = bound <= HIDDEN * usual
             ledger.add(Estimate(Kind.EXACT, indices, value, bound, bound, zero, zero, seen, never, np.zeros(1)))
+            claim = claims[position][:, None]
             judgement = judged(
-                claims[position][:, None],
+                claim.shape,
                 ledger,
-                self._tolerance,
+                partial(self._decide, claim, ledger),
                 noise_of_f=np.array([max(self.there.noise, self.back.noise)]),
                 unseen=Limit.NONE,
             )
@@ -249,9 +250,10 @@ class AdjointTest:
             judgements[position] = replace(judgement, doubt=doubt)
         return judgements
 
-    def _tolerance(self, rows: NDArray[np.intp]) -> Tolerance:
+    def _decide(self, claim: Floats, ledger: Ledger, rows: NDArray[np.intp]) -> Decision:
         nothing, zero = np.zeros(len(rows)), np.zeros(1)
-        return Tolerance(self.rtol, zero, zero, zero, nothing, nothing, nothing, zero, smooth=True)
+        tolerance = Tolerance(self.rtol, zero, zero, zero, nothing, nothing, nothing, zero, smooth=True)
+        return decide(claim[rows], ledger.evidence(rows), tolerance)
 
     def _of_sample(self, report: Report, count: int) -> Report:
         """Measure the divergence where elements were looked at, and say that the others were not."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import NEGLIGIBLE, judged
-from gradcheck.acceptance.decide import Tolerance, decide, excludes
+from gradcheck.acceptance.decide import Decision, Tolerance, decide, excludes
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, rms
 from gradcheck.acceptance.rule import Claim, Judgement
 from gradcheck.acceptance.seen import others
@@ -242,11 +242,14 @@ class _Bench:
         with self.probe.budget.until_exhausted():
             for entry in first:
                 rows = self._rows(entry)
-                if np.any(decide(self.claim.values[rows], self.ledger.evidence(rows), self._tolerance(rows)).excluded):
+                if np.any(self._decide(rows).excluded):
                     self._enter([_Entry(entry.i, entry.j, *self._measure(entry.i, entry.j, SECOND_STEP))])
-        found = judged(self.claim.values, self.ledger, self._tolerance, noise_of_f=np.array([self.noise]))
+        found = judged(self.claim.values.shape, self.ledger, self._decide, noise_of_f=np.array([self.noise]))
         is_clear = not np.any(found.wrong | found.undecided)
         return found.not_seen(Limit.UNSEEN) if is_clear and self._is_unseen(found) else found
+
+    def _decide(self, rows: NDArray[np.intp]) -> Decision:
+        return decide(self.claim.values[rows], self.ledger.evidence(rows), self._tolerance(rows))
 
     def _is_unseen(self, found: Judgement) -> bool:
         """Tell whether the same evidence would have passed another Hessian, and this one is not as good as zero.

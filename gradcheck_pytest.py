@@ -11,8 +11,10 @@ import pytest
 __all__ = ["gradcheck", "pytest_addoption", "pytest_configure"]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the options and the settings of the ini file."""
+    # pytest compiles all modules of a plugin's distribution anew, to explain their asserts; the package has none that a user sees.
+    getattr(pluginmanager.rewrite_hook, "_must_rewrite", set()).discard("gradcheck")
     group = parser.getgroup("gradcheck", "gradients")
     group.addoption("--gradcheck-json", metavar="PATH", help="write the reports of all checks as JSON")
     group.addoption("--gradcheck-html", metavar="PATH", help="write the reports of all checks as one page, worst first")
@@ -40,12 +42,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and record from here on."""
     from gradcheck.testing.recorder import Recorder  # noqa: PLC0415 - coverage of the package can begin before this
+    from gradcheck.testing.tracebacks import Hiding  # noqa: PLC0415
 
     config.addinivalue_line(
         "markers", "gradcheck(rtol, method, max_evaluations, inconclusive): options of every check in a test"
     )
     recorder = Recorder(config)
     config.pluginmanager.register(recorder, "gradcheck-recorder")
+    config.pluginmanager.register(Hiding(), "gradcheck-tracebacks")
     target = config.getoption("gradcheck_mutate")
     if target is not None:
         from gradcheck.testing.mutation import Mutation  # noqa: PLC0415 - with NumPy, for those who ask

@@ -37,7 +37,7 @@ TESTS = "tests/gradcheck"
 CORE: dict[str, tuple[str, ...]] = {
     **{
         f"gradcheck.acceptance.{name}": (f"{TESTS}/acceptance/test_{name}.py",)
-        for name in ("decide", "irregular", "quiet", "refinement")
+        for name in ("decide", "irregular", "ledger", "quiet", "refinement", "together")
     },
     **{
         f"gradcheck.nonsmooth.{name}": (f"{TESTS}/nonsmooth/test_{name}.py",)

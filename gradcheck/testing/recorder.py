@@ -12,7 +12,6 @@ import pytest
 
 from gradcheck.testing import records as told
 from gradcheck.testing.settings import options_of_ini, policy_of_ini, read_marks
-from gradcheck.testing.tracebacks import hide_own_frames
 from gradcheck.watching import Watch, watching
 
 if TYPE_CHECKING:
@@ -97,9 +96,7 @@ class Recorder:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Hide our frames, and send the records along with the last report of a test."""
-        if call.excinfo is not None and not self.config.getoption("fulltrace"):
-            hide_own_frames(call.excinfo.value)
+        """Send the records along with the last report of a test."""
         made = item.stash.get(MADE, [])
         if call.when == "teardown" and made:
             item.user_properties += told.properties(made)

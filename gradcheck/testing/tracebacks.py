@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from types import TracebackType
 
-__all__ = ["hide_own_frames"]
+import pytest
+
+__all__ = ["Hiding", "hide_own_frames"]
 
 OWN = ("gradcheck", "gradcheck_pytest")
 
 CARRIERS = ("concurrent", "contextlib", "functools", "multiprocessing", "threading")
 """Modules of the standard library that stand between this package and a function of the user."""
+
+
+class Hiding:
+    """The hook that does it. No wrapper: pytest itself puts the exception of a `unittest.TestCase` in place in a hook before this."""
+
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        """Hide our frames, but where all frames are asked for."""
+        if call.excinfo is not None and not item.config.getoption("fulltrace"):
+            hide_own_frames(call.excinfo.value)
 
 
 def hide_own_frames(error: BaseException) -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gradcheck.acceptance.bench import Bench, Claim, Limit
-from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import Directions, Part, Span
 from gradcheck.acceptance.individual import MOST_INFINITE, Individual
 from gradcheck.acceptance.locate import (
@@ -19,14 +18,13 @@ from gradcheck.acceptance.locate import (
     slices,
 )
 from gradcheck.acceptance.screening import _extrapolated, _sample, prepare, screen
-from gradcheck.acceptance.together import bends_less, confirm_together
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 
 NOISE = 1e-15
 
 
-def bench_of(params, gradients, claims, *, bend=0.0, kink=None, budget=None):
+def bench_of(params, gradients, claims, *, bend=0.0, budget=None):
     """A bench of ``sum of gradients * parameters``, bent by ``bend``, at a point, with claims."""
     point = point_of(params, "params")
     names = [leaf.name for leaf in point.leaves]
@@ -34,8 +32,6 @@ def bench_of(params, gradients, claims, *, bend=0.0, kink=None, budget=None):
     def f(tree):
         value = sum(float(np.sum(gradients[name] * tree[name])) for name in names)
         value += bend * sum(float(np.sum((tree[name] - params[name]) ** 2)) for name in names)
-        if kink is not None:
-            value += kink * float(np.sum(np.abs(tree[names[0]] - params[names[0]])))
         return value
 
     value = f(params)
@@ -144,48 +140,6 @@ def test_a_slice_along_another_axis_is_found_where_that_axis_comes_first():
     assert set(found_in(found + left)) == {(0, int(i)) for i in column}
     bench = bench_of(params, gradients, {"x": 2 * gradients["x"]})
     assert slices(Directions(bench, 0), 0, 256, 8) is None
-
-
-# ---- together -----------------------------------------------------------------------------------------------------------
-
-
-def wrong_of(bench, leaf=0):
-    return np.flatnonzero(
-        np.any(bench.decide(leaf, np.arange(len(bench.claims[leaf].values))).outcome == Outcome.WRONG, axis=1)
-    )
-
-
-def screened(**options):
-    params, gradients = leaves(x=30), leaves(1, x=30)
-    bench = bench_of(params, gradients, {"x": 3 * gradients["x"]}, **options)
-    screen(bench)
-    return bench
-
-
-def test_what_contradicts_is_confirmed_at_eighteen_calls_however_many_there_are():
-    bench = screened()
-    before = bench.probe.budget.used
-    assert not len(wrong_of(bench))
-    confirm_together(bench, {0: np.arange(30)})
-    assert bench.probe.budget.used - before == 18
-    assert wrong_of(bench).tolist() == list(range(30))
-
-
-def test_beside_a_kink_nothing_is_confirmed():
-    """Differences at the kinks of an absolute value give zero; directions that move all of them do not agree."""
-    bench = screened(kink=30.0)
-    confirm_together(bench, {0: np.arange(30)})
-    assert not len(wrong_of(bench))
-
-
-@pytest.mark.parametrize(("claimed", "bends"), [(1.1, True), (1.0, False)])
-def test_elements_together_contradict_claims_and_agree_with_derivatives(claimed, bends):
-    params, gradients = leaves(x=30), leaves(1, x=30)
-    bench = bench_of(params, gradients, {"x": claimed * gradients["x"]})
-    truth = gradients["x"].reshape(-1, 1)
-    assert bends_less(bench, 0, np.arange(30), truth).tolist() == [bends]
-    assert bench.probe.budget.used == 18
-    assert not bends_less(bench, 0, np.arange(30), 1.3 * truth).any()  # nor where the derivatives are wrong themselves
 
 
 # ---- one by one ---------------------------------------------------------------------------------------------------------

@@ -118,6 +118,18 @@ def test_nothing():
     assert section_or_none(result) is None
 
 
+def test_pytest_does_not_compile_the_package_anew_to_explain_its_asserts(run):
+    """It does so with all modules of a plugin's distribution: seconds in a fresh environment."""
+    result = run("""
+import gradcheck.checks.check
+
+def test_loaders():
+    for module in (gradcheck, gradcheck.checks.check):
+        assert type(module.__loader__).__name__ == "SourceFileLoader"
+""", prelude="", alone=True)  # fmt: skip
+    result.assert_outcomes(passed=1)
+
+
 def test_collecting_another_project_imports_no_numpy(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makepyfile(test_other="def test_nothing(): pass")
@@ -183,6 +195,48 @@ def test_argument():
     in_tracebacks = output.split("short test summary")[0]
     frames = [line for line in in_tracebacks.splitlines() if "gradcheck/" in line or "gradcheck\\" in line]
     assert not frames, frames
+
+
+def test_so_it_does_in_test_cases_of_unittest_and_fixtures(run):
+    result = run(
+        """
+import unittest
+
+def raising(x):
+    raise RuntimeError("the user's own")
+
+class TestIt(unittest.TestCase):
+    def test_method(self):
+        assert_gradient(raising, right, X)
+
+    def test_parts(self):
+        for grad in (right, raising):
+            with self.subTest(grad=grad):
+                assert_gradient(cube, grad, X)
+
+class TestThere(unittest.IsolatedAsyncioTestCase):
+    async def test_coroutine(self):
+        assert_gradient(cube, raising, X)
+
+class TestBefore(unittest.TestCase):
+    def setUp(self):
+        assert_gradient(raising, right, X)
+
+    def test_nothing(self):
+        pass
+
+@pytest.fixture
+def raised():
+    assert_gradient(raising, right, X)
+
+def test_fixture(raised):
+    pass
+""",
+        "--tb=short",
+    )
+    output = result.stdout.str()
+    assert output.count("RuntimeError: the user's own") >= 5
+    assert_no_frame_of_ours(output)
 
 
 def test_full_trace_shows_everything(run):

@@ -1,0 +1,259 @@
+"""Many elements at once along directions: what is plain, what is confirmed, what rules a kink out, and what it costs."""
+
+import numpy as np
+import pytest
+
+from gradcheck.acceptance.decide import PLAINLY, Outcome
+from gradcheck.acceptance.ledger import Estimate, Kind, Membership
+from gradcheck.acceptance.screening import screen
+from gradcheck.acceptance.together import (
+    BEND_NOISE,
+    BRIEF_STEP,
+    FEWEST_TOGETHER,
+    PRECISE,
+    bends_less,
+    confirm_together,
+    contradicted_plainly,
+    rule_kinks_out,
+)
+
+from .benches import bench_of, calls, enter
+
+NAN = float("nan")
+SLOPES = np.random.default_rng(1).normal(size=30)
+
+
+def linear(claims, *, slopes=1.0, bend=0.0, kink=0.0, **options):
+    """A sum times ``slopes``, with a parabola and an absolute value at the point."""
+    claims = np.asarray(claims, float)
+    x = np.linspace(1.0, 2.0, len(claims))
+
+    def f(p):
+        away = p["x"] - x
+        return float(np.sum(slopes * p["x"]) + bend * np.sum(away**2) + kink * np.sum(np.abs(away)))
+
+    return bench_of(f, {"x": x}, {"x": claims}, **options)
+
+
+def kinds(bench, index):
+    return [Kind(kind) for kind in bench.ledgers[0].evidence(np.array([index])).kind[0, :, 0]]
+
+
+def outcomes(bench):
+    return bench.decide(0, np.arange(len(bench.claims[0].values))).outcome[:, 0]
+
+
+# ---- plainly --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "noise", "share", "plain"),
+    [
+        (2.0, 1e-9, 0.99, True),
+        (2.0, 1e-9, 1.01, False),  # the functions bend by a thirtieth of the error
+        (0.0, 1e-9, -0.99, True),
+        (0.0, 1e-9, -1.01, False),
+        (1.0 + 1e-9, 1e-12, 0.0, False),  # excluded by the noise, and right to within what matters
+        (1.001, 2e-3, 0.0, False),  # within the noise
+        (2.0, 1e-9, NAN, False),
+    ],
+)
+def test_an_error_is_plain_far_beyond_what_the_functions_bend_between_the_points(claim, noise, share, plain):
+    bench = linear([claim, claim])
+    bend = share * abs(claim - 1) / PLAINLY / (bench.steps[0] * bench.lengths[0])[:, None]
+    shown = np.full((2, 1), noise)
+    bench.ledgers[0].add(Estimate.difference(np.arange(2), np.ones((2, 1)), shown, bend))
+    assert contradicted_plainly(bench, 0, np.arange(2)).tolist() == [plain] * 2
+
+
+@pytest.mark.parametrize(("times", "plain"), [(0.99, True), (1.1, False)])
+def test_a_bend_that_noise_makes_is_none(times, plain):
+    noise = 1e-2
+    bench = linear([1.02, 1.02])
+    bend = times * BEND_NOISE * noise / (bench.steps[0] * bench.lengths[0])[:, None]
+    bench.ledgers[0].add(Estimate.difference(np.arange(2), np.ones((2, 1)), np.full((2, 1), noise), bend))
+    assert contradicted_plainly(bench, 0, np.arange(2)).tolist() == [plain] * 2
+
+
+def test_an_error_in_one_function_is_enough():
+    bench = bench_of(lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(2)}, {"x": np.array([[1.0, 3.0], [1.0, 1.0]])})
+    ones = np.ones((2, 2))
+    bench.ledgers[0].add(Estimate.difference(np.arange(2), ones, 1e-9 * ones, 0 * ones))
+    assert contradicted_plainly(bench, 0, np.arange(2)).tolist() == [True, False]
+
+
+# ---- confirmed ------------------------------------------------------------------------------------------------------------
+
+
+def screened(**options):
+    bench = linear(3 * SLOPES, slopes=SLOPES, **options)
+    screen(bench)
+    return bench
+
+
+def test_what_contradicts_is_confirmed_at_eighteen_calls_however_many_there_are():
+    bench = screened()
+    before = calls(bench)
+    assert not np.any(outcomes(bench) == Outcome.WRONG)
+    confirm_together(bench, {0: np.arange(30)})
+    assert calls(bench) - before == 18 and np.all(outcomes(bench) == Outcome.WRONG)
+
+
+def test_beside_a_kink_nothing_is_confirmed():
+    """Differences at the kinks of an absolute value give zero; directions that move all of them do not agree."""
+    bench = screened(kink=30.0)
+    confirm_together(bench, {0: np.arange(30)})
+    assert not np.any(outcomes(bench) == Outcome.WRONG)
+
+
+@pytest.mark.parametrize(("count", "made"), [(0, 0), (FEWEST_TOGETHER - 1, 0), (FEWEST_TOGETHER, 18)])
+def test_so_few_are_not_worth_eighteen_calls(count, made):
+    bench = linear(np.full(5, 3.0))
+    enter(bench, np.ones(5), 1e-9)
+    confirm_together(bench, {0: np.arange(count)})
+    assert calls(bench) == made
+    assert [Kind.MULTIPLE in kinds(bench, i) for i in range(5)] == [made > 0 and i < count for i in range(5)]
+
+
+def test_the_few_of_several_leaves_count_together():
+    x = {"a": np.ones(2), "b": np.ones(2)}
+    bench = bench_of(lambda p: float(np.sum(p["a"]) + np.sum(p["b"])), x, {"a": np.full(2, 3.0), "b": np.full(2, -1.0)})
+    for leaf in range(2):
+        enter(bench, np.ones(2), 1e-9, leaf=leaf)
+    confirm_together(bench, {0: np.arange(2), 1: np.arange(1, 2)})
+    found = [bench.ledgers[leaf].evidence(np.arange(2)).kind[..., 0] for leaf in range(2)]
+    assert [np.any(kind == Kind.MULTIPLE, axis=1).tolist() for kind in found] == [[True, True], [False, True]]
+
+
+def test_where_directions_disagree_those_are_confirmed_of_which_a_shorter_step_says_the_same():
+    """Of six, two were measured across something: with the error of their claims as large as what that made."""
+    bench = linear(np.full(6, 3.0))
+    enter(bench, [1.0, 1.0, 1.5, 1.0, 1.0, 0.5], 1e-9)
+    asked, measured = [], bench.difference
+    bench.difference = lambda *args: asked.append(args[2]) or measured(*args)
+    confirm_together(bench, {0: np.arange(6)})
+    assert asked == [BRIEF_STEP * bench.steps[0]] and calls(bench) == 18 + 12 + 18
+    assert [Kind.MULTIPLE in kinds(bench, i) for i in range(6)] == [True, True, False, True, True, False]
+    np.testing.assert_allclose(bench.ledgers[0].evidence(np.array([3])).value[0, -1], 1.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("apart", "steady"), [(0.018, True), (0.022, False)])
+def test_a_shorter_step_says_the_same_to_a_hundredth_of_the_error(apart, steady):
+    bench = linear(np.full(4, 3.0))
+    enter(bench, [1.0 + apart, *np.full(3, 1.5)], 1e-9)
+    bench.ledgers[0].add(Estimate.pair(np.arange(1, 4), *(np.full((3, 1), v) for v in (1.0, 1e-9, 1e-9))))
+    confirm_together(bench, {0: np.arange(4)})
+    assert (Kind.MULTIPLE in kinds(bench, 0)) is steady
+
+
+@pytest.mark.parametrize(("noise", "confirmed"), [(1.9 / PRECISE, True), (2.1 / PRECISE, False)])
+def test_an_error_must_be_known_to_two_digits(noise, confirmed):
+    bench = linear(np.full(4, 3.0))
+    enter(bench, np.ones(4), noise, typical=1e-9)
+    confirm_together(bench, {0: np.arange(4)})
+    assert [Kind.MULTIPLE in kinds(bench, i) for i in range(4)] == [confirmed] * 4
+    if confirmed:
+        bound = bench.ledgers[0].evidence(np.arange(4)).bound[:, -1, 0]
+        assert np.all((bound > noise) & (bound < noise + 1e-6))
+
+
+def test_what_no_measurement_excludes_is_confirmed_too():
+    bench = linear([3.0, 3.0, 3.0, 1.0 + 1e-4])
+    enter(bench, np.ones(4), [1e-9, 1e-9, 1e-9, 2e-4], typical=1e-9)
+    confirm_together(bench, {0: np.arange(4)})
+    assert all(Kind.MULTIPLE in kinds(bench, i) for i in range(4))
+
+
+@pytest.mark.parametrize(("claimed", "bends"), [(1.1, True), (1.0, False)])
+def test_elements_together_contradict_claims_and_agree_with_derivatives(claimed, bends):
+    bench = linear(claimed * SLOPES, slopes=SLOPES)
+    truth = SLOPES.reshape(-1, 1)
+    assert bends_less(bench, 0, np.arange(30), truth).tolist() == [bends]
+    assert calls(bench) == 18
+    assert not bends_less(bench, 0, np.arange(30), 1.3 * truth).any()  # nor where the derivatives are wrong themselves
+
+
+# ---- kinks ruled out --------------------------------------------------------------------------------------------------------
+
+
+def sides(bench, values, *, bound=1e-3, gap=0.0, indices=None):
+    """Enter two measurements of elements that say the same, of ladders."""
+    values = np.asarray(values, float)[:, None]
+    indices = np.arange(len(values)) if indices is None else np.array(indices)
+    for _ in range(2):
+        bench.ledgers[0].add(
+            Estimate.sides(indices, values, np.full_like(values, gap), np.full_like(values, bound - abs(gap) / 2))
+        )
+
+
+def memberships(bench):
+    return [Membership(entry) for entry in bench.ledgers[0].membership[:, 0]]
+
+
+def test_where_nothing_is_flagged_or_a_kink_was_seen_nothing_is_done():
+    bench = linear(np.ones(4))
+    sides(bench, np.ones(4))
+    rule_kinks_out(bench)
+    assert calls(bench) == 0
+    bench = linear(np.full(4, 3.0))
+    sides(bench, np.ones(3))
+    sides(bench, [1.0], gap=1e-3, indices=[3])
+    rule_kinks_out(bench)
+    assert calls(bench) == 0 and memberships(bench) == [Membership.UNTESTED] * 4
+
+
+def test_flagged_elements_are_wrong_where_directions_agree_with_what_was_measured():
+    bench = linear([3.0, 1.0, -1.0, 1.0])
+    sides(bench, np.ones(4), bound=1e-9)
+    assert [one.index for one, _ in bench.suspects] == [0, 2]
+    rule_kinks_out(bench)
+    assert calls(bench) == 18
+    assert memberships(bench) == [Membership.INVALID, Membership.UNTESTED, Membership.INVALID, Membership.UNTESTED]
+    assert (outcomes(bench) == Outcome.WRONG).tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("kink", [0.5, 30.0])
+def test_they_are_not_where_all_together_meet_a_kink(kink):
+    """Of an absolute value at each element: half of ``kink`` ahead and behind, none in the middle."""
+    bench = linear([3.0, 1.0, 1.0, 1.0], kink=kink)
+    sides(bench, np.ones(4), bound=1e-9)
+    rule_kinks_out(bench)
+    assert memberships(bench) == [Membership.UNTESTED] * 4
+
+
+def test_elements_that_are_open_stand_still():
+    """What was measured of one is wrong, and would disagree with every direction."""
+    bench = linear([3.0, 1.0, 1.0, 5.0])
+    sides(bench, np.ones(3), bound=1e-9)
+    enter(bench, [2.0], 1e-9, indices=[3])
+    assert outcomes(bench)[3] == Outcome.OPEN
+    rule_kinks_out(bench)
+    assert memberships(bench)[0] == Membership.INVALID
+
+
+@pytest.mark.parametrize(("value", "ruled_out"), [(1.0, True), (1.1, False)])
+def test_directions_must_agree_with_every_derivative_that_was_measured(value, ruled_out):
+    bench = linear([3.0, 1.0, 1.0, 3.0])
+    sides(bench, [1.0, 1.0, 1.0, value], bound=1e-9)
+    rule_kinks_out(bench)
+    assert (Membership.INVALID in memberships(bench)) is ruled_out
+
+
+@pytest.mark.parametrize(("error", "ruled_out"), [(1e-3, True), (1e-9, False)])
+def test_an_error_that_would_not_show_along_directions_stays_untested(error, ruled_out):
+    bench = linear([1.0 + error, 1.0, 1.0, 1.0], noise=1e-11, rtol=1e-12)
+    sides(bench, np.ones(4), bound=1e-10)
+    assert [one.index for one, _ in bench.suspects] == [0]
+    rule_kinks_out(bench)
+    assert memberships(bench)[0] == (Membership.INVALID if ruled_out else Membership.UNTESTED)
+
+
+def test_of_two_functions_the_one_in_question_is_entered():
+    bench = bench_of(
+        lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(3)}, {"x": np.array([[1.0, 3.0], [1.0, 1.0], [1.0, 1.0]])}
+    )
+    ones = np.ones((3, 2))
+    for _ in range(2):
+        bench.ledgers[0].add(Estimate.sides(np.arange(3), ones, 0 * ones, 1e-9 * ones))
+    rule_kinks_out(bench)
+    assert bench.ledgers[0].membership[0].tolist() == [Membership.UNTESTED, Membership.INVALID]

@@ -24,8 +24,8 @@ PACKAGES = {
         "upstreams adjoints overwrites elementwise mixtures projections offsets copies near_ties ranking"
     ),
     "checks": (
-        "check second_point roundoff protocol references ignored blind_spots stairs explanations run scalar exchanged claimants layers losses pushforwards "
-        "jacobians curvature first_order "
+        "check second_point roundoff protocol references ignored blind_spots stairs explanations run scalar exchanged claimants layers pushforwards "
+        "jacobians curvature first_order autodiff "
         "linear_maps adjoint matrices stages composition chains orders"
     ),
     "mutants": "changes behaviours catalogue planting points score",
@@ -55,7 +55,6 @@ ORDER = [
     "torch.tensors",
     "torch.state",
     "torch.problems",
-    "torch.batches",
     "torch.protocol",
     "torch.arguments",
     "torch.judging",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, judge
 from gradcheck.functions.blocks import blocks
+from gradcheck.functions.formats import Format
 from gradcheck.functions.options import Settings, default_rtol
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import Budget, Probe
@@ -57,6 +58,8 @@ class Claimant(ABC):
         Whether people write functions of this sort that read other arrays than their argument.
     is_whole : bool
         Whether few calls give the claims for all elements, so that many can be judged together.
+    inside : Format, optional
+        What numbers are computed in on the way, where that is known to be coarser than what goes in and comes out.
     calls : int
         Calls of the derivative so far.
     value : callable
@@ -74,6 +77,7 @@ class Claimant(ABC):
     pulls_back = False
     is_whole = False
     is_given = False
+    inside: Format | None = None
     stands_alone = False
     may_ignore_its_point = False
 
@@ -235,6 +239,12 @@ class Check:
         """What the function gave at the point, as one vector."""
         self.why_directions = ""
         """Why the elements are judged together, along random directions; empty where each is looked at."""
+
+    def eps(self) -> float:
+        """Return the largest epsilon of what goes in, comes out, or is known to be computed in on the way."""
+        inside = self.claimant.inside
+        met = [self.output.eps, *(self.point.leaves[i].format.eps for i in self.point.free())]
+        return max(met if inside is None else [*met, inside.eps])
 
     def find(self, code: str, message: str, *, where: str = "", fatal: bool = False, **evidence: Any) -> None:
         """Add a finding, each kind once a place; a fatal one fails the check by itself."""

@@ -103,7 +103,7 @@ def _difference(check: Check, better: Differenced) -> str:
     """Say by how much two functions differ at the point, where rounding does not explain it."""
     value = better.output.read(better.value)
     # A narrow parameter makes products narrow, however wide the output is that they are summed into.
-    eps = max([check.output.eps, *(check.point.leaves[i].format.eps for i in check.point.free())])
+    eps = check.eps()
     signed = np.where((value == check.value) | (np.isnan(value) & np.isnan(check.value)), 0.0, value - check.value)
     apart = np.abs(signed)
     allowed = np.sqrt(eps or np.finfo(np.float64).eps) * _sizes(check, value)

@@ -66,8 +66,10 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
         }
     squares = {leaf: np.zeros(columns) for leaf in readings[0].values}
     largest = {leaf: np.zeros((values.size, columns), np.float32) for leaf, values in readings[0].values.items()}
+    inside = check.claimant.inside
+    share = readings[0].eps if inside is None else max(readings[0].eps, inside.eps)
     for _ in range(NUDGES):
-        nudged = check.point.hand(check.point.nudged(readings[0].eps, check.settings.rng))
+        nudged = check.point.hand(check.point.nudged(share, check.settings.rng))
         moved = check.claimant.readings(check, nudged, cotangents)
         for leaf, most in largest.items():
             limits = levels.get(leaf, np.zeros(columns))

@@ -217,7 +217,13 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
         check.readings = readings
         for finding in readings[0].findings:
             (check.remarks if finding.code == "coarse-dtype" else check.faults).append(finding)
-        check.rtol = check.settings.rtol or _default_rtol(check, readings)
+        check.rtol = check.settings.rtol or default_rtol(max(check.eps(), readings[0].eps))
+        if check.claimant.inside is not None:
+            name = check.claimant.inside.name
+            message = (
+                f"{check.claimant.name} computes in {name} on the way, so the gradient is judged at {name}'s accuracy"
+            )
+            check.find("coarse-dtype", message)
         if readings[0].eps > np.finfo(np.float64).eps:
             check.roundoff = measure_roundoff(check, readings, cotangents, base)
         examine_value(check)
@@ -243,8 +249,3 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
             own, assumed = (None, False) if known is None else (known.own, check.claimant.is_given)
             claims[leaf] = Claim(values, spread, readings[0].eps, own, assumed)
     return claims
-
-
-def _default_rtol(check: Check, readings: list[Reading]) -> float:
-    point = max((check.point.leaves[i].format.eps for i in check.point.free()), default=0.0)
-    return default_rtol(max(point, check.output.eps, readings[0].eps))

@@ -1,9 +1,9 @@
-"""Arrays of JAX and the numbers that are drawn like them."""
+"""What is in arrays of JAX, trees of them, and functions of those."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from numbers import Number
 from typing import Any
@@ -11,19 +11,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+
+from gradcheck.functions.formats import Format
 
 __all__ = [
     "Arrays",
+    "coarser",
     "enable_x64",
     "eps_of",
+    "floats_in",
     "hides_arrays",
-    "inner",
     "is_complex",
     "is_float",
-    "norm",
-    "nudged",
-    "signed",
     "step",
     "widened",
 ]
@@ -34,31 +33,26 @@ enable_x64: Any = (jax if hasattr(jax, "enable_x64") else importlib.import_modul
 _finfo: Any = jnp.finfo  # JAX gives it no types
 
 
-def eps_of(leaf: Any) -> float:
-    """Return the epsilon of an array of floats."""
-    return float(_finfo(leaf.dtype).eps)
+def eps_of(dtype: Any) -> float:
+    """Return the epsilon of a dtype of floats."""
+    return float(_finfo(dtype).eps)
 
 
-def inner(one: Sequence[Any], other: Sequence[Any]) -> tuple[float, float]:
-    """Return the inner product in double precision, and the sum of the sizes of its terms."""
-    terms = [np.asarray(a, np.float64) * np.asarray(b, np.float64) for a, b in zip(one, other, strict=True)]
-    return float(sum(np.sum(part) for part in terms)), float(sum(np.sum(np.abs(part)) for part in terms))
+def coarser(seen: Iterable[Any], known: Iterable[Any]) -> Format | None:
+    """Return the coarsest of some dtypes, if it is coarser than all others that are known, and than single precision."""
+    dtype = max(seen, key=eps_of, default=np.dtype(float))
+    is_coarser = eps_of(dtype) > max(map(eps_of, [np.dtype(np.float32), *known]))
+    return Format(str(dtype), np.dtype(float), eps_of(dtype)) if is_coarser else None
 
 
-def norm(leaf: Any) -> float:
-    """Return the Euclidean norm of an array."""
-    return float(np.linalg.norm(np.asarray(leaf, np.float64).ravel()))
-
-
-def signed(rng: np.random.Generator, like: Any) -> NDArray[Any]:
-    """Draw numbers of either sign, none of them small."""
-    shape = np.shape(like)
-    return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)).astype(like.dtype)
-
-
-def nudged(rng: np.random.Generator, leaf: NDArray[Any], eps: float) -> NDArray[Any]:
-    """Move every number by ``eps`` of its size, up or down."""
-    return np.asarray(leaf * (1 + rng.choice([-eps, eps], leaf.shape))).astype(leaf.dtype)
+def floats_in(traced: Any) -> Iterator[Any]:
+    """Give the dtypes of all floating-point numbers that a traced function computes."""
+    for equation in traced.eqns:
+        dtypes = (getattr(variable.aval, "dtype", None) for variable in equation.outvars)
+        yield from (dtype for dtype in dtypes if dtype is not None and jnp.issubdtype(dtype, jnp.floating))
+        for part in jax.tree_util.tree_leaves(list(equation.params.values())):
+            if hasattr(part, "eqns"):
+                yield from floats_in(part)
 
 
 def is_float(leaf: Any) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gradcheck.jax.arrays import eps_of, inner, norm, nudged, signed
+from gradcheck.jax.arrays import eps_of
 from gradcheck.jax.problems import Problem
 from gradcheck.reports.report import Finding
 
@@ -22,22 +23,26 @@ def compare_modes(problem: Problem, calls: dict[str, Callable[..., Any]]) -> lis
     """Compare forward with reverse mode: ``<u, J t>`` is ``<J^T u, t>``, for tangents of one leaf each."""
     rng = np.random.default_rng(0)
     leaves = list(problem.inputs.values())
-    values = problem.plain(*leaves)
-    seeds = [signed(rng, part) for part in values]
-    of_values = inner(seeds, values)[1]
-    eps = max(eps_of(leaf) for leaf in leaves)
-    points = [leaves, *([nudged(rng, leaf, eps) for leaf in leaves] for _ in range(NUDGES))]
+    values = problem.value(*leaves)
+    seeds = [_signed(rng, part) for part in values]
+    of_values = _inner(seeds, values)[1]
+    eps = max(eps_of(leaf.dtype) for leaf in leaves)
+    nudged = (
+        [(leaf * (1 + rng.choice([-eps, eps], leaf.shape))).astype(leaf.dtype) for leaf in leaves]
+        for _ in range(NUDGES)
+    )
+    points = [leaves, *nudged]
     pulled = [calls["rev"](seeds, point) for point in points]
     found = []
     for number, name in enumerate(problem.inputs):
         for _ in range(TANGENTS):
-            moves = [signed(rng, leaf) * (i == number) for i, leaf in enumerate(leaves)]
-            pushed = np.array([inner(seeds, calls["fwd"](moves, point))[0] for point in points])
+            moves = [_signed(rng, leaf) * (i == number) for i, leaf in enumerate(leaves)]
+            pushed = np.array([_inner(seeds, calls["fwd"](moves, point))[0] for point in points])
             # Of this leaf alone: zero times what is not finite in another one is not zero.
-            of_leaf = [inner([moves[number]], [gradient[number]]) for gradient in pulled]
+            of_leaf = [_inner([moves[number]], [gradient[number]]) for gradient in pulled]
             backward, sizes = np.transpose(of_leaf)
             # Where the true derivative is zero, as that of a sum of probabilities, both are residues of the values' round-off.
-            residue = eps * of_values * norm(moves[number]) / (norm(leaves[number]) or np.inf)
+            residue = eps * of_values * _norm(moves[number]) / (_norm(leaves[number]) or np.inf)
             rounding = np.hypot(np.std(pushed), np.std(backward)) + residue
             apart = abs(pushed[0] - backward[0])
             are_nan = np.isnan(pushed[0]) and np.isnan(backward[0])  # the report says so, and they agree
@@ -49,3 +54,19 @@ def compare_modes(problem: Problem, calls: dict[str, Callable[..., Any]]) -> lis
                 found.append(Finding(code="modes-differ", where=name, message=message, evidence={"difference": apart}))
                 break
     return found
+
+
+def _inner(one: Sequence[Any], other: Sequence[Any]) -> tuple[float, float]:
+    """Return the inner product in double precision, and the sum of the sizes of its terms."""
+    terms = [np.asarray(a, np.float64) * np.asarray(b, np.float64) for a, b in zip(one, other, strict=True)]
+    return float(sum(np.sum(part) for part in terms)), float(sum(np.sum(np.abs(part)) for part in terms))
+
+
+def _norm(leaf: Any) -> float:
+    return float(np.linalg.norm(np.asarray(leaf, np.float64).ravel()))
+
+
+def _signed(rng: np.random.Generator, like: Any) -> NDArray[Any]:
+    """Draw numbers of either sign, none of them small."""
+    shape = np.shape(like)
+    return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)).astype(like.dtype)

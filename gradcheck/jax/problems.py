@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -13,12 +14,30 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.claimants import input_names
 from gradcheck.errors import InvalidArgument
-from gradcheck.jax.arrays import Arrays, hides_arrays, is_complex, is_float, step, widened
+from gradcheck.functions.formats import Format
+from gradcheck.functions.probe import calling
+from gradcheck.jax.arrays import (
+    Arrays,
+    coarser,
+    enable_x64,
+    floats_in,
+    hides_arrays,
+    is_complex,
+    is_float,
+    step,
+    widened,
+)
 
-__all__ = ["Problem", "of_function", "positions"]
+__all__ = ["Problem", "compiled", "of_function", "positions"]
+
+REMEDY = "arguments follow the function one by one: check_grad(f, x, y)"
+"""What to do where the arguments of a call do not fit."""
+
+UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
+"""What a function raises that can be evaluated and differentiated, but not compiled."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Problem:
     """A function from named arrays to a list of arrays.
 
@@ -28,49 +47,89 @@ class Problem:
         ``function(leaves, wide) -> list of arrays``; ``wide`` is whether what it holds fixed is widened too.
     inputs : dict
         Name -> array, of what is differentiated.
-    is_wide : bool
-        Whether all of it is in double precision as given.
+    inside : Format, optional
+        What it computes in on the way, where that is coarser than the inputs.
     """
 
     function: Callable[[Arrays, bool], Arrays]
     inputs: dict[str, NDArray[Any]]
-    is_wide: bool
+    inside: Format | None = None
 
-    def plain(self, *leaves: Any) -> Arrays:
+    @cached_property
+    def _wide(self) -> Callable[[Arrays], Arrays]:
+        return compiled(lambda leaves: self.function(leaves, True))  # it is called hundreds of times
+
+    def value(self, *leaves: Any, wide: bool = False) -> Arrays:
         """Return the values at a point."""
-        return [np.asarray(part) for part in self.function([jnp.asarray(leaf) for leaf in leaves], False)]
+        if not wide:
+            return list(map(np.asarray, self.function(list(map(jnp.asarray, leaves)), False)))
+        with enable_x64(True):
+            return list(map(np.asarray, self._wide(list(map(jnp.asarray, leaves)))))
 
-    def pulled(self, dy: Arrays, leaves: Arrays) -> Arrays:
+    def number(self, p: dict[str, Any], *, wide: bool = False) -> Any:
+        """Return the value of a problem that has one number."""
+        return self.value(*p.values(), wide=wide)[0].reshape(())
+
+    def tried(self) -> tuple[Problem, Arrays]:
+        """Return the same, as a call of the function shows it to be, and the values at the point."""
+        with calling("f", "at the given point", REMEDY):
+            values = self.value(*self.inputs.values())
+        if not any(part.size for part in values):
+            raise InvalidArgument("f returned no floating-point number; there is nothing to differentiate.")
+        leaves = list(map(jnp.asarray, self.inputs.values()))
+        try:
+            seen = list(floats_in(jax.make_jaxpr(lambda leaves: self.function(leaves, False))(leaves)))
+        except UNTRACEABLE:
+            seen = []
+        return replace(self, inside=coarser(seen, [leaf.dtype for leaf in leaves])), values
+
+    def pulled(self, dy: Sequence[Any], leaves: Arrays) -> Arrays:
         """Return the products of cotangents with the Jacobian, by reverse mode."""
         values, pull = jax.vjp(lambda x: self.function(x, False), list(map(jnp.asarray, leaves)))
         found: Arrays = pull([jnp.asarray(seed, value.dtype) for seed, value in zip(dy, values, strict=True)])[0]
         return found
 
-    def pushed(self, tangents: Arrays, leaves: Arrays) -> Arrays:
+    def pushed(self, tangents: Sequence[Any], leaves: Arrays) -> Arrays:
         """Return the products of the Jacobian with tangents, by forward mode."""
         point = list(map(jnp.asarray, leaves))
         moves = [jnp.asarray(move, leaf.dtype) for move, leaf in zip(tangents, point, strict=True)]
         found: Arrays = jax.jvp(lambda x: self.function(x, False), (point,), (moves,))[1]
         return found
 
-    def pull(self, dy: Arrays, *leaves: Any) -> tuple[Any, ...]:
+    def pull(self, dy: Sequence[Any], *leaves: Any) -> tuple[Any, ...]:
         """Return what `pulled` gives as `check_vjp` asks for it."""
         return tuple(map(np.asarray, self.pulled(dy, list(leaves))))
 
-    def push(self, tangents: tuple[Any, ...], *leaves: Any) -> Arrays:
+    def push(self, tangents: Sequence[Any], *leaves: Any) -> Arrays:
         """Return what `pushed` gives as `check_jvp` asks for it."""
-        return list(map(np.asarray, self.pushed(list(tangents), list(leaves))))
+        return list(map(np.asarray, self.pushed(tangents, list(leaves))))
 
     def derivative(self) -> Problem:
         """Return the function that pulls one fixed cotangent back."""
-        seeds = [np.random.default_rng(0).uniform(0.5, 1.5, part.shape) for part in self.plain(*self.inputs.values())]
+        seeds = [np.random.default_rng(0).uniform(0.5, 1.5, part.shape) for part in self.value(*self.inputs.values())]
 
         def slope(leaves: Arrays, wide: bool) -> Arrays:  # noqa: FBT001 - one of two forms of every problem
             values, pull = jax.vjp(lambda x: self.function(x, wide), leaves)
             (found,) = pull([jnp.asarray(seed, value.dtype) for seed, value in zip(seeds, values, strict=True)])
             return list(found)
 
-        return Problem(slope, self.inputs, self.is_wide)
+        return Problem(slope, self.inputs)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function when it is first called; where that cannot be it is called as it is."""
+    left: list[Callable[..., Any]] = [jax.jit(function), function]
+
+    def call(*args: Any) -> Any:
+        try:
+            return left[0](*args)
+        except UNTRACEABLE:
+            if len(left) == 1:
+                raise
+            del left[0]
+            return left[0](*args)
+
+    return call
 
 
 def of_function(
@@ -111,8 +170,7 @@ def of_function(
         return [part for part in parts if is_float(part)]
 
     inputs = {name: np.asarray(jnp.asarray(taken[n][0][i])) for name, (n, i) in free.items()}
-    floats = [jnp.asarray(leaf) for parts, _ in taken for leaf in parts if is_float(leaf)]
-    return Problem(function, inputs, all(leaf.dtype == np.float64 for leaf in floats))
+    return Problem(function, inputs)
 
 
 def _require_seen(leaf: Any, what: str, remedy: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from reprlib import repr as abbreviated
 from typing import Any
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, HessianUpdateStrategy
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.options import CheckOptions
 
 __all__ = [
-    "INFINITE", "Floats", "Function", "behind", "both", "columns", "derivative", "limits", "listed", "number", "point", "sides",
+    "INFINITE", "Floats", "Function", "behind", "both", "columns", "derivative", "limits", "listed", "number", "of_checks", "point", "sides",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
@@ -23,6 +25,36 @@ INFINITE = (-np.inf, np.inf)
 
 SCHEMES = ("2-point", "3-point", "cs")
 """SciPy's names for differences of its own."""
+
+
+METHODS = {
+    *(
+        "nelder-mead",
+        "powell",
+        "cg",
+        "bfgs",
+        "newton-cg",
+        "l-bfgs-b",
+        "tnc",
+        "cobyla",
+        "cobyqa",
+        "slsqp",
+        "trust-constr",
+        "dogleg",
+    ),
+    *("trust-ncg", "trust-exact", "trust-krylov", "trf", "dogbox", "lm"),
+}
+"""SciPy's names for its methods."""
+
+
+def of_checks(solver: Callable[..., Any], options: CheckOptions) -> CheckOptions:
+    """Return the options of a check without those that the solver alone reads: a call may be given as it is."""
+    solvers = inspect.signature(solver).parameters.keys() - CheckOptions.__annotations__.keys()
+    kept: Any = {name: value for name, value in options.items() if name not in solvers}
+    method = kept.get("method")
+    if method is None or callable(method) or str(method).lower() in METHODS:
+        kept.pop("method", None)
+    return kept  # type: ignore[no-any-return] # a part of what it was
 
 
 def behind(args: Any) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
 
 from gradcheck.checks.first_order import check_gradient
 from gradcheck.checks.matrices import check_hessian, check_jacobian
+from gradcheck.checks.orders import with_remarks
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.boxes import Box
 from gradcheck.functions.dense import written_out
@@ -26,31 +27,21 @@ CALLS_BEYOND = 3
 
 def judge_gradient(box: Box, value: Function, jac: Function, options: CheckOptions) -> Report:
     """Check the gradient of a function with one value."""
-
-    def check(f: Function, given: CheckOptions) -> Report:
-        return check_gradient(f, lambda x: np.ravel(_claim(box, jac, x)), box.x, **given)
-
-    return _counted(box, lambda x: number(value(x)), check, options)
+    return _judge(check_gradient, box, lambda x: number(value(x)), lambda x: np.ravel(_inside(box, jac, x)), options)
 
 
 def judge_jacobian(box: Box, values: Function, jac: Function, options: CheckOptions) -> Report:
     """Check the Jacobian of a function with several values."""
-
-    def check(f: Function, given: CheckOptions) -> Report:
-        return check_jacobian(f, lambda x: np.atleast_2d(_claim(box, jac, x)), box.x, **given)
-
-    return _counted(box, lambda x: np.atleast_1d(values(x)), check, options)
+    claim = lambda x: np.atleast_2d(_inside(box, jac, x))  # noqa: E731
+    return _judge(check_jacobian, box, lambda x: np.atleast_1d(values(x)), claim, options)
 
 
 def judge_hessian(box: Box, value: Function, slope: Function | None, hess: Function, options: CheckOptions) -> Report:
     """Check a Hessian by differences of a gradient that is right, or by values where there is none."""
     if slope is not None:
         return judge_jacobian(box, lambda x: np.ravel(written_out(slope(x))), hess, options)
-
-    def check(f: Function, given: CheckOptions) -> Report:
-        return check_hessian(f, lambda x: np.where(box.fixed[:, None], 0.0, _claim(box, hess, x)), box.x, **given)
-
-    return _counted(box, lambda x: number(value(x)), check, options)
+    claim = lambda x: np.where(box.fixed[:, None], 0.0, _inside(box, hess, x))  # noqa: E731
+    return _judge(check_hessian, box, lambda x: number(value(x)), claim, options)
 
 
 def judge_constraint(box: Box, name: str, given: Any, options: CheckOptions) -> dict[str, Report]:
@@ -66,8 +57,7 @@ def judge_constraint(box: Box, name: str, given: Any, options: CheckOptions) -> 
         fun, jac, hess = given.fun, derivative(f"{name}.jac", given.jac), given.hess
     else:
         raise InvalidArgument(
-            f"{name} is a {type(given).__name__}; a dictionary, a NonlinearConstraint or a LinearConstraint was "
-            "required."
+            f"{name} is a {type(given).__name__}; a dictionary, a NonlinearConstraint or a LinearConstraint was required."
         )
     reports = {} if jac is None else {f"{name}.jac": judge_jacobian(box, fun, jac, options)}
     if callable(hess):
@@ -80,7 +70,7 @@ def judge_constraint(box: Box, name: str, given: Any, options: CheckOptions) -> 
     return reports
 
 
-def _counted(box: Box, f: Function, check: Callable[[Function, CheckOptions], Report], options: CheckOptions) -> Report:
+def _judge(check: Callable[..., Report], box: Box, f: Function, claim: Function, options: CheckOptions) -> Report:
     """Make a check of a function continued beyond its bounds, and count the calls of the function itself."""
     calls = 0
 
@@ -93,13 +83,12 @@ def _counted(box: Box, f: Function, check: Callable[[Function, CheckOptions], Re
     limit = options.get("max_evaluations")
     if is_bounded and isinstance(limit, int) and limit >= CALLS_BEYOND:
         options = {**options, "max_evaluations": limit // CALLS_BEYOND}
-    report = check(box.extend(counted) if is_bounded else counted, options)
-    held = tuple(
-        f"x0[{i}]: its bounds are equal, so it was held fixed and not checked" for i in np.flatnonzero(box.fixed)
-    )
-    return replace(report, evaluations=calls, blind_spots=(*report.blind_spots, *held))
+    report = check(box.extend(counted) if is_bounded else counted, claim, box.x, **options)
+    fixed = np.flatnonzero(box.fixed)
+    held = (f"x0[{i}]: its bounds are equal, so it was held fixed and not checked" for i in fixed)
+    return replace(with_remarks(report, *held), evaluations=calls)
 
 
-def _claim(box: Box, derivative: Function, x: Floats) -> Any:
+def _inside(box: Box, derivative: Function, x: Floats) -> Any:
     """Ask for a derivative at the nearest point inside; zero along elements that cannot move."""
     return np.where(box.fixed, 0.0, written_out(derivative(box.clip(x))))

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
 
 from gradcheck.assertions import asserting
 from gradcheck.errors import InvalidArgument
@@ -15,7 +16,7 @@ from gradcheck.functions.boxes import Box
 from gradcheck.functions.dense import written_out
 from gradcheck.functions.options import CheckOptions, require_callable
 from gradcheck.reports.report import Finding, Report
-from gradcheck.scipy.arguments import INFINITE, Function, behind, point, sides
+from gradcheck.scipy.arguments import INFINITE, Function, behind, of_checks, point, sides
 from gradcheck.scipy.judging import judge_jacobian
 from gradcheck.watching import watched
 
@@ -50,7 +51,7 @@ def check_least_squares(
     args, kwargs, bounds
         As in `least_squares`.
     **options
-        See `CheckOptions`.
+        See `CheckOptions`. What only the solver reads is taken and not used.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def check_least_squares(
     Costs two calls of ``fun`` an element of ``x0``, and at most about a hundred more.
     """
     require_callable(fun=fun, jac=jac)
-    x, args, extra = point(x0), behind(args), dict(kwargs or {})
+    options, x, args, extra = of_checks(least_squares, options), point(x0), behind(args), dict(kwargs or {})
     box = Box(x, *sides(bounds))
     report = judge_jacobian(box, lambda x: fun(x, *args, **extra), lambda x: jac(x, *args, **extra), options)
     return report if jac_sparsity is None else _within(report, np.asarray(written_out(jac_sparsity)) != 0)

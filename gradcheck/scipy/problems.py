@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
+from scipy.optimize import minimize
+
 from gradcheck.errors import GradientError, InvalidArgument
 from gradcheck.functions.boxes import Box
 from gradcheck.functions.options import CheckOptions, require_callable
 from gradcheck.reports.report import Report
-from gradcheck.scipy.arguments import Function, behind, both, columns, derivative, limits, listed, point
+from gradcheck.scipy.arguments import Function, behind, both, columns, derivative, limits, listed, of_checks, point
 from gradcheck.scipy.judging import judge_constraint, judge_gradient, judge_hessian
 from gradcheck.watching import watched
 
@@ -41,7 +43,7 @@ def check_problem(
     jac, hess, hessp, bounds, constraints
         As in `minimize`. What is not a function (``'2-point'``, a quasi-Newton strategy, None) has nothing to check.
     **options
-        See `CheckOptions`; they hold for every check.
+        See `CheckOptions`; they hold for every check. What only the solver reads, its ``method`` too, is taken and not used.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def check_problem(
     {'jac': 'pass', 'hessp': 'pass'}
     """
     require_callable(fun=fun)
-    x, args = point(x0), behind(args)
+    options, x, args = of_checks(minimize, options), point(x0), behind(args)
     box = Box(x, *limits(bounds, x.size))
     value, gradient = both(fun, args) if jac is True else (derivative("fun", fun, args), derivative("jac", jac, args))
     reports = {} if gradient is None else {"jac": judge_gradient(box, value, gradient, options)}
@@ -79,7 +81,9 @@ def check_problem(
     for number, constraint in enumerate(listed(constraints)):
         reports |= judge_constraint(box, f"constraints[{number}]", constraint, options)
     if not reports:
-        raise InvalidArgument("jac, hess, hessp and constraints hold no function: there is nothing to check.")
+        raise InvalidArgument(
+            "jac, hess, hessp and constraints hold no function: there is nothing to check; give one by its name, as jac=gradient."
+        )
     return reports
 
 

@@ -10,10 +10,9 @@ from torch.utils import _pytree as pytree
 
 from gradcheck.checks.claimants import input_names
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.options import CheckOptions, default_rtol
 from gradcheck.functions.probe import calling
 from gradcheck.torch.problems import REMEDY, Problem
-from gradcheck.torch.sparse import filled, is_sparse, specified
+from gradcheck.torch.sparse import is_sparse, specified
 from gradcheck.torch.state import Random
 from gradcheck.torch.tensors import (
     Tensors,
@@ -30,7 +29,7 @@ from gradcheck.torch.tensors import (
     selected,
 )
 
-__all__ = ["of_function", "of_module", "points_of", "tolerance"]
+__all__ = ["of_function", "of_module"]
 
 
 def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
@@ -94,6 +93,12 @@ def of_module(
         raise InvalidArgument(
             "module is a ScriptModule, whose parameters cannot be replaced for a call; give the module it was made of."
         )
+    everything = dict(module.named_parameters()) | dict(module.named_buffers())
+    lazy = next((name for name, leaf in everything.items() if torch.nn.parameter.is_lazy(leaf)), None)
+    if lazy is not None:
+        raise InvalidArgument(
+            f"module: {lazy} has no shape until the module is first called; call module(*inputs) once."
+        )
     names = input_names(module.forward, len(inputs))
     leaves, tree = flatten({"args": dict(zip(names, inputs, strict=True)), "kwargs": kwargs}, depth=1)
     parameters = dict(module.named_parameters())
@@ -120,28 +125,5 @@ def of_module(
             with calling("loss", "with the output alone", REMEDY):
                 return outputs_of(number(loss(output)))
 
-    everything = [*parameters.values(), *buffers.values(), *leaves.values()]
-    return Problem(function, {name: real(leaf) for name, leaf in free.items()}, all_wide(everything), name="module")
-
-
-def points_of(inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
-    """Return the inputs as a tuple, and, unless only specified elements count, with all elements of sparse ones specified.
-
-    Raises
-    ------
-    InvalidArgument
-        Where none requires grad.
-    """
-    if not isinstance(inputs, torch.Tensor | list | tuple):
-        raise InvalidArgument(f"inputs is a {type(inputs).__name__}; a tensor or a tuple of them was required.")
-    given = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
-    if not any(is_tensor(part) and part.requires_grad for part in pytree.tree_leaves(given)):
-        raise InvalidArgument("no input requires grad; at least one must: torch.randn(..., requires_grad=True).")
-    if masked or not any(is_sparse(part) and part.requires_grad for part in given):
-        return [given]
-    return [given, tuple(filled(part) if is_sparse(part) and part.requires_grad else part for part in given)]
-
-
-def tolerance(rtol: float | None) -> CheckOptions:
-    """Return the options that PyTorch's ``rtol`` stands for: it counts where it is more than ours in float64."""
-    return CheckOptions(rtol=rtol) if rtol is not None and rtol > default_rtol(0.0) else CheckOptions()
+    is_wide = all_wide([*everything.values(), *leaves.values()])
+    return Problem(function, {name: real(leaf) for name, leaf in free.items()}, is_wide, name="module")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Unpack
 
+import torch
 from torch.utils import _pytree as pytree
 
 from gradcheck.checks.orders import with_faults
-from gradcheck.errors import GradientError
-from gradcheck.functions.options import CheckOptions, require_callable
+from gradcheck.errors import GradientError, InvalidArgument
+from gradcheck.functions.options import CheckOptions, default_rtol, require_callable
 from gradcheck.reports.report import Report
-from gradcheck.torch.arguments import of_function, points_of, tolerance
+from gradcheck.torch.arguments import of_function
 from gradcheck.torch.judging import check
 from gradcheck.torch.problems import Problem
-from gradcheck.torch.protocol import Asked, asked_of, examine
+from gradcheck.torch.protocol import Asked, examine
+from gradcheck.torch.sparse import filled, is_sparse
+from gradcheck.torch.tensors import is_tensor
 from gradcheck.watching import tolerates, watched
 
 __all__ = ["TorchGradientError", "gradcheck", "gradgradcheck"]
@@ -31,38 +35,27 @@ def gradcheck(
     func: Callable[..., Any],
     inputs: Any,
     *,
-    eps: float | None = None,
-    atol: float | None = None,
     rtol: float | None = None,
     raise_exception: bool = True,
-    nondet_tol: float = 0.0,
-    check_undefined_grad: bool = True,
-    check_grad_dtypes: bool = False,
-    check_batched_grad: bool = False,
-    check_batched_forward_grad: bool = False,
-    check_forward_ad: bool = False,
-    check_backward_ad: bool = True,
-    fast_mode: bool | None = None,
     masked: bool | None = None,
+    **options: Any,
 ) -> bool:
     """Check the gradients of a function by the call of `torch.autograd.gradcheck`.
 
     Parameters
     ----------
-    func, inputs, raise_exception, check_forward_ad, check_backward_ad
+    func, inputs, raise_exception
         As in `torch.autograd.gradcheck`.
     rtol : float, optional
         The relative error that matters, where it is more than the default of `CheckOptions`.
-    nondet_tol : float
-        By how much two backward passes of one graph may differ.
-    check_undefined_grad : bool
-        Whether an output without an upstream, or an input without a tangent, must do what zeros do.
-    check_batched_grad, check_batched_forward_grad : bool
-        Whether several cotangents, or tangents, at once, by vmap, must give what they give one by one.
     masked : bool, optional
         Whether of a sparse input only the specified elements count. Otherwise it is checked also with all of them specified.
-    eps, atol, fast_mode, check_grad_dtypes
-        Taken, and not used: steps and tolerances come from what is measured, and autograd itself gives every gradient the
+    **options
+        What PyTorch's own takes. ``check_forward_ad``, ``check_backward_ad``: the modes that are compared with differences.
+        ``nondet_tol``: by how much two backward passes of one graph may differ. ``check_undefined_grad``: whether an output
+        without an upstream, or an input without a tangent, must do what zeros do. ``check_batched_grad``,
+        ``check_batched_forward_grad``: whether several cotangents, or tangents, at once, by vmap, must give what they give one by
+        one. The others are not used: steps and tolerances come from what is measured, and autograd itself gives every gradient the
         dtype of its input.
 
     Returns
@@ -78,14 +71,11 @@ def gradcheck(
         When no input requires grad, or nothing is asked for.
     """
     __tracebackhide__ = True
-    del eps, atol, fast_mode, check_grad_dtypes
+    batches = {"check_backward_ad": "check_batched_grad", "check_forward_ad": "check_batched_forward_grad"}
+    modes = _asked(torch.autograd.gradcheck, options, batches)
     require_callable(func=func)
-    modes = asked_of(
-        Asked("check_backward_ad", check_backward_ad, False, check_batched_grad, check_undefined_grad, nondet_tol),
-        Asked("check_forward_ad", check_forward_ad, True, check_batched_forward_grad, check_undefined_grad),
-    )
-    points = points_of(inputs, masked=masked)
-    reports = (_gradcheck(func, point, one, **tolerance(rtol)) for point in points for one in modes)
+    points = _points(inputs, masked=masked)
+    reports = (_gradcheck(func, point, one, **_tolerance(rtol)) for point in points for one in modes)
     return _verdict(reports, raise_exception)
 
 
@@ -94,34 +84,24 @@ def gradgradcheck(
     inputs: Any,
     grad_outputs: Any = None,
     *,
-    eps: float | None = None,
-    atol: float | None = None,
     rtol: float | None = None,
-    gen_non_contig_grad_outputs: bool = False,
     raise_exception: bool = True,
-    nondet_tol: float = 0.0,
-    check_undefined_grad: bool = True,
-    check_grad_dtypes: bool = False,
-    check_batched_grad: bool = False,
-    check_fwd_over_rev: bool = False,
-    check_rev_over_rev: bool = True,
-    fast_mode: bool | None = None,
     masked: bool | None = None,
+    **options: Any,
 ) -> bool:
     """Check the second derivatives of a function by the call of `torch.autograd.gradgradcheck`.
 
-    The options mean what they mean in `gradcheck`, of the function that gives the gradients. ``gen_non_contig_grad_outputs`` is
-    taken and not used: other memory layouts are always tried. Of ``grad_outputs`` those are differentiated that require grad.
+    The options mean what they mean in `gradcheck`, of the function that gives the gradients; its modes are
+    ``check_rev_over_rev`` and ``check_fwd_over_rev``. ``gen_non_contig_grad_outputs`` is not used: other memory layouts are
+    always tried. Of ``grad_outputs`` those are differentiated that require grad.
     """
     __tracebackhide__ = True
-    del eps, atol, fast_mode, check_grad_dtypes, gen_non_contig_grad_outputs
-    require_callable(func=func)
-    modes = asked_of(
-        Asked("check_rev_over_rev", check_rev_over_rev, False, check_batched_grad, check_undefined_grad, nondet_tol),
-        Asked("check_fwd_over_rev", check_fwd_over_rev, True, False, check_undefined_grad),
+    modes = _asked(
+        torch.autograd.gradgradcheck, options, {"check_rev_over_rev": "check_batched_grad", "check_fwd_over_rev": ""}
     )
-    points = points_of(inputs, masked=masked)
-    reports = (_gradgradcheck(func, point, grad_outputs, one, **tolerance(rtol)) for point in points for one in modes)
+    require_callable(func=func)
+    points = _points(inputs, masked=masked)
+    reports = (_gradgradcheck(func, point, grad_outputs, one, **_tolerance(rtol)) for point in points for one in modes)
     return _verdict(reports, raise_exception)
 
 
@@ -151,3 +131,54 @@ def _verdict(reports: Iterable[Report], raise_exception: bool) -> bool:  # noqa:
         if not report.ok:
             return False
     return True
+
+
+def _asked(own: Callable[..., Any], options: Mapping[str, Any], batches: Mapping[str, str]) -> list[Asked]:
+    """Return what is asked of the modes: reverse and forward, each an option with the one for several upstreams at once.
+
+    Raises
+    ------
+    TypeError
+        For an option that PyTorch's own call has not.
+    InvalidArgument
+        Where no mode is asked for, or batches are in one that is not.
+    """
+    parameters = inspect.signature(own).parameters
+    unknown = [name for name in options if name not in parameters]
+    if unknown:
+        raise TypeError(f"{own.__name__}() got an unexpected keyword argument {unknown[0]!r}")
+    given = {name: parameter.default for name, parameter in parameters.items()} | dict(options)
+    asked = []
+    for (mode, batch), forward in zip(batches.items(), (False, True), strict=True):
+        if given.get(batch) and not given[mode]:
+            raise InvalidArgument(f"{batch}=True needs {mode}=True.")
+        if given[mode]:
+            asked.append(Asked(forward, bool(given.get(batch)), given["check_undefined_grad"], given["nondet_tol"]))
+    if not asked:
+        raise InvalidArgument(
+            f"{' and '.join(batches)} are False: nothing would be checked; at least one must be True."
+        )
+    return asked
+
+
+def _points(inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
+    """Return the inputs as a tuple, and, unless only specified elements count, with all elements of sparse ones specified.
+
+    Raises
+    ------
+    InvalidArgument
+        Where none requires grad.
+    """
+    if not isinstance(inputs, torch.Tensor | list | tuple):
+        raise InvalidArgument(f"inputs is a {type(inputs).__name__}; a tensor or a tuple of them was required.")
+    given = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+    if not any(is_tensor(part) and part.requires_grad for part in pytree.tree_leaves(given)):
+        raise InvalidArgument("no input requires grad; at least one must: torch.randn(..., requires_grad=True).")
+    if masked or not any(is_sparse(part) and part.requires_grad for part in given):
+        return [given]
+    return [given, tuple(filled(part) if is_sparse(part) and part.requires_grad else part for part in given)]
+
+
+def _tolerance(rtol: float | None) -> CheckOptions:
+    """Return the options that PyTorch's ``rtol`` stands for: it counts where it is more than ours in float64."""
+    return CheckOptions(rtol=rtol) if rtol is not None and rtol > default_rtol(0.0) else CheckOptions()

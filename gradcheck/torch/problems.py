@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,11 @@ import torch
 from torch.autograd import forward_ad
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.formats import Format
 from gradcheck.functions.probe import calling
-from gradcheck.torch.tensors import Tensors, dense, like, real
+from gradcheck.torch.tensors import Tensors, Watch, dense, like, real
 
-__all__ = ["REMEDY", "Problem"]
+__all__ = ["REMEDY", "Problem", "pulled"]
 
 REMEDY = (
     "inputs follow the function or module one by one; targets belong to the loss: "
@@ -43,6 +44,8 @@ class Problem:
         Outputs that autograd has no gradient of, where it has of others.
     remarks : tuple of str
         What a check of it cannot see.
+    inside : Format, optional
+        What it computes in on the way, where that is coarser than the leaves.
     """
 
     function: Callable[[Tensors, bool], Tensors]
@@ -52,12 +55,24 @@ class Problem:
     needs_graph: bool = False
     left_out: tuple[int, ...] = ()
     remarks: tuple[str, ...] = ()
+    inside: Format | None = None
 
     def value(self, *leaves: Any, wide: bool = False) -> Tensors:
         """Return the values at a point."""
         with torch.set_grad_enabled(self.needs_graph):
             given = [leaf.detach().requires_grad_() if self.needs_graph else leaf.detach() for leaf in leaves]
             return [part.detach() for part in self.outputs(given, wide=wide)]
+
+    def number(self, p: dict[str, Any], *, wide: bool = False) -> Any:
+        """Return the value of a problem that has one number; of a stack of them where a leaf has one axis more."""
+        axes = [0 if leaf.ndim > self.inputs[name].ndim else None for name, leaf in p.items()]
+
+        def one(*leaves: Any) -> Any:
+            return self.value(*leaves, wide=wide)[0].reshape(())
+
+        if all(axis is None for axis in axes):
+            return one(*p.values())
+        return torch.func.vmap(one, in_dims=tuple(axes), randomness="same")(*(leaf.detach() for leaf in p.values()))
 
     def outputs(self, leaves: Tensors, *, wide: bool = False) -> Tensors:
         """Return the values with their graph, where the leaves have one."""
@@ -77,8 +92,8 @@ class Problem:
             if "does not require grad" not in str(error):
                 raise
             tried = replace(self, needs_graph=True)
-        with torch.enable_grad():
-            outputs = self.function([leaf.detach().requires_grad_() for leaf in self.inputs.values()], False)
+        outputs, inside = _watched(tried.function, self.inputs.values())
+        tried = replace(tried, inside=inside)
         if not outputs:
             raise InvalidArgument(
                 f"{self.name} returned no tensor of floating-point numbers; there is nothing to differentiate; return one."
@@ -98,7 +113,7 @@ class Problem:
     def pull(self, dy: Sequence[Any], *leaves: Any) -> tuple[Any, ...]:
         """Return the products of cotangents with the Jacobian; zeros where nothing of the graph leads to a leaf."""
         values, given = self.graph(*leaves)
-        return tuple(_pulled(values, given, dy))
+        return tuple(pulled(values, given, dy))
 
     def push(self, tangents: Sequence[Any], *leaves: Any) -> Tensors:
         """Return the products of the Jacobian with tangents, by forward mode; zeros where none arrives at an output.
@@ -131,17 +146,29 @@ class Problem:
             with torch.enable_grad():
                 given = [leaf if leaf.requires_grad else leaf.detach().requires_grad_() for leaf in leaves[:count]]
                 dy = [moved.get(i, seed) for i, seed in enumerate(held)]
-                return _pulled(self.outputs(given, wide=wide), given, dy, create_graph=True)
+                return pulled(self.outputs(given, wide=wide), given, dy, create_graph=True)
 
         named = {f"grad_outputs[{i}]" if len(seeds) > 1 else "grad_outputs": seed for i, seed in free.items()}
         return Problem(slope, {**self.inputs, **named}, self.is_wide)
 
 
-def _pulled(values: Tensors, leaves: Tensors, dy: Sequence[Any], *, create_graph: bool = False) -> Tensors:
+def pulled(values: Tensors, leaves: Tensors, dy: Sequence[Any], **options: Any) -> Tensors:
+    """Return the products of cotangents with the Jacobian; zeros where nothing leads to a leaf."""
     pairs = [(value, seed) for value, seed in zip(values, dy, strict=True) if value.requires_grad]
     if not pairs:
         return [torch.zeros_like(leaf) for leaf in leaves]
     outputs, seeds = zip(*pairs, strict=True)
     given = [seed.to(value.dtype) for value, seed in zip(outputs, seeds, strict=True)]
-    found = torch.autograd.grad(outputs, leaves, given, create_graph=create_graph, allow_unused=True)
+    found = torch.autograd.grad(outputs, leaves, given, allow_unused=True, **options)
     return [torch.zeros_like(leaf) if part is None else dense(part) for leaf, part in zip(leaves, found, strict=True)]
+
+
+def _watched(function: Callable[[Tensors, bool], Tensors], inputs: Iterable[Any]) -> tuple[Tensors, Format | None]:
+    """Return the outputs with their graph, and what is computed in inside where that is coarser, as under autocast."""
+    leaves = [leaf.detach().requires_grad_() for leaf in inputs]
+    with torch.enable_grad():
+        try:
+            with Watch() as watch:
+                return function(leaves, False), watch.coarser_than(leaf.dtype for leaf in leaves)
+        except Exception:  # noqa: BLE001 - what can be called, but not be watched
+            return function(leaves, False), None

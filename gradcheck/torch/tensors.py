@@ -8,14 +8,17 @@ from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.formats import Format
 from gradcheck.torch.sparse import is_sparse, specified, with_values
 
 __all__ = [
-    "Tensors", "all_wide", "cast", "chosen", "fixed", "flatten", "is_float", "is_tensor", "like", "number", "outputs_of", "real", "rebuilt", "selected",
+    "Tensors", "Watch", "all_wide", "cast", "chosen", "fixed", "flatten", "is_float", "is_tensor", "like", "number", "outputs_of", "real", "rebuilt", "selected",
 ]  # fmt: skip
 
 Tensors = list[Any]
@@ -29,6 +32,30 @@ def is_tensor(thing: Any) -> bool:
 def is_float(thing: Any) -> bool:
     """Tell whether something is a tensor of real or complex numbers."""
     return is_tensor(thing) and (thing.is_floating_point() or thing.is_complex())
+
+
+class Watch(TorchDispatchMode):  # type: ignore[misc] # whether PyTorch is there or not, it is of any type
+    """Sees in which dtypes the results of all operators are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[Any] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        result = func(*args, **(kwargs or {}))
+        self.dtypes |= {part.dtype for part in pytree.tree_leaves(result) if is_float(part)}
+        return result
+
+    def coarser_than(self, known: Iterable[Any]) -> Format | None:
+        """Return the coarsest format that was seen, if it is coarser than those and single precision."""
+        dtype = max(self.dtypes, key=_eps, default=torch.float64)
+        is_coarser = _eps(dtype) > max(map(_eps, [torch.float32, *known]))
+        return Format(str(dtype).removeprefix("torch."), np.dtype(float), _eps(dtype)) if is_coarser else None
+
+
+def _eps(dtype: Any) -> float:
+    return float(torch.finfo(dtype).eps)
 
 
 def dense(tensor: Any) -> Any:

@@ -1,0 +1,118 @@
+"""Derivatives that a framework computes by itself, compared with differences: of a scalar as a gradient, else as products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.checks.check import Check, Claimant, Reference
+from gradcheck.checks.claimants import VjpClaimant
+from gradcheck.checks.protocol import examine_linearity, examine_zero
+from gradcheck.checks.pushforwards import JvpClaimant
+from gradcheck.checks.run import run
+from gradcheck.checks.scalar import ScalarClaimant
+from gradcheck.functions.formats import Format
+from gradcheck.functions.options import CheckOptions, read_options
+from gradcheck.functions.points import Output, point_of
+from gradcheck.functions.probe import calling
+from gradcheck.reports.claims import Reading, read_gradient
+from gradcheck.reports.report import Report
+
+__all__ = ["Problem", "against_differences", "is_scalar"]
+
+Floats = NDArray[np.float64]
+
+FACTOR = -0.5
+"""Pulled back beside one and zero: of the other sign, and a power of two, by which nothing is rounded."""
+
+
+class Problem(Protocol):
+    """A function from named arrays to a list of arrays, and what a framework gives of it."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Name -> array, of what is differentiated."""
+
+    @property
+    def inside(self) -> Format | None:
+        """What it computes in on the way, where that is known to be coarser than the inputs."""
+
+    def value(self, *leaves: Any, wide: bool = False) -> list[Any]:
+        """Return the values at a point; ``wide`` is whether it is in float64, and what is held fixed is to be too."""
+
+    def number(self, p: dict[str, Any], *, wide: bool = False) -> Any:
+        """Return the single value of a function that has one."""
+
+    def pull(self, dy: Sequence[Any], *leaves: Any) -> tuple[Any, ...]:
+        """Return the products of cotangents with the Jacobian."""
+
+    def push(self, tangents: Sequence[Any], *leaves: Any) -> list[Any]:
+        """Return the products of the Jacobian with tangents."""
+
+
+def is_scalar(values: list[Any]) -> bool:
+    """Tell whether the values of a function are a single number."""
+    return len(values) == 1 and int(np.prod(values[0].shape)) == 1
+
+
+def against_differences(
+    problem: Problem, values: list[Any], options: CheckOptions, *, forward: bool, is_better: bool, stacks: bool = False
+) -> Report:
+    """Compare what a framework gives with differences.
+
+    Parameters
+    ----------
+    problem : Problem
+    values : list of arrays
+        At the point.
+    options : CheckOptions
+    forward : bool
+        Whether in forward mode; else in reverse mode.
+    is_better : bool
+        Whether to take differences of the function in float64, where it can be had and is the same.
+    stacks : bool
+        Whether ``number`` takes a stack of leaves, and gives one of numbers.
+    """
+    is_loss = is_scalar(values) and not forward
+    claimant: Claimant
+    if forward:
+        claimant = JvpClaimant(problem.value, problem.push, problem.inputs)
+    elif is_loss:
+        claimant = _Loss(problem, values[0])
+    else:
+        claimant = VjpClaimant(problem.value, problem.pull, problem.inputs)
+    claimant.inside = problem.inside
+    settings = read_options(options, vectorizable=is_loss and stacks, directional=not forward)
+    better = partial(problem.number if is_loss else problem.value, wide=True)
+    reference = Reference(better, is_optional=True) if is_better else None
+    return run(Check(settings, point_of(problem.inputs, "inputs"), claimant, reference))
+
+
+class _Loss(ScalarClaimant):
+    """The gradient of a scalar is what one is pulled back to. The last operation may ignore that number."""
+
+    derivative = "backward"
+    seed = "its upstream"
+
+    def __init__(self, problem: Problem, value: Any) -> None:
+        super().__init__(problem.number, lambda p: self._pulled(1.0, p), problem.inputs)
+        self.problem, self.form = problem, Output.of(value, self.name)
+
+    def _pulled(self, number: float, inputs: dict[str, Any]) -> dict[str, Any]:
+        seed = self.form.like(np.array([number]))
+        return dict(zip(inputs, self.problem.pull([seed], *inputs.values()), strict=True))
+
+    def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
+        """Check that it is linear in the number, and zero for zero."""
+        ignored = examine_zero(check, self._reading(check, 0.0), first[0])
+        examine_linearity(check, cotangents, self._reading(check, FACTOR), first, np.array([FACTOR]), ignored)
+
+    def _reading(self, check: Check, number: float) -> Reading:
+        self.calls += 1
+        with calling(self.derivative, "at the given point"):
+            given = self._pulled(number, check.point.hand().tree)
+        return read_gradient(given, self.params, check.point.leaves)

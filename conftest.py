@@ -41,6 +41,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option.numprocesses = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a hundred processes would compile all that they import
 
 
 @pytest.hookimpl(optionalhook=True)

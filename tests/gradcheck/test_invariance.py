@@ -33,7 +33,7 @@ BUGS = {
 
 points = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).normal(size=12))
 bugs = st.sampled_from(sorted(BUGS))
-few = settings(max_examples=12, derandomize=True, deadline=None)
+few = settings(max_examples=8, derandomize=True, deadline=None)
 
 
 def wrong(report):
@@ -91,7 +91,7 @@ CONTAINERS = {
 }
 
 
-@settings(few, max_examples=24)
+@settings(few, max_examples=16)
 @given(kind=st.sampled_from(sorted(CONTAINERS)), x=points, bug=bugs, cut=st.integers(1, 11))
 def test_how_parameters_are_parted_into_leaves(kind, x, bug, cut):
     build, parts = CONTAINERS[kind]

@@ -40,7 +40,7 @@ def test_the_right_backward_passes(seed, hidden, scale):
     )
 
 
-@pytest.mark.parametrize("seed", [0, 12747])
+@pytest.mark.parametrize("seed", [12747, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_right_gradient_costs_little_more_than_two_calls_a_weight(seed):
     """Of bright images units saturate, and differences have truncation errors of all sizes: few may cost a ladder."""
     images, labels = article.load_digits01()
@@ -53,7 +53,7 @@ def test_a_right_gradient_costs_little_more_than_two_calls_a_weight(seed):
 
 
 VARIANTS = [name for name in article.BACKWARDS if name != "right"]
-PUBLISHED = [name for name in VARIANTS if name.startswith(("author", "article"))]
+PUBLISHED = [name for name in VARIANTS if name.startswith("author")]
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,7 @@ def test_a_step_at_which_the_function_overflows_hides_nothing(factor, verdict):
     assert report.verdict == verdict
 
 
-@pytest.mark.parametrize("dx", [0.0, 1e-9, 1e-3])
-@pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("slope", "dx"), [(0.0, 0.0), (0.3, 0.0), (1.0, 0.0), (0.3, 1e-9), (0.0, 1e-3)])
 def test_a_zero_initialised_layer_before_a_relu(slope, dx):
     """Every claim may be zero there, and the inputs' must be: the kinks of the weights say what a gradient's size is."""
     x, w, b = np.random.default_rng(5).normal(size=(4, 6)), np.zeros((6, 5)), np.zeros(5)

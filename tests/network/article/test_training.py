@@ -45,13 +45,13 @@ GOOD = [
 ]
 
 
-FEW = [(*options, costs[:4], None) for *options, costs, _ in GOOD[1:3]]
+FEW = [(*options, costs[:4], None) for *options, costs, _ in GOOD[:3]]
 """As far as ten epochs; all of them are among the slow tests."""
 
 
 @pytest.mark.parametrize(
     ("backward", "ties", "shared", "costs", "accuracy"),
-    [GOOD[0], *FEW, *GOOD[3:], *(pytest.param(*case, marks=pytest.mark.slow) for case in GOOD[1:3])],
+    [*FEW, *GOOD[3:], *(pytest.param(*case, marks=pytest.mark.slow) for case in GOOD[:3])],
 )
 def test_costs_where_networks_learn_well(backward, ties, shared, costs, accuracy):
     params, images, labels, test_images, test_labels = regime(12747, "G")
@@ -102,13 +102,13 @@ def test_two_epochs_are_momentum_descent_sample_by_sample():
 
 @pytest.mark.parametrize("backward", ["right", "author-broken", "article-transpose"])
 def test_networks_trained_together_equal_one_at_a_time(backward):
-    trees = [regime(seed, "G") for seed in range(4)]
+    trees = [regime(seed, "G") for seed in range(3)]
     params = stacked(*(tree[0] for tree in trees))
     images, labels = (np.stack([tree[i] for tree in trees]) for i in (1, 2))
-    together = article.train(params, images, labels, epochs=3, backward=backward, **REGIMES["G"])
-    assert together.costs.shape == (3, 4)
+    together = article.train(params, images, labels, epochs=2, backward=backward, **REGIMES["G"])
+    assert together.costs.shape == (2, 3)
     for s, (single, one_images, one_labels, _, _) in enumerate(trees):
-        alone = article.train(single, one_images, one_labels, epochs=3, backward=backward, **REGIMES["G"])
+        alone = article.train(single, one_images, one_labels, epochs=2, backward=backward, **REGIMES["G"])
         np.testing.assert_allclose(together.costs[:, s], alone.costs, rtol=1e-10)
         for name in NAMES:
             np.testing.assert_allclose(together.params[name][s], alone.params[name], rtol=1e-10, atol=1e-10)

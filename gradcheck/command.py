@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gradcheck import demonstration
+from gradcheck import __version__, demonstration
 from gradcheck.errors import GradientError, InvalidArgument
 from gradcheck.reports.report import Report
 
 __all__ = ["main"]
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 2}
-USAGE, CRASH = 3, 4
-"""Exit codes: of a call that cannot be understood, and of a case that raises."""
+USAGE, CRASH, INTERRUPTED = 3, 4, 130
+"""Exit codes: of a call that cannot be understood, of a case that raises, and, as shells have it, of Ctrl-C."""
 
 DESCRIPTION = """\
 Decide whether a gradient is right, and if not say which elements, by how much and why.
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(
         prog="python -m gradcheck", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"gradcheck {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
     verbs.add_parser("demo", help="check a wrong gradient and print what the report says of it")
     show = verbs.add_parser("show", help="print a report that Report.to_json() wrote")
@@ -77,15 +79,22 @@ class _UsageError(Exception):
 
 def _say(text: str) -> None:
     """Print; where the reader has gone, as ``| head`` does, the rest goes nowhere and the exit code stays."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:  # the C locale, or the console of a language that a name is not in
+        text = text.replace("±", "+-").encode(encoding, "backslashreplace").decode(encoding)
     try:
         print(text, flush=True)  # noqa: T201
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise _UsageError(f"the report cannot be printed: {error}") from error
 
 
 def _show(path: Path, html: Path | None) -> int:
     try:
-        report = Report.from_json(path.read_text(encoding="utf-8"))
+        report = Report.from_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise _UsageError(f"{path} cannot be read: {error}") from error
     except InvalidArgument as error:
@@ -100,38 +109,66 @@ def _show(path: Path, html: Path | None) -> int:
 
 
 def _run(name: str) -> int:
+    try:
+        result = _find(name)()
+    except _UsageError:
+        raise
+    except GradientError as error:
+        result = error.report
+    except KeyboardInterrupt as stop:
+        if isinstance(report := getattr(stop, "report", None), Report):
+            _say(str(report))
+        return INTERRUPTED
+    except SystemExit as end:
+        print(f"{name} ended the process by sys.exit({end.code!r}); it is to return a Report.", file=sys.stderr)  # noqa: T201
+        return CRASH
+    except Exception:  # noqa: BLE001 - whatever the module or the case raises
+        traceback.print_exc()
+        return CRASH
+    return _tell(name, result)
+
+
+def _find(name: str) -> Callable[[], object]:
+    """Import a case; whatever its module raises is raised."""
     module, _, path = name.partition(":")
     if not module or not path:
         raise _UsageError(f"{name!r} is no case; write module:function, for example tests.checks:convolution.")
+    if module.endswith(".py") or set(module) & {"/", "\\"} or module.startswith("."):
+        dotted = ".".join(Path(module).with_suffix("").parts)
+        raise _UsageError(f"{module} is a path, and a module was required; write {dotted}:{path}.")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python -m does
     try:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
             raise _UsageError(f"there is no module {module!r} to import from {Path.cwd()}.") from error
-        traceback.print_exc()
-        return CRASH
-    except Exception:  # noqa: BLE001 - whatever the module raises
-        traceback.print_exc()
-        return CRASH
+        raise
     for part in path.split("."):
         if not hasattr(found, part):
             raise _UsageError(f"{module} has no {path!r}.")
         found = getattr(found, part)
-    if not callable(found):
-        raise _UsageError(f"{name} is a {type(found).__name__}; a function without arguments was required.")
+    if not callable(found) or not _takes_nothing(found):
+        kind = "function with arguments" if callable(found) else type(found).__name__
+        raise _UsageError(f"{name} is a {kind}; a function without arguments was required.")
+    case: Callable[[], object] = found
+    return case
+
+
+def _takes_nothing(function: Callable[..., object]) -> bool:
+    """Whether a function can be called as it is."""
     try:
-        result = found()
-    except GradientError as error:
-        result = error.report
-    except Exception:  # noqa: BLE001 - whatever the case raises
-        traceback.print_exc()
-        return CRASH
-    return _tell(name, result)
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # it does not say
+        return True
+    return True
 
 
 def _tell(name: str, result: object) -> int:
     """Print the report, or the reports, of a case."""
+    if inspect.iscoroutine(result):
+        result.close()  # or Python warns that nothing awaited it
     reports = dict(result) if isinstance(result, Mapping) else {"": result}
     if not reports or not all(isinstance(report, Report) for report in reports.values()):
         raise _UsageError(f"{name} returned a {type(result).__name__}; it is to return a Report, or a dict of them.")

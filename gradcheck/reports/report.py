@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -257,11 +258,16 @@ class Report:
             When ``text`` is no JSON, no report, or one of a later schema.
         """
         data = parse(text)
-        own = {f.name: data[f.name] for f in fields(cls) if f.name in data}
-        own["parameters"] = {name: _parameter_from(entry) for name, entry in data["parameters"].items()}
-        own["findings"] = tuple(Finding(**entry) for entry in data["findings"])
-        own["blind_spots"] = tuple(data["blind_spots"])
-        return cls(**own)
+        try:
+            own = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+            own["parameters"] = {name: _parameter_from(entry) for name, entry in data["parameters"].items()}
+            own["findings"] = tuple(Finding(**entry) for entry in data["findings"])
+            own["blind_spots"] = tuple(data["blind_spots"])
+            return cls(**own)
+        except (LookupError, TypeError, ValueError, AttributeError, zlib.error) as error:
+            raise InvalidArgument(
+                f"the report is damaged ({type(error).__name__}: {error}); give what Report.to_json() wrote, as it was."
+            ) from error
 
     def to_html(self, path: str | Path) -> None:
         """Write the report as a page of its own: it needs no script, no network and no other file."""

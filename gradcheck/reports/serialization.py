@@ -34,6 +34,7 @@ MOST_OF_REPORT = 5000
 Arrays = Literal["wrong", "all", "none"]
 ARRAYS = ("wrong", "all", "none")
 
+VERDICTS = ("pass", "fail", "inconclusive")
 NUMBERS = ("claimed", "reference", "error_bound")
 MASKS = ("wrong", "undecided", "kink")
 
@@ -153,6 +154,8 @@ def parse(text: str) -> dict[str, Any]:
         raise InvalidArgument(
             f"the report has schema {data['schema']!r}, and this version reads {SCHEMA}; update gradcheck."
         )
+    if data["verdict"] not in VERDICTS:
+        raise InvalidArgument(f"the report's verdict is {data['verdict']!r}; it is one of {', '.join(VERDICTS)}.")
     loaded = _loose(data)
     assert isinstance(loaded, dict)  # noqa: S101 - tells the type checker what _loose makes of a dict
     return loaded

@@ -10,7 +10,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.gradcheck.diagnosis import everyday, fields, networks, noise, planted, reported, textbook
+from tests.gradcheck.diagnosis import everyday, fields, networks, noise, pitfalls, planted, reported, textbook
 
 FAMILIES = {
     "arrays": planted.arrays,
@@ -23,6 +23,7 @@ FAMILIES = {
     "fields": fields.fields,
     "textbook": textbook.textbook,
     "everyday": everyday.everyday,
+    "pitfalls": pitfalls.pitfalls,
 }
 
 

@@ -15,6 +15,9 @@ __all__ = ["copies"]
 BIT = math.log10(2)
 """Decimal digits of a bit."""
 
+AFTER_MULTIPLES = 1.5
+"""Cost: where the true gradient is a simple multiple of the parameter, as that of a square, the multiple is the simpler cause."""
+
 
 def copies(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the claim is a copy of something else. It is no chance where the numbers have enough bits."""
@@ -35,6 +38,7 @@ def copies(clues: Clues, case: Case) -> Iterator[Candidate]:
             message=f"the gradient is {words}, to the last bit: a buffer that was not written, or another variable returned?",
             predicted=clues.claimed,
             margin=np.zeros_like(clues.margin),
+            cost=AFTER_MULTIPLES,
             is_observation=True,
             evidence={"of": words, "digits": digits},
         )

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gradcheck.diagnosis.candidates import Candidate
 from gradcheck.diagnosis.clues import Bools, Case, Clues, Floats
-from gradcheck.diagnosis.regions import Region, evidence_of, some_slices
+from gradcheck.diagnosis.regions import Region, binomial, evidence_of, some_slices
+from gradcheck.diagnosis.scale import ratio_of
 
 __all__ = ["overwritten"]
 
@@ -29,10 +30,17 @@ def overwritten(clues: Clues, case: Case) -> Iterator[Candidate]:
             if np.any(clues.wrong & clues.used & ~_along(mask, clues, axis)):
                 continue
             kept = _kept(clues, case, names[0], case.indices[names[0]]) if len(names) == 1 else ""
+            if len(names) == 1:
+                yield from _averaged(clues, names[0], case.indices[names[0]], axis)
+            named = _named(case, length)
+            is_used = np.any((np.abs(clues.reference) > clues.margin) & clues.used, axis=_others(clues, axis))
+            if not kept and (np.any(is_used & ~named) or _is_multiple(clues)):
+                continue  # no index of these slices, or nothing that a lost upstream makes of them
             region = Region(
                 "repeated-index", some_slices(np.flatnonzero(mask), length, axis), _along(mask, clues, axis)
             )
             cost = math.log10(len(case.indices) * len(clues.shape))
+            cost -= binomial(length, int(np.sum(named))) if np.array_equal(named, is_used) else 0.0
             if not kept and evidence_of(clues, region) - cost < LEAST_EVIDENCE:
                 continue
             which = f"backward uses only the {kept} upstream of each: " if kept else ""
@@ -48,6 +56,48 @@ def overwritten(clues: Clues, case: Case) -> Iterator[Candidate]:
                 evidence={"index": ", ".join(names), "axis": axis, "slices": np.flatnonzero(mask).tolist()},
             )
             break
+
+
+def _averaged(clues: Clues, name: str, index: NDArray[np.intp], axis: int) -> Iterator[Candidate]:
+    """Propose that the sum of the upstreams of each slice is divided by their number."""
+    length = clues.shape[axis]
+    counts = np.maximum(np.bincount(index.ravel() % length, minlength=length), 1)
+    shares = 1.0 / counts.reshape([-1 if i == axis + 1 else 1 for i in range(len(clues.shape) + 1)])
+    yield Candidate(
+        kind="slice-ratios",
+        message=(
+            f"the gradient equals the true one divided by how often each index occurs in {name}: a mean over the places that "
+            "pick a slice where a sum is asked"
+        ),
+        predicted=shares * clues.reference,
+        margin=shares * clues.margin,
+        evidence={"axis": axis, "ratios": shares.ravel().tolist()},
+    )
+
+
+def _others(clues: Clues, axis: int) -> tuple[int, ...]:
+    return tuple(i for i in range(len(clues.shape) + 1) if i != axis + 1)
+
+
+def _named(case: Case, length: int) -> Bools:
+    """Return which of some slices any index names; where the others have a gradient it is none of these slices."""
+    named = np.zeros(length, dtype=bool)
+    for index in case.indices.values():
+        if index.size and np.min(index) >= -length and np.max(index) < length:
+            named[index.ravel() % length] = True
+    return named
+
+
+def _is_multiple(clues: Clues) -> bool:
+    """Whether the wrong elements are one multiple of the true ones: zero, or minus those, which no lost upstream makes of them."""
+    wrong = clues.wrong & clues.used
+    fitted = ratio_of(clues, wrong)
+    if fitted is None:
+        return not np.any(clues.claimed[wrong])
+    apart = np.abs(clues.claimed - fitted[0] * clues.reference)
+    return bool(
+        np.count_nonzero(wrong) > 1 and np.all((apart <= 2 * np.maximum(1.0, abs(fitted[0])) * clues.margin)[wrong])
+    )
 
 
 def _picked_twice(index: NDArray[np.intp], length: int) -> Bools | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gradcheck.diagnosis.candidates import SURE, Candidate
+from gradcheck.diagnosis.candidates import REAL, SURE, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.shapes import axes_in_words, reductions
 
@@ -76,6 +76,7 @@ def activations(clues: Clues, case: Case) -> Iterator[Candidate]:
         predicted=case.dy,
         margin=tiny + 1e-3 * clues.margin,
     )
+    yield from _paths(clues, case.dy)
     if clues.value is None or case.y is None or clues.value.shape != case.y.shape:
         return
     variables = {clues.name: clues.value, "y": case.y}
@@ -89,6 +90,32 @@ def activations(clues: Clues, case: Case) -> Iterator[Candidate]:
             continue
         for true_form, true_name in right or [("", "")]:
             yield _slope(clues, predicted, form, name, true_form, true_name)
+
+
+def _paths(clues: Clues, dy: Floats) -> Iterator[Candidate]:
+    """Propose that the path by which an input reaches the output as it is, or a share of it, is left out or taken twice."""
+    used = clues.used & (dy != 0)
+    if not np.any(used):
+        return
+    error, upstream = clues.error[used], dy[used]
+    weights = np.abs(upstream) / (clues.margin[used] + 1e-16 * np.abs(error))
+    weights = (weights / np.max(weights)) ** 2
+    share = float(np.sum(weights * error / upstream) / np.sum(weights))
+    if not math.isfinite(share) or not share:
+        return
+    size, sign = abs(share), "less" if share < 0 else "plus"
+    is_one = math.isclose(size, 1, rel_tol=1e-6)
+    yield Candidate(
+        kind="missing-path" if share < 0 else "extra-path",
+        message=(
+            f"the gradient equals the true one {sign} {'' if is_one else f'{size:.6g} times '}the upstream: the path of a skip connection "
+            f"{'is missing' if share < 0 else 'is counted twice, or does not belong'}"
+        ),
+        predicted=clues.reference + share * dy,
+        margin=clues.margin,
+        cost=REAL,
+        evidence={"share": share},
+    )
 
 
 def _slope(clues: Clues, predicted: Floats, form: str, name: str, true_form: str, true_name: str) -> Candidate:

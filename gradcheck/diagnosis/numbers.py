@@ -12,7 +12,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import REAL
 from gradcheck.diagnosis.clues import Case, Floats
 
-__all__ = ["Named", "name_ratio", "sizes"]
+__all__ = ["Named", "digits_apart", "name_ratio", "sizes"]
 
 MOST_READINGS = 3
 """Meanings of one number that are listed."""
@@ -165,7 +165,8 @@ def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> st
     readings = [words for words in known.get(number, []) if number > 2 or "of axis" not in words]
     given, asked = ("sum", "mean") if is_large else ("mean", "sum")
     if readings:
-        return f" ({number} is {', or '.join(readings[:MOST_READINGS])}: a {given} where a {asked} is asked?)"
+        half = ", or the half of a half square" if number == 2 else ""
+        return f" ({number} is {', or '.join(readings[:MOST_READINGS])}: a {given} where a {asked} is asked{half}?)"
     if number <= max(SMALL):
         return ""
     constant = "a factor too many" if is_large else "a factor such as a learning rate"

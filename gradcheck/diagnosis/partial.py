@@ -8,14 +8,17 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import ENOUGH, REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues
-from gradcheck.diagnosis.numbers import name_ratio
-from gradcheck.diagnosis.regions import Region, regions_of
+from gradcheck.diagnosis.numbers import digits_apart, name_ratio
+from gradcheck.diagnosis.regions import Region, binomial, regions_of
 from gradcheck.diagnosis.scale import ratio_of
 
 __all__ = ["parts", "slice_ratios"]
 
 LISTED = 6
 """Ratios that a message lists."""
+
+FEWEST_MASKED = 3
+"""Elements that are zero in one of both: fewer are found by chance."""
 
 LEAST_EVIDENCE = 3.0
 """Digits beyond which it is no chance where the wrong elements are; nothing else is known there."""
@@ -39,6 +42,7 @@ def parts(clues: Clues, case: Case) -> Iterator[Candidate]:
             is_observation=True,
         )
     yield from _multiple(clues, case, exact, where)
+    yield from _masked(clues)
     for region in regions[:1]:
         if region.evidence >= LEAST_EVIDENCE:
             yield _located(clues, region)
@@ -61,6 +65,36 @@ def _multiple(clues: Clues, case: Case, exact: Region | None, where: str) -> Ite
     )
 
 
+def _masked(clues: Clues) -> Iterator[Candidate]:
+    """Say that the claim is wrong only where it or the true gradient is zero: a mask is missing, or another one."""
+    wrong = clues.wrong & clues.used
+    is_zero = clues.used & (np.abs(clues.reference) <= clues.margin)
+    is_empty = clues.used & (clues.claimed == 0)
+    if np.any(wrong & ~is_zero & ~is_empty) or np.count_nonzero(wrong & is_zero) < FEWEST_MASKED:
+        return
+    if not np.any(wrong & is_empty):
+        total, zeros, count = (int(np.count_nonzero(np.any(a, axis=0))) for a in (clues.used, is_zero, wrong))
+        if binomial(total, count) - binomial(zeros, count) < LEAST_EVIDENCE - 1:
+            return
+        message = (
+            f"the gradient is wrong only where the true one is zero, in {count} of {total} elements, and right elsewhere: "
+            "a mask is forgotten, or too wide"
+        )
+    elif np.count_nonzero(wrong & is_empty) >= FEWEST_MASKED:
+        message = "the gradient and the true one are zero in different elements, and equal elsewhere: another mask"
+    else:
+        return
+    yield Candidate(
+        kind="other-mask",
+        message=message,
+        predicted=np.where(wrong, clues.claimed, clues.reference),
+        margin=clues.margin,
+        cost=ENOUGH - 0.1,  # before a place that holds all wrong elements: why tells more than where
+        is_observation=True,
+        is_generic=True,
+    )
+
+
 def _located(clues: Clues, region: Region) -> Candidate:
     """Say where the wrong elements are."""
     mask = np.broadcast_to(region.mask, clues.claimed.shape)
@@ -74,6 +108,12 @@ def _located(clues: Clues, region: Region) -> Candidate:
         is_generic=True,
         evidence={"digits": region.evidence},
     )
+
+
+def _short(ratio: float, *, is_off: bool) -> str:
+    """Write a ratio with four digits, or as many as it takes to see that it is not one where it is not."""
+    text = f"{ratio:.4g}"
+    return digits_apart(ratio) if text == "1" and is_off else text
 
 
 def slice_ratios(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -91,7 +131,11 @@ def slice_ratios(clues: Clues, case: Case) -> Iterator[Candidate]:
         total = np.sum(weights, axis=others, keepdims=True)
         ratio = np.where(total > 0, np.sum(weights * quotients, axis=others, keepdims=True) / total, 1.0)
         flat = ratio.ravel()
-        listed = ", ".join(f"{number:.4g}" for number in flat[:LISTED]) + (", ..." if length > LISTED else "")
+        is_off = np.any(clues.wrong, axis=others).ravel()
+        listed = ", ".join(
+            _short(number, is_off=off) for number, off in zip(flat[:LISTED], is_off[:LISTED], strict=True)
+        )
+        listed += ", ..." if length > LISTED else ""
         yield Candidate(
             kind="slice-ratios",
             message=f"each slice of the gradient along axis {axis} is a multiple of the true one: {listed}",

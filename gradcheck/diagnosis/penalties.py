@@ -52,6 +52,8 @@ def penalties(clues: Clues, case: Case) -> Iterator[Candidate]:
         return
     for key, (shape_of, words, name) in TEMPLATES.items():
         template = np.broadcast_to(shape_of(clues.value), clues.claimed.shape)
+        if key == "l1-penalty" and np.ptp(template) == 0:  # a constant, of which any sum may be the reason
+            continue
         fitted = _fit(clues.error[used], [template[used]], clues.margin[used])
         if fitted is None:
             continue
@@ -93,7 +95,10 @@ def two_terms(clues: Clues, case: Case) -> Iterator[Candidate]:
     if abs(a) <= unsure_a:
         yield Candidate(
             kind="penalty-only",
-            message=f"the gradient equals {b:.6g} times the parameter: that of a penalty alone, the data part is missing",
+            message=(
+                f"the gradient equals {b:.6g} times the parameter: that of a penalty, or of another sum of squares, alone; the rest "
+                "of f is missing"
+            ),
             predicted=b * template,
             margin=clues.margin * 1e-3,
             cost=REAL,

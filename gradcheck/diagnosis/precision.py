@@ -9,7 +9,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 
-__all__ = ["approximations", "truncations"]
+__all__ = ["approximations", "computations", "truncations"]
 
 
 def _to_half(values: Floats) -> Floats:
@@ -60,6 +60,46 @@ def truncations(clues: Clues, case: Case) -> Iterator[Candidate]:
         )
 
 
+BITS = 6
+"""Significant bits that round numbers may have: what needs more, and no more than a coarse format has, was computed in it."""
+
+SUMS = 64
+"""Errors of a coarse format, in units of its epsilon and the largest element, that its sums may add up to."""
+
+
+def _needs(values: Floats, bits: int) -> int:
+    """Count the different numbers that have more significant bits than some."""
+    distinct = np.unique(np.abs(values[np.isfinite(values) & (values != 0)]))
+    scaled = np.ldexp(np.frexp(distinct)[0], bits)
+    return int(np.count_nonzero(scaled != np.rint(scaled)))
+
+
+def computations(clues: Clues, case: Case) -> Iterator[Candidate]:
+    """Say that the claim is of numbers of a coarse format, and as far off as sums in it are."""
+    del case
+    largest = float(np.max(np.abs(clues.reference[clues.used]), initial=0.0))
+    for name, rounding, reach in FORMATS[:2]:
+        epsilon = 2 * float(reach(np.ones(1))[0])
+        is_exact = np.array_equal(rounding(clues.claimed), clues.claimed)
+        if not is_exact or _needs(clues.claimed[clues.wrong], BITS) < FEWEST:
+            continue
+        if np.max(np.abs(clues.error[clues.used]), initial=0.0) <= SUMS * epsilon * largest:
+            yield Candidate(
+                kind="truncated",
+                message=(
+                    f"all numbers of the gradient are {name} numbers, and it is off by as much as sums in that are: it is computed "
+                    "in a type too narrow for it"
+                ),
+                predicted=clues.claimed,
+                margin=np.zeros_like(clues.margin),
+                cost=LAST / 2,
+                is_observation=True,
+                is_generic=True,
+                evidence={"format": name},
+            )
+            return
+
+
 SMALL = 1e-3
 """Largest error of an approximation, in units of the parameter's largest element."""
 
@@ -92,7 +132,7 @@ def approximations(clues: Clues, case: Case) -> Iterator[Candidate]:
         kind="approximate",
         message=(
             f"the gradient agrees with the true one to {digits} digits: that of an approximation (differences in the claim, a "
-            f"solver's tolerance, single precision inside), or f is one; rtol={tolerance:.0e} accepts most of it"
+            f"solver's tolerance, single precision inside), or a small term is missing; rtol={tolerance:.0e} would accept most of it"
         ),
         predicted=clues.claimed,
         margin=np.zeros_like(clues.margin),

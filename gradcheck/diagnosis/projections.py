@@ -20,6 +20,9 @@ ALMOST = 0.01
 """Share of the claim's part along the direction that the true gradient may have: a small number that is added to what is divided
 by, as in most normalisations, leaves a little of it."""
 
+AT_RIGHT_ANGLES = 0.5
+"""Digits by which this comes before another multiple of the parameter: a right angle of parameter and true gradient is no chance."""
+
 
 def projections(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the claim lacks the projection that a normalisation of each slice brings with it.
@@ -86,13 +89,13 @@ def _unprojected(clues: Clues, slices: Slices, along: Floats, name: str, words: 
             kind="missing-projection",
             message=(
                 f"the gradient equals the true one{times} plus a multiple of {name}{slices.words}: "
-                f"the normalisation is not differentiated ({words}, so the true gradient has no such part)"
+                f"the normalisation is not differentiated, or its term has a wrong factor ({words}, so the true gradient has no such part)"
             ),
             predicted=(factor * (slices(clues.reference) - true_part * unit) + part * unit).reshape(
                 clues.claimed.shape
             ),
             margin=(factor * margin).reshape(clues.claimed.shape),
-            cost=REAL * part.size,
+            cost=REAL * part.size - AT_RIGHT_ANGLES,
             is_generic=False,
             evidence={"multiples": np.ravel(part / sizes).tolist()},
         )

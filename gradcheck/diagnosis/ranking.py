@@ -20,7 +20,7 @@ from gradcheck.diagnosis.offsets import balances, few_offsets, offsets
 from gradcheck.diagnosis.overwrites import lost_upstreams
 from gradcheck.diagnosis.partial import parts, slice_ratios
 from gradcheck.diagnosis.penalties import only_penalties, penalties, two_terms
-from gradcheck.diagnosis.precision import approximations, truncations
+from gradcheck.diagnosis.precision import approximations, computations, truncations
 from gradcheck.diagnosis.projections import projections
 from gradcheck.diagnosis.rearrangements import of_other_parameters, packings, permutations, rearrangements, repeated
 from gradcheck.diagnosis.scale import DROPPED, absences, factors, parametrisations, ratios
@@ -64,6 +64,7 @@ FAMILIES: list[Family] = [
     projections,
     mixtures,
     only_penalties,
+    computations,
     approximations,
 ]
 
@@ -165,6 +166,10 @@ def _chosen(found: list[Weighed], known: list[Candidate], others: list[list[Weig
         enough = [w for w in enough if not w.candidate.is_generic]
     if any(w.candidate.kind == "slice-ratios" for w in enough):  # which says where the wrong slices are, and more
         enough = [w for w in enough if w.candidate.kind != "slices"]
+    if any(
+        w.candidate.kind == "missing-projection" for w in enough
+    ):  # a function with a penalty changes when it is scaled
+        enough = [w for w in enough if w.candidate.kind != "missing-weight-decay"]
     if any(not w.candidate.is_observation for w in enough):  # which explains the values
         enough = [w for w in enough if w.candidate.kind != "unbalanced"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gradcheck.diagnosis.clues import Bools, Case, Clues
 
-__all__ = ["Region", "evidence_of", "regions_of", "some_slices"]
+__all__ = ["Region", "binomial", "evidence_of", "regions_of", "some_slices"]
 
 MOST_LISTED = 8
 """Slices that are named one by one; the others are counted."""
@@ -67,10 +67,10 @@ def evidence_of(clues: Clues, region: Region) -> float:
     wrong = clues.wrong & clues.used
     alive = clues.is_alive | wrong
     inside, total, count = (int(np.count_nonzero(a)) for a in (alive & region.mask, alive, wrong))
-    return _binomial(total, count) - _binomial(inside, count) - region.cost
+    return binomial(total, count) - binomial(inside, count) - region.cost
 
 
-def _binomial(n: int, k: int) -> float:
+def binomial(n: int, k: int) -> float:
     """Return the decimal logarithm of a binomial coefficient."""
     return (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)) / math.log(10)
 
@@ -99,7 +99,7 @@ def _slices(clues: Clues) -> Iterator[Region]:
         axes = math.log10(len(clues.shape))
         if len(touched) < last - first + 1 and 2 * len(touched) <= length:
             chosen = np.isin(np.arange(length), touched).reshape(shape)
-            cost = axes + _binomial(length, len(touched))
+            cost = axes + binomial(length, len(touched))
             yield Region("slices", some_slices(touched, length, axis), chosen, cost)
         if first == last:
             kind = "last-slice" if last == length - 1 else "one-slice"

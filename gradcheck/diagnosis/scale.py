@@ -20,6 +20,7 @@ VISIBLE = 0.01
 OWN_VALUE: dict[str, tuple[Map, str]] = {
     "times-value": (lambda v: v, "times the parameter: d/d log({0}) where d/d {0} is asked"),
     "over-value": (lambda v: 1 / v, "divided by the parameter: d/d {0} where d/d log({0}) is asked"),
+    "over-minus": (lambda v: -1 / v, "divided by minus the parameter: an inner derivative, minus {0}, is missing"),
     "over-exp": (lambda v: np.exp(-v), "divided by exp({0}): d/d exp({0}) where d/d {0}, a logarithm, is asked"),
     "times-exp": (np.exp, "times exp({0}): the factor of a logarithm's chain rule once too often"),
     "times-root": (lambda v: 2 * np.sqrt(v), "times 2 sqrt({0}): d/d sqrt({0}) where d/d {0} is asked"),

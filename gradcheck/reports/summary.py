@@ -25,6 +25,9 @@ NOTHING_CHECKED = "no gradient was given for any input, so nothing was checked"
 MOST_NAMED, FEW_NAMED = 20, 3
 """Undecided elements that a finding names, and elements that a blind spot does."""
 
+NO_LONGER = 1e-3
+"""Share of the relative error below which a difference of lengths is none of it."""
+
 LEAST_ANGLE = 0.05
 """Degrees: less is shown as 0.0, which says nothing."""
 
@@ -304,7 +307,8 @@ def _distance(report: ParameterReport) -> str:
     if report.norm_ratio >= np.finfo(np.float64).max:
         return f"the true gradient is zero, the largest error {report.max_abs_error:.2g}"
     angle = f"angle {report.angle:.1f} degrees, " if report.angle >= LEAST_ANGLE else ""
-    ratio = apart(report.norm_ratio, 1.0, 3)[0]
+    is_turned = abs(report.norm_ratio - 1) <= NO_LONGER * report.relative_error  # its length says nothing then
+    ratio = "1" if is_turned else apart(report.norm_ratio, 1.0, 3)[0]
     return f"relative error {report.relative_error:.2g}, {angle}norm ratio {ratio}{_holder(report)}"
 
 

@@ -137,7 +137,7 @@ def changes_of(source: str) -> Iterator[Change]:
 
 
 def _declared(tree: ast.Module) -> set[int]:
-    """Return the nodes, by ``id``, of types, decorators and ``strict=`` or ``slots=``, which decide no value."""
+    """Return the nodes, by ``id``, of types, decorators, ``strict=`` and numbers of an enumeration, which decide no value."""
     parts: list[ast.AST] = []
     for holder in ast.walk(tree):
         parts += [
@@ -145,6 +145,8 @@ def _declared(tree: ast.Module) -> set[int]:
         ]
         parts += getattr(holder, "decorator_list", [])
         parts += [holder] if isinstance(holder, ast.keyword) and holder.arg == "strict" else []
+        if isinstance(holder, ast.ClassDef) and any(ast.unparse(base).endswith("Enum") for base in holder.bases):
+            parts += [part for part in holder.body if isinstance(part, ast.Assign)]
     return {id(inner) for part in parts for inner in ast.walk(part)}
 
 

@@ -11,10 +11,14 @@ from benchmarks.mutation import CORE, ROOT, changes_of
 
 SOURCE = """
 from dataclasses import dataclass
+from enum import IntEnum
 
 @dataclass(frozen=True)
 class Pair:
     size: int = 3
+
+class Kind(IntEnum):
+    FIRST = 1
 
 def f(a: int, b: list[int]) -> int | None:
     if a < 2 and not b:

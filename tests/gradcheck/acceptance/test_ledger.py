@@ -117,6 +117,8 @@ def test_each_element_has_its_estimates_in_the_order_asked_for():
     np.testing.assert_array_equal(found.typical[..., 0], [[0.5, 0, 1e-3], [0] * 3, [0] * 3, [0.5, 0, 0]])
     assert found.limited[..., 0].tolist() == [[False, False, True], *[[False] * 3] * 3]
     assert not found.gap.any() and not found.curvature.any() and not found.ended.any()
+    np.testing.assert_array_equal(ledger.evidence(np.array([0])).value, [[[1.0]]])
+    np.testing.assert_array_equal(ledger.evidence(np.array([3])).value, np.zeros((1, 0, 1)))
 
 
 def test_gaps_curvatures_and_ends_stay_beside_their_values():
@@ -164,6 +166,13 @@ def test_plain_differences_bound_nothing_and_all_others_do():
         assert ledger.measured(np.array([1, 2])).tolist() == [False, bounded]
     ledger.add(pair([1], [1.0]))
     assert ledger.measured(np.arange(3)).all()
+
+
+def test_kinds_rise_with_what_they_bound():
+    """Nothing, by noise alone, by two steps, by many, by rounding alone."""
+    names = "NONE DIFFERENCE CLOSEST PAIR JOINT LADDER JUMPS STAIR EXACT MULTIPLE"
+    assert [Kind(value).name for value in range(10)] == names.split() and len(Kind) == 10
+    assert Membership.UNTESTED == 0 and len(Membership) == 6
 
 
 # ---- the typical element --------------------------------------------------------------------------------------------------

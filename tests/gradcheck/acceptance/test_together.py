@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from gradcheck.acceptance import together
 from gradcheck.acceptance.decide import PLAINLY, Outcome
+from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
 from gradcheck.acceptance.screening import screen
 from gradcheck.acceptance.together import (
@@ -53,6 +55,7 @@ def outcomes(bench):
         (2.0, 1e-9, 1.01, False),  # the functions bend by a thirtieth of the error
         (0.0, 1e-9, -0.99, True),
         (0.0, 1e-9, -1.01, False),
+        (1.001, 1e-9, 0.0, True),
         (1.0 + 1e-9, 1e-12, 0.0, False),  # excluded by the noise, and right to within what matters
         (1.001, 2e-3, 0.0, False),  # within the noise
         (2.0, 1e-9, NAN, False),
@@ -64,6 +67,11 @@ def test_an_error_is_plain_far_beyond_what_the_functions_bend_between_the_points
     shown = np.full((2, 1), noise)
     bench.ledgers[0].add(Estimate.difference(np.arange(2), np.ones((2, 1)), shown, bend))
     assert contradicted_plainly(bench, 0, np.arange(2)).tolist() == [plain] * 2
+
+
+def test_what_noise_does_to_a_bend_beside_what_it_does_to_a_slope():
+    """Of three values the weights of the bend, and those of the slope over the same step."""
+    assert pytest.approx(np.linalg.norm([1, -2, 1]) / np.linalg.norm([1 / 2, 0, -1 / 2])) == BEND_NOISE
 
 
 @pytest.mark.parametrize(("times", "plain"), [(0.99, True), (1.1, False)])
@@ -132,7 +140,7 @@ def test_where_directions_disagree_those_are_confirmed_of_which_a_shorter_step_s
     asked, measured = [], bench.difference
     bench.difference = lambda *args: asked.append(args[2]) or measured(*args)
     confirm_together(bench, {0: np.arange(6)})
-    assert asked == [BRIEF_STEP * bench.steps[0]] and calls(bench) == 18 + 12 + 18
+    assert asked == [BRIEF_STEP * bench.steps[0]] and 0.05 < BRIEF_STEP < 0.2 and calls(bench) == 18 + 12 + 18
     assert [Kind.MULTIPLE in kinds(bench, i) for i in range(6)] == [True, True, False, True, True, False]
     np.testing.assert_allclose(bench.ledgers[0].evidence(np.array([3])).value[0, -1], 1.0, rtol=1e-9)
 
@@ -162,6 +170,65 @@ def test_what_no_measurement_excludes_is_confirmed_too():
     enter(bench, np.ones(4), [1e-9, 1e-9, 1e-9, 2e-4], typical=1e-9)
     confirm_together(bench, {0: np.arange(4)})
     assert all(Kind.MULTIPLE in kinds(bench, i) for i in range(4))
+
+
+@pytest.mark.parametrize(("times", "made"), [(1.0, 18), (5.0, 18 + 8 + 18)])
+def test_directions_disagree_beyond_the_noise_of_one_deviation(times, made):
+    """What was entered is off by so many deviations in every element."""
+    bench, noise = linear(np.full(4, 3.0)), 1e-3
+    enter(bench, np.full(4, 1.0 + times * noise / bench.multiplier), noise)
+    confirm_together(bench, {0: np.arange(4)})
+    assert calls(bench) == made
+
+
+class Told(Directions):
+    """Directions of which it is known what they show: of one leaf, each element moved by the number of the direction."""
+
+    residual, deviation = np.zeros((4, 1)), np.array([[1e-6], [2e-6], [1e-7], [8e-6]])
+
+    def measure(self, parts):
+        return Slopes(tuple(np.zeros((1, self.residual.shape[1])) for _ in parts), self.residual, self.deviation)
+
+    def moves(self, part):
+        return {0: np.full(len(self.believed[0]), -1.0 * part.number)}
+
+
+def test_the_bound_of_an_element_is_twice_what_the_best_direction_leaves_open(monkeypatch):
+    monkeypatch.setattr(together, "Directions", Told)
+    monkeypatch.setattr(Told, "residual", np.array([[0.0], [1e-6], [-3e-7], [0.0]]))
+    bench = linear(np.full(3, 3.0))
+    enter(bench, np.ones(3), 1e-4)
+    confirm_together(bench, {0: np.arange(3)})
+    bound = bench.ledgers[0].evidence(np.arange(3)).bound[:, -1, 0]
+    numbers = 2.0 * np.arange(4) + 3  # the first chose the step, and each is drawn twice
+    best = np.min(2 * (np.abs(Told.residual[:, 0]) + DISAGREES * Told.deviation[:, 0]) / numbers)
+    np.testing.assert_allclose(bound - 1e-4, best, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("times", "contradicts"), [(1.99, False), (2.01, True), (-2.01, True)])
+def test_a_claim_is_contradicted_by_twice_what_is_an_accident(monkeypatch, times, contradicts):
+    monkeypatch.setattr(together, "Directions", Told)
+    monkeypatch.setattr(Told, "predict", lambda self, parts, leaf, values: times * DISAGREES * Told.deviation)
+    bench = linear(np.full(3, 3.0))
+    assert bends_less(bench, 0, np.arange(3), np.ones((3, 1))).tolist() == [contradicts]
+
+
+def test_each_function_has_slopes_of_its_own():
+    bench = bench_of(
+        lambda p: np.array([np.sum(p["x"]), -3 * np.sum(p["x"])]),
+        {"x": np.ones(4)},
+        {"x": np.tile([1.0, -3.3], (4, 1))},
+    )
+    assert bends_less(bench, 0, np.arange(4), np.tile([1.0, -3.0], (4, 1))).tolist() == [False, True]
+
+
+def test_what_is_confirmed_is_known_to_two_digits_in_every_function_that_excludes_its_claim():
+    claims = np.array([[3.0, 1.001], [3.0, 3.0], [3.0, 3.0], [3.0, 1.0]])
+    bench = bench_of(lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(4)}, {"x": claims})
+    ones = np.ones((4, 2))
+    bench.ledgers[0].add(Estimate.difference(np.arange(4), ones, 2e-5 * ones, 0 * ones))
+    confirm_together(bench, {0: np.arange(4)})
+    assert [Kind.MULTIPLE in kinds(bench, i) for i in range(4)] == [False, True, True, True]
 
 
 @pytest.mark.parametrize(("claimed", "bends"), [(1.1, True), (1.0, False)])
@@ -231,6 +298,29 @@ def test_elements_that_are_open_stand_still():
     assert memberships(bench)[0] == Membership.INVALID
 
 
+@pytest.mark.parametrize(("times", "ruled_out"), [(1.0, True), (8.0, False)])
+def test_they_disagree_beyond_one_deviation_of_what_was_measured(times, ruled_out):
+    bench, bound = linear([3.0, 3.0, 3.0, 3.0]), 1e-3
+    sides(bench, np.full(4, 1.0 + times * bound / bench.multiplier), bound=bound)
+    rule_kinks_out(bench)
+    assert (Membership.INVALID in memberships(bench)) is ruled_out
+
+
+def test_one_flagged_element_in_one_leaf_is_enough_to_ask_and_a_kink_in_another_to_ask_nothing():
+    x = {"a": np.ones(2), "b": np.ones(2)}
+    for gap, asked in ((0.0, 18), (1e-3, 0)):
+        bench = bench_of(
+            lambda p: float(np.sum(p["a"]) + np.sum(p["b"])), x, {"a": np.array([3.0, 1.0]), "b": np.ones(2)}
+        )
+        sides(bench, np.ones(2), bound=1e-9)
+        for _ in range(2):
+            ones = np.ones((2, 1))
+            bench.ledgers[1].add(Estimate.sides(np.arange(2), ones, gap * ones, 1e-9 * ones))
+        rule_kinks_out(bench)
+        assert calls(bench) == asked
+        assert memberships(bench)[0] == (Membership.INVALID if asked else Membership.UNTESTED)
+
+
 @pytest.mark.parametrize(("value", "ruled_out"), [(1.0, True), (1.1, False)])
 def test_directions_must_agree_with_every_derivative_that_was_measured(value, ruled_out):
     bench = linear([3.0, 1.0, 1.0, 3.0])
@@ -257,3 +347,16 @@ def test_of_two_functions_the_one_in_question_is_entered():
         bench.ledgers[0].add(Estimate.sides(np.arange(3), ones, 0 * ones, 1e-9 * ones))
     rule_kinks_out(bench)
     assert bench.ledgers[0].membership[0].tolist() == [Membership.UNTESTED, Membership.INVALID]
+
+
+def test_an_error_must_show_in_every_function_in_question():
+    """That of one is far below what the directions tell."""
+    claims = np.array([[1.0 + 1e-9, 3.0], [1.0, 1.0], [1.0, 1.0]])
+    bench = bench_of(lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(3)}, {"x": claims}, noise=1e-11, rtol=1e-12)
+    ones = np.ones((3, 2))
+    for _ in range(2):
+        bench.ledgers[0].add(Estimate.sides(np.arange(3), ones, 0 * ones, 1e-10 * ones))
+    ((_, concerned),) = bench.suspects
+    assert concerned.all()
+    rule_kinks_out(bench)
+    assert not bench.ledgers[0].membership.any()

@@ -12,6 +12,7 @@ pytest's ini file.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -58,6 +59,10 @@ NARROWEST = 3.0
 """Smooth arrays cover at least -3 to 3, where activations bend and do not saturate."""
 
 
+FINEST = 2000
+"""Places at which smooth arrays have numbers, one in two of those there are at least: where the gap would allow more, it is taken larger."""
+
+
 @st.composite
 def smooth_arrays(
     draw: st.DrawFn,
@@ -86,7 +91,8 @@ def smooth_arrays(
     Raises
     ------
     InvalidArgument
-        When an example is drawn: where the dtype is no float, or cannot hold so many numbers so far apart.
+        When an example is drawn: where the dtype is no float, or cannot hold so many numbers so far apart, and where a shape, a gap
+        or what to avoid is none.
 
     Examples
     --------
@@ -97,22 +103,24 @@ def smooth_arrays(
     ...     assert len(np.unique(x)) == x.size
     >>> test_no_two_are_equal()
     """
-    size, kind = _drawn(draw, shape), _float_dtype(_drawn(draw, dtype))
-    if not (np.isfinite(min_gap) and min_gap > 0):
-        raise InvalidArgument(f"min_gap={min_gap!r} must be a finite positive number.")
-    count = math.prod(size) if isinstance(size, tuple) else size
+    size, kind = _shape(_drawn(draw, shape)), _float_dtype(_drawn(draw, dtype))
+    kinks, count = _read_gaps(min_gap, avoid), math.prod(size)
+    gap = max(float(min_gap), NARROWEST / max(FINEST, 2 * count))
     # The numbers themselves come from a generator: Hypothesis takes long to draw large arrays, and what it would
     # shrink is not what a wrong gradient depends on.
     seed = draw(st.integers(0, 2**32 - 1))
-    places = _places(count, min_gap, avoid)
+    places = _places(count, gap, kinks)
     if seed:
         rng = np.random.default_rng(seed)
-        chosen = rng.permutation(places)[:count] + rng.uniform(-0.25, 0.25, size=count) * min_gap
+        chosen = rng.permutation(places)[:count] + rng.uniform(-0.25, 0.25, size=count) * gap
     else:
         positive = places[places > 0]
         candidates = positive if len(positive) >= count else places
         chosen = candidates[(np.arange(0.5, count) * len(candidates) / max(count, 1)).astype(int)]
-    if chosen.size and np.max(np.abs(chosen)) * np.finfo(kind).eps > 0.5 * min_gap:  # half of that is the rounding
+    largest, limits = float(np.max(np.abs(chosen), initial=0.0)), np.finfo(kind)
+    if largest > float(limits.max):
+        raise InvalidArgument(f"min_gap={min_gap!r} is too large for {count} numbers in {kind}; ask for a smaller one.")
+    if largest * limits.eps > 0.5 * gap:  # half of that is the rounding
         raise InvalidArgument(
             f"min_gap={min_gap!r} is too small for {count} numbers in {kind}; ask for a smaller array or another dtype."
         )
@@ -120,11 +128,31 @@ def smooth_arrays(
     return array
 
 
-def _places(count: int, min_gap: float, avoid: Sequence[float]) -> Floats:
+def _places(count: int, gap: float, kinks: Floats) -> Floats:
     """Return at least ``count`` numbers, twice the gap apart, and one and a half times from what is to be avoided."""
-    half = max(math.ceil(NARROWEST / (2 * min_gap)), count // 2 + 2 * len(avoid) + 1)
-    grid = np.arange(-half, half + 1) * (2.0 * min_gap)
-    return grid[np.all(np.abs(grid[:, None] - np.array(list(avoid), dtype=float)) >= 1.5 * min_gap, axis=1)]
+    half = max(math.ceil(NARROWEST / (2 * gap)), count // 2 + 2 * len(kinks) + 1)
+    grid = np.arange(-half, half + 1) * (2.0 * gap)
+    return grid[np.all(np.abs(grid[:, None] - kinks) >= 1.5 * gap, axis=1)]
+
+
+def _read_gaps(min_gap: Any, avoid: Any) -> Floats:
+    """Return the numbers to avoid; refuse what are none, and a gap that is no positive number."""
+    if isinstance(min_gap, bool) or not isinstance(min_gap, numbers.Real) or not 0 < min_gap < np.inf:
+        raise InvalidArgument(f"min_gap={min_gap!r} must be a finite positive number.")
+    try:
+        kinks = np.array(list(avoid), dtype=float)
+    except (TypeError, ValueError):
+        kinks = np.array([np.nan])
+    if kinks.ndim != 1 or not np.all(np.isfinite(kinks)):
+        raise InvalidArgument(f"avoid={avoid!r} must be a sequence of finite numbers, such as (0.0, 1.0).")
+    return kinks
+
+
+def _shape(given: Any) -> tuple[int, ...]:
+    sides = given if isinstance(given, tuple | list) else (given,)
+    if not all(isinstance(side, int | np.integer) and side >= 0 for side in sides):
+        raise InvalidArgument(f"shape={given!r} must be a whole number, or a tuple of them, none negative.")
+    return tuple(int(side) for side in sides)
 
 
 @st.composite
@@ -148,7 +176,7 @@ def kinked_arrays(
     strategy of arrays
         They shrink to zeros.
     """
-    size, kind = _drawn(draw, shape), _float_dtype(_drawn(draw, dtype))
+    size, kind = _shape(_drawn(draw, shape)), _float_dtype(_drawn(draw, dtype))
     values = [*KINKS, 2.0, *(kink + sign * near for near in NEAR for kink in KINKS for sign in (1, -1))]
     elements = st.sampled_from(list(dict.fromkeys(float(kind.type(value)) for value in values)))
     array: Floats = draw(hnp.arrays(kind, size, elements=elements))
@@ -160,7 +188,10 @@ def _drawn(draw: st.DrawFn, value: T | st.SearchStrategy[T]) -> Any:
 
 
 def _float_dtype(given: DTypeLike) -> np.dtype[Any]:
-    dtype = np.dtype(given)
+    try:
+        dtype = np.dtype(given)
+    except TypeError:
+        dtype = np.dtype(object)
     if dtype.kind != "f":
         raise InvalidArgument(f"dtype={given!r} is no floating-point dtype; use float16, float32 or float64.")
     return dtype
@@ -251,7 +282,7 @@ def _each(draw: st.DrawFn, ndim: int, bounds: Callable[[int], tuple[int, int]]) 
 
 def _require_positive(**sizes: Any) -> None:
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
             raise InvalidArgument(f"{name}={size!r} must be a positive whole number.")
 
 

@@ -57,7 +57,7 @@ def mutants_of(
         Of that call. Bugs that depend on the parameter are chosen where the first of them has a leaf of the gradient's
         name and shape, and is no upstream.
     mutants : str or sequence of str, optional
-        Names or kinds of the catalogue, patterns allowed; default all.
+        Names or kinds of the catalogue, patterns allowed, or names of mutants, which say the leaf too; default all.
     point : str
         What the point is called.
     seed : int
@@ -81,12 +81,14 @@ def mutants_of(
     upstream = None if function is None else upstream_of(function, tuple(args), kwargs or {})
     known = Taken.of(args[0]) if args and upstream != 0 else None
     found = []
-    for entry in chosen:
+    for entry, named in chosen.items():
         if entry.needs_upstream and upstream is None:
             continue
         leaves = _places(entry, taken, known)
         key = crc32(f"{seed} {entry.name}".encode("utf-8", "surrogatepass"))
         drawn = leaves if entry.is_each else _drawn(entry, leaves, taken, known, key)
+        if named:
+            drawn = [i for i in leaves if taken.leaves[i].name in named]
         found += [
             Mutant(_named(entry, name), entry.kind, point, entry.remedy, name, key)
             for name in (taken.leaves[i].name for i in drawn)
@@ -120,17 +122,31 @@ def wrap(function: Callable[..., Any], mutant: Mutant, accuracy: Accuracy | None
     return mutated  # type: ignore[return-value]
 
 
-def _chosen(mutants: Patterns) -> list[Entry]:
+def _chosen(mutants: Patterns) -> dict[Entry, set[str]]:
+    """Return the bugs that are asked for, each with the leaves that are; none where any will do."""
     if mutants is None:
-        return list(CATALOGUE)
+        return {entry: set() for entry in CATALOGUE}
     patterns = [mutants] if isinstance(mutants, str) else list(mutants)
+    kinds = ", ".join(dict.fromkeys(entry.kind for entry in CATALOGUE))
+    if not patterns:
+        raise InvalidArgument(f"mutants={mutants!r} chooses none; give names or kinds; the kinds are {kinds}.")
+    chosen: dict[Entry, set[str]] = {}
+    for entry in CATALOGUE:
+        fitting = [pattern for pattern in patterns if isinstance(pattern, str) and _fits(entry, pattern)]
+        named = [pattern.partition(": ")[2] for pattern in patterns if _is_named(entry, pattern)]
+        if fitting or named:
+            chosen[entry] = set() if fitting else set(named)
     for pattern in patterns:
-        if not any(_fits(entry, pattern) for entry in CATALOGUE):
-            kinds = ", ".join(dict.fromkeys(entry.kind for entry in CATALOGUE))
+        if not any(isinstance(pattern, str) and (_fits(e, pattern) or _is_named(e, pattern)) for e in chosen):
             raise InvalidArgument(
                 f"mutants={pattern!r} fits no mutant; give names or kinds, patterns allowed; the kinds are {kinds}."
             )
-    return [entry for entry in CATALOGUE if any(_fits(entry, pattern) for pattern in patterns)]
+    return chosen
+
+
+def _is_named(entry: Entry, pattern: Any) -> bool:
+    """Tell whether this is a mutant's own name, with its leaf."""
+    return isinstance(pattern, str) and not entry.behaviour.is_whole and pattern.startswith(f"{entry.name}: ")
 
 
 def _named(entry: Entry, leaf: str) -> str:

@@ -32,7 +32,7 @@ def read_points(names: Any) -> tuple[str, ...]:
     InvalidArgument
         For a name that is none, or none at all.
     """
-    chosen = (names,) if isinstance(names, str) else tuple(names)
+    chosen = (names,) if isinstance(names, str) else tuple(names or ())
     for name in chosen:
         if name not in POINTS:
             raise InvalidArgument(f"points: {name!r} is unknown; choose among {', '.join(map(repr, POINTS))}.")

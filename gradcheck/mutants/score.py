@@ -90,7 +90,7 @@ class MutationScore:
 
     def __str__(self) -> str:
         count = len(self.caught) + len(self.survived)
-        left_out = f"{len(self.equivalent)} mutants equal the right gradient at their point and were left out"
+        left_out = f"{len(self.equivalent)} mutants equal the right gradient at their point, but for what rounding may hide, and were left out"
         lines = [f"{len(self.caught)} of {count} wrong gradients caught (score {self.score:.3f}); {left_out}"]
         if self.survived:
             lines += ["survived, by what would catch them:", *by_remedy(self.survived)]
@@ -114,7 +114,7 @@ def mutation_score(
     check : callable
         ``check(f, grad, params)``, called with a wrong gradient each time. It catches it by returning something falsy, or by
         raising any exception but one that skips a test (of pytest or unittest): that test noticed nothing. None counts as
-        passed, as the return of a test does.
+        passed, as the return of a test does; a float, which may be an error, is refused.
     f : callable
         ``f(params)`` gives a number.
     grad : callable
@@ -286,7 +286,7 @@ def _accuracy(name: str, value: Any, gradient: Any, point: Point) -> Accuracy:
         raise InvalidArgument(
             f"f or its gradient is not finite at the point {name!r}; leave it out of points=, or give other params."
         )
-    eps = max(leaves[0].format.eps, *(leaf.format.eps for leaf in free))
+    eps = max([leaves[0].format.eps, *(leaf.format.eps for leaf in free)])
     with np.errstate(all="ignore"):
         size += sum(float(np.sum(np.abs(leaf.value.astype(float) * slope))) for leaf, slope in pairs)
     floors = {leaf.name: HIDDEN * eps * size / _scale(leaf.value) for leaf in free}
@@ -340,14 +340,19 @@ def _passes(check: Check, f: Any, grad: Any, params: Any) -> tuple[bool, str]:
     try:
         with watching(None):  # that wrong gradients fail is nothing to tell of
             answer = check(f, grad, params)
-        passed = answer is None or bool(answer)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        is_error = isinstance(answer, float | np.floating)
+        passed = answer is None or is_error or bool(answer)
+    except (KeyboardInterrupt, GeneratorExit):
         raise
     except _skips():
         return True, ""
     except BaseException as error:  # noqa: BLE001 - a failing test raises whatever its library does, pytest.fail too
         lines = str(error).strip().splitlines()
         return False, f"it raised {type(error).__name__}: {lines[0] if lines else ''}"
+    if is_error:
+        raise InvalidArgument(
+            f"the check returned {float(answer):.3g}, which may be an error; return whether the gradient passes, such as error < 1e-6."
+        )
     return passed, f"it returned {as_numpy(answer) if isinstance(answer, np.generic) else repr(answer)}"
 
 

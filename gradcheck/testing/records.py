@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -135,7 +136,7 @@ def markdown(records: Sequence[Record]) -> str:
         return "## gradcheck\n\nno check was made.\n"
     text = [f"## gradcheck\n\n{_count(records)}.\n", "| verdict | worst parameter | test | check |\n|---|---|---|---|"]
     for record in worst_first(records):
-        cells = (record["verdict"], _worst(record), f"`{record['test']}`", f"`{record['name']}`")
+        cells = (record["verdict"], _worst(record), _code(record["test"]), _code(record["name"]))
         text.append(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
     text += [
         f"\n### {record['test']}, {record['name']}\n\n{record['markdown']}"
@@ -143,6 +144,12 @@ def markdown(records: Sequence[Record]) -> str:
         if "markdown" in record
     ]
     return "\n".join(text) + "\n"
+
+
+def _code(text: str) -> str:
+    """Return Markdown that shows a text as code, backticks in it too."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
 
 
 def document(records: Iterable[Record]) -> str:

@@ -38,6 +38,8 @@ def hide_own_frames(error: BaseException) -> None:
         seen.add(id(current))
         _relink(current.__traceback__)
         waiting += [current.__cause__, current.__context__]
+        waiting += getattr(current, "failures", ())  # of a doctest, which keeps exceptions apart
+        waiting += [part for part in getattr(current, "exc_info", ()) if isinstance(part, BaseException)]
         if isinstance(current, BaseExceptionGroup):
             waiting += current.exceptions
 

@@ -42,6 +42,12 @@ def test_smooth_arrays_take_any_size_and_cover_both_signs():
     assert len(np.unique(x)) == 10_000 and np.min(np.diff(np.sort(x))) >= 1e-2
 
 
+@pytest.mark.parametrize("gap", [1e-4, 1e-9, 1e-300])
+def test_a_small_gap_costs_no_more_than_a_usual_one(gap):
+    x = find(smooth_arrays([2, 3], min_gap=gap), lambda x: np.any(x < 0))
+    assert x.shape == (2, 3) and np.min(np.diff(np.sort(x.ravel()))) >= gap and np.min(np.abs(x)) >= gap
+
+
 def test_smooth_arrays_shrink_to_rising_numbers():
     assert np.all(np.diff(find(smooth_arrays(7), lambda x: True)) > 0)
 
@@ -61,6 +67,13 @@ def test_shapes_and_dtypes_may_be_strategies():
         (kinked_arrays(3, bool), "is no floating-point dtype"),
         (smooth_arrays(3, min_gap=0.0), "min_gap=0.0 must be a finite positive number"),
         (smooth_arrays(10_000, np.float16), "too small for 10000 numbers in float16"),
+        (smooth_arrays(3, np.float16, min_gap=1e5), "min_gap=100000.0 is too large for 3 numbers in float16"),
+        (smooth_arrays(3, min_gap="x"), "min_gap='x' must be a finite positive number"),
+        (smooth_arrays(3, avoid=0.0), r"avoid=0.0 must be a sequence of finite numbers, such as \(0.0, 1.0\)"),
+        (smooth_arrays(3, avoid=(np.nan,)), "must be a sequence of finite numbers"),
+        (smooth_arrays(-1), "shape=-1 must be a whole number, or a tuple of them, none negative"),
+        (kinked_arrays((2, 1.5)), "must be a whole number"),
+        (smooth_arrays(3, "nonsense"), "dtype='nonsense' is no floating-point dtype"),
         (conv_geometries(ndim=0), "ndim=0 must be a positive whole number"),
         (pool_geometries(max_side=2.5), "max_side=2.5 must be a positive whole number"),
     ],

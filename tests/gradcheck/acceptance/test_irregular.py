@@ -466,3 +466,40 @@ def test_a_stair_is_as_long_as_rounding_makes_one_of_a_larger_element(monkeypatc
     for height, coarse in ((8.0 * 8.0 * 1.1, True), (8.0 * 8.0 * 0.9, False)):
         monkeypatch.setattr(irregular, "nearest_stair", lambda *args, h=height: np.array([h * unit]))
         assert _is_on_coarse_stair(bench, 0, 0, np.array([8.0])) is coarse
+
+
+def test_one_of_the_first_three_that_is_explained_is_enough_to_go_on(monkeypatch):
+    claims = np.full(7, 1.04)
+    claims[2] = 1.001
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(7)}, {"x": claims})
+    for index in range(7):
+        sides(bench, 1.0, index=index, bound=1e-5)
+    monkeypatch.setattr(irregular, "jump_nearby", lambda *args: (np.array([2e-5]), 1e-9))
+    look_for_jumps(bench)
+    assert sum(Kind.JUMPS in kinds(bench, i) for i in range(7)) == 7
+    assert np.flatnonzero(~bench.decide(0, np.arange(7)).contradicted[:, 0]).tolist() == [2]
+
+
+def test_an_error_in_common_of_one_function_needs_none_of_another():
+    bench = two(sums, np.linspace(1.0, 2.0, 12), np.tile([1.01, 1.0], (12, 1)))
+    for index in range(12):
+        two_sides(bench, [1.0, 1.0], index=index, bound=1e-6)
+    assert _without_common_errors(bench, bench.suspects) == []
+    assert np.all(bench.ledgers[0].membership == [Membership.INVALID, Membership.UNTESTED])
+
+
+def test_where_a_kink_may_make_claims_valid_in_one_function_each_element_is_looked_at():
+    x = np.linspace(1.0, 2.0, 12)
+    bench = two(lambda y: [np.sum(y), np.sum(y) + 0.01 * np.sum(np.abs(y - x))], x, np.full((12, 2), 1.01), noise=1e-9)
+    for index in range(12):
+        two_sides(bench, [1.0, 1.0], index=index, bound=1e-6)
+    rest = _without_common_errors(bench, bench.suspects)
+    assert len(rest) == 12 and not bench.ledgers[0].membership.any()
+
+
+def test_what_was_measured_once_is_not_looked_at_for_stairs():
+    bench = bench_of(lambda p: floors(p["x"]), {"x": np.array([0.6, 0.62])}, {"x": np.zeros(2)})
+    bench.ledgers[0].add(Estimate.multiple(np.arange(2), np.ones((2, 1)), np.full((2, 1), 1e-3)))
+    assert bench.decide(0, np.arange(2)).contradicted.all()
+    look_for_zeros_on_stairs(bench)
+    assert calls(bench) == 0

@@ -300,3 +300,27 @@ def test_one_loud_function_in_a_group_is_enough_to_look_no_further(monkeypatch):
     monkeypatch.setattr(quiet, "_noise_near", lambda bench, lengths: np.array([1e-9, 1e-6]))
     monkeypatch.setattr(quiet, "measure_noise", lambda *arguments: asked.append(1) or np.full(2, 1e-9))
     assert _is_quiet(bench, [(0, 1)]) is False and not asked
+
+
+@pytest.mark.parametrize(("times", "quiet_"), [(3.9, True), (4.1, False)])
+def test_noise_may_grow_fourfold_where_the_step_does_so_far_more(monkeypatch, times, quiet_):
+    """Three estimates of one noise agree within that."""
+    bench = linear(np.ones(3), noise=1e-6, step=1e-8)
+    monkeypatch.setattr(quiet, "_noise_near", lambda bench, lengths: np.array([1e-9]))
+    monkeypatch.setattr(quiet, "measure_noise", lambda *arguments: np.array([times * 1e-6]))
+    monkeypatch.setattr(quiet, "choose_step", lambda *arguments: 1e-4)
+    assert _is_quiet(bench, [(0, 1)]) is quiet_
+
+
+@pytest.mark.parametrize(("dtypes", "lost"), [("dd", True), ("ff", False), ("df", False)])
+def test_what_stands_still_is_lost_in_rounding_only_where_double_precision_moves(dtypes, lost):
+    x = {"a": np.ones(2, dtypes[0]), "b": np.ones(2, dtypes[1])}
+    bench = bench_of(lambda p: 3.0, x, {"a": np.zeros(2), "b": np.zeros(2)})
+    found = _noise_near(bench, _lengths(bench, {0: np.arange(2), 1: np.arange(2)}))
+    assert np.isinf(found[0]) if lost else found[0] == 0
+
+
+def test_each_function_that_stands_still_is_lost_and_no_other():
+    bench = bench_of(lambda p: np.array([3.0, float(np.sum(p["x"]))]), {"x": np.ones(2)}, {"x": np.zeros((2, 2))})
+    found = _noise_near(bench, _lengths(bench, {0: np.arange(2)}))
+    assert np.isinf(found[0]) and found[1] < 1e-14

@@ -295,6 +295,15 @@ def test_where_a_few_of_many_are_not_plain_all_go_on_waiting():
     assert sum(Kind.LADDER in kinds(bench, i) for i in range(DOZEN)) == FEW
 
 
+def test_one_of_the_few_that_is_not_plain_keeps_all_waiting():
+    x = np.linspace(1, 2, DOZEN)
+    bench = bench_of(lambda p: float(np.sum(p["x"]) + abs(p["x"][4] - x[4])), {"x": x}, {"x": np.full(DOZEN, 3.0)})
+    enter(bench, np.ones(DOZEN), 1e-9)
+    waiting = {0: np.arange(DOZEN)}
+    assert _confirm_many(bench, waiting) is waiting
+    assert [i for i in range(DOZEN) if Kind.LADDER in kinds(bench, i)] == [0, 4, 8]
+
+
 def test_what_directions_do_not_decide_goes_on_waiting():
     """One of thirteen has no evidence: only the others are confirmed."""
     bench = linear([*np.full(DOZEN, 3.0), 1.0])

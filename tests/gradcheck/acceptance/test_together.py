@@ -1,5 +1,7 @@
 """Many elements at once along directions: what is plain, what is confirmed, what rules a kink out, and what it costs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from gradcheck.acceptance.together import (
     FEWEST_TOGETHER,
     PRECISE,
     bends_less,
+    clear_of_kinks,
     confirm_together,
     contradicted_plainly,
     rule_kinks_out,
@@ -152,6 +155,64 @@ def test_a_shorter_step_says_the_same_to_a_hundredth_of_the_error(apart, steady)
     bench.ledgers[0].add(Estimate.pair(np.arange(1, 4), *(np.full((3, 1), v) for v in (1.0, 1e-9, 1e-9))))
     confirm_together(bench, {0: np.arange(4)})
     assert (Kind.MULTIPLE in kinds(bench, 0)) is steady
+
+
+@pytest.mark.parametrize(("noise", "steady"), [(1e-9, False), (0.9e-2, True)])
+def test_what_noise_does_to_the_longer_step_is_no_difference(noise, steady):
+    """Off by 0.0275, of which the noise explains so much that a hundredth of the error, 0.02, is left."""
+    bench = linear(np.full(4, 3.0))
+    enter(bench, [1.0275, *np.full(3, 1.5)], [noise, 1e-9, 1e-9, 1e-9], typical=1e-9)
+    bench.ledgers[0].add(Estimate.pair(np.arange(1, 4), *(np.full((3, 1), v) for v in (1.0, 1e-9, 1e-9))))
+    confirm_together(bench, {0: np.arange(4)})
+    assert (Kind.MULTIPLE in kinds(bench, 0)) is steady
+
+
+def both(claims, **options):
+    """Two functions that are the same, and what was measured of one element of one of them is off."""
+    claims = np.asarray(claims, float)
+    return bench_of(lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(len(claims))}, {"x": claims}, **options)
+
+
+def test_a_shorter_step_says_the_same_in_every_function():
+    bench = both(np.full((5, 2), 3.0))
+    values = np.ones((5, 2))
+    values[3, 1] = 1.5
+    bench.ledgers[0].add(Estimate.difference(np.arange(5), values, 1e-9 * np.ones((5, 2)), np.zeros((5, 2))))
+    confirm_together(bench, {0: np.arange(5)})
+    assert calls(bench) == 18 + 10 + 18  # one function that disagrees is enough
+    assert [Kind.MULTIPLE in kinds(bench, i) for i in range(5)] == [True, True, True, False, True]
+
+
+def test_what_has_no_derivative_in_one_function_is_not_confirmed(monkeypatch):
+    monkeypatch.setattr(together, "Directions", Told)
+    monkeypatch.setattr(Told, "residual", np.zeros((4, 2)))
+    monkeypatch.setattr(Told, "deviation", np.full((4, 2), 1e-6))
+    monkeypatch.setattr(Told, "spread", lambda self, parts, deviations: np.zeros((4, 2)))
+    bench = both(np.full((4, 2), 3.0))
+    values = np.ones((4, 2))
+    values[1, 0], values[2] = NAN, NAN
+    bench.ledgers[0].add(Estimate.difference(np.arange(4), values, 1e-9 * np.ones((4, 2)), np.zeros((4, 2))))
+    confirm_together(bench, {0: np.arange(4)})
+    assert [Kind.MULTIPLE in kinds(bench, i) for i in range(4)] == [True, False, False, True]
+
+
+def test_directions_of_derivatives_that_were_measured_know_no_rounding_of_claims(monkeypatch):
+    made = []
+
+    class Noted(Directions):
+        def __init__(self, bench, key, *, of_claims=True):
+            made.append(of_claims)
+            super().__init__(bench, key, of_claims=of_claims)
+
+    monkeypatch.setattr(together, "Directions", Noted)
+    bench = linear(np.full(4, 3.0))
+    enter(bench, np.ones(4), 1e-9)
+    confirm_together(bench, {0: np.arange(4)})
+    bends_less(bench, 0, np.arange(4), np.ones((4, 1)))
+    bench = linear(np.full(4, 3.0))
+    sides(bench, np.ones(4))
+    rule_kinks_out(bench)
+    assert made == [False, False, True]
 
 
 @pytest.mark.parametrize(("noise", "confirmed"), [(1.9 / PRECISE, True), (2.1 / PRECISE, False)])
@@ -304,6 +365,56 @@ def test_they_disagree_beyond_one_deviation_of_what_was_measured(times, ruled_ou
     sides(bench, np.full(4, 1.0 + times * bound / bench.multiplier), bound=bound)
     rule_kinks_out(bench)
     assert (Membership.INVALID in memberships(bench)) is ruled_out
+
+
+@pytest.mark.parametrize(("share", "ruled_out"), [(0.5, True), (50.0, False)])
+def test_claims_that_were_not_contradicted_may_be_off_by_what_matters(share, ruled_out):
+    """Their part in a direction is blurred by that; what is off by far more shows as a kink may."""
+    rtol = 1e-4
+    bench = linear([3.0, *np.full(5, 1.0 + share * rtol)], rtol=rtol)
+    sides(bench, [1.0], bound=1e-9)
+    enter(bench, np.ones(5), 1e-2, indices=range(1, 6))
+    assert np.all(outcomes(bench)[1:] != Outcome.OPEN)
+    rule_kinks_out(bench)
+    assert (memberships(bench)[0] == Membership.INVALID) is ruled_out
+
+
+def test_an_element_in_question_in_one_function_is_believed_as_measured_in_both():
+    bench = both([[1.0, 3.0], [1.0, 1.0], [1.0, 1.0]])
+    ones = np.ones((3, 2))
+    for _ in range(2):
+        bench.ledgers[0].add(Estimate.sides(np.arange(3), ones, 0 * ones, 1e-9 * ones))
+    rule_kinks_out(bench)
+    assert memberships(bench)[0] == Membership.UNTESTED and bench.ledgers[0].membership[0, 1] == Membership.INVALID
+
+
+@pytest.mark.parametrize(("bound", "ruled_out"), [(0.4, True), (0.6, False)])
+def test_what_an_interval_leaves_open_is_no_error(monkeypatch, bound, ruled_out):
+    """Of an error of one so much is left that it must be twice what would not show."""
+    bench = linear([2.0, 1.0, 1.0, 1.0])
+    sides(bench, np.ones(4), bound=bound)
+    ((one, concerned),) = bench.suspects
+    directions = SimpleNamespace(component=lambda part, leaf, index: -2.0)
+    parts = [SimpleNamespace(leaves=[0])] * 4
+    clear_of_kinks(bench, directions, parts, np.full((4, 1), 0.5))
+    assert memberships(bench)[one.index] == (Membership.INVALID if ruled_out else Membership.UNTESTED)
+    assert concerned.all()
+
+
+@pytest.mark.parametrize(("shown", "ruled_out"), [(2, False), (3, True)])
+def test_an_error_shows_along_three_of_four_directions(shown, ruled_out):
+    bench = linear([3.0, 1.0, 1.0, 1.0])
+    sides(bench, np.ones(4), bound=1e-9)
+    directions = SimpleNamespace(component=lambda part, leaf, index: part.number)
+    parts = [SimpleNamespace(leaves=[0], number=1.0 if i < shown else 1e-3) for i in range(4)]
+    clear_of_kinks(bench, directions, parts, np.full((4, 1), 0.9))
+    assert memberships(bench)[0] == (Membership.INVALID if ruled_out else Membership.UNTESTED)
+    for part in parts:
+        part.leaves = [1]  # of which this element is none
+    bench.ledgers[0].membership[:] = Membership.UNTESTED
+    bench.ledgers[0].version += 1
+    clear_of_kinks(bench, directions, parts, np.full((4, 1), 0.9))
+    assert memberships(bench)[0] == Membership.UNTESTED
 
 
 def test_one_flagged_element_in_one_leaf_is_enough_to_ask_and_a_kink_in_another_to_ask_nothing():

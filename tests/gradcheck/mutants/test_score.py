@@ -62,7 +62,8 @@ def test_a_thorough_check_catches_all_and_a_blind_one_none():
 
 
 @pytest.mark.parametrize(
-    "answer", [False, 0, np.False_, "", AssertionError("x"), ValueError("x"), pytest.fail.Exception("x")]
+    "answer",
+    [False, 0, np.False_, "", AssertionError("x"), ValueError("x"), pytest.fail.Exception("x"), SystemExit(1)],
 )
 def test_falsy_and_any_exception_are_caught(answer):
     def check(f, g, p):
@@ -183,6 +184,18 @@ def test_a_check_that_rejects_the_right_gradient_is_an_invalid_argument():
             mutation_score(check, f, grad, PARAMS)
     with pytest.raises(InvalidArgument, match="at the point 'zeros'"):
         mutation_score(lambda f, g, p: p["w"].any(), f, grad, PARAMS, points=("given", "zeros"))
+
+
+def test_a_check_that_returns_an_error_is_an_invalid_argument():
+    """As `scipy.optimize.check_grad` does: the larger the worse."""
+    for error in (1e-9, np.float32(0.0)):
+        with pytest.raises(InvalidArgument, match="return whether the gradient passes"):
+            mutation_score(lambda f, g, p, e=error: e, f, grad, PARAMS, mutants="sign")
+
+
+def test_where_there_is_no_element_there_is_no_bug():
+    found = mutation_score(check_gradient, lambda p: 0.0, lambda p: p, np.zeros(0))
+    assert not found.caught and not found.survived and np.isnan(found.score)
 
 
 def test_where_the_function_is_not_defined_is_said():

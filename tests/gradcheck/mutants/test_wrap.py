@@ -241,6 +241,19 @@ def test_patterns_choose_names_and_kinds_and_unknown_ones_are_refused():
         mutants_of(G["w"], mutants="singn")
 
 
+def test_a_mutant_is_chosen_by_its_own_name_in_its_own_leaf():
+    every = mutants_of(grad(point()), function=grad, args=(point(),))
+    for mutant in every:
+        (found,) = mutants_of(grad(point()), function=grad, args=(point(),), mutants=mutant.name)
+        assert found == mutant
+    others = mutants_of(grad(point()), function=grad, args=(point(),), mutants=["doubled: b", "doubled: v", "halved"])
+    assert [m.name.partition(":")[0] for m in others] == ["doubled", "doubled", "halved"]
+    assert [m.leaf for m in others[:2]] == ["b", "v"]
+    for wrong in ([every[0]], [3], "doubled of b", ()):
+        with pytest.raises(InvalidArgument, match="give names or kinds"):
+            mutants_of(grad(point()), mutants=wrong)
+
+
 def test_names_and_remedies_are_unambiguous():
     assert len({entry.name for entry in CATALOGUE}) == len(CATALOGUE) >= 40
     assert all(entry.remedy and ": " not in entry.name for entry in CATALOGUE)

@@ -239,6 +239,20 @@ def test_fixture(raised):
     assert_no_frame_of_ours(output)
 
 
+def test_so_it_does_in_doctests(run):
+    code = '''"""
+>>> import numpy as np
+>>> from gradcheck import assert_gradient
+>>> assert_gradient(lambda x: np.sum(x**3), lambda x: x, np.ones(2))
+>>> 1 + 1
+3
+"""'''
+    for arguments in ((), ("--doctest-continue-on-failure",)):
+        output = run(code, "--doctest-modules", *arguments, prelude="").stdout.str()
+        assert "GradientError: FAIL" in output
+        assert "assertions.py" not in output and "report.py" not in output
+
+
 def test_full_trace_shows_everything(run):
     result = run(
         """

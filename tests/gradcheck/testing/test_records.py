@@ -57,6 +57,7 @@ def test_an_error_that_was_not_measured_is_unknown():
 def test_a_bar_in_a_name_does_not_break_the_table_of_markdown():
     text = told.markdown([record(test="t.py::test[a|b]")])
     assert "| pass | w: relative error 1e-09 | `t.py::test[a\\|b]` | `check_gradient(f)` |" in text
+    assert "| ``` t.py::test[a``b] ``` |" in told.markdown([record(test="t.py::test[a``b]")])
     assert told.markdown([]) == "## gradcheck\n\nno check was made.\n"
 
 

@@ -137,7 +137,7 @@ def _places(count: int, gap: float, kinks: Floats) -> Floats:
 
 def _read_gaps(min_gap: Any, avoid: Any) -> Floats:
     """Return the numbers to avoid; refuse what are none, and a gap that is no positive number."""
-    if isinstance(min_gap, bool) or not isinstance(min_gap, numbers.Real) or not 0 < min_gap < np.inf:
+    if isinstance(min_gap, bool) or not isinstance(min_gap, numbers.Real) or not 0 < float(min_gap) < np.inf:
         raise InvalidArgument(f"min_gap={min_gap!r} must be a finite positive number.")
     try:
         kinks = np.array(list(avoid), dtype=float)

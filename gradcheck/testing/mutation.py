@@ -6,6 +6,7 @@ The suite runs once as it is, and which tests call the function is noted. Then t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ from gradcheck.testing.rerun import Rerun, rerunning
 
 __all__ = ["Mutation", "Score", "lines"]
 
-PATIENCE, LEAST_PATIENCE = 10.0, 5.0
-"""A wrong gradient may keep a loop from ending. Tests that take ten times as long as with the right one, and five seconds
+PATIENCE, LEAST_PATIENCE = 10.0, 1.0
+"""A wrong gradient may keep a loop from ending. Tests that take ten times as long as with the right one, and a second
 more, have noticed it."""
 
 MOST_SURVIVORS = 3
@@ -68,6 +69,8 @@ class Mutation:
     """
 
     def __init__(self, config: pytest.Config, target: str, seconds: float, seed: int) -> None:
+        if not 0 < seconds < math.inf:
+            raise pytest.UsageError(f"--gradcheck-mutate-seconds={seconds:g} must be a finite positive number")
         self.config = config
         self.target = target
         self.seconds = seconds

@@ -397,11 +397,18 @@ def test_descent():
 
 
 def test_time_is_bounded(mutate):
-    result = mutate(STRICT + "def test_it(): judge(slope)", "--gradcheck-mutate-seconds=0")
+    result = mutate(STRICT + "def test_it(): judge(slope)", "--gradcheck-mutate-seconds=1e-9")
     result.stdout.fnmatch_lines(
         ["*not scored: there was no time to try a wrong gradient; raise --gradcheck-mutate-seconds."]
     )
     assert result.ret == 1
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_a_time_that_is_none_is_refused(mutate, seconds):
+    result = mutate(STRICT + "def test_it(): judge(slope)", f"--gradcheck-mutate-seconds={seconds}")
+    result.stderr.fnmatch_lines([f"*--gradcheck-mutate-seconds={seconds} must be a finite positive number*"])
+    assert result.ret == 4
 
 
 @pytest.mark.usefixtures("few")

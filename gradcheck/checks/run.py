@@ -39,6 +39,9 @@ MOST_OVERHEAD = 100
 DIRECTIONAL_CALLS = 60
 """What a right gradient takes along random directions, about."""
 
+FEW = 1000
+"""Elements up to which each is looked at where a sample of them is wrong and shows no cause: as many calls as a right gradient takes."""
+
 
 @silent
 def run(check: Check) -> Report:
@@ -200,6 +203,8 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
     if settings.method == "auto" and check.claimant.is_whole and not settings.vectorized:
         sampled = not check.claimant.pulls_back  # else what is wrong with a backward may be seen in all elements only
         judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=sampled)
+        if sampled and elements <= FEW and not _is_explained(check, probe, base, judgements):
+            judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=False)
         if not all(np.all(np.isnan(found.floor_along)) for found in judgements.values()):
             check.why_directions = (
                 f"the {elements:,} elements were judged together along random directions, not one by one: whole parameters "
@@ -207,6 +212,15 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
             )
         return judgements
     return check.claimant.judge(probe, base, claims, rtol=check.rtol, rng=settings.rng)
+
+
+def _is_explained(check: Check, probe: Probe, base: Floats, judgements: dict[int, Judgement]) -> bool:
+    """Tell whether what is wrong has a cause that a sample shows, or none of it was sampled."""
+    sampled = [leaf for leaf, found in judgements.items() if np.any(found.wrong) and np.any(np.isnan(found.reference))]
+    if not sampled:
+        return True
+    explained = explain(check, probe, base, check.claimant.laid_out(check.point, check.readings, judgements))
+    return all(check.point.leaves[leaf].name in explained for leaf in sampled)
 
 
 def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:

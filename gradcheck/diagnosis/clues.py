@@ -17,8 +17,8 @@ SAMPLED = 200
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Map = Callable[[Floats], Floats]
-ENOUGH = 16
-"""Measured elements that stand for the others where not all are."""
+ENOUGH = 12
+"""Measured elements that stand for the others where not all are: the dozen that is looked at of a leaf that is wrong throughout."""
 
 Pull = Callable[[list[Floats]], list[dict[str, Floats]]]
 """Gives for each of several cotangents like ``dy`` the claims by name, shaped like `Clues.claimed`."""

@@ -32,7 +32,11 @@ def parts(clues: Clues, case: Case) -> Iterator[Candidate]:
     regions = regions_of(clues, case)
     exact = next((region for region in regions if region.is_exact and region.evidence >= 0), None)
     count = int(np.count_nonzero(np.any(wrong, axis=0)))
-    where = exact.words if exact else f"{count} of {clues.claimed[0].size} elements"
+    known = int(np.count_nonzero(np.any(clues.used | clues.kink, axis=0)))
+    some = (
+        f"{clues.claimed[0].size:,} elements" if known == clues.claimed[0].size else f"the {known:,} elements looked at"
+    )
+    where = exact.words if exact else f"{count:,} of {some}"
     if not np.any(clues.claimed[wrong]):
         yield Candidate(
             kind="zeroed",

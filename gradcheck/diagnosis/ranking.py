@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -123,8 +122,8 @@ def _of_kinks(clues: Clues) -> Diagnosis:
     """Say that all wrong elements are at kinks; which of several values would be right there cannot be told."""
     count = int(np.count_nonzero(np.any(clues.wrong, axis=0)))
     message = (
-        f"the gradient is wrong only in {count} element{'s' if count > 1 else ''} at ties or kinks of f: "
-        "elements that tie share one gradient, and not each of them gets all of it"
+        f"the gradient is wrong only in {count} element{'s' if count > 1 else ''} at ties or kinks of f: what it claims is none of the "
+        "slopes on either side, nor between them; elements that tie share one gradient, and not each gets all of it"
     )
     return Diagnosis(kind="ties-only", message=message, fit=1.0, evidence={"elements": count})
 
@@ -158,7 +157,7 @@ def _chosen(found: list[Weighed], known: list[Candidate], others: list[list[Weig
     """Choose at most three explanations of one parameter: those that hold for all parameters first, then the simplest."""
     enough = [w for w in found if w.is_enough]
     enough += [
-        replace(w, candidate=replace(w.candidate, cost=0.0))
+        w
         for w in found
         if not w.is_enough and w.is_confirmed and any(w.candidate.agrees_with(other) for other in known)
     ]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["escape", "to_markdown"]
 
-SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"} | {"\n": " ", "\r": " "})
+SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#~"} | {"\n": " ", "\r": " "})
 
 
 def escape(text: str) -> str:

@@ -68,6 +68,7 @@ STYLE = """
 .gradcheck .wide { overflow-x: auto; max-width: 100%; }
 .gradcheck table { border-collapse: collapse; font-size: .9rem; }
 .gradcheck th, .gradcheck td:first-child { white-space: nowrap; }
+@media (max-width: 40rem) { .gradcheck td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 6rem; } }
 .gradcheck th, .gradcheck td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0;
   border-bottom: 1px solid var(--line); }
 .gradcheck td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }

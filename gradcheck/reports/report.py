@@ -16,7 +16,7 @@ from gradcheck.reports.comparison import Divergence
 from gradcheck.reports.markdown import to_markdown
 from gradcheck.reports.page import fragment, page_of
 from gradcheck.reports.plots import heat_map
-from gradcheck.reports.serialization import Arrays, dump, masks_of, parse, plain, values_of
+from gradcheck.reports.serialization import Arrays, dump, fingerprint, masks_of, parse, plain, values_of
 from gradcheck.reports.text import one_line, render
 from gradcheck.watching import tolerates
 
@@ -149,6 +149,12 @@ class ParameterReport:
         counts = f"{int(self.wrong.sum())} wrong, {int(self.undecided.sum())} undecided of {self.wrong.size}"
         return f"<ParameterReport {self.name!r} {self.shape}: {counts}>"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ParameterReport) and fingerprint(self) == fingerprint(other)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.shape))
+
     def excess(self) -> NDArray[np.float64]:
         """Return the error of each element in units of its bound, in the parameter's shape; NaN where nothing was measured."""
         with np.errstate(all="ignore"):
@@ -232,6 +238,12 @@ class Report:
         if not (self.ok or tolerates(self)):
             raise GradientError(self)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Report) and fingerprint(self) == fingerprint(other)
+
+    def __hash__(self) -> int:
+        return hash((self.verdict, self.evaluations, *self.parameters))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as dicts, lists, strings, numbers, booleans and None; numbers may be NaN."""
         return {"verdict": self.verdict, "ok": self.ok, **plain(self)}
@@ -299,7 +311,8 @@ class Report:
 
 def _parameter_from(entry: Mapping[str, Any]) -> ParameterReport:
     shape = tuple(entry["shape"])
-    arrays: dict[str, Any] = {**values_of(entry, shape), **masks_of(entry, shape)}
+    masks = masks_of(entry, shape)  # before anything is made as large as the shape says
+    arrays: dict[str, Any] = {**values_of(entry, shape), **masks}
     return ParameterReport(
         name=entry["name"],
         shape=shape,
@@ -327,7 +340,13 @@ def write_html(reports: Mapping[str, Report], path: str | Path) -> None:
     InvalidArgument
         When something in ``reports`` is no report.
     """
+    given: object = reports
+    if not isinstance(given, Mapping):
+        raise InvalidArgument(
+            f"reports is a {type(given).__name__}; a mapping of titles to reports was required: {{'one': report}}."
+        )
     for name, report in reports.items():
         if not isinstance(report, Report):
             raise InvalidArgument(f"reports[{name!r}] is a {type(report).__name__}; a Report was required.")
-    Path(path).write_text(page_of(reports), encoding="utf-8", errors="backslashreplace")
+    named = {str(name): report for name, report in reports.items()}
+    Path(path).write_text(page_of(named), encoding="utf-8", errors="backslashreplace")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument
 
-__all__ = ["ARRAYS", "SCHEMA", "Arrays", "dump", "masks_of", "parse", "plain", "values_of"]
+__all__ = ["ARRAYS", "SCHEMA", "Arrays", "dump", "fingerprint", "masks_of", "parse", "plain", "values_of"]
 
 SCHEMA = 1
 """Raised when a field changes its meaning or goes; new fields do not raise it."""
@@ -30,6 +30,9 @@ MOST_ELEMENTS = 1000
 
 MOST_OF_REPORT = 5000
 """Elements of all parameters together, each of which keeps an equal share and one at least: a report stays below a megabyte."""
+
+MOST_CHARACTERS = 1_000_000
+"""Of a report that keeps wrong elements only: above it fewer are kept, one of each parameter at least."""
 
 Arrays = Literal["wrong", "all", "none"]
 ARRAYS = ("wrong", "all", "none")
@@ -57,6 +60,11 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str) or value is None else str(value)
 
 
+def fingerprint(value: Any) -> str:
+    """Return text that is the same for equal values only; NaN equals NaN."""
+    return json.dumps(_strict(plain(value)))
+
+
 def dump(report: Any, arrays: Arrays) -> str:
     """Write a report as strict JSON; what is not finite is a string, ``"nan"``, ``"inf"`` or ``"-inf"``."""
     if arrays not in ARRAYS:
@@ -64,9 +72,13 @@ def dump(report: Any, arrays: Arrays) -> str:
     own = {field.name: plain(getattr(report, field.name)) for field in fields(report) if field.name != "parameters"}
     told = sum(bool(np.any(parameter.wrong | parameter.undecided)) for parameter in report.parameters.values())
     most = min(MOST_ELEMENTS, max(1, MOST_OF_REPORT // max(1, told))) if arrays == "wrong" else 1
-    parameters = {name: _parameter(parameter, arrays, most) for name, parameter in report.parameters.items()}
-    whole = {"schema": SCHEMA, "verdict": report.verdict, "ok": report.ok, "parameters": parameters, **own}
-    return json.dumps(_strict(whole), allow_nan=False)
+    while True:
+        parameters = {name: _parameter(parameter, arrays, most) for name, parameter in report.parameters.items()}
+        whole = {"schema": SCHEMA, "verdict": report.verdict, "ok": report.ok, "parameters": parameters, **own}
+        text = json.dumps(_strict(whole), allow_nan=False)
+        if arrays != "wrong" or len(text) <= MOST_CHARACTERS or most == 1:
+            return text
+        most = max(1, most // 2)
 
 
 def _parameter(parameter: Any, arrays: Arrays, most: int) -> dict[str, Any]:
@@ -118,6 +130,8 @@ def _pack(mask: NDArray[np.bool_]) -> str:
 def _unpack(text: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     count = math.prod(shape)
     bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+    if not count <= 8 * bits.size < count + 8:
+        raise ValueError(f"{8 * bits.size} bits for {count} elements")
     return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
 
 

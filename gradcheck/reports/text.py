@@ -164,7 +164,9 @@ def measured(parameter: ParameterReport, place: tuple[int, ...]) -> tuple[str, s
     claimed, true = float(parameter.claimed[place]), float(parameter.reference[place])
     bound = float(parameter.error_bound[place])
     one, other = apart(claimed, true)
-    if not np.isfinite(bound):
+    if np.isinf(bound):
+        return one, "unknown"
+    if np.isnan(bound):
         return one, other
     if parameter.kink[place]:
         return one, f"from {true - bound:.6g} to {true + bound:.6g}, as one comes from the left or the right"

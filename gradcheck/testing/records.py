@@ -134,12 +134,18 @@ def markdown(records: Sequence[Record]) -> str:
     """Return a page of Markdown: a count, a table with the worst first, and the reports that are no pass."""
     if not records:
         return "## gradcheck\n\nno check was made.\n"
+    from gradcheck.reports.markdown import escape  # noqa: PLC0415 - a run without checks needs no NumPy
+
     text = [f"## gradcheck\n\n{_count(records)}.\n", "| verdict | worst parameter | test | check |\n|---|---|---|---|"]
     for record in worst_first(records):
-        cells = (record["verdict"], _worst(record), _code(record["test"]), _code(record["name"]))
-        text.append(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
+        cells = (
+            record["verdict"],
+            escape(_worst(record)),
+            *(_code(record[key]).replace("|", BAR) for key in ("test", "name")),
+        )
+        text.append(f"| {' | '.join(cells)} |")
     text += [
-        f"\n### {record['test']}, {record['name']}\n\n{record['markdown']}"
+        f"\n### {escape(record['test'])}, {escape(record['name'])}\n\n{record['markdown']}"
         for record in worst_first(records)
         if "markdown" in record
     ]

@@ -301,3 +301,46 @@ def test_real_numbers_that_sum_to_zero_are_one():
     g -= np.mean(g)
     assert kinds(g + RNG.normal(size=6), g) == ["unbalanced"]
     assert kinds(g + np.array([0.3, -0.3, 0, 0.1, -0.1, 0]), g) == []
+
+
+def test_one_explanation_of_several_parameters_is_the_same_for_the_smallest():
+    rng = np.random.default_rng(0)
+    report = gradcheck.check_gradient(
+        lambda p: float(np.sum(p["a"] ** 2) + np.sum(p["b"] ** 2)),
+        lambda p: {name: 3 * v for name, v in p.items()},
+        {"a": rng.normal(size=(3, 4)), "b": rng.normal(size=2)},
+    )
+    assert {p.diagnoses[0].kind for p in report.parameters.values()} == {"constant-ratio"}
+    assert "3/2 of the true one" in report.findings[0].message
+
+
+def test_a_slope_beside_one_kink_is_not_told_as_a_tie():
+    x = np.array([0.0, 1.3, -2.0])
+    report = gradcheck.check_gradient(lambda x: float(np.sum(np.abs(x))), lambda x: np.where(x == 0, 2, np.sign(x)), x)
+    assert "none of the slopes on either side, nor between them" in report.findings[0].message
+
+
+@pytest.mark.parametrize("size", [(20, 30), (40, 50)])
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda g, x: g - 0.5 * x, "missing-weight-decay"),
+        (lambda g, x: g * x, "parametrisation"),
+        (lambda g, _: np.abs(g), "absolute"),
+        (lambda g, _: g + 0.3, "constant-offset"),
+    ],
+)
+def test_a_dozen_measured_elements_are_enough(size, change, kind):
+    rng = np.random.default_rng(4)
+    a, x = rng.normal(size=size), rng.normal(size=size)
+    report = gradcheck.check_gradient(lambda x: float(np.sum(a * np.sin(x))), lambda x: change(a * np.cos(x), x), x)
+    assert report.parameters["params"].diagnoses[0].kind == kind
+
+
+def test_where_a_sample_shows_no_cause_all_of_a_smaller_array_are_looked_at():
+    rng = np.random.default_rng(5)
+    a, x = rng.normal(size=(20, 30)), rng.normal(size=(20, 30))
+    scale = rng.uniform(0.2, 0.8, size=(20, 1))
+    report = gradcheck.check_gradient(lambda x: float(np.sum(a * np.sin(x))), lambda x: scale * a * np.cos(x), x)
+    assert report.parameters["params"].diagnoses[0].kind == "slice-ratios"
+    assert report.parameters["params"].wrong.all() and report.evaluations <= 5 * 1300

@@ -1,5 +1,6 @@
 """A report in other forms: JSON and back, HTML, Markdown, a picture, one line."""
 
+import copy
 import json
 import pickle
 import re
@@ -252,3 +253,60 @@ def test_matrices_and_kernels_are_drawn_as_they_are():
     np.testing.assert_array_equal(grid_of((2, 3)), [[0, 1, 2], [3, 4, 5]])
     np.testing.assert_array_equal(grid_of((2, 1, 2)), [[0, 1, -1, 2, 3]])
     np.testing.assert_array_equal(grid_of((2, 1, 1, 2)), [[0, 1], [-1, -1], [2, 3]])
+
+
+def simple(change=lambda g: g, names=("a",), size=4):
+    point = {name: np.random.default_rng(3).normal(size=size) for name in names}
+    return check_gradient(
+        lambda p: sum(float(np.sum(np.sin(v))) for v in p.values()),
+        lambda p: {name: change(np.cos(v)) for name, v in p.items()},
+        point,
+    )
+
+
+@pytest.mark.parametrize("change", [lambda g: g, lambda g: 2 * g, lambda g: np.nan * g])
+def test_a_report_equals_its_copies_and_what_is_read_back(change):
+    report = simple(change)
+    again = Report.from_json(report.to_json("all"))
+    assert report == again == copy.deepcopy(report) and hash(report) == hash(again)
+    assert report.parameters["a"] == again.parameters["a"] and report.parameters["a"] != 3
+    assert report != simple(lambda g: 3 * g) and report != "a report"
+
+
+def test_the_json_of_many_wrong_parameters_stays_below_a_megabyte():
+    report = simple(lambda g: -2.5 * g, [f"encoder.layers.{i}.weight" for i in range(900)], 20)
+    text = report.to_json()
+    assert len(text) <= 1e6 and str(Report.from_json(text)) == str(report)
+
+
+def test_a_shape_that_the_masks_of_a_report_do_not_have_is_damage():
+    data = json.loads(simple(lambda g: 2 * g).to_json())
+    data["parameters"]["a"]["shape"] = [10**9, 10**9]
+    with pytest.raises(InvalidArgument, match="damaged"):
+        Report.from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("given", [[], "report", None])
+def test_many_reports_are_a_mapping(given, tmp_path):
+    with pytest.raises(InvalidArgument, match="a mapping of titles to reports"):
+        write_html(given, tmp_path / "page.html")
+
+
+def test_titles_may_be_numbers(tmp_path):
+    write_html({1: simple(), 2: simple()}, tmp_path / "page.html")
+    assert "<h2 id='r0'>1</h2>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_markdown_strikes_nothing_through():
+    assert r"\~\~a\~\~" in simple(names=["~~a~~"]).to_markdown()
+
+
+def test_what_no_step_measured_is_unknown():
+    slopes = np.array([1.0, 2.0, 3.0])
+    report = check_gradient(
+        lambda x: float(np.sum(np.round(x / 0.4) * 0.4 * slopes) + 0.1 * np.sum(x)),
+        lambda x: np.full(3, 0.1),
+        np.array([0.2, 0.7, 1.9]),
+    )
+    assert report.verdict == "inconclusive"
+    assert np.isfinite(report.parameters["params"].error_bound[0]) or "true unknown" in str(report)

@@ -9,7 +9,7 @@ import pytest
 
 import gradcheck
 from gradcheck import InvalidArgument, MutationScore, check_gradient, mutation_score
-from gradcheck.mutants import CATALOGUE, POINTS
+from gradcheck.mutants import CATALOGUE, POINTS, wrap
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(6, 3)), RNG.normal(size=6)
@@ -173,6 +173,37 @@ def test_each_mutant_knows_which_elements_are_wrong():
     assert [mask.sum() for mask in elements["sign of one"].values()] == [1]
     assert [mask.tolist() for mask in elements["flipped"].values()] == [[True, False, True]]
     assert set(elements["swapped"]) == {"w", "v"}
+
+
+def test_the_catalogue_has_every_kind():
+    kinds = """sign factor missing-mean one-element slice transpose rotate flip shift permute-channels swap parameter-term mask borders
+    stale accumulate alias in-place dtype nan upstream random tiny"""
+    assert set(kinds.split()) <= {entry.kind for entry in CATALOGUE}
+    assert set(POINTS) == {"given", "zeros", "tiny", "step", "float32"}
+
+
+def test_at_every_point_each_mutant_knows_which_elements_are_wrong():
+    """What differs there, by more than rounding and what matters; the rest is right to within that."""
+    places = {}
+
+    def look(f, g, p):
+        places.setdefault(len(places), {name: value.copy() for name, value in p.items()})
+
+    found = mutation_score(look, f, grad, PARAMS, points=tuple(POINTS))
+    at = dict(zip(POINTS, (places[i] for i in range(5)), strict=True))  # the right gradient is asked about first
+    told = [m for m in found.survived if not m.entry.behaviour.is_stateful and m.elements]
+    assert {m.point for m in told} == set(POINTS) and len({m.kind for m in told}) >= 20
+    for mutant in told:
+        right, wrong = grad(at[mutant.point]), wrap(grad, mutant)(at[mutant.point])
+        matters = 1e-2 if mutant.point == "float32" else 1e-6
+        for name, value in right.items():
+            mask = mutant.elements.get(name, np.zeros(value.shape, dtype=bool))
+            if np.shape(wrong.get(name)) != value.shape:
+                assert mask.all()
+                continue
+            apart = np.abs(np.asarray(wrong[name], float) - value)
+            assert not np.any(apart[mask] == 0)
+            assert np.all(apart[~mask] <= matters * max(1.0, np.max(np.abs(value))))
 
 
 def test_a_check_that_rejects_the_right_gradient_is_an_invalid_argument():

@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("gradcheck")
 
 
-@pytest.fixture(name="gradcheck")
+@pytest.fixture(name="gradcheck", scope="session")
 def gradcheck() -> ModuleType:
     """Return the package: its ``assert_`` functions, with the options of the ini file and of the test's marker.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,11 @@ class Recorder:
         self.config = config
         self.options = options_of_ini(config)
         self.policy = policy_of_ini(config)
-        self.json_path: str | None = config.getoption("gradcheck_json")
-        self.html_path: str | None = config.getoption("gradcheck_html")
+        self.json_path, self.html_path = (_path_of(config, name) for name in ("gradcheck_json", "gradcheck_html"))
         self.summary_path = summary_path(config)
         self.received: list[tuple[int, list[dict[str, Any]]]] = []
         self.shared: list[str] = []
+        self.unwritten: list[str] = []
 
     # ---- while tests run ----------------------------------------------------------------------------------------
 
@@ -99,7 +99,9 @@ class Recorder:
         """Send the records along with the last report of a test."""
         made = item.stash.get(MADE, [])
         if call.when == "teardown" and made:
-            item.user_properties += told.properties(made)
+            item.stash[MADE] = []  # a test may run again within its protocol
+            others = [entry for entry in item.user_properties if not entry[0].startswith("gradcheck.")]
+            item.user_properties[:] = [*others, *told.properties(made)]
         report = yield
         if call.when == "teardown" and made:
             report.gradcheck = [item.stash[PLACE], made]  # type: ignore[attr-defined]
@@ -123,17 +125,27 @@ class Recorder:
             ]
         return kept
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the files that were asked for; a worker writes none."""
         if hasattr(self.config, "workerinput"):
             return
         if self.json_path:
-            _write(self.json_path, told.document(self.records))
+            self._write(self.json_path, lambda path: _write_text(path, told.document(self.records)))
         if self.html_path:
-            self._write_html(self.html_path)
+            self._write(self.html_path, self._write_html)
         if self.summary_path is not None:
-            path, mode = self.summary_path
-            _write(path, told.markdown(self.records), mode)
+            given, mode = self.summary_path
+            self._write(given, lambda path: _write_text(path, told.markdown(self.records), mode))
+        if self.unwritten and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self, path: str, write: Callable[[str], None]) -> None:
+        """Write a file, or keep why it cannot be: the results of the tests are worth more."""
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write(path)
+        except OSError as error:
+            self.unwritten.append(f"{path} cannot be written: {error.strerror or error}")
 
     def _write_html(self, path: str) -> None:
         import json  # noqa: PLC0415 - with NumPy and all, only for those who ask
@@ -146,17 +158,16 @@ class Recorder:
             while title in pages:
                 title += "'"
             pages[title] = Report.from_json(json.dumps(record["report"]))
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_html(pages, path)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show one section, in runs that checked something."""
         records = self.records
-        if records:
+        if records or self.unwritten:
             terminalreporter.ensure_newline()
             terminalreporter.section("gradcheck")
             everything = self.config.get_verbosity() > 0
-            for line in told.lines(records, everything=everything):
+            for line in [*self.unwritten, *(told.lines(records, everything=everything) if records else ())]:
                 terminalreporter.write_line(line)
 
 
@@ -177,11 +188,20 @@ def summary_path(config: pytest.Config) -> tuple[str, str] | None:
         return given, "a"
     if given.endswith(".py") or Path(given).is_dir():
         raise pytest.UsageError(f"--gradcheck-summary {given} would write there; say --gradcheck-summary=PATH")
-    return given, "w"
+    return str(Path(given).expanduser()), "w"
 
 
-def _write(path: str, text: str, mode: str = "w") -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+def _path_of(config: pytest.Config, option: str) -> str | None:
+    """Return where a file goes that an option asks for, if it does."""
+    given: str | None = config.getoption(option)
+    if given is None:
+        return None
+    if Path(given).expanduser().is_dir():
+        raise pytest.UsageError(f"--{option.replace('_', '-')}={given} is a folder; give the path of a file")
+    return str(Path(given).expanduser())
+
+
+def _write_text(path: str, text: str, mode: str = "w") -> None:
     with Path(path).open(mode, encoding="utf-8") as file:
         file.write(text)
 

@@ -467,6 +467,54 @@ def test_wrong():
     assert (pytester.path / "own.md").read_text(encoding="utf-8").startswith("## gradcheck")
 
 
+def test_a_file_that_cannot_be_written_is_told_and_the_results_stay(run, pytester):
+    (pytester.path / "file").write_text("", encoding="utf-8")
+    result = run(
+        "def test_it(): assert_gradient(cube, right, X)", "--gradcheck-json=file/a.json", "--gradcheck-html=b.html"
+    )
+    result.assert_outcomes(passed=1)
+    told, count = section(result)[:2]
+    assert told.startswith("file/a.json cannot be written: ") and count.startswith("1 check in 1 test")
+    assert result.ret == 1 and (pytester.path / "b.html").is_file()
+    for option in ("json", "html"):
+        refused = run("", f"--gradcheck-{option}=.")
+        refused.stderr.fnmatch_lines([f"*--gradcheck-{option}=. is a folder; give the path of a file*"])
+        assert refused.ret == 4
+
+
+RERUNS = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for _ in range(3):
+        for report in runtestprotocol(item, nextitem=nextitem, log=False):
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+
+
+def test_a_test_that_runs_again_tells_each_check_once(run, pytester):
+    """As pytest-rerunfailures lets it, within one protocol."""
+    pytester.makeconftest(RERUNS)
+    result = run("def test_it(): assert_gradient(cube, right, X)", "--junitxml=junit.xml", alone=True)
+    assert section(result)[0].startswith("3 checks in 1 test: 3 pass; ")
+    written = (pytester.path / "junit.xml").read_text(encoding="utf-8")
+    assert written.count('"gradcheck.verdict"') == written.count("<testcase")
+
+
+def test_the_fixture_serves_a_property_test(run):
+    pytest.importorskip("hypothesis")
+    result = run("""
+from hypothesis import given, settings, strategies as st
+
+@settings(max_examples=3, database=None)
+@given(factor=st.integers(1, 3))
+def test_it(gradcheck, factor):
+    gradcheck.assert_gradient(cube, right, factor * X)
+""")
+    result.assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("arguments", [("--gradcheck-summary",), ("--gradcheck-summary", "test_it.py")])
 def test_a_summary_that_has_no_place_is_refused(run, arguments):
     result = run("", *arguments)

@@ -12,7 +12,7 @@ from tests.documents import PAGES, ROOT, Block, blocks_of, run, without_cost
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 EXAMPLES = [
-    pytest.param(page, needs, id="-".join([str(page.relative_to(ROOT)), *sorted(needs)]))
+    pytest.param(page, needs, id=" ".join([str(page.relative_to(ROOT)), *(["needs", *sorted(needs)] if needs else [])]))
     for page in PAGES
     for needs in sorted({block.needs for block in blocks_of(page)}, key=sorted)
 ]

@@ -27,7 +27,7 @@ try:
     from hypothesis.extra import numpy as hnp
 except ImportError as error:  # pragma: no cover - the suite has it
     raise MissingDependency(
-        'gradcheck.strategies needs Hypothesis: python -m pip install "gradcheck[strategies]"'
+        'gradcheck.strategies needs Hypothesis: python -m pip install hypothesis (the extra "strategies")'
     ) from error
 
 __all__ = [

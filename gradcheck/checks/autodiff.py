@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -40,6 +40,10 @@ class Problem(Protocol):
     @property
     def inside(self) -> Format | None:
         """What it computes in on the way, where that is known to be coarser than the inputs."""
+
+    @property
+    def indices(self) -> Mapping[str, NDArray[np.intp]]:
+        """Name -> array of whole numbers that it takes beside the inputs."""
 
     def value(self, *leaves: Any, wide: bool = False) -> list[Any]:
         """Return the values at a point; ``wide`` is whether it is in float64, and what is held fixed is to be too."""
@@ -85,7 +89,7 @@ def against_differences(
         claimant = _Loss(problem, values[0])
     else:
         claimant = VjpClaimant(problem.value, problem.pull, problem.inputs)
-    claimant.inside = problem.inside
+    claimant.inside, claimant.indices = problem.inside, problem.indices
     settings = read_options(options, vectorizable=is_loss and stacks, directional=not forward)
     better = partial(problem.number if is_loss else problem.value, wide=True)
     reference = Reference(better, is_optional=True) if is_better else None

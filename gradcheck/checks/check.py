@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,8 @@ class Claimant(ABC):
         Whether few calls give the claims for all elements, so that many can be judged together.
     inside : Format, optional
         What numbers are computed in on the way, where that is known to be coarser than what goes in and comes out.
+    indices : mapping
+        Name -> array of whole numbers that the function takes beside the point, as a framework's do: places in a leaf, perhaps.
     calls : int
         Calls of the derivative so far.
     value : callable
@@ -78,6 +81,7 @@ class Claimant(ABC):
     is_whole = False
     is_given = False
     inside: Format | None = None
+    indices: Mapping[str, NDArray[np.intp]] = MappingProxyType({})
     stands_alone = False
     may_ignore_its_point = False
 

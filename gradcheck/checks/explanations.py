@@ -75,7 +75,8 @@ def explain(
     }
     more: dict[str, Any] = {
         "indices": {
-            leaf.name: leaf.value.astype(np.intp) for leaf in check.point.leaves if leaf.value.dtype.kind in "iu"
+            **{leaf.name: leaf.value.astype(np.intp) for leaf in check.point.leaves if leaf.value.dtype.kind in "iu"},
+            **check.claimant.indices,
         },
         "move": lambda name, shares: _move(check, probe, base, name, shares),
     }

@@ -63,7 +63,7 @@ def check_gradient(
     params : tree of arrays or floats
         The point. Arrays are those of any library. Integer and boolean leaves are held fixed.
     *extras : object
-        None; further arguments are handed over by ``args`` and ``kwargs``.
+        There are none: further arguments are handed over by ``args`` and ``kwargs``.
     args : tuple, optional
     kwargs : dict, optional
         Handed to ``f`` and ``grad`` after the point.
@@ -93,9 +93,9 @@ def check_gradient(
     Notes
     -----
     Costs two calls of ``f`` an element where claim and difference agree, and at most about a hundred more; about
-    seventeen for a wrong element. ``grad`` is called twice, four times more when its dtype is coarser than float64.
+    seventeen for a wrong element. ``grad`` is called about six times, four times more when its dtype is coarser than float64.
     More than 10,000 elements are compared together along random directions: about fifty calls, and a hundred or two for
-    each of few wrong elements; see `CheckOptions` and `gradcheck.acceptance.directional`.
+    each of few wrong elements; see `CheckOptions`.
 
     Examples
     --------

@@ -46,7 +46,7 @@ def check_jacobian(
     x : tree of arrays or floats
         The point.
     *extras : object
-        None; further arguments are handed over by ``kwargs``.
+        There are none: further arguments are handed over by ``kwargs``.
     kwargs : dict, optional
         Handed to both functions.
     wrt : str or sequence of str, optional
@@ -236,7 +236,7 @@ def check_hessian(
     x : tree of arrays or floats
         The point.
     *extras : object
-        None; further arguments are handed over by ``kwargs``.
+        There are none: further arguments are handed over by ``kwargs``.
     kwargs : dict, optional
         Handed to both functions.
     wrt : str or sequence of str, optional

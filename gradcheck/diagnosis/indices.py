@@ -34,7 +34,8 @@ def overwritten(clues: Clues, case: Case) -> Iterator[Candidate]:
                 yield from _averaged(clues, names[0], case.indices[names[0]], axis)
             named = _named(case, length)
             is_used = np.any((np.abs(clues.reference) > clues.margin) & clues.used, axis=_others(clues, axis))
-            if not kept and (np.any(is_used & ~named) or _is_multiple(clues)):
+            is_lost = np.any((np.abs(clues.reference) > clues.margin) & clues.wrong & clues.used)  # of zero nothing is
+            if not kept and (np.any(is_used & ~named) or not is_lost or _is_multiple(clues)):
                 continue  # no index of these slices, or nothing that a lost upstream makes of them
             region = Region(
                 "repeated-index", some_slices(np.flatnonzero(mask), length, axis), _along(mask, clues, axis)

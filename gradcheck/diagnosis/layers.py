@@ -109,7 +109,7 @@ def _paths(clues: Clues, dy: Floats) -> Iterator[Candidate]:
         kind="missing-path" if share < 0 else "extra-path",
         message=(
             f"the gradient equals the true one {sign} {'' if is_one else f'{size:.6g} times '}the upstream: the path of a skip connection "
-            f"{'is missing' if share < 0 else 'is counted twice, or does not belong'}"
+            f"{'is missing, or too small a part of it is there' if share < 0 else 'is counted twice, or does not belong'}"
         ),
         predicted=clues.reference + share * dy,
         margin=clues.margin,

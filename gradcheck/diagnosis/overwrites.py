@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ __all__ = ["lost_upstreams"]
 
 MOST_LISTED = 4
 """Outputs that are named."""
+
+MOST_LOST, MOST_SETS = 3, 1000
+"""Outputs that one element may lack together, and sets of them that are tried: more cost as many digits as two cotangents give."""
 
 
 def lost_upstreams(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -39,16 +43,16 @@ def lost_upstreams(clues: Clues, case: Case) -> Iterator[Candidate]:
     if not len(lost) or len(lost) == matrix.shape[1]:
         return
     error, rows = clues.error.reshape(len(dy), -1)[:, wrong], dy.reshape(len(dy), -1)[:, lost]
-    for slopes, digits in ((np.ones((len(wrong), len(lost))), 0.0), (_slopes(error, rows), REAL)):
-        left = np.max(np.abs(error[:, :, None] + slopes * rows[:, None]), axis=0)
-        chosen = np.argmin(left, axis=1)
-        missing = -slopes[np.arange(len(wrong)), chosen] * rows[:, chosen]
-        yield _lost(clues, case.y.shape, wrong, lost[chosen], missing, digits)
-
-
-def _slopes(error: Floats, rows: Floats) -> Floats:
-    """Return the slope of every lost output at every wrong element that fits its error best."""
-    return np.asarray(-(error.T @ rows) / np.sum(rows**2, axis=0))
+    sets = [one for size in range(1, MOST_LOST + 1) for one in combinations(range(len(lost)), size)]
+    if len(sets) <= MOST_SETS:  # slopes of one: a pooling, a gather, a sum over windows
+        sums = np.stack([np.sum(rows[:, list(one)], axis=1) for one in sets], axis=1)
+        chosen = np.argmin(np.max(np.abs(error[:, :, None] + sums[:, None]), axis=0), axis=1)
+        outputs = lost[sorted({k for number in chosen for k in sets[number]})]
+        yield _lost(clues, case.y.shape, wrong, outputs, -sums[:, chosen], math.log10(len(sets)))
+    slopes = -(error.T @ rows) / np.sum(rows**2, axis=0)
+    chosen = np.argmin(np.max(np.abs(error[:, :, None] + slopes * rows[:, None]), axis=0), axis=1)
+    missing = -slopes[np.arange(len(wrong)), chosen] * rows[:, chosen]
+    yield _lost(clues, case.y.shape, wrong, lost[np.unique(chosen)], missing, REAL + math.log10(len(lost)))
 
 
 def _lost(
@@ -62,16 +66,16 @@ def _lost(
     """Say that some elements lack what some outputs, in an array of a shape, send them."""
     predicted = clues.reference.copy().reshape(len(missing), -1)
     predicted[:, wrong] += missing
-    places = [list(map(int, np.unravel_index(k, shape))) for k in np.unique(outputs)]
+    places = [list(map(int, np.unravel_index(k, shape))) for k in outputs]
     listed = ", ".join(map(str, places[:MOST_LISTED])) + (", ..." if len(places) > MOST_LISTED else "")
     return Candidate(
         kind="lost-upstream",
         message=(
-            f"backward uses the upstream of {len(places)} of {math.prod(shape)} outputs nowhere ({listed}), and just that is missing in the "
-            "wrong elements, which others use too: it assigns where it must add (+=, np.add.at)"
+            f"backward uses the upstream of {len(places)} of {math.prod(shape)} outputs nowhere ({listed}), and just that is missing "
+            "in the wrong elements, which others use too: they are left out, or it assigns where it must add (+=, np.add.at)"
         ),
         predicted=predicted.reshape(clues.claimed.shape),
         margin=clues.margin,
-        cost=(digits + math.log10(math.prod(shape))) * len(wrong),
+        cost=digits * len(wrong),
         evidence={"outputs": places},
     )

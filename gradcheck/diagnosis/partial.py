@@ -82,7 +82,7 @@ def _masked(clues: Clues) -> Iterator[Candidate]:
             return
         message = (
             f"the gradient is wrong only where the true one is zero, in {count} of {total} elements, and right elsewhere: "
-            "a mask is forgotten, or too wide"
+            "a mask is forgotten or too wide, or a buffer was not zeroed"
         )
     elif np.count_nonzero(wrong & is_empty) >= FEWEST_MASKED:
         message = "the gradient and the true one are zero in different elements, and equal elsewhere: another mask"

@@ -81,7 +81,8 @@ def computations(clues: Clues, case: Case) -> Iterator[Candidate]:
     for name, rounding, reach in FORMATS[:2]:
         epsilon = 2 * float(reach(np.ones(1))[0])
         is_exact = np.array_equal(rounding(clues.claimed), clues.claimed)
-        if not is_exact or _needs(clues.claimed[clues.wrong], BITS) < FEWEST:
+        is_coarser = clues.wrong & (np.abs(rounding(clues.reference) - clues.reference) > clues.margin)
+        if not is_exact or _needs(clues.claimed[is_coarser], BITS) < FEWEST:  # sums of whole numbers are exact in both
             continue
         if np.max(np.abs(clues.error[clues.used]), initial=0.0) <= SUMS * epsilon * largest:
             yield Candidate(

@@ -88,7 +88,10 @@ def upstream_factors(clues: Clues, case: Case) -> Iterator[Candidate]:
                 ("extra-factor", f"over {name}", "that factor does not belong, or is applied twice", dy / value),
             ]
         for form in OF_OUTPUT:
-            words, why = f"times {form.format('y')}", "the activation's own derivative is missing"
+            words, why = (
+                f"times {form.format('y')}",
+                "the activation's own derivative is missing, or another one was taken",
+            )
             asked.append(("activation-missing", words, why, dy * SLOPES[form](y)))
         for form, gradient in COUPLED.items():
             words = form.format("y")

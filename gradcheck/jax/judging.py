@@ -39,5 +39,8 @@ def check(problem: Problem, modes: Sequence[str], reference: str | None, options
     is_better, forward = reference is not None, present[0] == "fwd"
     report = against_differences(problem, values, options, forward=forward, is_better=is_better)
     faults = compare_modes(problem, calls) if len(present) > 1 else []
-    said = [f"{NAMES[mode]}: the function has no derivative in it, so none was checked" for mode in lacking]
+    said = [
+        f"{NAMES[mode]}: JAX has no rule for the function in it (a custom_vjp has none), so it was not checked"
+        for mode in lacking
+    ]
     return with_remarks(with_faults(report, faults), *said)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,11 +49,14 @@ class Problem:
         Name -> array, of what is differentiated.
     inside : Format, optional
         What it computes in on the way, where that is coarser than the inputs.
+    indices : mapping
+        Name -> array of whole numbers that it takes beside the inputs.
     """
 
     function: Callable[[Arrays, bool], Arrays]
     inputs: dict[str, NDArray[Any]]
     inside: Format | None = None
+    indices: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
 
     @cached_property
     def _wide(self) -> Callable[[Arrays], Arrays]:
@@ -139,7 +142,7 @@ def of_function(
     if argnums & static:
         raise InvalidArgument(f"argument {min(argnums & static)} is both in argnums and in static_argnums.")
     free: dict[str, tuple[int, int]] = {}
-    taken = []
+    taken, indices = [], {}
     for number, (name, arg) in enumerate(zip(input_names(f, len(args)), args, strict=True)):
         paths, tree = ([], None) if number in static else jax.tree_util.tree_flatten_with_path(arg)
         taken.append(([leaf for _, leaf in paths], tree))
@@ -147,6 +150,8 @@ def of_function(
             plain = name + "".join(map(step, path))
             if number in argnums:
                 _require_seen(leaf, f"args: {plain}", "pass its real and imaginary parts as two arrays")
+            if isinstance(dtype := getattr(leaf, "dtype", None), np.dtype) and dtype.kind in "iu":
+                indices[plain] = np.asarray(leaf).astype(np.intp)
             if number in argnums and is_float(leaf):
                 free[plain if plain not in free else name + jax.tree_util.keystr(path)] = number, place
 
@@ -170,7 +175,7 @@ def of_function(
         return [part for part in parts if is_float(part)]
 
     inputs = {name: np.asarray(jnp.asarray(taken[n][0][i])) for name, (n, i) in free.items()}
-    return Problem(function, inputs)
+    return Problem(function, inputs, indices=indices)
 
 
 def _require_seen(leaf: Any, what: str, remedy: str) -> None:

@@ -30,7 +30,9 @@ def heat_map(report: Report, name: str | None, ax: Axes | None) -> Axes:
         from matplotlib import pyplot as plt  # noqa: PLC0415 - an optional dependency
         from matplotlib.colors import LogNorm  # noqa: PLC0415
     except ImportError as error:
-        raise MissingDependency("Report.plot needs matplotlib: python -m pip install 'gradcheck[plot]'") from error
+        raise MissingDependency(
+            "Report.plot needs matplotlib: python -m pip install matplotlib (the extra 'plot')"
+        ) from error
     parameter = report.parameters[name]
     grid = grid_of(parameter.shape)
     known = np.clip(parameter.excess().ravel(), 1e-3, 1e6)

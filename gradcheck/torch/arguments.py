@@ -27,6 +27,7 @@ from gradcheck.torch.tensors import (
     real,
     rebuilt,
     selected,
+    whole_numbers,
 )
 
 __all__ = ["of_function", "of_module"]
@@ -72,7 +73,7 @@ def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
         if is_sparse(leaf)
     )
     inputs_ = {name: real(leaf) for name, leaf in free.items()}
-    return Problem(function, inputs_, all_wide(leaves.values()), remarks=remarks)
+    return Problem(function, inputs_, all_wide(leaves.values()), remarks=remarks, indices=whole_numbers(leaves))
 
 
 def of_module(
@@ -126,4 +127,5 @@ def of_module(
                 return outputs_of(number(loss(output)))
 
     is_wide = all_wide([*everything.values(), *leaves.values()])
-    return Problem(function, {name: real(leaf) for name, leaf in free.items()}, is_wide, name="module")
+    inputs_ = {name: real(leaf) for name, leaf in free.items()}
+    return Problem(function, inputs_, is_wide, name="module", indices=whole_numbers(taken))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.autograd import forward_ad
 
 from gradcheck.errors import InvalidArgument
@@ -46,6 +47,8 @@ class Problem:
         What a check of it cannot see.
     inside : Format, optional
         What it computes in on the way, where that is coarser than the leaves.
+    indices : mapping
+        Name -> array of whole numbers that it takes beside the inputs.
     """
 
     function: Callable[[Tensors, bool], Tensors]
@@ -56,6 +59,7 @@ class Problem:
     left_out: tuple[int, ...] = ()
     remarks: tuple[str, ...] = ()
     inside: Format | None = None
+    indices: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
 
     def value(self, *leaves: Any, wide: bool = False) -> Tensors:
         """Return the values at a point."""

@@ -18,7 +18,7 @@ from gradcheck.functions.formats import Format
 from gradcheck.torch.sparse import is_sparse, specified, with_values
 
 __all__ = [
-    "Tensors", "Watch", "all_wide", "cast", "chosen", "fixed", "flatten", "is_float", "is_tensor", "like", "number", "outputs_of", "real", "rebuilt", "selected",
+    "Tensors", "Watch", "all_wide", "cast", "chosen", "fixed", "flatten", "is_float", "is_tensor", "like", "number", "outputs_of", "real", "rebuilt", "selected", "whole_numbers",
 ]  # fmt: skip
 
 Tensors = list[Any]
@@ -130,6 +130,16 @@ def number(loss: Any) -> Any:
 def all_wide(things: Iterable[Any]) -> bool:
     """Tell whether all numbers among some things are in double precision."""
     return all(part.dtype in {torch.float64, torch.complex128} for part in things if is_float(part))
+
+
+def whole_numbers(named: dict[str, Any]) -> dict[str, Any]:
+    """Return the tensors of whole numbers among some things, as arrays: places in another, perhaps."""
+    kinds = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8}
+    return {
+        name: part.detach().cpu().numpy().astype(np.intp)
+        for name, part in named.items()
+        if is_tensor(part) and part.dtype in kinds and part.layout == torch.strided
+    }
 
 
 def flatten(named: dict[str, Any], depth: int = 0) -> tuple[dict[str, Any], Any]:

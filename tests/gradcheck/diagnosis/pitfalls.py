@@ -15,7 +15,7 @@ from tests.gradcheck.diagnosis.reported import pair
 def pitfalls(seed: int) -> Iterator[Planted]:
     """Give them all."""
     rng = np.random.default_rng([seed, 9])
-    for family in (indices, invariant, numbers, masks, paths):
+    for family in (indices, invariant, numbers, masks, windows, paths):
         yield from family(rng)
 
 
@@ -149,6 +149,28 @@ def masks(rng: np.random.Generator) -> Iterator[Planted]:
     functions = lambda x: (x * keep / 0.5, None), lambda dy, _: dy * other / 0.5, lambda dy, _: dy * keep / 0.5
     x = rng.normal(size=(4, 6))
     yield pair("another", "other-mask", gradcheck.check_layer, functions, x, of="x", words="another mask")
+
+
+def windows(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give a pooling in which three windows share their largest element, and one of them is kept."""
+
+    def forward(x: Array) -> tuple[Array, Any]:
+        at = np.array([j + np.argmax(x[j : j + 3]) for j in range(len(x) - 2)])
+        return x[at], (at, len(x))
+
+    def back(dy: Array, cache: Any, add: bool) -> Array:
+        at, size = cache
+        out = np.zeros(size)
+        if add:
+            np.add.at(out, at, dy)
+        else:
+            out[at] = dy
+        return out
+
+    x = rng.permutation(np.linspace(-1, 1, 14))
+    x[3], x[7], x[11] = 2.0, 3.0, 2.5
+    functions = forward, lambda dy, c: back(dy, c, add=False), lambda dy, c: back(dy, c, add=True)
+    yield pair("shared by three", "lost-upstream", gradcheck.check_layer, functions, x, of="x", words="it must add")
 
 
 def paths(rng: np.random.Generator) -> Iterator[Planted]:

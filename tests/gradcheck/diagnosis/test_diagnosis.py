@@ -344,3 +344,24 @@ def test_where_a_sample_shows_no_cause_all_of_a_smaller_array_are_looked_at():
     report = gradcheck.check_gradient(lambda x: float(np.sum(a * np.sin(x))), lambda x: scale * a * np.cos(x), x)
     assert report.parameters["params"].diagnoses[0].kind == "slice-ratios"
     assert report.parameters["params"].wrong.all() and report.evaluations <= 5 * 1300
+
+
+def test_whole_numbers_are_not_told_as_those_of_a_coarse_type():
+    counts = RNG.integers(0, 3, size=(900, 5)).astype(float)
+    report = gradcheck.check_gradient(lambda w: np.sum(counts @ w), lambda w: counts[:-1].sum(0), RNG.normal(size=5))
+    assert "truncated" not in [d.kind for d in report.parameters["params"].diagnoses]
+
+
+def test_of_nothing_no_upstream_is_lost():
+    """An embedding whose first row is padding, which backward does not know, though it is picked twice."""
+    at, table = np.array([0, 3, 0, 2, 5, 1]), RNG.normal(size=(7, 4))
+
+    def backward(dy, cache):
+        out = np.zeros_like(table)
+        np.add.at(out, cache, dy)
+        return out, None
+
+    report = gradcheck.check_layer(lambda w, at: (w[at] * (at != 0)[:, None], at), backward, table, at)
+    assert report.parameters["w"].diagnoses and "repeated-index" not in [
+        d.kind for d in report.parameters["w"].diagnoses
+    ]

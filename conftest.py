@@ -39,6 +39,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     if getattr(option, "numprocesses", 0) is None:
         option.numprocesses = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if (
+        getattr(option, "dist", "no") == "no"
+    ):  # neighbours share fixtures, and no process waits for the last file of another
+        option.dist = "worksteal"
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a hundred processes would compile all that they import

@@ -88,7 +88,7 @@ def test_at_a_jump_the_check_says_that_it_cannot_tell_or_steps_short_of_it(at):
     assert report.verdict == ("inconclusive" if at == 1.0 else "pass")
 
 
-@pytest.mark.parametrize(("f", "many", "seed"), [(np.median, 61, 0), (np.max, 31, 1), (np.min, 31, 2)])
+@pytest.mark.parametrize(("f", "many", "seed"), [(np.median, 43, 0), (np.max, 31, 1), (np.min, 31, 2)])
 def test_a_tie_of_many_is_judged(f, many, seed):
     """More than are worth a sample of every order of them."""
     one, other = np.eye(many)[[17, 3]]

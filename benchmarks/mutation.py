@@ -1,8 +1,8 @@
 """Whether our own tests notice when the engine is changed: ``python -m benchmarks.mutation [MODULE ...]``.
 
 Changes one place of a module at a time (a comparison, a sign, a number, an ``and``, a maximum), runs the module's own tests on it
-in a process of its own, and lists the changes that no test notices. Nothing is written; the changed module exists in that process
-only. A change with which one test runs longer than ``--patience`` times the time it needs, and a second, counts as noticed.
+in a process of its own, and lists the changes that no test notices; beside the score stands the one without those that are ``<`` for
+``<=``, as two numbers that are measured are never equal. Nothing is written; the changed module exists in that process only. A change with which one test runs longer than ``--patience`` times the time it needs, and a second, counts as noticed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ CORE: dict[str, tuple[str, ...]] = {
         f"{TESTS}/differences/test_tableau.py",
     ),
     "gradcheck.differences.noise": (f"{TESTS}/differences/test_noise.py",),
-    "gradcheck.differences.steps": (f"{TESTS}/differences/test_steps.py",),
+    "gradcheck.differences.steps": (
+        f"{TESTS}/differences/test_steps.py",
+        f"{TESTS}/test_noise.py",
+        f"{TESTS}/test_stairs.py",
+    ),
     "gradcheck.reports.comparison": (f"{TESTS}/test_comparison.py",),
     "gradcheck.checks.protocol": (f"{TESTS}/test_protocol_parts.py", f"{TESTS}/test_protocol.py"),
 }
@@ -114,6 +118,13 @@ class Change(NamedTuple):
     line: int
     before: str
     after: str
+
+    @property
+    def is_edge(self) -> bool:
+        """Whether it is ``<`` for ``<=``, or the other way round: two numbers that are measured are never equal."""
+        was, now = (ast.parse(text or "0", mode="eval").body for text in (self.before, self.after))
+        sides = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+        return all(isinstance(node, ast.Compare) and isinstance(node.ops[0], sides) for node in (was, now))
 
     @property
     def tree(self) -> ast.Module:
@@ -201,15 +212,19 @@ class Trial:
             self.say(f"{self.name}: its tests fail as it is; nothing is scored")
             return True
         self.say(f"{self.name}: {len(self.changes)} changes; not noticed:")
-        noticed = 0
+        noticed = edges = 0
         for change in self.changes:
             if self._is_noticed(session, items, change.tree):
                 noticed += 1
                 items.insert(0, items.pop(int(self.running[0])))
             else:
+                edges += change.is_edge
                 self.say(f"  line {change.line}: {change.before}  ->  {change.after}")
-        share = noticed / max(1, len(self.changes))
-        self.say(f"{self.name}: {noticed} of {len(self.changes)} noticed ({share:.0%}) by {' '.join(CORE[self.name])}")
+        count = max(1, len(self.changes))
+        rest = f"; but for {edges} edges {noticed / max(1, count - edges):.0%}" if edges else ""
+        self.say(
+            f"{self.name}: {noticed} of {count} noticed ({noticed / count:.0%}{rest}) by {' '.join(CORE[self.name])}"
+        )
         return True
 
     def _is_noticed(self, session: pytest.Session, items: list[pytest.Item], tree: ast.Module | None) -> bool:

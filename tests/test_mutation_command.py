@@ -52,6 +52,11 @@ def test_each_change_is_a_module_that_differs_in_one_line():
         compile(change.tree, "changed", "exec")
 
 
+def test_edges_are_comparisons_that_differ_where_both_sides_are_equal():
+    found = {change.after: change.is_edge for change in changes_of(SOURCE + "g = 1 == 2")}
+    assert {after for after, is_edge in found.items() if is_edge} == {"a <= 2"} and "1 != 2" in found
+
+
 def test_a_run_that_is_killed_leaves_no_child_behind():
     """The child is in a loop that a change keeps from ending."""
     code = f"""

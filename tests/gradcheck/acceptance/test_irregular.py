@@ -19,9 +19,9 @@ from gradcheck.acceptance.irregular import (
 )
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
 from gradcheck.acceptance.refinement import FEW, SECOND_STEP
-from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.ladder import BEYOND, FIRST_STEP
 from gradcheck.functions.repeated import NotRepeatableError
-from gradcheck.nonsmooth.sampling import Flagged
+from gradcheck.nonsmooth.sampling import Ball, Flagged
 
 from .benches import bench_of, calls
 
@@ -503,3 +503,33 @@ def test_what_was_measured_once_is_not_looked_at_for_stairs():
     assert bench.decide(0, np.arange(2)).contradicted.all()
     look_for_zeros_on_stairs(bench)
     assert calls(bench) == 0
+
+
+def test_a_stair_of_one_function_is_one(monkeypatch):
+    bench = two(sums, np.ones(1), [[2.0, 2.0]])
+    two_sides(bench, [1.0, 1.0])
+    monkeypatch.setattr(irregular, "_stair", lambda b, leaf, index, jitter: np.array([1e-4, 0.0]))
+    look_for_stairs(bench)
+    assert Kind.STAIR in kinds(bench, 0)
+    np.testing.assert_allclose(bench.noise_seen[0], [1e-4 / np.sqrt(12), bench.noise[1]])
+
+
+@pytest.mark.parametrize(("share", "membership"), [(0.9, Membership.INVALID), (1.1, Membership.OPEN)])
+def test_what_is_not_in_sight_within_the_scale_of_an_element_stays_open(monkeypatch, share, membership):
+    """Noise hides kinks up to a length times the radius, farther than the element reaches."""
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.full(2, 8.0)}, {"x": np.array([2.0, 1.0])})
+    sides(bench, 1.0)
+    length = bench.lengths[0][0]
+    assert length != 1
+    monkeypatch.setattr(irregular, "own_sizes", lambda value, lengths: np.array([1e-3]))
+    monkeypatch.setattr(Ball, "radius", lambda self, flagged: share * BEYOND * 1e-3 / length)
+
+    monkeypatch.setattr(Flagged, "contradicted", np.zeros(1, dtype=bool))
+
+    def judge(ball, flagged):
+        for one in flagged:
+            one.open[:] = False
+
+    monkeypatch.setattr(irregular, "judge_flagged", judge)
+    look_for_kinks(bench)
+    assert bench.ledgers[0].membership[0, 0] == membership

@@ -324,3 +324,18 @@ def test_each_function_that_stands_still_is_lost_and_no_other():
     bench = bench_of(lambda p: np.array([3.0, float(np.sum(p["x"]))]), {"x": np.ones(2)}, {"x": np.zeros((2, 2))})
     found = _noise_near(bench, _lengths(bench, {0: np.arange(2)}))
     assert np.isinf(found[0]) and found[1] < 1e-14
+
+
+def test_lengths_that_were_shortened_stay_so():
+    bench = linear(np.ones(3))
+    usual = _lengths(bench, {0: np.array([1])})[0][1]
+    bench.shortened[0] = 4.0
+    assert _lengths(bench, {0: np.array([1])})[0].tolist() == [0, usual / 4, 0]
+
+
+def test_a_small_element_may_be_off_by_what_matters_in_the_median_one():
+    """Noise clears it to thirty times what matters in itself."""
+    slopes = np.array([10.0, 1000.0, 1000.0])
+    bench = bench_of(lambda p: float(slopes @ p["x"]), {"x": np.ones(3)}, {"x": slopes}, rtol=1e-6)
+    enter(bench, slopes + np.array([1e-4, 0.0, 0.0]), [2e-4, 1e-9, 1e-9], typical=1.0)
+    assert _hidden(bench, 0).tolist() == []

@@ -242,6 +242,27 @@ def test_directions_disagree_beyond_the_noise_of_one_deviation(times, made):
     assert calls(bench) == made
 
 
+@pytest.mark.parametrize(("off", "made"), [(2e-4, 18), (5e-3, 18 + 8 + 18)])
+def test_derivatives_may_be_off_by_what_matters_three_times(off, made):
+    bench = linear(np.full(4, 300.0), slopes=100.0, rtol=1e-4)
+    enter(bench, np.full(4, 100.0 * (1 + off)), 1e-9)
+    confirm_together(bench, {0: np.arange(4)})
+    assert calls(bench) == made
+
+
+def test_where_one_function_is_not_finite_directions_do_not_agree():
+    x = np.ones(4)
+    bench = bench_of(
+        lambda p: np.array([np.sum(p["x"]), 0.0 if np.array_equal(p["x"], x) else NAN]),
+        {"x": x},
+        {"x": np.full((4, 2), 3.0)},
+    )
+    ones = np.ones((4, 2))
+    bench.ledgers[0].add(Estimate.difference(np.arange(4), ones, 1e-9 * ones, 0 * ones))
+    confirm_together(bench, {0: np.arange(4)})
+    assert calls(bench) > 18 and not any(Kind.MULTIPLE in kinds(bench, i) for i in range(4))
+
+
 class Told(Directions):
     """Directions of which it is known what they show: of one leaf, each element moved by the number of the direction."""
 
@@ -270,6 +291,15 @@ def test_the_bound_of_an_element_is_twice_what_the_best_direction_leaves_open(mo
 def test_a_claim_is_contradicted_by_twice_what_is_an_accident(monkeypatch, times, contradicts):
     monkeypatch.setattr(together, "Directions", Told)
     monkeypatch.setattr(Told, "predict", lambda self, parts, leaf, values: times * DISAGREES * Told.deviation)
+    bench = linear(np.full(3, 3.0))
+    assert bends_less(bench, 0, np.arange(3), np.ones((3, 1))).tolist() == [contradicts]
+
+
+@pytest.mark.parametrize(("shown", "contradicts"), [(2, False), (3, True), (4, True)])
+def test_three_directions_of_four_must_contradict_a_claim(monkeypatch, shown, contradicts):
+    monkeypatch.setattr(together, "Directions", Told)
+    told = np.where(np.arange(4)[:, None] < shown, 1.0, 0.0)
+    monkeypatch.setattr(Told, "predict", lambda self, parts, leaf, values: told)
     bench = linear(np.full(3, 3.0))
     assert bends_less(bench, 0, np.arange(3), np.ones((3, 1))).tolist() == [contradicts]
 
@@ -371,9 +401,9 @@ def test_they_disagree_beyond_one_deviation_of_what_was_measured(times, ruled_ou
 def test_claims_that_were_not_contradicted_may_be_off_by_what_matters(share, ruled_out):
     """Their part in a direction is blurred by that; what is off by far more shows as a kink may."""
     rtol = 1e-4
-    bench = linear([3.0, *np.full(5, 1.0 + share * rtol)], rtol=rtol)
-    sides(bench, [1.0], bound=1e-9)
-    enter(bench, np.ones(5), 1e-2, indices=range(1, 6))
+    bench = linear([300.0, *np.full(5, 100 * (1.0 + share * rtol))], slopes=100.0, rtol=rtol)
+    sides(bench, [100.0], bound=1e-9)
+    enter(bench, np.full(5, 100.0), 1.0, indices=range(1, 6))
     assert np.all(outcomes(bench)[1:] != Outcome.OPEN)
     rule_kinks_out(bench)
     assert (memberships(bench)[0] == Membership.INVALID) is ruled_out
@@ -399,6 +429,17 @@ def test_what_an_interval_leaves_open_is_no_error(monkeypatch, bound, ruled_out)
     clear_of_kinks(bench, directions, parts, np.full((4, 1), 0.5))
     assert memberships(bench)[one.index] == (Membership.INVALID if ruled_out else Membership.UNTESTED)
     assert concerned.all()
+
+
+@pytest.mark.parametrize(("gap", "ruled_out"), [(0.0, True), (0.5, False)])
+def test_one_with_a_kink_in_one_function_is_not_cleared_of_it(gap, ruled_out):
+    bench = both([[3.0, 3.0], [1.0, 1.0]])
+    ones = np.ones((1, 2))
+    for _ in range(2):
+        bench.ledgers[0].add(Estimate.sides(np.array([0]), ones, np.array([[0.0, gap]]), 1e-9 * ones))
+    directions, parts = SimpleNamespace(component=lambda *_: 1.0), [SimpleNamespace(leaves=[0])] * 4
+    clear_of_kinks(bench, directions, parts, np.full((4, 2), 1e-6))
+    assert bool(np.any(bench.ledgers[0].membership[0])) is ruled_out
 
 
 @pytest.mark.parametrize(("shown", "ruled_out"), [(2, False), (3, True)])

@@ -145,7 +145,8 @@ def mutation_score(
     -----
     A mutant is equivalent when no element differs by more than the relative error that matters in the coarsest dtype met
     (3.3e-7 in float64, 1e-3 in float32) plus what rounding of ``f`` hides: 3000 eps of the sum of sizes ``|f| + sum |g x|``,
-    over the size of the element. A bug that keeps something between calls is, where three calls at two points show none.
+    over the size of the element. A check that measures the rounding may see more: such a mutant counts neither for nor against
+    it. A bug that keeps something between calls is, where three calls at two points show none.
     Costs one call of ``check`` for each point and each mutant that is not, some forty at a point; each check costs what it
     costs.
 

@@ -339,3 +339,10 @@ def test_a_small_element_may_be_off_by_what_matters_in_the_median_one():
     bench = bench_of(lambda p: float(slopes @ p["x"]), {"x": np.ones(3)}, {"x": slopes}, rtol=1e-6)
     enter(bench, slopes + np.array([1e-4, 0.0, 0.0]), [2e-4, 1e-9, 1e-9], typical=1.0)
     assert _hidden(bench, 0).tolist() == []
+
+
+@pytest.mark.parametrize(("shortened", "short"), [(1.9, False), (2.1, False), (0.4, True)])
+def test_lengths_that_were_shortened_make_a_step_longer_in_their_units(shortened, short):
+    bench = linear(np.ones(3), step=2 * DEFAULT_STEP / QUIETER)
+    bench.shortened[0] = shortened
+    assert _has_short_step(bench, 0) is short

@@ -409,6 +409,16 @@ def test_claims_that_were_not_contradicted_may_be_off_by_what_matters(share, rul
     assert (memberships(bench)[0] == Membership.INVALID) is ruled_out
 
 
+@pytest.mark.parametrize(("last", "ruled_out"), [(0.0, True), (1.0, False)])
+def test_every_direction_must_agree(monkeypatch, last, ruled_out):
+    monkeypatch.setattr(together, "Directions", Told)
+    monkeypatch.setattr(Told, "residual", np.array([[0.0], [0.0], [last], [0.0]]))
+    bench = linear([3.0, 1.0, 1.0, 1.0])
+    sides(bench, np.ones(4), bound=1e-9)
+    rule_kinks_out(bench)
+    assert (memberships(bench)[0] == Membership.INVALID) is ruled_out
+
+
 def test_an_element_in_question_in_one_function_is_believed_as_measured_in_both():
     bench = both([[1.0, 3.0], [1.0, 1.0], [1.0, 1.0]])
     ones = np.ones((3, 2))

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -276,6 +276,12 @@ def put_in_place(name: str, path: Path, tree: ast.Module) -> None:
     changed.__file__, changed.__package__ = str(path), before.__package__
     sys.modules[name] = changed  # as a dataclass looks for its module there
     exec(compile(tree, str(path), "exec"), changed.__dict__)  # noqa: S102 - our own module, changed in one place
+    for attribute, old in vars(before).items():
+        new = vars(changed).get(attribute)
+        if isinstance(old, type) and isinstance(new, type) and old.__module__ == name:
+            for part, code in vars(new).items():  # for what was made of a class before
+                if isinstance(code, FunctionType | property) and not part.startswith("_"):
+                    setattr(old, part, code)
     for holder in list(sys.modules.values()):
         held = vars(holder) if isinstance(holder, ModuleType) else {}
         for attribute, value in list(held.items()):

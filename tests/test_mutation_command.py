@@ -4,10 +4,11 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from benchmarks.mutation import CORE, ROOT, changes_of
+from benchmarks.mutation import CORE, ROOT, changes_of, put_in_place
 
 SOURCE = """
 from dataclasses import dataclass
@@ -55,6 +56,19 @@ def test_each_change_is_a_module_that_differs_in_one_line():
 def test_edges_are_comparisons_that_differ_where_both_sides_are_equal():
     found = {change.after: change.is_edge for change in changes_of(SOURCE + "g = 1 == 2")}
     assert {after for after, is_edge in found.items() if is_edge} == {"a <= 2"} and "1 != 2" in found
+
+
+def test_a_changed_module_is_held_by_all_that_imported_it_and_by_what_was_made_before(monkeypatch):
+    source = "class Pair:\n    def size(self):\n        return 2 + 1\n\ndef f():\n    return 2 + 1\n"
+    for change in changes_of(source):
+        module, user = ModuleType("changed_here"), ModuleType("user")
+        exec(source, module.__dict__)  # noqa: S102 - the lines above
+        user.f, user.pair = module.f, module.Pair()
+        for one in (module, user):
+            monkeypatch.setitem(sys.modules, one.__name__, one)
+        put_in_place("changed_here", Path("changed_here.py"), change.tree)
+        found = user.f(), user.pair.size()
+        assert found != (3, 3) and 3 in found and sys.modules["changed_here"] is not module
 
 
 def test_a_run_that_is_killed_leaves_no_child_behind():

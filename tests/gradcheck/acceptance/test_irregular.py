@@ -429,6 +429,7 @@ def test_one_with_a_kink_in_one_function_is_left_to_the_look_at_each():
     suspects = bench.suspects
     rest = _without_common_errors(bench, suspects)
     assert [one.index for one, _ in rest] == [3] and len(suspects) == 12
+    assert np.flatnonzero(~bench.ledgers[0].membership.any(axis=1)).tolist() == [3]
 
 
 @pytest.mark.parametrize(("reference", "looked"), [(1.0, True), (0.05, False)])
@@ -533,3 +534,9 @@ def test_what_is_not_in_sight_within_the_scale_of_an_element_stays_open(monkeypa
     monkeypatch.setattr(irregular, "judge_flagged", judge)
     look_for_kinks(bench)
     assert bench.ledgers[0].membership[0, 0] == membership
+
+
+def test_a_stair_of_one_function_is_coarse(monkeypatch):
+    bench = two(sums, np.ones(1), [[0.0, 0.0]])
+    monkeypatch.setattr(irregular, "nearest_stair", lambda *args: np.array([1.0, 0.0]))
+    assert _is_on_coarse_stair(bench, 0, 0, np.ones(2))

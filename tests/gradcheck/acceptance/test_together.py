@@ -413,6 +413,7 @@ def test_claims_that_were_not_contradicted_may_be_off_by_what_matters(share, rul
 def test_every_direction_must_agree(monkeypatch, last, ruled_out):
     monkeypatch.setattr(together, "Directions", Told)
     monkeypatch.setattr(Told, "residual", np.array([[0.0], [0.0], [last], [0.0]]))
+    monkeypatch.setattr(Told, "deviation", np.full((4, 1), 1e-12))
     bench = linear([3.0, 1.0, 1.0, 1.0])
     sides(bench, np.ones(4), bound=1e-9)
     rule_kinks_out(bench)

@@ -474,3 +474,33 @@ def test_on_a_stair_its_trend_decides_whatever_else_was_measured(claim):
     stairs = [ladder(1.0, 1e-3, noise=1e-3, exhausted=True, kind=Kind.STAIR)] * 2
     outcome, _, found = decided(claim, still + stairs, Membership.INVALID)
     assert outcome == (Outcome.RIGHT_TO_RESOLUTION if claim == 1 else Outcome.WRONG) and found.reference[0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("claim", "noise", "of_slope", "dwarfed", "wrong"),
+    [
+        (8.0, 1e-2, 0.1, 1e-3, False),
+        (8.0, 1e-2, 0.09, 1e-3, True),  # over a step of 1e-2 / 0.09 they rise by more than 8 times ten of its sizes
+        (-8.0, 1e-2, 0.1, 1e-3, False),
+        (8.0, 1e-2, 0.1, 0.0, True),  # no element far smaller than others
+        (8.0, 1e-2, 0.1, 0.9e-3, True),
+        (8.0, 4.3e-3, 0.1, 1e-3, True),  # what noise hides of the error is nearer than its size
+    ],
+)
+def test_over_a_step_far_longer_than_a_small_element_its_own_scale_may_be_passed_over(
+    claim, noise, of_slope, dwarfed, wrong
+):
+    """Measured: a slope of one to within a quarter, over which the functions stand still as far as the claim may tell."""
+    tolerance = replace(TOLERANCE, noise=np.full(1, noise), dwarfed=np.full(1, dwarfed))
+    outcome, limit, found = decided(
+        claim, [ladder(1.0, 0.25, noise=of_slope)] * 2, Membership.INVALID, tolerance=tolerance
+    )
+    assert (outcome, limit) == ((Outcome.WRONG, Limit.NONE) if wrong else (Outcome.OPEN, Limit.NOISE))
+    assert found.contradicted[0, 0] == wrong
+
+
+@pytest.mark.parametrize(("claim", "closest", "agrees"), [(0.0, 0.0, True), (0.05, 0.0, False), (0.05, 0.05, True)])
+def test_a_look_so_close_that_the_functions_stand_still_agrees_with_a_claim_of_zero_alone(claim, closest, agrees):
+    outcome, _, found = decided(claim, [*TWICE, difference(closest, kind=Kind.CLOSEST)], Membership.INVALID)
+    assert outcome == (Outcome.RIGHT_TO_RESOLUTION if agrees else Outcome.WRONG)
+    assert found.reference[0, 0] == (closest if agrees else 1.0)

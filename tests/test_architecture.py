@@ -46,6 +46,7 @@ ORDER = [
     "scipy.least_squares",
     "scipy",
     "jax.arrays",
+    "jax.widening",
     "jax.problems",
     "jax.modes",
     "jax.judging",

@@ -8,6 +8,7 @@ by the other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ def choose_differenced(check: Check, value: Any) -> Differenced | None:
     Costs two calls of the reference, and four more of each where the two differ by more than half the digits of the
     function's dtype.
     """
-    own = Differenced(check.claimant.value, check.point, check.output, value)
+    own = Differenced(check.claimant.value, check.point, _as_coarse_as_inside(check), value)
     if check.reference is None:
         return own
     try:
@@ -81,6 +82,15 @@ def choose_differenced(check: Check, value: Any) -> Differenced | None:
         return own
     check.find("reference-differs", f"reference {why}: it is another function, so nothing was judged; correct it")
     return None
+
+
+def _as_coarse_as_inside(check: Check) -> Output:
+    """Return the form of the value, its numbers no more exact than those that they were computed from."""
+    inside = check.claimant.inside
+    if inside is None:
+        return check.output
+    leaves = [replace(leaf, format=max(leaf.format, inside, key=lambda each: each.eps)) for leaf in check.output.leaves]
+    return replace(check.output, leaves=leaves)
 
 
 def _evaluate(check: Check, reference: Callable[..., Any]) -> Differenced:

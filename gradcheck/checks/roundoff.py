@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp may do so at a kink."""
 
+COARSE = 4.0
+"""But not by so many epsilons, which in half precision are more: sums of few terms of its leaf's size are rounded by that."""
+
 CANCELLED = 1e4
 """But not by less than so many epsilons of what the parameters' gradients, or the value, come to together: a sum whose
 terms cancel is rounded like its terms. After thousands of steps of training the round-off was 8,500 epsilons."""
@@ -75,7 +78,7 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
             limits = levels.get(leaf, np.zeros(columns))
             for k, (new, old) in enumerate(zip(moved, readings, strict=True)):
                 if leaf in new.values and leaf in old.values and most.size:
-                    apart, smooth = _apart(old.values[leaf], new.values[leaf], limits[k])
+                    apart, smooth = _apart(old.values[leaf], new.values[leaf], limits[k], max(JUMP, COARSE * share))
                     squares[leaf][k] += smooth / NUDGES
                     np.maximum(most[:, k], apart, out=most[:, k])
     found = {}
@@ -128,10 +131,10 @@ def _typical(values: Floats) -> float:
     return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
 
 
-def _apart(one: Floats, other: Floats, limit: float) -> tuple[NDArray[np.float32], float]:
+def _apart(one: Floats, other: Floats, limit: float, jump: float) -> tuple[NDArray[np.float32], float]:
     """Return by how much the elements of two claims differ, and its mean square; 0 for those that jump: they are at a kink."""
     apart, total, count = np.empty(one.shape, np.float32), 0.0, 0
-    largest = max(JUMP * np.sqrt(product(one, one) / max(1, one.size)), limit)
+    largest = max(jump * np.sqrt(product(one, one) / max(1, one.size)), limit)
     for part, a, b in zip(blocks(apart), blocks(one), blocks(other), strict=True):
         each = np.abs(b - a)
         is_smooth = each <= largest

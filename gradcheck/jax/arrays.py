@@ -23,6 +23,7 @@ __all__ = [
     "hides_arrays",
     "is_complex",
     "is_float",
+    "jaxprs_in",
     "step",
     "widened",
 ]
@@ -50,9 +51,13 @@ def floats_in(traced: Any) -> Iterator[Any]:
     for equation in traced.eqns:
         dtypes = (getattr(variable.aval, "dtype", None) for variable in equation.outvars)
         yield from (dtype for dtype in dtypes if dtype is not None and jnp.issubdtype(dtype, jnp.floating))
-        for part in jax.tree_util.tree_leaves(list(equation.params.values())):
-            if hasattr(part, "eqns"):
-                yield from floats_in(part)
+        for part in jaxprs_in(equation.params):
+            yield from floats_in(part)
+
+
+def jaxprs_in(params: dict[str, Any]) -> list[Any]:
+    """Return the traced functions among the parameters of a primitive."""
+    return [part for part in jax.tree_util.tree_leaves(list(params.values())) if hasattr(part, "eqns")]
 
 
 def is_float(leaf: Any) -> bool:

@@ -26,7 +26,8 @@ def compare_modes(problem: Problem, calls: dict[str, Callable[..., Any]]) -> lis
     values = problem.value(*leaves)
     seeds = [_signed(rng, part) for part in values]
     of_values = _inner(seeds, values)[1]
-    eps = max(eps_of(leaf.dtype) for leaf in leaves)
+    met = [eps_of(leaf.dtype) for leaf in leaves]
+    eps = max(met if problem.inside is None else [*met, problem.inside.eps])
     nudged = (
         [(leaf * (1 + rng.choice([-eps, eps], leaf.shape))).astype(leaf.dtype) for leaf in leaves]
         for _ in range(NUDGES)

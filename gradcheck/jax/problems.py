@@ -27,6 +27,7 @@ from gradcheck.jax.arrays import (
     step,
     widened,
 )
+from gradcheck.jax.widening import evaluated
 
 __all__ = ["Problem", "compiled", "of_function", "positions"]
 
@@ -60,7 +61,12 @@ class Problem:
 
     @cached_property
     def _wide(self) -> Callable[[Arrays], Arrays]:
-        return compiled(lambda leaves: self.function(leaves, True))  # it is called hundreds of times
+        def whole(leaves: Arrays) -> Arrays:
+            traced = jax.make_jaxpr(lambda leaves: self.function(leaves, True))(leaves)
+            return evaluated(traced.jaxpr, traced.consts, leaves)
+
+        # It is called hundreds of times.
+        return compiled(whole if self.inside is not None else lambda leaves: self.function(leaves, True))
 
     def value(self, *leaves: Any, wide: bool = False) -> Arrays:
         """Return the values at a point."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.autograd import forward_ad
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.formats import Format
 from gradcheck.functions.probe import calling
-from gradcheck.torch.tensors import Tensors, Watch, dense, like, real
+from gradcheck.torch.tensors import Tensors, Watch, Widening, dense, like, real
 
 __all__ = ["REMEDY", "Problem", "pulled"]
 
@@ -80,7 +81,8 @@ class Problem:
 
     def outputs(self, leaves: Tensors, *, wide: bool = False) -> Tensors:
         """Return the values with their graph, where the leaves have one."""
-        return [part for i, part in enumerate(self.function(leaves, wide)) if i not in self.left_out]
+        with Widening() if wide and self.inside is not None else nullcontext():
+            return [part for i, part in enumerate(self.function(leaves, wide)) if i not in self.left_out]
 
     def tried(self) -> Problem:
         """Return the same, as a call of the function shows it to be.

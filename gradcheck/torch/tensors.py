@@ -18,7 +18,7 @@ from gradcheck.functions.formats import Format
 from gradcheck.torch.sparse import is_sparse, specified, with_values
 
 __all__ = [
-    "Tensors", "Watch", "all_wide", "cast", "chosen", "fixed", "flatten", "is_float", "is_tensor", "like", "number", "outputs_of", "real", "rebuilt", "selected", "whole_numbers",
+    "Tensors", "Watch", "Widening", "all_wide", "cast", "chosen", "fixed", "flatten", "is_float", "is_tensor", "like", "number", "outputs_of", "real", "rebuilt", "selected", "whole_numbers",
 ]  # fmt: skip
 
 Tensors = list[Any]
@@ -52,6 +52,17 @@ class Watch(TorchDispatchMode):  # type: ignore[misc] # whether PyTorch is there
         dtype = max(self.dtypes, key=_eps, default=torch.float64)
         is_coarser = _eps(dtype) > max(map(_eps, [torch.float32, *known]))
         return Format(str(dtype).removeprefix("torch."), np.dtype(float), _eps(dtype)) if is_coarser else None
+
+
+class Widening(TorchDispatchMode):  # type: ignore[misc] # as above
+    """Gives in double precision whatever an operator is asked for in less: casts that a function makes by itself, and new tensors."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        dtype = (kwargs or {}).get("dtype")
+        if dtype is not None and dtype.is_floating_point:
+            kwargs = {**kwargs, "dtype": torch.float64}
+        return func(*args, **(kwargs or {}))
 
 
 def _eps(dtype: Any) -> float:

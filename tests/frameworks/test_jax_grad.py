@@ -205,6 +205,29 @@ def test_half_precision(dtype):
     assert check_grad(lambda w, x: jnp.sum(wrong(x @ w) ** 2), w, x).verdict == "fail"
 
 
+@pytest.mark.parametrize(
+    ("wrap", "dtype"), [(lambda f: f, jnp.bfloat16), (jax.jit, jnp.float16), (jax.checkpoint, jnp.float16)]
+)
+def test_what_is_computed_in_half_precision_inside_is_judged_at_its_accuracy(wrap, dtype):
+    def network(w, x, activation=jnp.tanh):
+        return jnp.mean(activation(x.astype(dtype) @ w.astype(dtype)).astype(jnp.float32) ** 2)
+
+    w, x = (jnp.linspace(-1.3, 1.5, n).reshape(n // 3, 3) for n in (9, 15))
+    report = check_grad(wrap(network), w, x.T.reshape(5, 3), modes="rev")
+    assert report.ok and [finding.code for finding in report.findings] == ["coarse-dtype"], str(report)
+    wrong = custom(jnp.tanh, lambda x, dy: -dy * (1 - jnp.tanh(x) ** 2))
+    report = check_grad(wrap(lambda w, x: network(w, x, wrong)), w, x, max_evaluations=200)
+    assert report.verdict == "fail"
+
+
+def test_a_loop_whose_body_casts_has_no_better_reference_and_does_not_fail():
+    def looped(x):
+        return jax.lax.scan(lambda s, _: ((s * x).astype(jnp.bfloat16).astype(jnp.float32), None), x, length=3)[0].sum()
+
+    report = check_grad(looped, array(1) + 2, modes="rev", max_evaluations=60)
+    assert report.verdict != "fail" and "reference-unavailable" in {finding.code for finding in report.findings}
+
+
 def test_double_precision_needs_no_reference():
     with jax.enable_x64(True):
         x = jnp.asarray(RNG.normal(size=4))

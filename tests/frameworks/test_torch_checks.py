@@ -376,6 +376,33 @@ def test_attention_with_a_wrong_value_projection():
     assert wrong(report) and all(name.startswith("attention.") for name in wrong(report)), str(report)
 
 
+class Halved(nn.Module):
+    """Two dense layers that compute in half precision inside: under autocast, or by casts of their own."""
+
+    def __init__(self, fault, dtype, by):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.fault, self.dtype, self.by = fault, dtype, by
+
+    def forward(self, x):
+        if self.by == "autocast":
+            with torch.autocast("cpu", dtype=self.dtype):
+                return self.last(Scaled.apply(self.first(x), self.fault)).float()
+        hidden = Scaled.apply(self.first(x).to(self.dtype), self.fault)
+        return (hidden @ self.last.weight.to(self.dtype).T).float() + self.last.bias
+
+
+@pytest.mark.parametrize("by", ["autocast", "casts"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_is_computed_in_half_precision_inside_is_judged_at_its_accuracy(dtype, by):
+    x, square = torch.randn(4, 3), lambda y: (y**2).mean()
+    report = check_module(Halved(1.0, dtype, by), x, loss=square)
+    assert report.ok and [finding.code for finding in report.findings] == ["coarse-dtype"], str(report)
+    assert f"computes in {str(dtype).removeprefix('torch.')} on the way" in report.findings[0].message
+    report = check_module(Halved(0.5, dtype, by), x, loss=square, max_evaluations=400)
+    assert report.verdict == "fail" and set(wrong(report)) <= {"first.weight", "first.bias"}, str(report)
+
+
 def test_a_module_that_is_random_on_its_own():
     class Noisy(nn.Module):
         def __init__(self):
@@ -465,6 +492,8 @@ def test_assertions_and_errors():
         check_function(torch.sin)
     with pytest.raises(InvalidArgument, match="module is a ScriptModule"):
         check_module(torch.jit.script(nn.Linear(2, 2)), torch.randn(3, 2))
+    with pytest.raises(InvalidArgument, match=r"module: 0\.weight has no shape until the module is first called"):
+        check_module(nn.Sequential(nn.LazyLinear(2)), torch.randn(3, 2))
     with pytest.raises(InvalidArgument, match="and not its class"):
         check_module(nn.ReLU, torch.randn(3, 2))
     assert check_function(nn.Linear(2, 2), torch.randn(3, 2)).ok

@@ -70,8 +70,8 @@ FAMILIES: list[Family] = [
 MOST_SHOWN, AS_SIMPLE = 3, 1.5
 """Explanations that are given at most, and digits by which another explanation may cost more than the first and still be given."""
 
-MOST_EXPLAINED = 40
-"""Wrong parameters that are explained: a report shows fewer."""
+MOST_EXPLAINED, MOST_TOLD = 40, 2000
+"""Wrong parameters that are explained: a report shows fewer. Of so many it is told whether one factor explains them."""
 
 
 def diagnose(case: Case) -> dict[str, tuple[Diagnosis, ...]]:
@@ -91,7 +91,8 @@ def diagnose(case: Case) -> dict[str, tuple[Diagnosis, ...]]:
     -----
     Calls backward for some turned upstreams where the case has a way to; f is not called.
     """
-    wrong = [clues for clues in case.parameters.values() if clues.is_explicable][:MOST_EXPLAINED]
+    explicable = [clues for clues in case.parameters.values() if clues.is_explicable]
+    wrong = explicable[:MOST_EXPLAINED]
     weighed = {clues.name: list(_weighed(clues, case, FAMILIES)) for clues in wrong}
     together = _together(wrong)
     known = [w.candidate for found in weighed.values() for w in found if w.is_enough]
@@ -101,6 +102,8 @@ def diagnose(case: Case) -> dict[str, tuple[Diagnosis, ...]]:
         name: _chosen(mine, known, [theirs for other, theirs in weighed.items() if other != name])
         for name, mine in weighed.items()
     }
+    for clues in explicable[MOST_EXPLAINED:MOST_TOLD]:
+        found[clues.name] = _chosen(list(_weighed(clues, case, [ratios])), known, list(weighed.values()))
     for clues in case.parameters.values():
         if clues.is_absent and not found.get(clues.name):
             found[clues.name] = (Diagnosis(kind="dropped", message=DROPPED, fit=1.0),)

@@ -41,7 +41,11 @@ def main() -> None:
     parser.add_argument("pattern", nargs="?", default="*")
     options = parser.parse_args()
     counts: Counter[str] = Counter()
-    for name, check in import_module(f"benchmarks.audit.{options.library}").cases():
+    try:
+        cases = import_module(f"benchmarks.audit.{options.library}").cases()
+    except ImportError as missing:
+        parser.exit(1, f"not tried: {missing}\n")
+    for name, check in cases:
         if not fnmatchcase(name, options.pattern):
             continue
         words, reason = outcome(check)

@@ -74,12 +74,13 @@ class LayerClaimant(PullbackClaimant):
                     check.find("arguments-swapped", f"{PAIR} they give what fits", fatal=True)
 
     def fits_swapped(self, point: Point) -> bool:
-        """Tell whether backward, called with the inputs, gives an output and a cache, and forward gradients for those."""
+        """Tell whether backward, called with the inputs, gives an output and a cache, and forward a gradient for each of those."""
         y, cache = _run(self.backward, point.hand().tree)
         output = Output.of(y, self.name)
         require_floats(output)
         given = by_name(self.function(output.like(np.ones(output.size)), cache), self.tree, self.name, self.settings)
-        return self.fits(read_gradient(given, self.tree, point.leaves, optional=self.optional, words=self.words))
+        reading = read_gradient(given, self.tree, point.leaves, optional=self.optional, words=self.words)
+        return self.fits(reading) and all(leaf in reading.values for leaf in point.free())
 
 
 def _run(forward: Callable[..., Any], tree: dict[str, Any]) -> tuple[Any, Any]:

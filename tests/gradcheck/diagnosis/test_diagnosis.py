@@ -365,3 +365,9 @@ def test_of_nothing_no_upstream_is_lost():
     assert report.parameters["w"].diagnoses and "repeated-index" not in [
         d.kind for d in report.parameters["w"].diagnoses
     ]
+
+
+def test_a_sum_that_is_missing_is_not_told_as_functions_in_another_order():
+    x, b = RNG.normal(size=(5, 4)), RNG.normal(size=4)
+    report = gradcheck.check_layer(lambda x, b: (x + b, None), lambda dy, _: (dy.copy(), dy.copy()), x, b)
+    assert [f.code for f in report.findings] == ["wrong-shape"]

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
     console, plan, results = Console(width=None if sys.stdout.isatty() else 120), _plan(options), Results()
     interrupted = False
     try:
-        _compute(plan, results, console)
+        _compute(options, plan, results, console)
         results.complete = True
     except KeyboardInterrupt:
         interrupted = True
@@ -185,7 +186,7 @@ def _compute_mutants(options: argparse.Namespace, trained: Trained, checks: dict
             shares[key] = share
             bar.update(task, completed=sum(shares.values()))
 
-        for key, found in perform([*trainings, *checking], show):
+        for key, found in perform([*trainings, *checking], show, partial(_import_what_follows, options)):
             show(key, 1.0)
             if key in examinations:
                 checks[examinations[key]] = found
@@ -195,13 +196,20 @@ def _compute_mutants(options: argparse.Namespace, trained: Trained, checks: dict
                 trained.update(merged([parts.get(name) for name, _, _ in trainings]))
 
 
+def _import_what_follows(options: argparse.Namespace) -> None:
+    """Import what is needed when the workers are done: it takes seconds."""
+    importlib.import_module("scipy.stats")
+    if not options.no_plots:
+        importlib.import_module("network.pictures")
+
+
 def _stderr() -> Console:
     from rich.console import Console  # noqa: PLC0415
 
     return Console(stderr=True)
 
 
-def _compute(plan: Plan, results: Results, console: Console) -> None:
+def _compute(options: argparse.Namespace, plan: Plan, results: Results, console: Console) -> None:
     """Perform all tasks in worker processes, with a progress bar; print what the check of the right gradient says.
 
     The longest training comes first, since nothing else can be done sooner than that; the check of the right gradient second.
@@ -237,7 +245,7 @@ def _compute(plan: Plan, results: Results, console: Console) -> None:
             done = sum(part for other, part in shares.items() if other.startswith("check ") == is_check)
             bar.update(checking if is_check else trainings, completed=done)
 
-        for key, found in perform(tasks, show):
+        for key, found in perform(tasks, show, partial(_import_what_follows, options)):
             show(key, 1.0)
             if key == right:
                 results.right = found

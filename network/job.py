@@ -137,7 +137,9 @@ def train_some(*arguments: Any, progress: Callable[[int, int], None]) -> tuple[O
 # ---- processes ----------------------------------------------------------------------------------------------------
 
 
-def perform(tasks: list[Task], show: Callable[[str, float], None]) -> Iterator[tuple[str, Any]]:
+def perform(
+    tasks: list[Task], show: Callable[[str, float], None], meanwhile: Callable[[], object]
+) -> Iterator[tuple[str, Any]]:
     """Perform tasks in worker processes and give their results as they come.
 
     Parameters
@@ -145,6 +147,8 @@ def perform(tasks: list[Task], show: Callable[[str, float], None]) -> Iterator[t
     tasks : list of Task
     show : callable
         ``show(key, share)`` is called with the share of a task that is done.
+    meanwhile : callable
+        Called once when all tasks are handed out.
 
     Notes
     -----
@@ -154,6 +158,7 @@ def perform(tasks: list[Task], show: Callable[[str, float], None]) -> Iterator[t
     queue = context.SimpleQueue()
     with context.Pool(min(len(tasks), os.cpu_count() or 1), _start, (queue,)) as pool:
         pending = {key: pool.apply_async(_work, (key, function, arguments)) for key, function, arguments in tasks}
+        meanwhile()
         while pending:
             for key in [key for key, answer in pending.items() if answer.ready()]:
                 yield key, pending.pop(key).get()

@@ -243,3 +243,31 @@ def test_noise_that_a_singularity_magnifies_is_seen_at_the_shortest_steps(gap, s
     right = -1e-3 * row / (wall - row @ x)
     assert np.all(np.abs(found.value[:, 0] - right) <= 3 * found.bound[:, 0])  # the noise is that of four differences
     assert np.median(found.bound[:, 0] / np.abs(right)) <= 1e-3
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-14, 1e-11, 1e-8])
+def test_small_derivatives_are_climbed_for_as_large_ones(noise):
+    """The same function, and its noise, a millionth or a million times as large: the same steps, and bounds in proportion."""
+    x = np.array([0.0, 0.3])
+    usual, steps = climbed(lambda x: float(np.exp(x).sum() - 2), x, noise=noise)
+    for size in (2.0**-20, 2.0**20):
+        found, same = climbed(lambda x, s=size: s * float(np.exp(x).sum() - 2), x, noise=size * noise)
+        assert same == steps
+        np.testing.assert_allclose(found.bound, size * usual.bound, rtol=1e-9)
+
+
+def test_elements_with_ladders_of_several_lengths_are_each_measured_as_alone():
+    """Noise ends one, and a longer step is taken for it; the others climb on."""
+    x, f = np.array([0.0, 0.0, 0.0]), lambda x: float(np.exp(x[0]) + 1e3 * x[1] + 1e-3 * np.sin(x[2]))
+    together, steps = climbed(f, x, noise=1e-12)
+    for i in range(3):
+        alone, same = climbed(f, x, noise=1e-12, indices=[i])
+        assert same == [steps[i]]
+        np.testing.assert_array_equal(alone.value[0], together.value[i])
+        np.testing.assert_array_equal(alone.bound[0], together.bound[i])
+
+
+def test_of_a_leaf_far_below_one_lengths_are_in_proportion_and_zeros_have_no_scale():
+    for size in (1e-200, 1e-300):
+        np.testing.assert_allclose(lengths_of(size * np.array([1.0, 2.0])) / size, lengths_of(np.array([1.0, 2.0])))
+    assert scale_is_hidden(np.array([0.0, 1.0]), np.array([0.0, 1.0])).tolist() == [True, False]

@@ -9,11 +9,13 @@ from gradcheck.differences.steps import (
     DEFAULT_STEP,
     SPACINGS,
     _balanced,
+    _continued,
     _exact,
     _middle,
     _settled,
     _signed,
     choose_step,
+    lost_in_rounding,
     measure_noise,
 )
 from gradcheck.functions.blocks import BLOCK
@@ -150,3 +152,67 @@ def test_the_noise_of_a_smooth_function_is_rounding_at_eight_calls():
     probe = probe_of(lambda x: float(np.sum(np.sin(x))), np.linspace(0.5, 1.5, 5))
     found = measure_noise(probe, np.array([4.2]), {0: np.ones(5)}, np.random.default_rng(0))
     assert 2.0**-52 / 2 <= found[0] < 1e-14 and probe.budget.used == 8
+
+
+def measured(f, x, seed=0):
+    probe = probe_of(f, x)
+    base = np.atleast_1d(np.asarray(f(np.array(x)), float))
+    return measure_noise(probe, base, {0: np.ones(len(x))}, np.random.default_rng(seed)), probe.budget.used
+
+
+X = np.linspace(0.5, 1.5, 5)
+
+
+def grainy(x):
+    """Noise that is the same at the same place, and another at the next number."""
+    return float(np.sum(x) + 1e-6 * np.random.default_rng(int.from_bytes(np.float64(x[0]).tobytes())).normal())
+
+
+def quantised(x):
+    return float(np.round(np.sum(x**2), 6))
+
+
+def test_several_functions_are_each_as_noisy_as_alone():
+    functions = [lambda x: float(np.sum(np.sin(x))), grainy, quantised, lambda x: 3.0]
+    together, _ = measured(lambda x: np.array([f(x) for f in functions]), X)
+    alone = [measured(f, X)[0][0] for f in functions]
+    np.testing.assert_allclose(together, alone, rtol=0.5)
+    assert alone[0] < 1e-14 and 2.5e-7 < alone[1] < 4e-6 and alone[3] == 2.0**-53 * 3
+
+
+@pytest.mark.parametrize("digits", [3, 6, 9])
+def test_the_noise_of_rounded_values_is_half_their_quantum_at_least(digits):
+    found, _ = measured(lambda x: float(np.round(np.sum(np.sin(x)), digits)), X)
+    assert 0.25 * 10.0**-digits <= found[0] <= 10.0**-digits
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("many", [1, 2])
+def test_a_kink_on_one_side_is_no_noise(side, many):
+    """At the distance at which noise is sampled, for a step that is the same for all."""
+    direction = np.random.default_rng(0).choice([-1.0, 1.0], 5)
+
+    def f(x):
+        away = float(direction @ (x - X)) * side
+        return np.array([np.sum(x) + max(away - k * 1e-3, 0.0) for k in range(1, many + 1)])
+
+    for seed in range(4):
+        assert np.all(measured(f, X, seed)[0] < 1e-13)
+
+
+def test_what_stands_still_may_lose_what_rounding_of_numbers_as_large_as_one_or_the_parameters_loses():
+    half = 2.0**-53
+    for x, base, expected in ((0.1, 3.0, 3.0), (0.1, 0.0, 1.0), (50.0, 3.0, 50.0), (-50.0, 100.0, 100.0)):
+        probe = probe_of(lambda x, b=base: b, np.array([x, 0.0]))
+        assert lost_in_rounding(probe, np.array([base]), [0]).tolist() == [half * expected]
+    probe = probe_of(lambda x: np.array([0.0, 0.0]), np.array([50.0]))
+    weighted = probe.with_cotangents(np.array([[1.0, -3.0], [0.5, 0.0]]))
+    assert lost_in_rounding(weighted, np.zeros(2), [0]).tolist() == [half * 200, half * 25]
+
+
+def test_slope_and_curvature_are_continued_and_a_curvature_of_rounding_is_none():
+    places = OFFSETS / OFFSETS[-1]
+    values = np.stack([5 + 2 * places, 5 + 2 * places - 3 * places**2, 5 - 2 * places], axis=1)
+    np.testing.assert_allclose(_continued(values, OFFSETS, 10.0), [20.0, 320.0, 20.0], rtol=1e-9)
+    tiny = 1e6 + 1e-3 * places + 1e-9 * places**2
+    assert _continued(tiny[:, None], OFFSETS, 1e4)[0] == pytest.approx(10.0, rel=1e-3)

@@ -9,18 +9,19 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import ENOUGH, SURE, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats
+from gradcheck.diagnosis.scale import is_multiple
 
 __all__ = ["copies"]
 
 BIT = math.log10(2)
 """Decimal digits of a bit."""
 
-AFTER_MULTIPLES = 1.5
-"""Cost: where the true gradient is a simple multiple of the parameter, as that of a square, the multiple is the simpler cause."""
-
 
 def copies(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that the claim is a copy of something else. It is no chance where the numbers have enough bits."""
+    """Propose that the claim is a copy of something else. It is no chance where the numbers have enough bits.
+
+    Where the true gradient is a multiple of the same numbers a factor is the simpler cause: x for 2 x.
+    """
     known: list[tuple[str, Floats]] = []
     if clues.value is not None:
         known.append(("the parameter itself", clues.value))
@@ -38,8 +39,8 @@ def copies(clues: Clues, case: Case) -> Iterator[Candidate]:
             message=f"the gradient is {words}, to the last bit: a buffer that was not written, or another variable returned?",
             predicted=clues.claimed,
             margin=np.zeros_like(clues.margin),
-            cost=AFTER_MULTIPLES,
             is_observation=True,
+            is_generic=is_multiple(clues, value),
             evidence={"of": words, "digits": digits},
         )
 

@@ -29,13 +29,14 @@ def overwritten(clues: Clues, case: Case) -> Iterator[Candidate]:
             mask = np.logical_or.reduce([masks[name] for name in names])
             if np.any(clues.wrong & clues.used & ~_along(mask, clues, axis)):
                 continue
-            kept = _kept(clues, case, names[0], case.indices[names[0]]) if len(names) == 1 else ""
+            kept = _kept(clues, case, names[0], axis) if len(names) == 1 else None
             if len(names) == 1:
                 yield from _averaged(clues, names[0], case.indices[names[0]], axis)
             named = _named(case, length)
             is_used = np.any((np.abs(clues.reference) > clues.margin) & clues.used, axis=_others(clues, axis))
             is_lost = np.any((np.abs(clues.reference) > clues.margin) & clues.wrong & clues.used)  # of zero nothing is
-            if not kept and (np.any(is_used & ~named) or not is_lost or _is_multiple(clues)):
+            is_other = np.any(is_used & ~named) or not is_lost or _is_multiple(clues)
+            if kept == "" or (kept is None and is_other):
                 continue  # no index of these slices, or nothing that a lost upstream makes of them
             region = Region(
                 "repeated-index", some_slices(np.flatnonzero(mask), length, axis), _along(mask, clues, axis)
@@ -44,12 +45,14 @@ def overwritten(clues: Clues, case: Case) -> Iterator[Candidate]:
             cost -= binomial(length, int(np.sum(named))) if np.array_equal(named, is_used) else 0.0
             if not kept and evidence_of(clues, region) - cost < LEAST_EVIDENCE:
                 continue
-            which = f"backward uses only the {kept} upstream of each: " if kept else ""
+            cause = "are all of their terms added, as np.add.at does?"
+            if kept:
+                cause = f"backward uses only the {kept} upstream of each: add them all, as np.add.at does"
             yield Candidate(
                 kind="repeated-index",
                 message=(
                     f"the gradient is wrong only in {region.words}, whose index occurs more than once in {' or '.join(names)}: "
-                    f"{which}add them all, as np.add.at does"
+                    f"{cause}"
                 ),
                 predicted=np.where(region.mask, clues.claimed, clues.reference),
                 margin=clues.margin,
@@ -113,10 +116,15 @@ def _along(mask: Bools, clues: Clues, axis: int) -> Bools:
     return np.asarray(mask.reshape([-1 if i == axis + 1 else 1 for i in range(len(clues.shape) + 1)]))
 
 
-def _kept(clues: Clues, case: Case, name: str, index: NDArray[np.intp]) -> str:
-    """Say which upstream of those of one slice is the only one used: asked by leaving out the others."""
+def _kept(clues: Clues, case: Case, name: str, axis: int) -> str | None:
+    """Say which upstream of those of one slice is the only one used, none of them where it is empty; None where that cannot be asked.
+
+    It is asked by leaving out the others.
+    """
     if case.dy is None or case.y is None or case.pull is None:
-        return ""
+        return None
+    kept = None
+    index = case.indices[name] % clues.shape[axis]  # -1 is the last
     for first in range(case.y.ndim - index.ndim + 1):
         if case.y.shape[first : first + index.ndim] != index.shape:
             continue
@@ -124,11 +132,12 @@ def _kept(clues: Clues, case: Case, name: str, index: NDArray[np.intp]) -> str:
             mask.reshape((1,) * first + index.shape + (1,) * (case.y.ndim - first - index.ndim))
             for mask in _ends(index)
         ]
-        answers = case.pulled(f"{name} {first}", [mask * case.dy for mask in ends])
+        answers = case.pulled(f"{name} {first} of {clues.shape[axis]}", [mask * case.dy for mask in ends])
         same = [_is_unchanged(answer.get(clues.name), clues) for answer in answers]
         if sum(same) == 1:
             return "last" if same[0] else "first"
-    return ""
+        kept = "" if answers else kept
+    return kept
 
 
 def _ends(index: NDArray[np.intp]) -> tuple[Floats, Floats]:

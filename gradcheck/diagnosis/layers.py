@@ -9,6 +9,7 @@ import numpy as np
 
 from gradcheck.diagnosis.candidates import REAL, SURE, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
+from gradcheck.diagnosis.scale import is_multiple
 from gradcheck.diagnosis.shapes import axes_in_words, reductions
 
 __all__ = ["COUPLED", "OF_OUTPUT", "SLOPES", "activations", "upstream_sums"]
@@ -114,6 +115,7 @@ def _paths(clues: Clues, dy: Floats) -> Iterator[Candidate]:
         predicted=clues.reference + share * dy,
         margin=clues.margin,
         cost=REAL,
+        is_generic=is_multiple(clues, dy),  # then a ratio says it
         evidence={"share": share},
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import REAL
 from gradcheck.diagnosis.clues import Case, Floats
 
-__all__ = ["Named", "digits_apart", "name_ratio", "sizes"]
+__all__ = ["MOST", "Named", "digits_apart", "name_ratio", "sizes"]
 
 MOST_READINGS = 3
 """Meanings of one number that are listed."""
@@ -92,7 +92,9 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
     if abs(top - bottom) == 1 and most > 3 and is_size and error * most**2 < CHANCE:
         form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
         meaning = ", or ".join(known.get(n, [])[:MOST_READINGS])
-        is_round = abs(size - round(size, 2)) <= error  # 1.01 is more likely just that than 101/100
+        is_round = (
+            min(abs(size - round(size, 2)), abs(size - 1 / round(1 / size, 2))) <= error
+        )  # 1.01, rather than 101/100
         if meaning or (n > max(SMALL) and not is_round):
             note = f" ({form} with n = {n}{': ' + meaning if meaning else ''})"
             return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else RARE)
@@ -104,7 +106,9 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
     for number, words in _others(case, known):
         if abs(size - number) <= error:
             return Named(f"{sign}{size:.6g} times", f" ({size:.6g} is {words})", 2.0)
-    return Named(f"{digits_apart(ratio)} times", "", REAL)
+    inverse = round(1 / size, 2)
+    is_inverse = size < 1 and inverse and abs(size - 1 / inverse) <= error < abs(size - round(size, 2))
+    return Named(f"{sign}1/{inverse:g} of" if is_inverse else f"{digits_apart(ratio)} times", "", REAL)
 
 
 def _share(top: int, bottom: int, error: float, known: dict[int, list[str]]) -> tuple[str, str] | None:
@@ -151,6 +155,8 @@ def sizes(case: Case) -> dict[int, list[str]]:
     elif last:
         note(values[last].shape[-1], f"the number of outputs (the last axis of {last}?)")
     for name, value in values.items():
+        if y is not None and _are_windows(value.shape, y.shape):
+            note(value.size // y.size, f"the number of elements of {name} for each of y")
         for axis, length in enumerate(value.shape):
             is_batch = y is not None and axis == 0 and value.ndim > 1 and y.ndim > 1 and length == y.shape[0]
             is_output = y is None and (name, axis) == (last, value.ndim - 1)
@@ -158,6 +164,11 @@ def sizes(case: Case) -> dict[int, list[str]]:
                 note(length, f"the length of axis {axis} of {name}")
         note(value.size if value.ndim > 1 else 0, f"the number of elements of {name}")
     return found
+
+
+def _are_windows(given: tuple[int, ...], made: tuple[int, ...]) -> bool:
+    """Whether an array of one shape falls into equal windows along some axes, one for each element of another."""
+    return len(given) == len(made) and 0 not in made and all(g % m == 0 for g, m in zip(given, made, strict=True))
 
 
 def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> str:

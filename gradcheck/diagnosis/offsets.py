@@ -37,6 +37,7 @@ BALANCED = 1e-6
 def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the claim is off by one number throughout, or by one for each slice."""
     del case
+    is_signed = clues.value is None or np.ptp(np.sign(clues.value), axis=None) != 0
     if clues.claimed.size < 4:
         return
     weights = np.where(clues.used, 1 / (clues.margin + 1e-300), 0.0)
@@ -45,11 +46,14 @@ def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
         share = slices(weights / np.max(weights))
         total = np.sum(share, axis=slices.axes, keepdims=True)
         offset = np.sum(share * slices(error), axis=slices.axes, keepdims=True) / np.where(total > 0, total, 1.0)
+        where, number, cause = (slices.words if len(clues.shape) > 1 else ""), "", "a sum or a mean over them"
+        if offset.size == 1:
+            penalty = "" if is_signed else ", an L1 penalty (all elements have one sign)"
+            number, cause = f", {offset.item():.6g},", f"a constant{penalty}, or {cause},"
         yield Candidate(
             kind="constant-offset",
             message=(
-                f"the gradient is off by the same number in all elements{slices.words if len(clues.shape) > 1 else ''}: "
-                "a sum or a mean over them is missing, or is too much"
+                f"the gradient is off by the same number{number} in all elements{where}: {cause} is missing, or is too much"
             ),
             predicted=clues.reference + np.broadcast_to(offset, share.shape).reshape(clues.claimed.shape),
             margin=clues.margin,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradcheck.diagnosis.candidates import ENOUGH, REAL, Candidate
+from gradcheck.diagnosis.candidates import ENOUGH, REAL, SURE, Candidate
 from gradcheck.diagnosis.clues import Case, Clues
 from gradcheck.diagnosis.numbers import digits_apart, name_ratio
 from gradcheck.diagnosis.regions import Region, binomial, regions_of
@@ -19,6 +19,9 @@ LISTED = 6
 
 FEWEST_MASKED = 3
 """Elements that are zero in one of both: fewer are found by chance."""
+
+SLIGHT = 0.01
+"""Largest distance from one of ratios that a small number in a denominator explains."""
 
 LEAST_EVIDENCE = 3.0
 """Digits beyond which it is no chance where the wrong elements are; nothing else is known there."""
@@ -65,6 +68,7 @@ def _multiple(clues: Clues, case: Case, exact: Region | None, where: str) -> Ite
         predicted=np.where(wrong, fitted[0] * clues.reference, clues.reference),
         margin=np.maximum(1.0, abs(fitted[0])) * clues.margin,
         cost=named.cost + (exact.cost if exact else 2.0),
+        most=SURE if named.cost < REAL else REAL,
         evidence={"ratio": fitted[0], "region": exact.kind if exact else ""},
     )
 
@@ -140,6 +144,8 @@ def slice_ratios(clues: Clues, case: Case) -> Iterator[Candidate]:
             _short(number, is_off=off) for number, off in zip(flat[:LISTED], is_off[:LISTED], strict=True)
         )
         listed += ", ..." if length > LISTED else ""
+        if np.max(np.abs(flat - 1)) < SLIGHT:
+            listed += ": a small number, such as one beside a variance, is in f or in the gradient and not in both?"
         yield Candidate(
             kind="slice-ratios",
             message=f"each slice of the gradient along axis {axis} is a multiple of the true one: {listed}",

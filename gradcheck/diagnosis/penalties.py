@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from gradcheck.diagnosis.candidates import REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.movements import has_jumps_beside, observed
-from gradcheck.diagnosis.numbers import Named, name_ratio
+from gradcheck.diagnosis.numbers import MOST, Named, name_ratio, sizes
+from gradcheck.diagnosis.projections import lacks_projection
+from gradcheck.diagnosis.scale import is_multiple
 
 __all__ = ["only_penalties", "penalties", "two_terms"]
 
@@ -24,6 +27,12 @@ TEMPLATES: dict[str, tuple[Map, str, str]] = {
     "log-term": (_inverse, "over the parameter", "a term in its logarithm (a barrier, a prior)"),
 }
 """Kind -> what a penalty's gradient is proportional to, and words for it."""
+
+OF_LENGTH, ROUND = "weight-decay", 2
+"""What a missing projection looks like too, and the most digits of a strength as people choose it: a projection leaves any number."""
+
+AS_CHOSEN = 1.0
+"""Digits by which such a strength is the likelier cause."""
 
 EITHER_SIGN = "log-term"
 """What is as often subtracted from `f` as added, so that its sign does not tell where it is missing."""
@@ -45,19 +54,26 @@ def _fit(target: Floats, columns: list[Floats], margin: Floats) -> tuple[Floats,
 
 
 def penalties(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that the claim differs from the gradient by a multiple of the parameter, or of its sign."""
+    """Propose that the claim differs from the gradient by a multiple of the parameter, or of its sign.
+
+    Where that is one number throughout, an offset says it; where the true gradient is itself a multiple of it, a ratio does; and where
+    the true gradient is at a right angle to the parameter, `f` has no penalty whose gradient could be missing.
+    """
     del case
     used = clues.used
     if clues.value is None or not np.any(clues.value):
         return
     for key, (shape_of, words, name) in TEMPLATES.items():
         template = np.broadcast_to(shape_of(clues.value), clues.claimed.shape)
-        if key == "l1-penalty" and np.ptp(template) == 0:  # a constant, of which any sum may be the reason
-            continue
+        is_flat = clues.claimed[0].size > 1 and np.ptp(template[0]) == 0
         fitted = _fit(clues.error[used], [template[used]], clues.margin[used])
         if fitted is None:
             continue
         strength, unsure = float(fitted[0][0]), float(fitted[1][0])
+        is_projection = key == OF_LENGTH and lacks_projection(clues)
+        if is_projection and strength < 0:
+            continue
+        is_round = abs(strength - float(f"{strength:.{ROUND}g}")) <= unsure
         what = f"{name} of strength {abs(strength):.6g}"
         if key == EITHER_SIGN:
             kind, cause = key, f"{what} is in f or in the gradient, and not in both"
@@ -70,10 +86,11 @@ def penalties(clues: Clues, case: Case) -> Iterator[Candidate]:
             message=f"the gradient equals the true one {'less' if strength < 0 else 'plus'} {abs(strength):.6g} {words}: {cause}",
             predicted=clues.reference + strength * template,
             margin=clues.margin,
-            cost=REAL,
+            cost=math.inf if is_flat else REAL - (AS_CHOSEN if is_projection and is_round else 0.0),
             key=key,
             factor=strength,
             factor_error=unsure,
+            is_generic=is_multiple(clues, template),
             evidence={"strength": abs(strength)},
         )
 
@@ -93,11 +110,14 @@ def two_terms(clues: Clues, case: Case) -> Iterator[Candidate]:
         return
     (a, b), (unsure_a, unsure_b) = fitted[0], fitted[1]
     if abs(a) <= unsure_a:
+        length = ""
+        if abs(b) < MOST and abs(b - round(b)) <= unsure_b:
+            length = next(iter(sizes(case).get(round(b), [])), "")
         yield Candidate(
             kind="penalty-only",
             message=(
-                f"the gradient equals {b:.6g} times the parameter: that of a penalty, or of another sum of squares, alone; the rest "
-                "of f is missing"
+                f"the gradient equals {b:.6g} times the parameter{f' ({round(b)} is {length})' if length else ''}: that of a penalty, or "
+                "of another sum of squares, alone; is the rest of f missing?"
             ),
             predicted=b * template,
             margin=clues.margin * 1e-3,

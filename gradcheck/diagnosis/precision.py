@@ -106,9 +106,9 @@ SMALL = 1e-3
 
 
 def approximations(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that the claim is the gradient of an approximation: small errors, which nothing else explains.
+    """Propose that the claim is the gradient of an approximation, or lacks a small term: small errors, which nothing else explains.
 
-    Either in most elements, or small in each.
+    Either in most elements, or small in each. No tolerance is advised: it would hide the term.
     """
     del case
     wrong = clues.wrong & clues.used
@@ -128,12 +128,11 @@ def approximations(clues: Clues, case: Case) -> Iterator[Candidate]:
     )
     least, most = (max(0, int(np.floor(np.quantile(agreed, q)))) for q in (0.1, 0.9))
     digits = f"{least} to {most}" if least < most else f"{least}"
-    tolerance = 10.0 ** np.ceil(np.log10(np.max(np.abs(clues.error[wrong])) / size))
     yield Candidate(
         kind="approximate",
         message=(
-            f"the gradient agrees with the true one to {digits} digits: that of an approximation (differences in the claim, a "
-            f"solver's tolerance, single precision inside), or a small term is missing; rtol={tolerance:.0e} would accept most of it"
+            f"the gradient agrees with the true one to {digits} digits: a small term is missing or too much, or it is that of an "
+            "approximation (differences in the claim, a solver's tolerance, single precision inside), or f is one"
         ),
         predicted=clues.claimed,
         margin=np.zeros_like(clues.margin),

@@ -11,7 +11,7 @@ from gradcheck.diagnosis.candidates import REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats
 from gradcheck.diagnosis.slices import SHORTEST, Slices, partings
 
-__all__ = ["projections"]
+__all__ = ["lacks_projection", "projections"]
 
 SLACK = 4.0
 """Margins by which the true gradient may be off a right angle to the direction."""
@@ -61,6 +61,15 @@ def _parts(clues: Clues, slices: Slices, unit: Floats) -> tuple[Floats, Floats] 
     if np.any(np.abs(true_part) > np.maximum(reach, ALMOST * np.abs(part))) or not np.any(np.abs(part) > reach):
         return None
     return true_part, part
+
+
+def lacks_projection(clues: Clues) -> bool:
+    """Whether the true gradient is at a right angle to the parameter as a whole, and the claim is not."""
+    if clues.value is None or clues.value.shape != clues.shape or not np.all(clues.used) or clues.value.size < SHORTEST:
+        return False
+    size = float(np.linalg.norm(clues.value))
+    whole = Slices(clues.shape, tuple(range(1, clues.claimed.ndim)), "")
+    return 0 < size < math.inf and _parts(clues, whole, clues.value[None] / size) is not None
 
 
 def _margin(clues: Clues, slices: Slices, *units: Floats) -> Floats:
@@ -122,7 +131,7 @@ def _unstandardised(clues: Clues, slices: Slices) -> Iterator[Candidate]:
         kind="missing-projection",
         message=(
             f"the gradient equals the true one plus a constant and a multiple of {clues.name}{slices.words}: mean and deviation are "
-            "not differentiated (f does not change when it is shifted or stretched, so the true gradient has no such parts)"
+            "not differentiated, or their terms have a wrong factor (f does not change when it is shifted or stretched, so the true gradient has no such parts)"
         ),
         predicted=predicted.reshape(clues.claimed.shape),
         margin=_margin(clues, slices, *units).reshape(clues.claimed.shape),

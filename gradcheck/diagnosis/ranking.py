@@ -168,10 +168,6 @@ def _chosen(found: list[Weighed], known: list[Candidate], others: list[list[Weig
         enough = [w for w in enough if not w.candidate.is_generic]
     if any(w.candidate.kind == "slice-ratios" for w in enough):  # which says where the wrong slices are, and more
         enough = [w for w in enough if w.candidate.kind != "slices"]
-    if any(
-        w.candidate.kind == "missing-projection" for w in enough
-    ):  # a function with a penalty changes when it is scaled
-        enough = [w for w in enough if w.candidate.kind != "missing-weight-decay"]
     if any(not w.candidate.is_observation for w in enough):  # which explains the values
         enough = [w for w in enough if w.candidate.kind != "unbalanced"]
 

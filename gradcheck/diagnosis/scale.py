@@ -12,7 +12,7 @@ from gradcheck.diagnosis.movements import is_inert, is_stepped, observed
 from gradcheck.diagnosis.numbers import name_ratio
 from gradcheck.differences.steps import DEFAULT_STEP
 
-__all__ = ["DROPPED", "absences", "factors", "parametrisations", "ratio_of", "ratios"]
+__all__ = ["DROPPED", "absences", "factors", "is_multiple", "parametrisations", "ratio_of", "ratios"]
 
 VISIBLE = 0.01
 """A derivative is zero where what its bound leaves open is no more than this share of the largest claim."""
@@ -83,6 +83,18 @@ def ratio_of(clues: Clues, chosen: Bools) -> tuple[float, float] | None:
         spread = SPREADS * float(np.median(np.abs(quotients - middle))) + SHARED * abs(middle)
         ratio, error = (middle, spread) if spread < error else (ratio, error)
     return (ratio, error) if np.isfinite(ratio) and ratio else None
+
+
+def is_multiple(clues: Clues, template: Floats) -> bool:
+    """Whether the true gradient is a multiple of an array of several numbers, so that a ratio says what that array would."""
+    template = np.broadcast_to(template, clues.claimed.shape)
+    used = clues.used & np.isfinite(template)
+    if clues.claimed[0].size < 2 or not np.any(template[used]):
+        return False
+    along = template[used] / float(np.max(np.abs(template[used])))
+    true = clues.reference[used]
+    multiple = float(along @ true) / float(along @ along)
+    return bool(np.all(np.abs(true - multiple * along) <= 2 * clues.margin[used]))
 
 
 def ratios(clues: Clues, case: Case) -> Iterator[Candidate]:

@@ -4,7 +4,17 @@ import itertools
 
 import pytest
 
-from tests.gradcheck.diagnosis import everyday, fields, networks, noise, pitfalls, planted, reported, textbook
+from tests.gradcheck.diagnosis import (
+    everyday,
+    fields,
+    near_causes,
+    networks,
+    noise,
+    pitfalls,
+    planted,
+    reported,
+    textbook,
+)
 
 FAMILIES = [
     planted.arrays,
@@ -18,6 +28,7 @@ FAMILIES = [
     textbook.textbook,
     everyday.everyday,
     pitfalls.pitfalls,
+    near_causes.near_causes,
 ]
 
 
@@ -44,7 +55,7 @@ def test_nothing_is_said_of_a_layer_with_random_errors():
         assert report.verdict == "fail" and not report.parameters["x"].diagnoses, name
 
 
-@pytest.mark.parametrize("bug", [bug for family in FAMILIES[-5:] for bug in family(1) if bug.right], ids=str)
+@pytest.mark.parametrize("bug", [bug for family in FAMILIES[-6:] for bug in family(1) if bug.right], ids=str)
 def test_the_right_twin_passes_without_a_word(bug):
     report = bug.right()
     assert report.verdict == "pass", report

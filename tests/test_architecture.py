@@ -20,8 +20,8 @@ PACKAGES = {
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",
     "diagnosis": (
-        "clues candidates movements numbers slices regions scale penalties rearrangements precision partial shapes layers indices "
-        "upstreams adjoints overwrites elementwise mixtures projections offsets copies near_ties ranking"
+        "clues candidates movements numbers slices projections regions scale penalties rearrangements precision partial shapes layers indices "
+        "upstreams adjoints overwrites elementwise mixtures offsets copies near_ties ranking"
     ),
     "checks": (
         "check second_point roundoff protocol references ignored blind_spots stairs explanations run scalar exchanged claimants layers pushforwards "

@@ -77,7 +77,8 @@ class ScalarClaimant(Claimant):
             shapes = [leaf.value.shape for leaf in output.leaves]
             given = f"shape {shapes[0]}" if len(shapes) == 1 else f"{len(shapes)} arrays"
             remedy = (
-                "that is built like params, as a gradient is: are f and grad swapped? The order is check_gradient(f, grad, params)"
+                "that is built like params, as a gradient is: are f and grad swapped (the order is check_gradient(f, grad, params)), or does "
+                "f map over elements, as by vmap, where their sum was meant?"
                 if _is_like(value, self.params)
                 else "return a scalar, or check a layer with check_layer"
             )

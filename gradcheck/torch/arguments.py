@@ -94,6 +94,10 @@ def of_module(
         raise InvalidArgument(
             "module is a ScriptModule, whose parameters cannot be replaced for a call; give the module it was made of."
         )
+    if isinstance(module, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+        raise InvalidArgument(
+            f"module is a {type(module).__name__}, which calls copies of another one; give that: module.module."
+        )
     everything = dict(module.named_parameters()) | dict(module.named_buffers())
     lazy = next((name for name, leaf in everything.items() if torch.nn.parameter.is_lazy(leaf)), None)
     if lazy is not None:

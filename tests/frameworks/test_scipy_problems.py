@@ -246,6 +246,17 @@ def test_mistakes_get_one_sentence_with_the_remedy(call, words):
         call()
 
 
+def test_what_only_the_solver_reads_is_taken():
+    given = {"method": "trust-ncg", "tol": 1e-8, "options": {"maxiter": 3}, "callback": print}
+    assert verdicts(check_problem(rosen, X0[:3], jac=rosen_der, **given)) == {"jac": "pass"}
+    assert check_problem(rosen, X0[:3], jac=lambda x: 2 * rosen_der(x), **given)["jac"].verdict == "fail"
+    cube = {"fun": lambda x: x**3, "x0": X0[:3], "method": "lm", "ftol": 1e-9, "verbose": 2}
+    assert check_least_squares(jac=lambda x: np.diag(3 * x**2), **cube).ok
+    assert check_least_squares(jac=lambda x: np.diag(x**2), **cube).verdict == "fail"
+    with pytest.raises(InvalidArgument, match="method='exhaustiv' is not known"):
+        check_problem(rosen, X0[:3], jac=rosen_der, method="exhaustiv")
+
+
 def test_what_scipy_approximates_has_nothing_to_check():
     reports = check_problem(rosen, X0[:3], jac=rosen_der, hess=optimize.BFGS())
     assert verdicts(reports) == {"jac": "pass"}

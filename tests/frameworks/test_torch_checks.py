@@ -492,6 +492,8 @@ def test_assertions_and_errors():
         check_function(torch.sin)
     with pytest.raises(InvalidArgument, match="module is a ScriptModule"):
         check_module(torch.jit.script(nn.Linear(2, 2)), torch.randn(3, 2))
+    with pytest.raises(InvalidArgument, match=r"module is a DataParallel, .*: module\.module"):
+        check_module(nn.DataParallel(nn.Linear(2, 2)), torch.randn(3, 2))
     with pytest.raises(InvalidArgument, match=r"module: 0\.weight has no shape until the module is first called"):
         check_module(nn.Sequential(nn.LazyLinear(2)), torch.randn(3, 2))
     with pytest.raises(InvalidArgument, match="and not its class"):

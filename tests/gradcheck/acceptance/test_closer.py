@@ -21,10 +21,11 @@ def beside_large(width, ratio, slope):
     return f, gradient, np.array([0.0, *sizes])
 
 
-@pytest.mark.parametrize("width", [1e-3, 1.0])
-@pytest.mark.parametrize("ratio", [1e4, 1e9])
-@pytest.mark.parametrize("slope", [1e-3, 1.0])
+@pytest.mark.parametrize(
+    ("width", "ratio", "slope"), [(1e-3, 1e4, 1e-3), (1e-3, 1e9, 1.0), (1.0, 1e4, 1.0), (1.0, 1e9, 1e-3)]
+)
 def test_a_zero_among_large_elements(width, ratio, slope):
+    """Each two of the three numbers meet in all ways."""
     f, gradient, x = beside_large(width, ratio, slope)
     assert check_gradient(f, lambda p: {"x": gradient(p["x"])}, {"x": x}).verdict == "pass"
     for factor in (0, -1, 2):

@@ -60,8 +60,14 @@ def test_the_gradient_to_all_tied_maxima_is_no_gradient(seed):
 VARIANTS = [f"{kind}-{what}" for kind in ("transpose", "rotate") for what in ("gradient", "mask", "upstream")]
 
 
-@pytest.mark.parametrize(("pool", "is_blank"), [("pool1", True), ("pool2", False)])
-@pytest.mark.parametrize("backward", VARIANTS)
+AT_BOTH = [(backward, pool, pool == "pool1") for backward in VARIANTS for pool in ("pool1", "pool2")]
+"""With the blank background, which ties, at the first of them."""
+
+
+@pytest.mark.parametrize(
+    ("backward", "pool", "is_blank"),  # each kind, each place and each pool; the other half is slow
+    [pytest.param(*case, marks=[pytest.mark.slow] * (number % 4 in {1, 2})) for number, case in enumerate(AT_BOTH)],
+)
 def test_a_variant_of_a_pool_is_wrong_and_named(backward, pool, is_blank):
     report = check_pool(pool, 11, backward, is_blank=is_blank)
     assert report.verdict == "fail"

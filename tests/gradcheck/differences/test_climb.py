@@ -256,15 +256,37 @@ def test_small_derivatives_are_climbed_for_as_large_ones(noise):
         np.testing.assert_allclose(found.bound, size * usual.bound, rtol=1e-9)
 
 
-def test_elements_with_ladders_of_several_lengths_are_each_measured_as_alone():
-    """Noise ends one, and a longer step is taken for it; the others climb on."""
-    x, f = np.array([0.0, 0.0, 0.0]), lambda x: float(np.exp(x[0]) + 1e3 * x[1] + 1e-3 * np.sin(x[2]))
-    together, steps = climbed(f, x, noise=1e-12)
-    for i in range(3):
-        alone, same = climbed(f, x, noise=1e-12, indices=[i])
+@pytest.mark.parametrize("noise", [1e-12, 1e-10, 1e-9, 1e-8])
+def test_elements_with_ladders_of_several_lengths_are_each_measured_as_alone(noise):
+    """Noise ends some, and a longer step is taken for them; the others climb on."""
+    x = np.zeros(4)
+    f = lambda x: float(np.exp(x[0]) + 1e6 * x[1] + 1e-3 * np.sin(x[2]) + 1e2 * np.exp(x[3]))  # noqa: E731
+    together, steps = climbed(f, x, noise=noise)
+    for i in range(4):
+        alone, same = climbed(f, x, noise=noise, indices=[i])
         assert same == [steps[i]]
         np.testing.assert_array_equal(alone.value[0], together.value[i])
         np.testing.assert_array_equal(alone.bound[0], together.bound[i])
+
+
+def test_noise_in_one_function_is_enough_for_a_longer_step():
+    noise = np.array([1e-9, 1e-16])
+    for order in (noise, noise[::-1]):
+        _, steps = climbed(lambda x: np.exp(x[0]) * np.ones(2), np.zeros(1), noise=order)
+        assert max(steps[0]) == pytest.approx(FIRST * RATIO)
+    _, steps = climbed(lambda x: np.exp(x[0]) * np.ones(2), np.zeros(1))
+    assert max(steps[0]) == pytest.approx(FIRST)
+
+
+def test_a_first_step_is_one_at_which_every_function_is_finite():
+    x = np.array([1e-3])
+    with np.errstate(invalid="ignore"):
+        alone, steps = climbed(lambda x: np.sqrt(x), x)
+        for order in (slice(None), slice(None, None, -1)):
+            both, same = climbed(lambda x, o=order: np.array([x[0], np.sqrt(x[0])])[o], x)
+            assert same == steps
+            np.testing.assert_array_equal(both.value[0][order][1], alone.value[0, 0])
+            np.testing.assert_array_equal(both.bound[0][order][1], alone.bound[0, 0])
 
 
 def test_of_a_leaf_far_below_one_lengths_are_in_proportion_and_zeros_have_no_scale():

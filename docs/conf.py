@@ -32,6 +32,7 @@ ACCESSIBLE = {
     "<pre>": '<pre tabindex="0">',  # what scrolls can be scrolled by keyboard
     '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
     '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="All pages">',
+    '<div id="search-results">': '<h1>Search</h1><div id="search-results">',
     '<aside class="toc-drawer': '<aside aria-label="On this page" class="toc-drawer',
 }
 """What the theme writes, and what it takes for keyboards and screen readers; `python -m benchmarks.pages --axe` looks for more."""

@@ -127,7 +127,7 @@ def _has_batch_of_many(arrays: list[NDArray[Any]]) -> bool:
 
 
 def _has_no_negative(array: NDArray[Any]) -> bool:
-    return array.size > 1 and bool(np.all(array > 0))
+    return array.size > 1 and bool(np.all(array > 0)) and not np.all(array == 1)  # of ones more is said
 
 
 def _has_no_ties(array: NDArray[Any]) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gradcheck.checks.check import Check, are_single
 from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import AWAY, compare
+from gradcheck.diagnosis.precision import coarse_format
 from gradcheck.functions.arrays import as_numpy, memory_of
 from gradcheck.functions.blocks import BLOCK, are_equal, blocks
 from gradcheck.functions.float_errors import at_our_own_points
@@ -38,6 +39,9 @@ ROUNDINGS = 1000.0
 
 ROUNDED = 16.0
 """Standard deviations of the round-off of a claim that rounding makes of it."""
+
+COARSE = 4.0
+"""Units of rounding of a coarse format, where all claims are numbers of one, that a combination may be off by."""
 
 REPEATED = 1e3
 """Units of rounding, relative to the largest value of a function, by which two calls at one point may differ: sums whose
@@ -389,6 +393,8 @@ def examine_linearity(
         apart, size = _off(values, parts, weights)
         if not apart > max(100 * combined.eps, check.rtol) * size:
             continue
+        if apart <= COARSE * float(np.sum(np.abs(weights))) * coarse_format(np.stack([values, *parts]))[1] * size:
+            continue  # rounding of a backward in half precision, which the values show
         check.roundoff = check.roundoff or measure_roundoff(check, first, cotangents, np.zeros(len(first)))
         if apart > ROUNDED * float(np.sum(np.abs(weights))) * float(np.max(check.roundoff[leaf].own, initial=0.0)):
             check.find(
@@ -420,7 +426,7 @@ def examine_zero(check: Check, reading: Reading, first: Reading) -> set[str]:
             continue
         if leaf in first.values and np.array_equal(values, first.values[leaf]):
             ignored.add(name)
-            message = f"{derivative} does not depend on {seed}: it gives the same for zeros, as if that were all ones"
+            message = f"{derivative} does not depend on {seed}: it gives the same for zeros"
             check.find(f"{role}-ignored", message, where=name, fatal=True)
         else:
             message = f"{derivative} is not zero where {seed} is zero: something is added that does not depend on it"

@@ -9,7 +9,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 
-__all__ = ["approximations", "computations", "truncations"]
+__all__ = ["approximations", "coarse_format", "computations", "truncations"]
 
 
 def _to_half(values: Floats) -> Floats:
@@ -63,7 +63,7 @@ def truncations(clues: Clues, case: Case) -> Iterator[Candidate]:
 BITS = 6
 """Significant bits that round numbers may have: what needs more, and no more than a coarse format has, was computed in it."""
 
-SUMS = 64
+SUMS = 16
 """Errors of a coarse format, in units of its epsilon and the largest element, that its sums may add up to."""
 
 
@@ -74,31 +74,39 @@ def _needs(values: Floats, bits: int) -> int:
     return int(np.count_nonzero(scaled != np.rint(scaled)))
 
 
+def coarse_format(values: Floats) -> tuple[str, float]:
+    """Return the coarsest format of which all of some numbers are, and by no chance, with its epsilon; an empty name and zero without."""
+    for name, rounding, reach in FORMATS[1::-1]:  # numbers of the coarser are mostly numbers of the other
+        if np.array_equal(rounding(values), values) and _needs(values, BITS) >= FEWEST:
+            return name, 2 * float(reach(np.ones(1))[0])
+    return "", 0.0
+
+
 def computations(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Say that the claim is of numbers of a coarse format, and as far off as sums in it are."""
     del case
     largest = float(np.max(np.abs(clues.reference[clues.used]), initial=0.0))
-    for name, rounding, reach in FORMATS[:2]:
-        epsilon = 2 * float(reach(np.ones(1))[0])
-        is_exact = np.array_equal(rounding(clues.claimed), clues.claimed)
-        is_coarser = clues.wrong & (np.abs(rounding(clues.reference) - clues.reference) > clues.margin)
-        if not is_exact or _needs(clues.claimed[is_coarser], BITS) < FEWEST:  # sums of whole numbers are exact in both
-            continue
-        if np.max(np.abs(clues.error[clues.used]), initial=0.0) <= SUMS * epsilon * largest:
-            yield Candidate(
-                kind="truncated",
-                message=(
-                    f"all numbers of the gradient are {name} numbers, and it is off by as much as sums in that are: it is computed "
-                    "in a type too narrow for it"
-                ),
-                predicted=clues.claimed,
-                margin=np.zeros_like(clues.margin),
-                cost=LAST / 2,
-                is_observation=True,
-                is_generic=True,
-                evidence={"format": name},
-            )
-            return
+    name, epsilon = coarse_format(clues.claimed)
+    if not name:
+        return
+    rounding = next(rounding for known, rounding, _ in FORMATS if known == name)
+    is_coarser = clues.wrong & (np.abs(rounding(clues.reference) - clues.reference) > clues.margin)
+    if _needs(clues.claimed[is_coarser], BITS) < FEWEST:  # sums of whole numbers are exact in both
+        return
+    if np.max(np.abs(clues.error[clues.used]), initial=0.0) <= SUMS * epsilon * largest:
+        yield Candidate(
+            kind="truncated",
+            message=(
+                f"all numbers of the gradient are {name} numbers, and it is off by as much as sums in that are: it is computed "
+                "in a type too narrow for it"
+            ),
+            predicted=clues.claimed,
+            margin=np.zeros_like(clues.margin),
+            cost=LAST / 2,
+            is_observation=True,
+            is_generic=True,
+            evidence={"format": name},
+        )
 
 
 SMALL = 1e-3

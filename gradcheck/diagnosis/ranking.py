@@ -168,7 +168,9 @@ def _chosen(found: list[Weighed], known: list[Candidate], others: list[list[Weig
         enough = [w for w in enough if not w.candidate.is_generic]
     if any(w.candidate.kind == "slice-ratios" for w in enough):  # which says where the wrong slices are, and more
         enough = [w for w in enough if w.candidate.kind != "slices"]
-    if any(not w.candidate.is_observation for w in enough):  # which explains the values
+    if any(
+        not w.candidate.is_observation or w.candidate.kind == "truncated" for w in enough
+    ):  # which explains the values
         enough = [w for w in enough if w.candidate.kind != "unbalanced"]
 
     def rank(w: Weighed) -> tuple[float, bool, float]:

@@ -26,3 +26,38 @@ def test_a_small_term_that_is_missing_is_said_and_no_tolerance_advised():
     g, v = RNG.normal(size=(2, 9))
     message = explain(g + 3e-5 * v, g)[0].message
     assert "a small term is missing" in message and "rtol" not in message
+
+
+def to_bfloat16(values):
+    return (
+        ((np.asarray(values, np.float32).view(np.uint32) + 0x8000) & np.uint32(0xFFFF0000))
+        .view(np.float32)
+        .astype(float)
+    )
+
+
+def of_softmax(dy, y):
+    return y * (dy - np.sum(dy * y, axis=-1, keepdims=True))
+
+
+def softmax(x):
+    y = np.exp(x) / np.sum(np.exp(x), axis=-1, keepdims=True)
+    return y, y
+
+
+def test_a_backward_in_half_precision_is_told_as_that_and_not_as_one_that_is_not_linear():
+    x = RNG.normal(size=(4, 6))
+    report = gradcheck.check_layer(softmax, lambda dy, y: to_bfloat16(of_softmax(to_bfloat16(dy), to_bfloat16(y))), x)
+    assert [finding.code for finding in report.findings] == ["wrong-gradient"]
+    first = report.parameters["x"].diagnoses[0]
+    assert first.kind == "truncated" and "bfloat16" in first.message
+
+
+def test_other_errors_of_a_backward_in_half_precision_keep_their_names():
+    x = RNG.normal(size=(4, 6))
+    report = gradcheck.check_layer(softmax, lambda dy, y: to_bfloat16(dy**2 * y), x)
+    assert report.findings[0].code == "not-linear"
+    report = gradcheck.check_layer(
+        lambda x: (np.sin(x), x), lambda dy, x: to_bfloat16(dy * (np.cos(x) + 0.5 * x**2)), x
+    )
+    assert "truncated" not in [d.kind for d in report.parameters["x"].diagnoses]

@@ -13,7 +13,15 @@ from gradcheck.acceptance.decide import Decision, Outcome, Tolerance, decide
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membership, rms
 from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.differences.complex_step import ROUNDING
-from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier, own_sizes, smallest_of_a_kind
+from gradcheck.differences.ladder import (
+    Measurement,
+    climb,
+    lengths_of,
+    noise_multiplier,
+    own_sizes,
+    resolution_of,
+    smallest_of_a_kind,
+)
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged
@@ -444,9 +452,7 @@ class Bench:
 
     def difference(self, leaf: int, indices: Indices, step: float | Floats) -> tuple[Floats, Floats, Floats]:
         """Return the central differences, the second ones, and what noise does to the first; shapes (m, K)."""
-        steps = self.lengths[leaf][indices] * step
-        value = self.leaves[leaf].value.ravel()[indices]
-        steps = np.maximum(steps, 4 * self.leaves[leaf].format.spacing(np.abs(value)))
+        steps = np.maximum(self.lengths[leaf][indices] * step, resolution_of(self.probe, leaf, indices))
         both = np.stack([steps, -steps], axis=1).ravel()
         values, moved = elements(self.probe, leaf, np.repeat(indices, 2), both, self.noise)
         plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]

@@ -13,6 +13,7 @@ from gradcheck.acceptance.refinement import FEW, SECOND_STEP
 from gradcheck.acceptance.together import bends_less
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.ladder import FIRST_STEP, is_beyond, own_sizes
+from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
@@ -180,14 +181,19 @@ def look_for_kinks(bench: Bench, suspects: list[Suspect] | None = None) -> None:
     suspects = bench.suspects if suspects is None else suspects
     suspects = _without_common_errors(bench, suspects)
     claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
-    ball = Ball(bench.probe, claims, bench.lengths, bench.multiplier * bench.noise, bench.rng)
+    # Where a shorter step than the usual one was chosen, the functions change over less than the length.
+    scales = {
+        leaf: scale * min(1.0, bench.steps.get(leaf, DEFAULT_STEP) / DEFAULT_STEP)
+        for leaf, scale in bench.lengths.items()
+    }
+    ball = Ball(bench.probe, claims, scales, bench.multiplier * bench.noise, bench.rng)
     judge_flagged(ball, [flagged for flagged, _ in suspects])
     _require_repeatable(ball, bench.base, suspects)
     for flagged, concerned in suspects:
         row = flagged.index
         length = bench.lengths[flagged.leaf][row : row + 1]
         size = own_sizes(bench.leaves[flagged.leaf].value.ravel()[row : row + 1], length)
-        reach = ball.radius([flagged]) * length
+        reach = ball.radius([flagged]) * scales[flagged.leaf][row : row + 1]
         in_sight = flagged.contradicted | ~is_beyond(size, reach)
         membership = np.where(flagged.hidden, Membership.HIDDEN, Membership.INVALID)
         membership = np.where(flagged.valid, Membership.VALID, np.where(in_sight, membership, Membership.OPEN))

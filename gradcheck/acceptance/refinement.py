@@ -10,7 +10,7 @@ from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind
 from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import BRIEF_STEP, confirm_together, contradicted_plainly
-from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.ladder import FIRST_STEP, resolution_of
 
 __all__ = ["FEW", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
 
@@ -210,10 +210,9 @@ def _look_close(bench: Bench, leaf: int, indices: Indices) -> None:
     if not np.any(rows):
         return
     chosen = indices[rows]
-    value = np.abs(bench.leaves[leaf].value.ravel()[chosen])
     apart = np.abs(bench.claims[leaf].values[chosen] - found.reference[rows])
     needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / apart, 0.0)
-    shortest = np.maximum(CLOSEST_STEP, 8 * bench.leaves[leaf].format.spacing(value) / bench.lengths[leaf][chosen])
+    shortest = np.maximum(CLOSEST_STEP, resolution_of(bench.probe, leaf, chosen) / bench.lengths[leaf][chosen])
     wanted = np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1)
     wanted = np.maximum(wanted, np.minimum(MARGIN * wanted, CLOSE_STEP))
     slope, bend, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))

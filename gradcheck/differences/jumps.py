@@ -104,14 +104,37 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
         smooth = (rises[level, column], (rises[level, column] - rises[level - 1, column]) / places[level - 1])
         rest = partial(_departure, probe, direction, int(column), at[column], places[level], smooth)
         interval = (places[level], places[level + 1], 0.0, rest(places[level + 1]))
-        sizes = []
-        for halvings in (HALVINGS, CLOSER):
-            interval = _halved(rest, *interval, halvings)
-            sizes.append(abs(interval[3] - interval[2]))
-        stays = STAYS * sizes[0] <= sizes[1] <= LIKE_A_POLE * sizes[0]
-        jumps[column] = stays and sizes[1] > ONE_OF_MANY * noise[column]
+        size = _jump_within(probe, direction, int(column), rest, interval)
+        jumps[column] = size > ONE_OF_MANY * noise[column]
     jumps[asked[MOST_BISECTED:]] = np.any(jumps)
     return jumps
+
+
+def _jump_within(
+    probe: Probe,
+    direction: Moves,
+    column: int,
+    rest: Callable[[float], float],
+    interval: tuple[float, float, float, float],
+) -> float:
+    """Return the size of what jumps in an interval of a whole number of moves, 0 where nothing does.
+
+    Moves of a dtype coarser than float64 cannot be divided: the change over one that is no jump is like those beside it.
+    """
+    if not _is_fine(probe, direction):
+        low, high, below, above = _halved(rest, *interval, int(np.log2(interval[1] - interval[0])))
+        left, size = float(_step_between(probe, direction, low, high)[column]), abs(above - below)
+        return left if left >= STAYS * size else 0.0
+    sizes = []
+    for halvings in (HALVINGS, CLOSER):
+        interval = _halved(rest, *interval, halvings)
+        sizes.append(abs(interval[3] - interval[2]))
+    return sizes[1] if STAYS * sizes[0] <= sizes[1] <= LIKE_A_POLE * sizes[0] else 0.0
+
+
+def _is_fine(probe: Probe, direction: Moves) -> bool:
+    """Tell whether all that is moved is held in double precision."""
+    return all(probe.point.leaves[leaf].value.dtype == np.float64 for leaf in direction)
 
 
 def _departure(
@@ -197,10 +220,9 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
     if evidence[first, column] <= SEEN:
         return np.zeros_like(jitter), 0.0
     interval = (places[first], places[first + 1], rests[first, column], rests[first + 1, column])
-    is_fine = all(probe.point.leaves[leaf].value.dtype == np.float64 for leaf in direction)
     interval = _halved(lambda place: float(rest(place)[column]), *interval, HALVINGS)
     size = _step_between(probe, direction, interval[0], interval[1])
-    for halvings in (CLOSER, MUCH_CLOSER) if is_fine else (CLOSER,):
+    for halvings in (CLOSER, MUCH_CLOSER) if _is_fine(probe, direction) else (CLOSER,):
         interval, before = _halved(lambda place: float(rest(place)[column]), *interval, halvings), size
         size = _step_between(probe, direction, interval[0], interval[1])
         size = np.where((STAYS * before <= size) & (size <= LIKE_A_POLE * before) & (size > SEEN * jitter), size, 0.0)
@@ -233,10 +255,11 @@ def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) 
     Costs four calls where the values move; up to about 50 on a stair.
     """
     nothing = np.zeros_like(jitter)
+    still = max(STILL, _least_move(probe, direction))
     for side in (1.0, -1.0):
-        if not np.all(probe.ray(direction, side * np.array([STILL, STILL * FARTHER])) == base):
+        if not np.all(probe.ray(direction, side * np.array([still, still * FARTHER])) == base):
             return nothing
-    low, place = STILL * FARTHER, STILL * FARTHER**2
+    low, place = still * FARTHER, still * FARTHER**2
     while place < REACHES[0]:
         values = probe.ray(direction, np.array([place, -place]))
         moved = np.abs(values - base) > SEEN * jitter
@@ -247,6 +270,16 @@ def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) 
             return np.where(size > SEEN * jitter, size, 0.0)
         low, place = place, place * FARTHER
     return nothing
+
+
+def _least_move(probe: Probe, direction: Moves) -> float:
+    """Return the share of a direction that moves each of its elements by a unit in the last place at least."""
+    least = 0.0
+    for leaf, move in direction.items():
+        moved = np.flatnonzero(move)
+        unit = probe.point.leaves[leaf].format.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[moved]))
+        least = max(least, float(np.max(unit / np.abs(move[moved]), initial=0.0)))
+    return least
 
 
 def _end_of_stair(probe: Probe, low: float, high: float, direction: Moves, base: Floats, column: int) -> Floats:

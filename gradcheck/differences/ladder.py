@@ -33,6 +33,7 @@ __all__ = [
     "lengths_of",
     "noise_multiplier",
     "own_sizes",
+    "resolution_of",
     "scale_is_hidden",
     "smallest_of_a_kind",
 ]
@@ -465,7 +466,7 @@ def climb(
     pairs = _Pairs(count, columns, base, noise, multiplier)
     pairs.put(np.arange(count), 0, first)
     active, coarse = np.arange(count), np.zeros(count, dtype=bool)
-    resolution = _resolution(probe, leaf, indices)
+    resolution = resolution_of(probe, leaf, indices)
     for level in range(1, MOST_LEVELS):
         ended = steps[active] * RATIO**-level <= resolution[active]
         result.ended[active[ended]] = True
@@ -538,7 +539,7 @@ def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noi
     return moved[::2], -moved[1::2], values[::2], values[1::2]
 
 
-def _resolution(probe: Probe, leaf: int, indices: NDArray[np.intp]) -> Floats:
+def resolution_of(probe: Probe, leaf: int, indices: NDArray[np.intp]) -> Floats:
     """Return the shortest steps that the dtype of the parameters still resolves."""
     held = probe.point.leaves[leaf]
     return np.asarray(2 * held.format.spacing(np.abs(held.value.ravel()[indices])))
@@ -555,7 +556,7 @@ def _first_pairs(
     first = _pair(probe, leaf, indices, steps, noise)
     kept = [part.copy() for part in first]
     at_zero = probe.point.leaves[leaf].value.ravel()[indices] == 0  # which is resolved to 1e-323
-    shortest = np.where(at_zero, steps * RATIO**-MOST_LEVELS, _resolution(probe, leaf, indices))
+    shortest = np.where(at_zero, steps * RATIO**-MOST_LEVELS, resolution_of(probe, leaf, indices))
     waiting = np.arange(len(indices))
     trial = steps.copy()
     while True:

@@ -117,22 +117,30 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
     signs = {leaf: _signed(len(scale), rng) for leaf, scale in lengths.items()}
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
-    dtypes = [probe.point.leaves[leaf].value.dtype for leaf in lengths]
-    offsets = OFFSETS if all(dtype == np.float64 for dtype in dtypes) else WHOLE_OFFSETS
+    resolutions = [probe.point.leaves[leaf].format.eps for leaf in lengths]
+    coarsest, finest = max(resolutions, default=0.0), min(resolutions, default=0.0)
+    if finest <= np.finfo(np.float64).eps:
+        finest = 0.0  # its units are nearer than what is sampled
+    offsets = OFFSETS if coarsest <= np.finfo(np.float64).eps else WHOLE_OFFSETS
     noise, quantum, before = np.full_like(base, np.inf), np.zeros_like(base), 0.0
     jumps, still, was_seen = np.zeros(base.shape, dtype=bool), np.ones(base.shape, dtype=bool), False
     changes, farther, is_steady = np.zeros_like(base), 0.0, np.zeros(base.shape, dtype=bool)
-    coarsest = max((probe.point.leaves[leaf].format.eps for leaf in lengths), default=0.0)
     for distance, spacing in SAMPLES:
         if abs(distance) * coarsest > 1:
             continue  # in half precision so many spacings are several times an element's size
-        reach = abs(distance) + OFFSETS[-1]
+        is_nearest = spacing < finest  # by a unit in the last place, or by single ones
+        if is_nearest:
+            offsets = np.arange(float(len(OFFSETS)))
+        reach = abs(distance) + offsets[-1]
         directions = {leaf: _exact(probe, leaf, spacing, signs[leaf], scale, reach) for leaf, scale in lengths.items()}
+        length = _longest(directions)
         values = probe.ray(directions, distance + offsets)
         if not np.all(np.isfinite(values)):
             continue
         still, was_seen = still & np.all(values == base, axis=0), True
-        estimate = np.array([_settled(column, offsets) for column in values.T])
+        enough = np.maximum(SUSPICIOUS * ulp(values), OF_ROUNDING * floor)
+        most = np.where(is_nearest, np.inf, enough)
+        estimate = np.array([_settled(column, offsets, limit) for column, limit in zip(values.T, most, strict=True)])
         quantum = np.maximum(
             quantum, [output_quantum(np.append(c, at)) / 2 for c, at in zip(values.T, base, strict=True)]
         )
@@ -145,17 +153,17 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
             noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), quantum)
         else:  # an oscillation looks like noise from afar and is smooth, and steep, from near by; a staircase stands still there
             # Noise that was the same from a thousand times nearer, where what is smooth near by explains no such changes, is of stairs.
-            jumps |= is_steady & (FALLS * _continued(values, offsets, farther / spacing) < changes)
+            jumps |= is_steady & (FALLS * _continued(values, offsets, farther / length) < changes)
             staircase = jumps | np.any(np.diff(values, axis=0) == 0, axis=0)
             less = np.maximum(np.minimum(noise, estimate), quantum)
             falls = ~staircase & (less * FALLS < noise) & np.isfinite(noise)
             if np.any(falls):
-                jumps |= jumps_between(probe, directions, before / spacing, np.where(falls, noise, np.nan))
+                jumps |= jumps_between(probe, directions, before / length, np.where(falls, noise, np.nan))
             is_steady = (changes > 0) & np.isfinite(estimate) & (FALLS * less >= noise)
             noise = np.where(staircase | jumps, noise, less)
-            changes, farther = np.ptp(values, axis=0), spacing
-        before = reach * spacing
-        if np.all(jumps | (noise <= SUSPICIOUS * ulp(values)) | (noise == quantum) | (noise <= OF_ROUNDING * floor)):
+            changes, farther = np.ptp(values, axis=0), length
+        before = reach * length
+        if is_nearest or np.all(jumps | (noise <= enough) | (noise == quantum)):
             break
     noise = np.maximum(np.where(np.isfinite(noise), noise, 4 * floor), floor)
     return np.asarray(
@@ -196,10 +204,15 @@ def _signed(count: int, rng: np.random.Generator) -> Floats:
     return drawn
 
 
-def _settled(values: Floats, offsets: Floats) -> float:
-    """Return the noise of sampled values, or infinity where they may show the function's smooth part instead."""
+def _longest(moves: dict[int, Floats]) -> float:
+    """Return the size of the longest move: rounded to what the dtypes hold, it is another one than was asked for."""
+    return max((float(max(move.max(), -move.min())) for move in moves.values() if move.size), default=0.0)
+
+
+def _settled(values: Floats, offsets: Floats, enough: float) -> float:
+    """Return the noise of sampled values, or infinity where more than ``enough`` may be the function's smooth part instead."""
     noise, settled = noise_from_samples(values, offsets)
-    return noise if settled or noise <= SUSPICIOUS * float(ulp(values)) else np.inf
+    return noise if settled or noise <= enough else np.inf
 
 
 def _exact(probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floats, reach: float) -> Floats:

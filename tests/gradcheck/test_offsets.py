@@ -46,6 +46,31 @@ def test_the_arrival_of_a_pulse_in_seconds_since_1970(width):
     assert not check_gradient(misfit, lambda t: 0 * slope(t), arrival).ok  # a stair of the parameter itself, perhaps
 
 
+FROM_AFAR = {
+    "wave": (lambda d, w: w @ np.sin(d), lambda d, w: w * np.cos(d)),
+    "pulse": (lambda d, w: w @ np.exp(-(d**2) / 2), lambda d, w: -w * d * np.exp(-(d**2) / 2)),
+    "distance": (lambda d, w: w @ d**2, lambda d, w: 2 * w * d),
+}
+
+
+@pytest.mark.parametrize("name", FROM_AFAR)
+@pytest.mark.parametrize("place", [1e5, 5e5])
+def test_single_precision_coordinates_far_from_their_origin(name, place):
+    """Metres of a map: 128 or 32 units in the last place are one of what the function changes over."""
+    f, slope = FROM_AFAR[name]
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        x, w = (place + rng.normal(size=4)).astype(np.float32), rng.uniform(0.5, 2, 4) * rng.choice([-1, 1], 4)
+        value = lambda x, w=w: np.float32(f(x.astype(np.float64) - place, w))  # noqa: E731
+        gradient = lambda x, w=w: slope(x.astype(np.float64) - place, w).astype(np.float32)  # noqa: E731
+        report = check_gradient(value, gradient, x, rng=seed)
+        assert report.ok, str(report)
+        for factor in (-1, 0, 2):
+            wrong = check_gradient(value, lambda x, c=factor, g=gradient: np.float32(c) * g(x), x, rng=seed)
+            assert not wrong.ok, str(wrong)
+            assert wrong.verdict == "fail" or place > 1e5, str(wrong)  # farther out no step is left to look for a kink
+
+
 def log_softmax(z):
     z = z - z.max(axis=1, keepdims=True)
     return z - np.log(np.exp(z).sum(axis=1, keepdims=True))

@@ -414,7 +414,7 @@ def test_what_is_outside_at_a_kink_is_measured_with_ten_times_the_step(monkeypat
     np.testing.assert_allclose(asked, [CLOSE_STEP, 10 * CLOSE_STEP])
 
 
-def test_a_close_look_moves_single_precision_by_eight_units_at_least(monkeypatch):
+def test_a_close_look_moves_single_precision_by_two_units_at_least(monkeypatch):
     x = np.ones(1, dtype=np.float32)
     bench, asked = bench_of(lambda p: float(np.sum(p["x"])), {"x": x}, {"x": np.array([2.0])}, noise=1e-12), []
     for _ in range(2):
@@ -422,7 +422,7 @@ def test_a_close_look_moves_single_precision_by_eight_units_at_least(monkeypatch
     measured = bench.difference
     monkeypatch.setattr(bench, "difference", lambda *args: asked.append(args[2][0]) or measured(*args))
     _look_close(bench, 0, np.arange(1))
-    assert asked == [pytest.approx(8 * 2.0**-23 / bench.lengths[0][0])]
+    assert asked == [pytest.approx(2 * 2.0**-23 / bench.lengths[0][0])]
 
 
 def test_a_small_excess_is_evidence_too():

@@ -118,3 +118,24 @@ def test_a_stair_ends_with_a_jump(f, height):
     probe = Probe(lambda x: float(f(x[0] - 1)), point, Output.of(float(f(0.0)), "f"), np.eye(1), Budget())
     found = nearest_stair(probe, {0: np.ones(1)}, np.array([float(f(0.0))]), np.full(1, 1e-15))
     assert found[0] == pytest.approx(height)
+
+
+@pytest.mark.parametrize("place", [1.0, 1e6])
+def test_what_single_precision_cannot_divide_any_further_is_a_jump_only_where_it_changes_by_more_than_beside(place):
+    x, unit = np.array([place], np.float32), float(np.spacing(np.float32(place)))
+    noise, move, last = np.full(1, 0.1), {0: np.full(1, unit)}, 256.0
+
+    def probe_of(f):
+        function = lambda x: float(f((float(x[0]) - place) / unit))  # noqa: E731
+        return Probe(function, point_of(x, "params"), Output.of(function(x), "f"), np.eye(1), Budget())
+
+    assert not jumps_between(probe_of(lambda t: np.sin(t / 20)), move, last, noise).any()
+    assert jumps_between(probe_of(lambda t: np.sin(t / 1e4) + (t > 70.5)), move, last, noise).all()
+
+
+@pytest.mark.parametrize(("length", "height"), [(1, 0.0), (2, 0.0), (300, 300.0)])
+def test_single_precision_stands_still_over_less_than_its_unit_and_that_is_no_stair(length, height):
+    x, unit = np.array([1e5], np.float32), float(np.spacing(np.float32(1e5)))
+    f = lambda x: float(length * np.floor(((float(x[0]) - 1e5) / unit + 120) / length))  # noqa: E731
+    probe = Probe(f, point_of(x, "params"), Output.of(f(x), "f"), np.eye(1), Budget())
+    assert nearest_stair(probe, {0: np.full(1, 1e5)}, np.array([f(x)]), np.full(1, 1e-3)) == height

@@ -131,11 +131,23 @@ def test_whole_multiples_of_a_move_are_held_exactly_by_the_dtype(dtype):
         np.testing.assert_array_equal(there.astype(dtype).astype(np.float64), there)
 
 
-def test_noise_that_is_not_settled_is_infinite_unless_it_is_rounding():
+def test_noise_that_is_not_settled_is_infinite_unless_it_is_enough():
     rng = np.random.default_rng(0)
-    assert 1e-7 < _settled(1.0 + 1e-6 * rng.normal(size=8), OFFSETS) < 1e-5
-    assert _settled(np.ones(8), OFFSETS) == 0.0
-    assert np.isinf(_settled(np.sin(OFFSETS / 10), OFFSETS))
+    assert 1e-7 < _settled(1.0 + 1e-6 * rng.normal(size=8), OFFSETS, 0.0) < 1e-5
+    assert _settled(np.ones(8), OFFSETS, 0.0) == 0.0
+    assert np.isinf(_settled(np.sin(OFFSETS / 10), OFFSETS, 1e-9))
+    assert np.isfinite(_settled(np.sin(OFFSETS / 10), OFFSETS, 10.0))
+
+
+@pytest.mark.parametrize("place", [3e5, 1e6])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wave_of_few_units_in_the_last_place_is_no_noise(place, seed):
+    """At 1e6 single precision has sixteen units in a radian: points fifty units apart tell nothing of its slope."""
+    rng = np.random.default_rng(seed)
+    weights, x = rng.uniform(0.5, 2, 4), (place + rng.normal(size=4)).astype(np.float32)
+    f = lambda x: np.float32(weights @ np.sin(x.astype(np.float64) - place))  # noqa: E731
+    found = measure_noise(probe_of(f, x), np.array([float(f(x))]), {0: np.full(4, place)}, rng)
+    assert found[0] < 1e-4
 
 
 @pytest.mark.parametrize("level", [1e-12, 1e-8, 1e-4])

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OFFSETS", "POINTS", "WHOLE_OFFSETS", "noise_from_samples", "output_quantum", "ulp"]
+__all__ = ["DISTINCT", "OFFSETS", "POINTS", "WHOLE_OFFSETS", "noise_from_samples", "output_quantum", "ulp"]
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradcheck.differences.jumps import jumps_between
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier, scale_is_hidden
-from gradcheck.differences.noise import OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
+from gradcheck.differences.noise import DISTINCT, OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
 from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
@@ -68,6 +68,9 @@ OF_ROUNDING = 30.0
 
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
+
+MANY_STEPS, NEARER = 64.0, 8.0
+"""Samples that differ by so many times their least difference are too far apart to show a step: they are taken so much nearer."""
 
 NOISE_SHARES = 4.0
 """Noise may be so many times the truncation error of the elements sampled: that of others may be much larger."""
@@ -231,7 +234,7 @@ def _exact(probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floa
         hidden = scale_is_hidden(sizes, lengths[block])
         near = np.where(hidden, lengths[block], np.minimum(most, lengths[block]))
         moves = spacing * signs[block] * near
-        unit = held.format.spacing(value + reach * np.abs(moves))
+        unit = held.format.spacing(value + reach * np.maximum(np.abs(moves), held.format.spacing(value)))
         exact[block] = np.where(
             moves == 0, 0.0, np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves)
         )
@@ -249,17 +252,32 @@ def _of_staircase(probe: Probe, directions: dict[int, Floats], places: Floats, v
         if not np.any(still):
             break
         wider = _far_away(probe, directions, places[0] + wide * offsets)
-        moves = np.abs(wider - values[0])
-        moved = still & np.any(moves > 0, axis=0) & np.all(np.isfinite(wider), axis=0)
-        furthest = np.argmax(moves, axis=0)
+        if np.any(still & _takes_many_steps(wider)):
+            nearer = _far_away(probe, directions, places[0] + wide / NEARER * offsets)
+            wider = np.where(_takes_many_steps(wider) & _is_moved(nearer, values), nearer, wider)
+        moved = still & _is_moved(wider, values) & np.all(np.isfinite(wider), axis=0)
+        furthest = np.argmax(np.abs(wider - values[0]), axis=0)
         for sample in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
             there = _far_away(probe, directions, places[0] + wide * offsets[sample] + offsets)
             found = moved & (furthest == sample)
             stairs = found & np.any(np.diff(there, axis=0) == 0, axis=0)
             heights = np.array([noise_from_samples(column, offsets)[0] for column in wider.T])
             noise = np.where(stairs, np.maximum(noise, heights), noise)
-            still &= ~found | (stairs & np.any(np.diff(wider, axis=0) == 0, axis=0))
+            distinct = np.array([len(np.unique(column)) for column in wider.T])
+            still &= ~found | (stairs & (distinct < DISTINCT))
     return noise
+
+
+def _is_moved(there: Floats, here: Floats) -> NDArray[np.bool_]:
+    """Tell which functions have another value there, shape (K,)."""
+    return np.asarray(np.any(np.abs(there - here[0]) > 0, axis=0))
+
+
+def _takes_many_steps(values: Floats) -> NDArray[np.bool_]:
+    """Tell which functions change among some values by many times the least of their changes, shape (K,)."""
+    changes = np.abs(np.diff(values, axis=0))
+    least = np.min(np.where(changes > 0, changes, np.inf), axis=0)
+    return np.asarray(np.ptp(values, axis=0) > MANY_STEPS * least)
 
 
 def _far_away(probe: Probe, directions: dict[int, Floats], places: Floats) -> Floats:

@@ -131,6 +131,24 @@ def test_whole_multiples_of_a_move_are_held_exactly_by_the_dtype(dtype):
         np.testing.assert_array_equal(there.astype(dtype).astype(np.float64), there)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_units_are_those_beyond_the_next_power_of_two(dtype):
+    """Single units of what lies just below it would be rounded there."""
+    x = np.nextafter(np.array([1.0, 2.0, 0.25], dtype=dtype), dtype(0))
+    moves = _exact(probe_of(lambda tree: float(np.sum(tree)), x), 0, 1e-9, np.ones(3), np.ones(3), 7.0)
+    np.testing.assert_array_equal(moves, np.spacing(np.array([1.0, 2.0, 0.25], dtype=dtype)).astype(np.float64))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_noise_of_a_coarse_value_is_its_rounding_however_curved_the_function_is_farther_away(seed):
+    """Near by it stands still, and where it has moved by hundreds of units no parabola fits it any more."""
+    rng = np.random.default_rng(seed)
+    x, w = (100 + rng.normal(size=4)).astype(np.float32), rng.normal(size=4)
+    f = lambda x: np.float32(1e4 + 0.1 * (w @ np.tanh(x.astype(np.float64) - 100)))  # noqa: E731
+    found = measure_noise(probe_of(f, x), np.array([float(f(x))]), {0: np.full(4, 100.0)}, rng)
+    assert 0.2 < found[0] / np.spacing(np.float32(1e4)) < 0.6
+
+
 def test_noise_that_is_not_settled_is_infinite_unless_it_is_enough():
     rng = np.random.default_rng(0)
     assert 1e-7 < _settled(1.0 + 1e-6 * rng.normal(size=8), OFFSETS, 0.0) < 1e-5

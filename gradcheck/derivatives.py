@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.differences.complex_step import ROUNDING, NotAnalyticError, complex_slopes
 from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
-from gradcheck.differences.steps import measure_noise
+from gradcheck.differences.sampled_noise import measure_noise
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import GradcheckError, InvalidArgument
 from gradcheck.functions.calls import refuse_extras

@@ -15,15 +15,8 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import OFFSETS, noise_from_samples, ulp
-from gradcheck.differences.steps import (
-    DEFAULT_STEP,
-    FALLS,
-    OF_ROUNDING,
-    SPACING,
-    SUSPICIOUS,
-    choose_step,
-    measure_noise,
-)
+from gradcheck.differences.sampled_noise import FALLS, OF_ROUNDING, SPACING, SUSPICIOUS, measure_noise
+from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 
 __all__ = ["MOST_GROUPS", "quiet_elements", "without_others"]
 

@@ -12,8 +12,9 @@ from gradcheck.acceptance.pooled import FEWEST_POOLED, SIGNIFICANT, excess, tied
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import ulp
+from gradcheck.differences.sampled_noise import SUSPICIOUS
 from gradcheck.differences.scale import measure_noise_and_lengths
-from gradcheck.differences.steps import DEFAULT_STEP, SHORTEST_STEP, SUSPICIOUS, choose_step
+from gradcheck.differences.steps import DEFAULT_STEP, SHORTEST_STEP, choose_step
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.functions.repeated import require_same
 

@@ -15,7 +15,7 @@ from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts, rms
 from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.pooled import Excess, excess
 from gradcheck.differences.ladder import FIRST_STEP
-from gradcheck.differences.steps import lost_in_rounding
+from gradcheck.differences.sampled_noise import lost_in_rounding
 
 __all__ = ["others", "unseen"]
 

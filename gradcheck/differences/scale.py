@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
-from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED, measure_noise
+from gradcheck.differences.sampled_noise import measure_noise
+from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED
 from gradcheck.functions.probe import Probe
 
 __all__ = ["measure_noise_and_lengths", "widened"]
@@ -41,7 +42,7 @@ def measure_noise_and_lengths(
     Returns
     -------
     noise : array, shape (K,)
-        See `gradcheck.differences.steps.measure_noise`.
+        See `gradcheck.differences.sampled_noise.measure_noise`.
     lengths : dict
         See `widened`.
     """

@@ -8,7 +8,7 @@ import pytest
 from gradcheck import check_gradient
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.differences.noise import OFFSETS, noise_from_samples, output_quantum
-from gradcheck.differences.steps import measure_noise
+from gradcheck.differences.sampled_noise import measure_noise
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 

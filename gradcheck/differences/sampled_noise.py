@@ -1,0 +1,336 @@
+"""How noisy functions are near the point: sampled along one random direction, from farther away to very near.
+
+What is noise from afar may be an oscillation, a kink or a staircase from nearer; each sample says something of the one before.
+It is measured in units of each element's length, and never sees a claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.differences.jumps import jumps_between
+from gradcheck.differences.ladder import scale_is_hidden
+from gradcheck.differences.noise import DISTINCT, OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
+from gradcheck.functions.blocks import BLOCK
+from gradcheck.functions.displacements import Moves
+from gradcheck.functions.probe import BudgetExhaustedError, Probe
+
+__all__ = ["FALLS", "OF_ROUNDING", "SPACING", "SUSPICIOUS", "lost_in_rounding", "measure_noise"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+EPS64 = float(np.finfo(np.float64).eps)
+
+SPACING = 1.8834172961e-7
+"""Of the points at which noise is measured first, in units of the elements' lengths."""
+
+SAMPLES = (
+    (5507.0, SPACING),
+    (-5507.0, SPACING),
+    (0.0, SPACING),
+    (0.0, 1.8834172961e-10),
+    (0.0, 1.8834172961e-14),
+    (0.0, 1.8834172961e-16),
+)
+"""Where noise is sampled along a direction: distance from the point in spacings, spacing. The next is tried where the function is
+not finite, or where what looks like noise may be something else."""
+
+NOT_FAR = 10.0
+"""Elements whose length is more than so many times their size are taken for that much longer only."""
+
+SUSPICIOUS = 1e3
+"""Noise of so many units in the last place may be a fast oscillation."""
+
+FALLS = 4.0
+"""Noise that is more than this factor smaller from near by is replaced by it only where nothing jumps between: three estimates
+of one noise agree within it."""
+
+OF_ROUNDING = 30.0
+"""So many times what rounding to the dtype of the values does to them is noise of a function that computes in it."""
+
+WIDENINGS = (64.0, 64.0**2, 64.0**3)
+"""Times the spacing, for a function that stands still."""
+
+MANY_STEPS, NEARER = 64.0, 8.0
+"""Samples that differ by so many times their least difference are too far apart to show a step: they are taken so much nearer."""
+
+ONE_SIDED = 10.0
+"""Noise that is so many times larger on one side of the point than on the other is a kink."""
+
+
+def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
+    """Measure the standard deviation of the functions' noise near the point.
+
+    Parameters
+    ----------
+    probe : Probe
+        The functions.
+    base : array, shape (K,)
+        Their values at the point.
+    lengths : dict
+        For each leaf to be moved the lengths of its elements.
+    rng : Generator
+        Draws the signs.
+
+    Returns
+    -------
+    noise : array, shape (K,)
+        Never below half a unit in the last place of the outputs' dtype, nor below half their quantum.
+
+    Notes
+    -----
+    Costs 8 calls; up to 32 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
+    24 to 48 where the function stands still.
+    """
+    probe = probe.one_by_one()  # whether it may be called with many at once is seen when its noise is known
+    floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
+    seen = _Seen(probe, base)
+    for sample in _samples(probe, lengths, floor, rng):
+        seen.add(sample)
+        if sample.is_nearest or np.all(seen.jumps | (seen.noise <= sample.enough) | (seen.noise == seen.quantum)):
+            break
+    noise = np.maximum(np.where(np.isfinite(seen.noise), seen.noise, 4 * floor), floor)
+    lost = np.maximum(noise, lost_in_rounding(probe, base, list(lengths)))
+    return np.asarray(np.where(seen.stands_still, lost, noise))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The values of the functions at some places along a direction.
+
+    Attributes
+    ----------
+    moves : dict
+        The direction: whole multiples of it are held exactly.
+    length : float
+        The longest of the moves.
+    places : array, shape (POINTS,)
+        In moves; the first is 0 where the sample is taken at the point itself.
+    values : array, shape (POINTS, K)
+    enough : array, shape (K,)
+        Noise of so much needs no look from nearer.
+    is_nearest : bool
+        Whether the places are one after another, as the dtypes of the parameters hold them.
+    """
+
+    moves: Moves
+    length: float
+    places: Floats
+    values: Floats
+    enough: Floats
+    is_nearest: bool
+
+    @property
+    def offsets(self) -> Floats:
+        """Distances from the first place."""
+        return np.asarray(self.places - self.places[0])
+
+    @property
+    def noise(self) -> Floats:
+        """Its own estimate, infinite where the functions' smooth part may be what is seen; from nearest by a bound at least; shape (K,)."""
+        most = np.where(self.is_nearest, np.inf, self.enough)
+        return np.array(
+            [_settled(column, self.offsets, limit) for column, limit in zip(self.values.T, most, strict=True)]
+        )
+
+    def quantum(self, base: Floats) -> Floats:
+        """Return half the spacing of the grid on which all values lie, shape (K,)."""
+        columns = zip(self.values.T, base, strict=True)
+        return np.array([output_quantum(np.append(column, at)) / 2 for column, at in columns])
+
+
+def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.random.Generator) -> Iterator[_Sample]:
+    """Take samples from nearer and nearer, where the functions are finite."""
+    # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
+    signs = {leaf: _signed(len(scale), rng) for leaf, scale in lengths.items()}
+    resolutions = [probe.point.leaves[leaf].format.eps for leaf in lengths]
+    coarsest, finest = max(resolutions, default=0.0), min(resolutions, default=0.0)
+    for distance, spacing in SAMPLES:
+        if abs(distance) * coarsest > 1:
+            continue  # in half precision so many spacings are several times an element's size
+        is_nearest = spacing < finest and finest > EPS64  # units of double precision are nearer than what is sampled
+        offsets = OFFSETS if coarsest <= EPS64 else np.arange(float(len(OFFSETS))) if is_nearest else WHOLE_OFFSETS
+        reach = abs(distance) + offsets[-1]
+        moves = {leaf: _exact(probe, leaf, spacing, signs[leaf], scale, reach) for leaf, scale in lengths.items()}
+        values = probe.ray(moves, distance + offsets)
+        if np.all(np.isfinite(values)):
+            enough = np.maximum(SUSPICIOUS * ulp(values), OF_ROUNDING * floor)
+            yield _Sample(moves, _longest(moves), distance + offsets, values, enough, is_nearest)
+
+
+class _Seen:
+    """What the samples so far say of the noise, shapes (K,)."""
+
+    def __init__(self, probe: Probe, base: Floats) -> None:
+        self.probe, self.base = probe, base
+        self.noise = np.full_like(base, np.inf)
+        self.quantum = np.zeros_like(base)
+        self.jumps = np.zeros(base.shape, dtype=bool)
+        """Where it is made of jumps, which looking from nearer does not make smaller."""
+        self.last: _Sample | None = None
+        self._stood_still = np.ones(base.shape, dtype=bool)
+        self._is_steady = self.jumps
+
+    @property
+    def stands_still(self) -> Bools:
+        """Where all values were the one at the point."""
+        return self._stood_still if self.last is not None else np.zeros_like(self._stood_still)
+
+    def add(self, sample: _Sample) -> None:
+        """Take a sample into account."""
+        self._stood_still &= np.all(sample.values == self.base, axis=0)
+        self.quantum = np.maximum(self.quantum, sample.quantum(self.base))
+        is_away = bool(sample.places[0])
+        estimate = _of_staircase(self.probe, sample) if is_away else sample.noise
+        if np.all(np.isinf(self.noise)):
+            self.noise = np.maximum(estimate, self.quantum)
+        elif is_away:  # on the other side of the point: a kink among the samples looks like noise, on one side only
+            less, more = np.minimum(self.noise, estimate), np.maximum(self.noise, estimate)
+            self.noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), self.quantum)
+        else:
+            self._look_from_nearer(sample, estimate)
+        self.last = sample
+
+    def _look_from_nearer(self, sample: _Sample, estimate: Floats) -> None:
+        """Take less noise for what it is, unless it is of jumps: a staircase stands still near by.
+
+        An oscillation looks like noise from afar and is smooth, and steep, from near by.
+        """
+        last = self.last
+        if (
+            last is not None
+        ):  # the same noise from much farther, where what is smooth near by explains no such changes, is of stairs
+            explained = FALLS * _continued(sample.values, sample.offsets, last.length / sample.length)
+            self.jumps = self.jumps | (self._is_steady & (explained < np.ptp(last.values, axis=0)))
+        staircase = self.jumps | np.any(np.diff(sample.values, axis=0) == 0, axis=0)
+        less = np.maximum(np.minimum(self.noise, estimate), self.quantum)
+        falls = ~staircase & (less * FALLS < self.noise) & np.isfinite(self.noise)
+        if last is not None and np.any(falls):
+            reach = float(np.max(np.abs(last.places))) * last.length / sample.length
+            asked = np.where(falls, self.noise, np.nan)
+            self.jumps = self.jumps | jumps_between(self.probe, sample.moves, reach, asked)
+        moves = last is not None and not last.places[0] and np.ptp(last.values, axis=0) > 0
+        self._is_steady = moves & np.isfinite(estimate) & (FALLS * less >= self.noise)
+        self.noise = np.where(staircase | self.jumps, self.noise, less)
+
+
+def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
+    """Return what functions that stand still may lose in the rounding of numbers that they are computed from, shape (K,).
+
+    Their value says nothing of it: ``log(1 + exp(-x))`` is zero where the sum is rounded to 1, as are losses of samples that are
+    classified well. They are computed from numbers as large as 1, as the value or as the parameters.
+    """
+    largest = max((float(np.max(np.abs(probe.point.leaves[leaf].value), initial=0.0)) for leaf in leaves), default=0.0)
+    eps = max(probe.output.eps, float(np.finfo(np.float64).eps))
+    weight = np.sum(np.abs(probe.cotangents), axis=1)
+    return np.asarray(eps / 2 * np.maximum(np.abs(base), weight * max(largest, 1.0)))
+
+
+def _continued(values: Floats, offsets: Floats, times: float) -> Floats:
+    """Extrapolate the change of functions to a range ``times`` as long, by slope and curvature of some values, shape (K,).
+
+    A curvature that rounding may make is none.
+    """
+    places = offsets / offsets[-1]
+    _, slope, curvature = np.polynomial.polynomial.polyfit(places, values - values[0], 2)
+    seen = np.maximum(np.abs(curvature) - OF_ROUNDING * ulp(values), 0.0)
+    return np.asarray(np.abs(slope) * times + seen * times**2)
+
+
+def _signed(count: int, rng: np.random.Generator) -> Floats:
+    """Draw signs times sizes, a block at a time."""
+    drawn = np.empty(count)
+    for start in range(0, count, BLOCK):
+        block = drawn[start : start + BLOCK]
+        block[:] = rng.choice([-1.0, 1.0], len(block))
+        block *= rng.uniform(0.5, 1.32, len(block))
+    return drawn
+
+
+def _longest(moves: dict[int, Floats]) -> float:
+    """Return the size of the longest move: rounded to what the dtypes hold, it is another one than was asked for."""
+    return max((float(max(move.max(), -move.min())) for move in moves.values() if move.size), default=0.0)
+
+
+def _settled(values: Floats, offsets: Floats, enough: float) -> float:
+    """Return the noise of sampled values, or infinity where more than ``enough`` may be the function's smooth part instead."""
+    noise, settled = noise_from_samples(values, offsets)
+    return noise if settled or noise <= enough else np.inf
+
+
+def _exact(probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floats, reach: float) -> Floats:
+    """Return a move of each element, whole multiples of which the dtype of the parameters holds exactly.
+
+    Near the point, at small ``reach``, no element moves by more than a share of its own size: an edge may be there. Farther
+    away by no more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are.
+    """
+    held = probe.point.leaves[leaf]
+    flat, exact = held.value.ravel(), np.empty_like(signs)
+    for start in range(0, len(exact), BLOCK):
+        block = slice(start, start + BLOCK)
+        value = np.abs(flat[block])
+        sizes = value.astype(np.float64)
+        most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
+        hidden = scale_is_hidden(sizes, lengths[block])
+        near = np.where(hidden, lengths[block], np.minimum(most, lengths[block]))
+        moves = spacing * signs[block] * near
+        unit = held.format.spacing(value + reach * np.maximum(np.abs(moves), held.format.spacing(value)))
+        exact[block] = np.where(
+            moves == 0, 0.0, np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves)
+        )
+    return exact
+
+
+def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
+    """Return the noise that a sample shows, of functions that stand still between two of its places that of their steps, shape (K,).
+
+    They are looked at further away. One that never moves is constant; one that moves steadily once it moves was in a flat region,
+    as of a ReLU.
+    """
+    values, offsets, start, noise = sample.values, sample.offsets, sample.places[0], sample.noise
+    still = np.any(np.diff(values, axis=0) == 0, axis=0)
+    for wide in WIDENINGS:
+        if not np.any(still):
+            break
+        wider = _far_away(probe, sample.moves, start + wide * offsets)
+        if np.any(still & _takes_many_steps(wider)):
+            nearer = _far_away(probe, sample.moves, start + wide / NEARER * offsets)
+            wider = np.where(_takes_many_steps(wider) & _is_moved(nearer, values), nearer, wider)
+        moved = still & _is_moved(wider, values) & np.all(np.isfinite(wider), axis=0)
+        furthest = np.argmax(np.abs(wider - values[0]), axis=0)
+        for row in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
+            there = _far_away(probe, sample.moves, start + wide * offsets[row] + offsets)
+            found = moved & (furthest == row)
+            stairs = found & np.any(np.diff(there, axis=0) == 0, axis=0)
+            heights = np.array([noise_from_samples(column, offsets)[0] for column in wider.T])
+            noise = np.where(stairs, np.maximum(noise, heights), noise)
+            distinct = np.array([len(np.unique(column)) for column in wider.T])
+            still &= ~found | (stairs & (distinct < DISTINCT))
+    return noise
+
+
+def _is_moved(there: Floats, here: Floats) -> Bools:
+    """Tell which functions have another value there, shape (K,)."""
+    return np.asarray(np.any(np.abs(there - here[0]) > 0, axis=0))
+
+
+def _takes_many_steps(values: Floats) -> Bools:
+    """Tell which functions change among some values by many times the least of their changes, shape (K,)."""
+    changes = np.abs(np.diff(values, axis=0))
+    least = np.min(np.where(changes > 0, changes, np.inf), axis=0)
+    return np.asarray(np.ptp(values, axis=0) > MANY_STEPS * least)
+
+
+def _far_away(probe: Probe, moves: Moves, places: Floats) -> Floats:
+    """Return the values at places so far away that the function need not be defined there: NaN where it raises."""
+    try:
+        return probe.ray(moves, places)
+    except BudgetExhaustedError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever the user's function raises; nobody asked for its value there
+        return np.full((len(places), len(probe.cotangents)), np.nan)

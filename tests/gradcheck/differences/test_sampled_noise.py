@@ -1,0 +1,155 @@
+"""Noise of functions near a point, sampled from nearer and nearer: the parts, against known levels."""
+
+import numpy as np
+import pytest
+
+from gradcheck.differences.noise import OFFSETS
+from gradcheck.differences.sampled_noise import (
+    _continued,
+    _exact,
+    _settled,
+    _signed,
+    lost_in_rounding,
+    measure_noise,
+)
+from gradcheck.functions.blocks import BLOCK
+from tests.gradcheck.differences.test_steps import probe_of
+
+
+def test_signs_and_sizes_are_of_both_kinds_and_go_on_beyond_a_block():
+    drawn = _signed(BLOCK + 1000, np.random.default_rng(0))
+    assert len(drawn) == BLOCK + 1000
+    assert np.min(np.abs(drawn)) >= 0.5 and np.max(np.abs(drawn)) <= 1.32
+    assert abs(np.mean(drawn > 0) - 0.5) < 0.02 and abs(np.mean(np.abs(drawn)) - 0.91) < 0.01
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whole_multiples_of_a_move_are_held_exactly_by_the_dtype(dtype):
+    x = np.array([1.0, -3.3, 0.02, 1e4, 0.0], dtype=dtype)
+    probe = probe_of(lambda tree: float(np.sum(tree)), x)
+    signs = np.array([1.0, -0.7, 1.2, -0.5, 0.9])
+    moves = _exact(probe, 0, 1.8834172961e-7, signs, np.ones(5), 10.0, 5512.0)
+    assert np.all(np.sign(moves) == np.sign(signs)) and np.all(moves != 0)
+    for times in (1, 3, 7, 5507):
+        there = x.astype(np.float64) + times * moves
+        np.testing.assert_array_equal(there.astype(dtype).astype(np.float64), there)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_what_lies_just_below_a_power_of_two_moves_away_from_it(dtype):
+    """Beyond it the numbers lie twice as far apart, and what was between two of them is rounded."""
+    x = np.nextafter(np.array([1.0, -2.0, 0.25, 1.5], dtype=dtype), dtype(0))
+    moves = _exact(probe_of(lambda tree: float(np.sum(tree)), x), 0, 1e-9, np.ones(4), np.ones(4), 1.0, 14.0)
+    np.testing.assert_array_equal(np.sign(moves), [-1, 1, -1, 1])
+    for times in (1, 7, 14):
+        there = x.astype(np.float64) + times * moves
+        np.testing.assert_array_equal(there.astype(dtype).astype(np.float64), there)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_noise_of_a_coarse_value_is_its_rounding_however_curved_the_function_is_farther_away(seed):
+    """Near by it stands still, and where it has moved by hundreds of units no parabola fits it any more."""
+    rng = np.random.default_rng(seed)
+    x, w = (100 + rng.normal(size=4)).astype(np.float32), rng.normal(size=4)
+    f = lambda x: np.float32(1e4 + 0.1 * (w @ np.tanh(x.astype(np.float64) - 100)))  # noqa: E731
+    found = measure_noise(probe_of(f, x), np.array([float(f(x))]), {0: np.full(4, 100.0)}, rng)
+    assert 0.2 < found[0] / np.spacing(np.float32(1e4)) < 0.6
+
+
+def test_noise_that_is_not_settled_is_infinite_unless_it_is_enough():
+    rng = np.random.default_rng(0)
+    assert 1e-7 < _settled(1.0 + 1e-6 * rng.normal(size=8), OFFSETS, 0.0) < 1e-5
+    assert _settled(np.ones(8), OFFSETS, 0.0) == 0.0
+    assert np.isinf(_settled(np.sin(OFFSETS / 10), OFFSETS, 1e-9))
+    assert np.isfinite(_settled(np.sin(OFFSETS / 10), OFFSETS, 10.0))
+
+
+@pytest.mark.parametrize("place", [3e5, 1e6])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wave_of_few_units_in_the_last_place_is_no_noise(place, seed):
+    """At 1e6 single precision has sixteen units in a radian: points fifty units apart tell nothing of its slope."""
+    rng = np.random.default_rng(seed)
+    weights, x = rng.uniform(0.5, 2, 4), (place + rng.normal(size=4)).astype(np.float32)
+    f = lambda x: np.float32(weights @ np.sin(x.astype(np.float64) - place))  # noqa: E731
+    found = measure_noise(probe_of(f, x), np.array([float(f(x))]), {0: np.full(4, place)}, rng)
+    assert found[0] < 1e-4
+
+
+@pytest.mark.parametrize("level", [1e-12, 1e-8, 1e-4])
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_of_a_known_level_is_measured(level, seed):
+    rng = np.random.default_rng(seed)
+    f = lambda x: float(np.sum(x**2) + level * rng.normal())  # noqa: E731
+    probe = probe_of(f, np.linspace(0.5, 1.5, 5))
+    found = measure_noise(probe, np.array([5.6]), {0: np.ones(5)}, np.random.default_rng(seed))
+    assert level / 4 < found[0] < 4 * level
+
+
+def test_the_noise_of_a_smooth_function_is_rounding_at_eight_calls():
+    probe = probe_of(lambda x: float(np.sum(np.sin(x))), np.linspace(0.5, 1.5, 5))
+    found = measure_noise(probe, np.array([4.2]), {0: np.ones(5)}, np.random.default_rng(0))
+    assert 2.0**-52 / 2 <= found[0] < 1e-14 and probe.budget.used == 8
+
+
+def measured(f, x, seed=0):
+    probe = probe_of(f, x)
+    base = np.atleast_1d(np.asarray(f(np.array(x)), float))
+    return measure_noise(probe, base, {0: np.ones(len(x))}, np.random.default_rng(seed)), probe.budget.used
+
+
+X = np.linspace(0.5, 1.5, 5)
+
+
+def grainy(x):
+    """Noise that is the same at the same place, and another at the next number."""
+    return float(np.sum(x) + 1e-6 * np.random.default_rng(int.from_bytes(np.float64(x[0]).tobytes())).normal())
+
+
+def quantised(x):
+    return float(np.round(np.sum(x**2), 6))
+
+
+def test_several_functions_are_each_as_noisy_as_alone():
+    functions = [lambda x: float(np.sum(np.sin(x))), grainy, quantised, lambda x: 3.0]
+    together, _ = measured(lambda x: np.array([f(x) for f in functions]), X)
+    alone = [measured(f, X)[0][0] for f in functions]
+    np.testing.assert_allclose(together, alone, rtol=0.5)
+    assert alone[0] < 1e-14 and 2.5e-7 < alone[1] < 4e-6 and alone[3] == 2.0**-53 * 3
+
+
+@pytest.mark.parametrize("digits", [3, 6, 9])
+def test_the_noise_of_rounded_values_is_half_their_quantum_at_least(digits):
+    found, _ = measured(lambda x: float(np.round(np.sum(np.sin(x)), digits)), X)
+    assert 0.25 * 10.0**-digits <= found[0] <= 10.0**-digits
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("many", [1, 2])
+def test_a_kink_on_one_side_is_no_noise(side, many):
+    """At the distance at which noise is sampled, for a step that is the same for all."""
+    direction = np.random.default_rng(0).choice([-1.0, 1.0], 5)
+
+    def f(x):
+        away = float(direction @ (x - X)) * side
+        return np.array([np.sum(x) + max(away - k * 1e-3, 0.0) for k in range(1, many + 1)])
+
+    for seed in range(4):
+        assert np.all(measured(f, X, seed)[0] < 1e-13)
+
+
+def test_what_stands_still_may_lose_what_rounding_of_numbers_as_large_as_one_or_the_parameters_loses():
+    half = 2.0**-53
+    for x, base, expected in ((0.1, 3.0, 3.0), (0.1, 0.0, 1.0), (50.0, 3.0, 50.0), (-50.0, 100.0, 100.0)):
+        probe = probe_of(lambda x, b=base: b, np.array([x, 0.0]))
+        assert lost_in_rounding(probe, np.array([base]), [0]).tolist() == [half * expected]
+    probe = probe_of(lambda x: np.array([0.0, 0.0]), np.array([50.0]))
+    weighted = probe.with_cotangents(np.array([[1.0, -3.0], [0.5, 0.0]]))
+    assert lost_in_rounding(weighted, np.zeros(2), [0]).tolist() == [half * 200, half * 25]
+
+
+def test_slope_and_curvature_are_continued_and_a_curvature_of_rounding_is_none():
+    places = OFFSETS / OFFSETS[-1]
+    values = np.stack([5 + 2 * places, 5 + 2 * places - 3 * places**2, 5 - 2 * places], axis=1)
+    np.testing.assert_allclose(_continued(values, OFFSETS, 10.0), [20.0, 320.0, 20.0], rtol=1e-9)
+    tiny = 1e6 + 1e-3 * places + 1e-9 * places**2
+    assert _continued(tiny[:, None], OFFSETS, 1e4)[0] == pytest.approx(10.0, rel=1e-3)

@@ -24,8 +24,6 @@ __all__ = ["FALLS", "OF_ROUNDING", "SPACING", "SUSPICIOUS", "lost_in_rounding", 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-EPS64 = float(np.finfo(np.float64).eps)
-
 SPACING = 1.8834172961e-7
 """Of the points at which noise is measured first, in units of the elements' lengths."""
 
@@ -56,8 +54,8 @@ OF_ROUNDING = 30.0
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
 
-MANY_STEPS, NEARER = 64.0, 8.0
-"""Samples that differ by so many times their least difference are too far apart to show a step: they are taken so much nearer."""
+MANY_STEPS = 64.0
+"""Samples that differ by so many times their least difference are too far apart to show a step: they are taken eight times nearer."""
 
 ONE_SIDED = 10.0
 """Noise that is so many times larger on one side of the point than on the other is a kink."""
@@ -150,13 +148,17 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
     signs = {leaf: _signed(len(scale), rng) for leaf, scale in lengths.items()}
     resolutions = [probe.point.leaves[leaf].format.eps for leaf in lengths]
     coarsest, finest = max(resolutions, default=0.0), min(resolutions, default=0.0)
-    for distance, spacing in SAMPLES:
-        if abs(distance) * coarsest > 1:
-            continue  # in half precision so many spacings are several times an element's size
-        is_nearest = spacing < finest and finest > EPS64  # units of double precision are nearer than what is sampled
-        offsets = OFFSETS if coarsest <= EPS64 else np.arange(float(len(OFFSETS))) if is_nearest else WHOLE_OFFSETS
-        reach = abs(distance) + offsets[-1]
-        moves = {leaf: _exact(probe, leaf, spacing, signs[leaf], scale, reach) for leaf, scale in lengths.items()}
+    double = float(np.finfo(np.float64).eps)
+    # In half precision so many spacings are several times an element's size.
+    samples = [(distance, spacing) for distance, spacing in SAMPLES if abs(distance) * coarsest <= 1]
+    farthest = 2 * max(abs(distance) for distance, _ in samples) + OFFSETS[-1]
+    for distance, spacing in samples:
+        is_nearest = spacing < finest and finest > double  # units of double precision are nearer than what is sampled
+        offsets = OFFSETS if coarsest <= double else np.arange(float(len(OFFSETS))) if is_nearest else WHOLE_OFFSETS
+        most = NOT_FAR if distance else 1.0
+        moves = {
+            leaf: _exact(probe, leaf, spacing, signs[leaf], scale, most, farthest) for leaf, scale in lengths.items()
+        }
         values = probe.ray(moves, distance + offsets)
         if np.all(np.isfinite(values)):
             enough = np.maximum(SUSPICIOUS * ulp(values), OF_ROUNDING * floor)
@@ -263,11 +265,14 @@ def _settled(values: Floats, offsets: Floats, enough: float) -> float:
     return noise if settled or noise <= enough else np.inf
 
 
-def _exact(probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floats, reach: float) -> Floats:
-    """Return a move of each element, whole multiples of which the dtype of the parameters holds exactly.
+def _exact(
+    probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floats, most: float, reach: float
+) -> Floats:
+    """Return a move of each element, whole multiples of which, up to ``reach``, the dtype of the parameters holds exactly.
 
-    Near the point, at small ``reach``, no element moves by more than a share of its own size: an edge may be there. Farther
-    away by no more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are.
+    Near the point no element moves by more than a share of its own size, ``most`` of 1: an edge may be there. Farther away by no
+    more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are. Beyond the
+    next power of two only every other number is held: elements just below it move the other way first.
     """
     held = probe.point.leaves[leaf]
     flat, exact = held.value.ravel(), np.empty_like(signs)
@@ -275,13 +280,16 @@ def _exact(probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floa
         block = slice(start, start + BLOCK)
         value = np.abs(flat[block])
         sizes = value.astype(np.float64)
-        most = sizes if reach <= OFFSETS[-1] else NOT_FAR * sizes
         hidden = scale_is_hidden(sizes, lengths[block])
-        near = np.where(hidden, lengths[block], np.minimum(most, lengths[block]))
+        near = np.where(hidden, lengths[block], np.minimum(most * sizes, lengths[block]))
         moves = spacing * signs[block] * near
-        unit = held.format.spacing(value + reach * np.maximum(np.abs(moves), held.format.spacing(value)))
+        unit = held.format.spacing(value)
+        beyond = held.format.spacing(value + reach * np.maximum(np.abs(moves), unit))
+        is_below = (beyond > unit) & (reach * np.maximum(np.abs(moves), unit) < sizes)
+        unit = np.where(is_below, unit, beyond)
+        signed = np.where(is_below, -flat[block].astype(np.float64), moves)
         exact[block] = np.where(
-            moves == 0, 0.0, np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, moves)
+            moves == 0, 0.0, np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, signed)
         )
     return exact
 
@@ -299,7 +307,7 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
             break
         wider = _far_away(probe, sample.moves, start + wide * offsets)
         if np.any(still & _takes_many_steps(wider)):
-            nearer = _far_away(probe, sample.moves, start + wide / NEARER * offsets)
+            nearer = _far_away(probe, sample.moves, start + wide / 8 * offsets)
             wider = np.where(_takes_many_steps(wider) & _is_moved(nearer, values), nearer, wider)
         moved = still & _is_moved(wider, values) & np.all(np.isfinite(wider), axis=0)
         furthest = np.argmax(np.abs(wider - values[0]), axis=0)

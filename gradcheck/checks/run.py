@@ -33,9 +33,6 @@ Floats = NDArray[np.float64]
 MOST_EXHAUSTIVE = 10_000
 """Elements up to which each is looked at, unless the user says otherwise."""
 
-SAMPLED_FROM = 1_000
-"""Elements above which a sample is looked at of what is wrong throughout: up to there all take two seconds of a function of a millisecond."""
-
 MOST_OVERHEAD = 100
 """Calls beside two an element that looking at each may take."""
 
@@ -204,8 +201,7 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
         return judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, each=False)
     elements = sum(len(claim.values) for claim in claims.values())
     if settings.method == "auto" and check.claimant.is_whole and not settings.vectorized:
-        # What is wrong with a backward may be seen in all elements only, and few are worth their calls for the cause of an error.
-        sampled = elements > SAMPLED_FROM and not check.claimant.pulls_back
+        sampled = not check.claimant.pulls_back  # else what is wrong with a backward may be seen in all elements only
         judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=sampled)
         if sampled and elements <= FEW and not _is_explained(check, probe, base, judgements):
             judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=False)

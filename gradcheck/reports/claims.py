@@ -43,7 +43,7 @@ class Reading:
     findings : list of Finding
         What did not fit.
     eps : float
-        Machine epsilon of the coarsest dtype in which numbers were given; float32's for anything narrower, whole numbers are exact.
+        Machine epsilon of the coarsest dtype in which numbers were given; float32's for anything narrower.
     absent : set of int
         Leaves for which nothing was given, by ``None`` or a missing entry.
     names : dict
@@ -168,12 +168,13 @@ def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any,
     values = array.astype(np.float64).ravel()
     reading.values[position], reading.given[position] = values, entry
     format_ = format_in(entry)
-    coarse = format_.eps > float(np.finfo(np.float64).eps)
+    coarse = format_.eps > float(np.finfo(np.float64).eps) or not format_.eps
     if coarse:
         reading.eps = max(reading.eps, float(np.finfo(np.float32).eps))
-    if (coarse or not format_.eps) and format_.eps != leaf.format.eps:
-        judged = "it is judged at float32's accuracy" if coarse else "whole numbers are exact, and judged as such"
-        message = f"{words.claim} is {format_.name}, {words.like} {leaf.format.name}; {judged}"
+    if coarse and format_.eps != leaf.format.eps:
+        message = (
+            f"{words.claim} is {format_.name}, {words.like} {leaf.format.name}; it is judged at float32's accuracy"
+        )
         reading.findings.append(Finding(code="coarse-dtype", where=leaf.name, message=message))
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:

@@ -117,8 +117,8 @@ def balances(clues: Clues, case: Case) -> Iterator[Candidate]:
             kind="unbalanced",
             message=(
                 f"the true gradient sums to zero{where}, since f does not change when all is shifted alike there; the claim sums to "
-                f"{float(claimed.ravel()[np.argmax(np.abs(claimed))]):.4g} at worst: the term that keeps the balance (the sum that a "
-                "softmax subtracts, a mean, a reaction between bodies) is missing, over another axis or counted twice"
+                f"{float(claimed.ravel()[np.argmax(np.abs(claimed))]):.4g} at worst: is the term that keeps the balance (the sum that a "
+                "softmax subtracts, a mean, a reaction between bodies) missing, over another axis or counted twice?"
             ),
             predicted=clues.claimed,
             margin=clues.margin,

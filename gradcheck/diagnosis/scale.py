@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from gradcheck.diagnosis.candidates import SURE, Candidate
+from gradcheck.diagnosis.candidates import REAL, SURE, Candidate
 from gradcheck.diagnosis.clues import Bools, Case, Clues, Floats, Map
 from gradcheck.diagnosis.movements import is_inert, is_stepped, observed
 from gradcheck.diagnosis.numbers import name_ratio
@@ -135,6 +136,28 @@ def parametrisations(clues: Clues, case: Case) -> Iterator[Candidate]:
             most=SURE if clues.value.size == 1 else 3.0,
             key=key,
         )
+    yield from _inner(clues, clues.value)
+
+
+def _inner(clues: Clues, value: Floats) -> Iterator[Candidate]:
+    """Propose that the derivative of a square inside, any number times the parameter, is missing."""
+    if value.size < 2 or np.any(value == 0) or np.ptp(value) == 0:
+        return
+    over = replace(clues, reference=clues.reference / value, margin=clues.margin / np.abs(value))
+    fitted = ratio_of(over, over.used)
+    if fitted is None:
+        return
+    yield Candidate(
+        kind="parametrisation",
+        message=(
+            f"the gradient equals the true one divided by {1 / fitted[0]:.6g} times the parameter: an inner derivative, that of a square, "
+            "is missing?"
+        ),
+        predicted=fitted[0] * over.reference,
+        margin=abs(fitted[0]) * over.margin,
+        cost=REAL + 1.0,
+        evidence={"factor": 1 / fitted[0]},
+    )
 
 
 def factors(clues: Clues, case: Case) -> Iterator[Candidate]:

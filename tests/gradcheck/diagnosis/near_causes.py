@@ -15,7 +15,7 @@ from tests.gradcheck.diagnosis.reported import pair
 def near_causes(seed: int) -> Iterator[Planted]:
     """Give them all."""
     rng = np.random.default_rng([seed, 9])
-    for family in (constants, multiples, scalings, small_numbers, counts, places):
+    for family in (constants, multiples, scalings, small_numbers, counts, places, insides):
         yield from family(rng)
 
 
@@ -146,3 +146,18 @@ def places(rng: np.random.Generator) -> Iterator[Planted]:
 
     functions = own, lambda dy, _: 2.7 * dy, lambda dy, _: 3.7 * dy
     yield pair("a factor less", "constant-ratio", gradcheck.check_layer, functions, rng.normal(size=(4, 3)), of="x")
+
+
+def insides(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give a square inside of which the derivative is missing, and a factor of the parameter that is none."""
+    x = rng.normal(size=8) + 0.1
+    functions = (
+        lambda v: float(np.sum(np.exp(-0.35 * v**2) * np.arange(1, 9))),
+        lambda v: np.exp(-0.35 * v**2) * np.arange(1, 9),
+        lambda v: -0.7 * v * np.exp(-0.35 * v**2) * np.arange(1, 9),
+    )
+    yield pair(
+        "bell of a width", "parametrisation", gradcheck.check_gradient, functions, x, words="-0.7 times the parameter"
+    )
+    functions = lambda v: float(np.sum(v**2)) * 0.35, lambda v: np.full(8, -0.7), lambda v: 0.7 * v
+    yield pair("a constant", "", gradcheck.check_gradient, functions, x)

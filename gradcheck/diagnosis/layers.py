@@ -59,11 +59,14 @@ OF_OUTPUT = (
 AFTER_FACTORS = 2.0
 """Digits that the bare upstream in a parameter's sum costs, so that a missing factor which another leaf holds is named before it."""
 
+OVER = " over axis "
+"""Before the number of an axis that is not the last."""
+
 COUPLED: dict[str, Callable[[Floats, Floats], Floats]] = {
     "{0} * (dy - sum(dy * {0})), a softmax's,": lambda dy, y: y * (dy - np.sum(dy * y, axis=-1, keepdims=True)),
     "dy - exp({0}) * sum(dy), a log-softmax's,": lambda dy, y: dy - np.exp(y) * np.sum(dy, axis=-1, keepdims=True),
 }
-"""Gradients of layers that are not elementwise, of which a wrong one may keep the elementwise part."""
+"""Gradients of layers that are not elementwise, over the last axis, of which a wrong one may keep the elementwise part."""
 
 
 def activations(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -84,13 +87,30 @@ def activations(clues: Clues, case: Case) -> Iterator[Candidate]:
     table = [
         (form, name, case.dy * slope(value)) for form, slope in SLOPES.items() for name, value in variables.items()
     ]
-    coupled = [(form, "y", gradient(case.dy, case.y)) for form, gradient in COUPLED.items()]
+    coupled = list(_coupled(case.dy, case.y))
     right = [(form, name) for form, name, g in table + coupled if _is_close(g, clues.reference, clues)]
-    for form, name, predicted in table:
+    for form, name, predicted in table + coupled:
         if (form, name) in right or not _is_close(predicted, clues.claimed, clues):
             continue
         for true_form, true_name in right or [("", "")]:
-            yield _slope(clues, predicted, form, name, true_form, true_name)
+            forms = _with_axes(form, true_form)
+            yield _slope(clues, predicted, forms[0], name, forms[1], true_name)
+
+
+def _coupled(dy: Floats, y: Floats) -> Iterator[tuple[str, str, Floats]]:
+    """Give the gradients of layers that are not elementwise, over each axis: a sum may be over the wrong one."""
+    for axis in range(1, dy.ndim):
+        where = f"{OVER}{axis - 1}" if axis < dy.ndim - 1 else ""
+        for form, gradient in COUPLED.items():
+            found = gradient(np.moveaxis(dy, axis, -1), np.moveaxis(y[None], axis, -1))
+            yield form + where, "y", np.moveaxis(found, -1, axis)
+
+
+def _with_axes(*forms: str) -> tuple[str, ...]:
+    """Name the last axis too where another one is named beside it."""
+    if not any(OVER in form for form in forms):
+        return forms
+    return tuple(f"{form} over the last axis" if form in COUPLED else form for form in forms)
 
 
 def _paths(clues: Clues, dy: Floats) -> Iterator[Candidate]:

@@ -15,7 +15,7 @@ from tests.gradcheck.diagnosis.reported import pair
 def near_causes(seed: int) -> Iterator[Planted]:
     """Give them all."""
     rng = np.random.default_rng([seed, 9])
-    for family in (constants, multiples, scalings, small_numbers, counts, places, insides):
+    for family in (constants, multiples, scalings, small_numbers, counts, places, insides, axes):
         yield from family(rng)
 
 
@@ -161,3 +161,19 @@ def insides(rng: np.random.Generator) -> Iterator[Planted]:
     )
     functions = lambda v: float(np.sum(v**2)) * 0.35, lambda v: np.full(8, -0.7), lambda v: 0.7 * v
     yield pair("a constant", "", gradcheck.check_gradient, functions, x)
+
+
+def axes(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give a softmax along rows and one along columns, each with the other's sum in backward."""
+    for axis, words in ((0, "over the last axis where"), (1, "over axis 0 where")):
+
+        def soft(x: Array, axis: int = axis) -> tuple[Array, Array]:
+            e = np.exp(x)
+            return e / np.sum(e, axis=axis, keepdims=True), e / np.sum(e, axis=axis, keepdims=True)
+
+        def back(dy: Array, y: Array, axis: int = axis) -> Array:
+            return y * (dy - np.sum(dy * y, axis=axis, keepdims=True))
+
+        functions = soft, lambda dy, y, back=back, a=axis: back(dy, y, 1 - a), back
+        x = rng.normal(size=(4, 5))
+        yield pair(f"softmax over {axis}", "wrong-slope", gradcheck.check_layer, functions, x, of="x", words=words)

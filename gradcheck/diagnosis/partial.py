@@ -17,8 +17,8 @@ __all__ = ["parts", "slice_ratios"]
 LISTED = 6
 """Ratios that a message lists."""
 
-FEWEST_MASKED = 3
-"""Elements that are zero in one of both: fewer are found by chance."""
+FEWEST = 3
+"""Wrong elements that are a multiple, or zero in one of both: fewer are found by chance."""
 
 SLIGHT = 0.01
 """Largest distance from one of ratios that a small number in a denominator explains."""
@@ -68,7 +68,7 @@ def _multiple(clues: Clues, case: Case, exact: Region | None, where: str) -> Ite
         predicted=np.where(wrong, fitted[0] * clues.reference, clues.reference),
         margin=np.maximum(1.0, abs(fitted[0])) * clues.margin,
         cost=named.cost + (exact.cost if exact else 2.0),
-        most=SURE if named.cost < REAL else REAL,
+        most=SURE if named.cost < REAL and np.count_nonzero(wrong) >= FEWEST else REAL,
         evidence={"ratio": fitted[0], "region": exact.kind if exact else ""},
     )
 
@@ -78,7 +78,7 @@ def _masked(clues: Clues) -> Iterator[Candidate]:
     wrong = clues.wrong & clues.used
     is_zero = clues.used & (np.abs(clues.reference) <= clues.margin)
     is_empty = clues.used & (clues.claimed == 0)
-    if np.any(wrong & ~is_zero & ~is_empty) or np.count_nonzero(wrong & is_zero) < FEWEST_MASKED:
+    if np.any(wrong & ~is_zero & ~is_empty) or np.count_nonzero(wrong & is_zero) < FEWEST:
         return
     if not np.any(wrong & is_empty):
         total, zeros, count = (int(np.count_nonzero(np.any(a, axis=0))) for a in (clues.used, is_zero, wrong))
@@ -88,7 +88,7 @@ def _masked(clues: Clues) -> Iterator[Candidate]:
             f"the gradient is wrong only where the true one is zero, in {count} of {total} elements, and right elsewhere: "
             "a mask is forgotten or too wide, or a buffer was not zeroed"
         )
-    elif np.count_nonzero(wrong & is_empty) >= FEWEST_MASKED:
+    elif np.count_nonzero(wrong & is_empty) >= FEWEST:
         message = "the gradient and the true one are zero in different elements, and equal elsewhere: another mask"
     else:
         return

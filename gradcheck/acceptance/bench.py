@@ -446,7 +446,8 @@ class Bench:
     def slopes(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
         """Return first derivatives for screening, second ones, and the deviation of the first; shapes (m, K)."""
         if leaf not in self.exact:
-            return self.difference(leaf, indices, self.steps[leaf])
+            coarse = 2 * resolution_of(self.probe, leaf, indices) / self.lengths[leaf][indices]  # half the noise
+            return self.difference(leaf, indices, np.maximum(self.steps[leaf], coarse))
         exact = self.exact[leaf][indices]
         return exact, np.zeros_like(exact), ROUNDING * np.abs(exact) / self.multiplier
 

@@ -100,7 +100,7 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
             return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else RARE)
     if {top, bottom} <= SMALL and top != bottom:
         return Named(f"{sign}{top}/{bottom} of", "", RARE)
-    share = _share(top, bottom, error, known)
+    share = _share(top, bottom, error, known) if ratio > 0 else None  # no mean changes a sign
     if share is not None:
         return Named(f"{sign}{share[0]} of", f" ({share[1]})", RARE)
     for number, words in _others(case, known):

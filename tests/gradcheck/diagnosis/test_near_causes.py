@@ -61,3 +61,9 @@ def test_other_errors_of_a_backward_in_half_precision_keep_their_names():
         lambda x: (np.sin(x), x), lambda dy, x: to_bfloat16(dy * (np.cos(x) + 0.5 * x**2)), x
     )
     assert "truncated" not in [d.kind for d in report.parameters["x"].diagnoses]
+
+
+def test_a_wrong_sign_is_no_mean_over_a_part():
+    g = RNG.normal(size=20)
+    assert "a mean over" in explain(0.4 * g, g, value=np.arange(20.0))[0].message
+    assert explain(-0.4 * g, g, value=np.arange(20.0))[0].message == "the gradient equals -0.4 times the true one"

@@ -1,14 +1,23 @@
 """Noise of functions near a point, sampled from nearer and nearer: the parts, against known levels."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from gradcheck.differences.noise import OFFSETS
+from gradcheck.differences.noise import OFFSETS, WHOLE_OFFSETS
 from gradcheck.differences.sampled_noise import (
     _continued,
     _exact,
+    _is_moved,
+    _longest,
+    _of_staircase,
+    _Sample,
+    _samples,
+    _Seen,
     _settled,
     _signed,
+    _takes_many_steps,
     lost_in_rounding,
     measure_noise,
 )
@@ -153,3 +162,115 @@ def test_slope_and_curvature_are_continued_and_a_curvature_of_rounding_is_none()
     np.testing.assert_allclose(_continued(values, OFFSETS, 10.0), [20.0, 320.0, 20.0], rtol=1e-9)
     tiny = 1e6 + 1e-3 * places + 1e-9 * places**2
     assert _continued(tiny[:, None], OFFSETS, 1e4)[0] == pytest.approx(10.0, rel=1e-3)
+
+
+def sampled(f, first, spacing=1.0, enough=1e-12, *, is_nearest=False):
+    """Return a sample of a function of the distance from the point, which has several values, and its probe."""
+    places = first + OFFSETS
+    probe = probe_of(lambda x: f(float(x[0])), np.zeros(1))
+    values = np.array([np.atleast_1d(f(spacing * place)) for place in places])
+    return _Sample(
+        {0: np.full(1, spacing)}, spacing, places, values, np.full(values.shape[1], enough), is_nearest
+    ), probe
+
+
+def seen(*samples):
+    """Return what some samples, each with the probe of the last one, say together."""
+    probe = samples[-1][1]
+    probe.budget.used = 0
+    found = _Seen(probe, probe.ray({0: np.ones(1)}, np.zeros(1))[0])
+    for sample, _ in samples:
+        found.add(sample)
+    return found, probe.budget.used - 1
+
+
+def rough(level, seed=0):
+    """Return noise that is another at each place, and the same at the same one."""
+    return lambda t: level * np.random.default_rng([seed, *np.float64(t).tobytes()]).normal()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_double_precision_is_sampled_between_whole_places_and_half_precision_by_single_units(dtype):
+    x = np.array([0.7, 1.3], dtype)
+    probe = probe_of(lambda x: float(np.sum(x)), x)
+    found = list(_samples(probe, {0: np.ones(2)}, np.full(1, 1e-16), np.random.default_rng(0)))
+    offsets = {np.float16: np.arange(8.0), np.float32: WHOLE_OFFSETS, np.float64: OFFSETS}[dtype]
+    np.testing.assert_allclose(found[0].offsets, offsets)
+    assert found[0].is_nearest == (dtype == np.float16) and found[-1].is_nearest == (dtype != np.float64)
+    assert [bool(sample.places[0]) for sample in found[:3]] == (
+        [False] * 3 if dtype == np.float16 else [True, True, False]
+    )
+    assert all(later.length <= sooner.length for sooner, later in pairwise(found))
+
+
+def test_a_wave_is_resolved_from_as_near_as_its_period_is_short():
+    """Ten thousand million radians in a unit: of double precision there are 450 numbers in each."""
+    found, _ = measured(lambda x: float(np.sin(1e10 * (x[0] - 1)) + 0.3), np.array([1.0]))
+    assert found[0] < 1e-2
+
+
+def test_the_longest_move():
+    assert _longest({}) == 0 and _longest({0: np.zeros(0)}) == 0
+    assert _longest({0: np.array([-3.0, 1.0]), 1: np.array([2.0])}) == 3
+
+
+def test_what_has_moved_and_by_how_many_steps():
+    here, there = np.array([[1.0, 1.0], [7.0, 7.0]]), np.array([[1.0, 1.0], [1.0, 1.5]])
+    assert _is_moved(there, here).tolist() == [False, True]
+    stairs, ramp = np.array([0.0, 1, 1, 2]), np.array([0.0, 1, 60, 70])
+    assert _takes_many_steps(np.stack([stairs, ramp, np.zeros(4)], axis=1)).tolist() == [False, True, False]
+
+
+def test_the_estimate_of_a_sample_is_infinite_where_it_may_be_the_smooth_part_unless_none_is_nearer():
+    wave = lambda t: np.array([np.sin(t / 8), rough(1e-6)(t)])  # noqa: E731
+    far, nearest = sampled(wave, 0.0)[0], sampled(wave, 0.0, is_nearest=True)[0]
+    assert np.isinf(far.noise[0]) and np.isfinite(nearest.noise[0])
+    assert far.noise[1] == nearest.noise[1] and 1e-7 < far.noise[1] < 1e-5
+
+
+@pytest.mark.parametrize(("other", "expected"), [(1e-7, 1e-7), (3e-6, 3e-6), (3e-5, 1e-6)])
+def test_noise_that_is_much_larger_on_one_side_is_a_kink_there(other, expected):
+    found, calls = seen(sampled(rough(1e-6), 5507.0), sampled(rough(other, 1), -5507.0))
+    assert calls == 0
+    assert expected / 4 < found.noise[0] < 4 * expected or (other < 1e-6 and found.noise[0] < 4e-7)
+
+
+def test_less_noise_from_nearer_is_taken_without_jumps_of_each_function_by_itself():
+    """A wave falls; noise stays as it is, at no calls; a step among the farther places is noise, and stays."""
+
+    def functions(t):
+        return np.array([1e-3 * np.sin(3 * t), rough(1e-3)(t), 0.1 * t * 1e-3 + 1e-3 * (t > 40.2)])
+
+    far, near = sampled(functions, 0.0), sampled(functions, 0.0, 1e-4)
+    found, calls = seen(far, near)
+    assert found.noise[0] < 1e-9 and found.noise[1] > 1e-4 and calls > 0
+    assert found.jumps.tolist() == [False, False, True] and found.noise[2] > 1e-5
+    assert seen(sampled(rough(1e-3), 0.0), sampled(rough(1e-3), 0.0, 1e-4))[1] == 0
+
+
+def test_the_same_noise_from_a_thousand_times_nearer_is_steady_and_stairs_that_stand_still_nearer_yet_keep_it():
+    stairs = lambda t: 1e-3 * np.floor(t / 1e-3)  # noqa: E731
+    found, _ = seen(*(sampled(stairs, 0.0, spacing) for spacing in (1.0, 1e-2, 1e-9)))
+    assert found.noise[0] > 1e-4
+    assert not found.stands_still[0]
+
+
+def test_stairs_are_as_noisy_as_their_steps_are_high():
+    """Eight places on one stair tell nothing; farther away there are others. A ramp beyond a flat region has none."""
+    for step in (300.0, 3000.0):
+        sample, probe = sampled(lambda t, s=step: 0.7 * np.floor((t - 5000) / s), 5507.0)
+        assert 0.03 < _of_staircase(probe, sample)[0] < 1.0
+    sample, probe = sampled(lambda t: max(t - 6000.0, 0.0), 5507.0)
+    assert _of_staircase(probe, sample)[0] == 0
+
+
+def test_values_are_those_at_the_places_and_the_noise_is_never_below_half_a_unit_of_the_value():
+    """Sums of powers of two are exact: their samples show no noise at all."""
+    x = np.array([1.0, 2.0])
+    probe = probe_of(lambda x: 4096.0 + x[0] + 2 * x[1], x)
+    for sample in _samples(probe, {0: np.ones(2)}, np.full(1, 1e-16), np.random.default_rng(0)):
+        moved = sample.places * (sample.moves[0] @ [1.0, 2.0])
+        np.testing.assert_allclose(sample.values[:, 0] - 4101, moved, rtol=1e-3, atol=1e-12)
+    assert measured(lambda x: float(4096 * np.rint(x[0])), np.ones(1))[0][0] >= np.spacing(4096.0) / 2
+    linear, calls = measured(lambda x: float(x[0] + 2 * x[1]), x)
+    assert linear[0] >= np.spacing(5.0) / 2 and calls == 8

@@ -189,6 +189,23 @@ def test_a_level_that_is_not_finite_on_one_side_is_left_out(level):
     assert abs(found.value[0, 0] - 1) <= found.bound[0, 0] <= 1e-7 and found.exhausted.all()
 
 
+def test_one_level_that_is_not_finite_makes_no_edge_of_a_domain():
+    """Central differences at the others have half the noise of one-sided ones."""
+    h = 0.03 / RATIO ** np.arange(6)[None]
+    minus = -3 * h
+    minus[0, 3] = NAN
+    found = measure(h, h, 3 * h, minus, noise=1e-3)
+    assert found.noise[0, 0] == pytest.approx(MULTIPLIER * 1e-3 / h[0, 1]) and found.exhausted[0, 0]
+
+
+@pytest.mark.parametrize(("levels", "is_exhausted"), [(2, False), (3, False), (4, True), (5, True), (6, True)])
+def test_no_shorter_step_does_better_once_the_last_one_is_shorter_than_noise_allows(levels, is_exhausted):
+    """The change of a fast wave is truncation until the fourth step, and noise is less than that until then."""
+    found = of_function(lambda t: math.sin(20 * t + 0.3), levels=levels, noise=1e-10)
+    assert found.exhausted[0, 0] == is_exhausted
+    assert found.ended.shape == (1, 1) and not found.ended[0, 0]
+
+
 def test_beside_elements_inside_a_domain():
     """Edges of one element change nothing for the others."""
     h = 0.03 / RATIO ** np.arange(6) * np.ones((3, 1))

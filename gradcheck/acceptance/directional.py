@@ -29,7 +29,7 @@ from gradcheck.acceptance.directions import (
 from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate
-from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, slices
+from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, slices, strongest
 from gradcheck.acceptance.screening import DOZEN, measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.together import clear_of_kinks
@@ -95,14 +95,14 @@ LEAST = 3
 MORE_DOZENS = 4
 """Further dozens, while none of those elements is wrong: with one in ten wrong, all five dozens miss in one of 500 cases."""
 
-CROWD, PAIR = 100, 8
-"""When more groups than this disagree it is not a few elements that are wrong; the same within one such group."""
+CROWD = 100
+"""When more groups than this disagree it is not a few elements that are wrong."""
 
 DENSE = 0.2
 """When this share of the elements looked at in a crowd contradict their claims, the crowd is not searched further."""
 
-NARROWED = 4
-"""Groups of a crowd, the most significant ones, that are searched on otherwise."""
+NARROWED, FOLLOWED = 4, 2
+"""Groups of a crowd, the most significant ones, that are halved on otherwise, and halves that are followed in each."""
 
 
 def search(bench: Bench, key: int) -> None:
@@ -530,10 +530,9 @@ class _Search:
                 indices = elements_of(group.part for group in left).get(leaf, indices[:0])
                 self._is_dense(leaf, indices)
             else:
-                strongest = sorted(left, key=lambda group: -group.significance)
-                inside = [group for group in strongest if leaf in group.part.leaves][:NARROWED]
-                for group in inside:
-                    found += locate(self.directions, [group], PAIR)[0]
+                inside = [group for group in left if leaf in group.part.leaves]
+                for group in sorted(inside, key=lambda group: -group.significance)[:NARROWED]:
+                    found += strongest(self.directions, group, FOLLOWED)
         if not found:
             self._look_for_one(leaf, indices)
         near = elements_of(group.part for group in found).get(leaf, indices[:0])

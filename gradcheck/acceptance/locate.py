@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.directions import DISAGREES, Directions, Part, Slopes, Span
 
-__all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "slices"]
+__all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "slices", "strongest"]
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -119,6 +119,19 @@ def locate(directions: Directions, groups: list[Group], crowd: int) -> tuple[lis
     """
     groups = _halved(directions, groups, crowd, lambda part: part.size <= FEW)
     return [g for g in groups if g.part.size <= FEW], [g for g in groups if g.part.size > FEW]
+
+
+def strongest(directions: Directions, group: Group, most: int) -> list[Group]:
+    """Halve a group until few elements are left, and follow no more than the ``most`` halves that disagree most: of many some.
+
+    Costs as `locate` does, for the halves that are followed.
+    """
+    groups = [group]
+    while any(group.part.size > FEW for group in groups):
+        done = [group for group in groups if group.part.size <= FEW]
+        halves = _halves(directions, [group for group in groups if group.part.size > FEW])
+        groups = sorted(done + _followed(halves), key=lambda group: -group.significance)[:most]
+    return groups
 
 
 def slices(directions: Directions, leaf: int, crowd: int, most: int) -> tuple[list[Group], list[Group]] | None:

@@ -36,19 +36,19 @@ def parts(clues: Clues, case: Case) -> Iterator[Candidate]:
     exact = next((region for region in regions if region.is_exact and region.evidence >= 0), None)
     count = int(np.count_nonzero(np.any(wrong, axis=0)))
     known = int(np.count_nonzero(np.any(clues.used | clues.kink, axis=0)))
-    some = (
-        f"{clues.claimed[0].size:,} elements" if known == clues.claimed[0].size else f"the {known:,} elements looked at"
-    )
+    is_whole = known == clues.claimed[0].size
+    some = f"{clues.claimed[0].size:,} elements" if is_whole else f"the {known:,} elements looked at"
+    elsewhere = "elsewhere" if is_whole else "in the others of those looked at"
     where = exact.words if exact else f"{count:,} of {some}"
     if not np.any(clues.claimed[wrong]):
         yield Candidate(
             kind="zeroed",
-            message=f"the gradient is zero in {where}, where the true one is not, and right elsewhere",
+            message=f"the gradient is zero in {where}, where the true one is not, and right {elsewhere}",
             predicted=np.where(wrong, 0.0, clues.reference),
             margin=clues.margin,
             is_observation=True,
         )
-    yield from _multiple(clues, case, exact, where)
+    yield from _multiple(clues, case, exact, f"in {where}, and is right {elsewhere}")
     yield from _masked(clues)
     for region in regions[:1]:
         if region.evidence >= LEAST_EVIDENCE:
@@ -64,7 +64,7 @@ def _multiple(clues: Clues, case: Case, exact: Region | None, where: str) -> Ite
     named = name_ratio(*fitted, case)
     yield Candidate(
         kind="constant-ratio",
-        message=f"the gradient equals {named.words} the true one in {where}, and is right elsewhere",
+        message=f"the gradient equals {named.words} the true one {where}",
         predicted=np.where(wrong, fitted[0] * clues.reference, clues.reference),
         margin=np.maximum(1.0, abs(fitted[0])) * clues.margin,
         cost=named.cost + (exact.cost if exact else 2.0),

@@ -16,6 +16,7 @@ from gradcheck.acceptance.locate import (
     groups_of,
     locate,
     slices,
+    strongest,
 )
 from gradcheck.acceptance.screening import _extrapolated, _sample, prepare, screen
 from gradcheck.functions.points import Output, point_of
@@ -114,6 +115,27 @@ def test_the_search_ends_where_more_disagree_than_it_is_for():
     found, left = locate(directions, whole_of(directions), 6)
     assert not found and 6 < len(left) <= 12
     assert found_in(left) == [(0, i) for i in range(256)]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_of_very_many_wrong_elements_some_are_found(most):
+    """Every half of every half disagrees, and it costs two calls a halving all the same."""
+    params, gradients = leaves(x=4096), leaves(1, x=4096)
+    wrong = np.random.default_rng(2).choice(4096, 400, replace=False)
+    bench = bench_of(params, gradients, with_errors(gradients, x=wrong))
+    directions = Directions(bench, 0)
+    (whole,) = whole_of(directions)
+    found = strongest(directions, whole, most)
+    assert len(found) == most and all(group.part.size <= FEW for group in found)
+    assert all(set(found_in([group])) & {(0, int(i)) for i in wrong} for group in found)
+    assert bench.probe.budget.used <= 2 + 4 * 10 * most
+
+
+def test_nothing_is_followed_where_nothing_disagrees():
+    params, gradients = leaves(x=256), leaves(1, x=256)
+    directions = Directions(bench_of(params, gradients, gradients), 0)
+    (whole,) = whole_of(directions)
+    assert strongest(directions, whole, 2) == []
 
 
 def test_wrong_leaves_are_told_from_right_ones():

@@ -20,6 +20,7 @@ from gradcheck.acceptance.irregular import (
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
 from gradcheck.acceptance.refinement import FEW, SECOND_STEP
 from gradcheck.differences.ladder import BEYOND, FIRST_STEP
+from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import NotRepeatableError
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 
@@ -520,7 +521,7 @@ def test_what_is_not_in_sight_within_the_scale_of_an_element_stays_open(monkeypa
     """Noise hides kinks up to a length times the radius, farther than the element reaches."""
     bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.full(2, 8.0)}, {"x": np.array([2.0, 1.0])})
     sides(bench, 1.0)
-    length = bench.lengths[0][0]
+    bench.steps[0], length = DEFAULT_STEP, bench.lengths[0][0]
     assert length != 1
     monkeypatch.setattr(irregular, "own_sizes", lambda value, lengths: np.array([1e-3]))
     monkeypatch.setattr(Ball, "radius", lambda self, flagged: share * BEYOND * 1e-3 / length)

@@ -452,7 +452,7 @@ def test_wrong():
     assert text.index(
         "| fail | params: relative error 0.33 | `test_it.py::test_wrong` | `check_gradient(cube)` |"
     ) < text.index("| pass |")
-    assert "### test_it.py::test_wrong, check_gradient(cube)" in text and "3 of 3 elements wrong" in text
+    assert r"### test\_it.py::test\_wrong, check\_gradient(cube)" in text and "3 of 3 elements wrong" in text
     page = (pytester.path / "page.html").read_text(encoding="utf-8")
     assert page.index("test_it.py::test_wrong") < page.index("test_it.py::test_right")
     cases = ET.parse(pytester.path / "junit.xml").getroot().iter("testcase")  # noqa: S314 - written just now

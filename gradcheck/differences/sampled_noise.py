@@ -83,7 +83,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     Notes
     -----
     Costs 8 calls; up to 32 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
-    24 to 48 where the function stands still.
+    24 to 72 where the function stands still.
     """
     probe = probe.one_by_one()  # whether it may be called with many at once is seen when its noise is known
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
@@ -130,7 +130,7 @@ class _Sample:
 
     @property
     def noise(self) -> Floats:
-        """Its own estimate, infinite where the functions' smooth part may be what is seen; from nearest by a bound at least; shape (K,)."""
+        """Its own estimate, shape (K,): infinite where the functions' smooth part may be what is seen, and from nearest by a bound at least."""
         most = np.where(self.is_nearest, np.inf, self.enough)
         return np.array(
             [_settled(column, self.offsets, limit) for column, limit in zip(self.values.T, most, strict=True)]
@@ -204,9 +204,8 @@ class _Seen:
         An oscillation looks like noise from afar and is smooth, and steep, from near by.
         """
         last = self.last
-        if (
-            last is not None
-        ):  # the same noise from much farther, where what is smooth near by explains no such changes, is of stairs
+        if last is not None:
+            # The same noise from much farther, where what is smooth near by explains no such changes, is of stairs.
             explained = FALLS * _continued(sample.values, sample.offsets, last.length / sample.length)
             self.jumps = self.jumps | (self._is_steady & (explained < np.ptp(last.values, axis=0)))
         staircase = self.jumps | np.any(np.diff(sample.values, axis=0) == 0, axis=0)

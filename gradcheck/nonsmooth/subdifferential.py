@@ -250,10 +250,13 @@ class _Hull:
 
         A member that is contradicted by itself explains what its claim contradicts together with others.
         """
-        for place in self._first_places():
-            yield from self._sample(place)
-            if self.gradients and not np.any(self._outside(np.ones(len(place), dtype=bool))[0]):
+        places = self._first_places()
+        while places:
+            yield from self._sample(places.pop(0))
+            if self.gradients and not np.any(self._outside(np.ones(len(self.members), dtype=bool))[0]):
                 return
+            if len(self.gradients) == 1:
+                places += [self._by_rank(self.claim[:, column], column) for column in np.flatnonzero(self.stake)]
         among = np.ones(len(self.members), dtype=bool)
         while np.any(among) and self.gradients:
             contradicted = yield from self._contradictions(among)
@@ -391,6 +394,13 @@ class _Hull:
         ones = np.ones(len(self.members))
         return [self._towards(direction) for direction in [*found, ones, -ones]]
 
+    def _by_rank(self, direction: Floats, column: int) -> Floats:
+        """Return the place of the largest derivative along a direction if slopes go by ranks alone, as those of sorted elements do."""
+        ranked = np.argsort(self.places[0])
+        ranks = np.empty(len(ranked))
+        ranks[np.argsort(direction, kind="stable")] = np.argsort(self.gradients[0][ranked, column])
+        return ranks - (len(ranks) - 1) / 2
+
     def _axis(self, column: int) -> Floats:
         """Return the axis, upwards or downwards, along which a one-sided derivative is nearest to the claim beside its gap."""
         claim = self.claim[:, column]
@@ -412,7 +422,8 @@ class _Hull:
         wanted = direction @ self.claim[:, column] - self.unsure[column]
         met = [(float(g[:, column] @ direction), place) for g, place in zip(self.gradients, self.places, strict=True)]
         ranked = self._ranked(direction)
-        ahead = [self._towards(part, 0.0) for part in (direction, -direction)]
+        ahead = [self._by_rank(direction, column)] if self.gradients else []
+        ahead += [self._towards(part, 0.0) for part in (direction, -direction)]
         ahead += [self._towards(part) for part in (direction, -direction, ranked, -ranked)]
         for number in range(SEARCHES + 1):
             met.sort(key=lambda pair: -pair[0])

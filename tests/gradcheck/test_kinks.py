@@ -197,3 +197,20 @@ def test_elements_of_very_different_size_are_told_apart_or_judged_together(ratio
     slopes = 1 / x
     for shares, verdict in ((np.array([1.0, -1.0, 0.0, 0.0]), "pass"), (np.array([1.0, 1.0, 0.0, 0.0]), "fail")):
         assert check_gradient(hinge, lambda _, shares=shares: shares * slopes, x).verdict == verdict
+
+
+@pytest.mark.parametrize("count", [5, 9, 12])
+def test_elements_that_tie_among_sorted_ones_may_come_in_any_order(count):
+    """Weights of sorted elements go neither up nor down: each order of the tied ones is a gradient very near."""
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        x, w = rng.normal(size=16), rng.normal(size=16)
+        tied = rng.choice(16, count, replace=False)
+        x[tied] = 0
+        right = w[np.argsort(np.argsort(x, kind="stable"), kind="stable")]
+        mean, more, largest = right.copy(), right.copy(), right.copy()
+        mean[tied], largest[tied] = right[tied].mean(), right[tied].max()
+        more[tied[0]] += 0.5
+        for claim, verdict in ((right, "pass"), (mean, "pass"), (more, "fail"), (largest, "fail"), (-right, "fail")):
+            report = check_gradient(lambda x, w=w: float(w @ np.sort(x)), lambda x, c=claim: c.copy(), x, rng=seed)
+            assert report.verdict == verdict, str(report)

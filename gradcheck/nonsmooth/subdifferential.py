@@ -256,7 +256,7 @@ class _Hull:
             if self.gradients and not np.any(self._outside(np.ones(len(self.members), dtype=bool))[0]):
                 return
             if len(self.gradients) == 1:
-                places += [self._by_rank(self.claim[:, column], column) for column in np.flatnonzero(self.stake)]
+                places += [self._by_rank(self.claim[:, column], int(column)) for column in np.flatnonzero(self.stake)]
         among = np.ones(len(self.members), dtype=bool)
         while np.any(among) and self.gradients:
             contradicted = yield from self._contradictions(among)

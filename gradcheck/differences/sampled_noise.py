@@ -39,26 +39,29 @@ SAMPLES = (
 not finite, or where what looks like noise may be something else."""
 
 NOT_FAR = 10.0
-"""Elements whose length is more than so many times their size are taken for that much longer only."""
+"""Longest move away from the point, in units of the element's size: lengths that are that of a larger neighbour would lead out of
+the domain, or to where the function is far noisier."""
 
 SUSPICIOUS = 1e3
-"""Noise of so many units in the last place may be a fast oscillation."""
+"""Noise, in units in the last place of the values, from which it may be a fast oscillation."""
 
 FALLS = 4.0
 """Noise that is more than this factor smaller from near by is replaced by it only where nothing jumps between: three estimates
 of one noise agree within it."""
 
 OF_ROUNDING = 30.0
-"""So many times what rounding to the dtype of the values does to them is noise of a function that computes in it."""
+"""Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
 
 WIDENINGS = (64.0, 64.0**2, 64.0**3)
 """Times the spacing, for a function that stands still."""
 
 MANY_STEPS = 64.0
-"""Samples that differ by so many times their least difference are too far apart to show a step: they are taken eight times nearer."""
+"""Range of a sample, in units of the least difference in it, up to which it shows the steps of a staircase: 64 steps at 8 places are
+eight from place to place. A wider one is taken eight times nearer."""
 
 ONE_SIDED = 10.0
-"""Noise that is so many times larger on one side of the point than on the other is a kink."""
+"""Ratio of the noise on the two sides of the point from which the larger is taken for a kink: two estimates of one noise differ by
+less."""
 
 
 def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
@@ -339,5 +342,5 @@ def _far_away(probe: Probe, moves: Moves, places: Floats) -> Floats:
         return probe.ray(moves, places)
     except BudgetExhaustedError:
         raise
-    except Exception:  # noqa: BLE001 - whatever the user's function raises; nobody asked for its value there
+    except Exception:  # noqa: BLE001 - whatever the function raises there: its value was not required
         return np.full((len(places), len(probe.cotangents)), np.nan)

@@ -10,7 +10,7 @@ So few samples do for a valid claim, and a wrong one meets the direction that co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
@@ -250,13 +250,10 @@ class _Hull:
 
         A member that is contradicted by itself explains what its claim contradicts together with others.
         """
-        places = self._first_places()
-        while places:
-            yield from self._sample(places.pop(0))
-            if self.gradients and not np.any(self._outside(np.ones(len(self.members), dtype=bool))[0]):
+        for place in self._first_places():
+            yield from self._sample(place)
+            if self.gradients and not np.any(self._outside(np.ones(len(place), dtype=bool))[0]):
                 return
-            if len(self.gradients) == 1:
-                places += [self._by_rank(self.claim[:, column], int(column)) for column in np.flatnonzero(self.stake)]
         among = np.ones(len(self.members), dtype=bool)
         while np.any(among) and self.gradients:
             contradicted = yield from self._contradictions(among)
@@ -377,11 +374,11 @@ class _Hull:
         ranks = self.ball.rng.permutation(len(direction)) - (len(direction) - 1) / 2
         return np.asarray(len(direction) * direction + spread * ranks)
 
-    def _first_places(self) -> list[Floats]:
-        """Return where gradients are sampled first: where a valid claim is likely to be the gradient.
+    def _first_places(self) -> Iterator[Floats]:
+        """Give where gradients are sampled first: where a valid claim is likely to be the gradient.
 
         Along the axis of the element whose one-sided derivative is nearest to its claim; along the claim, as for a maximum, and
-        against it, as for a minimum; all up and all down.
+        against it, as for a minimum; all up and all down; then the orders that fit the claims, by the slopes of the first sample.
         """
         found = []
         for column in np.flatnonzero(self.stake):
@@ -392,7 +389,9 @@ class _Hull:
                 ranked = self._ranked(claim)
                 found += [claim / size, -claim / size, ranked, -ranked]
         ones = np.ones(len(self.members))
-        return [self._towards(direction) for direction in [*found, ones, -ones]]
+        yield from [self._towards(direction) for direction in [*found, ones, -ones]]
+        if self.gradients:
+            yield from [self._by_rank(self.claim[:, column], int(column)) for column in np.flatnonzero(self.stake)]
 
     def _by_rank(self, direction: Floats, column: int) -> Floats:
         """Return the place of the largest derivative along a direction if slopes go by ranks alone, as those of sorted elements do."""

@@ -85,7 +85,7 @@ def test_leaves_that_a_fault_spoils_are_sampled_the_last_ones_first():
 
     report = check(fault, blocks=12)
     assert report.verdict == "fail"
-    assert report.evaluations <= 400
+    assert report.evaluations <= 360
     assert report.parameters["block8"].wrong.any()
     assert report.parameters["block7"].wrong.any()
     for number in range(12):

@@ -391,6 +391,33 @@ def test_claims_are_judged_by_curvature_along_their_errors():
     assert hull.wrong.all()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_the_largest_derivative_of_sorted_elements_is_found_from_one_sample(seed):
+    """Against all orders: the weights of the ranks go neither up nor down."""
+    rng = np.random.default_rng(seed)
+    weights, direction = rng.normal(size=5), rng.normal(size=5)
+    hull = hull_of(lambda x: float(weights @ np.sort(x)), weights, 0.0, gaps=1.0)
+    answered(hull, hull._sample(np.array([2.0, -1.0, 0.0, 1.0, -2.0])))
+    place = hull._by_rank(direction, 0)
+    assert direction @ weights[np.argsort(np.argsort(place))] == pytest.approx(
+        max(direction @ weights[list(order)] for order in permutations(range(5)))
+    )
+
+
+def test_places_at_which_no_gradient_can_be_sampled_are_left(monkeypatch):
+    """Only the first one is: the others are tried once each."""
+    hull, tried, sample = hull_of(total, np.full(3, 7.0), 1.0), [], _Hull._sample
+
+    def once(hull, place):
+        tried.append(place)
+        return sample(hull, place) if len(tried) == 1 else given(None)
+
+    monkeypatch.setattr(_Hull, "_sample", once)
+    monkeypatch.setattr(_Hull, "_contradictions", lambda hull, among: given({}))
+    answered(hull, hull.compare())
+    assert len(hull.gradients) == 1 and len(tried) <= 8
+
+
 def test_without_a_sample_nothing_is_wrong():
     rng = np.random.default_rng(0)
     hull = hull_of(lambda x: rng.normal(), (5.0, -3.0), 0.0)
@@ -726,7 +753,7 @@ def test_gradients_are_sampled_first_along_and_against_the_claim_and_its_order_a
     hull.claim, hull.stake = np.array([[2.0, 0.0, 5.0], [-1.0, 0.0, 5.0], [0.0, 0.0, 5.0]]), np.array([1.0, 1.0, 0.0])
     along, ranked, ones = np.array([1.0, -0.5, 0.0]), np.array([1.0, -1.0, 0.0]), np.ones(3)
     expected = [hull._axis(0), along, -along, ranked, -ranked, hull._axis(1), ones, -ones]
-    np.testing.assert_array_equal(hull._first_places(), expected)
+    np.testing.assert_array_equal(list(hull._first_places()), expected)
 
 
 @pytest.mark.usefixtures("only_directions")

@@ -132,9 +132,8 @@ def _noise_near(bench: Bench, lengths: dict[int, Floats]) -> Floats:
     direction = {leaf: own * bench.rng.uniform(0.5, 1.0, len(own)) for leaf, own in lengths.items()}
     values = bench.probe.ray(direction, SPACING * OFFSETS)
     shown = np.array([noise_from_samples(column)[0] for column in values.T])
-    moves = all(
-        bench.leaves[leaf].value.dtype == np.float64 for leaf in lengths
-    )  # coarser ones may stand still over so little
+    # Those of a coarser dtype may stand still over so short a spacing.
+    moves = all(bench.leaves[leaf].value.dtype == np.float64 for leaf in lengths)
     return np.where(moves & (np.ptp(values, axis=0) == 0), np.inf, shown)
 
 

@@ -133,7 +133,7 @@ class Judgement:
             }
         )
 
-    def not_seen(self, reason: Limit) -> Judgement:
+    def not_seen(self, reason: int) -> Judgement:
         """Return the same where the evidence could not have told a wrong claim from a right one."""
         doubt = np.where(self.wrong, Limit.NONE, reason).astype(np.int8)
         return replace(self, doubt=doubt, limited=np.zeros_like(self.limited))
@@ -177,7 +177,7 @@ def judged(
     *,
     noise_of_f: Floats,
     floor_along: Floats | None = None,
-    unseen: Limit = Limit.NOT_PROBED,
+    unseen: int = Limit.NOT_PROBED,
 ) -> Judgement:
     """Return what follows from the evidence about a leaf.
 
@@ -190,7 +190,7 @@ def judged(
         Gives the decision about some elements.
     noise_of_f, floor_along : arrays, shape (K,)
         As in `Judgement`.
-    unseen : Limit
+    unseen : int, one of `Limit`
         What limits elements of which nothing was measured.
     """
     parts = in_parts(ledger)
@@ -291,7 +291,7 @@ class Bench:
         self.excess = {leaf: np.zeros(len(base)) for leaf in claims}
         self.floor_along = {leaf: np.full(len(base), np.nan) for leaf in claims}
         self.share_along = {leaf: np.full(len(base), np.inf) for leaf in claims}
-        self.together: dict[int, Limit] = {}
+        self.together: dict[int, int] = {}
         """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
         self._notes: dict[int, NDArray[np.int8]] = {}
         self._known: dict[int, tuple[int, Judgement]] = {}
@@ -337,7 +337,7 @@ class Bench:
             self._decided[leaf] = ledger.version, room - found.outcome.size, known
         return known[asked]
 
-    def note(self, leaf: int, indices: Indices, limit: Limit) -> None:
+    def note(self, leaf: int, indices: Indices, limit: int) -> None:
         """Enter what keeps elements from being looked at any closer, or contradicts them all together."""
         if leaf not in self._notes:
             self._notes[leaf] = np.zeros(len(self.claims[leaf].values), dtype=np.int8)
@@ -462,7 +462,7 @@ class Bench:
         return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
 
     def climb(
-        self, leaf: int, indices: Indices, first_step: float, *, noise: Floats | None = None, kind: Kind = Kind.LADDER
+        self, leaf: int, indices: Indices, first_step: float, *, noise: Floats | None = None, kind: int = Kind.LADDER
     ) -> Measurement:
         """Measure elements of a leaf with a ladder of steps, and enter it; see `gradcheck.differences.ladder.climb`."""
         measured = climb(

@@ -7,8 +7,7 @@ whatever order it came, gives the same outcome, so one may also ask what it woul
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,14 +44,14 @@ EXCUSED = 3.0
 elements in 840 single-precision networks by more than one."""
 
 
-class Outcome(IntEnum):
+class Outcome:
     """What is decided about an element."""
 
-    OPEN = 0
-    RIGHT = 1
-    RIGHT_TO_RESOLUTION = 2
+    OPEN: Final = 0
+    RIGHT: Final = 1
+    RIGHT_TO_RESOLUTION: Final = 2
     """Nothing contradicts it, and noise hides errors larger than the tolerance."""
-    WRONG = 3
+    WRONG: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -595,7 +595,7 @@ class _Search:
             if self._sees(leaf):
                 self._settle(leaf, Limit.NONE)
 
-    def _settle(self, leaf: int, limit: Limit) -> None:
+    def _settle(self, leaf: int, limit: int) -> None:
         """Enter what limits the elements of a leaf that were not looked at."""
         self.bench.together[leaf] = limit
         self.bench.ledgers[leaf].version += 1

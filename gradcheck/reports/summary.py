@@ -104,6 +104,8 @@ REASONS = {
 }
 """Why elements are undecided, and what would help."""
 
+NAMES = {number: name.lower().replace("_", "-") for name, number in vars(Limit).items() if name.isupper()}
+
 NOISY = (Limit.NOISE, Limit.STEP, Limit.UNSEEN)
 """Reasons that a step function seems to be."""
 
@@ -358,14 +360,14 @@ def _undecided(
 
 
 def _reason(
-    report: ParameterReport, judgement: Judgement, doubt: Limit, reason: str, chosen: NDArray[np.bool_]
+    report: ParameterReport, judgement: Judgement, doubt: int, reason: str, chosen: NDArray[np.bool_]
 ) -> Finding:
     """Say of some elements what keeps the check from deciding."""
     found, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
     noise = float(np.max(judgement.noise_of_f, initial=0.0))
     bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else report.detection_floor
     return Finding(
-        code="step-function" if doubt == Limit.STAIR else f"undecided-{doubt.name.lower().replace('_', '-')}",
+        code="step-function" if doubt == Limit.STAIR else f"undecided-{NAMES[doubt]}",
         where=report.name,
         message=f"{found:,} of {counted(report.wrong.size, 'element')} undecided: {reason.format(noise=noise, bound=bound)}",
         evidence={

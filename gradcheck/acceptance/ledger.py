@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gradcheck.differences.ladder import Measurement
 from gradcheck.functions.blocks import BLOCK
 
-__all__ = ["HUGE", "Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "rms"]
+__all__ = ["HUGE", "Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "numbers_of", "rms"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -78,6 +78,11 @@ class Membership:
     """Invalid, but it would be valid at a kink nearer than noise lets anyone see."""
     STANDING: Final = 5
     """Zero, where the functions stand still near the point and move farther away: their derivative, and not their trend."""
+
+
+def numbers_of(names: type) -> dict[str, int]:
+    """Return the name and number of each `Kind`, `Limit` or `Membership`, in their order."""
+    return {name: number for name, number in vars(names).items() if name.isupper()}
 
 
 @dataclass(frozen=True, slots=True)

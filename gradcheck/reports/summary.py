@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.acceptance.ledger import numbers_of
 from gradcheck.acceptance.rule import Judgement, Limit
 from gradcheck.functions.points import Point
 from gradcheck.reports.claims import Reading
@@ -104,7 +105,7 @@ REASONS = {
 }
 """Why elements are undecided, and what would help."""
 
-NAMES = {number: name.lower().replace("_", "-") for name, number in vars(Limit).items() if name.isupper()}
+NAMES = {number: name.lower().replace("_", "-") for name, number in numbers_of(Limit).items()}
 
 NOISY = (Limit.NOISE, Limit.STEP, Limit.UNSEEN)
 """Reasons that a step function seems to be."""

@@ -48,11 +48,11 @@ def sides(bench, value, gap=0.0, *, index=0, bound=1e-3):
 
 
 def kinds(bench, index):
-    return {Kind(kind) for kind in bench.ledgers[0].evidence(np.array([index])).kind[0, :, 0]}
+    return {int(kind) for kind in bench.ledgers[0].evidence(np.array([index])).kind[0, :, 0]}
 
 
 def outcomes(bench):
-    return [Outcome(found) for found in bench.decide(0, np.arange(len(bench.claims[0].values))).outcome[:, 0]]
+    return [int(found) for found in bench.decide(0, np.arange(len(bench.claims[0].values))).outcome[:, 0]]
 
 
 # ---- jumps ----------------------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def concluded(monkeypatch, **fields):
 
     monkeypatch.setattr(irregular, "judge_flagged", judge)
     look_for_kinks(bench)
-    return Membership(bench.ledgers[0].membership[0, 0])
+    return int(bench.ledgers[0].membership[0, 0])
 
 
 @pytest.mark.parametrize(

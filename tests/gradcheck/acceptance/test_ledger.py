@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Membership, rms
+from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Membership, numbers_of, rms
 from gradcheck.functions.blocks import BLOCK
 
 NAN, INF = float("nan"), float("inf")
@@ -159,7 +159,7 @@ def test_what_was_examined_and_distrusted_stays_so():
 
 
 def test_plain_differences_bound_nothing_and_all_others_do():
-    for kind in Kind:
+    for kind in numbers_of(Kind).values():
         ledger = Ledger(3, 1)
         ledger.add(difference([0, 2], [1.0, 1.0], kind=kind))
         bounded = kind not in (Kind.NONE, Kind.DIFFERENCE, Kind.CLOSEST)
@@ -171,8 +171,8 @@ def test_plain_differences_bound_nothing_and_all_others_do():
 def test_kinds_rise_with_what_they_bound():
     """Nothing, by noise alone, by two steps, by many, by rounding alone."""
     names = "NONE DIFFERENCE CLOSEST PAIR JOINT LADDER JUMPS STAIR EXACT MULTIPLE"
-    assert [Kind(value).name for value in range(10)] == names.split() and len(Kind) == 10
-    assert Membership.UNTESTED == 0 and len(Membership) == 6
+    assert numbers_of(Kind) == {name: number for number, name in enumerate(names.split())}
+    assert Membership.UNTESTED == 0 and len(numbers_of(Membership)) == 6
 
 
 # ---- the typical element --------------------------------------------------------------------------------------------------

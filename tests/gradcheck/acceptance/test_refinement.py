@@ -46,7 +46,7 @@ def waves(claims, **options):
 
 def kinds(bench, index, leaf=0):
     evidence = bench.ledgers[leaf].evidence(np.array([index]))
-    return [Kind(kind) for kind in evidence.kind[0, :, 0]]
+    return [int(kind) for kind in evidence.kind[0, :, 0]]
 
 
 # ---- what waits -----------------------------------------------------------------------------------------------------------

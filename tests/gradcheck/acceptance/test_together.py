@@ -41,7 +41,7 @@ def linear(claims, *, slopes=1.0, bend=0.0, kink=0.0, **options):
 
 
 def kinds(bench, index):
-    return [Kind(kind) for kind in bench.ledgers[0].evidence(np.array([index])).kind[0, :, 0]]
+    return [int(kind) for kind in bench.ledgers[0].evidence(np.array([index])).kind[0, :, 0]]
 
 
 def outcomes(bench):
@@ -345,7 +345,7 @@ def sides(bench, values, *, bound=1e-3, gap=0.0, indices=None):
 
 
 def memberships(bench):
-    return [Membership(entry) for entry in bench.ledgers[0].membership[:, 0]]
+    return [int(entry) for entry in bench.ledgers[0].membership[:, 0]]
 
 
 def test_where_nothing_is_flagged_or_a_kink_was_seen_nothing_is_done():

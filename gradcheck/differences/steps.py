@@ -72,7 +72,7 @@ def choose_step(
     movable = np.flatnonzero(lengths)
     chosen = movable[rng.choice(len(movable), size=min(SAMPLED, len(movable)), replace=False)]
     direction = np.zeros_like(lengths)
-    direction[chosen] = lengths[chosen] * np.where(rng.random(len(chosen)) < 0.5, -1.0, 1.0)
+    direction[chosen] = np.copysign(lengths[chosen], rng.random(len(chosen)) - 0.5)
     multiplier = noise_multiplier(lengths.size)
     longer, was_seen, even_before = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool), np.zeros_like(noise)
     held, is_narrow = probe.point.leaves[leaf], False
@@ -81,20 +81,20 @@ def choose_step(
     pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
     require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
     while step > shortest:
-        values, pairs = pairs[:2], pairs[2:]
-        if not len(values):
-            values = probe.ray({leaf: direction}, np.array([step, -step]))
-        slope = (values[0] - values[1]) / (2 * step)
+        if not len(pairs):
+            pairs = probe.ray({leaf: direction}, np.array([step, -step]))
+        (ahead, behind), pairs = pairs[:2], pairs[2:]
+        slope = (ahead - behind) / (2 * step)
         size, change = np.abs(slope), np.abs(slope - longer)
         jitter = multiplier * noise / step
         seen = size > jitter
-        even, odd = np.abs(values[0] + values[1] - 2 * base), np.abs(values[0] - values[1])
-        is_even = even > np.maximum(odd, 4 * multiplier * noise)
+        even = np.abs(ahead + behind - 2 * base)
+        is_even = even > np.maximum(np.abs(ahead - behind), 4 * multiplier * noise)
         passed_over = np.any(is_even & (even > PASSED_OVER * even_before))  # by both points
         is_narrow |= bool(passed_over and np.any(even_before > 0))
         if np.all(np.isfinite(change)) and not passed_over:
             if not np.any(seen):  # noise leaves no choice but the longest step
-                return step * RATIO if np.any(was_seen) else DEFAULT_STEP if np.any(change > 2 * jitter) else None
+                return step * RATIO if np.any(was_seen) else None
             if np.all(change[seen] <= CONVERGED * size[seen] + jitter[seen]):
                 best = _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
                 return max(best, min(SHORTEST_STEP, step))

@@ -1,12 +1,13 @@
-"""Whether a derivative takes its arguments in another order than they are given: ``backward(cache, dy)``, ``hvp(v, x)``.
+"""Whether arguments come in another order than they are asked for: ``backward(cache, dy)``, ``hvp(v, x)``, ``(f, params, grad)``.
 
-Another order is tried only where what the derivative gives is no product of any Jacobian, and it is said only where it gives
-the slope of the function along a direction.
+Another order is tried only where what the derivative gives is no product of any Jacobian, or where numbers that were given as
+the gradient are wrong; and it is said only where it gives the slope of the function along a direction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from gradcheck.checks.check import Check
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.functions.float_errors import at_our_own_points
+from gradcheck.functions.points import Point
 
-__all__ = ["is_like", "is_marked", "note_on", "walk"]
+__all__ = ["examine_places", "is_like", "is_marked", "note_on", "walk"]
 
 Floats = NDArray[np.float64]
 
@@ -45,8 +47,34 @@ def note_on(error: Exception, orders: dict[str, Callable[[], bool]]) -> None:
             return
 
 
-def walk(check: Check, seen: Callable[[Any], Floats]) -> tuple[dict[int, Floats], Floats]:
-    """Take a step to either side of the point, of all leaves together.
+def examine_places(check: Check) -> None:
+    """Say where what was given as the gradient may be the point, and the point the gradient there."""
+    values, free = check.readings[0].values, check.point.free()
+    leaves = dict(enumerate(check.point.leaves))
+    if not any(np.any(found.wrong) for found in check.judgements.values()) or any(i not in values for i in free):
+        return
+    at, claimed = (
+        np.concatenate([part[i].ravel() for i in free]) for part in ({i: leaves[i].value for i in free}, values)
+    )
+    if abs(at @ claimed) >= (1 - LIKE) * np.linalg.norm(at) * np.linalg.norm(claimed):  # then a factor explains it
+        return
+    for i in free:
+        held = leaves[i].value
+        leaves[i] = replace(leaves[i], value=values[i].reshape(held.shape).astype(held.dtype))
+    try:
+        steps, change = walk(check, check.output.read, replace(check.point, leaves=list(leaves.values())))
+    except Exception:  # noqa: BLE001 - f need not be defined at what is no point
+        return
+    if is_like(float(change[0]), at * np.concatenate([steps[i] for i in free])):
+        message = (
+            "are grad and params swapped? The order is check_gradient(f, grad, params); what was given as params is the slope of f at "
+            "what was given as grad"
+        )
+        check.find("arguments-swapped", message, fatal=True)
+
+
+def walk(check: Check, seen: Callable[[Any], Floats], point: Point | None = None) -> tuple[dict[int, Floats], Floats]:
+    """Take a step to either side of a point, that of the check unless another is given, of all leaves together.
 
     Returns
     -------
@@ -59,16 +87,17 @@ def walk(check: Check, seen: Callable[[Any], Floats]) -> tuple[dict[int, Floats]
     -----
     Costs two calls of the function.
     """
-    ahead, behind = check.point.copies(), check.point.copies()
+    point = point or check.point
+    ahead, behind = point.copies(), point.copies()
     steps = {}
-    for leaf in check.point.free():
-        held = check.point.leaves[leaf]
+    for leaf in point.free():
+        held = point.leaves[leaf]
         step = (np.sqrt(held.format.eps) * lengths_of(held.value)).reshape(held.value.shape)
         step *= check.settings.rng.uniform(0.5, 1.5, step.shape)
         ahead[leaf], behind[leaf] = (held.format.rounded(held.value + sign * step) for sign in (1.0, -1.0))
         steps[leaf] = (ahead[leaf] - behind[leaf]).astype(np.float64).ravel()
     with at_our_own_points():
-        values = [seen(check.claimant.value(check.point.hand(arrays).tree)) for arrays in (ahead, behind)]
+        values = [seen(check.claimant.value(point.hand(arrays).tree)) for arrays in (ahead, behind)]
     check.budget.used += 2
     return steps, values[0] - values[1]
 

@@ -79,6 +79,7 @@ def explain(
             **check.claimant.indices,
         },
         "move": lambda name, shares: _move(check, probe, base, name, shares),
+        "rounding": np.maximum(probe.rounding(), np.abs(base) * EPS),
     }
     if check.claimant.is_slope and check.value.size == 1:
         more["of_f"] = float(check.value.ravel()[0])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.rule import Claim, Judgement, NotRepeatableError, judge
 from gradcheck.checks.blind_spots import unseen
 from gradcheck.checks.check import OVERHEAD, Check
+from gradcheck.checks.exchanged import examine_places
 from gradcheck.checks.explanations import explain, explain_noise
 from gradcheck.checks.ignored import ignores_its_point
 from gradcheck.checks.protocol import examine, examine_value, is_random
@@ -125,6 +126,8 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
         check.judgements = {}
         return
     examine_constancy(check, probe, claims, check.judgements)
+    if check.claimant.is_given:
+        examine_places(check)
 
 
 def _report(check: Check, started: float) -> Report:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradcheck.diagnosis.clues import Bools, Clues, Floats
 
-__all__ = ["REAL", "Candidate", "Weighed", "digits_of", "fails_at_once", "weigh"]
+__all__ = ["ENOUGH", "REAL", "Candidate", "Weighed", "digits_of", "fails_at_once", "weigh"]
 
 REAL = 3.0
 """What fitting one real number costs, and the most that one element gives: more would be lost on round numbers."""

@@ -120,6 +120,8 @@ class Case:
     move : callable or None
         ``move(name, shares)`` moves all elements of a parameter, each by a share of its own length, one way and the other; gives
         the moves, shape (S, *shape), and by how much the function's values change, shape (S, K). None where the budget is used up.
+    rounding : array, shape (K,) or ()
+        By how much rounding may change the function's values.
     pull : callable or None
         Asks for the claims under other cotangents: arrays like ``dy``, or like ``of_outputs`` laid side by side; one answer by name
         for each.
@@ -136,6 +138,7 @@ class Case:
     dy: Floats | None = None
     y: Floats | None = None
     move: Move | None = None
+    rounding: Floats = field(default_factory=lambda: np.zeros(()))
     pull: Pull | None = None
     of_outputs: Mapping[str, Floats] = field(default_factory=dict)
     reach: Reach | None = None

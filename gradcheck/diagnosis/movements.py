@@ -15,6 +15,9 @@ SHORT, LONG = 0.0137, 0.137
 CLOSE = 1e-6
 """Relative distance of two moves between which a step function rarely jumps, and any other changes."""
 
+SEEN = 10.0
+"""Units of rounding by which another function would change between them, at least."""
+
 
 def is_inert(case: Case, name: str) -> bool:
     """Whether the value stays as it is, to the last bit, when all elements of a parameter move, one way and the other."""
@@ -25,7 +28,10 @@ def is_inert(case: Case, name: str) -> bool:
 def is_stepped(case: Case, name: str) -> bool:
     """Whether the value changes at a long move, and no more when that grows a little."""
     moved = case.move(name, (LONG, LONG * (1 + CLOSE))) if case.move is not None else None
-    return moved is not None and bool(np.any(moved[1])) and np.array_equal(moved[1][0], moved[1][1])
+    if moved is None:
+        return False
+    changes = moved[1]
+    return bool(np.any(CLOSE * np.abs(changes[0]) > SEEN * case.rounding)) and np.array_equal(changes[0], changes[1])
 
 
 def has_jumps_beside(case: Case, clues: Clues, strength: float) -> bool:

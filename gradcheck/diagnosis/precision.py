@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradcheck.diagnosis.candidates import Candidate
+from gradcheck.diagnosis.candidates import ENOUGH, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 
 __all__ = ["approximations", "coarse_format", "computations", "truncations"]
@@ -122,10 +122,9 @@ def approximations(clues: Clues, case: Case) -> Iterator[Candidate]:
     wrong = clues.wrong & clues.used
     alive = clues.is_alive
     size = float(np.max(np.abs(clues.reference[clues.used]), initial=0.0))
-    if np.count_nonzero(wrong) < FEWEST:
-        return
+    count = np.count_nonzero(wrong)
     is_close = np.abs(clues.error[wrong]) <= SMALL * np.abs(clues.reference[wrong])
-    if 2 * np.count_nonzero(wrong) < np.count_nonzero(alive) and not np.all(is_close):
+    if not count or (2 * count < np.count_nonzero(alive) and (count < FEWEST or not np.all(is_close))):
         return
     if not 0 < np.max(np.abs(clues.error[wrong])) <= SMALL * size:
         return
@@ -134,6 +133,8 @@ def approximations(clues: Clues, case: Case) -> Iterator[Candidate]:
     agreed = np.log10(
         np.maximum(np.abs(clues.reference[wrong]), np.finfo(float).tiny) / np.maximum(apart, np.finfo(float).tiny)
     )
+    if np.sum(np.maximum(agreed, 0.0)) < ENOUGH:  # of one or two numbers it may be chance
+        return
     least, most = (max(0, int(np.floor(np.quantile(agreed, q)))) for q in (0.1, 0.9))
     digits = f"{least} to {most}" if least < most else f"{least}"
     yield Candidate(

@@ -338,6 +338,31 @@ def dy_times(a, b):
     return a * b
 
 
+MIXED = np.array([[1.0, -2.0, 0.5], [0.3, 1.1, -0.7], [2.0, 0.4, 0.9]])
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.3])
+def test_a_point_given_as_the_gradient(factor):
+    """The numbers are told apart by the function's slope; a wrong gradient in its place is not called swapped."""
+    x, tree = np.array([0.4, -0.2, 0.8]), {"a": np.array(0.3), "b": np.array([0.7, -1.2])}
+
+    def gradient(v):
+        return MIXED.T @ np.cos(MIXED @ v)
+
+    def of_tree(p):
+        return float(p["a"] ** 4 + np.sum(p["b"] ** 4))
+
+    slopes = {name: factor * 4 * value**3 for name, value in tree.items()}
+    reports = [
+        check_gradient(lambda v: float(np.sum(np.sin(MIXED @ v))), x, factor * gradient(x)),
+        check_gradient(of_tree, tree, slopes),
+    ]
+    for report in reports:
+        assert report.verdict == "fail"
+        assert (codes(report)[0] == "arguments-swapped") == (factor == 1.0), str(report)
+    assert "arguments-swapped" not in codes(check_gradient(of_tree, slopes | {"a": slopes["b"][0]}, tree))
+
+
 @pytest.mark.parametrize("case", ORDERS)
 def test_another_order_of_arguments_is_named_first(case):
     report = ORDERS[case]()

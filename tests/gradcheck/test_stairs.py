@@ -110,3 +110,13 @@ def test_stairs_of_another_element_excuse_no_error(factor):
     assert check_gradient(f, gradient, x).verdict != "fail"
     report = check_gradient(f, lambda x: gradient(x, factor), x)
     assert report.verdict == "fail" and list(np.flatnonzero(report.parameters["params"].wrong)) == [1], str(report)
+
+
+@pytest.mark.parametrize(("small", "large"), [(1.3e-3, 8.0), (2.8e-3, 10.2), (4.6e-3, 30.0)])
+def test_what_rounding_hides_beside_something_large_is_no_step_function(small, large):
+    report = check_gradient(
+        lambda p: float(p["small"] ** 4 + p["large"] ** 4),
+        {"small": np.array(0.094), "large": 4 * np.array(large) ** 3},
+        {"small": np.array(small), "large": np.array(large)},
+    )
+    assert report.verdict == "fail" and "step function" not in str(report)

@@ -91,6 +91,19 @@ def small_numbers(rng: np.random.Generator) -> Iterator[Planted]:
 
     functions = coupled, lambda p: slopes(p, 0.0), lambda p: slopes(p, 2e-4)
     yield pair("weak coupling", "approximate", gradcheck.check_gradient, functions, point, of="u", words="a small term")
+
+    def second_order(p: Array) -> float:
+        return float(p[1] * (1 - p[0] / 50 + (p[0] / 50) ** 2 / 2) ** 50)
+
+    def of_steps(p: Array) -> Array:
+        step = 1 - p[0] / 50 + (p[0] / 50) ** 2 / 2
+        return np.array([p[1] * step**49 * (p[0] / 50 - 1), step**50])
+
+    functions = second_order, lambda p: np.exp(-p[0]) * np.array([-p[1], 1.0]), of_steps
+    point = np.array([0.7, 1.3])
+    yield pair(
+        "a solver's steps", "approximate", gradcheck.check_gradient, functions, point, words="a solver's tolerance"
+    )
     x = rng.uniform(0.5, 2.0, size=6)
     functions = lambda v: 1.04 * float(np.sum(v**4)), lambda v: 4 * v**3, lambda v: 4.16 * v**3
     yield pair("four per cent", "constant-ratio", gradcheck.check_gradient, functions, x, words="1/1.04 of")

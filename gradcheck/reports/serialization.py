@@ -75,7 +75,7 @@ def dump(report: Any, arrays: Arrays) -> str:
     while True:
         parameters = {name: _parameter(parameter, arrays, most) for name, parameter in report.parameters.items()}
         whole = {"schema": SCHEMA, "verdict": report.verdict, "ok": report.ok, "parameters": parameters, **own}
-        text = json.dumps(_strict(whole), allow_nan=False)
+        text = json.dumps(_strict(whole), allow_nan=False, separators=(",", ":"))
         if arrays != "wrong" or len(text) <= MOST_CHARACTERS or most == 1:
             return text
         most = max(1, most // 2)

@@ -16,11 +16,11 @@ PACKAGES = {
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": (
         "pooled ledger decide bench seen quiet screening closer directions together refinement irregular locate individual whole_claim sections "
-        "directional rule"
+        "crossings directional rule"
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",
     "diagnosis": (
-        "clues candidates movements numbers slices projections regions scale penalties rearrangements precision partial shapes layers indices "
+        "clues candidates movements numbers slices undone projections regions scale penalties rearrangements precision partial shapes layers indices "
         "upstreams adjoints overwrites elementwise mixtures offsets copies near_ties ranking"
     ),
     "checks": (

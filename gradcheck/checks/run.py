@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.rule import Claim, Judgement, NotRepeatableError, judge
+from gradcheck.acceptance.rule import Claim, Judgement, NotRepeatableError, judge, judge_more
 from gradcheck.checks.blind_spots import unseen
 from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.exchanged import examine_places
@@ -201,13 +201,16 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
             check.find("complex-step-unsupported", message)
     settings = check.settings
     if check.why_directions:
-        return judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, each=False)
+        judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, each=False)
+        return _look_again(check, probe, base, claims, judgements)
     elements = sum(len(claim.values) for claim in claims.values())
     if settings.method == "auto" and check.claimant.is_whole and not settings.vectorized:
         sampled = not check.claimant.pulls_back  # else what is wrong with a backward may be seen in all elements only
         judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=sampled)
-        if sampled and elements <= FEW and not _is_explained(check, probe, base, judgements):
+        if sampled and elements <= FEW and _unexplained(check, probe, base, judgements):
             judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=False)
+        elif sampled and elements > FEW:
+            judgements = _look_again(check, probe, base, claims, judgements)
         if not all(np.all(np.isnan(found.floor_along)) for found in judgements.values()):
             check.why_directions = (
                 f"the {elements:,} elements were judged together along random directions, not one by one: whole parameters "
@@ -217,13 +220,25 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
     return check.claimant.judge(probe, base, claims, rtol=check.rtol, rng=settings.rng)
 
 
-def _is_explained(check: Check, probe: Probe, base: Floats, judgements: dict[int, Judgement]) -> bool:
-    """Tell whether what is wrong has a cause that a sample shows, or none of it was sampled."""
+def _look_again(
+    check: Check, probe: Probe, base: Floats, claims: dict[int, Claim], judgements: dict[int, Judgement]
+) -> dict[int, Judgement]:
+    """Look at more elements of leaves of which a sample is wrong and shows no cause."""
+    several = [leaf for leaf in claims if np.count_nonzero(np.array(check.point.leaves[leaf].value.shape) > 1) > 1]
+    chosen = [leaf for leaf in _unexplained(check, probe, base, judgements) if leaf in several]
+    if not chosen:
+        return judgements
+    mine, before = {leaf: claims[leaf] for leaf in chosen}, {leaf: judgements[leaf] for leaf in chosen}
+    return judgements | judge_more(probe, base, mine, before, rtol=check.rtol, rng=check.settings.rng)
+
+
+def _unexplained(check: Check, probe: Probe, base: Floats, judgements: dict[int, Judgement]) -> list[int]:
+    """Return the leaves of which a sample is wrong and shows no cause."""
     sampled = [leaf for leaf, found in judgements.items() if np.any(found.wrong) and np.any(np.isnan(found.reference))]
     if not sampled:
-        return True
+        return []
     explained = explain(check, probe, base, check.claimant.laid_out(check.point, check.readings, judgements))
-    return all(check.point.leaves[leaf].name in explained for leaf in sampled)
+    return [leaf for leaf in sampled if check.point.leaves[leaf].name not in explained]
 
 
 def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:

@@ -11,6 +11,7 @@ from gradcheck.diagnosis.clues import Case, Clues
 from gradcheck.diagnosis.numbers import digits_apart, name_ratio
 from gradcheck.diagnosis.regions import Region, binomial, regions_of
 from gradcheck.diagnosis.scale import ratio_of
+from gradcheck.diagnosis.undone import is_sampled
 
 __all__ = ["parts", "slice_ratios"]
 
@@ -138,10 +139,12 @@ def slice_ratios(clues: Clues, case: Case) -> Iterator[Candidate]:
         quotients = np.divide(c, n, out=np.zeros_like(c), where=n != 0)
         total = np.sum(weights, axis=others, keepdims=True)
         ratio = np.where(total > 0, np.sum(weights * quotients, axis=others, keepdims=True) / total, 1.0)
-        flat = ratio.ravel()
+        flat, fitted = ratio.ravel(), np.flatnonzero(total > 0)
         is_off = np.any(clues.wrong, axis=others).ravel()
+        places = fitted if is_sampled(clues) else np.arange(length)
         listed = ", ".join(
-            _short(number, is_off=off) for number, off in zip(flat[:LISTED], is_off[:LISTED], strict=True)
+            f"{_short(flat[i], is_off=is_off[i])}{f' in slice {i}' if is_sampled(clues) else ''}"
+            for i in places[:LISTED]
         )
         listed += ", ..." if length > LISTED else ""
         if np.max(np.abs(flat - 1)) < SLIGHT:
@@ -151,7 +154,7 @@ def slice_ratios(clues: Clues, case: Case) -> Iterator[Candidate]:
             message=f"each slice of the gradient along axis {axis} is a multiple of the true one: {listed}",
             predicted=ratio * clues.reference,
             margin=np.abs(ratio) * clues.margin,
-            cost=REAL * length,
+            cost=REAL * (len(fitted) if is_sampled(clues) else length),
             is_generic=True,
             evidence={"axis": axis, "ratios": flat.tolist()},
         )

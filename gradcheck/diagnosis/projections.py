@@ -10,6 +10,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats
 from gradcheck.diagnosis.slices import SHORTEST, Slices, partings
+from gradcheck.diagnosis.undone import is_sampled
 
 __all__ = ["lacks_projection", "projections"]
 
@@ -31,12 +32,14 @@ def projections(clues: Clues, case: Case) -> Iterator[Candidate]:
     the slice is scaled, to the output of a layer that subtracts a mean and divides by a deviation. The claim is not, and
     without its part along that direction it is the true one, perhaps times or over the slice's length.
     """
-    if not np.all(clues.used):
+    sampled = is_sampled(clues)
+    if not (np.all(clues.used) or (sampled and np.all(np.isfinite(clues.claimed)) and not np.any(clues.kink))):
         return
     for slices in partings(clues.shape):
         for name, along, words in _directions(clues, case, slices):
             yield from _unprojected(clues, slices, along, name, words)
-        yield from _unstandardised(clues, slices)
+        if not sampled:
+            yield from _unstandardised(clues, slices)
 
 
 def _directions(clues: Clues, case: Case, slices: Slices) -> Iterator[tuple[str, Floats, str]]:
@@ -54,7 +57,13 @@ def _directions(clues: Clues, case: Case, slices: Slices) -> Iterator[tuple[str,
 
 
 def _parts(clues: Clues, slices: Slices, unit: Floats) -> tuple[Floats, Floats] | None:
-    """Return the parts of true gradient and claim along unit vectors of slices; None unless only the claim has one."""
+    """Return the parts of true gradient and claim along unit vectors of slices; None unless only the claim has one.
+
+    Where only a sample was measured the true gradient is taken to have none: what remains of the claim is then compared with it.
+    """
+    if is_sampled(clues):
+        part = np.sum(slices(clues.claimed) * unit, axis=slices.axes, keepdims=True)
+        return np.zeros_like(part), part
     true_part = np.sum(slices(clues.reference) * unit, axis=slices.axes, keepdims=True)
     reach = SLACK * np.sqrt(np.sum((slices(clues.margin) * unit) ** 2, axis=slices.axes, keepdims=True))
     part = np.sum(slices(clues.claimed) * unit, axis=slices.axes, keepdims=True)
@@ -75,6 +84,8 @@ def lacks_projection(clues: Clues) -> bool:
 def _margin(clues: Clues, slices: Slices, *units: Floats) -> Floats:
     """Return how far off the true gradient without its parts along unit vectors may be."""
     margin = slices(clues.margin)
+    if is_sampled(clues):
+        return margin
     parts = [np.abs(unit) * np.sum(margin * np.abs(unit), axis=slices.axes, keepdims=True) for unit in units]
     return np.asarray(sum(parts, start=margin))
 
@@ -89,6 +100,8 @@ def _unprojected(clues: Clues, slices: Slices, along: Floats, name: str, words: 
         return
     true_part, part = parts
     margin = _margin(clues, slices, unit)
+    # Of the numbers from which each part was computed, those that were measured.
+    spent = np.mean(slices(np.asarray(clues.used, dtype=np.float64)), axis=slices.axes, keepdims=True)
     for factor, times in (
         (np.ones_like(sizes), ""),
         (sizes, f" times the length of {name}"),
@@ -104,7 +117,7 @@ def _unprojected(clues: Clues, slices: Slices, along: Floats, name: str, words: 
                 clues.claimed.shape
             ),
             margin=(factor * margin).reshape(clues.claimed.shape),
-            cost=REAL * part.size - AT_RIGHT_ANGLES,
+            cost=REAL * float(np.sum(spent)) - AT_RIGHT_ANGLES,
             is_generic=False,
             evidence={"multiples": np.ravel(part / sizes).tolist()},
         )

@@ -23,6 +23,7 @@ from gradcheck.diagnosis.precision import approximations, computations, truncati
 from gradcheck.diagnosis.projections import projections
 from gradcheck.diagnosis.rearrangements import of_other_parameters, packings, permutations, rearrangements, repeated
 from gradcheck.diagnosis.scale import DROPPED, absences, factors, parametrisations, ratios
+from gradcheck.diagnosis.undone import running_sums, sampled_permutations
 from gradcheck.diagnosis.upstreams import forgotten_outputs, upstream_factors, upstream_slices, upstreams
 from gradcheck.reports.report import Diagnosis
 
@@ -52,10 +53,12 @@ FAMILIES: list[Family] = [
     not_transposed,
     lost_upstreams,
     repeated,
+    running_sums,
     near_ties,
     parts,
     packings,
     permutations,
+    sampled_permutations,
     offsets,
     few_offsets,
     balances,

@@ -163,7 +163,7 @@ def _order(clues: Clues, axis: int) -> np.ndarray | None:
 
 
 def repeated(clues: Clues, case: Case) -> Iterator[Candidate]:
-    """Propose that every slice along an axis is one slice of the gradient, or the sum or mean of all, or of those before."""
+    """Propose that every slice along an axis is one slice of the gradient, or the sum or mean of all."""
     del case
     if np.any(clues.kink):
         return
@@ -180,20 +180,6 @@ def repeated(clues: Clues, case: Case) -> Iterator[Candidate]:
                 cost=math.log10(4 * len(clues.shape)),
                 most=SURE if len(clues.shape) == 1 else REAL,
             )
-        for words, way in (("", 1), (" from the end", -1)):
-            yield Candidate(
-                kind="accumulated",
-                message=f"the gradient equals the running sum of the true one{words} along axis {axis}",
-                predicted=_running_sum(clues.reference, axis + 1, way),
-                margin=_running_sum(clues.margin, axis + 1, way),
-                cost=math.log10(4 * len(clues.shape)),
-            )
-
-
-def _running_sum(array: Floats, axis: int, way: int) -> Floats:
-    turned = array if way > 0 else np.flip(array, axis=axis)
-    total = np.cumsum(turned, axis=axis)
-    return total if way > 0 else np.flip(total, axis=axis)
 
 
 def _sources(length: int, axis: int) -> Iterator[tuple[str, Map]]:

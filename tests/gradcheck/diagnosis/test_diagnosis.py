@@ -340,10 +340,64 @@ def test_a_dozen_measured_elements_are_enough(size, change, kind):
 def test_where_a_sample_shows_no_cause_all_of_a_smaller_array_are_looked_at():
     rng = np.random.default_rng(5)
     a, x = rng.normal(size=(20, 30)), rng.normal(size=(20, 30))
-    scale = rng.uniform(0.2, 0.8, size=(20, 1))
+    scale = rng.uniform(0.2, 0.8, size=(20, 30))
     report = gradcheck.check_gradient(lambda x: float(np.sum(a * np.sin(x))), lambda x: scale * a * np.cos(x), x)
-    assert report.parameters["params"].diagnoses[0].kind == "slice-ratios"
+    assert report.parameters["params"].diagnoses == ()
     assert report.parameters["params"].wrong.all() and report.evaluations <= 5 * 1300
+
+
+ORDER = np.random.default_rng(7).permutation(60)
+FACTORS = np.random.default_rng(8).uniform(0.2, 0.8, size=(60, 1))
+LARGE = {
+    "row order": (lambda g: g[ORDER], "permuted", "along axis 0 in another order"),
+    "column order": (lambda g: g[:, ORDER[ORDER < 50]], "permuted", "along axis 1 in another order"),
+    "factors of rows": (lambda g: FACTORS * g, "slice-ratios", "along axis 0"),
+    "factors of columns": (lambda g: FACTORS[:50, 0] * g, "slice-ratios", "along axis 1"),
+    "sums down": (lambda g: np.cumsum(g, axis=0), "accumulated", "along axis 0"),
+    "sums back": (lambda g: np.cumsum(g[:, ::-1], axis=1)[:, ::-1], "accumulated", "from the end along axis 1"),
+}
+"""What only shows of a large array where its slices cross, or in the whole claim: the change, its kind, and the words for it."""
+
+DECOYS = {
+    "sorted columns": lambda g: np.sort(g, axis=0),
+    "means of neighbours": lambda g: (g + np.roll(g, 1, 0) + np.roll(g, 2, 0)) / 3 + g**2 / 10,
+    "factors of elements": lambda g: g * np.random.default_rng(9).uniform(0.2, 0.8, size=g.shape),
+    "running products": lambda g: np.cumprod(1 + 0.01 * g, axis=0),
+}
+"""Changes like those that are none of them."""
+
+
+def of_large(change, seed=4):
+    rng = np.random.default_rng(seed)
+    a, x = rng.normal(size=(60, 50)), rng.normal(size=(60, 50))
+    report = gradcheck.check_gradient(lambda x: float(np.sum(a * np.sin(x))), lambda x: change(a * np.cos(x)), x)
+    assert report.verdict == "fail" and report.evaluations <= 600
+    return report.parameters["params"].diagnoses
+
+
+@pytest.mark.parametrize("bug", LARGE)
+def test_what_is_wrong_with_slices_of_a_large_array_is_named_from_a_few_elements(bug):
+    change, kind, words = LARGE[bug]
+    (found,) = of_large(change)
+    assert found.kind == kind and words in found.message
+
+
+@pytest.mark.parametrize("decoy", DECOYS)
+def test_a_few_elements_of_a_large_array_do_not_mislead(decoy):
+    assert not {d.kind for d in of_large(DECOYS[decoy])} & {kind for _, kind, _ in LARGE.values()}
+
+
+@pytest.mark.parametrize("off", [0.0, 0.3])
+def test_a_projection_that_is_missing_in_a_large_array_is_told_from_another_multiple(off):
+    rng = np.random.default_rng(6)
+    a, x = rng.normal(size=(300, 40)), rng.normal(size=(300, 40))
+
+    def f(x):
+        return float(np.sum(a * x / np.linalg.norm(x, axis=1, keepdims=True)) + off * np.sum(np.sin(x)))
+
+    report = gradcheck.check_gradient(f, lambda x: a / np.linalg.norm(x, axis=1, keepdims=True) + off * np.cos(x), x)
+    kinds = [d.kind for d in report.parameters["params"].diagnoses]
+    assert report.verdict == "fail" and ("missing-projection" in kinds) == (off == 0)
 
 
 def test_whole_numbers_are_not_told_as_those_of_a_coarse_type():

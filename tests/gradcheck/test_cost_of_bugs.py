@@ -29,12 +29,14 @@ GROSS = {
 }
 
 
-@pytest.mark.parametrize("bug", GROSS.values(), ids=GROSS)
-def test_a_gross_error_is_judged_along_directions(bug):
+@pytest.mark.parametrize("name", GROSS)
+def test_a_gross_error_is_judged_along_directions(name):
+    """Of what shows no cause in a dozen elements some more are looked at."""
+    bug, most = GROSS[name], 350 if name == "shuffled" else 250
     f, grad, x = problem()
     report = check_gradient(f, lambda p: bug(grad(p)), x)
     entry, true = report.parameters["params"], grad(x)
-    assert report.verdict == "fail" and report.evaluations <= 250
+    assert report.verdict == "fail" and report.evaluations <= most
     assert entry.wrong.any() and not np.any(entry.wrong & (bug(true) == true))
     apart = np.abs(entry.claimed - entry.reference)[entry.wrong]
     assert np.all(apart > entry.error_bound[entry.wrong])

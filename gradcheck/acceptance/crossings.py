@@ -15,6 +15,7 @@ from gradcheck.acceptance.screening import DOZEN
 
 __all__ = ["crossings"]
 
+
 def crossings(shape: tuple[int, ...], values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
     """Draw a dozen elements of an array, a few more of one of many axes, where slices along every axis cross.
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Claim, Judgement
 from gradcheck.acceptance.closer import look_closer
-from gradcheck.acceptance.directional import glance, search
 from gradcheck.acceptance.crossings import crossings
+from gradcheck.acceptance.directional import glance, search
 from gradcheck.acceptance.irregular import (
     look_for_jumps,
     look_for_kinks,

@@ -25,8 +25,8 @@ PACKAGES = {
     ),
     "checks": (
         "check second_point roundoff protocol references ignored blind_spots stairs explanations exchanged run scalar claimants layers pushforwards "
-        "jacobians curvature first_order autodiff "
-        "linear_maps adjoint matrices stages composition chains orders"
+        "jacobians curvature first_order orders autodiff "
+        "linear_maps adjoint matrices stages composition chains"
     ),
     "mutants": "changes behaviours catalogue planting points score",
 }
@@ -45,9 +45,9 @@ ORDER = [
     "scipy.problems",
     "scipy.least_squares",
     "scipy",
-    "jax.arrays",
-    "jax.widening",
-    "jax.problems",
+    "jax.precision",
+    "jax.problem",
+    "jax.arguments",
     "jax.modes",
     "jax.judging",
     "jax.checks",
@@ -55,7 +55,8 @@ ORDER = [
     "torch.sparse",
     "torch.tensors",
     "torch.state",
-    "torch.problems",
+    "torch.precision",
+    "torch.problem",
     "torch.protocol",
     "torch.arguments",
     "torch.judging",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check, Claimant, Reference
 from gradcheck.checks.claimants import VjpClaimant
+from gradcheck.checks.orders import with_remarks
 from gradcheck.checks.protocol import examine_linearity, examine_zero
 from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import run
@@ -22,7 +25,7 @@ from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading, read_gradient
 from gradcheck.reports.report import Report
 
-__all__ = ["Problem", "against_differences", "is_scalar"]
+__all__ = ["Problem", "against_differences", "coarsest_inside", "is_scalar", "is_wide", "upstreams"]
 
 Floats = NDArray[np.float64]
 
@@ -30,32 +33,48 @@ FACTOR = -0.5
 """Pulled back beside one and zero: of the other sign, and a power of two, by which nothing is rounded."""
 
 
-class Problem(Protocol):
-    """A function from named arrays to a list of arrays, and what a framework gives of it."""
+@dataclass(frozen=True)
+class Problem(ABC):
+    """A function from named arrays to a list of arrays, and what a framework gives of it.
 
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """Name -> array, of what is differentiated."""
+    Attributes
+    ----------
+    function : callable
+        ``function(leaves, wide) -> list of arrays``; ``wide`` is whether what it holds fixed is widened too.
+    inputs : dict
+        Name -> array of real numbers, of what is differentiated.
+    name : str
+        What the user calls the function.
+    inside : Format, optional
+        What it computes in on the way, where that is coarser than the inputs.
+    indices : mapping
+        Name -> array of whole numbers that it takes beside the inputs.
+    remarks : tuple of str
+        What a check of it cannot see.
+    """
 
-    @property
-    def inside(self) -> Format | None:
-        """What it computes in on the way, where that is known to be coarser than the inputs."""
+    function: Callable[[list[Any], bool], list[Any]]
+    inputs: dict[str, Any]
+    name: str = "f"
+    inside: Format | None = None
+    indices: Mapping[str, NDArray[np.intp]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
-    @property
-    def indices(self) -> Mapping[str, NDArray[np.intp]]:
-        """Name -> array of whole numbers that it takes beside the inputs."""
-
+    @abstractmethod
     def value(self, *leaves: Any, wide: bool = False) -> list[Any]:
-        """Return the values at a point; ``wide`` is whether it is in float64, and what is held fixed is to be too."""
+        """Return the values at a point; ``wide`` is whether it is in float64."""
+
+    @abstractmethod
+    def pull(self, dy: Sequence[Any], *leaves: Any) -> Sequence[Any]:
+        """Return the products of cotangents with the Jacobian, by reverse mode."""
+
+    @abstractmethod
+    def push(self, tangents: Sequence[Any], *leaves: Any) -> list[Any]:
+        """Return the products of the Jacobian with tangents, by forward mode."""
 
     def number(self, p: dict[str, Any], *, wide: bool = False) -> Any:
         """Return the single value of a function that has one."""
-
-    def pull(self, dy: Sequence[Any], *leaves: Any) -> tuple[Any, ...]:
-        """Return the products of cotangents with the Jacobian."""
-
-    def push(self, tangents: Sequence[Any], *leaves: Any) -> list[Any]:
-        """Return the products of the Jacobian with tangents."""
+        return self.value(*p.values(), wide=wide)[0].reshape(())
 
 
 def is_scalar(values: list[Any]) -> bool:
@@ -63,8 +82,31 @@ def is_scalar(values: list[Any]) -> bool:
     return len(values) == 1 and int(np.prod(values[0].shape)) == 1
 
 
+def upstreams(values: list[Any]) -> list[Floats]:
+    """Return one cotangent of the values, the same each time: its pull-back is the function that second order differentiates."""
+    rng = np.random.default_rng(0)
+    return [rng.uniform(0.5, 1.5, tuple(part.shape)) for part in values]
+
+
+def coarsest_inside(seen: Mapping[str, float], known: Iterable[float]) -> Format | None:
+    """Return the coarsest of the formats that a function computes in, if it is coarser than what is known and single precision.
+
+    Formats are told by their names and epsilons.
+    """
+    name = max(seen, key=seen.__getitem__, default="")
+    if not name or seen[name] <= max([float(np.finfo(np.float32).eps), *known]):
+        return None
+    return Format(name, np.dtype(float), seen[name])
+
+
 def against_differences(
-    problem: Problem, values: list[Any], options: CheckOptions, *, forward: bool, is_better: bool, stacks: bool = False
+    problem: Problem,
+    values: list[Any],
+    options: CheckOptions,
+    *,
+    forward: bool,
+    reference: str | None,
+    stacks: bool = False,
 ) -> Report:
     """Compare what a framework gives with differences.
 
@@ -76,7 +118,7 @@ def against_differences(
     options : CheckOptions
     forward : bool
         Whether in forward mode; else in reverse mode.
-    is_better : bool
+    reference : "float64" or None
         Whether to take differences of the function in float64, where it can be had and is the same.
     stacks : bool
         Whether ``number`` takes a stack of leaves, and gives one of numbers.
@@ -91,9 +133,16 @@ def against_differences(
         claimant = VjpClaimant(problem.value, problem.pull, problem.inputs)
     claimant.inside, claimant.indices = problem.inside, problem.indices
     settings = read_options(options, vectorizable=is_loss and stacks, directional=not forward)
+    point = point_of(problem.inputs, "inputs")
     better = partial(problem.number if is_loss else problem.value, wide=True)
-    reference = Reference(better, is_optional=True) if is_better else None
-    return run(Check(settings, point_of(problem.inputs, "inputs"), claimant, reference))
+    is_better = reference is not None and not is_wide(problem)
+    report = run(Check(settings, point, claimant, Reference(better, is_optional=True) if is_better else None))
+    return with_remarks(report, *problem.remarks)
+
+
+def is_wide(problem: Problem) -> bool:
+    """Tell whether all of a function is in double precision, so that it cannot be computed better."""
+    return problem.inside is None and all(str(leaf.dtype).endswith("float64") for leaf in problem.inputs.values())
 
 
 class _Loss(ScalarClaimant):

@@ -1,6 +1,6 @@
 """Containers: their parts under names, and how one of the same kind is built from new parts.
 
-Dicts, lists, tuples and NamedTuples, dataclasses, attrs classes, and, where JAX is loaded, what is registered with it.
+Dicts, lists, tuples and NamedTuples, dataclasses, attrs classes, and what is registered with JAX or PyTorch, where they are loaded.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def assembler_of(node: Any) -> Assembler:
         return list if type(node) is list else partial(_refilled_list, node)
     registered = None if type(node) is dict else _registered_parts(node)
     if registered is not None:
-        return partial(_unflattened, registered[1])
+        return registered[1]
     if is_mapping(node):
         like = _refilled_mapping(node, [None] * len(node)) if isinstance(node, dict) else dict.fromkeys(node)
         return partial(_refilled_mapping, like)
@@ -152,24 +152,37 @@ def _rebuilt(node: Any, parts: list[Any]) -> Any:
     return dataclasses.replace(node, **arguments) if hasattr(node, "__dataclass_fields__") else type(node)(**arguments)
 
 
-def _registered_parts(node: Any) -> tuple[dict[Key, Any], Any] | None:
-    """Return parts and structure of what is registered with JAX; None for anything else."""
-    tools = getattr(sys.modules.get("jax"), "tree_util", None)
-    if tools is None or isinstance(node, Iterator | MappingView):  # JAX warns of these, and will refuse them
+def _registered_parts(node: Any) -> tuple[dict[Key, Any], Assembler] | None:
+    """Return the parts of what is registered with JAX or PyTorch, and what builds one from others; None for anything else."""
+    if isinstance(node, Iterator | MappingView):  # JAX warns of these, and will refuse them
         return None
-    pairs, structure = tools.tree_flatten_with_path(node, is_leaf=lambda part: part is not node)
-    if len(pairs) == 1 and not pairs[0][0]:
+    jax, torch = getattr(sys.modules.get("jax"), "tree_util", None), sys.modules.get("torch.utils._pytree")
+
+    def is_part(part: Any) -> bool:
+        return part is not node
+
+    if jax is not None:
+        pairs, structure = jax.tree_flatten_with_path(node, is_leaf=is_part)
+        if len(pairs) != 1 or pairs[0][0]:
+            return {_joined(path): part for path, part in pairs}, partial(_unflattened, structure)
+    known = torch.SUPPORTED_NODES.get(type(node)) if torch is not None else None
+    if torch is None or known is None:
         return None
-    return {_joined(tools, path): part for path, part in pairs}, structure
+    parts, structure = torch.tree_flatten(node, is_leaf=is_part)
+    steps = [(i,) for i in range(len(parts))]
+    if known.flatten_with_keys_fn is not None:
+        steps = [path for path, _ in torch.tree_flatten_with_path(node, is_leaf=is_part)[0]]
+    return dict(zip(map(_joined, steps), parts, strict=True)), partial(torch.tree_unflatten, treespec=structure)
 
 
-def _joined(tools: Any, path: tuple[Any, ...]) -> Key:
+def _joined(path: tuple[Any, ...]) -> Key:
+    """Return the steps of a path of JAX's or PyTorch's as one: attributes, entries and places."""
     keys = [
         _attribute(entry.name)
-        if isinstance(entry, tools.GetAttrKey)
-        else _item(entry.key)
-        if isinstance(entry, tools.DictKey)
-        else _place(getattr(entry, "idx", getattr(entry, "key", entry)))
+        if hasattr(entry, "name")
+        else _place(entry.idx)
+        if hasattr(entry, "idx")
+        else _item(getattr(entry, "key", entry))
         for entry in path
     ]
     return Key("".join(key.plain for key in keys), "".join(key.exact for key in keys))

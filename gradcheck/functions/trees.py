@@ -24,7 +24,19 @@ from gradcheck.functions.containers import Key, assembler_of, parts_of, twins_of
 from gradcheck.functions.formats import Format, format_of
 from gradcheck.functions.kinds import Constant, Kind
 
-__all__ = ["DEEPEST", "MISSING", "ROOT", "Leaf", "Mismatch", "align", "arrays_in", "flatten", "holds_settings"]
+__all__ = [
+    "DEEPEST",
+    "MISSING",
+    "ROOT",
+    "Leaf",
+    "Mismatch",
+    "align",
+    "arrays_in",
+    "flatten",
+    "holds_settings",
+    "opened",
+    "values_in",
+]
 
 ROOT = "params"
 """The name of a tree that is a single leaf."""
@@ -133,6 +145,22 @@ def flatten(
         else:
             leaves.append(_leaf(name, value, argument, is_value=is_value))
     return leaves, build
+
+
+def opened(tree: Any, argument: str) -> tuple[dict[str, Any], Callable[[Sequence[Any]], Any]]:
+    """Return the leaves of a tree by name, as they are, and what builds it from others in their order."""
+    paths: list[Path] = []
+    values: list[Any] = []
+    build = _visit(tree, (), (), paths, values, root=ROOT, argument=argument)
+    return dict(zip(_unique_names(paths, ROOT), values, strict=True)), build
+
+
+def values_in(tree: Any) -> list[Any]:
+    """Return the leaves of a tree as they are; None is one here."""
+    parts = parts_of(tree)
+    if tree is None or parts is None:
+        return [tree]
+    return [value for part in parts.values() for value in values_in(part)]
 
 
 def _visit(
@@ -301,19 +329,12 @@ def _handed_through(name: str, value: Any) -> Leaf:
 def holds_settings(tree: Any) -> bool:
     """Tell whether an input is no point: there is no float in it, or a string, None or function somewhere."""
     try:
-        leaves = _values_in(tree)
+        leaves = values_in(tree)
     except RecursionError:
         return False  # it contains itself, which is said elsewhere
     if any(value is None or _is_setting(value) for value in leaves):
         return True
     return not any(_is_float(value) for value in leaves)
-
-
-def _values_in(tree: Any) -> list[Any]:
-    parts = parts_of(tree)
-    if tree is None or parts is None:
-        return [tree]
-    return [value for part in parts.values() for value in _values_in(part)]
 
 
 def _is_float(value: Any) -> bool:

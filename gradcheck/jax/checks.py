@@ -9,8 +9,8 @@ from gradcheck.assertions import asserting
 from gradcheck.checks.orders import both_orders
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.options import CheckOptions, require_callable, require_choice
+from gradcheck.jax.arguments import of_function, positions
 from gradcheck.jax.judging import check
-from gradcheck.jax.problems import of_function, positions
 from gradcheck.reports.report import Report
 from gradcheck.watching import watched
 

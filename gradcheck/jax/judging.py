@@ -9,7 +9,7 @@ from gradcheck.checks.autodiff import against_differences
 from gradcheck.checks.orders import with_faults, with_remarks
 from gradcheck.functions.options import CheckOptions
 from gradcheck.jax.modes import compare_modes
-from gradcheck.jax.problems import Problem, compiled
+from gradcheck.jax.problem import JaxProblem, compiled
 from gradcheck.reports.report import Report
 
 __all__ = ["check"]
@@ -20,15 +20,15 @@ LACKING = re.compile(r"forward-mode|reverse-mode|custom_vjp|custom_jvp|different
 NAMES = {"rev": "reverse mode", "fwd": "forward mode"}
 
 
-def check(problem: Problem, modes: Sequence[str], reference: str | None, options: CheckOptions) -> Report:
+def check(problem: JaxProblem, modes: Sequence[str], reference: str | None, options: CheckOptions) -> Report:
     """Compare the first mode that there is with differences, and the other one with it."""
     problem, values = problem.tried()
     leaves = list(problem.inputs.values())
-    calls = {"rev": compiled(problem.pulled), "fwd": compiled(problem.pushed)}
+    calls = {"rev": compiled(problem.pull), "fwd": compiled(problem.push)}
     lacking = {}
     for mode in dict.fromkeys(modes):
         try:
-            calls[mode](values if mode == "rev" else leaves, leaves)
+            calls[mode](values if mode == "rev" else leaves, *leaves)
         except (TypeError, ValueError, NotImplementedError) as error:
             if not LACKING.search(str(error)):
                 raise
@@ -36,8 +36,7 @@ def check(problem: Problem, modes: Sequence[str], reference: str | None, options
     present = [mode for mode in dict.fromkeys(modes) if mode not in lacking]
     if not present:
         raise next(iter(lacking.values()))
-    is_better, forward = reference is not None, present[0] == "fwd"
-    report = against_differences(problem, values, options, forward=forward, is_better=is_better)
+    report = against_differences(problem, values, options, forward=present[0] == "fwd", reference=reference)
     faults = compare_modes(problem, calls) if len(present) > 1 else []
     said = [
         f"{NAMES[mode]}: JAX has no rule for the function in it (a custom_vjp has none), so it was not checked"

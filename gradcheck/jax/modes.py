@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.jax.arrays import eps_of
-from gradcheck.jax.problems import Problem
+from gradcheck.jax.precision import eps_of
+from gradcheck.jax.problem import JaxProblem
 from gradcheck.reports.report import Finding
 
 __all__ = ["compare_modes"]
@@ -19,7 +19,7 @@ TANGENTS, NUDGES, ROUNDINGS = 3, 4, 16.0
 shows; and how many standard deviations of that they may differ by, beside half the digits of their dtype."""
 
 
-def compare_modes(problem: Problem, calls: dict[str, Callable[..., Any]]) -> list[Finding]:
+def compare_modes(problem: JaxProblem, calls: dict[str, Callable[..., Any]]) -> list[Finding]:
     """Compare forward with reverse mode: ``<u, J t>`` is ``<J^T u, t>``, for tangents of one leaf each."""
     rng = np.random.default_rng(0)
     leaves = list(problem.inputs.values())
@@ -33,12 +33,12 @@ def compare_modes(problem: Problem, calls: dict[str, Callable[..., Any]]) -> lis
         for _ in range(NUDGES)
     )
     points = [leaves, *nudged]
-    pulled = [calls["rev"](seeds, point) for point in points]
+    pulled = [calls["rev"](seeds, *point) for point in points]
     found = []
     for number, name in enumerate(problem.inputs):
         for _ in range(TANGENTS):
             moves = [_signed(rng, leaf) * (i == number) for i, leaf in enumerate(leaves)]
-            pushed = np.array([_inner(seeds, calls["fwd"](moves, point))[0] for point in points])
+            pushed = np.array([_inner(seeds, calls["fwd"](moves, *point))[0] for point in points])
             # Of this leaf alone: zero times what is not finite in another one is not zero.
             of_leaf = [_inner([moves[number]], [gradient[number]]) for gradient in pulled]
             backward, sizes = np.transpose(of_leaf)

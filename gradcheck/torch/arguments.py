@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
 from gradcheck.checks.claimants import input_names
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.probe import calling
-from gradcheck.torch.problems import REMEDY, Problem
+from gradcheck.functions.selection import fitting
+from gradcheck.functions.trees import opened
+from gradcheck.torch.problem import REMEDY, TorchProblem
 from gradcheck.torch.sparse import is_sparse, specified
 from gradcheck.torch.state import Random
-from gradcheck.torch.tensors import (
-    Tensors,
-    all_wide,
-    cast,
-    chosen,
-    fixed,
-    flatten,
-    is_tensor,
-    number,
-    outputs_of,
-    real,
-    rebuilt,
-    selected,
-    whole_numbers,
-)
+from gradcheck.torch.tensors import Tensors, fixed, is_float, is_tensor, outputs_of, real, rebuilt, whole_numbers
 
 __all__ = ["of_function", "of_module"]
 
+Parts = dict[str, Any]
 
-def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
+
+def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> TorchProblem:
     """Take the inputs of a function apart.
 
     Raises
@@ -45,9 +34,9 @@ def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
         raise InvalidArgument(f"fn is the class {fn.__name__}; a function was required: {fn.__name__}.apply.")
     if not inputs:
         raise InvalidArgument("inputs: at least one is needed; pass them after the function.")
-    named = dict(zip(input_names(fn, len(inputs)), inputs, strict=True))
-    leaves, tree = flatten(named)
-    free = chosen(leaves, any_requires_grad=any(is_tensor(leaf) and leaf.requires_grad for leaf in leaves.values()))
+    leaves, build = opened(dict(zip(input_names(fn, len(inputs)), inputs, strict=True)), "inputs")
+    floats = {name: leaf for name, leaf in leaves.items() if is_float(leaf)}
+    free = {name: leaf for name, leaf in floats.items() if leaf.requires_grad} or floats
     if not free:
         given = ", ".join(
             f"{name} is a {leaf.dtype} tensor" if is_tensor(leaf) else f"{name} is a {type(leaf).__name__}"
@@ -57,39 +46,64 @@ def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> Problem:
             f"inputs hold no floating-point tensor ({given}): there is nothing to differentiate; give tensors of floats, or of "
             "other arrays use gradcheck.check_vjp."
         )
-    random = Random([leaf for leaf in leaves.values() if is_tensor(leaf)])
+    return _problem("fn", leaves, free, lambda parts: outputs_of(fn(*build(list(parts.values())).values())))
+
+
+def of_module(
+    module: torch.nn.Module, inputs: tuple[Any, ...], kwargs: Parts, loss: Callable[[Any], Any] | None, wrt: Any
+) -> TorchProblem:
+    """Take a module and its inputs apart.
+
+    Raises
+    ------
+    InvalidArgument
+        Where nothing fits ``wrt``, and for a module that cannot be called with other parameters.
+    """
+    own = dict(module.named_parameters()) | dict(module.named_buffers())
+    _require_callable(module, own)
+    names = [name if name not in kwargs else f"input {name}" for name in input_names(module.forward, len(inputs))]
+    given, build = opened(dict(zip(names, inputs, strict=True)) | kwargs, "inputs")
+    given = {name if name not in own else f"input {name}": leaf for name, leaf in given.items()}
+    leaves = {**own, **given}
+    free = {name: leaf for name, leaf in leaves.items() if is_float(leaf) and leaf.requires_grad}
+    remedy = "of parameters and inputs those that require grad are checked; requires_grad_() makes one of another"
+    chosen = fitting(list(free), wrt, remedy)
+
+    def call(parts: Parts) -> Tensors:
+        tree = build([parts[name] for name in given])
+        state = {name: parts[name] for name in own}
+        args, keywords = [tree[name] for name in names], {name: tree[name] for name in kwargs}
+        output = torch.func.functional_call(module, state, tuple(args), keywords)
+        if loss is None:
+            return outputs_of(output)
+        with calling("loss", "with the output alone", REMEDY):
+            return outputs_of(_number(loss(output)))
+
+    return _problem("module", leaves, {name: leaf for name, leaf in free.items() if name in chosen}, call)
+
+
+def _problem(name: str, leaves: Parts, free: Parts, call: Callable[[Parts], Tensors]) -> TorchProblem:
+    """Return what gives the outputs at other values of some of the leaves, with the same random numbers each time."""
+    random = Random(filter(is_tensor, leaves.values()))
 
     def function(given: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
-        moved = dict(zip(free, given, strict=True))
-        parts = [
-            rebuilt(leaf, moved[name]) if name in moved else fixed(leaf, wide=wide) for name, leaf in leaves.items()
-        ]
+        moved = {name: rebuilt(free[name], leaf) for name, leaf in zip(free, given, strict=True)}
         with random.same():
-            return outputs_of(fn(*pytree.tree_unflatten(parts, tree).values()))
+            return call(
+                {name: moved[name] if name in moved else fixed(leaf, wide=wide) for name, leaf in leaves.items()}
+            )
 
     remarks = tuple(
         f"{name}: of this sparse tensor the {len(specified(leaf)):,} specified elements were checked, the others held fixed"
         for name, leaf in free.items()
         if is_sparse(leaf)
     )
-    inputs_ = {name: real(leaf) for name, leaf in free.items()}
-    return Problem(function, inputs_, all_wide(leaves.values()), remarks=remarks, indices=whole_numbers(leaves))
+    inputs = {name: real(leaf) for name, leaf in free.items()}
+    return TorchProblem(function, inputs, name, indices=whole_numbers(leaves), remarks=remarks)
 
 
-def of_module(
-    module: torch.nn.Module,
-    inputs: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    loss: Callable[[Any], Any] | None,
-    wrt: str | Sequence[str],
-) -> Problem:
-    """Take a module and its inputs apart.
-
-    Raises
-    ------
-    InvalidArgument
-        Where nothing fits ``wrt``, and for a scripted module.
-    """
+def _require_callable(module: torch.nn.Module, own: Parts) -> None:
+    """Refuse a module that cannot be called with other parameters in place of its own."""
     if isinstance(module, torch.jit.ScriptModule):
         raise InvalidArgument(
             "module is a ScriptModule, whose parameters cannot be replaced for a call; give the module it was made of."
@@ -98,38 +112,16 @@ def of_module(
         raise InvalidArgument(
             f"module is a {type(module).__name__}, which calls copies of another one; give that: module.module."
         )
-    everything = dict(module.named_parameters()) | dict(module.named_buffers())
-    lazy = next((name for name, leaf in everything.items() if torch.nn.parameter.is_lazy(leaf)), None)
+    lazy = next((name for name, leaf in own.items() if torch.nn.parameter.is_lazy(leaf)), None)
     if lazy is not None:
         raise InvalidArgument(
             f"module: {lazy} has no shape until the module is first called; call module(*inputs) once."
         )
-    names = input_names(module.forward, len(inputs))
-    leaves, tree = flatten({"args": dict(zip(names, inputs, strict=True)), "kwargs": kwargs}, depth=1)
-    parameters = dict(module.named_parameters())
-    buffers = dict(module.named_buffers())
-    taken = {name if name not in parameters else f"input {name}": leaf for name, leaf in leaves.items()}
-    free = {name: leaf for name, leaf in parameters.items() if leaf.requires_grad} | chosen(
-        taken, any_requires_grad=True
-    )
-    free = selected(free, wrt)
-    random = Random([*parameters.values(), *(leaf for leaf in leaves.values() if is_tensor(leaf))])
-    frozen = {name: leaf for name, leaf in parameters.items() if name not in free}
 
-    def function(given: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
-        moved = {name: rebuilt(free[name], leaf) for name, leaf in zip(free, given, strict=True)}
-        own = {name: cast(leaf.detach(), wide=wide) for name, leaf in frozen.items()}
-        own |= {name: fixed(leaf, wide=wide) for name, leaf in buffers.items()}
-        own |= {name: moved[name] for name in parameters if name in moved}
-        parts = [moved[name] if name in moved else fixed(leaf, wide=wide) for name, leaf in taken.items()]
-        call = pytree.tree_unflatten(parts, tree)
-        with random.same():
-            output = torch.func.functional_call(module, own, tuple(call["args"].values()), call["kwargs"])
-            if loss is None:
-                return outputs_of(output)
-            with calling("loss", "with the output alone", REMEDY):
-                return outputs_of(number(loss(output)))
 
-    is_wide = all_wide([*everything.values(), *leaves.values()])
-    inputs_ = {name: real(leaf) for name, leaf in free.items()}
-    return Problem(function, inputs_, is_wide, name="module", indices=whole_numbers(taken))
+def _number(loss: Any) -> Any:
+    """Return a loss that is a single number; refuse any other."""
+    if not (is_tensor(loss) and loss.numel() == 1 and loss.is_floating_point()):
+        given = f"a tensor of shape {tuple(loss.shape)}" if is_tensor(loss) else f"a {type(loss).__name__}"
+        raise InvalidArgument(f"loss returned {given}; a tensor of a single floating-point number was required.")
+    return loss

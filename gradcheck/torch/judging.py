@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from gradcheck.checks.autodiff import against_differences, is_scalar
-from gradcheck.checks.orders import both_orders, with_remarks
+from gradcheck.checks.autodiff import against_differences, is_scalar, is_wide
+from gradcheck.checks.orders import both_orders
 from gradcheck.checks.run import MOST_EXHAUSTIVE
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.options import CheckOptions
 from gradcheck.reports.report import Report
-from gradcheck.torch.problems import Problem
+from gradcheck.torch.problem import TorchProblem
 from gradcheck.torch.tensors import cast
 
 __all__ = ["check"]
@@ -20,7 +20,7 @@ FEWEST_VECTORIZED = 200
 
 
 def check(
-    problem: Problem, order: int, reference: str | None, options: CheckOptions, *, forward: bool = False
+    problem: TorchProblem, order: int, reference: str | None, options: CheckOptions, *, forward: bool = False
 ) -> Report:
     """Compare what autograd gives, in reverse mode or in forward mode, with differences."""
     if torch.is_inference_mode_enabled():
@@ -29,15 +29,14 @@ def check(
         )
     problem = problem.tried()
     values = problem.value(*problem.inputs.values())
-    is_better = reference is not None and not problem.is_wide
-    if "vectorized" not in options and is_scalar(values) and not forward and _is_vectorizable(problem, wide=is_better):
+    wide = reference is not None and not is_wide(problem)
+    if "vectorized" not in options and is_scalar(values) and not forward and _is_vectorizable(problem, wide=wide):
         options = {**options, "vectorized": True}
-    report = against_differences(problem, values, options, forward=forward, is_better=is_better, stacks=True)
-    report = with_remarks(report, *problem.remarks)
+    report = against_differences(problem, values, options, forward=forward, reference=reference, stacks=True)
     return report if order == 1 else both_orders(report, check(problem.derivative(), 1, reference, options))
 
 
-def _is_vectorizable(problem: Problem, *, wide: bool) -> bool:
+def _is_vectorizable(problem: TorchProblem, *, wide: bool) -> bool:
     """Tell whether many elements are to be looked at one by one, and `torch.func.vmap` gives what single calls give."""
     if not FEWEST_VECTORIZED <= sum(leaf.numel() for leaf in problem.inputs.values()) <= MOST_EXHAUSTIVE:
         return False

@@ -15,13 +15,18 @@ from gradcheck.functions.options import CheckOptions, default_rtol, require_call
 from gradcheck.reports.report import Report
 from gradcheck.torch.arguments import of_function
 from gradcheck.torch.judging import check
-from gradcheck.torch.problems import Problem
+from gradcheck.torch.problem import TorchProblem
 from gradcheck.torch.protocol import Asked, examine
 from gradcheck.torch.sparse import filled, is_sparse
 from gradcheck.torch.tensors import is_tensor
 from gradcheck.watching import tolerates, watched
 
 __all__ = ["TorchGradientError", "gradcheck", "gradgradcheck"]
+
+
+BATCHES = {"check_backward_ad": "check_batched_grad", "check_forward_ad": "check_batched_forward_grad"}
+BATCHES_OF_SECOND = {"check_rev_over_rev": "check_batched_grad", "check_fwd_over_rev": ""}
+"""Option that asks for a mode -> that which asks for several upstreams at once in it; reverse mode first, then forward."""
 
 
 class TorchGradientError(GradientError, RuntimeError):
@@ -71,10 +76,8 @@ def gradcheck(
         When no input requires grad, or nothing is asked for.
     """
     __tracebackhide__ = True
-    batches = {"check_backward_ad": "check_batched_grad", "check_forward_ad": "check_batched_forward_grad"}
-    modes = _asked(torch.autograd.gradcheck, options, batches)
-    require_callable(func=func)
-    points = _points(inputs, masked=masked)
+    modes = _asked(torch.autograd.gradcheck, options, BATCHES)
+    points = _points(func, inputs, masked=masked)
     reports = (_gradcheck(func, point, one, **_tolerance(rtol)) for point in points for one in modes)
     return _verdict(reports, raise_exception)
 
@@ -96,18 +99,15 @@ def gradgradcheck(
     always tried. Of ``grad_outputs`` those are differentiated that require grad.
     """
     __tracebackhide__ = True
-    modes = _asked(
-        torch.autograd.gradgradcheck, options, {"check_rev_over_rev": "check_batched_grad", "check_fwd_over_rev": ""}
-    )
-    require_callable(func=func)
-    points = _points(inputs, masked=masked)
+    modes = _asked(torch.autograd.gradgradcheck, options, BATCHES_OF_SECOND)
+    points = _points(func, inputs, masked=masked)
     reports = (_gradgradcheck(func, point, grad_outputs, one, **_tolerance(rtol)) for point in points for one in modes)
     return _verdict(reports, raise_exception)
 
 
 @watched
 def _gradcheck(func: Callable[..., Any], inputs: Any, asked: Asked, **options: Unpack[CheckOptions]) -> Report:
-    return _check(of_function(func, inputs).tried(), asked, options)
+    return _check(of_function(func, inputs), asked, options)
 
 
 @watched
@@ -115,10 +115,11 @@ def _gradgradcheck(
     func: Callable[..., Any], inputs: Any, grad_outputs: Any, asked: Asked, **options: Unpack[CheckOptions]
 ) -> Report:
     seeds = None if grad_outputs is None else pytree.tree_leaves(grad_outputs)
-    return _check(of_function(func, inputs).tried().derivative(seeds).tried(), asked, options)
+    return _check(of_function(func, inputs).tried().derivative(seeds), asked, options)
 
 
-def _check(problem: Problem, asked: Asked, options: CheckOptions) -> Report:
+def _check(problem: TorchProblem, asked: Asked, options: CheckOptions) -> Report:
+    problem = problem.tried()
     report = check(problem, 1, "float64", options, forward=asked.forward)
     return with_faults(report, examine(problem, asked))
 
@@ -161,7 +162,7 @@ def _asked(own: Callable[..., Any], options: Mapping[str, Any], batches: Mapping
     return asked
 
 
-def _points(inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
+def _points(func: Any, inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
     """Return the inputs as a tuple, and, unless only specified elements count, with all elements of sparse ones specified.
 
     Raises
@@ -169,6 +170,7 @@ def _points(inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
     InvalidArgument
         Where none requires grad.
     """
+    require_callable(func=func)
     if not isinstance(inputs, torch.Tensor | list | tuple):
         raise InvalidArgument(f"inputs is a {type(inputs).__name__}; a tensor or a tuple of them was required.")
     given = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)

@@ -6,7 +6,7 @@ and a second backward pass must give what the first gave.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,13 +14,10 @@ import torch
 
 from gradcheck.functions.options import default_rtol
 from gradcheck.reports.report import Finding
-from gradcheck.torch.problems import Problem, pulled
+from gradcheck.torch.problem import TorchProblem, pulled
 from gradcheck.torch.tensors import Tensors, like
 
 __all__ = ["Asked", "examine"]
-
-TOGETHER = 2
-"""Cotangents that make a batch."""
 
 ROUNDINGS = 1e3
 """Units of rounding, relative to the largest number of a tensor, by which two ways to the same number may differ."""
@@ -38,6 +35,16 @@ class Asked(NamedTuple):
     nondeterminism: float
 
 
+class _Way(NamedTuple):
+    """Another way to some derivatives: what it is, and the tensors, one of each parameter in ``where``, that it must give."""
+
+    code: str
+    where: list[str]
+    said: str
+    expected: Tensors
+    call: Callable[[], Any]
+
+
 class _Undefined(torch.autograd.Function):  # type: ignore[misc] # whether PyTorch is there or not, it is of any type
     """The identity, behind which no gradient arrives: not zeros, but none."""
 
@@ -51,80 +58,72 @@ class _Undefined(torch.autograd.Function):  # type: ignore[misc] # whether PyTor
         del ctx, dy
 
 
-def examine(problem: Problem, asked: Asked) -> list[Finding]:
+def examine(problem: TorchProblem, asked: Asked) -> list[Finding]:
     """Return what is wrong with the derivatives of a function, beside their values."""
-    found: list[Finding] = []
-    if asked.batches:
-        found += _batched_tangents(problem) if asked.forward else _batched_cotangents(problem)
-    if asked.undefined:
-        found += _undefined_tangents(problem) if asked.forward else _undefined_cotangents(problem)
-    return found if asked.forward else [*found, *_repeated(problem, asked.nondeterminism)]
+    rng = torch.Generator().manual_seed(0)  # not the user's
+
+    def draw(tensor: Any) -> Any:
+        return like(tensor, torch.randn(tensor.shape, generator=rng, dtype=torch.float64))
+
+    ways = _tangents if asked.forward else _cotangents
+    found = [finding for way in ways(problem, asked, draw) for finding in _compared(way)]
+    return found if asked.forward else [*found, *_repeated(problem, asked.nondeterminism, draw)]
 
 
-def _batched_cotangents(problem: Problem) -> Iterator[Finding]:
-    """Pull two cotangents of each output back at once."""
-    (values, leaves), draw = problem.graph(), _drawing()
-    for value in values:
-        seeds = [draw(value) for _ in range(TOGETHER)]
-        alone = [pulled([value], leaves, [seed], retain_graph=True) for seed in seeds]
-        yield from _compared(
-            list(problem.inputs),
-            list(map(torch.stack, zip(*alone, strict=True))),
-            partial(pulled, [value], leaves, [torch.stack(seeds)], retain_graph=True, is_grads_batched=True),
-            "batched-gradient",
-            ("backward, called with several cotangents at once by vmap,", "what it gives for each"),
-        )
+def _cotangents(problem: TorchProblem, asked: Asked, draw: Callable[[Any], Any]) -> Iterator[_Way]:
+    """Pull two cotangents of each output back at once, and leave out those of all outputs, and of each in turn."""
+    (values, leaves), names = problem.graph(), list(problem.inputs)
+    pull = partial(pulled, retain_graph=True)
+    for value in values if asked.batches else ():
+        seeds = [draw(value), draw(value)]
+        alone = [pull([value], leaves, [seed]) for seed in seeds]
+        said = "backward, called with several cotangents at once by vmap, {} what it gives for each"
+        together = partial(pull, [value], leaves, [torch.stack(seeds)], is_grads_batched=True)
+        yield _Way("batched-gradient", names, said, list(map(torch.stack, zip(*alone, strict=True))), together)
+    every = set(range(len(values)))
+    for cut in (every, *({i} for i in every if len(every) > 1)) if asked.undefined else ():
+        seeds = list(map(draw, values))
+        expected = pull(values, leaves, [seed * (i not in cut) for i, seed in enumerate(seeds)])
+        outputs = "all outputs" if cut == every else f"output {min(cut)}"
+        parted = [_Undefined.apply(value) if i in cut else value for i, value in enumerate(values)]
+        said = f"backward, called without an upstream of {outputs}, {{}} what it gives for zeros"
+        yield _Way("undefined-upstream", names, said, expected, partial(pull, parted, leaves, seeds))
 
 
-def _batched_tangents(problem: Problem) -> Iterator[Finding]:
-    """Push all unit tangents of each leaf forward at once: that gives its Jacobian."""
-    leaves, draw = list(problem.inputs.values()), _drawing()
-    for place, (name, leaf) in enumerate(problem.inputs.items()):
-        move = draw(leaf)
-        expected = problem.push([move if i == place else None for i in range(len(leaves))], *leaves)
+def _tangents(problem: TorchProblem, asked: Asked, draw: Callable[[Any], Any]) -> Iterator[_Way]:
+    """Push all unit tangents of each leaf forward at once, which gives its Jacobian, and leave out its tangent."""
+    leaves = list(problem.inputs.values())
+    tangents = list(map(draw, leaves))
 
-        def values(given: Any, place: int = place) -> tuple[Any, ...]:
+    def push(moves: Tensors) -> Tensors:
+        return problem.push(moves, *leaves)
+
+    def jacobian_times(place: int) -> Tensors:
+        def values(given: Any) -> tuple[Any, ...]:
             return tuple(problem.outputs([*leaves[:place], given, *leaves[place + 1 :]]))
 
-        def pushed(values: Callable[[Any], Any] = values, leaf: Any = leaf, move: Any = move) -> Tensors:
-            jacobian = torch.autograd.functional.jacobian
-            matrices = jacobian(values, leaf.detach(), strategy="forward-mode", vectorize=True)
-            return [torch.tensordot(matrix, move, dims=move.ndim) for matrix in matrices]
+        jacobian, move = torch.autograd.functional.jacobian, tangents[place]
+        matrices = jacobian(values, leaves[place].detach(), strategy="forward-mode", vectorize=True)
+        return [torch.tensordot(matrix, move, dims=move.ndim) for matrix in matrices]
 
-        said = ("forward mode, called with several tangents at once by vmap,", "what it gives for each")
-        yield from _compared([name] * len(expected), expected, pushed, "batched-gradient", said)
-
-
-def _undefined_cotangents(problem: Problem) -> Iterator[Finding]:
-    """Leave out the cotangents of all outputs, and of each in turn."""
-    count, draw = len(problem.graph()[0]), _drawing()
-    for cut in [set(range(count)), *([{i} for i in range(count)] if count > 1 else [])]:
-        values, leaves = problem.graph()
-        seeds = list(map(draw, values))
-        expected = pulled(values, leaves, [seed * (i not in cut) for i, seed in enumerate(seeds)], retain_graph=True)
-        parted = [_Undefined.apply(value) if i in cut else value for i, value in enumerate(values)]
-        outputs = "all outputs" if len(cut) == count else f"output {min(cut)}"
-        said = (f"backward, called without an upstream of {outputs},", "what it gives for zeros")
-        call = partial(pulled, parted, leaves, seeds, retain_graph=True)
-        yield from _compared(list(problem.inputs), expected, call, "undefined-upstream", said)
-
-
-def _undefined_tangents(problem: Problem) -> Iterator[Finding]:
-    """Leave out the tangent of each leaf in turn."""
-    leaves = list(problem.inputs.values())
-    tangents = list(map(_drawing(), leaves))
     for place, name in enumerate(problem.inputs):
-        expected = problem.push([tangent * (i != place) for i, tangent in enumerate(tangents)], *leaves)
-        without = [None if i == place else tangent for i, tangent in enumerate(tangents)]
-        said = (f"forward mode, called without a tangent of {name},", "what it gives for zeros")
-        call = partial(problem.push, without, *leaves)
-        yield from _compared([name] * len(expected), expected, call, "undefined-upstream", said)
+        without = [None if i == place else move for i, move in enumerate(tangents)]
+        alone = [move if i == place else None for i, move in enumerate(tangents)]
+        zero = [move * (i != place) for i, move in enumerate(tangents)]
+        if asked.batches:
+            said = "forward mode, called with several tangents at once by vmap, {} what it gives for each"
+            expected = push(alone)
+            yield _Way("batched-gradient", [name] * len(expected), said, expected, partial(jacobian_times, place))
+        if asked.undefined:
+            said = f"forward mode, called without a tangent of {name}, {{}} what it gives for zeros"
+            expected = push(zero)
+            yield _Way("undefined-upstream", [name] * len(expected), said, expected, partial(push, without))
 
 
-def _repeated(problem: Problem, allowed: float) -> Iterator[Finding]:
+def _repeated(problem: TorchProblem, allowed: float, draw: Callable[[Any], Any]) -> Iterator[Finding]:
     """Go backward through one graph twice."""
     values, leaves = problem.graph()
-    seeds = list(map(_drawing(), values))
+    seeds = list(map(draw, values))
     first, second = (pulled(values, leaves, seeds, retain_graph=True) for _ in range(2))
     for name, one, other in zip(problem.inputs, first, second, strict=True):
         apart = float((one - other).abs().max()) if one.numel() else 0.0
@@ -135,30 +134,19 @@ def _repeated(problem: Problem, allowed: float) -> Iterator[Finding]:
             yield Finding(code="second-call-differs", where=name, message=message, evidence={"difference": apart})
 
 
-def _compared(
-    names: Sequence[str], expected: Tensors, call: Callable[[], Tensors], code: str, said: tuple[str, str]
-) -> Iterator[Finding]:
-    """Give a finding where a call raises, and for each tensor, of the parameter of that name, in which it gives something else.
-
-    ``said`` is what was done, and what should have come out.
-    """
-    what, expectation = said
+def _compared(way: _Way) -> Iterator[Finding]:
+    """Give a finding where a call raises, and for each tensor in which it gives something else."""
     try:
-        found = call()
+        found = way.call()
     except Exception as error:  # noqa: BLE001 - what works in one way fails in the other
         told = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_TOLD]
-        yield Finding(code=code, message=f"{what} raised {told}", evidence={"error": told})
+        message = f"{way.said.partition(' {}')[0]} raised {told}"
+        yield Finding(code=way.code, message=message, evidence={"error": told})
         return
-    for name, one, other in zip(names, expected, found, strict=True):
+    for name, one, other in zip(way.where, way.expected, found, strict=True):
         apart, eps = (one - other).abs(), torch.finfo(one.dtype).eps
         size = float(one.abs().max()) if one.numel() else 0.0
         if not bool((apart <= default_rtol(eps) * one.abs() + ROUNDINGS * eps * size).all()):
             largest = float(apart.max())
-            message = f"{what} gave something else than {expectation}: they differ by up to {largest:.3g}"
-            yield Finding(code=code, where=name, message=message, evidence={"difference": largest})
-
-
-def _drawing() -> Callable[[Any], Any]:
-    """Return what draws numbers in a tensor's shape and dtype, without the user's generator."""
-    rng = torch.Generator().manual_seed(0)
-    return lambda tensor: like(tensor, torch.randn(tensor.shape, generator=rng, dtype=torch.float64))
+            message = f"{way.said.format('gave something else than')}: they differ by up to {largest:.3g}"
+            yield Finding(code=way.code, where=name, message=message, evidence={"difference": largest})

@@ -40,7 +40,7 @@ X, LABELS = array(10, 6), jnp.arange(10) % 4
 def test_a_network_in_single_precision():
     report = check_grad(network, P, X, LABELS)
     assert report.ok, str(report)
-    assert list(report.parameters) == ["p.W1", "p.W2", "p.b1", "p.b2"]
+    assert list(report.parameters) == ["p.W1", "p.b1", "p.W2", "p.b2"]
     largest = max(np.abs(parameter.claimed).max() for parameter in report.parameters.values())
     assert max(parameter.detection_floor for parameter in report.parameters.values()) < 1e-3 * largest
     as_it_is = check_grad(network, P, X, LABELS, reference=None)

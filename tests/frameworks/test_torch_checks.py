@@ -354,7 +354,10 @@ def test_wrt():
     module, x = network(with_fault=True), torch.randn(8, 5, requires_grad=True)
     assert list(check_module(module, x, wrt="0.*").parameters) == ["0.weight", "0.bias"]
     assert wrong(check_module(module, x, wrt=["3.weight", "input"])) == ["3.weight"]
-    with pytest.raises(InvalidArgument, match=r"wrt='none' fits no parameter or input .*there are: 0.weight"):
+    with pytest.raises(
+        InvalidArgument,
+        match=r"wrt='none' fits nothing; there are 0.weight.*; .* requires_grad_\(\) makes one of another",
+    ):
         check_module(module, x, wrt="none")
 
 

@@ -50,11 +50,15 @@ def test_complex_parts_are_refused_in_jax():
         check_grad(lambda a: (a**2, jnp.exp(1j * reversed_in_jax(a))), X)
 
 
-def test_a_class_that_jax_does_not_know_is_refused():
-    with pytest.raises(InvalidArgument, match="Record, which JAX does not know"):
-        check_grad(lambda a, u: jnp.sum(a**2) * jnp.sum(reversed_in_jax(u.logits)), X, Record(X + 3), argnums=(0, 1))
-    with pytest.raises(InvalidArgument, match="Record, which JAX does not know"):
-        check_grad(lambda a: (a**2, Record(reversed_in_jax(a))), X)
+def test_a_class_that_jax_does_not_know_is_opened():
+    def both(last):
+        return lambda a, u: (a**2, Record(jnp.sum(last(u.logits)), u.extra))
+
+    for last, wrong in ((jnp.tanh, set()), (reversed_in_jax, {"u.logits"})):
+        report = check_grad(both(last), X, Record(X + 3, "a name"), argnums=(0, 1))
+        assert {name for name, entry in report.parameters.items() if entry.wrong.any()} == wrong
+        assert report.verdict == ("fail" if wrong else "pass") and list(report.parameters) == ["a", "u.logits"]
+    assert check_grad(lambda a: (a**2, Record(reversed_in_jax(a))), X).verdict == "fail"
 
 
 def test_settings_are_no_arrays_whatever_they_name():
@@ -92,11 +96,14 @@ def test_outputs_in_a_dataclass_are_seen_in_pytorch():
     assert report.verdict == "fail" and wrong == {"b.weight", "b.bias"}
 
 
-def test_inputs_in_a_dataclass_that_require_grad_are_refused_in_pytorch():
-    t = torch.linspace(-1, 1, 4, requires_grad=True)
-    with pytest.raises(InvalidArgument, match="Record, in which tensors that require grad would not be seen"):
-        check_function(lambda x, o: x.sin() * Reversed.apply(o.logits), t, Record(t.detach().clone().requires_grad_()))
-    assert check_function(lambda x, o: x.sin() * o.logits, t, Record(torch.ones(4))).ok  # held fixed
+def test_inputs_in_a_dataclass_are_seen_in_pytorch():
+    t, u = (torch.linspace(-1, 1, 4, requires_grad=True) for _ in range(2))
+    for last, wrong in ((torch.exp, set()), (Reversed.apply, {"o.logits"})):
+        report = check_function(lambda x, o, last=last: x.sin() * last(o.logits), t, Record(u, "a name"))
+        assert {name for name, entry in report.parameters.items() if entry.wrong.any()} == wrong
+        assert report.verdict == ("fail" if wrong else "pass") and list(report.parameters) == ["x", "o.logits"]
+    held = check_function(lambda x, o: x.sin() * o.logits, t, Record(torch.ones(4)))
+    assert held.ok and list(held.parameters) == ["x"]
 
 
 def test_sparse_points_warn_of_nothing():

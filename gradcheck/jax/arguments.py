@@ -1,0 +1,87 @@
+"""What is checked, made of the user's function and its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Number
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gradcheck.checks.claimants import input_names
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.trees import opened, values_in
+from gradcheck.jax.precision import Arrays, widened
+from gradcheck.jax.problem import JaxProblem
+
+__all__ = ["of_function", "positions"]
+
+
+def of_function(
+    f: Callable[..., Any], args: tuple[Any, ...], argnums: set[int], static: set[int], *, has_aux: bool
+) -> JaxProblem:
+    """Take arguments apart: floating-point leaves that are differentiated, arrays that are held fixed, settings."""
+    if argnums & static:
+        raise InvalidArgument(f"argument {min(argnums & static)} is both in argnums and in static_argnums.")
+    named = dict(zip(input_names(f, len(args)), args, strict=True))
+    asked, build = opened({name: arg for i, (name, arg) in enumerate(named.items()) if i in argnums}, "args")
+    held, build_held = opened(
+        {name: arg for i, (name, arg) in enumerate(named.items()) if i not in argnums | static}, "args"
+    )
+    for name, leaf in asked.items():
+        _require_real(leaf, f"args: {name}", "pass its real and imaginary parts as two arrays")
+    free = {name: leaf for name, leaf in asked.items() if _is_a(leaf, jnp.floating)}
+
+    def function(leaves: Arrays, wide: bool) -> Arrays:  # noqa: FBT001 - one of two forms of every problem
+        moved = dict(zip(free, leaves, strict=True))
+        first = [_like(leaf, moved[name]) if name in moved else leaf for name, leaf in asked.items()]
+        given = {**named, **build(first), **build_held([widened(leaf) if wide else leaf for leaf in held.values()])}
+        value = f(*given.values())
+        if has_aux and not (isinstance(value, tuple) and len(value) == 2):
+            raise InvalidArgument(
+                f"has_aux=True, but f returned a {type(value).__name__}; a pair (value, aux) was required; return both, or "
+                "leave has_aux out."
+            )
+        parts = values_in(value[0] if has_aux else value)
+        for part in parts:
+            _require_real(part, "f: what it returned", "return its real and imaginary parts as two arrays")
+        return [jnp.asarray(part) for part in parts if _is_a(part, jnp.floating)]
+
+    indices = {
+        name: np.asarray(leaf).astype(np.intp)
+        for name, leaf in {**asked, **held}.items()
+        if isinstance(dtype := getattr(leaf, "dtype", None), np.dtype) and dtype.kind in "iu"
+    }
+    return JaxProblem(function, {name: np.asarray(jnp.asarray(leaf)) for name, leaf in free.items()}, indices=indices)
+
+
+def positions(name: str, given: int | Sequence[int], count: int) -> set[int]:
+    """Read argnums: positions, which may be counted from the end."""
+    numbers = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(number, int | np.integer) and -count <= number < count for number in numbers):
+        raise InvalidArgument(
+            f"{name}={given!r}, but there are {count} arguments; positions from {-count} to {count - 1} are required."
+        )
+    return {number % count for number in numbers}
+
+
+def _is_a(leaf: Any, kind: Any) -> bool:
+    """Tell whether a leaf of a tree holds numbers of a kind; functions, strings and names of dtypes do not."""
+    if isinstance(leaf, type | np.dtype) or not (isinstance(leaf, Number | list) or hasattr(leaf, "shape")):
+        return False
+    try:
+        return bool(jnp.issubdtype(jnp.asarray(leaf).dtype if isinstance(leaf, list) else jnp.result_type(leaf), kind))
+    except TypeError:
+        return False
+
+
+def _like(leaf: Any, array: Any) -> Any:
+    """Return an array as a list of numbers, where the leaf is one."""
+    return list(array) if isinstance(leaf, list) else array
+
+
+def _require_real(leaf: Any, what: str, remedy: str) -> None:
+    """Refuse complex numbers, which would be left out without a word."""
+    if _is_a(leaf, jnp.complexfloating):
+        raise InvalidArgument(f"{what} is complex ({jnp.result_type(leaf)}); real numbers are required; {remedy}.")

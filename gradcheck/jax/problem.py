@@ -1,0 +1,96 @@
+"""What is checked: a function from named arrays to arrays, and what JAX gives of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradcheck.checks.autodiff import Problem, upstreams
+from gradcheck.errors import InvalidArgument
+from gradcheck.functions.probe import calling
+from gradcheck.jax.precision import Arrays, enable_x64, evaluated, inside_of
+
+__all__ = ["JaxProblem", "compiled"]
+
+REMEDY = "arguments follow the function one by one: check_grad(f, x, y)"
+"""What to do where the arguments of a call do not fit."""
+
+UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
+"""What a function raises that can be evaluated and differentiated, but not compiled."""
+
+
+@dataclass(frozen=True)
+class JaxProblem(Problem):
+    """A function of arrays of JAX; its inputs are NumPy's, so that they are in float64 where JAX is told to have none."""
+
+    @cached_property
+    def _wide(self) -> Callable[[Arrays], Arrays]:
+        def whole(leaves: Arrays) -> Arrays:
+            traced = jax.make_jaxpr(lambda leaves: self.function(leaves, True))(leaves)
+            return evaluated(traced.jaxpr, traced.consts, leaves)
+
+        # It is called hundreds of times.
+        return compiled(whole if self.inside is not None else lambda leaves: self.function(leaves, True))
+
+    def value(self, *leaves: Any, wide: bool = False) -> Arrays:
+        """Return the values at a point."""
+        if not wide:
+            return list(map(np.asarray, self.function(list(map(jnp.asarray, leaves)), False)))
+        with enable_x64(True):
+            return list(map(np.asarray, self._wide(list(map(jnp.asarray, leaves)))))
+
+    def tried(self) -> tuple[JaxProblem, Arrays]:
+        """Return the same, as a call of the function shows it to be, and the values at the point."""
+        with calling(self.name, "at the given point", REMEDY):
+            values = self.value(*self.inputs.values())
+        if not any(part.size for part in values):
+            raise InvalidArgument("f returned no floating-point number; there is nothing to differentiate.")
+        leaves = list(map(jnp.asarray, self.inputs.values()))
+        try:
+            traced = jax.make_jaxpr(lambda leaves: self.function(leaves, False))(leaves)
+        except UNTRACEABLE:
+            return self, values
+        return replace(self, inside=inside_of(traced, [leaf.dtype for leaf in leaves])), values
+
+    def pull(self, dy: Sequence[Any], *leaves: Any) -> Arrays:
+        """Return the products of cotangents with the Jacobian, by reverse mode."""
+        return self._pulled(dy, list(map(jnp.asarray, leaves)), wide=False)
+
+    def push(self, tangents: Sequence[Any], *leaves: Any) -> Arrays:
+        """Return the products of the Jacobian with tangents, by forward mode."""
+        point = list(map(jnp.asarray, leaves))
+        moves = [jnp.asarray(move, leaf.dtype) for move, leaf in zip(tangents, point, strict=True)]
+        found: Arrays = jax.jvp(lambda x: self.function(x, False), (point,), (moves,))[1]
+        return found
+
+    def derivative(self) -> JaxProblem:
+        """Return the function that pulls one fixed cotangent back."""
+        seeds = upstreams(self.value(*self.inputs.values()))
+        return JaxProblem(lambda leaves, wide: self._pulled(seeds, leaves, wide=wide), self.inputs)
+
+    def _pulled(self, dy: Sequence[Any], leaves: Arrays, *, wide: bool) -> Arrays:
+        values, pull = jax.vjp(lambda x: self.function(x, wide), leaves)
+        found: Arrays = pull([jnp.asarray(seed, value.dtype) for seed, value in zip(dy, values, strict=True)])[0]
+        return found
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function when it is first called; where that cannot be it is called as it is."""
+    left: list[Callable[..., Any]] = [jax.jit(function), function]
+
+    def call(*args: Any) -> Any:
+        try:
+            return left[0](*args)
+        except UNTRACEABLE:
+            if len(left) == 1:
+                raise
+            del left[0]
+            return left[0](*args)
+
+    return call

@@ -20,7 +20,7 @@ PACKAGES = {
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",
     "diagnosis": (
-        "clues candidates movements numbers slices undone projections regions scale penalties rearrangements precision partial shapes layers indices "
+        "occurring clues candidates movements numbers slices undone projections regions scale penalties rearrangements precision partial shapes layers indices "
         "upstreams adjoints overwrites elementwise mixtures offsets copies near_ties ranking"
     ),
     "checks": (

@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.diagnosis.occurring import Occurring
+
 __all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Move", "Pull", "Reach"]
 
 SAMPLED = 200
@@ -143,6 +145,11 @@ class Case:
     of_outputs: Mapping[str, Floats] = field(default_factory=dict)
     reach: Reach | None = None
     _answers: dict[str, list[dict[str, Floats]]] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def occurring(self) -> Occurring:
+        """The numbers that occur, which a ratio may be named after."""
+        return Occurring.of(self.values, self.y, self.of_f)
 
     def pulled(self, family: str, cotangents: list[Floats]) -> list[dict[str, Floats]]:
         """Ask for the claims under other cotangents, once a family for all parameters."""

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
 from gradcheck.diagnosis.candidates import REAL
-from gradcheck.diagnosis.clues import Case, Floats
+from gradcheck.diagnosis.clues import Case
+from gradcheck.diagnosis.occurring import MOST
 
-__all__ = ["MOST", "Named", "digits_apart", "name_ratio", "sizes"]
+__all__ = ["Named", "digits_apart", "name_ratio"]
 
 MOST_READINGS = 3
 """Meanings of one number that are listed."""
 
-MOST_ELEMENTS = 20
-"""Elements of an array that are looked through for a number: among more, six digits are found by chance."""
-
 VAGUE = 0.01
 """How well a ratio must be known, relatively, to be given a name."""
-
-MOST = 1e9
-"""Ratios beyond this, or below its inverse, have no name."""
 
 LARGEST_COUNT = 1000
 """A whole number up to this is worth a name though no size explains it."""
@@ -37,18 +29,6 @@ CHANCE = 0.1
 
 SMALL = {1, 2, 3, 4}
 """Numerators and denominators of ratios that need no explanation."""
-
-CONSTANTS = {
-    "pi": math.pi,
-    "2 pi": 2 * math.pi,
-    "sqrt(pi)": math.sqrt(math.pi),
-    "sqrt(2 pi)": math.sqrt(2 * math.pi),
-    "sqrt(2)": math.sqrt(2),
-    "ln 2: a logarithm to base 2": math.log(2),
-    "ln 10: a logarithm to base 10": math.log(10),
-    "180/pi: degrees and radians": 180 / math.pi,
-    "e": math.e,
-}
 
 
 UNITS = {
@@ -74,7 +54,7 @@ class Named:
 
 def name_ratio(ratio: float, error: float, case: Case) -> Named:
     """Say a ratio as people write it, if it is known well enough to be one of these numbers."""
-    known = sizes(case)
+    known = case.occurring.lengths
     sign, size = ("-" if ratio < 0 else ""), abs(ratio)
     if not 1 / MOST <= size <= MOST:
         return Named(f"{ratio:.6g} times", "", REAL)
@@ -103,9 +83,10 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
     share = _share(top, bottom, error, known) if ratio > 0 else None  # no mean changes a sign
     if share is not None:
         return Named(f"{sign}{share[0]} of", f" ({share[1]})", RARE)
-    for number, words in _others(case, known):
-        if abs(size - number) <= error:
-            return Named(f"{sign}{size:.6g} times", f" ({size:.6g} is {words})", 2.0)
+    words = case.occurring.named(size, error)
+    if words:
+        cost = max(2.0, math.log10(len(case.occurring.words)))  # digits that finding one among so many takes
+        return Named(f"{sign}{size:.6g} times", f" ({size:.6g} is {words})", cost)
     inverse = round(1 / size, 2)
     is_inverse = size < 1 and inverse and abs(size - 1 / inverse) <= error < abs(size - round(size, 2))
     return Named(f"{sign}1/{inverse:g} of" if is_inverse else f"{digits_apart(ratio)} times", "", REAL)
@@ -136,41 +117,6 @@ def _simplest(low: float, high: float) -> Fraction:
     return whole + 1 / _simplest(1 / (high - whole), 1 / (low - whole))
 
 
-def sizes(case: Case) -> dict[int, list[str]]:
-    """Return the lengths that occur, with what they are lengths of; likely meanings first."""
-    found: dict[int, list[str]] = {}
-
-    def note(length: int, words: str) -> None:
-        if length > 1:
-            found.setdefault(length, []).append(words)
-
-    y, values = case.y, case.values
-    matrices = [name for name, value in values.items() if value.ndim > 1]
-    last = matrices[-1] if matrices else ""
-    if y is not None and y.ndim:
-        note(y.shape[-1], "the number of outputs (the last axis of y)")
-        for axis, length in enumerate(y.shape[:-1]):
-            note(length, f"the batch size (axis {axis} of y)" if axis == 0 else f"the length of axis {axis} of y")
-        note(y.size if y.ndim > 1 else 0, "the number of all elements of y")
-    elif last:
-        note(values[last].shape[-1], f"the number of outputs (the last axis of {last}?)")
-    for name, value in values.items():
-        if y is not None and _are_windows(value.shape, y.shape):
-            note(value.size // y.size, f"the number of elements of {name} for each of y")
-        for axis, length in enumerate(value.shape):
-            is_batch = y is not None and axis == 0 and value.ndim > 1 and y.ndim > 1 and length == y.shape[0]
-            is_output = y is None and (name, axis) == (last, value.ndim - 1)
-            if not is_batch and not is_output:
-                note(length, f"the length of axis {axis} of {name}")
-        note(value.size if value.ndim > 1 else 0, f"the number of elements of {name}")
-    return found
-
-
-def _are_windows(given: tuple[int, ...], made: tuple[int, ...]) -> bool:
-    """Whether an array of one shape falls into equal windows along some axes, one for each element of another."""
-    return len(given) == len(made) and 0 not in made and all(g % m == 0 for g, m in zip(given, made, strict=True))
-
-
 def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> str:
     """Say what a whole number may be."""
     readings = [words for words in known.get(number, []) if number > 2 or "of axis" not in words]
@@ -183,38 +129,3 @@ def _meanings(number: int, known: dict[int, list[str]], *, is_large: bool) -> st
     constant = "a factor too many" if is_large else "a factor such as a learning rate"
     unit = f"{UNITS[number]}, " if number in UNITS else ""
     return f" ({unit}{constant}, or a {given} over {number} terms where a {asked} is asked?)"
-
-
-def _others(case: Case, known: dict[int, list[str]]) -> Iterator[tuple[float, str]]:
-    """Give numbers that are neither whole nor simple fractions, with words for them."""
-    for words, number in CONSTANTS.items():
-        yield number, words
-        yield 1 / number, f"1 / ({words})" if " " not in words else f"the inverse of {words}"
-    for length, readings in known.items():
-        root = math.sqrt(length)
-        yield root, f"the square root of {length}, {readings[0]}"
-        yield 1 / root, f"1 / the square root of {length}, {readings[0]}"
-    for name, value in case.values.items():
-        if value.size == 1 and math.isfinite(number := abs(float(value.ravel()[0]))) and number > 0:
-            yield number, f"the value of {name}"
-            yield 1 / number, f"1 / the value of {name}"
-            yield abs(1 - number), f"one less the value of {name}"
-        elif value.size <= MOST_ELEMENTS:
-            yield from _elements(name, value)
-    if case.of_f is not None and math.isfinite(number := abs(case.of_f)) and number > 0:
-        yield number, "the value of f"
-        yield 1 / number, "1 / the value of f"
-        if abs(case.of_f) < math.log(MOST):
-            yield (
-                math.exp(case.of_f),
-                "exp of the value of f: f is a logarithm, and the gradient that of what is under it?",
-            )
-
-
-def _elements(name: str, value: Floats) -> Iterator[tuple[float, str]]:
-    """Give the elements of a small array: one of them may be in a formula by mistake."""
-    for place, element in np.ndenumerate(value):
-        if math.isfinite(number := abs(float(element))) and number > 0:
-            words = f"{name}[{', '.join(map(str, place))}]"
-            yield number, words
-            yield 1 / number, f"1 / {words}"

@@ -10,7 +10,8 @@ import numpy as np
 from gradcheck.diagnosis.candidates import REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.movements import has_jumps_beside, observed
-from gradcheck.diagnosis.numbers import MOST, Named, name_ratio, sizes
+from gradcheck.diagnosis.numbers import Named, name_ratio
+from gradcheck.diagnosis.occurring import MOST
 from gradcheck.diagnosis.projections import lacks_projection
 from gradcheck.diagnosis.scale import is_multiple
 
@@ -112,7 +113,7 @@ def two_terms(clues: Clues, case: Case) -> Iterator[Candidate]:
     if abs(a) <= unsure_a:
         length = ""
         if abs(b) < MOST and abs(b - round(b)) <= unsure_b:
-            length = next(iter(sizes(case).get(round(b), [])), "")
+            length = next(iter(case.occurring.lengths.get(round(b), [])), "")
         yield Candidate(
             kind="penalty-only",
             message=(

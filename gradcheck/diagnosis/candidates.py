@@ -14,7 +14,7 @@ import numpy as np
 
 from gradcheck.diagnosis.clues import Bools, Clues, Floats
 
-__all__ = ["ENOUGH", "REAL", "Candidate", "Weighed", "digits_of", "fails_at_once", "weigh"]
+__all__ = ["ENOUGH", "REAL", "Candidate", "Weighed", "digits_of", "is_contradicted", "weigh"]
 
 REAL = 3.0
 """What fitting one real number costs, and the most that one element gives: more would be lost on round numbers."""
@@ -113,7 +113,7 @@ class Weighed:
 
 def weigh(clues: Clues, candidate: Candidate) -> Weighed | None:
     """Compare a candidate with the claim; None where something contradicts it."""
-    if fails_at_once(clues, candidate.predicted, candidate.margin):
+    if is_contradicted(clues, candidate.predicted, candidate.margin):
         return None
     speaks = clues.used & np.isfinite(candidate.predicted) & np.isfinite(candidate.margin)
     wrong = clues.wrong & speaks
@@ -121,9 +121,6 @@ def weigh(clues: Clues, candidate: Candidate) -> Weighed | None:
         return None
     apart = np.abs(clues.claimed - candidate.predicted)
     tolerance = _tolerance(candidate.margin, clues.claimed)
-    outliers = np.count_nonzero((apart > tolerance) & speaks)
-    if outliers > MOST_OUTLIERS * np.count_nonzero(speaks):
-        return None
     error = np.abs(clues.error)
     largest = float(np.max(error[speaks]))
     fit = 1 - float(np.linalg.norm(apart[speaks] / largest) / np.linalg.norm(error[speaks] / largest))
@@ -136,11 +133,15 @@ def _tolerance(margin: Floats, claimed: Floats) -> Floats:
     return np.asarray(SLACK * margin + 8 * np.finfo(np.float64).eps * np.abs(claimed))
 
 
-def fails_at_once(clues: Clues, predicted: Floats, margin: Floats) -> bool:
-    """Whether more of a sample of the wrong elements contradict a prediction than could be outliers."""
+def is_contradicted(clues: Clues, predicted: Floats, margin: Floats) -> bool:
+    """Whether more elements contradict a prediction than could be outliers: of a sample of the wrong ones, or else of all."""
     claimed = clues.claimed[clues.sample]
     contradicted = np.abs(claimed - predicted[clues.sample]) > _tolerance(margin[clues.sample], claimed)
-    return bool(np.count_nonzero(contradicted) > max(2, 0.05 * len(claimed)))
+    if np.count_nonzero(contradicted) > max(2, 0.05 * len(claimed)):
+        return True
+    speaks = clues.used & np.isfinite(predicted) & np.isfinite(margin)
+    outliers = speaks & (np.abs(clues.claimed - predicted) > _tolerance(margin, clues.claimed))
+    return bool(np.count_nonzero(outliers) > MOST_OUTLIERS * np.count_nonzero(speaks))
 
 
 def digits_of(clues: Clues, chosen: Bools, unexplained: Floats, most: float) -> float:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradcheck.diagnosis.candidates import REAL, SURE, Candidate, fails_at_once
+from gradcheck.diagnosis.candidates import REAL, SURE, Candidate, is_contradicted
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.numbers import name_ratio
 from gradcheck.diagnosis.scale import ratio_of
@@ -41,7 +41,7 @@ def rearrangements(clues: Clues, case: Case) -> Iterator[Candidate]:
         placed = _after(clues, move)
         yield _moved(placed, move, 1.0, "", cost + rank * 1e-3)
         fitted = ratio_of(placed, clues.used & placed.used)
-        if fitted and abs(fitted[0] - 1) > fitted[1] and not fails_at_once(clues, *_times(fitted[0], placed)):
+        if fitted and abs(fitted[0] - 1) > fitted[1] and not is_contradicted(clues, *_times(fitted[0], placed)):
             named = name_ratio(*fitted, case)
             yield _moved(placed, move, fitted[0], f"{named.words} ", cost + named.cost, named.note)
 

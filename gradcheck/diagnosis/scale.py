@@ -80,10 +80,16 @@ def ratio_of(clues: Clues, chosen: Bools) -> tuple[float, float] | None:
     ratio = float(np.sum(weights * quotients) / np.sum(weights))
     error = float(np.min(precision)) * (min(1.0, abs(ratio)) + abs(ratio))  # a small claim is rounded less
     if len(quotients) >= FEW:  # what is tolerated is more than what is unsure
-        middle = float(np.median(quotients))
-        spread = SPREADS * float(np.median(np.abs(quotients - middle))) + SHARED * abs(middle)
+        middle = _median(quotients)
+        spread = SPREADS * _median(np.abs(quotients - middle)) + SHARED * abs(middle)
         ratio, error = (middle, spread) if spread < error else (ratio, error)
     return (ratio, error) if np.isfinite(ratio) and ratio else None
+
+
+def _median(numbers: Floats) -> float:
+    """Return the middle of numbers without NaN: of a few, in a tenth of the time that `numpy.median` takes."""
+    ordered = np.sort(numbers)
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def is_multiple(clues: Clues, template: Floats) -> bool:

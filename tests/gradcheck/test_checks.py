@@ -18,6 +18,7 @@ from gradcheck import (
     check_jvp,
     check_vjp,
 )
+from tests.seeds import seeds
 
 
 def codes(report):
@@ -59,7 +60,7 @@ def in_float32(tree):
 
 
 @pytest.mark.parametrize("kind", CHECKS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_right_products_pass_in_both_precisions(kind, seed):
     _, assert_, derivative = CHECKS[kind]
     report = assert_(f, derivative, *INPUTS, rng=seed)
@@ -373,7 +374,7 @@ MAPS = {
 
 
 @pytest.mark.parametrize("name", MAPS)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(5, quick=2))
 def test_right_adjoints_pass(name, seed):
     matvec, rmatvec, x, y = MAPS[name]
     report = assert_adjoint(matvec, rmatvec, x, y, rng=seed)

@@ -6,6 +6,7 @@ import pytest
 from benchmarks.networks import mlp
 from gradcheck import check_gradient, numerical_gradient
 from network import article
+from tests.seeds import seeds
 
 WEIGHTS = np.arange(1.0, 7.0)
 
@@ -33,7 +34,7 @@ STAIRS = ("float16 inside", "three decimals")
 """Coarser than single precision: there a claim of zero is the slope near the point, though not the trend, and never wrong."""
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_gross_error_is_seen_and_the_right_gradient_passes(name, seed):
     f, x = FUNCTIONS[name], point(seed)
@@ -48,9 +49,10 @@ def test_a_gross_error_is_seen_and_the_right_gradient_passes(name, seed):
             assert np.flatnonzero(report.parameters["params"].wrong).tolist() == [4]
 
 
+@pytest.mark.parametrize("seed", seeds(2))
 @pytest.mark.parametrize("n", [5, 40])
 @pytest.mark.parametrize("name", ["f32", "f16", "2 digits", "3 digits", "4 digits of f"])
-def test_a_claim_of_zero_on_a_stair_is_never_wrong_unless_it_is_that_of_single_precision(name, n):
+def test_a_claim_of_zero_on_a_stair_is_never_wrong_unless_it_is_that_of_single_precision(name, n, seed):
     inside = {
         "f32": lambda x: np.float32(x).astype(float),
         "f16": lambda x: np.float16(x).astype(float),
@@ -62,19 +64,18 @@ def test_a_claim_of_zero_on_a_stair_is_never_wrong_unless_it_is_that_of_single_p
         value = float(np.sum(np.sin(inside(x))))
         return round(value, 4) if name == "4 digits of f" else value
 
-    for seed in range(2):
-        x = np.random.default_rng(seed).normal(size=n)
-        for claim in (np.zeros(n), np.cos(x) * (np.arange(n) % 5 > 0)):
-            report = check_gradient(f, claim, x, rng=seed)
-            if name == "f32":
-                assert report.verdict == "fail", str(report)
-            elif np.any(claim):  # noise may hide a few
-                assert report.verdict != "fail", str(report)
-            else:
-                assert report.verdict == "inconclusive" and report.findings[0].code == "step-function", str(report)
+    x = np.random.default_rng(seed).normal(size=n)
+    for claim in (np.zeros(n), np.cos(x) * (np.arange(n) % 5 > 0)):
+        report = check_gradient(f, claim, x, rng=seed)
+        if name == "f32":
+            assert report.verdict == "fail", str(report)
+        elif np.any(claim):  # noise may hide a few
+            assert report.verdict != "fail", str(report)
+        else:
+            assert report.verdict == "inconclusive" and report.findings[0].code == "step-function", str(report)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_a_sign_in_float16_is_seen(seed):
     """Function in float32, point and gradient in float16."""
     x = point(seed).astype(np.float16)
@@ -106,16 +107,16 @@ STEEP = {
 }
 
 
+@pytest.mark.parametrize("seed", seeds(3))
 @pytest.mark.parametrize("name", STEEP)
 @pytest.mark.parametrize("power", [3, 5, 7, 9])
-def test_what_happens_near_the_point_only_is_not_called_wrong(name, power):
+def test_what_happens_near_the_point_only_is_not_called_wrong(name, power, seed):
     """The function is steep over a billionth of the point; farther away it does not move."""
     f, derivative = STEEP[name]
     k = 10.0**power
-    for seed in range(3):
-        x = 1 + np.random.default_rng(seed).uniform(-0.5, 0.5, 3) / k
-        report = check_gradient(lambda x: np.sum(f(k * (x - 1))), lambda x: k * derivative(k * (x - 1)), x, rng=seed)
-        assert report.verdict != "fail", str(report)
+    x = 1 + np.random.default_rng(seed).uniform(-0.5, 0.5, 3) / k
+    report = check_gradient(lambda x: np.sum(f(k * (x - 1))), lambda x: k * derivative(k * (x - 1)), x, rng=seed)
+    assert report.verdict != "fail", str(report)
 
 
 def test_many_wrong_elements_cost_little_more_than_right_ones():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_hessian
+from tests.seeds import seeds
 
 
 def f(x):
@@ -22,17 +23,17 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("seed", seeds(3))
 @pytest.mark.parametrize(
     ("size", "dtype"),
     [(1e-12, np.float64), (1e-9, np.float64), (1e-5, np.float64), (1e-4, np.float32), (1e-2, np.float32)],
 )
-def test_near_zero_the_right_hessian_passes_and_no_wrong_one(size, dtype):
-    for seed in range(3):
-        x = (size * np.random.default_rng(seed).normal(size=3)).astype(dtype)
-        assert check_hessian(f, hessian, x).ok
-        for name, bug in WRONG.items():
-            report = check_hessian(f, lambda x, bug=bug: bug(hessian(x)), x)
-            assert report.verdict == "fail", f"{name}: {report}"
+def test_near_zero_the_right_hessian_passes_and_no_wrong_one(size, dtype, seed):
+    x = (size * np.random.default_rng(seed).normal(size=3)).astype(dtype)
+    assert check_hessian(f, hessian, x).ok
+    for name, bug in WRONG.items():
+        report = check_hessian(f, lambda x, bug=bug: bug(hessian(x)), x)
+        assert report.verdict == "fail", f"{name}: {report}"
 
 
 @pytest.mark.parametrize(

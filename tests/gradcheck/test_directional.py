@@ -20,6 +20,7 @@ from gradcheck.acceptance.bench import Bench, Claim
 from gradcheck.acceptance.directions import LONGEST_STEP, SHORTEST_STEP, Directions
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
+from tests.seeds import seeds
 
 SIZES = (120, 90, 20, 1)
 X = np.random.default_rng(0).normal(size=2000)
@@ -115,14 +116,14 @@ def test_a_right_gradient_passes_in_a_few_dozen_evaluations(activation):
     assert "would show" in str(report)
 
 
+@pytest.mark.parametrize("seed", seeds(8, quick=2))
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("activation", ["relu", "max", "leaky", "abs"])
-def test_networks_with_kinks_are_never_called_wrong(activation, dtype):
-    for seed in range(8):
-        f, grad, params = mlp((60, 40, 10, 1), activation, seed, rows=1 + seed, dtype=dtype)
-        report = check_gradient(f, grad, params, method="directional", rng=seed)
-        assert report.verdict != "fail", str(report)
-        assert report.ok or dtype is np.float32, str(report)
+def test_networks_with_kinks_are_never_called_wrong(activation, dtype, seed):
+    f, grad, params = mlp((60, 40, 10, 1), activation, seed, rows=1 + seed, dtype=dtype)
+    report = check_gradient(f, grad, params, method="directional", rng=seed)
+    assert report.verdict != "fail", str(report)
+    assert report.ok or dtype is np.float32, str(report)
 
 
 @pytest.mark.parametrize("claim", [[1, 0, 0], [0, 1, 0], [1 / 3, 1 / 3, 1 / 3], [0, 0.5, 0.5]])
@@ -211,7 +212,7 @@ def test_wrong_elements_are_located_exactly(activation, factor):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, quick=2))
 def test_what_the_floor_promises_is_kept(seed, dtype):
     f, grad, params = mlp((60, 50, 10, 1), "tanh", seed, dtype=dtype)
     parameter = check_gradient(f, grad, params, method="directional", rng=seed).parameters["w0"]
@@ -483,7 +484,7 @@ def in_single_precision(seed):
     return lambda p: float(np.sum(residual(p) ** 2, dtype=np.float64)), grad, params
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_float32_given_as_numbers_passes_where_directions_show_that_it_is_rounded_less_than_assumed(seed):
     f, grad, params = in_single_precision(seed)
     right = grad(params)

@@ -6,6 +6,7 @@ import pytest
 import gradcheck
 from gradcheck import check_gradient
 from tests.gradcheck.functions import EASY, HARD, KINKS
+from tests.seeds import seeds
 
 
 @pytest.mark.parametrize("case", [*EASY, *HARD, *KINKS], ids=str)
@@ -92,14 +93,14 @@ def network32(rng):
     return f, grad, {name: value.astype(np.float32) for name, value in params.items()}
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(5, quick=2))
 def test_a_right_float32_network_with_relus_passes(seed):
     f, grad, params = network32(np.random.default_rng(seed))
     report = check_gradient(f, grad, params, rng=seed)
     assert report.verdict == "pass", str(report)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_a_wrong_float32_network_fails_where_it_is_wrong(seed):
     f, grad, params = network32(np.random.default_rng(seed))
     report = check_gradient(f, lambda p: {**grad(p), "w1": -grad(p)["w1"]}, params, rng=seed)

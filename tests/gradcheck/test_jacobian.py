@@ -15,6 +15,7 @@ from gradcheck import (
     numerical_gradient,
     numerical_jacobian,
 )
+from tests.seeds import seeds
 
 B = np.random.default_rng(0).normal(size=(6, 5))
 X = np.random.default_rng(1).normal(size=5)
@@ -59,7 +60,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_right_jacobians_pass(name, seed):
     function, derivative, x = CASES[name]
     report = assert_jacobian(function, derivative, x, rng=seed)
@@ -251,7 +252,7 @@ HESSIANS = {
 
 
 @pytest.mark.parametrize("name", HESSIANS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_right_hessians_pass(name, seed):
     function, hessian, x = HESSIANS[name]
     report = assert_hessian(function, hessian, x, rng=seed)

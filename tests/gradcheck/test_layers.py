@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient, check_jacobian, check_layer
+from tests.seeds import seeds
 
 # ---- what is promised of right ones, and bugs in them ------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ def inputs(shapes, seed, dtype):
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_right_layers_pass_and_cost_what_is_promised(name, dtype, seed):
     forward, backward, shapes = LAYERS[name]
     point = inputs(shapes, seed, dtype)
@@ -148,7 +149,7 @@ def mean_of_sines(x):
 @pytest.mark.parametrize("spread", [4, 8])
 @pytest.mark.parametrize("size", [60, 300])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_nothing_is_called_wrong_by_steps_far_longer_than_the_element(function, spread, size, dtype, seed):
     """Beside large elements the small ones get steps that pass over all that the function does near them."""
     rng = np.random.default_rng(seed)
@@ -181,7 +182,7 @@ def cholesky_jacobian(a):
     return jacobian
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_a_function_is_not_called_where_it_raises(seed):
     """The zeros above the diagonal stand still however far one moves, and say nothing of how near a kink may be."""
     a = np.random.default_rng(seed).normal(size=(4, 4))

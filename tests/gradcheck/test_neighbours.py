@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient
+from tests.seeds import seeds
 
 FAST_OR_STEEP = {
     "a fast wave": (lambda b: math.sin(1e7 * b), lambda b: 1e7 * math.cos(1e7 * b), 0.3),
@@ -16,7 +17,7 @@ FAST_OR_STEEP = {
 
 @pytest.mark.parametrize("factor", [-1.0, 1.01, 1.0001])
 @pytest.mark.parametrize("name", FAST_OR_STEEP)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_a_fast_or_steep_element_does_not_hide_errors_of_ordinary_ones(name, factor, seed):
     function, slope, at = FAST_OR_STEEP[name]
     rng = np.random.default_rng(seed)
@@ -35,7 +36,7 @@ def test_a_fast_or_steep_element_does_not_hide_errors_of_ordinary_ones(name, fac
 
 
 @pytest.mark.parametrize("element", [4, 7, 8])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_elements_of_all_scales_that_saturate(element, seed):
     rng = np.random.default_rng(seed)
     scale = 10.0 ** np.linspace(-8, 8, 9)
@@ -52,7 +53,7 @@ def test_elements_of_all_scales_that_saturate(element, seed):
         assert check_gradient(f, wrong, x).verdict == "fail"
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_what_an_element_does_over_its_own_scale_may_be_hidden_by_others_and_is_not_denied(seed):
     """All that the smallest can do is 1e-8, as much as the noise of a value of 1e8."""
     rng = np.random.default_rng(seed)
@@ -79,7 +80,7 @@ STAIRS = {
 
 @pytest.mark.parametrize("size", [1.0, 1e-4])
 @pytest.mark.parametrize("name", STAIRS)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_a_stair_under_one_element_is_judged_by_its_trend(name, size, seed):
     """The values stand still where short steps look; beside smooth elements no noise tells of it."""
     rng = np.random.default_rng(seed)

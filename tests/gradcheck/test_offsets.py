@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient, check_layer
+from tests.seeds import seeds
 
 SINCE_1970 = 1.7e9
 """A time in seconds, of which float64 resolves a quarter of a microsecond."""
@@ -53,22 +54,22 @@ FROM_AFAR = {
 }
 
 
+@pytest.mark.parametrize("seed", seeds(2))
 @pytest.mark.parametrize("name", FROM_AFAR)
 @pytest.mark.parametrize("place", [1e5, 5e5])
-def test_single_precision_coordinates_far_from_their_origin(name, place):
+def test_single_precision_coordinates_far_from_their_origin(name, place, seed):
     """Metres of a map: 128 or 32 units in the last place are one of what the function changes over."""
     f, slope = FROM_AFAR[name]
-    for seed in range(2):
-        rng = np.random.default_rng(seed)
-        x, w = (place + rng.normal(size=4)).astype(np.float32), rng.uniform(0.5, 2, 4) * rng.choice([-1, 1], 4)
-        value = lambda x, w=w: np.float32(f(x.astype(np.float64) - place, w))  # noqa: E731
-        gradient = lambda x, w=w: slope(x.astype(np.float64) - place, w).astype(np.float32)  # noqa: E731
-        report = check_gradient(value, gradient, x, rng=seed)
-        assert report.ok, str(report)
-        for factor in (-1, 0, 2):
-            wrong = check_gradient(value, lambda x, c=factor, g=gradient: np.float32(c) * g(x), x, rng=seed)
-            assert not wrong.ok, str(wrong)
-            assert wrong.verdict == "fail" or place > 1e5, str(wrong)  # farther out no step is left to look for a kink
+    rng = np.random.default_rng(seed)
+    x, w = (place + rng.normal(size=4)).astype(np.float32), rng.uniform(0.5, 2, 4) * rng.choice([-1, 1], 4)
+    value = lambda x, w=w: np.float32(f(x.astype(np.float64) - place, w))  # noqa: E731
+    gradient = lambda x, w=w: slope(x.astype(np.float64) - place, w).astype(np.float32)  # noqa: E731
+    report = check_gradient(value, gradient, x, rng=seed)
+    assert report.ok, str(report)
+    for factor in (-1, 0, 2):
+        wrong = check_gradient(value, lambda x, c=factor, g=gradient: np.float32(c) * g(x), x, rng=seed)
+        assert not wrong.ok, str(wrong)
+        assert wrong.verdict == "fail" or place > 1e5, str(wrong)  # farther out no step is left to look for a kink
 
 
 def log_softmax(z):
@@ -76,39 +77,39 @@ def log_softmax(z):
     return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
 
 
+@pytest.mark.parametrize("seed", seeds(4))
 @pytest.mark.parametrize(
     ("dtype", "confidence"), [(np.float32, 14), (np.float32, 20), (np.float32, 30), (np.float64, 40)]
 )
-def test_the_right_gradient_of_samples_that_are_classified_well_is_never_wrong(dtype, confidence):
+def test_the_right_gradient_of_samples_that_are_classified_well_is_never_wrong(dtype, confidence, seed):
     """The loss is zero, or nearly: what it is the logarithm of is rounded to 1."""
-    for seed in range(4):
-        rng = np.random.default_rng(seed)
-        labels, z = rng.integers(0, 5, 3), rng.normal(size=(3, 5))
-        z[np.arange(3), labels] += confidence
-        z = z.astype(dtype)
+    rng = np.random.default_rng(seed)
+    labels, z = rng.integers(0, 5, 3), rng.normal(size=(3, 5))
+    z[np.arange(3), labels] += confidence
+    z = z.astype(dtype)
 
-        def backward(dy, z, labels=labels):
-            q = np.exp(log_softmax(z))
-            q[np.arange(3), labels] -= 1
-            return q * dy[:, None]
+    def backward(dy, z, labels=labels):
+        q = np.exp(log_softmax(z))
+        q[np.arange(3), labels] -= 1
+        return q * dy[:, None]
 
-        def loss(z, labels=labels):
-            return -log_softmax(z)[np.arange(3), labels].mean()
+    def loss(z, labels=labels):
+        return -log_softmax(z)[np.arange(3), labels].mean()
 
-        assert check_gradient(loss, lambda z, b=backward: b(np.full(3, dtype(1 / 3)), z), z).verdict != "fail"
-        each = check_layer(lambda z, y=labels: (-log_softmax(z)[np.arange(3), y], z), backward, z)
-        assert each.verdict != "fail", str(each)
-        wrong = check_gradient(loss, lambda z, b=backward: b(np.full(3, dtype(1 / 3)), z) + dtype(0.1), z)
-        assert wrong.verdict == "fail"
+    assert check_gradient(loss, lambda z, b=backward: b(np.full(3, dtype(1 / 3)), z), z).verdict != "fail"
+    each = check_layer(lambda z, y=labels: (-log_softmax(z)[np.arange(3), y], z), backward, z)
+    assert each.verdict != "fail", str(each)
+    wrong = check_gradient(loss, lambda z, b=backward: b(np.full(3, dtype(1 / 3)), z) + dtype(0.1), z)
+    assert wrong.verdict == "fail"
 
 
-def test_a_small_value_beside_a_large_one_that_cancels_is_not_seen_without_noise():
+@pytest.mark.parametrize("seed", seeds(5, quick=2))
+def test_a_small_value_beside_a_large_one_that_cancels_is_not_seen_without_noise(seed):
     """log(sum(exp(x))) - x[0] is 1e-11, rounded as x[0] is; what moves it by less than that stands still."""
-    for seed in range(5):
-        rng = np.random.default_rng(seed)
-        x = np.array([25.0, 0.0, -5.0, -20.0, 1.0]) + rng.normal(size=5)
-        p = np.exp(x - x.max())
-        gradient = p / p.sum()
-        gradient[0] = -p[1:].sum() / p.sum()
-        report = check_gradient(lambda x: np.log(np.exp(x).sum()) - x[0], lambda _, g=gradient: g.copy(), x)
-        assert report.verdict != "fail", str(report)
+    rng = np.random.default_rng(seed)
+    x = np.array([25.0, 0.0, -5.0, -20.0, 1.0]) + rng.normal(size=5)
+    p = np.exp(x - x.max())
+    gradient = p / p.sum()
+    gradient[0] = -p[1:].sum() / p.sum()
+    report = check_gradient(lambda x: np.log(np.exp(x).sum()) - x[0], lambda _, g=gradient: g.copy(), x)
+    assert report.verdict != "fail", str(report)

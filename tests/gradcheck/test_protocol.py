@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gradcheck import InvalidArgument, assert_layer, check_gradient, check_layer
+from tests.seeds import seeds
 
 
 def f(p):
@@ -650,21 +651,21 @@ def slopes(x):
     return np.cos(x) + np.r_[x[1], x[0], np.zeros(len(x) - 2)]
 
 
+@pytest.mark.parametrize("seed", seeds(3))
 @pytest.mark.parametrize(("period", "size"), [(20, 1.0), (37, 1e-3), (50, 1.0), (64, 1e-2)])
-def test_a_function_that_is_off_at_a_few_calls_never_passes(period, size):
-    for seed in range(3):
-        x = np.random.default_rng(seed).normal(size=30)
-        report = check_gradient(glitching(period, size), slopes, x)
-        assert report.verdict == "inconclusive", str(report)
-        assert "f-not-deterministic" in {finding.code for finding in report.findings}
+def test_a_function_that_is_off_at_a_few_calls_never_passes(period, size, seed):
+    x = np.random.default_rng(seed).normal(size=30)
+    report = check_gradient(glitching(period, size), slopes, x)
+    assert report.verdict == "inconclusive", str(report)
+    assert "f-not-deterministic" in {finding.code for finding in report.findings}
 
 
+@pytest.mark.parametrize("seed", seeds(6, quick=2))
 @pytest.mark.parametrize("period", [50, 64, 100])
-def test_a_value_that_is_off_makes_no_kink(period):
+def test_a_value_that_is_off_makes_no_kink(period, seed):
     """Among the slopes near by that clear a claim one may be that of a glitch."""
-    for seed in range(6):
-        x = np.random.default_rng(seed).normal(size=5)
-        for element in (0, 3):
-            claim = slopes(x)
-            claim[element] *= -1
-            assert not check_gradient(glitching(period, 1.0), claim, x).ok
+    x = np.random.default_rng(seed).normal(size=5)
+    for element in (0, 3):
+        claim = slopes(x)
+        claim[element] *= -1
+        assert not check_gradient(glitching(period, 1.0), claim, x).ok

@@ -9,6 +9,7 @@ from gradcheck.differences.ladder import lengths_of
 from gradcheck.differences.sampled_noise import measure_noise
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
+from tests.seeds import seeds
 
 WEIGHTS = np.random.default_rng(11).normal(size=(7, 4))
 POINT = np.array([0.83, -1.27, 0.41, 2.06])
@@ -65,20 +66,20 @@ def noise_of(f, seed):
 
 
 @pytest.mark.parametrize("name", STAIRS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_a_staircase_beside_a_smooth_term_is_the_noise(name, seed):
     f, _ = STAIRS[name]
     assert noise_of(f, seed) > 1e-9
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_what_is_smooth_from_near_by_is_no_noise(name, seed):
     assert noise_of(SMOOTH[name], seed) < 1e-12
 
 
 @pytest.mark.parametrize("name", STAIRS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_the_trend_of_a_hidden_staircase_passes_and_its_bugs_fail(name, seed):
     f, gradient = STAIRS[name]
     assert check_gradient(f, gradient, POINT, rng=seed).ok

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient, numerical_gradient
+from tests.seeds import seeds
 
 POLE, WIDTH, WAVES = 1 + 3e-10, 2e-9, 7e8
 
@@ -34,7 +35,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2))
 def test_what_is_finer_than_usual_steps_is_judged(name, seed):
     f, gradient, x = CASES[name]
     assert check_gradient(f, gradient, x, rng=seed).ok

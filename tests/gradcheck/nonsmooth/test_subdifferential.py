@@ -5,6 +5,7 @@ import pytest
 
 from gradcheck import check_gradient
 from gradcheck.nonsmooth.subdifferential import judge, nearest_in_hull
+from tests.seeds import seeds
 
 from .balls import ball_of, flag_all
 
@@ -69,7 +70,7 @@ INVALID = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(5, quick=2))
 @pytest.mark.parametrize(("name", "f", "x", "claim"), VALID, ids=[case[0] for case in VALID])
 def test_valid_claims(name, f, x, claim, seed):
     wrong, calls = outcome(f, x, claim, seed=seed)
@@ -77,7 +78,7 @@ def test_valid_claims(name, f, x, claim, seed):
     assert calls <= 300
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(5, quick=2))
 @pytest.mark.parametrize(("name", "f", "x", "claim", "expected"), INVALID, ids=[case[0] for case in INVALID])
 def test_invalid_ones_and_which_elements(name, f, x, claim, expected, seed):
     wrong, calls = outcome(f, x, claim, seed=seed)

@@ -82,7 +82,7 @@ def stage_report(backward, wanted):
     ("backward", "stage", "kind", "words"),
     [
         ("transpose-gradient", "pool2", "transposed", "transposed"),
-        ("rotate-gradient", "pool1", "rotated", "180 degrees"),
+        pytest.param("rotate-gradient", "pool1", "rotated", "180 degrees", marks=pytest.mark.slow),
         ("transpose-upstream", "pool1", "upstream-transformed", "its upstream transposed"),
         ("rotate-upstream", "pool2", "upstream-transformed", "its upstream rotated by 180 degrees"),
         ("author-original", "conv2", "rotated", "180 degrees"),

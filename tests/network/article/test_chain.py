@@ -42,7 +42,9 @@ def pools(layers):
     return [f"pool{layer}" for layer in sorted(layers, reverse=True)]
 
 
-@pytest.mark.parametrize(("seed", "is_blank", "samples"), [(0, True, 1), (1, False, 2), (2, True, 1)])
+@pytest.mark.parametrize(
+    ("seed", "is_blank", "samples"), [(0, True, 1), (1, False, 2), pytest.param(2, True, 1, marks=pytest.mark.slow)]
+)
 def test_the_right_pass_is_right(seed, is_blank, samples):
     report = check(seed, "right", (1, 2), "first", is_blank=is_blank, samples=samples)
     assert report.ok, str(report)
@@ -81,7 +83,11 @@ def test_a_variant_of_a_pool_is_wrong_and_named(backward, pool, is_blank):
 
 @pytest.mark.parametrize(
     ("backward", "layers", "is_blank"),
-    [("transpose-gradient", (1, 2), False), ("rotate-upstream", (1,), True), ("rotate-mask", (2,), False)],
+    [
+        ("transpose-gradient", (1, 2), False),
+        pytest.param("rotate-upstream", (1,), True, marks=pytest.mark.slow),
+        ("rotate-mask", (2,), False),
+    ],
 )
 def test_in_a_chain_the_pools_with_a_variant_are_wrong_and_no_other_stage(backward, layers, is_blank):
     report = check(11, backward, layers, "first", is_blank=is_blank)
@@ -95,7 +101,7 @@ def test_in_a_chain_the_pools_with_a_variant_are_wrong_and_no_other_stage(backwa
     [
         ("author-broken", True, ["pool2", "conv2", "pool1", "conv1"]),
         ("article-transpose", False, ["pool2", "pool1"]),
-        ("article-rotate", True, ["pool2", "pool1"]),
+        pytest.param("article-rotate", True, ["pool2", "pool1"], marks=pytest.mark.slow),
     ],
 )
 def test_the_passes_of_author_and_article(backward, is_blank, wrong):

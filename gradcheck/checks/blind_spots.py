@@ -139,7 +139,7 @@ PROPERTIES: list[tuple[Callable[[NDArray[Any]], bool], str]] = [
     (_has_size_one, "an axis of size one, over which a missing sum would not show; try a longer one"),
     (lambda a: bool(np.all(a == 1)), "all ones, so a missing factor of it would not show; try other values"),
     (lambda a: bool(np.all(a == 0)), "all zeros, so a missing term with it would not show; try other values"),
-    (_has_no_negative, "no negative element; what happens there was not seen"),
+    (_has_no_negative, "no negative element; if there may be some, what happens there was not seen"),
     (_has_no_ties, "no zeros and no equal elements; what happens at kinks and ties was not seen"),
 ]
 """What a leaf may be like, and what that hides."""

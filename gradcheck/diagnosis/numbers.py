@@ -10,7 +10,7 @@ from gradcheck.diagnosis.candidates import REAL
 from gradcheck.diagnosis.clues import Case
 from gradcheck.diagnosis.occurring import MOST
 
-__all__ = ["Named", "digits_apart", "name_ratio"]
+__all__ = ["Named", "as_known", "digits_apart", "name_ratio"]
 
 MOST_READINGS = 3
 """Meanings of one number that are listed."""
@@ -107,6 +107,12 @@ def _share(top: int, bottom: int, error: float, known: dict[int, list[str]]) -> 
 def digits_apart(ratio: float) -> str:
     """Write a ratio with as many digits, six at least, as it takes to see that it is not one."""
     return next((text for digits in range(6, 18) if (text := f"{ratio:.{digits}g}") != "1"), "1")
+
+
+def as_known(number: float, error: float) -> str:
+    """Write a number with as few digits, six at most, as the error that it may have permits."""
+    rounded = (float(f"{number:.{digits}g}") for digits in range(1, 6))
+    return f"{next((each for each in rounded if abs(each - number) <= error), number):.6g}"
 
 
 def _simplest(low: float, high: float) -> Fraction:

@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck.diagnosis.candidates import REAL, Candidate
 from gradcheck.diagnosis.clues import Case, Clues, Floats, Map
 from gradcheck.diagnosis.movements import has_jumps_beside, observed
-from gradcheck.diagnosis.numbers import Named, name_ratio
+from gradcheck.diagnosis.numbers import Named, as_known, name_ratio
 from gradcheck.diagnosis.occurring import MOST
 from gradcheck.diagnosis.projections import lacks_projection
 from gradcheck.diagnosis.scale import is_multiple
@@ -75,7 +75,8 @@ def penalties(clues: Clues, case: Case) -> Iterator[Candidate]:
         if is_projection and strength < 0:
             continue
         is_round = abs(strength - float(f"{strength:.{ROUND}g}")) <= unsure
-        what = f"{name} of strength {abs(strength):.6g}"
+        size = as_known(abs(strength), unsure)
+        what = f"{name} of strength {size}"
         if key == EITHER_SIGN:
             kind, cause = key, f"{what} is in f or in the gradient, and not in both"
         elif strength < 0:
@@ -84,7 +85,7 @@ def penalties(clues: Clues, case: Case) -> Iterator[Candidate]:
             kind, cause = f"extra-{key}", f"{what} is in the gradient and not in f"
         yield Candidate(
             kind=kind,
-            message=f"the gradient equals the true one {'less' if strength < 0 else 'plus'} {abs(strength):.6g} {words}: {cause}",
+            message=f"the gradient equals the true one {'less' if strength < 0 else 'plus'} {size} {words}: {cause}",
             predicted=clues.reference + strength * template,
             margin=clues.margin,
             cost=math.inf if is_flat else REAL - (AS_CHOSEN if is_projection and is_round else 0.0),
@@ -117,7 +118,7 @@ def two_terms(clues: Clues, case: Case) -> Iterator[Candidate]:
         yield Candidate(
             kind="penalty-only",
             message=(
-                f"the gradient equals {b:.6g} times the parameter{f' ({round(b)} is {length})' if length else ''}: that of a penalty, or "
+                f"the gradient equals {as_known(b, unsure_b)} times the parameter{f' ({round(b)} is {length})' if length else ''}: that of a penalty, or "
                 "of another sum of squares, alone; is the rest of f missing?"
             ),
             predicted=b * template,
@@ -129,10 +130,10 @@ def two_terms(clues: Clues, case: Case) -> Iterator[Candidate]:
     if abs(a - 1) <= unsure_a or abs(b) <= unsure_b:
         return
     named, strength = name_ratio(a, unsure_a, case), b / (1 - a)
-    multiple = f"{'plus' if b > 0 else 'less'} {abs(b):.6g} times the parameter"
+    multiple = f"{'plus' if b > 0 else 'less'} {as_known(abs(b), unsure_b)} times the parameter"
     yield Candidate(
         kind="two-term",
-        message=f"the gradient equals {named.words} the true one {multiple}: {_parted(named, strength)}",
+        message=f"the gradient equals {named.words} the true one {multiple}: {_parted(named, as_known(strength, unsure_b / abs(1 - a)))}",
         predicted=a * clues.reference + b * template,
         margin=abs(a) * clues.margin,
         cost=named.cost + REAL,
@@ -144,12 +145,12 @@ def two_terms(clues: Clues, case: Case) -> Iterator[Candidate]:
     )
 
 
-def _parted(named: Named, strength: float) -> str:
+def _parted(named: Named, strength: str) -> str:
     """Say which part of the gradient is wrong, if the other is that of a penalty."""
-    if strength <= 0:
+    if float(strength) <= 0:
         return f"a multiple of the gradient and a multiple of the parameter{named.note}"
     size = "of the wrong sign" if named.words == "minus" else f"{named.words} what it should be{named.note}"
-    return f"the data part is {size}, the penalty of strength {strength:.6g} is right"
+    return f"the data part is {size}, the penalty of strength {strength} is right"
 
 
 def only_penalties(clues: Clues, case: Case) -> Iterator[Candidate]:

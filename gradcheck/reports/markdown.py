@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradcheck.reports.text import badness, cost_line, explained, headline, parameter_line, plain_findings
+from gradcheck.reports.text import badness, cost_line, explained, explanation, headline, parameter_line, plain_findings
 
 if TYPE_CHECKING:
     from gradcheck.reports.report import Report
@@ -28,7 +28,7 @@ def to_markdown(report: Report) -> str:
         lines += [f"| {escape(p.name)} | {p.shape} | {escape(parameter_line(p))} |" for p in parameters]
         lines.append("")
     diagnoses = [(names, d) for names, found in explained(parameters) for d in found]
-    lines += _part("Diagnoses", [f"{names}: {d.message} (fit {d.fit:.3f})" for names, d in diagnoses])
+    lines += _part("Diagnoses", [f"{names}: {explanation(d)}" for names, d in diagnoses])
     findings = [f"[{f.code}] {f.where + ': ' if f.where else ''}{f.message}" for f in plain_findings(report)]
     lines += _part("Findings", findings)
     lines += _part("Not seen", list(report.blind_spots))

@@ -19,6 +19,7 @@ from gradcheck.reports.text import (
     cost_line,
     count,
     explained,
+    explanation,
     headline,
     measured,
     parameter_line,
@@ -163,7 +164,7 @@ def section(report: Report, level: int, maps: int = MOST_MAPS) -> str:
             _list(
                 level,
                 "Diagnoses",
-                [f"{names}: {d.message} (fit {d.fit:.3f})" for names, found in explained(parameters) for d in found],
+                [f"{names}: {explanation(d)}" for names, found in explained(parameters) for d in found],
             ),
             *(_parameter(p, level) for p in drawn),
             _list(

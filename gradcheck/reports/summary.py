@@ -14,7 +14,7 @@ from gradcheck.functions.points import Point
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.comparison import Divergence, divergence_of
 from gradcheck.reports.report import Diagnosis, Finding, ParameterReport, Report, Verdict
-from gradcheck.reports.text import apart, badness
+from gradcheck.reports.text import apart, badness, explanation
 from gradcheck.reports.text import count as counted
 
 __all__ = ["NOISY", "NOTHING_CHECKED", "summarise"]
@@ -293,7 +293,7 @@ def _wrong_values(report: ParameterReport) -> Finding:
     )
     worst = report.worst() or ()
     best = report.diagnoses[0] if report.diagnoses else None
-    why = f"{best.message} (fit {best.fit:.3f})" if best else _distance(report)
+    why = explanation(best) if best else _distance(report)
     return Finding(
         code="wrong-gradient",
         where=report.name,

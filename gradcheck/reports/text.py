@@ -21,6 +21,7 @@ __all__ = [
     "cost_line",
     "count",
     "explained",
+    "explanation",
     "headline",
     "measured",
     "one_line",
@@ -34,6 +35,9 @@ MOST_PARAMETERS, MOST_DIAGNOSES, MOST_FINDINGS, MOST_BLIND_SPOTS = 8, 6, 6, 5
 
 LONGEST_REPR = 200
 """Characters: two lines of a terminal."""
+
+ALL = 0.9995
+"""The share of an error above which a thousandth of it, at most, is left to be explained: that is noise."""
 
 LEAST_DIGITS = 0.5
 """Below this a claim agrees with the reference to no digit: both are below what the check can see."""
@@ -191,9 +195,14 @@ def explained(parameters: Iterable[ParameterReport]) -> list[tuple[str, tuple[Di
     return [(_listed([p.name for p in group]), group[0].diagnoses) for group in groups.values()]
 
 
+def explanation(diagnosis: Diagnosis) -> str:
+    """Return an explanation, with the share of the error that it accounts for where that is not all of it."""
+    return diagnosis.message + (f" (this explains {diagnosis.fit:.1%} of the error)" if diagnosis.fit < ALL else "")
+
+
 def _diagnoses(parameters: list[ParameterReport], width: int) -> list[str]:
     return [
-        f"{'' if rank else names:<{width}}  {'or: ' if rank else ''}{diagnosis.message} (fit {diagnosis.fit:.3f})"
+        f"{'' if rank else names:<{width}}  {'or: ' if rank else ''}{explanation(diagnosis)}"
         for names, diagnoses in explained(parameters)
         for rank, diagnosis in enumerate(diagnoses)
     ]

@@ -612,7 +612,7 @@ class _Search:
             self._lengthen([leaf], until)
         self.directions.step = step
         small = 0
-        for leaf in self._obscure():
+        for leaf in sorted(self._obscure(), key=lambda leaf: len(self.bench.claims[leaf].values)):
             small += len(self.bench.claims[leaf].values)
             if small <= SMALL:
                 self._look_at_all(leaf)

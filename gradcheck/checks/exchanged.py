@@ -48,7 +48,11 @@ def note_on(error: Exception, orders: dict[str, Callable[[], bool]]) -> None:
 
 
 def examine_places(check: Check) -> None:
-    """Say where what was given as the gradient may be the point, and the point the gradient there."""
+    """Say where what was given as the gradient may be the point, and the point the gradient there.
+
+    Not where one is nearly a multiple of the other, as any two single numbers are: then a factor explains the error as well.
+    Costs two calls of a function whose gradient is wrong.
+    """
     values, free = check.readings[0].values, check.point.free()
     leaves = dict(enumerate(check.point.leaves))
     if not any(np.any(found.wrong) for found in check.judgements.values()) or any(i not in values for i in free):
@@ -56,7 +60,7 @@ def examine_places(check: Check) -> None:
     at, claimed = (
         np.concatenate([part[i].ravel() for i in free]) for part in ({i: leaves[i].value for i in free}, values)
     )
-    if abs(at @ claimed) >= (1 - LIKE) * np.linalg.norm(at) * np.linalg.norm(claimed):  # then a factor explains it
+    if abs(at @ claimed) >= (1 - LIKE) * np.linalg.norm(at) * np.linalg.norm(claimed):
         return
     for i in free:
         held = leaves[i].value
@@ -85,7 +89,7 @@ def walk(check: Check, seen: Callable[[Any], Floats], point: Point | None = None
 
     Notes
     -----
-    Costs two calls of the function.
+    Costs two calls of the function; raises `BudgetExhaustedError` where they are not left.
     """
     point = point or check.point
     ahead, behind = point.copies(), point.copies()
@@ -96,9 +100,11 @@ def walk(check: Check, seen: Callable[[Any], Floats], point: Point | None = None
         step *= check.settings.rng.uniform(0.5, 1.5, step.shape)
         ahead[leaf], behind[leaf] = (held.format.rounded(held.value + sign * step) for sign in (1.0, -1.0))
         steps[leaf] = (ahead[leaf] - behind[leaf]).astype(np.float64).ravel()
+    values = []
     with at_our_own_points():
-        values = [seen(check.claimant.value(point.hand(arrays).tree)) for arrays in (ahead, behind)]
-    check.budget.used += 2
+        for arrays in (ahead, behind):
+            check.budget.spend()
+            values.append(seen(check.claimant.value(point.hand(arrays).tree)))
     return steps, values[0] - values[1]
 
 

@@ -321,6 +321,26 @@ def test_a_backward_that_takes_the_cache_first():
     assert any("swapped" in note for note in caught.value.__notes__)
 
 
+MIXED = np.array([[1.0, -2.0, 0.5], [0.3, 1.1, -0.7], [2.0, 0.4, 0.9]])
+
+
+@pytest.mark.parametrize("limit", range(90, 112, 2))
+def test_no_more_calls_than_allowed_are_spent_on_the_order_of_arguments(limit):
+    """Each call is counted, also where the function is not defined at what was given as the gradient."""
+    x, calls = np.array([0.4, -0.2, 0.8]), []
+
+    def f(v):
+        calls.append(v)
+        if np.any(v > 0.9):
+            raise ValueError("outside of the domain")
+        return float(np.sum(np.sin(MIXED @ v)))
+
+    for given, at in ((x, MIXED.T @ np.cos(MIXED @ x) / 4), (x + 0.5, x)):
+        calls.clear()
+        report = check_gradient(f, given, at, max_evaluations=limit)
+        assert report.verdict != "pass" and report.evaluations == len(calls) <= limit, str(report)
+
+
 ORDERS = {
     "vjp, one input": lambda: check_vjp(np.sin, lambda x, dy: dy * np.cos(x), V),
     "vjp, two": lambda: check_vjp(np.multiply, lambda a, b, dy: (dy * b, dy * a), V, V + 1),
@@ -336,9 +356,6 @@ ORDERS = {
 
 def dy_times(a, b):
     return a * b
-
-
-MIXED = np.array([[1.0, -2.0, 0.5], [0.3, 1.1, -0.7], [2.0, 0.4, 0.9]])
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.3])

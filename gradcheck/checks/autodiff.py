@@ -130,7 +130,8 @@ def against_differences(
     elif is_loss:
         claimant = _Loss(problem, values[0])
     else:
-        claimant = VjpClaimant(problem.value, problem.pull, problem.inputs)
+        # A tuple: a list of one number would be an array of one.
+        claimant = VjpClaimant(problem.value, lambda dy, *x: tuple(problem.pull(dy, *x)), problem.inputs)
     claimant.inside, claimant.indices = problem.inside, problem.indices
     settings = read_options(options, vectorizable=is_loss and stacks, directional=not forward)
     point = point_of(problem.inputs, "inputs")

@@ -226,7 +226,7 @@ def _look_again(
     """Look at more elements of leaves of which a sample is wrong and shows no cause."""
     several = [leaf for leaf in claims if np.count_nonzero(np.array(check.point.leaves[leaf].value.shape) > 1) > 1]
     chosen = [leaf for leaf in _unexplained(check, probe, base, judgements) if leaf in several]
-    if not chosen:
+    if len(chosen) != 1:  # of several, a fault in one spoils the others: no sample of them shows a cause
         return judgements
     mine, before = {leaf: claims[leaf] for leaf in chosen}, {leaf: judgements[leaf] for leaf in chosen}
     return judgements | judge_more(probe, base, mine, before, rtol=check.rtol, rng=check.settings.rng)

@@ -575,3 +575,22 @@ def test_arguments_that_do_not_fit_are_told_with_the_remedy(call):
         call()
     notes = "; ".join(raised.value.__notes__)
     assert "inputs follow the function or module one by one; targets belong to the loss: loss=" in notes
+
+
+class HalfGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * torch.arange(3.0).double()
+
+    @staticmethod
+    def backward(ctx, dy):
+        return (dy * torch.arange(3.0).double()).sum() / 2
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_gradient_of_a_single_number_of_which_several_are_made_has_no_axis(half):
+    report = check_function(
+        HalfGradient.apply if half else lambda x: x * torch.arange(3.0).double(), torch.tensor(0.7).double()
+    )
+    assert report.verdict == ("fail" if half else "pass")
+    assert {finding.code for finding in report.findings} <= {"wrong-gradient"}

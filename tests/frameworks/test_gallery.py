@@ -1,10 +1,17 @@
 """The gallery stays true: every script runs, and at the release that the page names it prints what the page says."""
 
+import re
+
 import pytest
 
 from benchmarks.gallery import PAGE, SCRIPTS, load, script_of, without_cost
 
 TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def without_bounds(text):
+    """Leave out the bounds of errors: their first digit is rounding, which differs from processor to processor."""
+    return re.sub(r"± \S+", "±", text)
 
 
 def test_there_are_a_dozen():
@@ -20,7 +27,7 @@ def test_a_wrong_gradient_of_a_release_is_found(path):
     if not exhibit.is_at_release:
         return  # it may be mended, and python -m benchmarks.gallery says so
     assert report.verdict == "fail", str(report)
-    assert without_cost(report) in TEXT
+    assert without_bounds(without_cost(report)) in without_bounds(TEXT)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)

@@ -57,7 +57,7 @@ WIDENINGS = (64.0, 64.0**2, 64.0**3)
 
 MANY_STEPS = 64.0
 """Range of a sample, in units of the least difference in it, up to which it shows the steps of a staircase: 64 steps at 8 places are
-eight from place to place. A wider one is taken eight times nearer."""
+eight from place to place. A wider one is taken eight times nearer; up to a quarter of it a curve may go through all of them."""
 
 ONE_SIDED = 10.0
 """Ratio of the noise on the two sides of the point from which the larger is taken for a kink: two estimates of one noise differ by
@@ -158,9 +158,9 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
     for distance, spacing in samples:
         is_nearest = spacing < finest and finest > double  # units of double precision are nearer than what is sampled
         offsets = OFFSETS if coarsest <= double else np.arange(float(len(OFFSETS))) if is_nearest else WHOLE_OFFSETS
-        most = NOT_FAR if distance else 1.0
         moves = {
-            leaf: _exact(probe, leaf, spacing, signs[leaf], scale, most, farthest) for leaf, scale in lengths.items()
+            leaf: _exact(probe, leaf, spacing, signs[leaf], scale, distance, farthest)
+            for leaf, scale in lengths.items()
         }
         values = probe.ray(moves, distance + offsets)
         if np.all(np.isfinite(values)):
@@ -268,16 +268,18 @@ def _settled(values: Floats, offsets: Floats, enough: float) -> float:
 
 
 def _exact(
-    probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floats, most: float, reach: float
+    probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floats, distance: float, reach: float
 ) -> Floats:
     """Return a move of each element, whole multiples of which, up to ``reach``, the dtype of the parameters holds exactly.
 
-    Near the point no element moves by more than a share of its own size, ``most`` of 1: an edge may be there. Farther away by no
-    more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are. Beyond the
-    next power of two only every other number is held: elements just below it move the other way first.
+    Near the point, at no ``distance``, no element moves by more than a share of its own size: an edge may be there. Farther away
+    by no more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are.
+    Beyond the next power of two only every other number is held: elements just below it go the other way, also where the places
+    are at negative multiples.
     """
     held = probe.point.leaves[leaf]
     flat, exact = held.value.ravel(), np.empty_like(signs)
+    most, back = NOT_FAR if distance else 1.0, 1.0 if distance < 0 else -1.0
     for start in range(0, len(exact), BLOCK):
         block = slice(start, start + BLOCK)
         value = np.abs(flat[block])
@@ -289,7 +291,7 @@ def _exact(
         beyond = held.format.spacing(value + reach * np.maximum(np.abs(moves), unit))
         is_below = (beyond > unit) & (reach * np.maximum(np.abs(moves), unit) < sizes)
         unit = np.where(is_below, unit, beyond)
-        signed = np.where(is_below, -flat[block].astype(np.float64), moves)
+        signed = np.where(is_below, back * flat[block].astype(np.float64), moves)
         exact[block] = np.where(
             moves == 0, 0.0, np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, signed)
         )
@@ -307,19 +309,20 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
     for wide in WIDENINGS:
         if not np.any(still):
             break
-        wider = _far_away(probe, sample.moves, start + wide * offsets)
-        if np.any(still & _takes_many_steps(wider)):
+        wider, width = _far_away(probe, sample.moves, start + wide * offsets), np.full(still.shape, wide)
+        many = still & (np.ptp(wider, axis=0) > MANY_STEPS * _least_change(wider))
+        if np.any(many):
             nearer = _far_away(probe, sample.moves, start + wide / 8 * offsets)
-            wider = np.where(_takes_many_steps(wider) & _is_moved(nearer, values), nearer, wider)
+            many &= _is_moved(nearer, values)
+            wider, width = np.where(many, nearer, wider), np.where(many, wide / 8, width)
         moved = still & _is_moved(wider, values) & np.all(np.isfinite(wider), axis=0)
-        furthest = np.argmax(np.abs(wider - values[0]), axis=0)
-        for row in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
-            there = _far_away(probe, sample.moves, start + wide * offsets[row] + offsets)
-            found = moved & (furthest == row)
+        height, distinct = _height(wider, offsets), np.array([len(np.unique(column)) for column in wider.T])
+        furthest = width * offsets[np.argmax(np.abs(wider - values[0]), axis=0)]
+        for away in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
+            there = _far_away(probe, sample.moves, start + away + offsets)
+            found = moved & (furthest == away)
             stairs = found & np.any(np.diff(there, axis=0) == 0, axis=0)
-            heights = np.array([noise_from_samples(column, offsets)[0] for column in wider.T])
-            noise = np.where(stairs, np.maximum(noise, heights), noise)
-            distinct = np.array([len(np.unique(column)) for column in wider.T])
+            noise = np.where(stairs, np.maximum(noise, height), noise)
             still &= ~found | (stairs & (distinct < DISTINCT))
     return noise
 
@@ -329,11 +332,20 @@ def _is_moved(there: Floats, here: Floats) -> Bools:
     return np.asarray(np.any(np.abs(there - here[0]) > 0, axis=0))
 
 
-def _takes_many_steps(values: Floats) -> Bools:
-    """Tell which functions change among some values by many times the least of their changes, shape (K,)."""
+def _least_change(values: Floats) -> Floats:
+    """Return the least change of functions from one of some places to the next, 0 of constants, shape (K,)."""
     changes = np.abs(np.diff(values, axis=0))
-    least = np.min(np.where(changes > 0, changes, np.inf), axis=0)
-    return np.asarray(np.ptp(values, axis=0) > MANY_STEPS * least)
+    return np.asarray(np.min(np.where(changes > 0, changes, np.ptp(values, axis=0)), axis=0))
+
+
+def _height(values: Floats, offsets: Floats) -> Floats:
+    """Return the noise of staircases that take some values, shape (K,).
+
+    A curve may go through a few steps, of differing width, as if there were none: that of the least one bounds it from below.
+    """
+    noise, least = np.array([noise_from_samples(column, offsets)[0] for column in values.T]), _least_change(values)
+    few = np.ptp(values, axis=0) <= MANY_STEPS / 4 * least
+    return np.where(few, np.maximum(noise, least / np.sqrt(12) / FALLS), noise)
 
 
 def _far_away(probe: Probe, moves: Moves, places: Floats) -> Floats:

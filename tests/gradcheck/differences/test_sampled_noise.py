@@ -10,6 +10,7 @@ from gradcheck.differences.sampled_noise import (
     _continued,
     _exact,
     _is_moved,
+    _least_change,
     _longest,
     _of_staircase,
     _Sample,
@@ -17,7 +18,6 @@ from gradcheck.differences.sampled_noise import (
     _Seen,
     _settled,
     _signed,
-    _takes_many_steps,
     lost_in_rounding,
     measure_noise,
 )
@@ -45,14 +45,15 @@ def test_whole_multiples_of_a_move_are_held_exactly_by_the_dtype(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_what_lies_just_below_a_power_of_two_moves_away_from_it(dtype):
-    """Beyond it the numbers lie twice as far apart, and what was between two of them is rounded."""
-    x = np.nextafter(np.array([1.0, -2.0, 0.25, 1.5], dtype=dtype), dtype(0))
-    moves = _exact(probe_of(lambda tree: float(np.sum(tree)), x), 0, 1e-9, np.ones(4), np.ones(4), 1.0, 14.0)
-    np.testing.assert_array_equal(np.sign(moves), [-1, 1, -1, 1])
-    for times in (1, 7, 14):
-        there = x.astype(np.float64) + times * moves
+def test_all_samples_are_at_places_that_the_dtype_holds_also_just_below_a_power_of_two(dtype):
+    """Beyond it the numbers lie twice as far apart, and what was between two of them is rounded: by slope times half a unit."""
+    rng = np.random.default_rng(0)
+    below = 2.0 ** rng.integers(-3, 4, 400) * (1 - np.finfo(dtype).epsneg * rng.integers(1, 200, 400))
+    x = (below * rng.choice([-1.0, 1.0], 400)).astype(dtype)
+    for sample in _samples(probe_of(lambda x: 0.0, x), {0: np.abs(x).astype(float)}, np.full(1, 1e-16), rng):
+        there = x.astype(np.float64) + sample.places[:, None] * sample.moves[0]
         np.testing.assert_array_equal(there.astype(dtype).astype(np.float64), there)
+        assert np.all(sample.moves[0] != 0)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -214,11 +215,11 @@ def test_the_longest_move():
     assert _longest({0: np.array([-3.0, 1.0]), 1: np.array([2.0])}) == 3
 
 
-def test_what_has_moved_and_by_how_many_steps():
+def test_what_has_moved_and_by_how_much_at_least():
     here, there = np.array([[1.0, 1.0], [7.0, 7.0]]), np.array([[1.0, 1.0], [1.0, 1.5]])
     assert _is_moved(there, here).tolist() == [False, True]
-    stairs, ramp = np.array([0.0, 1, 1, 2]), np.array([0.0, 1, 60, 70])
-    assert _takes_many_steps(np.stack([stairs, ramp, np.zeros(4)], axis=1)).tolist() == [False, True, False]
+    columns = [0.0, 1, 1, 2], [7, 3, 60, 70], [5, 5, 5, 5]
+    assert _least_change(np.array(columns).T).tolist() == [1, 4, 0]
 
 
 def test_the_estimate_of_a_sample_is_infinite_where_it_may_be_the_smooth_part_unless_none_is_nearer():
@@ -262,6 +263,22 @@ def test_stairs_are_as_noisy_as_their_steps_are_high():
         assert 0.03 < _of_staircase(probe, sample)[0] < 1.0
     sample, probe = sampled(lambda t: max(t - 6000.0, 0.0), 5507.0)
     assert _of_staircase(probe, sample)[0] == 0
+
+
+@pytest.mark.parametrize("growth", [4.0, 8.0, 12.0, 14.0])
+@pytest.mark.parametrize("rounding", [np.floor, np.rint])
+def test_stairs_that_grow_ever_steeper_farther_away_are_as_noisy_as_near_by(growth, rounding):
+    """Over the widest range an exponential takes steps by the thousand, and stands still nowhere there."""
+    sample, probe = sampled(lambda t: 0.7 * rounding(2.2 * np.exp(growth * (t - 5507) / (64**3 * OFFSETS[-1]))), 5507.0)
+    assert np.ptp(sample.values) == 0 and 0.7 / 8 < np.sqrt(12) * _of_staircase(probe, sample)[0] < 0.7 * 8
+
+
+@pytest.mark.parametrize("heights", [[0, 1, 1, 1, 1, 1, 1, 2], [4, 3, 3, 4, 5, 8, 10, 16], [0, 1, 2, 3, 4, 5, 6, 7]])
+@pytest.mark.parametrize("wide", [64, 64**2, 64**3])
+def test_steps_that_a_curve_goes_through_are_steps(heights, wide):
+    ends = 5507 + wide * (OFFSETS[1:] - 1)
+    sample, probe = sampled(lambda t: 0.7 * heights[int(np.searchsorted(ends, t))], 5507.0)
+    assert np.ptp(sample.values) == 0 and 0.7 / 8 < np.sqrt(12) * _of_staircase(probe, sample)[0] < 0.7 * 8
 
 
 def test_values_are_those_at_the_places_and_the_noise_is_never_below_half_a_unit_of_the_value():

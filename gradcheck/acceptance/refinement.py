@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
-from gradcheck.acceptance.ledger import Estimate, Kind
+from gradcheck.acceptance.ledger import Estimate, Kind, Limit
 from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import BRIEF_STEP, confirm_together, contradicted_plainly
 from gradcheck.differences.ladder import FIRST_STEP, resolution_of
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 REFINING_CALLS = 40
-"""Spent on elements without evidence of a fault, at most; more only in proportion to the elements, where some are undecided."""
+"""Spent on elements that noise hides, at most; more only in proportion to the elements, where some are undecided."""
 
 MOST_OVERHEAD, KEPT_BACK = 100, 20
 """Calls beside two an element that a right smooth gradient may take in all, and those of them that come after."""
@@ -28,7 +28,7 @@ FEWEST_CALLS = 8
 """Of a ladder."""
 
 UNDECIDED_ANYWAY = 3
-"""Elements without evidence that are looked at again however many have some: kinks or truncation took the calls, and one
+"""Elements that noise hides that are looked at again however many others wait for calls: kinks or truncation took them, and one
 that noise hides more than the others would stay undecided. It was never more than one in 300 float32 networks."""
 
 CLOSEST_STEP = 1.07e-13
@@ -86,7 +86,10 @@ def _confirm_many(bench: Bench, waiting: dict[int, Indices]) -> dict[int, Indice
 
 
 def _queue(bench: Bench) -> list[tuple[int, int]]:
-    """Order the open elements by evidence, and leave out those for which there is neither evidence nor budget."""
+    """Order the elements to measure: those that calls decide, most evidence of a fault first; then, while calls are left, others.
+
+    Without a ladder the first stay undecided, whatever the claim; of those that noise hides a longer step may tell more.
+    """
     rows = []
     for leaf, ledger in bench.ledgers.items():
         once = np.flatnonzero(ledger.count)
@@ -97,18 +100,20 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
         evidence = np.max(np.where(np.isfinite(excess), excess, np.inf), axis=1, initial=0.0)
         waits = (found.outcome == Outcome.OPEN) | found.rough
         waits &= ~bench.has_common_error(leaf, claim, found.reference, found.noise)
-        is_open = np.any(waits & ~np.isnan(claim), axis=1) & ~bench.is_noted(leaf)[once]
-        evidence = np.where(is_open, np.maximum(evidence, 1.0), evidence)
-        is_open |= np.any(_worth_it(bench, leaf, once), axis=1)
-        rows += [(-evidence[i], leaf, int(once[i])) for i in np.flatnonzero(is_open)]
+        waits &= ~(np.isnan(claim) | bench.is_noted(leaf)[once][:, None])
+        for_calls = np.any(waits & (found.limit == Limit.CALLS), axis=1)
+        hidden = np.any(waits, axis=1)
+        asked = for_calls | hidden | np.any(_worth_it(bench, leaf, once), axis=1)
+        rank = np.select([for_calls, hidden], [0, 1], 2)
+        rows += [(rank[i], -evidence[i], leaf, int(once[i])) for i in np.flatnonzero(asked)]
     rows.sort()
-    contradicted = sum(1 for minus_evidence, _, _ in rows if minus_evidence < -1)
-    undecided = sum(1 for minus_evidence, _, _ in rows if minus_evidence == -1)
+    needed = sum(1 for rank, *_ in rows if rank == 0)
+    undecided = sum(1 for rank, *_ in rows if rank == 1)
     left = 2 * bench.elements + MOST_OVERHEAD - KEPT_BACK - (bench.probe.budget.points - bench.spent_before)
     allowed = min(left, REFINING_CALLS + FEWEST_CALLS * min(undecided, bench.elements // 80))
-    anyway = min(undecided, UNDECIDED_ANYWAY) if contradicted else 0
-    affordable = contradicted + max(anyway, allowed // FEWEST_CALLS - contradicted)
-    return [(leaf, index) for _, leaf, index in rows[:affordable]]
+    anyway = min(undecided, UNDECIDED_ANYWAY) if needed else 0
+    affordable = needed + max(anyway, allowed // FEWEST_CALLS - needed)
+    return [(leaf, index) for _, _, leaf, index in rows[:affordable]]
 
 
 def _worth_it(bench: Bench, leaf: int, indices: Indices) -> Bools:

@@ -68,10 +68,10 @@ def test_what_was_measured_noted_or_explained_by_an_error_in_common_waits_for_no
     assert _queue(bench) == []
 
 
-def undecided(count, **options):
-    """A bench in which ``count`` elements are open, and no difference contradicts the claim of any."""
+def undecided(count, noise=0.5, **options):
+    """A bench in which ``count`` elements are open, hidden by noise, and no difference contradicts the claim of any."""
     bench = linear(np.ones(count), **options)
-    enter(bench, 1.0 + 1e-3 * np.ones(count), 2e-3, typical=1e-9)
+    enter(bench, 1.0 + 1e-3 * np.ones(count), noise, typical=1e-9)
     return bench
 
 
@@ -93,6 +93,12 @@ def test_without_evidence_only_so_many_are_looked_at_as_there_are_calls_for(elem
     assert len(_queue(bench)) == queued
 
 
+def test_what_calls_would_decide_is_looked_at_whatever_was_spent():
+    bench = undecided(20, noise=2e-3)
+    bench.probe.budget.points = 1000
+    assert len(_queue(bench)) == 20
+
+
 @pytest.mark.parametrize(
     ("contradicted", "open_", "spent", "queued"),
     [(2, 10, 0, 5), (2, 10, 1000, 5), (2, 2, 1000, 4), (7, 10, 0, 10), (4, 10, 0, 7)],
@@ -100,7 +106,7 @@ def test_without_evidence_only_so_many_are_looked_at_as_there_are_calls_for(elem
 def test_beside_evidence_three_are_looked_at_anyway(contradicted, open_, spent, queued):
     count = contradicted + open_
     bench = linear(np.ones(count))
-    enter(bench, [1.1] * contradicted + [1.001] * open_, 2e-3, typical=1e-9)
+    enter(bench, [1.1] * contradicted + [1.001] * open_, [2e-3] * contradicted + [0.5] * open_, typical=1e-9)
     bench.spent_before, bench.probe.budget.points = 0, spent
     found = [index for _, index in _queue(bench)]
     assert len(found) == queued and set(range(contradicted)) <= set(found)
@@ -427,7 +433,7 @@ def test_a_close_look_moves_single_precision_by_two_units_at_least(monkeypatch):
 
 def test_a_small_excess_is_evidence_too():
     bench = linear(np.ones(12))
-    enter(bench, [1.004] * 2 + [1.001] * 10, 2e-3, typical=1e-9)
+    enter(bench, [1.004] * 2 + [1.001] * 10, [2e-3] * 2 + [0.5] * 10, typical=1e-9)
     bench.probe.budget.points = 1000
     assert [index for _, index in _queue(bench)][:2] == [0, 1] and len(_queue(bench)) == 5
 

@@ -23,15 +23,16 @@ PLACES = np.array([1.31e-3, -0.117, 0.371, -0.913, 2.17])
 
 
 def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -> bool:
-    """Tell whether the function gives the same bits wherever it is called, while something is claimed; and say so.
+    """Tell whether the function gives the same bits wherever it is called, while a change is claimed; and say so.
+
+    A claim so small that rounding would hide the change, as where all is saturated, says nothing of what the function uses.
 
     Notes
     -----
     Costs nothing where the value at the second point is another; else six calls, and one more where no second point was
     visited.
     """
-    is_zero = not any(np.any(claim.values != 0) for claim in claims.values())
-    if not check.claimant.may_ignore_its_point or is_zero or not np.all(np.isfinite(base)):
+    if not check.claimant.may_ignore_its_point or not np.all(np.isfinite(base)):
         return False
     if (
         check.settings.vectorized
@@ -44,6 +45,11 @@ def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int
     for leaf in check.point.free():
         lengths = lengths_of(probe.point.leaves[leaf].value)
         directions[leaf] = lengths * rng.choice([-1.0, 1.0], lengths.shape) * rng.uniform(0.5, 1.32, lengths.shape)
+    changes = [np.linalg.norm(directions[leaf][:, None] * claim.values, axis=0) for leaf, claim in claims.items()]
+    if np.all(
+        np.linalg.norm(changes, axis=0) * np.max(PLACES) < np.maximum(np.spacing(np.abs(base)), probe.rounding())
+    ):
+        return False
     alone = probe.one_by_one()
     # Values of elements that are all tiny may be lost beside what they are added to, so at last they move as zeros do.
     as_zero = {leaf: np.copysign(np.maximum(np.abs(move), 1.0), move) for leaf, move in directions.items()}

@@ -199,6 +199,24 @@ class Net:
         return h.sum(), {"W": X.T @ (1 - h**2), "b": (1 - h**2).sum(0)}
 
 
+def test_a_saturated_function_ignores_nothing():
+    """Its slope, 1e-304 at most, would change no bit of it wherever it is called."""
+    x = np.array([300.0, -400.0, -1000.0])
+
+    def softmax(x):
+        return np.exp(x - x.max()) / np.exp(x - x.max()).sum()
+
+    def grad(x):
+        s = softmax(x)
+        return 2 * s * (s - s @ s)
+
+    assert np.any(grad(x) != 0)
+    report = check_gradient(lambda x: softmax(x) @ softmax(x), grad, x)
+    assert "f-ignores-params" not in codes(report) and report.verdict != "fail"
+    wrong = check_gradient(lambda x: softmax(x) @ softmax(x), lambda x: grad(x) + 1e-6 * x, x)
+    assert wrong.verdict != "pass"
+
+
 @pytest.mark.parametrize("grad", [True, "function", "tree"])
 def test_a_function_that_ignores_its_argument(grad):
     net = Net()

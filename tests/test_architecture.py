@@ -24,7 +24,7 @@ PACKAGES = {
         "upstreams adjoints overwrites elementwise mixtures offsets copies near_ties ranking"
     ),
     "checks": (
-        "check second_point roundoff protocol references ignored blind_spots stairs explanations exchanged run scalar claimants layers pushforwards "
+        "check second_point acquittal roundoff protocol references ignored blind_spots stairs explanations exchanged run scalar claimants layers pushforwards "
         "jacobians curvature first_order orders autodiff "
         "linear_maps adjoint matrices stages composition chains"
     ),

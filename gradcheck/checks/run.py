@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, NotRepeatableError, judge, judge_more
+from gradcheck.checks.acquittal import acquit
 from gradcheck.checks.blind_spots import unseen
 from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.exchanged import examine_places
@@ -113,7 +114,8 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
     if not np.any(np.isfinite(base)) or is_random(check) or ignores_its_point(check, probe, base, claims):
         return
     try:
-        check.judgements = _judge(check, probe, base, claims)
+        check.judgements = judgements = _judge(check, probe, base, claims)
+        check.judgements = acquit(check, probe, base, claims, judgements)
     except NotRepeatableError:
         check.find(
             "f-not-deterministic",

@@ -20,7 +20,7 @@ from gradcheck.functions.points import point_of
 from gradcheck.functions.probe import Probe
 from gradcheck.reports.claims import Reading
 
-__all__ = ["AWAY", "compare", "examine_constancy", "visit"]
+__all__ = ["AWAY", "CERTAIN", "compare", "disagreement", "examine_constancy", "visit"]
 
 Floats = NDArray[np.float64]
 
@@ -84,19 +84,19 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
     directions = {leaf: lengths_of(there.arrays[leaf]) * signs[leaf] for leaf in same}
     # The points are so near that noise is the same there.
     noise = np.max([judgement.noise_of_f for judgement in judgements.values()], axis=0)
-    joint = _disagreement(check, probe, there.arrays, claims, [directions], noise)
+    joint = disagreement(check, probe, there.arrays, claims, [directions], noise)
     if not wrong and not np.any(np.abs(joint.apart) > CERTAIN * joint.allowed):
         return
     alone = [{leaf: directions[leaf]} for leaf in same]
-    far = _disagreement(check, probe, there.arrays, claims, alone, noise)
+    far = disagreement(check, probe, there.arrays, claims, alone, noise)
     near = [
         leaf.format.rounded(leaf.value + (b - leaf.value) / 4) if leaf.is_differentiable else b
         for leaf, b in zip(check.point.leaves, there.arrays, strict=True)
     ]
-    close = _disagreement(check, probe, near, claims, alone, noise)
+    close = disagreement(check, probe, near, claims, alone, noise)
     agrees = np.all(np.abs(far.apart) <= far.allowed, axis=1)
     if wrong and np.any(agrees):
-        start = _disagreement(check, probe, check.point.copies(), claims, alone, noise)
+        start = disagreement(check, probe, check.point.copies(), claims, alone, noise)
         agrees &= np.any(np.abs(start.apart - far.apart) > start.allowed + far.allowed, axis=1)
     disagrees = (np.abs(far.apart) > CERTAIN * far.allowed) & ~far.kink
     disagrees &= np.abs(close.apart) + close.allowed < np.abs(far.apart) / 2
@@ -141,7 +141,7 @@ class _Disagreement(NamedTuple):
     kink: NDArray[np.bool_]
 
 
-def _disagreement(
+def disagreement(
     check: Check,
     probe: Probe,
     arrays: list[NDArray[Any]],

@@ -115,7 +115,7 @@ def packings(clues: Clues, case: Case) -> Iterator[Candidate]:
     scales = [("", np.ones(clues.shape))]
     value = clues.value
     if value is not None and value.shape == clues.shape[1:] and np.all(value != 0):
-        scales.append((", over and times the parameter,", np.broadcast_to(value, clues.shape)))
+        scales.append((", before each is multiplied by the parameter,", np.broadcast_to(value, clues.shape)))
     rows, columns = np.nonzero(filled)
     for words, scale in scales:
         parts = []

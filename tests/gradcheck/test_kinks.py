@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradcheck import check_gradient
+from gradcheck import check_gradient, check_layer
 from tests.seeds import seeds
 
 
@@ -215,3 +215,40 @@ def test_elements_that_tie_among_sorted_ones_may_come_in_any_order(count, seed):
     for claim, verdict in ((right, "pass"), (mean, "pass"), (more, "fail"), (largest, "fail"), (-right, "fail")):
         report = check_gradient(lambda x, w=w: float(w @ np.sort(x)), lambda x, c=claim: c.copy(), x, rng=seed)
         assert report.verdict == verdict, str(report)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_where_parameters_tie_the_one_that_is_wrong_elsewhere_is_to_blame(seed):
+    rng = np.random.default_rng(seed)
+    x, alpha = np.append(rng.normal(size=6) + 1, [2.0, 2.0, 2.7, 3.1]), 2.0
+
+    def forward(x, alpha):
+        return np.clip(x, 0, alpha), (x, alpha)
+
+    def backward(dy, cache, mask):
+        x, alpha = cache
+        return dy * mask(x, alpha), 0.0 * np.sum(dy)
+
+    def inside(x, alpha):
+        return (x > 0) & (x <= alpha)
+
+    report = check_layer(forward, lambda dy, cache: backward(dy, cache, inside), x, alpha, rng=seed)
+    assert report.verdict == "fail"
+    assert {name: parameter.wrong.sum() for name, parameter in report.parameters.items()} == {"x": 0, "alpha": 1}
+    assert {finding.code for finding in report.findings} == {"wrong-gradient"}
+    # One that is wrong away from ties is not acquitted.
+    report = check_layer(forward, lambda dy, cache: backward(dy, cache, lambda x, _: x > 0), x, alpha, rng=seed)
+    assert report.parameters["x"].wrong.sum() >= 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ties_within_a_parameter_are_its_own_fault_beside_one_that_is_wrong_everywhere(seed):
+    def f(p):
+        return max(np.max(p["x"]), p["alpha"]) + p["alpha"] ** 2
+
+    def grad(p):
+        return {"x": 1.0 * (p["x"] >= max(np.max(p["x"]), p["alpha"])), "alpha": 0.0}
+
+    report = check_gradient(f, grad, {"x": np.array([0.3, 2.0, 2.0, -1.0]), "alpha": 2.0}, rng=seed)
+    assert report.parameters["alpha"].wrong.sum() == 1
+    assert report.parameters["x"].wrong.sum() == 2

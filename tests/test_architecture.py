@@ -25,8 +25,8 @@ PACKAGES = {
     ),
     "checks": (
         "check second_point acquittal roundoff protocol references ignored blind_spots stairs explanations exchanged run scalar claimants layers pushforwards "
-        "jacobians curvature first_order orders autodiff "
-        "linear_maps adjoint matrices stages composition chains"
+        "linear_maps adjoint jacobians curvature first_order orders autodiff "
+        "matrices stages composition chains"
     ),
     "mutants": "changes behaviours catalogue planting points score",
 }

@@ -78,6 +78,15 @@ class AdjointTest:
         return self.settings.rtol or default_rtol(max(self.there.eps, self.back.eps))
 
     @silent
+    def of_pairs(self) -> list[Finding]:
+        """Return what inner products alone show: those of the pair given, and of random ones."""
+        try:
+            self._pairs()
+        except UnfitError as unfit:
+            self._find(unfit.code, str(unfit))
+        return self.faults
+
+    @silent
     def run(self) -> Report:
         """Make the check."""
         started = time.perf_counter()

@@ -94,7 +94,7 @@ class HessianClaimant(JacobianClaimant):
     def read(self, given: Any) -> Reading:
         """Read a tree of trees of blocks."""
         count = len(self.inputs)
-        rows, mismatches = align(self.x, given)
+        rows, mismatches = align(self.x, given, axis=0)
         whole = Reading(names={k: entry.name for k, entry in enumerate(self.entries)})
         for mismatch in mismatches:
             whole.findings.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Judgement
+from gradcheck.checks.adjoint import AdjointTest
 from gradcheck.checks.check import Check, Claimant
+from gradcheck.functions.formats import format_of
 from gradcheck.functions.kinds import NUMPY
 from gradcheck.functions.outputs import EachOutput, one_array_of
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
@@ -39,6 +42,7 @@ class JacobianClaimant(Claimant):
         self.jac = jac
         self.x = x
         self.first: Reading | None = None
+        self.given: Any = None
         self.inputs = point.leaves
         self.entries: list[Leaf] = []
         """What is claimed for each leaf of x: its shape, and how it is called."""
@@ -58,8 +62,8 @@ class JacobianClaimant(Claimant):
     def _matrix(self, handed: Handed) -> Reading:
         self.calls += 1
         with calling(self.derivative, "at the given point"):
-            given = self.jac(handed.tree)
-        reading = self.read(given)
+            self.given = self.jac(handed.tree)
+        reading = self.read(self.given)
         reading.handed = handed.named()
         return reading
 
@@ -88,6 +92,21 @@ class JacobianClaimant(Claimant):
             for row, values in zip(rows, matrix.reshape(len(rows), -1), strict=False):
                 row.values[leaf] = values
         return rows
+
+    def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
+        """Check that both products of a linear operator are those of one matrix: solvers use either."""
+        del cotangents, first
+        matvec, rmatvec = (getattr(self.given, name, None) for name in ("matvec", "rmatvec"))
+        if not (callable(matvec) and callable(rmatvec)) or len(getattr(self.given, "shape", ())) != 2:
+            return
+        settings = replace(check.settings, max_evaluations=None, rng=np.random.default_rng(check.settings.key))
+        y, x = (
+            Leaf(name, np.ones(n), NUMPY, format_of(np.dtype(float)))
+            for name, n in zip("yx", self.given.shape, strict=True)
+        )
+        with contextlib.suppress(NotImplementedError):  # SciPy's, where there is no rmatvec
+            for fault in AdjointTest(settings, matvec, rmatvec, x, y).of_pairs():
+                check.find(fault.code, fault.message, where=self.entries[0].name, fatal=True, **fault.evidence)
 
     def sample(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the whole matrix."""

@@ -199,8 +199,14 @@ class _Builder:
         return self.assemble([build(entries) for build in self.builders])
 
 
-def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
+def align(tree: Any, other: Any, axis: int = -1) -> tuple[list[Any], list[Mismatch]]:
     """Lay another tree beside this one.
+
+    Parameters
+    ----------
+    tree, other : tree
+    axis : int
+        Along which an array stands for a tuple or list of as many numbers.
 
     Returns
     -------
@@ -214,17 +220,19 @@ def align(tree: Any, other: Any) -> tuple[list[Any], list[Mismatch]]:
     """
     entries: list[Any] = []
     mismatches: list[Mismatch] = []
-    _lay_beside(tree, other, (), entries, mismatches)
+    _lay_beside(tree, other, (), axis, entries, mismatches)
     return entries, mismatches
 
 
-def _lay_beside(node: Any, twin: Any, path: Path, entries: list[Any], mismatches: list[Mismatch]) -> None:
+def _lay_beside(node: Any, twin: Any, path: Path, axis: int, entries: list[Any], mismatches: list[Mismatch]) -> None:
     """Append what stands beside the leaves of a tree to ``entries``, and what does not fit to ``mismatches``."""
     parts = parts_of(node)
     if parts is None:
         entries.append(twin)
         return
     twins = {} if twin is MISSING else twins_of(node, twin)
+    if twins is None and isinstance(node, tuple | list) and is_array(twin):
+        twins = _numbers_of(parts, as_numpy(twin), axis)
     where = _name(path)
     if twins is None:
         mismatches.append(Mismatch(where, f"is a {type(twin).__name__} in place of a {type(node).__name__}"))
@@ -234,7 +242,16 @@ def _lay_beside(node: Any, twin: Any, path: Path, entries: list[Any], mismatches
         if extra:
             mismatches.append(Mismatch(where, f"has {_listed(path, extra)}, which was not asked for"))
     for key, part in parts.items():
-        _lay_beside(part, twins.get(key, MISSING), (*path, key), entries, mismatches)
+        _lay_beside(part, twins.get(key, MISSING), (*path, key), axis, entries, mismatches)
+
+
+def _numbers_of(parts: dict[Key, Any], array: NDArray[Any], axis: int) -> dict[Key, Any] | None:
+    """Part an array that stands for as many plain numbers; None where it stands for none."""
+    if not all(isinstance(part, int | float | np.generic) for part in parts.values()):
+        return None
+    if not array.ndim or array.shape[axis] != len(parts):
+        return None
+    return dict(zip(parts, np.moveaxis(array, axis, 0), strict=True))
 
 
 def arrays_in(thing: Any, depth: int = 6) -> Iterator[Any]:

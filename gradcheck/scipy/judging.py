@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
 
 from gradcheck.checks.first_order import check_gradient
@@ -27,20 +28,19 @@ CALLS_BEYOND = 3
 
 def judge_gradient(box: Box, value: Function, jac: Function, options: CheckOptions) -> Report:
     """Check the gradient of a function with one value."""
-    return _judge(check_gradient, box, lambda x: number(value(x)), lambda x: np.ravel(_inside(box, jac, x)), options)
+    return _judge(check_gradient, box, lambda x: number(value(x)), lambda x: _inside(box, jac, x, (-1,)), options)
 
 
 def judge_jacobian(box: Box, values: Function, jac: Function, options: CheckOptions) -> Report:
     """Check the Jacobian of a function with several values."""
-    claim = lambda x: np.atleast_2d(_inside(box, jac, x))  # noqa: E731
-    return _judge(check_jacobian, box, lambda x: np.atleast_1d(values(x)), claim, options)
+    return _judge(check_jacobian, box, lambda x: np.atleast_1d(values(x)), lambda x: _inside(box, jac, x), options)
 
 
 def judge_hessian(box: Box, value: Function, slope: Function | None, hess: Function, options: CheckOptions) -> Report:
     """Check a Hessian by differences of a gradient that is right, or by values where there is none."""
     if slope is not None:
         return judge_jacobian(box, lambda x: np.ravel(written_out(slope(x))), hess, options)
-    claim = lambda x: np.where(box.fixed[:, None], 0.0, _inside(box, hess, x))  # noqa: E731
+    claim = lambda x: _held(_inside(box, hess, x), box.fixed[:, None])  # noqa: E731
     return _judge(check_hessian, box, lambda x: number(value(x)), claim, options)
 
 
@@ -89,6 +89,21 @@ def _judge(check: Callable[..., Report], box: Box, f: Function, claim: Function,
     return replace(with_remarks(report, *held), evaluations=calls)
 
 
-def _inside(box: Box, derivative: Function, x: Floats) -> Any:
-    """Ask for a derivative at the nearest point inside; zero along elements that cannot move."""
-    return np.where(box.fixed, 0.0, written_out(derivative(box.clip(x))))
+def _inside(box: Box, derivative: Function, x: Floats, shape: tuple[int, ...] = ()) -> Any:
+    """Ask for a derivative at the nearest point inside; zero along elements that cannot move.
+
+    Whatever does not fit is left as it is: the check says what is wrong with it.
+    """
+    given = derivative(box.clip(x))
+    if not shape and callable(getattr(given, "matvec", None)) and not np.any(box.fixed):
+        return given
+    numbers = np.asarray(written_out(given))
+    if numbers.dtype.kind not in "biufc":
+        return given
+    return _held(numbers.reshape(shape) if shape else np.atleast_2d(numbers), box.fixed)
+
+
+def _held(derivative: Any, fixed: NDArray[np.bool_]) -> Any:
+    """Return a derivative with zeros along elements that cannot move, where it has the shape of one."""
+    fits = np.ndim(derivative) >= fixed.ndim and len(fixed) in (1, np.shape(derivative)[-fixed.ndim])
+    return np.where(fixed, 0.0, derivative) if fits and np.any(fixed) else derivative

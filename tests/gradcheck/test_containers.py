@@ -26,11 +26,37 @@ def of_cubes(x):
     return 3 * np.asarray(x) ** 2
 
 
-@pytest.mark.parametrize("point", [[1.3, 0.7, 0.8], [1.3, 2, 0.8], np.array([1.3, 0.7, 0.8])], ids=repr)
+@pytest.mark.parametrize(
+    "point",
+    [[1.3, 0.7, 0.8], [1.3, 2, 0.8], np.array([1.3, 0.7, 0.8]), (1.3, 0.7, 0.8), list(np.array([1.3, 0.7, 0.8]))],
+    ids=repr,
+)
 @pytest.mark.parametrize("form", [np.asarray, list, tuple, np.ndarray.tolist], ids=lambda f: f.__name__)
 def test_a_list_of_numbers_and_the_array_of_them_are_one_point(point, form):
     assert check_gradient(cubes, lambda x: form(of_cubes(x)), point)
     assert check_gradient(cubes, lambda x: form(of_cubes(x) * [1, 1, 1.01]), point).verdict == "fail"
+
+
+def test_arrays_stand_for_the_derivatives_by_a_tuple_of_numbers():
+    def f(x):
+        assert type(x) is tuple
+        return x[0] ** 2 * x[1]
+
+    def values(x):
+        return np.array([x[0] * x[1], x[1] ** 2, x[0]])
+
+    point = (1.5, 0.7)
+    jac = np.array([[0.7, 1.5], [0, 1.4], [1, 0]])
+    hess, twisted = np.array([[1.4, 3.0], [3.0, 0.0]]), np.array([[1.4, 3.0], [3.1, 0.0]])
+    assert check_hessian(f, lambda x: hess, point)
+    report = check_hessian(f, lambda x: twisted, point)
+    assert [name for name, found in report.parameters.items() if np.any(found.wrong)] == ["[1].[0]"]
+    assert check_jacobian(values, lambda x: jac, point)
+    report = check_jacobian(values, lambda x: jac + np.eye(3, 2, -1), point)
+    assert report.parameters["[0]"].wrong.tolist() == [False, True, False]
+    assert report.parameters["[1]"].wrong.tolist() == [False, False, True]
+    assert check_gradient(f, lambda x: hess, point).verdict == "fail"
+    assert check_gradient(f, lambda x: np.ones(3), point).findings[0].code == "wrong-structure"
 
 
 def test_a_list_stays_one_and_may_be_part_of_a_tree():

@@ -179,6 +179,39 @@ def test_least_squares(form):
     assert np.argwhere(report.parameters["params"].wrong).tolist() == [[4, 1]]
 
 
+def test_both_products_of_an_operator_are_those_of_the_jacobian():
+    def operator(there, back=None):
+        rmatvec = None if back is None else lambda v: back.T @ v
+        return optimize._lsq.common.LinearOperator(there.shape, matvec=lambda v: there @ v, rmatvec=rmatvec)
+
+    def check(form):
+        return check_least_squares(model, [2.0, 0.7, 0.1], lambda x, t, y: form(model_jac(x, t, y)), args=(T, Y))
+
+    assert check(operator)  # has no rmatvec
+    assert check(lambda m: operator(m, m))
+    report = check(lambda m: operator(m, wrong_at(m, 4, 1)))
+    assert report.verdict == "fail" and [finding.code for finding in report.findings] == ["not-adjoint"]
+    assert "rmatvec" in report.findings[0].message
+
+
+@pytest.mark.parametrize("wrong", [np.transpose, np.ravel, lambda m: m[:, 1:], lambda m: None, lambda m: "m"])
+def test_a_jacobian_of_another_form_fails(wrong):
+    given = {"args": (T, Y), "bounds": ([0, 0.7, -9], [9, 0.7, 9])}
+    assert check_least_squares(model, [2.0, 0.7, 0.1], model_jac, **given)
+    report = check_least_squares(model, [2.0, 0.7, 0.1], lambda *a: wrong(model_jac(*a)), **given)
+    assert report.verdict == "fail"
+    assert report.findings[0].code in {"wrong-shape", "missing-gradient", "wrong-type"}
+
+
+@pytest.mark.parametrize("wrong", [lambda m: m[:-1], lambda m: m[:, :-1], np.diag, lambda m: [None, None]])
+def test_a_hessian_of_another_form_fails(wrong):
+    bounds = [(0, 2), (0.7, 0.7)] + 3 * [(-2, 2)]
+    for jac in (rosen_der, None):
+        assert all(check_problem(rosen, X0, jac=jac, hess=rosen_hess, bounds=bounds).values())
+        report = check_problem(rosen, X0, jac=jac, hess=lambda x: wrong(rosen_hess(x)), bounds=bounds)["hess"]
+        assert report.verdict == "fail" and report.findings[0].code in {"wrong-shape", "wrong-type"}
+
+
 def test_sparsity():
     def residuals(x):
         return np.append(x[1:] - x[:-1] ** 2, x[0] * x[-1])

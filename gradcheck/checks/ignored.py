@@ -45,7 +45,11 @@ def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int
     for leaf in check.point.free():
         lengths = lengths_of(probe.point.leaves[leaf].value)
         directions[leaf] = lengths * rng.choice([-1.0, 1.0], lengths.shape) * rng.uniform(0.5, 1.32, lengths.shape)
-    changes = [np.linalg.norm(directions[leaf][:, None] * claim.values, axis=0) for leaf, claim in claims.items()]
+    changes = [
+        np.linalg.norm(moves[:, None] * claims[leaf].values, axis=0)
+        for leaf, moves in directions.items()
+        if leaf in claims
+    ]
     if np.all(
         np.linalg.norm(changes, axis=0) * np.max(PLACES) < np.maximum(np.spacing(np.abs(base)), probe.rounding())
     ):

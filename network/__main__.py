@@ -24,7 +24,7 @@ examples:
   python -m network                     everything, in about a minute; writes article-report/index.html
   python -m network --quick             the same in small, in a few seconds
   python -m network --seeds 40          more networks for every experiment
-  python -m network mutants             25 bugs, 20 networks each: what accuracy says, and what a gradient check says
+  python -m network mutants             25 bugs, 40 networks each: what accuracy says, and what a gradient check says
   python -m network --published         the article's own 500 epochs with 20 seeds and all three sizes (minutes)
 """
 
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         help="article (default), or mutants: train the network with each of 25 bugs in its backward pass",
     )
     parser.add_argument(
-        "--seeds", type=_count, default=None, metavar="N", help="networks per experiment (default 10, of mutants 20)"
+        "--seeds", type=_count, default=None, metavar="N", help="networks per experiment (default 10, of mutants 40)"
     )
     parser.add_argument("--epochs", type=_count, default=None, metavar="N", help="epochs per experiment (default 50)")
     parser.add_argument("--quick", action="store_true", help="everything in small: 3 networks, few epochs and images")
@@ -173,7 +173,7 @@ def _compute_mutants(options: argparse.Namespace, trained: Trained, checks: dict
     from network.job import perform  # noqa: PLC0415
     from network.mutants import merged, training_tasks  # noqa: PLC0415
 
-    seeds = options.seeds or (3 if options.quick else 20)
+    seeds = options.seeds or (3 if options.quick else 40)
     trainings = training_tasks(seeds, options.epochs or (5 if options.quick else None))
     examinations = {f"check {bug.name}": bug.name for bug in ALL}
     checking = [(key, verification.examine, (i,)) for i, key in enumerate(examinations)]

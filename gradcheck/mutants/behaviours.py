@@ -27,6 +27,8 @@ __all__ = [
     "Stale",
     "Taken",
     "Unsteady",
+    "parameters_of",
+    "point_of_call",
     "upstream_of",
 ]
 
@@ -196,12 +198,12 @@ class Behaviour:
         index = None if taken is None else taken.find(state.leaf)
         if taken is None or index is None:
             return right
-        changed = self.change(state, taken, index, args)
+        changed = self.change(state, taken, index, parameters_of(args, kwargs))
         state.compare(taken, changed)
         return taken.with_changes(changed)
 
-    def change(self, state: State, taken: Taken, index: int, args: tuple[Any, ...]) -> dict[int, Any]:
-        """Return new arrays for some leaves."""
+    def change(self, state: State, taken: Taken, index: int, known: Taken | None) -> dict[int, Any]:
+        """Return new arrays for some leaves; ``known`` is what the call is given first."""
         raise NotImplementedError
 
 
@@ -211,9 +213,8 @@ class Changed(Behaviour):
 
     apply: Change
 
-    def change(self, state: State, taken: Taken, index: int, args: tuple[Any, ...]) -> dict[int, Any]:
+    def change(self, state: State, taken: Taken, index: int, known: Taken | None) -> dict[int, Any]:
         """Apply the change."""
-        known = Taken.of(args[0]) if args else None
         parameter = None if known is None else known.beside(taken.leaves[index])
         return self.apply(Scene(taken.arrays(), index, parameter, state.key))
 
@@ -223,9 +224,9 @@ class Stale(Behaviour):
 
     is_stateful = shows_elsewhere = is_whole = True
 
-    def change(self, state: State, taken: Taken, index: int, args: tuple[Any, ...]) -> dict[int, Any]:
+    def change(self, state: State, taken: Taken, index: int, known: Taken | None) -> dict[int, Any]:
         """Keep the first, and give copies of it."""
-        del index, args
+        del index, known
         first = state.kept.setdefault(_shapes(taken), taken.arrays())
         return {i: first[i].copy() for i in taken.floats()}
 
@@ -235,9 +236,9 @@ class Accumulated(Behaviour):
 
     is_stateful = True
 
-    def change(self, state: State, taken: Taken, index: int, args: tuple[Any, ...]) -> dict[int, Any]:
+    def change(self, state: State, taken: Taken, index: int, known: Taken | None) -> dict[int, Any]:
         """Add up."""
-        del args
+        del known
         before = state.kept.get(_shapes(taken), 0)
         with np.errstate(all="ignore"):
             total = state.kept[_shapes(taken)] = before + taken.leaves[index].value
@@ -272,23 +273,23 @@ class Unsteady(Behaviour):
 
     is_stateful = True
 
-    def change(self, state: State, taken: Taken, index: int, args: tuple[Any, ...]) -> dict[int, Any]:
+    def change(self, state: State, taken: Taken, index: int, known: Taken | None) -> dict[int, Any]:
         """Multiply each element by about one."""
-        del args
+        del known
         rng = state.kept.setdefault("rng", np.random.default_rng(state.key))
         value = taken.leaves[index].value
         return {index: np.asarray(value * (1 + 1e-2 * rng.normal(size=value.shape))).astype(value.dtype)}
 
 
 class Overwriting(Behaviour):
-    """Change the first array of the first argument a little, after the gradient was computed."""
+    """Change the first array among the arguments a little, after the gradient was computed."""
 
     is_whole = True
 
     def call(self, state: State, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Change the caller's memory."""
         right = function(*args, **kwargs)
-        for array in _writable(args[:1]):
+        for array in _writable((*args, *kwargs.values())):
             numbers = np.array(as_numpy(array))
             step = 1e-3 * (np.max(np.abs(numbers)) or 1)
             state.overwrite(array, np.asarray(numbers + step).astype(numbers.dtype))
@@ -314,6 +315,22 @@ class Ones(Behaviour):
         if isinstance(name, str):
             return function(*args, **{**kwargs, name: given})
         return function(*args[:name], given, *args[name + 1 :], **kwargs)
+
+
+def parameters_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Taken | None:
+    """Return the argument of a call that holds the parameters, taken apart."""
+    place = point_of_call(args, kwargs)
+    return None if place is None else Taken.of(kwargs[place] if isinstance(place, str) else args[place])
+
+
+def point_of_call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | str | None:
+    """Return which argument holds the parameters: the first with numbers in it, since a method is given its object before."""
+    places: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    for place, argument in places:
+        taken = Taken.of(argument)
+        if taken is not None and taken.floats():
+            return place
+    return None
 
 
 def upstream_of(function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | str | None:

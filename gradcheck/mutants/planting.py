@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from gradcheck.errors import InvalidArgument
-from gradcheck.mutants.behaviours import Accuracy, Changed, State, Taken, upstream_of
+from gradcheck.mutants.behaviours import Accuracy, Changed, State, Taken, parameters_of, point_of_call, upstream_of
 from gradcheck.mutants.catalogue import CATALOGUE, Entry, Mutant
 from gradcheck.mutants.changes import Scene
 
@@ -54,8 +54,8 @@ def mutants_of(
         With ``args`` and ``kwargs`` tells whether there is an upstream gradient: an argument called ``dy``, ``dout``,
         ``grad_output``, ....
     args, kwargs : optional
-        Of that call. Bugs that depend on the parameter are chosen where the first of them has a leaf of the gradient's
-        name and shape, and is no upstream.
+        Of that call. Bugs that depend on the parameter are chosen where the first of them that holds numbers, which the object
+        of a method does not, has a leaf of the gradient's name and shape, and is no upstream.
     mutants : str or sequence of str, optional
         Names or kinds of the catalogue, patterns allowed, or names of mutants, which say the leaf too; default all.
     point : str
@@ -79,7 +79,8 @@ def mutants_of(
     if taken is None or not taken.floats():
         return ()
     upstream = None if function is None else upstream_of(function, tuple(args), kwargs or {})
-    known = Taken.of(args[0]) if args and upstream != 0 else None
+    called = tuple(args), kwargs or {}
+    known = None if upstream is not None and upstream == point_of_call(*called) else parameters_of(*called)
     found = []
     for entry, named in chosen.items():
         if entry.needs_upstream and upstream is None:

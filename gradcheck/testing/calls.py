@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.mutants import Mutant, mutants_of, wrap
-from gradcheck.mutants.behaviours import Taken, upstream_of
+from gradcheck.mutants.behaviours import Taken, point_of_call, upstream_of
 
 __all__ = ["Calls"]
 
@@ -73,13 +73,14 @@ class Calls:
         return mutated.state.differed
 
     def _moved(self, call: Call) -> Call:
-        """Return a call at another point: with another upstream where it has one, else another first argument."""
-        place = upstream_of(self.function, call.args, call.kwargs) or 0
+        """Return a call at another point: with another upstream where it has one, else the parameters."""
+        place = upstream_of(self.function, call.args, call.kwargs)
+        place = point_of_call(call.args, call.kwargs) if place is None else place
+        if place is None:
+            return call
         if isinstance(place, str):
             return Call(call.args, {**call.kwargs, place: _elsewhere(call.kwargs[place])})
-        return Call(
-            (*call.args[:place], *map(_elsewhere, call.args[place : place + 1]), *call.args[place + 1 :]), call.kwargs
-        )
+        return Call((*call.args[:place], _elsewhere(call.args[place]), *call.args[place + 1 :]), call.kwargs)
 
 
 def _copied(call: Call) -> Call | None:

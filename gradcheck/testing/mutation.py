@@ -189,7 +189,10 @@ def _objection(session: pytest.Session, calls: Calls) -> str:
     if not calls.count:
         return "no test calls it (under this name: a module that is imported by two names is there twice)"
     if not calls.mutants:
-        return "it returned no array of floating-point numbers in which a bug could be planted"
+        return (
+            "it returned no array of floating-point numbers in which a bug could be planted; where jax.jit traces it, set "
+            "JAX_DISABLE_JIT=1 for this run"
+        )
     return ""
 
 

@@ -10,6 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -45,9 +46,13 @@ def find(target: str) -> FunctionType:
             f"{target!r} is what jax.custom_vjp made of a function that returns no gradient; name the backward that was given "
             "to its defvjp."
         )
+    while isinstance(found, partial):
+        found = found.func
     function = found if inspect.isfunction(found) else inspect.unwrap(getattr(found, "__func__", found))
     if not isinstance(function, FunctionType):
-        raise InvalidArgument(f"{target!r} is a {type(found).__name__}; a function written in Python was required.")
+        raise InvalidArgument(
+            f"{target!r} is a {type(found).__name__}; a function written in Python was required, or a method such as Class.__call__."
+        )
     return function
 
 

@@ -19,6 +19,7 @@ IS_INSTALLED = bool(importlib.metadata.entry_points(group="pytest11", name="grad
 EXAMPLE = Path(__file__).parents[3] / "examples" / "wrong_gradients"
 
 CUBES = """
+import functools
 import numpy as np
 
 def slope(x):
@@ -29,6 +30,36 @@ class Cube:
     def slope(x):
         return 3 * x**2
 
+    @classmethod
+    def of_class(cls, x):
+        return cls.factor * x**2
+
+    def of_object(self, x):
+        return self.factor * x**2
+
+    def __call__(self, x):
+        return self.of_object(x)
+
+    factor = 3
+
+    class Inner:
+        def of_object(self, x):
+            return 3 * x**2
+
+def logged(f):
+    calls = []
+    @functools.wraps(f)
+    def inner(*args, **kwargs):
+        calls.append(args)
+        return f(*args, **kwargs)
+    return inner
+
+@logged
+def decorated(x):
+    return 3 * x**2
+
+PARTIAL = functools.partial(slope)
+CALLABLE = Cube()
 ALMOST = lambda x: slope(x)
 NUMBER = 7
 """
@@ -123,6 +154,10 @@ HOLDERS = {
     "a partial": "from functools import partial\nP = partial(slope)\ndef test_it(): judge(P)",
     "a class": "class TestIt:\n    slope = staticmethod(slope)\n    def test_it(self): judge(self.slope)",
     "a TestCase": "import unittest\nclass TestIt(unittest.TestCase):\n    def test_it(self): judge(slope)",
+    "the test itself": "def test_it():\n    from cubes import slope as found\n    judge(found)",
+    "a parametrised class": (
+        "@pytest.mark.parametrize('k', [1, 2])\nclass TestIt:\n    def test_it(self, k):\n        from cubes import slope\n        judge(slope)"
+    ),
     "a module's setup": (
         "def setup_module(module): module.FOUND = judge(slope), slope(X)\n"
         "def test_first(): pass\ndef test_it(): np.testing.assert_allclose(FOUND[1], 3 * X**2, rtol=1e-9)"
@@ -150,10 +185,32 @@ def test_it_does_not_matter_who_holds_the_function(mutate, holder):
     assert counted(mutate(STRICT + HOLDERS[holder])) == (0, 3)
 
 
+TARGETS = {
+    "Cube.slope": "Cube.slope",
+    "Cube.of_class": "Cube.of_class",
+    "Cube.of_object": "Cube().of_object",
+    "CALLABLE.of_object": "Cube().of_object",
+    "Cube.__call__": "CALLABLE",
+    "Cube.Inner.of_object": "Cube.Inner().of_object",
+    "decorated": "decorated",
+    "PARTIAL": "PARTIAL",
+}
+"""What is named on the command line -> what the test calls."""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_methods_and_what_is_wrapped_get_the_bugs_of_a_plain_function(mutate, target):
+    """The object of a method is no parameter: what depends on the parameter is planted beside it."""
+    survived, count = counted(mutate(STRICT + f"def test_it(): judge(cubes.{TARGETS[target]})", target=f"cubes:{target}"))
+    assert survived == 0
+    assert count == counted(mutate(STRICT + "def test_it(): judge(slope)"))[1]
+
+
 @pytest.mark.usefixtures("few")
-def test_a_static_method(mutate):
-    result = mutate(STRICT + "from cubes import Cube\ndef test_it(): judge(Cube.slope)", target="cubes:Cube.slope")
-    assert counted(result)[0] == 0
+def test_an_argument_by_name_is_moved_to_another_point(mutate):
+    """A stale gradient shows at a second point alone, which the test does not have."""
+    result = mutate(STRICT + "def test_it(): np.testing.assert_allclose(slope(x=X), 3 * X**2, rtol=1e-9)")
+    assert counted(result) == (1, 3)
 
 
 @pytest.mark.usefixtures("few")
@@ -233,6 +290,7 @@ def test_a_red_suite_shows_the_users_lines_alone(mutate, pytester):
         ("cubes.slope", "*names no function; write package.module:function*"),
         ("nowhere:slope", "*importing nowhere raised ModuleNotFoundError*"),
         ("cubes:slop", "*has no attribute 'slop'*"),
+        ("cubes:Cube", "*is a type; a function written in Python was required, or a method such as Class.__call__*"),
         ("cubes:NUMBER", "*is a int; a function written in Python was required*"),
         ("numpy:sin", "*is a ufunc; a function written in Python was required*"),
     ],

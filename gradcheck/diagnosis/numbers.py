@@ -72,17 +72,18 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
     if abs(top - bottom) == 1 and most > 3 and is_size and error * most**2 < CHANCE:
         form, n = ("n/(n - 1)", top) if top > bottom else ("(n - 1)/n", bottom)
         meaning = ", or ".join(known.get(n, [])[:MOST_READINGS])
-        is_round = (
-            min(abs(size - round(size, 2)), abs(size - 1 / round(1 / size, 2))) <= error
-        )  # 1.01, rather than 101/100
-        if meaning or (n > max(SMALL) and not is_round):
+        if meaning or (n > max(SMALL) and not _is_round(size, error)):  # 1.01, rather than 101/100
             note = f" ({form} with n = {n}{': ' + meaning if meaning else ''})"
             return Named(f"{sign}{top}/{bottom} of", note, 1.5 if meaning else RARE)
     if {top, bottom} <= SMALL and top != bottom:
         return Named(f"{sign}{top}/{bottom} of", "", RARE)
     share = _share(top, bottom, error, known) if ratio > 0 else None  # no mean changes a sign
     if share is not None:
-        return Named(f"{sign}{share[0]} of", f" ({share[1]})", RARE)
+        words, note = f"{share[0]} of", share[1]
+        if _is_round(size, error):
+            other = "a factor too many" if size > 1 else "a factor such as a learning rate"
+            words, note = f"{size:.6g} times", f"{other}, or {share[0]}, where {note}"
+        return Named(words, f" ({note})", RARE)
     words = case.occurring.named(size, error)
     if words:
         cost = max(2.0, math.log10(len(case.occurring.words)))  # digits that finding one among so many takes
@@ -90,6 +91,12 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
     inverse = round(1 / size, 2)
     is_inverse = size < 1 and inverse and abs(size - 1 / inverse) <= error < abs(size - round(size, 2))
     return Named(f"{sign}1/{inverse:g} of" if is_inverse else f"{digits_apart(ratio)} times", "", REAL)
+
+
+def _is_round(size: float, error: float) -> bool:
+    """Whether a number, or its inverse, has no more than two decimals: people write such ones for reasons of their own."""
+    inverse = round(1 / size, 2)
+    return abs(size - round(size, 2)) <= error or (inverse > 0 and abs(size - 1 / inverse) <= error)
 
 
 def _share(top: int, bottom: int, error: float, known: dict[int, list[str]]) -> tuple[str, str] | None:

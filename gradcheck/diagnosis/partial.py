@@ -38,8 +38,8 @@ def parts(clues: Clues, case: Case) -> Iterator[Candidate]:
     count = int(np.count_nonzero(np.any(wrong, axis=0)))
     known = int(np.count_nonzero(np.any(clues.used | clues.kink, axis=0)))
     is_whole = known == clues.claimed[0].size
-    some = f"{clues.claimed[0].size:,} elements" if is_whole else f"the {known:,} elements looked at"
-    elsewhere = "elsewhere" if is_whole else "in the others of those looked at"
+    some = f"{clues.claimed[0].size:,} elements" if is_whole else f"the {known:,} elements that are decided"
+    elsewhere = "elsewhere" if is_whole else "in the others of these"
     where = exact.words if exact else f"{count:,} of {some}"
     if not np.any(clues.claimed[wrong]):
         yield Candidate(
@@ -50,10 +50,10 @@ def parts(clues: Clues, case: Case) -> Iterator[Candidate]:
             is_observation=True,
         )
     yield from _multiple(clues, case, exact, f"in {where}, and is right {elsewhere}")
-    yield from _masked(clues)
+    yield from _masked(clues, some, elsewhere)
     for region in regions[:1]:
         if region.evidence >= LEAST_EVIDENCE:
-            yield _located(clues, region)
+            yield _located(clues, region, "" if is_whole else f", of {some}")
 
 
 def _multiple(clues: Clues, case: Case, exact: Region | None, where: str) -> Iterator[Candidate]:
@@ -74,7 +74,7 @@ def _multiple(clues: Clues, case: Case, exact: Region | None, where: str) -> Ite
     )
 
 
-def _masked(clues: Clues) -> Iterator[Candidate]:
+def _masked(clues: Clues, some: str, elsewhere: str) -> Iterator[Candidate]:
     """Say that the claim is wrong only where it or the true gradient is zero: a mask is missing, or another one."""
     wrong = clues.wrong & clues.used
     is_zero = clues.used & (np.abs(clues.reference) <= clues.margin)
@@ -86,11 +86,11 @@ def _masked(clues: Clues) -> Iterator[Candidate]:
         if binomial(total, count) - binomial(zeros, count) < LEAST_EVIDENCE - 1:
             return
         message = (
-            f"the gradient is wrong only where the true one is zero, in {count} of {total} elements, and right elsewhere: "
+            f"the gradient is wrong only where the true one is zero, in {count:,} of {some}, and right {elsewhere}: "
             "a mask is forgotten or too wide, or a buffer was not zeroed"
         )
     elif np.count_nonzero(wrong & is_empty) >= FEWEST:
-        message = "the gradient and the true one are zero in different elements, and equal elsewhere: another mask"
+        message = f"the gradient and the true one are zero in different elements, and equal {elsewhere}: another mask"
     else:
         return
     yield Candidate(
@@ -104,12 +104,12 @@ def _masked(clues: Clues) -> Iterator[Candidate]:
     )
 
 
-def _located(clues: Clues, region: Region) -> Candidate:
-    """Say where the wrong elements are."""
+def _located(clues: Clues, region: Region, of: str) -> Candidate:
+    """Say where the wrong elements are, of those that are known."""
     mask = np.broadcast_to(region.mask, clues.claimed.shape)
     return Candidate(
         kind=region.kind,
-        message=f"the gradient is wrong only in {region.words}",
+        message=f"the gradient is wrong {'' if region.words.startswith('all') else 'only '}in {region.words}{of}",
         predicted=np.where(mask, clues.claimed, clues.reference),
         margin=clues.margin,
         cost=ENOUGH,

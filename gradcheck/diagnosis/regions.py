@@ -84,7 +84,7 @@ def _candidates(clues: Clues, case: Case) -> Iterator[Region]:
 
 
 def _slices(clues: Clues) -> Iterator[Region]:
-    """Give the slices that hold wrong elements along each axis, where they are few or one run."""
+    """Give the slices that hold wrong elements along each axis, where they are few, all but a few or one run."""
     wrong = np.any(clues.wrong & clues.used, axis=0)
     for axis, length in enumerate(clues.shape):
         others = tuple(i for i in range(wrong.ndim) if i != axis)
@@ -97,10 +97,12 @@ def _slices(clues: Clues) -> Iterator[Region]:
         shape = [1] * (len(clues.shape) + 1)
         shape[axis + 1] = length
         axes = math.log10(len(clues.shape))
-        if len(touched) < last - first + 1 and 2 * len(touched) <= length:
-            chosen = np.isin(np.arange(length), touched).reshape(shape)
-            cost = axes + binomial(length, len(touched))
-            yield Region("slices", some_slices(touched, length, axis), chosen, cost)
+        chosen = np.isin(np.arange(length), touched)
+        spared = np.flatnonzero(~chosen)
+        few = 2 * len(touched) <= length
+        if len(touched) < last - first + 1 and (few or len(spared) <= MOST_LISTED):
+            words = some_slices(touched, length, axis) if few else f"all but {some_slices(spared, length, axis)}"
+            yield Region("slices", words, chosen.reshape(shape), axes + binomial(length, len(touched)))
         if first == last:
             kind = "last-slice" if last == length - 1 else "one-slice"
             at = "the last slice" if last == length - 1 else "the first slice" if last == 0 else f"slice {last}"

@@ -28,9 +28,11 @@ OWN_VALUE: dict[str, tuple[Map, str]] = {
     "over-double": (lambda v: 0.5 / v, "divided by 2 {0}: d/d {0}**2 where d/d {0} is asked"),
     "times-square": (lambda v: -(v**2), "times minus {0}**2: d/d (1/{0}) where d/d {0} is asked"),
     "over-square": (lambda v: -1 / v**2, "divided by minus {0}**2: d/d {0} where d/d (1/{0}) is asked"),
+    "log-one-plus": (lambda v: (1 + v) / v, "times (1 + {0}) / {0}: the slope of log({0}) where f has log(1 + {0})?"),
+    "log": (lambda v: v / (1 + v), "times {0} / (1 + {0}): the slope of log(1 + {0}) where f has log({0})?"),
     "times-logit": (lambda v: v * (1 - v), "times {0} (1 - {0}): d/d logit({0}) where d/d {0} is asked"),
 }
-"""Another parametrisation: key -> the factor, and the words for it."""
+"""Another parametrisation, or another function of it: key -> the factor, and the words for it."""
 
 ROUNDED = (
     "which stands still at short steps and jumps at longer ones, as rounding does; a claim that follows the trend, a straight-through "
@@ -172,6 +174,7 @@ def factors(clues: Clues, case: Case) -> Iterator[Candidate]:
     if case.y is not None:
         others.append(("y", case.y))
     laid = [(name, array, axis) for name, value in others for array, axis in _laid_along(value, clues.shape)]
+    laid += _lengths(clues)
     for name, array, axis in laid:
         where = "" if axis is None else f" along axis {axis}"
         for kind, factor, words in (
@@ -187,6 +190,21 @@ def factors(clues: Clues, case: Case) -> Iterator[Candidate]:
                 cost=np.log10(2 * len(laid)),
                 evidence={"factor": name},
             )
+
+
+def _lengths(clues: Clues) -> list[tuple[str, Floats, int | None]]:
+    """Give the lengths of the parameter's slices along each axis, laid along it: what a norm of them is divided by."""
+    value, found = clues.value, []
+    if value is None or value.shape != clues.shape or value.ndim < 2 or not np.all(np.isfinite(value)):
+        return []
+    for axis, length in enumerate(value.shape):
+        sizes = np.linalg.norm(np.moveaxis(value, axis, 0).reshape(length, -1), axis=1)
+        found += [
+            (f"the length of each slice of {clues.name}", array, at)
+            for array, at in _laid_along(sizes, clues.shape)
+            if at == axis
+        ]
+    return found
 
 
 def _moral(kind: str) -> str:

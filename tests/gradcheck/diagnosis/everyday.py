@@ -15,7 +15,7 @@ from tests.gradcheck.diagnosis.reported import pair
 def everyday(seed: int) -> Iterator[Planted]:
     """Give them all."""
     rng = np.random.default_rng([seed, 8])
-    for family in (graphs, stages, cameras, mixtures, matrices, pools, signals, finance):
+    for family in (graphs, stages, cameras, mixtures, matrices, pools, signals, finance, slips):
         yield from family(rng)
 
 
@@ -384,3 +384,55 @@ def finance(rng: np.random.Generator) -> Iterator[Planted]:
     functions = loss, lambda w: of_loss(w, 14), lambda w: of_loss(w, 11)
     words = "0.785714 times"
     yield pair("padding counts", "constant-ratio", gradcheck.check_gradient, functions, rng.normal(size=3), words=words)
+
+
+def slips(rng: np.random.Generator) -> Iterator[Planted]:
+    """Give slopes of another logarithm, norms that are divided by twice, a lost temperature, and rows that were written twice."""
+    x, weight = rng.uniform(0.2, 3, size=(4, 5)), rng.uniform(1, 3, size=(4, 5))
+    functions = (
+        lambda x: float(np.sum(weight * np.log1p(x))),
+        lambda x: weight / x,
+        lambda x: weight / (1 + x),
+    )
+    words = "the slope of log(params) where f has log(1 + params)"
+    yield pair("log for log1p", "parametrisation", gradcheck.check_gradient, functions, x, words=words)
+    functions = (lambda x: float(np.sum(weight * np.log(x))), lambda x: weight / (1 + x), lambda x: weight / x)
+    words = "the slope of log(1 + params) where f has log(params)"
+    yield pair("log1p for log", "parametrisation", gradcheck.check_gradient, functions, x, words=words)
+
+    arrows, pull = rng.normal(size=(6, 3)), np.arange(1.0, 7)[:, None]
+    functions = (
+        lambda x: float(np.sum(pull * np.linalg.norm(x, axis=1, keepdims=True))),
+        lambda x: pull * x / np.sum(x * x, axis=1, keepdims=True),
+        lambda x: pull * x / np.linalg.norm(x, axis=1, keepdims=True),
+    )
+    words = "divided by the length of each slice of params along axis 0"
+    yield pair("norms", "missing-factor", gradcheck.check_gradient, functions, arrows, words=words)
+
+    logits, label = rng.normal(size=(12, 10)), np.eye(10)[rng.integers(10, size=12)]
+    functions = (
+        lambda z: float(-np.mean(np.sum(label * np.log(softmax(z / 2.5)), axis=1))),
+        lambda z: (softmax(z / 2.5) - label) / 12,
+        lambda z: (softmax(z / 2.5) - label) / 30,
+    )
+    words = "equals 2.5 times the true one (a factor too many, or 10/4"
+    yield pair("temperature", "constant-ratio", gradcheck.check_gradient, functions, logits, words=words)
+
+    picked = np.append(np.arange(14), np.repeat(np.setdiff1d(np.arange(14), [3, 8]), 2))
+    drawn = rng.normal(size=(len(picked), 6))
+
+    def looked_up(table: Array, add: bool) -> Array:
+        out, each = np.zeros_like(table), drawn * np.cos(table[picked])
+        if add:
+            np.add.at(out, picked, each)
+        else:
+            out[picked] += each
+        return out
+
+    functions = (
+        lambda table: float(np.sum(drawn * np.sin(table[picked]))),
+        lambda table: looked_up(table, add=False),
+        lambda table: looked_up(table, add=True),
+    )
+    words = "wrong in all but slices 3 and 8 of 14 along axis 0"
+    yield pair("look-up", "slices", gradcheck.check_gradient, functions, rng.normal(size=(14, 6)), words=words)

@@ -52,7 +52,7 @@ CORE: dict[str, tuple[str, ...]] = {
         f"{TESTS}/differences/test_tableau.py",
     ),
     "gradcheck.differences.noise": (f"{TESTS}/differences/test_noise.py",),
-    "gradcheck.differences.sampled_noise": (f"{TESTS}/differences/test_sampled_noise.py", f"{TESTS}/test_noise.py"),
+    "gradcheck.differences.sampled_noise": (f"{TESTS}/differences/test_sampled_noise.py",),
     "gradcheck.differences.steps": (f"{TESTS}/differences/test_steps.py",),
     "gradcheck.reports.comparison": (f"{TESTS}/test_comparison.py",),
     "gradcheck.checks.protocol": (f"{TESTS}/test_protocol_parts.py", f"{TESTS}/test_protocol.py"),

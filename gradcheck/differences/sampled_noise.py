@@ -85,8 +85,8 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
 
     Notes
     -----
-    Costs 8 calls; up to 32 more at the edge of a domain and where what looks like noise may be a fast oscillation, and
-    24 to 72 where the function stands still.
+    Costs 8 calls; up to 40 more at the edge of a domain and where what looks like noise may be a fast oscillation, those of
+    `jumps_between` where it may jump, and 24 to 72 for each side of the point on which the function stands still.
     """
     probe = probe.one_by_one()  # whether it may be called with many at once is seen when its noise is known
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
@@ -154,7 +154,8 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
     double = float(np.finfo(np.float64).eps)
     # In half precision so many spacings are several times an element's size.
     samples = [(distance, spacing) for distance, spacing in SAMPLES if abs(distance) * coarsest <= 1]
-    farthest = 2 * max(abs(distance) for distance, _ in samples) + OFFSETS[-1]
+    # Twice: rounded to what the dtype holds, a move is longer by less.
+    farthest = 2 * (max(abs(distance) for distance, _ in samples) + OFFSETS[-1])
     for distance, spacing in samples:
         is_nearest = spacing < finest and finest > double  # units of double precision are nearer than what is sampled
         offsets = OFFSETS if coarsest <= double else np.arange(float(len(OFFSETS))) if is_nearest else WHOLE_OFFSETS
@@ -179,7 +180,6 @@ class _Seen:
         """Where it is made of jumps, which looking from nearer does not make smaller."""
         self.last: _Sample | None = None
         self._stood_still = np.ones(base.shape, dtype=bool)
-        self._is_steady = self.jumps
 
     @property
     def stands_still(self) -> Bools:
@@ -190,36 +190,31 @@ class _Seen:
         """Take a sample into account."""
         self._stood_still &= np.all(sample.values == self.base, axis=0)
         self.quantum = np.maximum(self.quantum, sample.quantum(self.base))
-        is_away = bool(sample.places[0])
-        estimate = _of_staircase(self.probe, sample) if is_away else sample.noise
-        if np.all(np.isinf(self.noise)):
-            self.noise = np.maximum(estimate, self.quantum)
-        elif is_away:  # on the other side of the point: a kink among the samples looks like noise, on one side only
+        if sample.places[0]:  # a kink among the samples looks like noise, on one side of the point only
+            estimate = _of_staircase(self.probe, sample)
             less, more = np.minimum(self.noise, estimate), np.maximum(self.noise, estimate)
             self.noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), self.quantum)
+        elif self.last is None:
+            self.noise = np.maximum(sample.noise, self.quantum)
         else:
-            self._look_from_nearer(sample, estimate)
+            self._look_from_nearer(sample, self.last)
         self.last = sample
 
-    def _look_from_nearer(self, sample: _Sample, estimate: Floats) -> None:
+    def _look_from_nearer(self, sample: _Sample, last: _Sample) -> None:
         """Take less noise for what it is, unless it is of jumps: a staircase stands still near by.
 
         An oscillation looks like noise from afar and is smooth, and steep, from near by.
         """
-        last = self.last
-        if last is not None:
-            # The same noise from much farther, where what is smooth near by explains no such changes, is of stairs.
-            explained = FALLS * _continued(sample.values, sample.offsets, last.length / sample.length)
-            self.jumps = self.jumps | (self._is_steady & (explained < np.ptp(last.values, axis=0)))
-        staircase = self.jumps | np.any(np.diff(sample.values, axis=0) == 0, axis=0)
-        less = np.maximum(np.minimum(self.noise, estimate), self.quantum)
-        falls = ~staircase & (less * FALLS < self.noise) & np.isfinite(self.noise)
-        if last is not None and np.any(falls):
+        is_known = np.isfinite(self.noise)
+        still = np.diff(sample.values, axis=0) == 0
+        self.jumps = self.jumps | (is_known & np.all(still, axis=0))  # nearer yet there is no more to see
+        staircase = is_known & (self.jumps | np.any(still, axis=0))
+        less = np.maximum(np.minimum(self.noise, sample.noise), self.quantum)
+        falls = is_known & ~staircase & (less * FALLS < self.noise)
+        if np.any(falls):
             reach = float(np.max(np.abs(last.places))) * last.length / sample.length
             asked = np.where(falls, self.noise, np.nan)
             self.jumps = self.jumps | jumps_between(self.probe, sample.moves, reach, asked)
-        moves = last is not None and not last.places[0] and np.ptp(last.values, axis=0) > 0
-        self._is_steady = moves & np.isfinite(estimate) & (FALLS * less >= self.noise)
         self.noise = np.where(staircase | self.jumps, self.noise, less)
 
 
@@ -229,21 +224,11 @@ def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
     Their value says nothing of it: ``log(1 + exp(-x))`` is zero where the sum is rounded to 1, as are losses of samples that are
     classified well. They are computed from numbers as large as 1, as the value or as the parameters.
     """
-    largest = max((float(np.max(np.abs(probe.point.leaves[leaf].value), initial=0.0)) for leaf in leaves), default=0.0)
+    values = (probe.point.leaves[leaf].value for leaf in leaves)
+    largest = max((float(np.max(np.abs(value), initial=1.0)) for value in values), default=1.0)
     eps = max(probe.output.eps, float(np.finfo(np.float64).eps))
     weight = np.sum(np.abs(probe.cotangents), axis=1)
-    return np.asarray(eps / 2 * np.maximum(np.abs(base), weight * max(largest, 1.0)))
-
-
-def _continued(values: Floats, offsets: Floats, times: float) -> Floats:
-    """Extrapolate the change of functions to a range ``times`` as long, by slope and curvature of some values, shape (K,).
-
-    A curvature that rounding may make is none.
-    """
-    places = offsets / offsets[-1]
-    _, slope, curvature = np.polynomial.polynomial.polyfit(places, values - values[0], 2)
-    seen = np.maximum(np.abs(curvature) - OF_ROUNDING * ulp(values), 0.0)
-    return np.asarray(np.abs(slope) * times + seen * times**2)
+    return np.asarray(eps / 2 * np.maximum(np.abs(base), weight * largest))
 
 
 def _signed(count: int, rng: np.random.Generator) -> Floats:
@@ -279,7 +264,7 @@ def _exact(
     """
     held = probe.point.leaves[leaf]
     flat, exact = held.value.ravel(), np.empty_like(signs)
-    most, back = NOT_FAR if distance else 1.0, 1.0 if distance < 0 else -1.0
+    most = NOT_FAR if distance else 1.0
     for start in range(0, len(exact), BLOCK):
         block = slice(start, start + BLOCK)
         value = np.abs(flat[block])
@@ -288,10 +273,11 @@ def _exact(
         near = np.where(hidden, lengths[block], np.minimum(most * sizes, lengths[block]))
         moves = spacing * signs[block] * near
         unit = held.format.spacing(value)
-        beyond = held.format.spacing(value + reach * np.maximum(np.abs(moves), unit))
-        is_below = (beyond > unit) & (reach * np.maximum(np.abs(moves), unit) < sizes)
+        away = reach * np.maximum(np.abs(moves), unit)
+        beyond = held.format.spacing(value + away)
+        is_below = (beyond > unit) & (away < sizes)
         unit = np.where(is_below, unit, beyond)
-        signed = np.where(is_below, back * flat[block].astype(np.float64), moves)
+        signed = np.where(is_below, flat[block] if distance < 0 else -flat[block], moves)
         exact[block] = np.where(
             moves == 0, 0.0, np.copysign(np.maximum(np.rint(np.abs(moves) / unit), 1.0) * unit, signed)
         )
@@ -315,7 +301,7 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
             nearer = _far_away(probe, sample.moves, start + wide / 8 * offsets)
             many &= _is_moved(nearer, values)
             wider, width = np.where(many, nearer, wider), np.where(many, wide / 8, width)
-        moved = still & _is_moved(wider, values) & np.all(np.isfinite(wider), axis=0)
+        moved = still & _is_moved(wider, values)
         height, distinct = _height(wider, offsets), np.array([len(np.unique(column)) for column in wider.T])
         furthest = width * offsets[np.argmax(np.abs(wider - values[0]), axis=0)]
         for away in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well

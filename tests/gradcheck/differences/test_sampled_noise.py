@@ -7,8 +7,8 @@ import pytest
 
 from gradcheck.differences.noise import OFFSETS, WHOLE_OFFSETS
 from gradcheck.differences.sampled_noise import (
-    _continued,
     _exact,
+    _height,
     _is_moved,
     _least_change,
     _longest,
@@ -22,6 +22,8 @@ from gradcheck.differences.sampled_noise import (
     measure_noise,
 )
 from gradcheck.functions.blocks import BLOCK
+from gradcheck.functions.points import Output, point_of
+from gradcheck.functions.probe import Budget, BudgetExhaustedError, Probe
 from tests.gradcheck.differences.test_steps import probe_of
 
 
@@ -157,14 +159,6 @@ def test_what_stands_still_may_lose_what_rounding_of_numbers_as_large_as_one_or_
     assert lost_in_rounding(weighted, np.zeros(2), [0]).tolist() == [half * 200, half * 25]
 
 
-def test_slope_and_curvature_are_continued_and_a_curvature_of_rounding_is_none():
-    places = OFFSETS / OFFSETS[-1]
-    values = np.stack([5 + 2 * places, 5 + 2 * places - 3 * places**2, 5 - 2 * places], axis=1)
-    np.testing.assert_allclose(_continued(values, OFFSETS, 10.0), [20.0, 320.0, 20.0], rtol=1e-9)
-    tiny = 1e6 + 1e-3 * places + 1e-9 * places**2
-    assert _continued(tiny[:, None], OFFSETS, 1e4)[0] == pytest.approx(10.0, rel=1e-3)
-
-
 def sampled(f, first, spacing=1.0, enough=1e-12, *, is_nearest=False):
     """Return a sample of a function of the distance from the point, which has several values, and its probe."""
     places = first + OFFSETS
@@ -213,6 +207,7 @@ def test_a_wave_is_resolved_from_as_near_as_its_period_is_short():
 def test_the_longest_move():
     assert _longest({}) == 0 and _longest({0: np.zeros(0)}) == 0
     assert _longest({0: np.array([-3.0, 1.0]), 1: np.array([2.0])}) == 3
+    assert _longest({0: np.array([1.0, 2.0, 5.0])}) == 5 and _longest({0: np.array([-5.0, -2.0])}) == 5
 
 
 def test_what_has_moved_and_by_how_much_at_least():
@@ -236,20 +231,22 @@ def test_noise_that_is_much_larger_on_one_side_is_a_kink_there(other, expected):
     assert expected / 4 < found.noise[0] < 4 * expected or (other < 1e-6 and found.noise[0] < 4e-7)
 
 
-def test_less_noise_from_nearer_is_taken_without_jumps_of_each_function_by_itself():
+@pytest.mark.parametrize("unit", [1.0, 100.0])
+def test_less_noise_from_nearer_is_taken_without_jumps_of_each_function_by_itself(unit):
     """A wave falls; noise stays as it is, at no calls; a step among the farther places is noise, and stays."""
 
     def functions(t):
+        t /= unit
         return np.array([1e-3 * np.sin(3 * t), rough(1e-3)(t), 0.1 * t * 1e-3 + 1e-3 * (t > 40.2)])
 
-    far, near = sampled(functions, 0.0), sampled(functions, 0.0, 1e-4)
+    far, near = sampled(functions, 0.0, unit), sampled(functions, 0.0, 1e-4 * unit)
     found, calls = seen(far, near)
     assert found.noise[0] < 1e-9 and found.noise[1] > 1e-4 and calls > 0
     assert found.jumps.tolist() == [False, False, True] and found.noise[2] > 1e-5
     assert seen(sampled(rough(1e-3), 0.0), sampled(rough(1e-3), 0.0, 1e-4))[1] == 0
 
 
-def test_the_same_noise_from_a_thousand_times_nearer_is_steady_and_stairs_that_stand_still_nearer_yet_keep_it():
+def test_stairs_that_stand_still_from_nearer_keep_their_noise():
     stairs = lambda t: 1e-3 * np.floor(t / 1e-3)  # noqa: E731
     found, _ = seen(*(sampled(stairs, 0.0, spacing) for spacing in (1.0, 1e-2, 1e-9)))
     assert found.noise[0] > 1e-4
@@ -291,3 +288,203 @@ def test_values_are_those_at_the_places_and_the_noise_is_never_below_half_a_unit
     assert measured(lambda x: float(4096 * np.rint(x[0])), np.ones(1))[0][0] >= np.spacing(4096.0) / 2
     linear, calls = measured(lambda x: float(x[0] + 2 * x[1]), x)
     assert linear[0] >= np.spacing(5.0) / 2 and calls == 8
+
+
+def asked_far_away(f, first=5507.0):
+    """Return the noise of functions that may stand still, and the places at which they were looked at."""
+    places = []
+    sample, probe = sampled(lambda t: places.append(t) or f(t), first)
+    places.clear()
+    return _of_staircase(probe, sample), np.array(places)
+
+
+def table(heights, wide):
+    """Return stairs from one to the next of the places so much wider, just before each."""
+    ends = 5507 + wide * (OFFSETS[1:] - 0.5)
+    return lambda t: 0.7 * heights[int(np.searchsorted(ends, t))]
+
+
+def test_a_constant_is_looked_at_ever_farther_away_and_stairs_until_they_are_seen():
+    noise, places = asked_far_away(lambda t: 3.0)
+    assert noise == [0]
+    np.testing.assert_allclose(places, np.concatenate([5507 + 64.0**k * OFFSETS for k in (1, 2, 3)]))
+    noise, places = asked_far_away(table(range(8), 64))
+    np.testing.assert_allclose(places, np.concatenate([5507 + 64 * OFFSETS, 5507 + 64 * OFFSETS[-1] + OFFSETS]))
+
+
+@pytest.mark.parametrize(("top", "calls"), [(60, 16), (70, 24)])
+def test_beyond_so_many_steps_it_is_looked_at_from_nearer(top, calls):
+    """Where it does not move nearer, farther away is what there is."""
+    noise, places = asked_far_away(table([0, 0, 0, 0, 0, 1, 2, top], 64))
+    assert len(places) == calls and places[-8] == pytest.approx(5507 + 64 * OFFSETS[-1]) and noise[0] > 0.7
+
+
+def test_stairs_seen_from_nearer_are_looked_at_there():
+    """Eight times farther it is a ramp, of which they are nothing."""
+    stairs = table([0, 1, 2, 3, 3, 4, 5, 6], 8)
+    noise, places = asked_far_away(lambda t: stairs(t) if t < 6500 else t - 6500)
+    nearer = 5507 + 8 * OFFSETS
+    np.testing.assert_allclose(places, np.concatenate([5507 + 64 * OFFSETS, nearer, nearer[-1] + OFFSETS]))
+    assert 0.7 / 8 < np.sqrt(12) * noise[0] < 0.7 * 8
+
+
+def test_what_moves_down_steadily_beyond_a_flat_region_has_no_stairs():
+    assert asked_far_away(lambda t: 5.0 - 1e-3 * max(t - 6000, 0.0))[0] == [0]
+
+
+def test_few_steps_by_luck_in_a_sample_are_looked_at_from_farther_away():
+    lucky = table([4, 3, 3, 4, 5, 8, 10, 16], 1)
+    noise, _ = asked_far_away(lambda t: lucky(t) if t < 5600 else 0.7 * (4 + (t - 5500) // 300))
+    assert 0.7 / 8 < np.sqrt(12) * noise[0] < 0.7 * 8
+
+
+def test_functions_that_stand_still_are_looked_at_each_by_itself():
+    """Beside what is smooth, what is a bump, where others have stairs, and what has far longer ones."""
+    stairs, longer, longest = (table(range(8), wide) for wide in (64, 64**2, 64**3))
+    bump = lambda t: max(0.0, 800 - abs(t - 6900))  # noqa: E731
+    steep = table([0, 0, 0, 0, 0, 1, 2, 70], 64)
+    ramp = lambda t: 0.7 * ((t - 5500) // 70) if t < 6500 else t - 6000  # noqa: E731
+    functions = [np.sin, stairs, bump, steep, longer, longest, lambda t: 3.0, ramp]
+    together, _ = asked_far_away(lambda t: np.array([f(t) for f in functions]))
+    np.testing.assert_array_equal(together, [asked_far_away(f)[0][0] for f in functions])
+    assert np.all(together[[1, 3, 4, 5, 7]] > 0.7 / 8 / np.sqrt(12)) and np.all(together[[2, 6]] == 0)
+    alone, beside = (len(asked_far_away(f)[1]) for f in (stairs, lambda t: np.array([stairs(t), np.sin(t)])))
+    assert alone == beside == 16
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-3])
+def test_the_noise_of_stairs_is_what_no_curve_explains_and_a_share_of_the_least_step_where_they_are_few(unit):
+    curve = [503.0, 565, 681, 1030, 1283, 1963, 2343, 3256]  # a rounded parabola: its least change is of many steps
+    lucky = [0.0, 1, 1, 1, 1, 1, 1, 2]
+    found = _height(unit * np.array([curve, lucky, [5.0] * 8]).T, OFFSETS) / unit
+    assert 0.1 < found[0] < 1 and found[1] == pytest.approx(1 / np.sqrt(12) / 4) and found[2] == 0
+
+
+def test_what_raises_far_away_is_unknown_there_but_not_what_ends_the_check():
+    def f(t):
+        if t > 6000:
+            raise RuntimeError
+        return 2.0
+
+    assert asked_far_away(f)[0] == [0]
+    sample, probe = sampled(lambda t: 2.0, 5507.0)
+    probe.budget.limit = probe.budget.used + 3
+    with pytest.raises(BudgetExhaustedError):
+        _of_staircase(probe, sample)
+
+
+@pytest.mark.parametrize("base", [4096.0, -512.0])
+def test_no_less_noise_is_found_than_half_a_unit_of_the_value(base):
+    found, _ = measured(lambda x: base + float(x[0] + 2 * x[1]), np.zeros(2))
+    assert found[0] == np.spacing(abs(base)) / 2
+
+
+def test_no_less_noise_is_found_than_a_normal_number_has():
+    found, _ = measured(lambda x: float((x[0] - 1) * 1e-300), np.ones(1))
+    assert found[0] == np.finfo(np.float64).tiny / 2
+
+
+def test_of_a_function_that_is_undefined_all_around_four_units_are_assumed():
+    found, calls = measured(lambda x: 3.0 if np.all(x == X) else np.nan, X)
+    assert found[0] == 4 * 3 * 2.0**-53 and calls == 48
+
+
+def test_what_stands_still_has_the_noise_that_rounding_may_hide_in_it():
+    assert measured(lambda x: 0.0, X)[0] == [2.0**-53 * 1.5]
+
+
+def test_a_wave_is_looked_at_from_nearer_beside_what_is_smooth():
+    alone, calls = measured(lambda x: float(np.sin(1e6 * x[0])), X)
+    beside, as_many = measured(lambda x: np.array([np.sum(np.sin(x)), np.sin(1e6 * x[0])]), X)
+    assert alone[0] < 1e-9 and np.all(beside < 1e-9) and calls == as_many > 8
+
+
+def test_samples_are_a_thousandth_away_on_both_sides_and_then_at_the_point():
+    x = np.ones(2)
+    probe = probe_of(lambda x: np.array([np.sum(x), 1e3]), x)
+    found = list(_samples(probe, {0: np.ones(2)}, np.array([1e-16, 1e-9]), np.random.default_rng(0)))
+    assert [np.sign(sample.places[0]) for sample in found] == [1, -1, 0, 0, 0, 0]
+    for sample in found[:2]:
+        assert 0.5e-3 <= np.min(np.abs(sample.places[0] * sample.moves[0])) < 1.4e-3
+    np.testing.assert_allclose(
+        found[2].enough, [1e3 * np.spacing(2.0), 3e-8]
+    )  # a thousand units, or of rounding thirty
+
+
+def test_samples_some_places_of_which_are_outside_of_the_domain_are_none():
+    probe = probe_of(lambda x: x[0] if abs(x[0] - 1) < 3e-6 else np.nan, np.ones(1))
+    found = list(_samples(probe, {0: np.ones(1)}, np.zeros(1), np.random.default_rng(0)))
+    assert len(found) == 3 and all(np.all(np.isfinite(sample.values)) for sample in found)
+
+
+def test_parameters_of_several_dtypes_are_at_places_that_the_coarser_one_holds_down_to_the_units_of_the_finer_one():
+    x = {"a": np.ones(1, np.float32), "b": np.ones(1)}
+    probe = Probe(lambda x: 1.0, point_of(x, "x"), Output.of(1.0, "f"), np.ones((1, 1)), Budget())
+    found = list(_samples(probe, {0: np.ones(1), 1: np.ones(1)}, np.zeros(1), np.random.default_rng(0)))
+    assert len(found) == 6 and not any(sample.is_nearest for sample in found)
+    for sample in found:
+        np.testing.assert_array_equal(sample.offsets, WHOLE_OFFSETS)
+
+
+def test_without_anything_to_move_samples_are_those_of_double_precision():
+    probe = probe_of(lambda x: 1.0, np.ones(1))
+    found = list(_samples(probe, {}, np.zeros(1), np.random.default_rng(0)))
+    assert [sample.is_nearest for sample in found] == [False] * 6 and found[0].places[0] == 5507
+
+
+def test_only_what_is_just_below_a_power_of_two_goes_the_other_way():
+    """Within twice the reach at most: half a percent below it the signs are those drawn."""
+    for share, both in ((4.5e-3, True), (1e-5, False)):
+        x = np.full(400, 1 - share, np.float32)
+        probe = probe_of(lambda x: 0.0, x)
+        for sample in list(_samples(probe, {0: np.ones(400)}, np.ones(1), np.random.default_rng(0)))[:3]:
+            away = np.sign(sample.moves[0]) == (1 if sample.places[0] >= 0 else -1)
+            assert (150 < np.sum(away) < 250) if both else not np.any(away)
+
+
+def test_moves_are_the_spacing_times_the_length_but_no_more_than_the_elements_own_size_near_by_and_ten_times_it_farther():
+    x = np.array([1.0, 1e-3, -1e-3, 0.0, 1e-6, 3.0])
+    lengths = np.array([1.0, 1.0, 2e-3, 1.0, 1.0, 0.0])
+    probe, signs = probe_of(lambda x: 0.0, x), np.array([1.0, -0.5, 1.2, -1.0, 1.0, 1.0])
+    near = _exact(probe, 0, 1e-7, signs, lengths, 0.0, 100.0)
+    np.testing.assert_allclose(
+        near, 1e-7 * signs * [1, 1e-3, 1e-3, 1, 1, 0], rtol=1e-6
+    )  # of 0 and 1e-6 nothing is known
+    for distance in (5507.0, -5507.0):
+        far = _exact(probe, 0, 1e-7, signs, lengths, distance, 100.0)
+        np.testing.assert_allclose(far, 1e-7 * signs * [1, 1e-2, 2e-3, 1, 1, 0], rtol=1e-6)
+
+
+def test_the_shortest_moves_are_of_one_unit():
+    x = np.array([1.5, -3.0, 100.0], np.float32)
+    moves = _exact(probe_of(lambda x: 0.0, x), 0, 1e-16, np.ones(3), np.ones(3), 0.0, 14.0)
+    np.testing.assert_array_equal(moves, np.spacing(np.abs(x)))
+
+
+def test_what_single_precision_loses_is_of_its_own_unit_and_of_the_largest_parameter_of_all():
+    x = {"a": np.array([0.1, -7.0]), "b": np.array([0.5])}
+    probe = Probe(lambda x: np.float32(0), point_of(x, "x"), Output.of(np.float32(0), "f"), np.ones((1, 1)), Budget())
+    for leaves, largest in (([0, 1], 7), ([1], 1), ([1, 0], 7), ([], 1)):
+        assert lost_in_rounding(probe, np.zeros(1), leaves).tolist() == [2.0**-24 * largest]
+
+
+def test_a_wave_that_nothing_settled_from_afar_is_taken_as_it_is_from_nearer_at_no_calls():
+    """Beside stairs, which stand still there and keep their noise."""
+    functions = lambda t: np.array([np.sin(t / 8), 1e-3 * np.floor(t / 7), rough(1e-6)(t)])  # noqa: E731
+    found, calls = seen(sampled(functions, 0.0), sampled(functions, 0.0, 1e-4))
+    assert calls == 0 and found.noise[0] < 1e-12 and found.noise[1] > 1e-4 and 1e-7 < found.noise[2] < 1e-5
+    assert found.jumps.tolist() == [False, True, False]  # so that nothing is sampled from nearer yet
+    far = seen(sampled(functions, 0.0))[0]
+    assert np.isinf(far.noise[0]) and far.noise[1] == found.noise[1]
+
+
+def test_what_stands_still_at_some_places_from_nearer_keeps_its_noise():
+    near_by = [4, 3, 3, 4, 5, 8, 10, 16]
+
+    def stairs(t):
+        return 1e-3 * np.floor(t / 7) if t > 1 else 1e-3 * near_by[int(np.searchsorted(1e-3 * (OFFSETS[1:] - 1), t))]
+
+    far, near = sampled(stairs, 0.0), sampled(stairs, 0.0, 1e-3)
+    assert near[0].noise[0] * 4 < far[0].noise[0] < 1
+    found, calls = seen(far, near)
+    assert calls == 0 and found.noise[0] == far[0].noise[0]

@@ -260,8 +260,10 @@ class _Hull:
             alone = yield from self._alone(contradicted, among)
             if not np.any(alone):
                 left = self._outside(among)[1]
-                for column in contradicted:
-                    rows = np.flatnonzero(np.abs(left[column]) > INVOLVED)
+                for column, direction in contradicted.items():
+                    # Claims that are outside of the hull only when all move alike have no other direction.
+                    involved = left[column] if np.any(left[column]) else direction
+                    rows = np.flatnonzero(np.abs(involved) > INVOLVED)
                     wrong = yield from self._contradicted_parts(rows, column)
                     self.wrong[rows if len(wrong) == 0 else wrong, column] = True
                 return

@@ -147,3 +147,14 @@ def test_a_parameter_is_not_wrong_because_another_one_is(seed):
     cotangents = np.array([[1.0, 0.0], [-1.0, 0.0]])
     wrong, _ = outcome(f, np.zeros(2), [[1.0, -1.0], [1.0, 0.5]], cotangents=cotangents, seed=seed)
     assert wrong == [1]
+
+
+@pytest.mark.parametrize("count", [2, 3, 6, 12])
+@pytest.mark.parametrize("error", [1e-3, 3e-3, 0.03])
+def test_claims_that_only_their_sum_contradicts_are_all_wrong(count, error):
+    """At a maximum of equal elements each is off by hardly more than can be seen, and so is a move of all of them."""
+    x = np.ones(count)
+    report = check_gradient(np.max, lambda x: np.full(count, 1 / count), x)
+    assert report.verdict == "pass"
+    report = check_gradient(np.max, lambda x: np.full(count, 1 / count + error), x)
+    assert report.verdict == "fail" and report.parameters["params"].wrong.all()

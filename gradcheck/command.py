@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gradcheck import __version__, demonstration
-from gradcheck.errors import GradientError, InvalidArgument
+from gradcheck.errors import GradientError, InvalidArgument, described
 from gradcheck.reports.report import Report
 
 __all__ = ["main"]
@@ -171,7 +171,7 @@ def _tell(name: str, result: object) -> int:
         result.close()  # or Python warns that nothing awaited it
     reports = dict(result) if isinstance(result, Mapping) else {"": result}
     if not reports or not all(isinstance(report, Report) for report in reports.values()):
-        raise _UsageError(f"{name} returned a {type(result).__name__}; it is to return a Report, or a dict of them.")
+        raise _UsageError(f"{name} returned {described(result)}; it is to return a Report, or a dict of them.")
     for title, report in reports.items():
         _say(f"{title}: {report}" if title else str(report))
     codes = {EXIT_CODES[report.verdict] for report in reports.values() if isinstance(report, Report)}

@@ -1,13 +1,13 @@
-"""The exceptions of the package, each also an instance of the built-in that callers expect."""
+"""The exceptions of the package, each also an instance of the built-in that callers expect, and how messages call a thing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradcheck.reports.report import Report
 
-__all__ = ["GradcheckError", "GradientError", "InvalidArgument", "MissingDependency"]
+__all__ = ["GradcheckError", "GradientError", "InvalidArgument", "MissingDependency", "described"]
 
 
 class GradcheckError(Exception):
@@ -41,3 +41,9 @@ class GradientError(GradcheckError, AssertionError):
 
 for _error in (GradcheckError, InvalidArgument, MissingDependency, GradientError):
     _error.__module__ = "gradcheck"  # where users find it: tracebacks, and a test runner's one line, are shorter
+
+
+def described(thing: Any) -> str:
+    """Say of what type a thing is."""
+    name = type(thing).__name__
+    return "None" if thing is None else f"{'an' if name[0] in 'AEIOaeio' or name.startswith('nd') else 'a'} {name}"

@@ -19,7 +19,7 @@ from gradcheck.checks.check import Check, Claimant
 from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
 from gradcheck.checks.protocol import examine_linearity, examine_zero
 from gradcheck.checks.scalar import is_pair
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_still
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
 from gradcheck.functions.probe import calling
@@ -301,6 +301,6 @@ def by_name(given: Any, inputs: dict[str, Any], derivative: str, settings: Colle
         return dict.fromkeys(inputs) | dict.fromkeys(asked, given)
     if given is None:
         return dict.fromkeys(inputs)
-    what = f"a {type(given).__name__}{f' of {len(given)}' if isinstance(given, tuple | list) else ''}"
+    what = f"{described(given)}{f' of {len(given)}' if isinstance(given, tuple | list) else ''}"
     listed = f" ({', '.join(asked)})" if len(asked) > 1 else ""
     return Misfit(f"{derivative} returned {what}; a tuple of {len(asked)}{listed} was required")

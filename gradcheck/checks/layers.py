@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gradcheck.checks.check import Check
 from gradcheck.checks.claimants import PullbackClaimant, by_name, require_floats
 from gradcheck.checks.exchanged import is_marked
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.probe import calling
 from gradcheck.functions.trees import flatten
@@ -87,7 +87,7 @@ def _run(forward: Callable[..., Any], tree: dict[str, Any]) -> tuple[Any, Any]:
     value = forward(*tree.values())
     if not (isinstance(value, tuple) and len(value) == 2):
         raise InvalidArgument(
-            f"forward must return (y, cache), but it returned a {type(value).__name__}"
+            f"forward must return (y, cache), but it returned {described(value)}"
             f"{f' of {len(value)}' if isinstance(value, tuple) else ''}; return both."
         )
     return value

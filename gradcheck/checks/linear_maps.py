@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, format_in, is_array, is_still
 from gradcheck.functions.probe import Budget, calling
 from gradcheck.functions.trees import Leaf, flatten
@@ -43,7 +43,7 @@ def vector_like(value: Any, argument: str) -> Leaf:
         For anything else, for an empty array and for NaN or infinity.
     """
     if not isinstance(value, float | complex | np.number) and not is_array(value):
-        raise InvalidArgument(f"{argument} is a {type(value).__name__}; an array of floats or complex was required.")
+        raise InvalidArgument(f"{argument} is {described(value)}; an array of floats or complex was required.")
     (leaf,), _ = flatten(value, root=argument, argument=argument)
     if leaf.value.dtype.kind not in "fc" or not leaf.value.size:
         raise InvalidArgument(
@@ -124,7 +124,7 @@ class LinearMap:
         except (TypeError, ValueError, RuntimeError):
             array = np.empty(0, dtype=object)
         if array.dtype.kind not in "biufc":
-            raise UnfitError("wrong-type", f"{self.name} returned a {type(given).__name__} that is no array of numbers")
+            raise UnfitError("wrong-type", f"{self.name} returned {described(given)} that is no array of numbers")
         if array.shape != like.shape:
             message = f"{self.name} returned shape {array.shape}, but {name} has {like.shape}"
             raise UnfitError("wrong-shape", message, array.shape if self.name == "rmatvec" else ())

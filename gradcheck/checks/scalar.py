@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check, Claimant
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_array
 from gradcheck.functions.containers import parts_of
 from gradcheck.functions.points import Handed, Layout, Output, as_given
@@ -75,7 +75,7 @@ class ScalarClaimant(Claimant):
         output = Output.of(value, "f")
         if output.size != 1 or len(output.leaves) != 1:
             shapes = [leaf.value.shape for leaf in output.leaves]
-            given = f"shape {shapes[0]}" if len(shapes) == 1 else f"{len(shapes)} arrays"
+            given = "None" if value is None else f"shape {shapes[0]}" if len(shapes) == 1 else f"{len(shapes)} arrays"
             remedy = (
                 "that is built like params, as a gradient is: are f and grad swapped (the order is check_gradient(f, grad, params)), or does "
                 "f map over elements, as by vmap, where their sum was meant?"
@@ -141,7 +141,7 @@ def _is_like(value: Any, params: Any) -> bool:
 def _pair(value: Any) -> tuple[Any, Any]:
     if not (isinstance(value, tuple) and len(value) == 2):
         raise InvalidArgument(
-            f"grad=True requires f to return (value, gradient), but it returned a {type(value).__name__}; "
+            f"grad=True requires f to return (value, gradient), but it returned {described(value)}; "
             "return both, or pass the gradient function as grad."
         )
     return value

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.claimants import by_name, input_names
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_still
 from gradcheck.functions.options import require_callable
 from gradcheck.functions.points import Output, Point, inputs_of
@@ -51,7 +51,7 @@ class Stage:
         with calling(self.pair[0], where):
             value = self.forward(*inputs.values())
         if not (isinstance(value, tuple) and len(value) == 2):
-            given = f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+            given = f"a tuple of {len(value)}" if isinstance(value, tuple) else described(value)
             raise InvalidArgument(f"{self.pair[0]} must return (y, cache), but it returned {given}; return both.")
         return value
 
@@ -73,7 +73,7 @@ def read_stages(stages: Any) -> list[Stage]:
     """
     if not isinstance(stages, Iterable) or isinstance(stages, str | bytes | dict):
         raise InvalidArgument(
-            f"stages is a {type(stages).__name__}; a list of tuples (name, forward, backward, params) was required: the order is "
+            f"stages is {described(stages)}; a list of tuples (name, forward, backward, params) was required: the order is "
             "check_chain(stages, x)."
         )
     read = [_read_stage(position, given) for position, given in enumerate(stages)]
@@ -91,7 +91,7 @@ def _read_stage(position: int, given: Any) -> Stage:
     if not isinstance(given, tuple | list) or len(given) != 4:
         size = f" of {len(given)}" if isinstance(given, tuple | list) else ""
         raise InvalidArgument(
-            f"{what} is a {type(given).__name__}{size}; a tuple of 4, (name, forward, backward, params), was required; "
+            f"{what} is {described(given)}{size}; a tuple of 4, (name, forward, backward, params), was required; "
             "a stage without parameters has params=(), and the order is check_chain(stages, x)."
         )
     name, forward, backward, params = given
@@ -100,7 +100,7 @@ def _read_stage(position: int, given: Any) -> Stage:
     require_callable(**{f"{what} ({name}): forward": forward, f"{what} ({name}): backward": backward})
     if not isinstance(params, tuple | list):
         raise InvalidArgument(
-            f"{what} ({name}): params is a {type(params).__name__}; a tuple was required, since forward(x, *params) is "
+            f"{what} ({name}): params is {described(params)}; a tuple was required, since forward(x, *params) is "
             "called; write (w,) for one parameter and () for none."
         )
     return Stage(str(name), forward, backward, tuple(params))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.errors import described
 from gradcheck.functions.blocks import are_equal
 from gradcheck.functions.containers import is_number_list
 from gradcheck.functions.formats import BFLOAT16, Format, format_of
@@ -77,7 +78,7 @@ class _NumPy(_Library):
     def form(self, thing: Any, *, is_value: bool) -> Form:
         del is_value
         if isinstance(thing, np.ma.MaskedArray) and np.any(np.ma.getmaskarray(thing)):
-            raise TypeError("a masked array; fill it, with filled(0.0), or take compressed()")
+            raise TypeError("a masked array", "fill it, with filled(0.0), or take compressed()")
         added = thing.dtype if thing.dtype.name == "bfloat16" else None
         plain = type(thing) is np.ndarray and added is None
         return NUMPY if plain else Subclass(type(thing), added), _format(thing)
@@ -98,7 +99,7 @@ class _Torch(_Library):
     def form(self, thing: Any, *, is_value: bool) -> Form:
         torch = sys.modules["torch"]
         if thing.device.type == "meta":
-            raise TypeError("a tensor on the meta device, which holds no numbers; give one with values")
+            raise TypeError("a tensor on the meta device, which holds no numbers", "give one with values")
         cls = torch.Tensor if is_value and isinstance(thing, torch.nn.Parameter) else type(thing)
         is_narrow = thing.dtype is torch.bfloat16
         dtype = torch.empty(0, dtype=torch.float32 if is_narrow else thing.dtype).numpy().dtype
@@ -150,7 +151,7 @@ class _Pandas(_Library):
         is_frame = thing.ndim == 2
         dtypes = set(thing.dtypes) if is_frame else {thing.dtype}
         if len(dtypes) > 1:
-            raise TypeError(f"a DataFrame with columns of {len(dtypes)} dtypes; convert it with astype(float)")
+            raise TypeError(f"a DataFrame with columns of {len(dtypes)} dtypes", "convert it with astype(float)")
         labels = (("index", thing.index), ("columns", thing.columns) if is_frame else ("name", thing.name))
         return Labelled(type(thing), labels, thing.ndim), _format(np.asarray(thing))
 
@@ -274,7 +275,7 @@ def form_of(thing: Any, *, is_value: bool = False) -> Form:
     Raises
     ------
     TypeError, ValueError, RuntimeError
-        Saying what it is, for what holds no numbers.
+        Saying what it is, and perhaps what to do, for what holds no numbers.
     """
     library = _library_of(thing)
     if library is not None:
@@ -283,4 +284,4 @@ def form_of(thing: Any, *, is_value: bool = False) -> Form:
         return Number(type(thing)), _format(np.asarray(thing))
     if is_number_list(thing):
         return NumberList(), _format(np.asarray(thing))
-    raise TypeError(f"a {type(thing).__name__}")
+    raise TypeError(described(thing))

@@ -9,7 +9,7 @@ from functools import partial
 from reprlib import repr as abbreviated
 from typing import Any
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 
 __all__ = ["FURTHER", "bound", "refuse_extras", "require_order", "with_keywords"]
 
@@ -61,7 +61,7 @@ def with_keywords(kwargs: Mapping[str, Any] | None, **functions: Any) -> list[An
         return list(functions.values())
     if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
         raise InvalidArgument(
-            f"kwargs={abbreviated(kwargs)} is a {type(kwargs).__name__}; a dict of names and values was required, "
+            f"kwargs={abbreviated(kwargs)} is {described(kwargs)}; a dict of names and values was required, "
             "which is handed over as keyword arguments."
         )
     return [partial(function, **kwargs) if callable(function) else function for function in functions.values()]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_array, is_still, memory_of, overwrite
 from gradcheck.functions.options import Settings
 from gradcheck.functions.points import Point
@@ -94,7 +94,7 @@ def _restore(arrays: dict[int, Any], kept: dict[int, NDArray[Any]]) -> None:
 
 
 def _require_writable(name: str, array: Any) -> None:
-    given = f"in_place=True, but {name!r} is a {type(array).__name__}"
+    given = f"in_place=True, but {name!r} is {described(array)}"
     if not is_array(array):
         raise InvalidArgument(f"{given} and cannot be displaced in place; make it an array, or leave it out with wrt=.")
     memory = memory_of(array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.workers import Crew, Workers, read_workers
 
 __all__ = [
@@ -121,8 +122,7 @@ def read_options(
     known = CheckOptions.__annotations__
     for name in options:
         if name not in known:
-            remedy = "; further arguments are handed over by kwargs={...}" if name == "args" else ""
-            raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}{remedy}.")
+            raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}{_meant(name)}.")
     method = options.get("method", "auto")
     if method not in get_args(Method):
         raise InvalidArgument(f"method={method!r} is not known; use {' or '.join(map(repr, get_args(Method)))}.")
@@ -154,14 +154,24 @@ def read_options(
     )
 
 
+def _meant(name: str) -> str:
+    """Say what an option that there is not may stand for."""
+    if name == "args":
+        return "; further arguments are handed over by kwargs={...}"
+    if name in {"eps", "epsilon", "h", "step", "delta", "atol", "tol"}:
+        return "; steps and what noise hides are found by the check, and rtol= is the relative error that matters"
+    others = "args", "kwargs", "wrt", "in_place", "reference", *CheckOptions.__annotations__
+    close = difflib.get_close_matches(name, others, 1)
+    return f"; perhaps {close[0]}= is meant" if close else ""
+
+
 def require_callable(call: str = "", **functions: Any) -> None:
     """Raise `InvalidArgument` for the first argument that cannot be called; ``call`` shows their order."""
     for name, function in functions.items():
         if not callable(function):
             order = f": the order is {call}" if call else ""
-            raise InvalidArgument(
-                f"{name}={abbreviated(function)} is a {type(function).__name__}; a function was required{order}."
-            )
+            what = "" if function is None else f" is {described(function)}"
+            raise InvalidArgument(f"{name}={abbreviated(function)}{what}; a function was required{order}.")
 
 
 def require_flag(name: str, value: Any) -> None:

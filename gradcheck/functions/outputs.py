@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import is_array
 from gradcheck.functions.containers import is_number_list
 from gradcheck.functions.points import Output, Point, point_of
@@ -42,7 +42,7 @@ def one_leaf_of(x: Any, argument: str) -> Point:
     """
     if not isinstance(x, float | np.number) and not is_number_list(x) and not is_array(x):
         raise InvalidArgument(
-            f"{argument} is a {type(x).__name__}; one array or float was required; for a tree of arrays use check_vjp."
+            f"{argument} is {described(x)}; one array or float was required; for a tree of arrays use check_vjp."
         )
     return point_of(x, argument)
 

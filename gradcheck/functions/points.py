@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import NUMBERS, as_numpy, is_still
 from gradcheck.functions.blocks import blocks
 from gradcheck.functions.kinds import NUMPY
@@ -156,7 +156,7 @@ def inputs_of(inputs: Mapping[str, Any], argument: str, wrt: Wrt = None) -> Poin
 
 def _kind_of(leaf: Leaf) -> str:
     value = getattr(leaf.restore, "value", None)
-    return f"an array of {leaf.value.dtype}" if value is None else f"a {type(value).__name__}"
+    return f"an array of {leaf.value.dtype}" if value is None else described(value)
 
 
 def _checked(point: Point, argument: str) -> Point:

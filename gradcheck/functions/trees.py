@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numbers
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from operator import itemgetter
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, form_of, is_array, is_mutable
 from gradcheck.functions.containers import Key, assembler_of, parts_of, twins_of
 from gradcheck.functions.formats import Format, format_of
@@ -235,7 +235,7 @@ def _lay_beside(node: Any, twin: Any, path: Path, axis: int, entries: list[Any],
         twins = _numbers_of(parts, as_numpy(twin), axis)
     where = _name(path)
     if twins is None:
-        mismatches.append(Mismatch(where, f"is a {type(twin).__name__} in place of a {type(node).__name__}"))
+        mismatches.append(Mismatch(where, f"is {described(twin)} in place of {described(node)}"))
         twins = {}
     elif twin is not MISSING:
         extra = [key for key in twins if key not in parts]
@@ -305,30 +305,34 @@ def _leaf(name: str, value: Any, argument: str, *, is_value: bool) -> Leaf:
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         if hasattr(value, "named_parameters"):
             raise InvalidArgument(
-                f"{argument}: {name!r} is a {type(value).__name__}, a module and no point; "
+                f"{argument}: {name!r} is {described(value)}, a module and no point; "
                 "use gradcheck.torch.check_module(module, *inputs)."
             ) from error
-        what = str(error) if is_array(value) else f"a {type(value).__name__}"
-        remedy = "convert it, for example with numpy.asarray" if is_array(value) else _remedy(value)
+        what, remedy = error.args if len(error.args) == 2 else (str(error), "convert it with numpy.asarray")
+        if is_value:
+            remedy = "return numbers, or arrays of numbers"
+        elif not is_array(value):
+            remedy = _remedy(value)
         raise InvalidArgument(
             f"{argument}: the leaf {name!r} is {what}; leaves are numbers or arrays of numbers of any library; {remedy}."
         ) from error
     if array.dtype.kind not in "biufc":
+        fields = array.dtype.names
+        remedy = f"give its fields, as in {{{fields[0]!r}: array[{fields[0]!r}]}}" if fields else "convert it to float"
         raise InvalidArgument(
-            f"{argument}: the leaf {name!r} has dtype {array.dtype}, but leaves hold numbers; "
-            "convert it to float or leave it out."
+            f"{argument}: the leaf {name!r} has dtype {array.dtype}, but leaves hold numbers; {remedy}, or leave it out."
         )
     return Leaf(name, array, kind, format_)
 
 
 def _remedy(value: Any) -> str:
     """Say what to do with something that is neither an array nor a container of arrays."""
-    if isinstance(value, Iterator | range | set | frozenset):
-        return "give a list or an array in its place"
     if isinstance(value, numbers.Number):
         return "convert it with float(...)"
     if isinstance(value, str) or callable(value):
         return "the functions come first, the point behind them"
+    if isinstance(value, Iterable) or hasattr(type(value), "__getitem__"):
+        return "give a list, a dict or an array in its place"
     return "give the arrays that it holds, as in {'w': thing.w}, or make its class a dataclass"
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.tasks import REMEDY, Evaluated, Job, Packed, Raised, Task, settle_in
 
 __all__ = ["Crew", "Workers", "WorkersLostError", "hire", "read_workers"]
@@ -66,7 +66,7 @@ def read_workers(value: Any) -> Workers | None:
     if callable(value):
         return value  # type: ignore[no-any-return]
     remedy = "pass its method map" if callable(getattr(value, "map", None)) else "pass one of these"
-    raise InvalidArgument(f"{given} is a {type(value).__name__}; {required} was required; {remedy}.")
+    raise InvalidArgument(f"{given} is {described(value)}; {required} was required; {remedy}.")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradcheck.checks.claimants import input_names
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.trees import opened, values_in
 from gradcheck.jax.precision import Arrays, widened
 from gradcheck.jax.problem import JaxProblem
@@ -40,7 +40,7 @@ def of_function(
         value = f(*given.values())
         if has_aux and not (isinstance(value, tuple) and len(value) == 2):
             raise InvalidArgument(
-                f"has_aux=True, but f returned a {type(value).__name__}; a pair (value, aux) was required; return both, or "
+                f"has_aux=True, but f returned {described(value)}; a pair (value, aux) was required; return both, or "
                 "leave has_aux out."
             )
         parts = values_in(value[0] if has_aux else value)

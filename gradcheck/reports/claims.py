@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.errors import described
 from gradcheck.functions.arrays import as_numpy, format_in, is_array
 from gradcheck.functions.dense import written_out
 from gradcheck.functions.trees import MISSING, Leaf, align
@@ -109,7 +110,8 @@ def read_gradient(
         if entry is MISSING or entry is None:
             reading.absent.add(position)
             if not optional:
-                message = f"{words.claim} is missing"
+                some = "" if given is MISSING or mismatches else "; where only some have one, wrt= names them"
+                message = f"{words.claim} is missing{some}"
                 reading.findings.append(Finding(code="missing-gradient", where=leaf.name, message=message))
             continue
         _read_entry(reading, leaves, position, entry, words)
@@ -149,7 +151,7 @@ def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any,
     except (TypeError, ValueError, RuntimeError):
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "biufc":
-        message = f"{words.claim} is a {type(entry).__name__} that is not an array of numbers"
+        message = f"{words.claim} is {described(entry)} that is not an array of numbers"
         reading.findings.append(Finding(code="wrong-type", where=leaf.name, message=message))
         return
     if array.shape != leaf.value.shape:

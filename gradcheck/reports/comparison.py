@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.blocks import blocks, product
 from gradcheck.functions.trees import MISSING, align, flatten
@@ -131,7 +131,7 @@ def compare(claimed: Any, reference: Any) -> Comparison:
         except (TypeError, ValueError, RuntimeError):
             common = np.dtype(object)
         if common.kind not in "fc":
-            raise InvalidArgument(f"claimed {leaf.name} is a {type(entry).__name__}; an array of numbers was required.")
+            raise InvalidArgument(f"claimed {leaf.name} is {described(entry)}; an array of numbers was required.")
         if given.shape != leaf.value.shape:
             raise InvalidArgument(
                 f"claimed {leaf.name} has shape {given.shape}, reference has {leaf.value.shape}; "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import GradientError, InvalidArgument
+from gradcheck.errors import GradientError, InvalidArgument, described
 from gradcheck.reports.comparison import Divergence
 from gradcheck.reports.markdown import to_markdown
 from gradcheck.reports.page import fragment, page_of
@@ -343,10 +343,10 @@ def write_html(reports: Mapping[str, Report], path: str | Path) -> None:
     given: object = reports
     if not isinstance(given, Mapping):
         raise InvalidArgument(
-            f"reports is a {type(given).__name__}; a mapping of titles to reports was required: {{'one': report}}."
+            f"reports is {described(given)}; a mapping of titles to reports was required: {{'one': report}}."
         )
     for name, report in reports.items():
         if not isinstance(report, Report):
-            raise InvalidArgument(f"reports[{name!r}] is a {type(report).__name__}; a Report was required.")
+            raise InvalidArgument(f"reports[{name!r}] is {described(report)}; a Report was required.")
     named = {str(name): report for name, report in reports.items()}
     Path(path).write_text(page_of(named), encoding="utf-8", errors="backslashreplace")

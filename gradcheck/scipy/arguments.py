@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, HessianUpdateStrategy
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.options import CheckOptions
 
 __all__ = [
@@ -76,7 +76,7 @@ def derivative(name: str, given: Any, args: tuple[Any, ...] = ()) -> Any:
     if is_known or (isinstance(given, str) and given in SCHEMES):
         return None
     raise InvalidArgument(
-        f"{name}={abbreviated(given)} is a {type(given).__name__}; a function was required, or what SciPy approximates: "
+        f"{name}={abbreviated(given)} is {described(given)}; a function was required, or what SciPy approximates: "
         f"None, {', '.join(map(repr, SCHEMES))} or a HessianUpdateStrategy."
     )
 
@@ -88,7 +88,7 @@ def both(fun: Function, args: tuple[Any, ...]) -> tuple[Function, Function]:
         given = fun(x, *args)
         if not (isinstance(given, tuple | list) and len(given) == 2):
             raise InvalidArgument(
-                f"jac=True requires fun to return (value, gradient), but it returned a {type(given).__name__}; return both, "
+                f"jac=True requires fun to return (value, gradient), but it returned {described(given)}; return both, "
                 "or pass the gradient function as jac."
             )
         return given
@@ -101,7 +101,7 @@ def number(value: Any) -> Any:
     try:
         return np.reshape(value, ())
     except ValueError as error:
-        given = f"shape {np.shape(value)}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+        given = f"shape {np.shape(value)}" if isinstance(value, np.ndarray) else described(value)
         raise InvalidArgument(
             f"fun returned {given}; a single number was required; where it returns (value, gradient) pass jac=True."
         ) from error

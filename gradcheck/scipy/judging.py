@@ -13,7 +13,7 @@ from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
 from gradcheck.checks.first_order import check_gradient
 from gradcheck.checks.matrices import check_hessian, check_jacobian
 from gradcheck.checks.orders import with_remarks
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.boxes import Box
 from gradcheck.functions.dense import written_out
 from gradcheck.functions.options import CheckOptions, require_callable
@@ -57,7 +57,7 @@ def judge_constraint(box: Box, name: str, given: Any, options: CheckOptions) -> 
         fun, jac, hess = given.fun, derivative(f"{name}.jac", given.jac), given.hess
     else:
         raise InvalidArgument(
-            f"{name} is a {type(given).__name__}; a dictionary, a NonlinearConstraint or a LinearConstraint was required."
+            f"{name} is {described(given)}; a dictionary, a NonlinearConstraint or a LinearConstraint was required."
         )
     reports = {} if jac is None else {f"{name}.jac": judge_jacobian(box, fun, jac, options)}
     if callable(hess):

@@ -14,7 +14,7 @@ from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 
 __all__ = ["copy_of", "find", "replaced"]
 
@@ -51,7 +51,7 @@ def find(target: str) -> FunctionType:
     function = found if inspect.isfunction(found) else inspect.unwrap(getattr(found, "__func__", found))
     if not isinstance(function, FunctionType):
         raise InvalidArgument(
-            f"{target!r} is a {type(found).__name__}; a function written in Python was required, or a method such as Class.__call__."
+            f"{target!r} is {described(found)}; a function written in Python was required, or a method such as Class.__call__."
         )
     return function
 

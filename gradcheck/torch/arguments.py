@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gradcheck.checks.claimants import input_names
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.probe import calling
 from gradcheck.functions.selection import fitting
 from gradcheck.functions.trees import opened
@@ -39,7 +39,7 @@ def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> TorchProblem
     free = {name: leaf for name, leaf in floats.items() if leaf.requires_grad} or floats
     if not free:
         given = ", ".join(
-            f"{name} is a {leaf.dtype} tensor" if is_tensor(leaf) else f"{name} is a {type(leaf).__name__}"
+            f"{name} is a {leaf.dtype} tensor" if is_tensor(leaf) else f"{name} is {described(leaf)}"
             for name, leaf in leaves.items()
         )
         raise InvalidArgument(
@@ -110,7 +110,7 @@ def _require_callable(module: torch.nn.Module, own: Parts) -> None:
         )
     if isinstance(module, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
         raise InvalidArgument(
-            f"module is a {type(module).__name__}, which calls copies of another one; give that: module.module."
+            f"module is {described(module)}, which calls copies of another one; give that: module.module."
         )
     lazy = next((name for name, leaf in own.items() if torch.nn.parameter.is_lazy(leaf)), None)
     if lazy is not None:
@@ -122,6 +122,6 @@ def _require_callable(module: torch.nn.Module, own: Parts) -> None:
 def _number(loss: Any) -> Any:
     """Return a loss that is a single number; refuse any other."""
     if not (is_tensor(loss) and loss.numel() == 1 and loss.is_floating_point()):
-        given = f"a tensor of shape {tuple(loss.shape)}" if is_tensor(loss) else f"a {type(loss).__name__}"
+        given = f"a tensor of shape {tuple(loss.shape)}" if is_tensor(loss) else described(loss)
         raise InvalidArgument(f"loss returned {given}; a tensor of a single floating-point number was required.")
     return loss

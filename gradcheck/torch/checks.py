@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import torch
 
 from gradcheck.assertions import asserting
-from gradcheck.errors import InvalidArgument
+from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.options import CheckOptions, require_callable, require_choice
 from gradcheck.reports.report import Report
 from gradcheck.torch.arguments import of_function, of_module
@@ -120,16 +120,14 @@ def check_module(
     """
     if not isinstance(module, torch.nn.Module):
         raise InvalidArgument(
-            f"module is a {type(module).__name__}; a torch.nn.Module was required, and not its class; for a function use "
+            f"module is {described(module)}; a torch.nn.Module was required, and not its class; for a function use "
             "check_function."
         )
     require_choice("reference", reference, ("float64", None))
     if loss is not None:
         require_callable(loss=loss)
     if not isinstance(kwargs or {}, Mapping):
-        raise InvalidArgument(
-            f"kwargs is a {type(kwargs).__name__}; a dict of keyword arguments of the module was required."
-        )
+        raise InvalidArgument(f"kwargs is {described(kwargs)}; a dict of keyword arguments of the module was required.")
     with kept(module):
         return check(of_module(module, inputs, dict(kwargs or {}), loss, wrt), 1, reference, options)
 

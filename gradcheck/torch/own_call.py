@@ -10,7 +10,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from gradcheck.checks.orders import with_faults
-from gradcheck.errors import GradientError, InvalidArgument
+from gradcheck.errors import GradientError, InvalidArgument, described
 from gradcheck.functions.options import CheckOptions, default_rtol, require_callable
 from gradcheck.reports.report import Report
 from gradcheck.torch.arguments import of_function
@@ -172,7 +172,7 @@ def _points(func: Any, inputs: Any, *, masked: bool | None) -> list[tuple[Any, .
     """
     require_callable(func=func)
     if not isinstance(inputs, torch.Tensor | list | tuple):
-        raise InvalidArgument(f"inputs is a {type(inputs).__name__}; a tensor or a tuple of them was required.")
+        raise InvalidArgument(f"inputs is {described(inputs)}; a tensor or a tuple of them was required.")
     given = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
     if not any(is_tensor(part) and part.requires_grad for part in pytree.tree_leaves(given)):
         raise InvalidArgument("no input requires grad; at least one must: torch.randn(..., requires_grad=True).")

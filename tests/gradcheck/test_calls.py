@@ -1,5 +1,7 @@
 """The call as people write it: further arguments, some parameters only, arrays displaced in place, and natural mistakes."""
 
+import array
+import collections
 import contextlib
 
 import numpy as np
@@ -137,6 +139,15 @@ def test_the_rest_needs_no_gradient_and_it_is_said():
     assert check_layer(lambda x, w: (x @ w, (x, w)), lambda dy, c: c[0].T @ dy, X, W, wrt="w")
     assert check_layer(lambda x, w: (x @ w, (x, w)), lambda dy, c: (None, c[0].T @ dy), X, W, wrt="w")
     assert check_layer(lambda x, w: (x @ w, (x, w)), lambda dy, c: -c[0].T @ dy, X, W, wrt="w").verdict == "fail"
+
+
+def test_where_only_some_have_a_gradient_the_option_is_named():
+    def told(given):
+        report = check_gradient(lambda p: (p["a"] ** 2).sum() + p["b"] ** 3, lambda p: given, {"a": V, "b": 1.5})
+        return [finding.where for finding in report.findings if "wrt=" in finding.message]
+
+    assert told({"a": 2 * V}) == ["b"]
+    assert told({"da": 2 * V}) == told(None) == []
 
 
 def test_tangents_of_the_rest_are_zero():
@@ -312,7 +323,7 @@ def test_value_and_gradient_where_one_of_them_was_asked_for():
         (lambda: check_gradient(scaled, of_scaled, V, 2.0, 3.0), "args="),
         (lambda: check_hessian(lambda x: 2 * x, lambda x: 2 * np.eye(4), V), "check_jacobian"),
         (lambda: check_gradient(f, grad, Net()), "arrays that it holds"),
-        (lambda: check_gradient(f, grad, (i for i in range(3))), "a list or an array"),
+        (lambda: check_gradient(f, grad, (i for i in range(3))), "a list, a dict or an array"),
         (lambda: check_gradient(f, "grad", V), "grad="),
         (lambda: check_gradient(f, None, V), "grad="),
         (lambda: check_gradient(f, 3, V), "grad="),
@@ -471,6 +482,17 @@ def test_a_jacobian_before_its_function_is_told():
         (lambda: check_hessian(np.sum, np.outer, V, args=(2,)), "kwargs="),
         (lambda: check_jacobian(np.sum, np.outer, V, 2.0), "kwargs="),
         (lambda: compare("text", {"a": V}), "claimed is a str in place of a dict"),
+        (lambda: check_gradient(lambda x: None, np.ones_like, V), "f returned None; a single number"),
+        (lambda: check_gradient(lambda x: "1.0", np.ones_like, V), "the value of f: .* is a str; .* return numbers"),
+        (lambda: check_gradient(np.sum, None, V), "^grad=None; a function was required"),
+        (lambda: check_gradient(f, grad, TREE.values()), "is a dict_values; .* a list, a dict or an array"),
+        (lambda: check_gradient(np.sum, grad, array.array("d", V)), "a list, a dict or an array"),
+        (lambda: check_gradient(np.sum, grad, collections.deque(V)), "is a deque; .* a list, a dict or an array"),
+        (lambda: check_gradient(np.sum, grad, np.ma.array(V, mask=V > 0)), r"masked array; .* filled\(0.0\).*\)\.$"),
+        (lambda: check_gradient(np.sum, grad, np.zeros(2, "f8,f8")), r"\{'f0': array\['f0'\]\}"),
+        (lambda: check_gradient(np.sum, np.ones_like, V, arg=(1,)), "perhaps args= is meant"),
+        (lambda: check_gradient(np.sum, np.ones_like, V, max_evals=9), "perhaps max_evaluations= is meant"),
+        (lambda: check_gradient(np.sum, np.ones_like, V, eps=1e-6), "eps= is not an option; .* rtol= is"),
     ],
 )
 def test_what_was_given_is_named(call, words):

@@ -457,7 +457,7 @@ def test_values_that_are_not_finite_end_the_chain():
     ("stages", "says"),
     [
         ([], "stages is empty"),
-        (None, "stages is a NoneType"),
+        (None, "stages is None"),
         ("conv", "stages is a str"),
         ({"fc": FC}, "stages is a dict"),
         ([FC[:3]], "tuple of 3"),
@@ -469,7 +469,7 @@ def test_values_that_are_not_finite_end_the_chain():
         ([("fc", dense, 3, FC[3])], "backward=3"),
         ([(*FC[:3], FC[3][0])], "write (w,)"),
         ([(*FC[:3], {"w": FC[3][0]})], "params is a dict"),
-        ([(*FC[:3], None)], "params is a NoneType"),
+        ([(*FC[:3], None)], "params is None"),
         ([FC, ("act", np.tanh, tanh_backward, ())], "act's forward must return (y, cache)"),
         ([FC, ("act", lambda x: (x, x, x), tanh_backward, ())], "tuple of 3"),
         ([FC, ("out", *OUT[1:3], (np.nan * OUT[3][0], OUT[3][1]))], "stage 'out': w holds NaN"),

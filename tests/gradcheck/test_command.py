@@ -60,7 +60,7 @@ def cases(tmp_path, monkeypatch):
         ("raises", 1, "FAIL: params: 3 of 3 elements wrong"),
         ("unsure", 2, "INCONCLUSIVE: "),
         ("several", 1, "two: FAIL: "),
-        ("nothing", 3, "returned a NoneType"),
+        ("nothing", 3, "returned None"),
         ("empty", 3, "it is to return a Report"),
         ("number", 3, "a function without arguments was required"),
         ("missing", 3, "has no 'missing'"),

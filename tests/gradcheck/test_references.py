@@ -162,7 +162,7 @@ def test_wrong_forms_and_exceptions_of_the_reference_are_the_users():
     x = np.ones(3, np.float32)
     with pytest.raises(InvalidArgument, match=r"reference returned shapes \[\(3,\)\] where f gives \[\(\)\]"):
         check_gradient(np.sum, np.ones_like, x, reference=lambda x: x)
-    with pytest.raises(InvalidArgument, match="reference=3 is a int; a function was required"):
+    with pytest.raises(InvalidArgument, match="reference=3 is an int; a function was required"):
         check_gradient(np.sum, np.ones_like, x, reference=3)
     with pytest.raises(ZeroDivisionError) as raised:
         check_gradient(np.sum, np.ones_like, x, reference=lambda x: 1 / 0)

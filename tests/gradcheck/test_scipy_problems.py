@@ -245,7 +245,7 @@ def test_what_cannot_be_checked_says_so():
         check_problem(rosen, [0.5, 2.0], jac=rosen_der, bounds=[(0, 1)] * 2)
     with pytest.raises(InvalidArgument, match=r"must be a Bounds, or one \(min, max\) for each of the 2 elements"):
         check_problem(rosen, [0.5, 2.0], jac=rosen_der, bounds=[(0, 1)])
-    with pytest.raises(InvalidArgument, match=r"constraints\[0\] is a int"):
+    with pytest.raises(InvalidArgument, match=r"constraints\[0\] is an int"):
         check_problem(rosen, [0.5, 2.0], jac=rosen_der, constraints=[3])
     with pytest.raises(InvalidArgument, match="a vector of real numbers was required"):
         check_problem(rosen, [[0.5, 2.0]], jac=rosen_der)
@@ -263,11 +263,17 @@ def both(x):
             lambda: check_problem(rosen, X0, jac=True),
             r"jac=True requires fun to return \(value, gradient\), .* a float",
         ),
-        (lambda: check_problem(rosen, X0, jac=rosen_der(X0)), r"jac=array.* is a ndarray; a function was required, or"),
+        (
+            lambda: check_problem(rosen, X0, jac=rosen_der(X0)),
+            r"jac=array.* is an ndarray; a function was required, or",
+        ),
         (lambda: check_problem(rosen, X0, jac=rosen_der, hess=np.eye(5)), r"hess=array.*; a function was required, or"),
         (lambda: check_problem(rosen, X0, jac="3-piont"), r"jac='3-piont' is a str; a function was required, or"),
         (lambda: check_problem(rosen, X0, jac=rosen_der, bounds=5), r"bounds=5 must be a Bounds, or one \(min, max\)"),
-        (lambda: check_problem(rosen, X0, constraints={"type": "eq"}), r"constraints\[0\]\['fun'\]=None is a NoneType"),
+        (
+            lambda: check_problem(rosen, X0, constraints={"type": "eq"}),
+            r"constraints\[0\]\['fun'\]=None; a function was required",
+        ),
         (
             lambda: check_least_squares(both, X0, rosen_der, bounds=[(0, 1)] * 5),
             r"bounds=\[.* must be a Bounds or a pair \(lower, upper\)",

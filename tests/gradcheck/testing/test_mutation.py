@@ -201,7 +201,9 @@ TARGETS = {
 @pytest.mark.parametrize("target", TARGETS)
 def test_methods_and_what_is_wrapped_get_the_bugs_of_a_plain_function(mutate, target):
     """The object of a method is no parameter: what depends on the parameter is planted beside it."""
-    survived, count = counted(mutate(STRICT + f"def test_it(): judge(cubes.{TARGETS[target]})", target=f"cubes:{target}"))
+    survived, count = counted(
+        mutate(STRICT + f"def test_it(): judge(cubes.{TARGETS[target]})", target=f"cubes:{target}")
+    )
     assert survived == 0
     assert count == counted(mutate(STRICT + "def test_it(): judge(slope)"))[1]
 
@@ -291,7 +293,7 @@ def test_a_red_suite_shows_the_users_lines_alone(mutate, pytester):
         ("nowhere:slope", "*importing nowhere raised ModuleNotFoundError*"),
         ("cubes:slop", "*has no attribute 'slop'*"),
         ("cubes:Cube", "*is a type; a function written in Python was required, or a method such as Class.__call__*"),
-        ("cubes:NUMBER", "*is a int; a function written in Python was required*"),
+        ("cubes:NUMBER", "*is an int; a function written in Python was required*"),
         ("numpy:sin", "*is a ufunc; a function written in Python was required*"),
     ],
 )

@@ -194,7 +194,8 @@ def factors(clues: Clues, case: Case) -> Iterator[Candidate]:
 
 def _lengths(clues: Clues) -> list[tuple[str, Floats, int | None]]:
     """Give the lengths of the parameter's slices along each axis, laid along it: what a norm of them is divided by."""
-    value, found = clues.value, []
+    found: list[tuple[str, Floats, int | None]] = []
+    value = clues.value
     if value is None or value.shape != clues.shape or value.ndim < 2 or not np.all(np.isfinite(value)):
         return []
     for axis, length in enumerate(value.shape):

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, NotRepeatableError, judge, judge_more
-from gradcheck.checks.acquittal import acquit
 from gradcheck.checks.blind_spots import unseen
 from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.exchanged import examine_places
@@ -18,6 +17,7 @@ from gradcheck.checks.protocol import examine, examine_value, is_random
 from gradcheck.checks.references import choose_differenced
 from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import examine_constancy, visit
+from gradcheck.checks.shared_ties import judge_without_others
 from gradcheck.differences.complex_step import NotAnalyticError
 from gradcheck.functions.float_errors import silent
 from gradcheck.functions.options import default_rtol
@@ -115,7 +115,7 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
         return
     try:
         check.judgements = judgements = _judge(check, probe, base, claims)
-        check.judgements = acquit(check, probe, base, claims, judgements)
+        check.judgements = judge_without_others(check, probe, base, claims, judgements)
     except NotRepeatableError:
         check.find(
             "f-not-deterministic",

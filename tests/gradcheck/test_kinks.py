@@ -236,7 +236,7 @@ def test_where_parameters_tie_the_one_that_is_wrong_elsewhere_is_to_blame(seed):
     assert report.verdict == "fail"
     assert {name: parameter.wrong.sum() for name, parameter in report.parameters.items()} == {"x": 0, "alpha": 1}
     assert {finding.code for finding in report.findings} == {"wrong-gradient"}
-    # One that is wrong away from ties is not acquitted.
+    # One that is wrong away from ties stays wrong.
     report = check_layer(forward, lambda dy, cache: backward(dy, cache, lambda x, _: x > 0), x, alpha, rng=seed)
     assert report.parameters["x"].wrong.sum() >= 2
 

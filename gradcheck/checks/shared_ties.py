@@ -1,7 +1,7 @@
 """Parameters that are right by themselves at a kink that they share with a wrong one.
 
-Where elements of several parameters tie, their claims may be contradicted together and none alone: any of them may be to
-blame. One that is wrong at another point, where nothing ties, is; one that is right there is looked at without it.
+Where elements of several parameters tie, their claims may be contradicted together and none alone: any of them may be
+wrong. One that is wrong at another point, where nothing ties, is; one that is right there is judged again without it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from gradcheck.differences.ladder import lengths_of
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
-__all__ = ["acquit"]
+__all__ = ["judge_without_others"]
 
 Floats = NDArray[np.float64]
 
 
-def acquit(
+def judge_without_others(
     check: Check, probe: Probe, base: Floats, claims: dict[int, Claim], judgements: dict[int, Judgement]
 ) -> dict[int, Judgement]:
     """Judge parameters anew that are wrong at kinks only, without others that explain it.
@@ -34,27 +34,27 @@ def acquit(
     Costs nothing unless two parameters are wrong, one of them at kinks only; else a gradient and some twenty calls for each,
     and those of judging what is right at the other point.
     """
-    blamed = [leaf for leaf, found in judgements.items() if np.any(found.wrong)]
-    at_kinks = [leaf for leaf in blamed if np.all(judgements[leaf].gap[judgements[leaf].wrong] != 0)]
-    if len(blamed) < 2 or not at_kinks or check.claimant.is_given or not check.claimant.is_whole:
+    wrong = [leaf for leaf, found in judgements.items() if np.any(found.wrong)]
+    at_kinks = [leaf for leaf in wrong if np.all(judgements[leaf].gap[judgements[leaf].wrong] != 0)]
+    if len(wrong) < 2 or not at_kinks or check.claimant.is_given or not check.claimant.is_whole:
         return judgements
     rng, one = check.settings.rng, probe.with_cotangents(probe.cotangents[:1])
     arrays = check.point.moved(AWAY[0], rng)
     there = _claimed_there(check, arrays, one.cotangents)
-    if not all(leaf in there for leaf in blamed):
+    if not all(leaf in there for leaf in wrong):
         return judgements
     seen = disagreement(
         check,
         one,
         arrays,
-        {leaf: replace(claims[leaf], values=there[leaf][:, None]) for leaf in blamed},
-        [{leaf: lengths_of(arrays[leaf]) * rng.choice([-1.0, 1.0], arrays[leaf].size)} for leaf in blamed],
+        {leaf: replace(claims[leaf], values=there[leaf][:, None]) for leaf in wrong},
+        [{leaf: lengths_of(arrays[leaf]) * rng.choice([-1.0, 1.0], arrays[leaf].size)} for leaf in wrong],
         np.max([found.noise_of_f for found in judgements.values()], axis=0)[:1],
     )
     apart, allowed = np.abs(seen.apart[:, 0]), seen.allowed[:, 0]
-    guilty = (apart > CERTAIN * allowed) & ~seen.kink[:, 0]
-    others = {leaf: claims[leaf] for leaf, ok in zip(blamed, apart <= allowed, strict=True) if ok and leaf in at_kinks}
-    if not np.any(guilty) or not others:
+    wrong_there = (apart > CERTAIN * allowed) & ~seen.kink[:, 0]
+    others = {leaf: claims[leaf] for leaf, ok in zip(wrong, apart <= allowed, strict=True) if ok and leaf in at_kinks}
+    if not np.any(wrong_there) or not others:
         return judgements
     found = judge(probe, base, others, rtol=check.rtol, rng=rng, sampled=False)
     return judgements | {leaf: again for leaf, again in found.items() if not np.any(again.wrong)}

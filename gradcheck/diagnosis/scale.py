@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -192,7 +192,7 @@ def factors(clues: Clues, case: Case) -> Iterator[Candidate]:
             )
 
 
-def _lengths(clues: Clues) -> list[tuple[str, Floats, int | None]]:
+def _lengths(clues: Clues) -> Sequence[tuple[str, Floats, int | None]]:
     """Give the lengths of the parameter's slices along each axis, laid along it: what a norm of them is divided by."""
     found: list[tuple[str, Floats, int | None]] = []
     value = clues.value

@@ -210,7 +210,6 @@ class BuggyPool(Pool):
         self.open = np.array([bug.has_no_mask for bug in bugs])
         if self.open.any():  # slopes are needed at every position then
             self.is_plain = False
-            self.slope = np.empty(self.maps.shape)
             self._set_channels(self.maps)
 
     def find_mask(self) -> None:

@@ -1,9 +1,10 @@
 """One training step of many networks at once, without the layers' generality.
 
 A step of one network is some seventy calls on arrays of a few dozen numbers, so what counts is the number of calls:
-buffers and views of them are made once. Every array starts with the axis S of the networks. Maps are laid out as in
-`network.article.taps`, and what moves pixels (padding, convolution, rotation, transposition) is a table of indices.
-`network.article.gradient` is the readable version; a test holds the two together.
+buffers and views of them are made once, numbers are arrays without axes, and all channels take a call that changes only
+some of them, since a contiguous array takes less time than the half of it. Every array starts with the axis S of the
+networks. Maps are laid out as in `network.article.taps`, and what moves pixels (padding, convolution, rotation,
+transposition) is a table of indices. `network.article.gradient` is the readable version; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from network.layers._arguments import Array
 
 __all__ = ["FusedStep", "Pool", "columns_of"]
 
-SLACK = 4 * np.finfo(float).eps
+SLACK = np.array(4 * np.finfo(float).eps)
 """Where all maxima of a window count, those up to so much smaller do, relatively: see `network.article.variants.tie_mask`."""
+
+ZERO, ONE, BELOW_ZERO = np.array(0.0), np.array(1.0), np.array(-1.0)
+"""A Python number would be made an array in every call."""
 
 
 def columns_of(images: Array) -> Array:
@@ -55,7 +59,6 @@ class Pool:
         self.so_far = np.empty(self.maps.shape, bool)
         self.up_pooled = self.pooled[:, :, None, :]
         values = self.pooled if self.is_plain else self.maps
-        self.slope = np.empty(values.shape)
         self._set_routes([route for rule in rules for route in rule.routes[layer]], size)
         self._set_channels(values)
 
@@ -72,11 +75,14 @@ class Pool:
     def _set_channels(self, values: Array) -> None:
         """Make views of the channels of each activation: of the maps, their maxima, and what slopes come from."""
         relu, arctan = (0, slice(1, 2)) if self.layer == 1 else (1, slice(0, None, 2))
-        self.values = values
-        self.relu_maps, self.relu_slope, self.relu_values = self.maps[:, relu], self.slope[:, relu], values[:, relu]
+        self.values, self.slope, self.squares = values, np.empty(values.shape), np.empty(values.shape)
+        self.relu_slope, self.relu_values = self.slope[:, relu], values[:, relu]
+        self.least = np.full(self.maps.shape, -np.inf)
+        self.least[:, relu] = 0
         self.arctan_pooled = self.pooled[:, arctan]
         tanh = slice(3, None)  # none in layer 1
-        self.tanh_maps, self.tanh_slope, self.tanh_values = self.maps[:, tanh], self.slope[:, tanh], values[:, tanh]
+        self.tanh_maps, self.tanh_slope = self.maps[:, tanh], self.slope[:, tanh]
+        self.tanh_squares = self.squares[:, tanh]
         self.plain_pooled, self.plain, self.arctans = self.pooled[:, relu::2], slice(relu, None, 2), arctan
 
     def forward(self, out: Array) -> None:
@@ -85,7 +91,7 @@ class Pool:
         Activations grow, so arctan waits for the maxima. In relu and tanh different pre-activations may tie, so their
         maps are activated first.
         """
-        np.maximum(self.relu_maps, 0, out=self.relu_maps)
+        np.maximum(self.maps, self.least, out=self.maps)
         if self.layer == 2:
             np.tanh(self.tanh_maps, out=self.tanh_maps)
         np.maximum.reduce(self.maps, axis=2, out=self.pooled)
@@ -122,17 +128,13 @@ class Pool:
         np.greater(self.so_far[:, :, 1:], self.so_far[:, :, :-1], out=self.mask[:, :, 1:])
 
     def find_slope(self) -> None:
-        """Find the activations' derivatives, at the maxima where no map is moved, else everywhere.
-
-        That of arctan for all channels first: a contiguous array takes less time than the half of it.
-        """
-        np.multiply(self.values, self.values, out=self.slope)
-        self.slope += 1
+        """Find the activations' derivatives, at the maxima where no map is moved, else everywhere."""
+        np.multiply(self.values, self.values, out=self.squares)
+        np.add(self.squares, ONE, out=self.slope)
         np.reciprocal(self.slope, out=self.slope)
-        np.greater(self.relu_values, 0, out=self.relu_slope)
+        np.sign(self.relu_values, out=self.relu_slope)
         if self.layer == 2:
-            np.multiply(self.tanh_values, self.tanh_values, out=self.tanh_slope)
-            np.subtract(1, self.tanh_slope, out=self.tanh_slope)
+            np.subtract(ONE, self.tanh_squares, out=self.tanh_slope)
 
 
 class FusedStep:
@@ -168,8 +170,11 @@ class FusedStep:
         self.spread_table = spread_table(4, 4, 2) + 65 * np.arange(networks).reshape(networks, 1, 1, 1)
         self.spread = np.empty((networks, 2, 18, 16))
         self.used = np.empty((networks, 2, 2, KERNEL)) if self.is_shared else self.w[1]
+        self.shared, self.shared_from = np.empty((networks, 2, 2, KERNEL)), self.w[0][:, 1, None, None, :]
+        self.shared_rows, self.shared_into = self.shared.reshape(networks, 4, KERNEL), self.g[0][:, 1]
         self.back = (self.used if self.is_true else self.w[1]).reshape(networks, 2, 1, 18)
         self.upstream1 = np.empty((networks, 2, 1, 16))
+        self.upstream1_maps = self.upstream1[:, :, 0, ::-1] if self.rotates_input else self.upstream1[:, :, 0]
         turns = ["rotate" if rule.rotate_weights else "keep" for rule in rules]
         turn1 = moves_table([turn for turn in turns for _ in range(2)], 8, is_tap_major=True)
         turn2 = moves_table([turn for turn in turns for _ in range(4)], 4, is_tap_major=True)
@@ -201,7 +206,7 @@ class FusedStep:
         self.pool1.forward(self.seen[..., :16])
         self.seen.take(self.columns_table, out=self.columns2, mode="clip")
         if self.is_shared:
-            self.used[...] = w1[:, 1, None, None, :]
+            self.used[...] = self.shared_from
         np.matmul(self.used, self.columns2, out=self.z2)
         self.pool2.forward(self.h)
         np.matmul(self.h_row, w3, out=self.z3)
@@ -209,11 +214,12 @@ class FusedStep:
         np.matmul(self.a3, w4, out=self.a4)
         np.tanh(self.a4, out=self.a4)
         np.matmul(self.a4, w5, out=self.z5)
-        tail = np.exp(np.copysign(self.z5, -1))  # as the sigmoid layer: nothing overflows, the slope keeps its digits
-        large = np.reciprocal(tail + 1)
-        small = tail * large
-        np.multiply(small, large, out=self.slope5)
-        outputs: Array = np.where(self.z5 >= 0, large, small)
+        # As the sigmoid layer: nothing overflows, the slope keeps its digits.
+        tail = np.exp(np.copysign(self.z5, BELOW_ZERO))
+        outputs: Array = np.reciprocal(tail + ONE)
+        tail *= outputs
+        np.multiply(tail, outputs, out=self.slope5)
+        np.copyto(outputs, tail, where=self.z5 < ZERO)
         return outputs
 
     def backward(self, residual: Array, columns: Array) -> None:
@@ -222,15 +228,16 @@ class FusedStep:
         self.dense_backward(residual)
         self.pool2.backward(self.upstream2_maps)
         self.pool2.delta.take(self.spread_table, out=self.spread, mode="clip")
-        upstream = np.matmul(self.kernels_back(), self.spread, out=self.upstream1)[:, :, 0]
-        self.pool1.backward(upstream[..., ::-1] if self.rotates_input else upstream)
+        np.matmul(self.kernels_back(), self.spread, out=self.upstream1)
+        self.pool1.backward(self.upstream1_maps)
         delta1, delta2 = self.delta1, self.delta2
         if self.turn1 is not None and self.turn2 is not None:
             delta1 = delta1.take(self.turn1, out=self.turned1, mode="clip")
             delta2 = delta2.take(self.turn2, out=self.turned2, mode="clip")
         np.matmul(delta1, columns.swapaxes(-1, -2), out=g1)
         if self.is_shared and self.is_true:  # the gradient of W2 stays zero
-            g1[:, 1] += (delta2 @ self.columns2_across).sum(axis=(1, 2))
+            np.matmul(delta2, self.columns2_across, out=self.shared)
+            self.shared_into += np.add.reduce(self.shared_rows, axis=1)
         else:
             np.matmul(delta2, self.columns2_across, out=g2)
 
@@ -245,18 +252,18 @@ class FusedStep:
         delta5 = residual * self.slope5
         np.multiply(self.a4_column, delta5, out=g5)
         slope4 = np.multiply(self.a4, self.a4)
-        np.subtract(1, slope4, out=slope4)
+        np.subtract(ONE, slope4, out=slope4)
         np.multiply(self.w5_row, delta5, out=self.delta4)
         self.delta4 *= slope4
         np.multiply(self.a3_column, self.delta4, out=g4)
         np.matmul(w4, self.delta4_column, out=self.delta3_column)
         self.z3 *= self.z3
-        self.z3 += 1
+        self.z3 += ONE
         self.delta3 /= self.z3
         np.multiply(self.h_column, self.delta3, out=g3)
         np.matmul(w3, self.delta3_column, out=self.upstream2)
 
-    def update(self, momentum: float) -> None:
+    def update(self, momentum: Array) -> None:
         """Move the weights; the learning rate is in the gradient already."""
         self.velocity *= momentum
         self.velocity += self.gradient

@@ -133,11 +133,12 @@ def run(
 def _run_epoch(step: FusedStep, columns: Array, targets: Array, learning_rate: float, momentum: float) -> Array:
     """Visit each sample once; return the sum of the costs, shape (S,)."""
     residuals = np.empty((len(columns), *step.slope5.shape))
+    rate, kept = np.array(learning_rate), np.array(momentum)  # see `network.article.fused`
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for seen, target, residual in zip(columns, targets, residuals, strict=True):
             np.subtract(step.forward(seen), target, out=residual)
-            step.backward(learning_rate * residual, seen)
-            step.update(momentum)
+            step.backward(rate * residual, seen)
+            step.update(kept)
         costs: Array = (residuals * residuals).sum(axis=(0, 2, 3)) / 2
     return costs
 

@@ -254,7 +254,7 @@ class Report:
         Parameters
         ----------
         arrays : {"wrong", "all", "none"}
-            Of which elements the numbers are kept: of wrong and undecided ones, at most 1,000 a parameter; of all, as
+            Of which elements the numbers are kept: of wrong and undecided ones that were measured, at most 1,000 a parameter; of all, as
             nested lists; or of the worst of each parameter only. Which elements are wrong, undecided and at a kink is
             always kept.
         """

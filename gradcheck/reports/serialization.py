@@ -104,9 +104,9 @@ def _parameter(parameter: Any, arrays: Arrays, most: int) -> dict[str, Any]:
 
 
 def _kept(parameter: Any, most: int) -> NDArray[np.intp]:
-    """Return the elements whose numbers are kept: wrong and undecided ones, the worst first."""
-    chosen = np.flatnonzero(parameter.wrong | parameter.undecided)
-    order = np.argsort(-parameter.excess().ravel()[chosen], kind="stable")  # what was not measured comes last
+    """Return the elements whose numbers are kept: wrong and undecided ones that were measured, the worst first."""
+    chosen = np.flatnonzero((parameter.wrong | parameter.undecided) & ~np.isnan(parameter.reference))
+    order = np.argsort(-parameter.excess().ravel()[chosen], kind="stable")
     kept = chosen[order][:most]
     worst = parameter.worst()
     if worst is None or not len(chosen):

@@ -253,9 +253,6 @@ class Ladder:
 
     def measure(self) -> Measurement:
         """Turn the values into derivatives with bounds."""
-        return self._measure()
-
-    def _measure(self) -> Measurement:
         ahead, behind = self.ahead[:, :, None], self.behind[:, :, None]
         h = (ahead + behind) / 2
         both = np.isfinite(self.plus) & np.isfinite(self.minus)
@@ -334,7 +331,7 @@ class Ladder:
         rise, fall = ahead[:, -3:], -behind[:, -3:]
         size = np.maximum(np.abs(rise), np.abs(fall))
         shrinks = np.all(size[:, 1:] * GROWS < size[:, :-1], axis=1)
-        return np.asarray(np.all(rise * fall > 0, axis=1) & shrinks)
+        return np.asarray(np.all(np.sign(rise) == np.sign(fall), axis=1) & shrinks)
 
     def _crossing(self, bend: Floats, shrink: Floats, noise: Floats, central: Floats) -> Floats:
         """Return what kinks between two successive steps may be worth, shape (m, J, K); 0 where noise is no matter.
@@ -499,7 +496,7 @@ def climb(
         result.improve(rows, pairs.ladder(rows, climbed, longer).measure())
     matters = np.isfinite(result.bound) & (result.bound > rtol / 3 * np.abs(result.value))
     unclear = np.any(result.unexplained & matters, axis=1)
-    unclear &= np.any(result.ended, axis=1) | (pairs.levels == MOST_LEVELS)
+    unclear &= result.ended[:, 0] | (pairs.levels == MOST_LEVELS)
     for climbed in np.unique(pairs.levels[unclear]):
         rows = np.flatnonzero(unclear & (pairs.levels == climbed))
         again = _pair(probe, leaf, indices[rows], steps[rows] * REPEATED * RATIO ** (1 - climbed), noise)

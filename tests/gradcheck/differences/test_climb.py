@@ -12,6 +12,7 @@ from gradcheck.differences.ladder import (
     noise_multiplier,
     own_sizes,
     scale_is_hidden,
+    smallest_of_a_kind,
 )
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
@@ -90,8 +91,9 @@ def test_where_noise_hides_all_three_levels_and_a_longer_step_are_taken():
     assert np.all(found.noise == pytest.approx(longest)) and np.all(found.bound < 1.01 * longest)
 
 
-def test_no_longer_step_where_the_function_is_not_finite_at_the_first():
-    _, steps = climbed(lambda x: float(x.sum()) if abs(x[0]) < 0.02 else math.inf, np.zeros(1), noise=1e-3)
+@pytest.mark.parametrize("sides", [(-0.02, 0.02), (-0.02, 1.0), (-1.0, 0.02)])
+def test_no_longer_step_where_the_function_is_not_finite_at_the_first(sides):
+    _, steps = climbed(lambda x: float(x.sum()) if sides[0] < x[0] < sides[1] else math.inf, np.zeros(1), noise=1e-3)
     np.testing.assert_allclose(steps[0], ladder_of(4), rtol=1e-9)
 
 
@@ -165,6 +167,20 @@ def test_elements_are_beside_each_other_in_every_column():
     np.testing.assert_allclose(steps[0], ladder_of(6), rtol=1e-9)
 
 
+def test_noise_that_hides_one_column_is_no_reason_to_stop_before_the_other_has_settled():
+    for noise in (np.array([1e-3, 1e-16]), np.array([1e-16, 1e-3])):
+        _, steps = climbed(lambda x: np.exp(x[0]) * np.ones(2), np.zeros(1), noise=noise)
+        np.testing.assert_allclose(steps[0], [FIRST * RATIO, *ladder_of(4)], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("share", "longer"), [(0.9, False), (1.1, True)])
+def test_noise_matters_from_a_third_of_the_tolerance_of_the_largest_column(share, longer):
+    """That of the smaller one: four deviations of it over the second step."""
+    noise = np.array([1e-16, share * (3e-7 / 3 * 1e3) * ladder_of(2)[1] / 4])
+    _, steps = climbed(lambda x: np.array([1e3 * np.exp(x[0]), x[0]]), np.zeros(1), noise=noise)
+    assert (max(steps[0]) > FIRST * 2) is longer
+
+
 def test_noise_in_a_small_column_beside_a_large_one_asks_for_no_longer_step():
     """It does not matter beside the other."""
     _, steps = climbed(lambda x: np.array([1e9 * np.exp(x[0]), x[0]]), np.zeros(1), noise=1e-7)
@@ -208,6 +224,11 @@ def test_what_nothing_explains_is_repeated_at_nearly_the_last_step_and_nothing_e
 )
 def test_the_length_of_an_element_is_its_size_or_that_of_its_leaf(x, lengths):
     np.testing.assert_allclose(lengths_of(np.array(x)), lengths, rtol=1e-12)
+
+
+def test_the_smallest_of_a_kind_are_ten_thousand_times_smaller_than_their_leaf():
+    assert smallest_of_a_kind(np.array([3.0, -4.0])) == pytest.approx(math.sqrt(12.5) / 1e4)
+    assert smallest_of_a_kind(np.zeros(3)) == smallest_of_a_kind(np.zeros(0)) == 0
 
 
 @pytest.mark.parametrize(
@@ -276,6 +297,18 @@ def test_noise_in_one_function_is_enough_for_a_longer_step():
         assert max(steps[0]) == pytest.approx(FIRST * RATIO)
     _, steps = climbed(lambda x: np.exp(x[0]) * np.ones(2), np.zeros(1))
     assert max(steps[0]) == pytest.approx(FIRST)
+
+
+@pytest.mark.parametrize(("times", "again"), [(2.0, True), (2.9, True), (3.1, False), (6.0, False)])
+def test_an_edge_is_looked_at_again_where_its_bound_is_more_than_a_third_of_the_tolerance(times, again):
+    """One side never settles: all steps are taken, whatever the tolerance."""
+
+    def f(x):
+        return float(100 * x[0] + x[0] ** 1.5) if x[0] >= 0 else math.nan
+
+    bound = climbed(f, np.zeros(1))[0].bound[0, 0] / 100
+    _, steps = climbed(f, np.zeros(1), rtol=times * bound)
+    assert (steps[0][-1] / steps[0][-2] == pytest.approx(0.8731)) is again and steps[0][-2] < 1e-14
 
 
 def test_a_first_step_is_one_at_which_every_function_is_finite():

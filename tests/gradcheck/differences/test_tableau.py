@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gradcheck.differences.ladder import Ladder, Measurement
+from gradcheck.differences.ladder import Ladder, Measurement, _extrapolate, _Pairs
 
 INF, NAN = math.inf, math.nan
 NAMES = ("value", "bound", "noise", "gap", "curvature", "exhausted")
@@ -108,7 +108,13 @@ def jumping(rng):
     return lambda t: own(t) + size * (t > 0)
 
 
-KINDS = {"smooth": smooth, "kinked": kinked, "power": power, "jumping": jumping}
+def tall(rng):
+    """Far larger at longer steps, where its rounding is, with a step or none."""
+    own, size, jump = smooth(rng), 10.0 ** rng.uniform(0, 13), rng.choice([0.0, 1.0]) * 10.0 ** rng.uniform(-14, -3)
+    return lambda t: own(t) + size * t**2 + jump * (t > 0)
+
+
+KINDS = {"smooth": smooth, "kinked": kinked, "power": power, "jumping": jumping, "tall": tall}
 
 
 def ladders(kind, count, levels, longer):
@@ -171,6 +177,54 @@ def test_at_the_edge_of_a_domain_one_side_tells(side):
     found = of_function(lambda t: 3 * t + t**2 if side * t >= 0 else NAN)
     assert found.value[0, 0] == pytest.approx(3, abs=1e-9) and found.bound[0, 0] < 1e-9
     assert found.gap[0, 0] == 0 and found.curvature[0, 0] == 0 and not found.exhausted[0, 0]
+
+
+@pytest.mark.parametrize("sides", [(1, NAN), (NAN, 1)])
+def test_cubics_at_the_edge_of_a_domain_are_exact_from_three_levels(sides):
+    found = of_function(lambda t: (2 * t - 5 * t**2 + 7 * t**3) * (sides[t < 0] if t else 1), levels=3)
+    assert found.value[0, 0] == pytest.approx(2, abs=1e-11)
+
+
+def test_one_level_on_one_side_says_what_the_slope_is_and_not_how_far_off():
+    h = 0.03 / RATIO ** np.arange(6)[None]
+    found = measure(h, h, np.where(h == h[0, 0], 3 * h, NAN), np.full(h.shape, NAN))
+    assert found.value[0, 0] == pytest.approx(3) and found.bound[0, 0] == INF
+
+
+@pytest.mark.parametrize("at", [[], [1], [0, 3]])
+def test_extrapolation_starts_anew_behind_what_is_not_finite(at):
+    sequence, shrink = np.array([3.0, 2.5, 2.1, 2.0, 1.99]), np.array([7.0, 8.0, 7.5, 9.0])
+    sequence[at] = NAN
+    found = _extrapolate(sequence[None, :, None], shrink[None, :, None])
+    np.testing.assert_allclose(found[0, :, 0], extrapolated(sequence, shrink))
+
+
+@pytest.mark.parametrize(
+    ("slopes", "noise", "diverges"),
+    [
+        ((1.0, 1.2, 1.44), 1e-16, True),
+        ((1.0, 1.2, 1.32), 1e-16, False),  # no longer by a seventh
+        ((1.0, 1.1, 1.32), 1e-16, False),
+        ((1.0, 1.2, 1.6), 1e-16, False),  # unsteadily
+        ((1.0, 1.2, 1.44), 1e-6, False),  # the last one may be noise
+    ],
+)
+def test_slopes_that_grow_steadily_beyond_noise_have_no_limit(slopes, noise, diverges):
+    h = 0.03 / RATIO ** np.arange(6)[None]
+    rise = np.array([[0.2, 0.5, 0.9, *slopes]]) * h
+    found = measure(h, h, rise, rise, noise=noise)
+    assert np.isinf(found.bound[0, 0]) == diverges
+
+
+def test_pairs_are_kept_by_level_and_a_longer_one_comes_first():
+    pairs = _Pairs(3, 1, np.zeros(1), np.zeros(1), MULTIPLIER)
+    for level in range(2):
+        pairs.put(np.array([0, 2]), level, tuple(np.full((2, 1)[: 1 + (k > 1)], 10.0 * level + k) for k in range(4)))
+    assert pairs.levels.tolist() == [2, 0, 2]
+    usual = pairs.ladder(np.array([2]), 2)
+    assert not usual.longer and usual.ahead.tolist() == [[0, 10]] and usual.minus.tolist() == [[[3], [13]]]
+    longer = pairs.ladder(np.array([2]), 2, tuple(np.full((1, 1)[: 1 + (k > 1)], -1.0 - k) for k in range(4)))
+    assert longer.longer and longer.behind.tolist() == [[-2, 1, 11]] and longer.plus.tolist() == [[[-3], [2], [12]]]
 
 
 def test_one_sided_slopes_have_twice_the_noise():

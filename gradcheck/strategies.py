@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -137,11 +138,12 @@ def _places(count: int, gap: float, kinks: Floats) -> Floats:
 
 def _read_gaps(min_gap: Any, avoid: Any) -> Floats:
     """Return the numbers to avoid; refuse what are none, and a gap that is no positive number."""
-    if isinstance(min_gap, bool) or not isinstance(min_gap, numbers.Real) or not 0 < float(min_gap) < np.inf:
+    is_number = isinstance(min_gap, numbers.Real) and not isinstance(min_gap, bool)
+    if not is_number or not 0 < min_gap <= sys.float_info.max:
         raise InvalidArgument(f"min_gap={min_gap!r} must be a finite positive number.")
     try:
         kinks = np.array(list(avoid), dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         kinks = np.array([np.nan])
     if kinks.ndim != 1 or not np.all(np.isfinite(kinks)):
         raise InvalidArgument(f"avoid={avoid!r} must be a sequence of finite numbers, such as (0.0, 1.0).")
@@ -150,7 +152,7 @@ def _read_gaps(min_gap: Any, avoid: Any) -> Floats:
 
 def _shape(given: Any) -> tuple[int, ...]:
     sides = given if isinstance(given, tuple | list) else (given,)
-    if not all(isinstance(side, int | np.integer) and side >= 0 for side in sides):
+    if any(isinstance(side, bool) or not isinstance(side, int | np.integer) or side < 0 for side in sides):
         raise InvalidArgument(f"shape={given!r} must be a whole number, or a tuple of them, none negative.")
     return tuple(int(side) for side in sides)
 
@@ -300,7 +302,14 @@ def trees(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     -------
     strategy of trees
         It shrinks to one leaf.
+
+    Raises
+    ------
+    InvalidArgument
+        Where ``leaves`` is no strategy.
     """
+    if not isinstance(leaves, st.SearchStrategy):
+        raise InvalidArgument(f"leaves={leaves!r} must be a strategy, such as smooth_arrays((2, 3)).")
     keys = st.sampled_from(["w", "b", "a.b", "a", "[0]", "0", "'w'"])
 
     def containers(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

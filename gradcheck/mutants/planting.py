@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import wraps
 from typing import Any, Protocol
 from zlib import crc32
 
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.options import require_callable
 from gradcheck.mutants.behaviours import Accuracy, Changed, State, Taken, parameters_of, point_of_call, upstream_of
 from gradcheck.mutants.catalogue import CATALOGUE, Entry, Mutant
 from gradcheck.mutants.changes import Scene
@@ -112,7 +113,15 @@ def wrap(function: Callable[..., Any], mutant: Mutant, accuracy: Accuracy | None
     -------
     mutated : function
         With the function's own name and signature, and an attribute ``state``; see `Mutated`.
+
+    Raises
+    ------
+    InvalidArgument
+        For a function or a mutant that is none.
     """
+    require_callable("wrap(function, mutant)", function=function)
+    if not isinstance(mutant, Mutant):
+        raise InvalidArgument(f"mutant={mutant!r} is a {type(mutant).__name__}; one that mutants_of gave was required.")
     state = State(mutant.leaf, mutant.key, accuracy or Accuracy())
 
     @wraps(function)
@@ -127,7 +136,7 @@ def _chosen(mutants: Patterns) -> dict[Entry, set[str]]:
     """Return the bugs that are asked for, each with the leaves that are; none where any will do."""
     if mutants is None:
         return {entry: set() for entry in CATALOGUE}
-    patterns = [mutants] if isinstance(mutants, str) else list(mutants)
+    patterns = [mutants] if isinstance(mutants, str) else list(mutants) if isinstance(mutants, Iterable) else []
     kinds = ", ".join(dict.fromkeys(entry.kind for entry in CATALOGUE))
     if not patterns:
         raise InvalidArgument(f"mutants={mutants!r} chooses none; give names or kinds; the kinds are {kinds}.")

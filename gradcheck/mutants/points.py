@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,9 +32,13 @@ def read_points(names: Any) -> tuple[str, ...]:
     InvalidArgument
         For a name that is none, or none at all.
     """
+    if not isinstance(names, str | Iterable | None):
+        raise InvalidArgument(
+            f"points={names!r} must be a sequence of names; choose among {', '.join(map(repr, POINTS))}."
+        )
     chosen = (names,) if isinstance(names, str) else tuple(names or ())
     for name in chosen:
-        if name not in POINTS:
+        if not isinstance(name, str) or name not in POINTS:
             raise InvalidArgument(f"points: {name!r} is unknown; choose among {', '.join(map(repr, POINTS))}.")
     if not chosen:
         raise InvalidArgument(f"points={names!r} names no point; choose among {', '.join(map(repr, POINTS))}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -114,7 +114,7 @@ def mutation_score(
     check : callable
         ``check(f, grad, params)``, called with a wrong gradient each time. It catches it by returning something falsy, or by
         raising any exception but one that skips a test (of pytest or unittest): that test noticed nothing. None counts as
-        passed, as the return of a test does; a float, which may be an error, is refused.
+        passed, as the return of a test does; a float, which may be an error, is refused, and a tuple, list or dict with anything in it.
     f : callable
         ``f(params)`` gives a number.
     grad : callable
@@ -139,7 +139,7 @@ def mutation_score(
     ------
     InvalidArgument
         When the check rejects the right gradient, which is tried first at each point; when ``f`` or ``grad`` is not defined
-        at a point; for names that fit nothing.
+        at a point, or ``grad`` returns no gradient of these parameters; for names that fit nothing.
 
     Notes
     -----
@@ -180,6 +180,10 @@ def mutation_score(
                 equivalent.append(mutant)
             else:
                 trials.append(tried)
+    if not trials and not equivalent and given.free():
+        raise InvalidArgument(
+            f"mutants={mutants!r} can be planted nowhere in this gradient; give others, or a leaf that it has."
+        )
     done = 0
 
     def received(_: int) -> None:
@@ -278,10 +282,10 @@ def _accuracy(name: str, value: Any, gradient: Any, point: Point) -> Accuracy:
         raise InvalidArgument(
             f"f returned {len(leaves)} arrays, or more than one number; a single number was required."
         )
-    taken = Taken.of(gradient)
+    taken = _taken(name, gradient, point)
     size = abs(float(leaves[0].value.ravel()[0]))
     free = [point.leaves[i] for i in point.free()]
-    slopes = [None if taken is None else taken.beside(leaf) for leaf in free]
+    slopes = [taken.beside(leaf) for leaf in free]
     pairs = [(leaf, slope) for leaf, slope in zip(free, slopes, strict=True) if slope is not None]
     if not np.isfinite(size) or not all(np.all(np.isfinite(slope)) for _, slope in pairs):
         raise InvalidArgument(
@@ -291,8 +295,24 @@ def _accuracy(name: str, value: Any, gradient: Any, point: Point) -> Accuracy:
     with np.errstate(all="ignore"):
         size += sum(float(np.sum(np.abs(leaf.value.astype(float) * slope))) for leaf, slope in pairs)
     floors = {leaf.name: HIDDEN * eps * size / _scale(leaf.value) for leaf in free}
-    slope_eps = [leaf.format.eps for leaf in taken.leaves] if taken is not None else []
-    return Accuracy(default_rtol(max([eps, *slope_eps])), floors)
+    return Accuracy(default_rtol(max([eps, *(leaf.format.eps for leaf in taken.leaves)])), floors)
+
+
+def _taken(name: str, gradient: Any, point: Point) -> Taken:
+    """Take the right gradient apart; refuse what is none of these parameters."""
+    taken = Taken.of(gradient)
+    sizes = {point.leaves[i].name: point.leaves[i].value.shape for i in point.free()}
+    if taken is None or (any(0 not in shape for shape in sizes.values()) and not taken.floats()):
+        raise InvalidArgument(
+            f"grad returned a {type(gradient).__name__} without floating-point numbers at the point {name!r}; a tree like params was required."
+        )
+    for leaf in taken.leaves:
+        shape = sizes.get(leaf.name, leaf.value.shape)
+        if leaf.value.shape != shape and leaf.value.size != 1:
+            raise InvalidArgument(
+                f"grad returned shape {leaf.value.shape} for {leaf.name}, whose shape is {shape}, at the point {name!r}."
+            )
+    return taken
 
 
 def _scale(x: Any) -> Floats:
@@ -341,7 +361,8 @@ def _passes(check: Check, f: Any, grad: Any, params: Any) -> tuple[bool, str]:
     try:
         with watching(None):  # that wrong gradients fail is nothing to tell of
             answer = check(f, grad, params)
-        is_error = isinstance(answer, float | np.floating)
+        is_error = _is_float(answer)
+        is_container = isinstance(answer, tuple | list | Mapping) and bool(answer)
         passed = answer is None or is_error or bool(answer)
     except (KeyboardInterrupt, GeneratorExit):
         raise
@@ -352,9 +373,21 @@ def _passes(check: Check, f: Any, grad: Any, params: Any) -> tuple[bool, str]:
         return False, f"it raised {type(error).__name__}: {lines[0] if lines else ''}"
     if is_error:
         raise InvalidArgument(
-            f"the check returned {float(answer):.3g}, which may be an error; return whether the gradient passes, such as error < 1e-6."
+            f"the check returned {float(as_numpy(answer)):.3g}, which may be an error; return whether the gradient passes, such as error < 1e-6."
+        )
+    if is_container:
+        raise InvalidArgument(
+            f"the check returned a {type(answer).__name__}, which is true whatever it holds; return whether the gradient passes."
         )
     return passed, f"it returned {as_numpy(answer) if isinstance(answer, np.generic) else repr(answer)}"
+
+
+def _is_float(answer: Any) -> bool:
+    """Tell whether a check returned a floating-point number, of any library."""
+    if isinstance(answer, float):
+        return True
+    dtype = getattr(as_numpy(answer), "dtype", None) if hasattr(answer, "dtype") else None
+    return dtype is not None and dtype.kind == "f" and np.ndim(answer) == 0
 
 
 def _skips() -> tuple[type[BaseException], ...]:

@@ -21,6 +21,8 @@ class Hiding:
         """Hide our frames, but where all frames are asked for."""
         if call.excinfo is not None and not item.config.getoption("fulltrace"):
             hide_own_frames(call.excinfo.value)
+            # That of a `unittest.TestCase` is taken apart already, and says where a test was skipped.
+            call.excinfo.traceback = type(call.excinfo.traceback)(call.excinfo.tb)
 
 
 def hide_own_frames(error: BaseException) -> None:

@@ -69,6 +69,9 @@ def test_shapes_and_dtypes_may_be_strategies():
         (smooth_arrays(10_000, np.float16), "too small for 10000 numbers in float16"),
         (smooth_arrays(3, np.float16, min_gap=1e5), "min_gap=100000.0 is too large for 3 numbers in float16"),
         (smooth_arrays(3, min_gap="x"), "min_gap='x' must be a finite positive number"),
+        (smooth_arrays(3, min_gap=10**400), "must be a finite positive number"),
+        (smooth_arrays(3, avoid=[10**400]), "must be a sequence of finite numbers"),
+        (smooth_arrays(True), "shape=True must be a whole number"),
         (smooth_arrays(3, avoid=0.0), r"avoid=0.0 must be a sequence of finite numbers, such as \(0.0, 1.0\)"),
         (smooth_arrays(3, avoid=(np.nan,)), "must be a sequence of finite numbers"),
         (smooth_arrays(-1), "shape=-1 must be a whole number, or a tuple of them, none negative"),
@@ -81,6 +84,11 @@ def test_shapes_and_dtypes_may_be_strategies():
 def test_what_cannot_be_is_refused(strategy, message):
     with pytest.raises(InvalidArgument, match=message):
         find(strategy, lambda _: True)
+
+
+def test_trees_of_what_is_no_strategy_are_refused():
+    with pytest.raises(InvalidArgument, match=r"leaves=array\(\[1., 1.\]\) must be a strategy"):
+        trees(np.ones(2))
 
 
 def test_kinked_arrays_hold_kinks_ties_and_numbers_near_them():

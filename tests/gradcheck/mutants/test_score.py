@@ -219,9 +219,32 @@ def test_a_check_that_rejects_the_right_gradient_is_an_invalid_argument():
 
 def test_a_check_that_returns_an_error_is_an_invalid_argument():
     """As `scipy.optimize.check_grad` does: the larger the worse."""
-    for error in (1e-9, np.float32(0.0)):
+    for error in (1e-9, np.float32(0.0), np.array(1e-9)):
         with pytest.raises(InvalidArgument, match="return whether the gradient passes"):
             mutation_score(lambda f, g, p, e=error: e, f, grad, PARAMS, mutants="sign")
+
+
+@pytest.mark.parametrize("answer", [(False, "0.3 off"), [0.3], {"jac": "a report of gradcheck.scipy.check_problem"}])
+def test_a_check_that_returns_a_container_is_an_invalid_argument(answer):
+    """It is true whatever it holds, so that every bug would survive."""
+    with pytest.raises(InvalidArgument, match="which is true whatever it holds; return whether the gradient passes"):
+        mutation_score(lambda f, g, p: answer, f, grad, PARAMS, mutants="sign")
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (None, "grad returned a NoneType without floating-point numbers at the point 'given'"),
+        ("w", "grad returned a str without"),
+        (np.ones(3, int), "grad returned a ndarray without"),
+        (np.ones(2), "grad returned shape (2,) for params, whose shape is (3,)"),
+    ],
+)
+def test_a_right_gradient_that_is_none_is_an_invalid_argument(returned, told):
+    """A check that passes whatever it is given would have a score of nothing."""
+    with pytest.raises(InvalidArgument) as error:
+        mutation_score(lambda f, g, p: True, np.sum, lambda p: returned, np.ones(3))
+    assert told in str(error.value)
 
 
 def test_where_there_is_no_element_there_is_no_bug():
@@ -239,7 +262,11 @@ def test_where_the_function_is_not_defined_is_said():
     [
         ({"points": ("given", "origin")}, "points: 'origin' is unknown; choose among 'given', 'zeros'"),
         ({"points": ()}, "names no point"),
+        ({"points": 3}, "points=3 must be a sequence of names"),
+        ({"points": [["given"]]}, "points: ['given'] is unknown"),
         ({"mutants": "singn"}, "fits no mutant"),
+        ({"mutants": 3}, "mutants=3 chooses none"),
+        ({"mutants": "sign flipped: nowhere"}, "mutants='sign flipped: nowhere' can be planted nowhere"),
         (
             {"rtol": 1e-3},
             "rtol= is not an option; the options are rng, workers, progress. An option of the check goes into",

@@ -198,6 +198,14 @@ def test_what_is_no_gradient_has_no_mutants_and_passes_through(tree):
     assert wrap(lambda: tree, mutant)() is tree
 
 
+def test_what_is_no_mutant_or_no_function_is_refused():
+    (mutant,) = mutants_of(np.ones(2), mutants="sign lost")
+    with pytest.raises(InvalidArgument, match="mutant='sign lost' is a str; one that mutants_of gave was required"):
+        wrap(lambda x: x, "sign lost")
+    with pytest.raises(InvalidArgument, match=r"function=None.*a function was required"):
+        wrap(None, mutant)
+
+
 def test_a_method_stays_one_and_keeps_its_signature():
     class Layer:
         def backward(self, dy):

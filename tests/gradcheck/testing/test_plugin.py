@@ -274,6 +274,17 @@ def test_it(gradcheck):
 """
 
 
+def test_a_test_that_is_skipped_is_told_at_the_users_line(run):
+    result = run("""
+import unittest
+class TestIt(unittest.TestCase):
+    def test_it(self):
+        assert_gradient(np.round, np.ones_like, 0.2)
+""", "-rs", ini="gradcheck_inconclusive = skip")  # fmt: skip
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED [[]1[]] test_it.py:*: gradcheck cannot tell: *"])
+
+
 @pytest.mark.parametrize(
     ("policy", "outcomes"),
     [

@@ -305,6 +305,9 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     limit = np.where(seen.excluded > 0, np.where(once, Limit.CALLS, Limit.UNCONFIRMED), Limit.STEP)
     noisy = (seen.excluded == 0) & (seen.noise > seen.bound / 2) & np.isfinite(seen.bound)
     limit = np.where(beyond | noisy, Limit.NOISE, limit)
+    # Off by more than the measurement may be, and by no more than a right claim: better values would not settle it.
+    rounded = (seen.excluded == 0) & seen.included & (apart > seen.bound + seen.right_to)
+    limit = np.where(rounded, Limit.ROUNDOFF, limit)
 
     bent = (seen.gap != 0) | (seen.joint != 0)
     stands = evidence.membership == Membership.STANDING

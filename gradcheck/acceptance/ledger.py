@@ -65,6 +65,7 @@ class Limit:
     RTOL: Final = 9
     STAIR: Final = 10
     ASSUMED: Final = 11
+    ROUNDOFF: Final = 12
 
 
 class Membership:

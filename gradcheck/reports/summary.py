@@ -91,12 +91,17 @@ REASONS = {
         "the point"
     ),
     Limit.UNSEEN: (
-        "minus the claim, twice the claim, half of it or zero would have passed as well: the noise of f ({noise:.1g}) hides errors up to "
-        "{bound:.1g}, and the gradient is hardly more, as at an optimum; move the point, or evaluate f in float64 where it is not"
+        "minus the claim, twice the claim, half of it or zero would have passed as well: the noise of f ({noise:.1g}), or the round-off of the "
+        "claim, hides errors up to {bound:.1g}, and the gradient is hardly more, as at an optimum; move the point, or evaluate in float64 "
+        "what is not"
     ),
     Limit.ASSUMED: (
         "the round-off of a gradient that is given as numbers can only be assumed, and may hide errors up to {bound:.1g}; pass the "
         "function that computes it, of which it is measured"
+    ),
+    Limit.ROUNDOFF: (
+        "the claim is off, by no more than the round-off of a right one in its dtype may be, and by too much to pass: where terms "
+        "cancel, as before a normalisation, this gradient is hardly more than its rounding; compute it in a wider dtype"
     ),
     Limit.RTOL: (
         "an rtol of 1 or more accepts a gradient of zero, so a wrong claim would have passed as well; give an rtol below 1, or "

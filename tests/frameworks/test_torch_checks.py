@@ -406,6 +406,31 @@ def test_what_is_computed_in_half_precision_inside_is_judged_at_its_accuracy(dty
     assert report.verdict == "fail" and set(wrong(report)) <= {"first.weight", "first.bias"}, str(report)
 
 
+class Normalised(nn.Module):
+    """A bias before a batch normalisation: its gradient is zero, and in half precision nothing but rounding."""
+
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+        self.first, self.norm, self.last = nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=x.dtype is torch.float32):
+            return self.last(torch.relu(Scaled.apply(self.norm(self.first(x)), self.fault)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_round_off_of_the_gradient_is_not_called_noise_of_the_function(dtype):
+    torch.manual_seed(1)
+    x = torch.randn(16, 5).to(dtype)
+    report = check_module(Normalised(1.0).to(dtype), x)
+    told = {finding.where: finding for finding in report.findings}
+    assert report.verdict == "inconclusive" and told["first.bias"].code == "undecided-roundoff", str(report)
+    assert "evaluate f" not in told["first.bias"].message and "wider dtype" in told["first.bias"].message
+    report = check_module(Normalised(0.5).to(dtype), x)
+    assert report.verdict == "fail" and "norm.weight" in wrong(report), str(report)
+
+
 def test_a_module_that_is_random_on_its_own():
     class Noisy(nn.Module):
         def __init__(self):

@@ -235,13 +235,16 @@ INTERVALS = [
     (1.0, [ladder(0.0, 1.0)], {}, UNSEEN, RIGHT, 0, 1),
     (1.0, [ladder(0.0, 1.5)], {}, UNSEEN, OPEN, Limit.STEP, 1.5),
     (1.0, [pair(0.0, 1.0)], {}, UNSEEN, RIGHT, 0, 1),
-    (5.0, [ladder(0.0, 1.0)], {}, UNSEEN, OPEN, Limit.STEP, 1),
+    (5.0, [ladder(0.0, 1.0)], {}, UNSEEN, OPEN, Limit.ROUNDOFF, 1),
+    (3.0, [ladder(0.0, 1.0)], {}, UNSEEN, OPEN, Limit.STEP, 1),
+    (5.5, [ladder(0.0, 1.0)], {}, UNSEEN, OPEN, Limit.CALLS, 1),
+    (5.0, [ladder(0.0, 1.0)], {"cleared": np.full(1, 4.0)}, UNSEEN, OPEN, Limit.STEP, 1),
     (5.5, [ladder(0.0, 1.0)], {}, UNSEEN, OPEN, Limit.CALLS, 1),
     (1.0, [ladder(np.inf, 1.0)], {}, UNSEEN, OPEN, Limit.STEP, np.inf),
     # settled: noise forbids better steps, or there is none and the bound is roughly (0.3) enough
     (12.0, [ladder(0.0, 10.0, exhausted=True)], {}, UNSEEN, RESOLVED, 0, 10),
     (12.0, [ladder(0.0, 10.0, exhausted=True)], {}, HIDDEN, RESOLVED, 0, 10),
-    (12.5, [ladder(0.0, 10.0, exhausted=True)], {}, UNSEEN, OPEN, Limit.STEP, 10),
+    (12.5, [ladder(0.0, 10.0, exhausted=True)], {}, UNSEEN, OPEN, Limit.ROUNDOFF, 10),
     (0.0, [ladder(0.0, 30.0, noise=10.0, ended=True)], {}, UNSEEN, RESOLVED, 0, 30),
     (0.0, [ladder(0.0, 31.0, noise=10.0, ended=True)], {}, UNSEEN, OPEN, Limit.STEP, 31),
     (200.0, [ladder(200.0, 60.0, noise=20.0, ended=True)], {}, UNSEEN, RESOLVED, 0, 60),
@@ -303,7 +306,7 @@ INTERVALS = [
     # MOST_HIDDEN: a ladder that takes discontinuities for noise replaces others if its bound is 0.05 of the size or less
     (50.0, [*ZERO, ladder(50.0, 5.0, kind=Kind.JUMPS)], {}, INVALID, OPEN, Limit.STEP, 5),
     (50.0, [*ZERO, ladder(50.0, 5.5, kind=Kind.JUMPS)], {}, INVALID, WRONG, 0, 1),
-    (59.0, [*ZERO, ladder(50.0, 5.0, kind=Kind.JUMPS)], {}, INVALID, OPEN, Limit.STEP, 5),
+    (59.0, [*ZERO, ladder(50.0, 5.0, kind=Kind.JUMPS)], {}, INVALID, OPEN, Limit.ROUNDOFF, 5),
     (59.5, [*ZERO, ladder(50.0, 5.0, kind=Kind.JUMPS)], {}, INVALID, WRONG, 0, 1),
     (200.0, [*ZERO, ladder(200.0, 10.0, kind=Kind.JUMPS)], {}, INVALID, OPEN, Limit.STEP, 10),
     # RESEMBLES: a closer difference agrees within its noise and a tenth of the error at longer steps

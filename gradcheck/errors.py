@@ -36,7 +36,7 @@ class GradientError(GradcheckError, AssertionError):
         self.report = report
 
     def __reduce__(self) -> tuple[type[GradientError], tuple[Report]]:
-        return GradientError, (self.report,)
+        return type(self), (self.report,)
 
 
 for _error in (GradcheckError, InvalidArgument, MissingDependency, GradientError):

@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check, Claimant, Reference
 from gradcheck.checks.claimants import VjpClaimant
-from gradcheck.checks.orders import with_remarks
+from gradcheck.checks.orders import both_orders, with_remarks
 from gradcheck.checks.protocol import examine_linearity, examine_zero
 from gradcheck.checks.pushforwards import JvpClaimant
 from gradcheck.checks.run import run
 from gradcheck.checks.scalar import ScalarClaimant
+from gradcheck.errors import InvalidArgument
 from gradcheck.functions.formats import Format
-from gradcheck.functions.options import CheckOptions, read_options
+from gradcheck.functions.options import CheckOptions, read_options, require_choice
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading, read_gradient
 from gradcheck.reports.report import Report
 
-__all__ = ["Problem", "against_differences", "coarsest_inside", "is_scalar", "is_wide", "upstreams"]
+__all__ = [
+    "Problem", "against_differences", "coarsest_inside", "in_order", "is_scalar", "is_wide", "require_settings", "require_values", "upstreams",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 
@@ -80,6 +83,26 @@ class Problem(ABC):
 def is_scalar(values: list[Any]) -> bool:
     """Tell whether the values of a function are a single number."""
     return len(values) == 1 and int(np.prod(values[0].shape)) == 1
+
+
+def require_values(problem: Problem, values: list[Any]) -> None:
+    """Refuse a function whose values are none that could have a derivative."""
+    if not values:
+        raise InvalidArgument(
+            f"{problem.name} returned no floating-point number: there is nothing to differentiate; return one, or give floats."
+        )
+
+
+def require_settings(order: int, reference: str | None) -> None:
+    """Refuse what is no order, and no reference."""
+    require_choice("order", order, (1, 2))
+    require_choice("reference", reference, ("float64", None))
+
+
+def in_order(order: int, problem: Any, check: Callable[[Any], Report]) -> Report:
+    """Check the derivatives of a problem, and with an order of two those of what pulls a cotangent of it back."""
+    report = check(problem)
+    return report if order == 1 else both_orders(report, check(problem.derivative()))
 
 
 def upstreams(values: list[Any]) -> list[Floats]:

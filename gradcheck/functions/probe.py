@@ -27,7 +27,7 @@ from gradcheck.functions.points import Output, Point
 from gradcheck.functions.tasks import Evaluated
 from gradcheck.functions.workers import Crew, WorkersLostError
 
-__all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "means_undefined", "unit_of"]
+__all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "means_undefined", "told", "unit_of"]
 
 Floats = NDArray[np.float64]
 
@@ -378,7 +378,7 @@ class Probe:
                 except Exception as error:
                     if not names or not means_undefined(error):
                         raise
-                    self.budget.undefined[_told(error)] += 1
+                    self.budget.undefined[told(error)] += 1
                     values[row] = np.nan
                     continue
                 values[row] = read(self.output.imaginary(value) if is_imaginary else value)
@@ -434,6 +434,7 @@ class _Sent:
         return Evaluated(probe.evaluate(batch), list(probe.budget.undefined.elements()))
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """Quote an exception in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:LONGEST_TOLD]}" if text else type(error).__name__

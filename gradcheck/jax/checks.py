@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 from gradcheck.assertions import asserting
-from gradcheck.checks.orders import both_orders
+from gradcheck.checks.autodiff import in_order, require_settings
 from gradcheck.errors import InvalidArgument
-from gradcheck.functions.options import CheckOptions, require_callable, require_choice
+from gradcheck.functions.options import CheckOptions, require_callable
 from gradcheck.jax.arguments import of_function, positions
 from gradcheck.jax.judging import check
 from gradcheck.reports.report import Report
@@ -78,8 +78,7 @@ def check_grad(
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
     if not modes or not set(modes) <= set(MODES):
         raise InvalidArgument(f"modes={modes!r} must hold 'rev', 'fwd' or both.")
-    require_choice("order", order, (1, 2))
-    require_choice("reference", reference, ("float64", None))
+    require_settings(order, reference)
     if not args:
         raise InvalidArgument("args: check_grad needs at least one; pass them after the function.")
     problem = of_function(
@@ -89,8 +88,7 @@ def check_grad(
         positions("static_argnums", static_argnums, len(args)),
         has_aux=has_aux,
     )
-    report = check(problem, modes, reference, options)
-    return report if order == 1 else both_orders(report, check(problem.derivative(), modes, reference, options))
+    return in_order(order, problem, lambda problem: check(problem, modes, reference, options))
 
 
 assert_grad = asserting(check_grad, __name__)

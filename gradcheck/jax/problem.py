@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradcheck.checks.autodiff import Problem, upstreams
-from gradcheck.errors import InvalidArgument
+from gradcheck.checks.autodiff import Problem, require_values, upstreams
 from gradcheck.functions.probe import calling
 from gradcheck.jax.precision import Arrays, enable_x64, evaluated, inside_of
 
@@ -49,8 +48,7 @@ class JaxProblem(Problem):
         """Return the same, as a call of the function shows it to be, and the values at the point."""
         with calling(self.name, "at the given point", REMEDY):
             values = self.value(*self.inputs.values())
-        if not any(part.size for part in values):
-            raise InvalidArgument("f returned no floating-point number; there is nothing to differentiate.")
+        require_values(self, values)
         leaves = list(map(jnp.asarray, self.inputs.values()))
         try:
             traced = jax.make_jaxpr(lambda leaves: self.function(leaves, False))(leaves)

@@ -26,23 +26,9 @@ INFINITE = (-np.inf, np.inf)
 SCHEMES = ("2-point", "3-point", "cs")
 """SciPy's names for differences of its own."""
 
-
 METHODS = {
-    *(
-        "nelder-mead",
-        "powell",
-        "cg",
-        "bfgs",
-        "newton-cg",
-        "l-bfgs-b",
-        "tnc",
-        "cobyla",
-        "cobyqa",
-        "slsqp",
-        "trust-constr",
-        "dogleg",
-    ),
-    *("trust-ncg", "trust-exact", "trust-krylov", "trf", "dogbox", "lm"),
+    *("nelder-mead", "powell", "cg", "bfgs", "newton-cg", "l-bfgs-b", "tnc", "cobyla", "cobyqa", "slsqp", "dogleg"),
+    *("trust-constr", "trust-ncg", "trust-exact", "trust-krylov", "trf", "dogbox", "lm"),
 }
 """SciPy's names for its methods."""
 

@@ -99,7 +99,7 @@ def _problem(name: str, leaves: Parts, free: Parts, call: Callable[[Parts], Tens
         if is_sparse(leaf)
     )
     inputs = {name: real(leaf) for name, leaf in free.items()}
-    return TorchProblem(function, inputs, name, indices=whole_numbers(leaves), remarks=remarks)
+    return TorchProblem(function, inputs, name, indices=whole_numbers(leaves), remarks=remarks).tried()
 
 
 def _require_callable(module: torch.nn.Module, own: Parts) -> None:

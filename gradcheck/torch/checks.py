@@ -8,8 +8,9 @@ from typing import Any, Unpack
 import torch
 
 from gradcheck.assertions import asserting
+from gradcheck.checks.autodiff import in_order, require_settings
 from gradcheck.errors import InvalidArgument, described
-from gradcheck.functions.options import CheckOptions, require_callable, require_choice
+from gradcheck.functions.options import CheckOptions, require_callable
 from gradcheck.reports.report import Report
 from gradcheck.torch.arguments import of_function, of_module
 from gradcheck.torch.judging import check
@@ -64,11 +65,10 @@ def check_function(
     'pass'
     """
     require_callable(fn=fn)
-    require_choice("order", order, (1, 2))
-    require_choice("reference", reference, ("float64", None))
+    require_settings(order, reference)
     if isinstance(fn, torch.nn.Module):
         return check_module(fn, *inputs, reference=reference, **options)
-    return check(of_function(fn, inputs), order, reference, options)
+    return in_order(order, of_function(fn, inputs), lambda problem: check(problem, reference, options))
 
 
 @watched
@@ -123,13 +123,13 @@ def check_module(
             f"module is {described(module)}; a torch.nn.Module was required, and not its class; for a function use "
             "check_function."
         )
-    require_choice("reference", reference, ("float64", None))
+    require_settings(1, reference)
     if loss is not None:
         require_callable(loss=loss)
     if not isinstance(kwargs or {}, Mapping):
         raise InvalidArgument(f"kwargs is {described(kwargs)}; a dict of keyword arguments of the module was required.")
     with kept(module):
-        return check(of_module(module, inputs, dict(kwargs or {}), loss, wrt), 1, reference, options)
+        return check(of_module(module, inputs, dict(kwargs or {}), loss, wrt), reference, options)
 
 
 assert_function = asserting(check_function, __name__)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 
 from gradcheck.checks.autodiff import against_differences, is_scalar, is_wide
-from gradcheck.checks.orders import both_orders
 from gradcheck.checks.run import MOST_EXHAUSTIVE
-from gradcheck.errors import InvalidArgument
 from gradcheck.functions.options import CheckOptions
 from gradcheck.reports.report import Report
 from gradcheck.torch.problem import TorchProblem
@@ -19,21 +17,13 @@ FEWEST_VECTORIZED = 200
 """Elements from which on one call for many displaced copies is worth the attempt."""
 
 
-def check(
-    problem: TorchProblem, order: int, reference: str | None, options: CheckOptions, *, forward: bool = False
-) -> Report:
+def check(problem: TorchProblem, reference: str | None, options: CheckOptions, *, forward: bool = False) -> Report:
     """Compare what autograd gives, in reverse mode or in forward mode, with differences."""
-    if torch.is_inference_mode_enabled():
-        raise InvalidArgument(
-            "torch.inference_mode() is on, in which autograd records nothing; make the check outside of it."
-        )
-    problem = problem.tried()
     values = problem.value(*problem.inputs.values())
     wide = reference is not None and not is_wide(problem)
     if "vectorized" not in options and is_scalar(values) and not forward and _is_vectorizable(problem, wide=wide):
         options = {**options, "vectorized": True}
-    report = against_differences(problem, values, options, forward=forward, reference=reference, stacks=True)
-    return report if order == 1 else both_orders(report, check(problem.derivative(), 1, reference, options))
+    return against_differences(problem, values, options, forward=forward, reference=reference, stacks=True)
 
 
 def _is_vectorizable(problem: TorchProblem, *, wide: bool) -> bool:

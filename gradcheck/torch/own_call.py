@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import product
 from typing import Any, Unpack
 
 import torch
@@ -23,7 +25,6 @@ from gradcheck.watching import tolerates, watched
 
 __all__ = ["TorchGradientError", "gradcheck", "gradgradcheck"]
 
-
 BATCHES = {"check_backward_ad": "check_batched_grad", "check_forward_ad": "check_batched_forward_grad"}
 BATCHES_OF_SECOND = {"check_rev_over_rev": "check_batched_grad", "check_fwd_over_rev": ""}
 """Option that asks for a mode -> that which asks for several upstreams at once in it; reverse mode first, then forward."""
@@ -31,9 +32,6 @@ BATCHES_OF_SECOND = {"check_rev_over_rev": "check_batched_grad", "check_fwd_over
 
 class TorchGradientError(GradientError, RuntimeError):
     """What `gradcheck` and `gradgradcheck` raise: PyTorch's own raise a `RuntimeError`."""
-
-    def __reduce__(self) -> tuple[type[TorchGradientError], tuple[Report]]:
-        return TorchGradientError, (self.report,)
 
 
 def gradcheck(
@@ -76,10 +74,8 @@ def gradcheck(
         When no input requires grad, or nothing is asked for.
     """
     __tracebackhide__ = True
-    modes = _asked(torch.autograd.gradcheck, options, BATCHES)
-    points = _points(func, inputs, masked=masked)
-    reports = (_gradcheck(func, point, one, **_tolerance(rtol)) for point in points for one in modes)
-    return _verdict(reports, raise_exception)
+    asked = _asked(torch.autograd.gradcheck, options, BATCHES)
+    return _verdict(partial(_gradcheck, func), _points(func, inputs, masked=masked), asked, rtol, raise_exception)
 
 
 def gradgradcheck(
@@ -99,10 +95,10 @@ def gradgradcheck(
     always tried. Of ``grad_outputs`` those are differentiated that require grad.
     """
     __tracebackhide__ = True
-    modes = _asked(torch.autograd.gradgradcheck, options, BATCHES_OF_SECOND)
-    points = _points(func, inputs, masked=masked)
-    reports = (_gradgradcheck(func, point, grad_outputs, one, **_tolerance(rtol)) for point in points for one in modes)
-    return _verdict(reports, raise_exception)
+    asked = _asked(torch.autograd.gradgradcheck, options, BATCHES_OF_SECOND)
+    seeds = None if grad_outputs is None else pytree.tree_leaves(grad_outputs)
+    check_one = partial(_gradgradcheck, func, seeds=seeds)
+    return _verdict(check_one, _points(func, inputs, masked=masked), asked, rtol, raise_exception)
 
 
 @watched
@@ -112,21 +108,27 @@ def _gradcheck(func: Callable[..., Any], inputs: Any, asked: Asked, **options: U
 
 @watched
 def _gradgradcheck(
-    func: Callable[..., Any], inputs: Any, grad_outputs: Any, asked: Asked, **options: Unpack[CheckOptions]
+    func: Callable[..., Any], inputs: Any, asked: Asked, seeds: Any, **options: Unpack[CheckOptions]
 ) -> Report:
-    seeds = None if grad_outputs is None else pytree.tree_leaves(grad_outputs)
-    return _check(of_function(func, inputs).tried().derivative(seeds), asked, options)
+    return _check(of_function(func, inputs).derivative(seeds), asked, options)
 
 
 def _check(problem: TorchProblem, asked: Asked, options: CheckOptions) -> Report:
-    problem = problem.tried()
-    report = check(problem, 1, "float64", options, forward=asked.forward)
-    return with_faults(report, examine(problem, asked))
+    return with_faults(check(problem, "float64", options, forward=asked.forward), examine(problem, asked))
 
 
-def _verdict(reports: Iterable[Report], raise_exception: bool) -> bool:  # noqa: FBT001 - torch's own name and meaning
+def _verdict(
+    check_one: Callable[..., Report],
+    points: list[Any],
+    asked: list[Asked],
+    rtol: float | None,
+    raise_exception: bool,  # noqa: FBT001
+) -> bool:
+    """Tell whether all checks pass; PyTorch's ``rtol`` counts where it is more than ours in float64."""
     __tracebackhide__ = True
-    for report in reports:
+    tolerance = {"rtol": rtol} if rtol is not None and rtol > default_rtol(0.0) else {}
+    for point, one in product(points, asked):
+        report = check_one(inputs=point, asked=one, **tolerance)
         if raise_exception and not (report.ok or tolerates(report)):
             raise TorchGradientError(report)
         if not report.ok:
@@ -135,20 +137,10 @@ def _verdict(reports: Iterable[Report], raise_exception: bool) -> bool:  # noqa:
 
 
 def _asked(own: Callable[..., Any], options: Mapping[str, Any], batches: Mapping[str, str]) -> list[Asked]:
-    """Return what is asked of the modes: reverse and forward, each an option with the one for several upstreams at once.
-
-    Raises
-    ------
-    TypeError
-        For an option that PyTorch's own call has not.
-    InvalidArgument
-        Where no mode is asked for, or batches are in one that is not.
-    """
-    parameters = inspect.signature(own).parameters
-    unknown = [name for name in options if name not in parameters]
-    if unknown:
-        raise TypeError(f"{own.__name__}() got an unexpected keyword argument {unknown[0]!r}")
-    given = {name: parameter.default for name, parameter in parameters.items()} | dict(options)
+    """Return what is asked of the modes: reverse and forward, each an option with the one for several upstreams at once."""
+    bound = inspect.signature(own).bind(None, None, **options)  # a TypeError for an option that it has not
+    bound.apply_defaults()
+    given = bound.arguments
     asked = []
     for (mode, batch), forward in zip(batches.items(), (False, True), strict=True):
         if given.get(batch) and not given[mode]:
@@ -163,13 +155,7 @@ def _asked(own: Callable[..., Any], options: Mapping[str, Any], batches: Mapping
 
 
 def _points(func: Any, inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
-    """Return the inputs as a tuple, and, unless only specified elements count, with all elements of sparse ones specified.
-
-    Raises
-    ------
-    InvalidArgument
-        Where none requires grad.
-    """
+    """Return the inputs as a tuple, and, unless only specified elements count, with all elements of sparse ones specified."""
     require_callable(func=func)
     if not isinstance(inputs, torch.Tensor | list | tuple):
         raise InvalidArgument(f"inputs is {described(inputs)}; a tensor or a tuple of them was required.")
@@ -179,8 +165,3 @@ def _points(func: Any, inputs: Any, *, masked: bool | None) -> list[tuple[Any, .
     if masked or not any(is_sparse(part) and part.requires_grad for part in given):
         return [given]
     return [given, tuple(filled(part) if is_sparse(part) and part.requires_grad else part for part in given)]
-
-
-def _tolerance(rtol: float | None) -> CheckOptions:
-    """Return the options that PyTorch's ``rtol`` stands for: it counts where it is more than ours in float64."""
-    return CheckOptions(rtol=rtol) if rtol is not None and rtol > default_rtol(0.0) else CheckOptions()

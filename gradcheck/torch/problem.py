@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from gradcheck.checks.autodiff import Problem, upstreams
+from gradcheck.checks.autodiff import Problem, require_values, upstreams
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.probe import calling
 from gradcheck.torch.precision import Widening, seen_inside
@@ -59,6 +59,10 @@ class TorchProblem(Problem):
         With a graph in every call where the function differentiates something itself, and without outputs that do not
         require grad: an operator may give what its backward needs, and has no gradient of that.
         """
+        if torch.is_inference_mode_enabled():
+            raise InvalidArgument(
+                "torch.inference_mode() is on, in which autograd records nothing; make the check outside of it."
+            )
         tried = self
         try:
             with calling(self.name, "at the given point", REMEDY):
@@ -68,10 +72,7 @@ class TorchProblem(Problem):
                 raise
             tried = replace(self, needs_graph=True)
         outputs, inside = seen_inside(self.function, self.inputs.values())
-        if not outputs:
-            raise InvalidArgument(
-                f"{self.name} returned no tensor of floating-point numbers; there is nothing to differentiate; return one."
-            )
+        require_values(self, outputs)
         kept = [i for i, part in enumerate(outputs) if part.requires_grad]
         if len(kept) in (0, len(outputs)):
             return replace(tried, inside=inside)
@@ -126,7 +127,7 @@ class TorchProblem(Problem):
                 return pulled(self.outputs(leaves[:count], wide=wide), leaves[:count], dy, create_graph=True)
 
         named = {f"grad_outputs[{i}]" if len(seeds) > 1 else "grad_outputs": seed for i, seed in free.items()}
-        return TorchProblem(slope, {**self.inputs, **named}, self.name, needs_graph=True)
+        return TorchProblem(slope, {**self.inputs, **named}, self.name, needs_graph=True).tried()
 
 
 def pulled(values: Tensors, leaves: Tensors, dy: Sequence[Any], **options: Any) -> Tensors:

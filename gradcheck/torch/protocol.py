@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gradcheck.functions.options import default_rtol
+from gradcheck.functions.probe import told
 from gradcheck.reports.report import Finding
 from gradcheck.torch.problem import TorchProblem, pulled
 from gradcheck.torch.tensors import Tensors, like
@@ -21,9 +22,6 @@ __all__ = ["Asked", "examine"]
 
 ROUNDINGS = 1e3
 """Units of rounding, relative to the largest number of a tensor, by which two ways to the same number may differ."""
-
-LONGEST_TOLD = 160
-"""Characters of an exception's text that a finding quotes."""
 
 
 class Asked(NamedTuple):
@@ -139,9 +137,8 @@ def _compared(way: _Way) -> Iterator[Finding]:
     try:
         found = way.call()
     except Exception as error:  # noqa: BLE001 - what works in one way fails in the other
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_TOLD]
-        message = f"{way.said.partition(' {}')[0]} raised {told}"
-        yield Finding(code=way.code, message=message, evidence={"error": told})
+        message = f"{way.said.partition(' {}')[0]} raised {told(error)}"
+        yield Finding(code=way.code, message=message, evidence={"error": told(error)})
         return
     for name, one, other in zip(way.where, way.expected, found, strict=True):
         apart, eps = (one - other).abs(), torch.finfo(one.dtype).eps

@@ -301,3 +301,11 @@ def test_modes_may_differ_by_the_round_off_of_values_where_the_derivative_is_zer
     x = jnp.asarray(np.random.default_rng(seed).normal(size=2) - 0.5, jnp.float32)
     report = check_grad(lambda x: jnp.sum(jax.nn.softmax(x)), x)
     assert report.verdict != "fail" and "modes-differ" not in {finding.code for finding in report.findings}, str(report)
+
+
+@pytest.mark.parametrize("modes", ["rev", "fwd"])
+def test_empty_arrays_pass_and_it_is_said(modes):
+    report = check_grad(jnp.sin, jnp.zeros((0, 3)), modes=modes)
+    assert report.ok and "every array is empty" in report.blind_spots[0]
+    report = check_grad(lambda x: x[:0], jnp.linspace(1.0, 2.0, 3), modes=modes)
+    assert report.ok and "f returned no numbers" in report.blind_spots[0]

@@ -567,7 +567,7 @@ def test_a_function_that_fails_away_from_the_point_is_checked_there_alone():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (lambda dx, dw: dx, "backward returned a ndarray; a tuple of 2 (x, w) was required"),
+        (lambda dx, dw: dx, "backward returned an ndarray; a tuple of 2 (x, w) was required"),
         (lambda dx, dw: (dx,), "backward returned a tuple of 1; a tuple of 2 (x, w) was required"),
         (lambda dx, dw: [dx, dw, dx], "backward returned a list of 3; a tuple of 2 (x, w) was required"),
         (lambda dx, dw: {"x": dx, "w": dw}, "backward returned a dict; a tuple of 2 (x, w) was required"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,14 +79,14 @@ def look_for_jumps(bench: Bench) -> None:
 
 def look_for_stairs(bench: Bench) -> None:
     """Measure contradicted elements anew that are on a stair, as of a coarser dtype: short steps tell nothing of the trend."""
-    tried: dict[int, int] = {}
+    tried: Counter[int] = Counter()
     for suspect, _ in bench.suspects:
         leaf, index = suspect.leaf, suspect.index
-        if tried.get(leaf, 0) >= FEW:
+        if tried[leaf] >= FEW:
             continue
         height = _stair(bench, leaf, index, bench.multiplier * bench.noise)
         if not np.any(height):
-            tried[leaf] = tried.get(leaf, 0) + 1
+            tried[leaf] += 1
             continue
         noise = np.maximum(bench.noise, height * OF_A_STAIR)
         for step in (FIRST_STEP, SECOND_STEP):
@@ -143,7 +145,8 @@ def _without_common_errors(bench: Bench, suspects: list[Suspect]) -> list[Suspec
             claim, deviation = bench.claims[leaf].values[indices], found.noise / bench.multiplier
             places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
             wrong = excess(claim, found.reference, deviation, places).significant
-            wrong &= bends_less(bench, leaf, indices, found.reference) if np.any(wrong) else False
+            if np.any(wrong):
+                wrong &= bends_less(bench, leaf, indices, found.reference)
         for flagged, concerned in smooth:
             if np.any(concerned & ~wrong):
                 rest.append((flagged, concerned))

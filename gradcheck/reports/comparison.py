@@ -201,8 +201,8 @@ def _unfold(array: NDArray[Any]) -> Floats:
     """Return a float64 vector; a complex one as real and imaginary parts."""
     flat = np.asarray(array).ravel()
     if flat.dtype.kind == "c":
-        return np.concatenate([flat.real, flat.imag]).astype(np.float64)
-    return flat.astype(np.float64, copy=False)
+        flat = np.concatenate([flat.real, flat.imag])
+    return np.asarray(flat, dtype=np.float64)
 
 
 def _pairs(one: Floats, other: Floats) -> Iterator[tuple[Floats, Floats]]:
@@ -229,9 +229,7 @@ def _length(pieces: Iterable[Floats]) -> float:
 
 def _ratio(over: tuple[float, float], under: tuple[float, float], factor: float = 1.0, *, zero: float = 0.0) -> float:
     """Return ``factor * over / under``: ``zero`` for 0 / 0, and never more than the largest float."""
-    if math.isnan(over[0]) or math.isnan(under[0]):
-        return math.nan
-    if under[0] == 0:
+    if under[0] == 0 and not math.isnan(over[0]):
         return zero if over[0] == 0 else LARGEST
     value = float(np.float64(over[0]) / np.float64(under[0])) * (over[1] / under[1]) * factor
     return min(value, LARGEST) if math.isfinite(over[0]) else value

@@ -29,6 +29,14 @@ EDGES = [  # claimed, reference -> relative error, cosine, angle, norm ratio, si
     ("empty", [], [], (0, 1, 0, 1, 1, 0, -np.log10(np.finfo(float).eps / 2))),
     ("off by 1e-3", [1.001], [1.0], (1e-3, 1, 0, 1.001, 1, 1e-3, 3)),
     ("off by more than all", [30.0], [1.0], (29, 1, 0, 30, 1, 29, 0)),
+    ("large", [0.65 * LARGEST], [-0.65 * LARGEST], (2, -1, 180, 1, 0, LARGEST, 0)),
+    (
+        "large beside zero",
+        [0.6 * LARGEST, 1.0],
+        [0.0, 1.0],
+        (0.6 * LARGEST, 0, 90, 0.6 * LARGEST, 0.5, 0.6 * LARGEST, 0),
+    ),
+    ("long, all of it in the last block", [0.0] * 2**16 + [6.0], [0.0] * 2**16 + [3.0], (1, 1, 0, 2, 1, 3, 0)),
     ("huge, opposite", [LARGEST, 0.0], [-LARGEST, 0.0], (2, -1, 180, 1, 0.5, LARGEST, 0)),
 ]
 
@@ -54,6 +62,19 @@ def test_digits_end_where_the_reference_is_known_no_better():
 def test_nan_stays_nan():
     found = compare(np.array([np.nan, 1.0]), np.ones(2)).total
     assert np.isnan(found.relative_error) and np.isnan(found.digits) and np.isnan(found.max_abs_error)
+    for claimed, reference in (([np.nan], [0.0]), ([0.0], [np.nan]), ([1.0], [np.nan]), ([np.nan], [np.nan])):
+        found = compare(np.array(claimed), np.array(reference)).total
+        assert np.isnan(found.relative_error) and np.isnan(found.norm_ratio)
+
+
+def test_what_is_infinite_is_infinitely_far_off():
+    found = compare(np.array([np.inf, 1.0]), np.ones(2)).total
+    assert (found.relative_error, found.norm_ratio, found.max_abs_error, found.digits) == (np.inf, np.inf, np.inf, 0)
+
+
+def test_no_ratio_of_norms_is_told_where_the_true_gradient_is_zero():
+    assert "true is zero, angle" in str(compare(5.0, 0.0)) and "norm ratio" not in str(compare(5.0, 0.0))
+    assert "norm ratio 2.5" in str(compare(5.0, 2.0))
 
 
 def test_the_table_has_a_line_for_all_only_where_there_are_several():

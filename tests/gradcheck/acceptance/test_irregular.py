@@ -490,9 +490,11 @@ def test_an_error_in_common_of_one_function_needs_none_of_another():
     assert np.all(bench.ledgers[0].membership == [Membership.INVALID, Membership.UNTESTED])
 
 
-def test_where_a_kink_may_make_claims_valid_in_one_function_each_element_is_looked_at():
-    x = np.linspace(1.0, 2.0, 12)
-    bench = two(lambda y: [np.sum(y), np.sum(y) + 0.01 * np.sum(np.abs(y - x))], x, np.full((12, 2), 1.01), noise=1e-9)
+@pytest.mark.parametrize("smooth", [1.01, 1.0])
+def test_where_a_kink_may_make_claims_valid_in_one_function_each_element_is_looked_at(smooth):
+    """Whether the other is off by a factor as well or not at all."""
+    x, claims = np.linspace(1.0, 2.0, 12), np.tile([smooth, 1.01], (12, 1))
+    bench = two(lambda y: [np.sum(y), np.sum(y) + 0.01 * np.sum(np.abs(y - x))], x, claims, noise=1e-9)
     for index in range(12):
         two_sides(bench, [1.0, 1.0], index=index, bound=1e-6)
     rest = _without_common_errors(bench, bench.suspects)
@@ -541,3 +543,24 @@ def test_a_stair_of_one_function_is_coarse(monkeypatch):
     bench = two(sums, np.ones(1), [[0.0, 0.0]])
     monkeypatch.setattr(irregular, "nearest_stair", lambda *args: np.array([1.0, 0.0]))
     assert _is_on_coarse_stair(bench, 0, 0, np.ones(2))
+
+
+@pytest.mark.parametrize(("step", "share"), [(None, 1.0), (0.25, 0.25), (4.0, 1.0)])
+def test_kinks_are_looked_for_within_less_than_the_length_where_the_step_is_shorter_than_usual(
+    monkeypatch, step, share
+):
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.full(2, 8.0)}, {"x": np.array([2.0, 1.0])})
+    sides(bench, 1.0)
+    bench.steps = {} if step is None else {0: step * DEFAULT_STEP}
+    balls = []
+    monkeypatch.setattr(irregular, "judge_flagged", lambda ball, flagged: balls.append(ball))
+    look_for_kinks(bench)
+    np.testing.assert_allclose(balls[0].scales[0], share * bench.lengths[0])
+
+
+@pytest.mark.parametrize(("other", "looked"), [(1.0, True), (1.04, True), (1.5, False)])
+def test_an_error_is_small_if_it_is_in_every_function_in_question(other, looked):
+    bench = two(sums, np.ones(1), [[1.04, other]])
+    two_sides(bench, [1.0, 1.0])
+    look_for_jumps(bench)
+    assert (calls(bench) >= 25) is looked

@@ -176,6 +176,10 @@ def test_no_more_than_forty_groups_are_moved(monkeypatch):
     monkeypatch.setattr(quiet, "_is_quiet", is_quiet)
     assert quiet_elements(bench) == {}
     assert asked[:2] == [2, 12] and len(asked) == 1 + 12 + 11  # each element by itself in the end
+    many, x = of_noisy(100)
+    enter(many, np.cos(x) + 1e-3, 2e-3, typical=1.0)
+    asked.clear()
+    assert quiet_elements(many) == {} and len(asked) == 1 + 40
     monkeypatch.setattr(quiet, "MOST_GROUPS", 5)
     asked.clear()
     quiet_elements(bench)
@@ -346,3 +350,12 @@ def test_lengths_that_were_shortened_make_a_step_longer_in_their_units(shortened
     bench = linear(np.ones(3), step=2 * DEFAULT_STEP / QUIETER)
     bench.shortened[0] = shortened
     assert _has_short_step(bench, 0) is short
+
+
+@pytest.mark.parametrize("measured", [[5e-6, 1e-9], [1e-9, 5e-6]])
+def test_a_group_is_not_quiet_where_one_function_is_noisier_by_more_than_estimates_differ(monkeypatch, measured):
+    bench = two(noise=[1e-6, 1e-6], step=1e-8)
+    monkeypatch.setattr(quiet, "_noise_near", lambda bench, lengths: np.full(2, 1e-9))
+    monkeypatch.setattr(quiet, "measure_noise", lambda *arguments: np.array(measured))
+    monkeypatch.setattr(quiet, "choose_step", lambda *arguments: 1e-3)
+    assert _is_quiet(bench, [(0, 1)]) is False

@@ -15,7 +15,8 @@ MOST_OUTPUTS = 64
 """Outputs of a layer whose matrix is asked for, a column of it with each: beyond, backward would be called too often."""
 
 LEAST_SHARE = 1e-6
-"""Least weight, as a share of the largest, that an element may have: below it the equations say nothing of the element."""
+"""Least weight, as a share of the largest, that an element may have: below it the equations say nothing of the element. What is unsure
+in the true gradient makes singular values that should be zero as large as that."""
 
 
 def not_transposed(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -37,7 +38,9 @@ def not_transposed(clues: Clues, case: Case) -> Iterator[Candidate]:
     if matrix is None or matrix.shape != (size, size) or not np.all(np.isfinite(matrix)):
         return
     rows, true = dy.reshape(len(dy), size), clues.reference.reshape(len(dy), size)
-    weights = _common_solution(np.concatenate([matrix.T * row - np.diag(g) for row, g in zip(rows, true, strict=True)]))
+    unsure = float(np.max(np.linalg.norm(clues.margin.reshape(len(dy), size), axis=0)))
+    equations = [matrix.T * row - np.diag(g) for row, g in zip(rows, true, strict=True)]
+    weights = _common_solution(np.concatenate(equations), unsure)
     if weights is None:
         return
     predicted = (rows * weights) @ matrix / weights
@@ -70,10 +73,10 @@ def matrix_of(name: str, case: Case, dy: Floats) -> Floats | None:
     return found.reshape(len(found), -1)[:size].T
 
 
-def _common_solution(equations: Floats) -> Floats | None:
-    """Return the member of the null space that is nearest to ones; None where there is none without zeros."""
+def _common_solution(equations: Floats, unsure: float) -> Floats | None:
+    """Return the member of the null space, up to what is unsure, that is nearest to ones; None where there is none without zeros."""
     _, values, directions = np.linalg.svd(equations)
-    null = directions[values <= LEAST_SHARE * values[0]]
+    null = directions[values <= max(LEAST_SHARE * values[0], unsure)]
     found = null.T @ np.sum(null, axis=1)
     size = np.abs(found)
     return found if len(null) and np.min(size) > LEAST_SHARE * np.max(size) else None

@@ -90,6 +90,11 @@ def networks(rng: np.random.Generator) -> Iterator[Planted]:
     functions = square, lambda dy, c: of_square(dy, c, False), lambda dy, c: of_square(dy, c, True)
     inputs = rng.normal(size=(3, 6)), rng.normal(size=(6, 6))
     yield pair("square weights", "not-transposed", gradcheck.check_layer, functions, *inputs, of="x")
+    single = [(part / 2).astype(np.float32) for part in inputs]  # where tanh is not flat
+    words = "the linear map in backward is that of forward, and its adjoint"
+    yield pair(
+        "square weights, single", "not-transposed", gradcheck.check_layer, functions, *single, of="x", words=words
+    )
 
     def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
         logits = q @ k.T / np.sqrt(q.shape[1])

@@ -341,6 +341,8 @@ def test_where_intervals_end_to_decide(claim, estimates, changes, membership, ou
 def test_elements_side_by_side_are_decided_as_each_alone():
     rows = [row for row in INTERVALS if not row[2]]
     rows += [(*row[:3], UNSEEN, *row[4:], None) for row in DIFFERENCES if not (row[2] or row[3])]
+    on_stair = [ladder(0.0, 1e-12), *[ladder(1.0, 1e-3, noise=1e-3, exhausted=True, kind=Kind.STAIR)] * 2]
+    rows += [(1.0, on_stair, {}, Membership.INVALID, Outcome.RIGHT, Limit.NONE, None)]
     ledger = Ledger(len(rows), 1)
     for i, (_, estimates, _, membership, *_) in enumerate(rows):
         for estimate in estimates:
@@ -482,6 +484,24 @@ def test_on_a_stair_its_trend_decides_whatever_else_was_measured(claim):
     stairs = [ladder(1.0, 1e-3, noise=1e-3, exhausted=True, kind=Kind.STAIR)] * 2
     outcome, _, found = decided(claim, still + stairs, Membership.INVALID)
     assert outcome == (Outcome.RIGHT_TO_RESOLUTION if claim == 1 else Outcome.WRONG) and found.reference[0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("claim", "bound", "outcome", "limit"),
+    [
+        (1.0, 0.45, Outcome.RIGHT_TO_RESOLUTION, Limit.NONE),
+        (-1.0, 0.45, Outcome.RIGHT_TO_RESOLUTION, Limit.NONE),
+        (1.0, 0.55, Outcome.OPEN, Limit.STAIR),  # zero and twice the claim are as good
+        (-1.0, 0.55, Outcome.OPEN, Limit.STAIR),
+        (0.1, 0.3, Outcome.WRONG, Limit.NONE),
+    ],
+)
+def test_on_a_stair_a_claim_is_cleared_where_half_of_it_would_show(claim, bound, outcome, limit):
+    """Beside what was measured on the stair itself."""
+    trend = np.copysign(1.0, claim)
+    stairs = [ladder(trend, bound, noise=bound, exhausted=True, kind=Kind.STAIR)] * 2
+    found = decided(claim, [ladder(0.0, 1e-12), *stairs], Membership.INVALID)
+    assert found[:2] == (outcome, limit)
 
 
 @pytest.mark.parametrize(

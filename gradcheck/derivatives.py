@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.differences.complex_step import ROUNDING, NotAnalyticError, complex_slopes
 from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
-from gradcheck.differences.sampled_noise import measure_noise
+from gradcheck.differences.scale import measure_noise_and_lengths
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import GradcheckError, InvalidArgument
 from gradcheck.functions.calls import refuse_extras
@@ -214,7 +214,7 @@ class _Run:
             if crew is not None:
                 crew.pace = self.pace
             try:
-                noise = measure_noise(self.probe, self.base, lengths, self.settings.rng)
+                noise, lengths = measure_noise_and_lengths(self.probe, self.base, lengths, rtol, self.settings.rng)
                 require_rowwise(self.probe, lengths, noise, self.settings.rng)
                 if self.settings.complex_step and self._step(found, lengths, noise):
                     return found

@@ -496,7 +496,7 @@ def climb(
         result.improve(rows, pairs.ladder(rows, climbed, longer).measure())
     matters = np.isfinite(result.bound) & (result.bound > rtol / 3 * np.abs(result.value))
     unclear = np.any(result.unexplained & matters, axis=1)
-    unclear &= result.ended[:, 0] | (pairs.levels == MOST_LEVELS)
+    unclear &= np.any(result.ended, axis=1) | (pairs.levels == MOST_LEVELS)
     for climbed in np.unique(pairs.levels[unclear]):
         rows = np.flatnonzero(unclear & (pairs.levels == climbed))
         again = _pair(probe, leaf, indices[rows], steps[rows] * REPEATED * RATIO ** (1 - climbed), noise)

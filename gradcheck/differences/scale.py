@@ -86,7 +86,7 @@ def widened(
     It grows while noise, and not the difference between two steps, limits what is seen.
     """
     multiplier = noise_multiplier(lengths.size)
-    relative = float(np.max(multiplier * noise / np.abs(base)))  # infinite where the value is zero
+    relative = float(np.max(multiplier * noise / np.abs(base), initial=0.0))  # infinite where the value is zero
     # The gradient of small leaves may be as small as they, as in a network all of whose weights are.
     reach = FIRST_STEP * lengths * np.where(lengths < SMALL, lengths, 1.0)
     short = np.flatnonzero((lengths > 0) & (lengths < ZERO_LENGTH) & (reach < relative / rtol))

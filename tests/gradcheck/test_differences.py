@@ -70,3 +70,15 @@ def test_what_is_no_cusp_has_one(power):
     assert (
         np.all(np.abs(found.value) <= found.error_bound) and np.all(found.error_bound < 1e-2) and not found.kink.any()
     )
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-8, 1e-6, 1e-4])
+def test_small_parameters_are_moved_as_far_as_the_function_is_smooth(size):
+    """AMICI#3226: a step in proportion to a parameter of 1e-4 drowns in the noise of a function that varies over one."""
+    x = size * np.array([1.0, -0.7, 0.3])
+    found = numerical_gradient(lambda x: np.sum(np.sin(x) + 0.3 * np.exp(x)), x)
+    apart = np.abs(found.value - np.cos(x) - 0.3 * np.exp(x))
+    assert np.all(apart <= found.error_bound) and np.all(found.error_bound <= 1e-8)
+    quick = numerical_gradient(lambda x: np.sum(np.sin(x / size)), x)  # over its own size, which no step may pass
+    apart = np.abs(quick.value - np.cos(x / size) / size)
+    assert np.all(apart <= quick.error_bound) and np.all(quick.error_bound <= 1e-8 / size)

@@ -55,8 +55,8 @@ def _accepted(bench: Bench, leaf: int) -> Indices:
     if not len(known):
         return known
     found = bench.decide(leaf, known)
-    is_cleared = np.all((found.outcome == Outcome.RIGHT) | (found.outcome == Outcome.RIGHT_TO_RESOLUTION), axis=1)
-    return np.asarray(known[is_cleared & np.all(np.isfinite(found.reference), axis=1)])
+    is_cleared = ((found.outcome == Outcome.RIGHT) | (found.outcome == Outcome.RIGHT_TO_RESOLUTION)).all(axis=1)
+    return np.asarray(known[is_cleared & np.isfinite(found.reference).all(axis=1)])
 
 
 class _Line:
@@ -83,8 +83,8 @@ class _Line:
     def shares(self) -> Floats:
         """Return the steps, in units of that of screening, shortest last."""
         hidden = self.bench.multiplier * self.bench.noise / np.sqrt(2) / (SEEN * self.size)
-        shortest = np.clip(np.min(hidden[np.isfinite(hidden)], initial=1.0), SHORTEST, 1.0)
-        if not np.any(self.size > 0):
+        shortest = np.clip(hidden[np.isfinite(hidden)].min(initial=1.0), SHORTEST, 1.0)
+        if not (self.size > 0).any():
             shortest = SHORTEST
         return np.asarray(shortest ** (np.arange(1, LEVELS + 1) / LEVELS))
 
@@ -97,12 +97,12 @@ class _Line:
             moves[leaf][indices] = self.moves[leaf][indices]
             free = bench.leaves[leaf]
             spacing = free.format.spacing(np.abs(free.value.ravel()[indices]))
-            claimed += np.sum(self._parts(leaf, indices), axis=0)
-            rounding += np.sum(np.abs(bench.claims[leaf].values[indices]) * spacing[:, None], axis=0)
+            claimed += self._parts(leaf, indices).sum(axis=0)
+            rounding += (np.abs(bench.claims[leaf].values[indices]) * spacing[:, None]).sum(axis=0)
             roundoff = bench.tolerance(leaf, indices).roundoff * np.abs(self.moves[leaf][indices, None])
-            allowed += np.sum(bench.rtol * np.abs(self._parts(leaf, indices)) + roundoff, axis=0)
+            allowed += (bench.rtol * np.abs(self._parts(leaf, indices)) + roundoff).sum(axis=0)
         values = bench.probe.ray(moves, np.array([share, -share]))
-        deviation = np.fmax(bench.noise, np.max(np.spacing(np.abs(values)), axis=0) / 2)
+        deviation = np.fmax(bench.noise, np.spacing(np.abs(values)).max(axis=0) / 2)
         hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share + allowed
         return np.array([claimed - (values[0] - values[1]) / (2 * share), hidden])
 
@@ -110,10 +110,10 @@ class _Line:
         """Tell whether a residual is no noise and no truncation, which steps half as long would make a quarter of it."""
         error, hidden = residual
         seen = np.isfinite(error) & (np.abs(error) > hidden)
-        if not np.any(seen):
+        if not seen.any():
             return False
         shorter, hidden = self.residual(group, share / 2)
-        return bool(np.any(seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)))
+        return bool((seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)).any())
 
     def distrust(self, group: Elements, residual: Floats, share: float) -> None:
         """Find the elements of a group in which its residual lies, halving it, and distrust their differences."""
@@ -140,7 +140,7 @@ class _Line:
 
 def _is_seen(residual: Floats) -> bool:
     """Tell whether a residual is more than noise and tolerance make of it."""
-    return bool(np.any(np.abs(residual[0]) > residual[1]))
+    return bool((np.abs(residual[0]) > residual[1]).any())
 
 
 def _of(places: list[tuple[int, int]]) -> Elements:

@@ -160,8 +160,8 @@ def decide(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Decision:
     if not evidence.kind.shape[1]:
         return _nothing(claim)
     plain = _by_differences(claim, evidence, tolerance)
-    has_interval = np.any(evidence.kind >= Kind.PAIR, axis=1)
-    if not np.any(has_interval):
+    has_interval = (evidence.kind >= Kind.PAIR).any(axis=1)
+    if not has_interval.any():
         return plain
     bounded = _by_intervals(claim, evidence, tolerance)
     agrees = (plain.outcome == Outcome.RIGHT) & ~bounded.excluded & (bounded.gap == 0) & (bounded.joint == 0)
@@ -195,7 +195,7 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
     known = np.maximum(tolerance.size, np.abs(evidence.value))
     rough = inside & evidence.limited & (apart + noise <= ROUGHLY * known)
     rank = np.where(agrees, 0, np.where(usual | rough, 1, 2)) + 3 * ~asked
-    first = rank == np.min(rank, axis=1, keepdims=True)
+    first = rank == rank.min(axis=1, keepdims=True)
     best = _least(np.where(first, np.fmin(apart, HUGE), np.inf))
     is_right, is_usual, is_rough = (np.any(array, axis=1) for array in (agrees, usual, rough))
     outcome = np.where(
@@ -251,20 +251,20 @@ def _interval(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> _Inter
     excluded = asked & (apart > bound + wrong_by)
     plainly = (kind == Kind.PAIR) & (apart > PLAINLY * bound + wrong_by)
     alone = excluded & (kind >= Kind.EXACT) | plainly
-    votes = np.sum(excluded & (kind >= Kind.LADDER), axis=1) + 2 * np.any(alone, axis=1)
+    votes = (excluded & (kind >= Kind.LADDER)).sum(axis=1) + 2 * alone.any(axis=1)
     # A wide interval that includes the claim says nothing against narrower ones that exclude it.
     narrowest = _narrowest(asked, bound, evidence.value)
     overruled = (votes >= 2) & _take(excluded, narrowest).astype(bool)
     asked = asked & ~(overruled[:, None] & ~excluded & (bound >= _take(apart, narrowest)[:, None]))
     included = asked & ~excluded
-    includes = np.any(included, axis=1)
+    includes = included.any(axis=1)
     best = _narrowest((included == includes[:, None]) & asked, bound, evidence.value)
     value, own = _take(evidence.value, best), _take(bound, best)
     # What others say beyond their bounds widens the interval: of those that exclude a claim that this one includes, and of
     # those that do not meet this one.
     distance = np.abs(evidence.value - value[:, None])
     conflict = excluded & (includes[:, None] | (distance > bound + own[:, None]))
-    total = np.fmax(own, np.max(np.where(conflict, distance, 0.0), axis=1, initial=0.0))
+    total = np.fmax(own, np.where(conflict, distance, 0.0).max(axis=1, initial=0.0))
     outside = np.abs(claim - value) > total + _take(wrong_by, best)
     size = np.maximum(tolerance.size, np.abs(value))[:, None]
     explained = (evidence.noise > NOISE_LIMITED * bound) | (evidence.gap != 0)
@@ -277,11 +277,11 @@ def _interval(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> _Inter
         _largest(evidence.gap, asked & (kind == Kind.JOINT)),
         _take(wrong_by, best),
         _take(right_to, best),
-        np.sum(excluded, axis=1),
+        excluded.sum(axis=1),
         includes,
         outside & (votes >= 2) & np.isfinite(total),
-        np.any(asked & ended, axis=1),
-        np.any(excluded & (kind == Kind.MULTIPLE), axis=1) | tolerance.smooth,
+        (asked & ended).any(axis=1),
+        (excluded & (kind == Kind.MULTIPLE)).any(axis=1) | tolerance.smooth,
     )
 
 
@@ -289,7 +289,7 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     """Decide by measurements whose error is bounded."""
     seen = _interval(claim, evidence, tolerance)
     apart = np.abs(claim - seen.value)
-    close_value, close_bound = _closest(claim, evidence, apart) if np.any(seen.confirmed) else (seen.value, seen.bound)
+    close_value, close_bound = _closest(claim, evidence, apart) if seen.confirmed.any() else (seen.value, seen.bound)
     nearer = seen.confirmed & np.isfinite(close_value)
     nearest = CLOSE * tolerance.noise / apart
     magnitude, dwarfed = tolerance.magnitude[:, None], tolerance.dwarfed[:, None]
@@ -313,11 +313,11 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     stands = evidence.membership == Membership.STANDING
     examined = bent | contradicted & ~seen.linear | stands
     outcome = np.where(contradicted & ~examined, Outcome.WRONG, outcome)
-    at_kink = _at_kinks(apart, seen, evidence.membership, tolerance) if np.any(examined) else outcome
+    at_kink = _at_kinks(apart, seen, evidence.membership, tolerance) if examined.any() else outcome
     outcome = np.where(examined, at_kink, outcome)
     limit = np.where(examined, np.where(stands, Limit.STAIR, Limit.KINK), limit)
     # On a stair a claim is as good as the trend only where that is seen: minus the claim, twice the claim and zero are not.
-    coarse = np.any(evidence.kind == Kind.STAIR, axis=1) & (2 * seen.bound >= np.abs(claim))
+    coarse = (evidence.kind == Kind.STAIR).any(axis=1) & (2 * seen.bound >= np.abs(claim))
     unseen = coarse & (outcome == Outcome.RIGHT_TO_RESOLUTION)
     outcome, limit = np.where(unseen, Outcome.OPEN, outcome), np.where(unseen, Limit.STAIR, limit)
     hidden = examined & (evidence.membership == Membership.HIDDEN) & (at_kink != Outcome.WRONG)
@@ -367,14 +367,14 @@ def _in_force(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> NDArra
     """
     kind = np.broadcast_to(evidence.kind, evidence.value.shape)
     stairs = kind == Kind.STAIR
-    if np.any(stairs):
-        kind = np.where(stairs | ~np.any(stairs, axis=1, keepdims=True), kind, Kind.NONE).astype(np.int8)
+    if stairs.any():
+        kind = np.where(stairs | ~stairs.any(axis=1, keepdims=True), kind, Kind.NONE).astype(np.int8)
     jumps = kind == Kind.JUMPS
-    if not np.any(jumps):
+    if not jumps.any():
         return kind
     size = np.maximum(tolerance.size, np.abs(evidence.value))
     inside = np.abs(claim[:, None] - evidence.value) <= evidence.bound + tolerance.of(evidence)[0]
-    explains = np.any(jumps & inside & (evidence.bound <= MOST_HIDDEN * size), axis=1, keepdims=True)
+    explains = (jumps & inside & (evidence.bound <= MOST_HIDDEN * size)).any(axis=1, keepdims=True)
     return np.where(jumps == explains, kind, Kind.NONE).astype(np.int8)
 
 
@@ -386,7 +386,7 @@ def _closest(claim: Floats, evidence: Evidence, apart: Floats) -> tuple[Floats, 
     informative &= (evidence.value != 0) | (claim[:, None] == 0)
     agrees = informative & (near <= evidence.noise + RESEMBLES * apart[:, None])
     best = _least(np.where(agrees, near + evidence.noise, np.inf))
-    found = np.any(agrees, axis=1)
+    found = agrees.any(axis=1)
     value = np.where(found, _take(evidence.value, best), np.nan)
     return value, np.where(found, _take(near + evidence.noise, best), np.nan)
 
@@ -404,27 +404,27 @@ def excludes(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Bools:
     asked = (is_plain | (evidence.kind >= Kind.PAIR)) & np.isfinite(evidence.value)
     outside = np.abs(claim[:, None] - evidence.value) > blur + tolerance.of(evidence)[0]
     half = np.abs(evidence.gap) / 2
-    at_kink = np.any((half > evidence.bound - half) & (evidence.kind >= Kind.LADDER), axis=1)
+    at_kink = ((half > evidence.bound - half) & (evidence.kind >= Kind.LADDER)).any(axis=1)
     at_kink |= evidence.membership == Membership.VALID
-    return np.asarray(np.all(outside | ~asked, axis=1) & np.any(asked, axis=1) | at_kink)
+    return np.asarray((outside | ~asked).all(axis=1) & asked.any(axis=1) | at_kink)
 
 
 def _largest(values: Floats, where: Bools) -> Floats:
     """Return the entry of largest size where it is asked for, else 0, shape (m, K)."""
     sizes = np.where(where, np.abs(values), 0.0)
-    return _take(np.where(where, values, 0.0), np.argmax(sizes, axis=1))
+    return _take(np.where(where, values, 0.0), sizes.argmax(axis=1))
 
 
 def _narrowest(chosen: Bools, bound: Floats, value: Floats) -> NDArray[np.intp]:
     """Return the position of the least bound among those chosen, and of the least value among equal ones; shape (m, K)."""
     ranked = np.where(chosen, np.fmin(bound, HUGE), np.inf)
-    ties = ranked == np.min(ranked, axis=1, keepdims=True)
+    ties = ranked == ranked.min(axis=1, keepdims=True)
     return _least(np.where(ties, np.maximum(np.fmin(value, HUGE), -HUGE), np.inf))
 
 
 def _least(values: Floats) -> NDArray[np.intp]:
     """Return the position of the least value along the axis of estimates, NaN last; shape (m, K)."""
-    return np.asarray(np.argmin(np.where(np.isnan(values), np.inf, values), axis=1))
+    return np.asarray(np.where(np.isnan(values), np.inf, values).argmin(axis=1))
 
 
 def _take(values: NDArray[np.generic], best: NDArray[np.intp]) -> Floats:

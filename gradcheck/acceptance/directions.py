@@ -151,7 +151,7 @@ class Part:
         """Halve a direction: between two spans where there are several, at the edge nearest to the middle."""
         if len(self.spans) > 1:
             edges = np.cumsum([span.size for span in self.spans])
-            cut = 1 + int(np.argmin(np.abs(edges[:-1] - edges[-1] / 2)))
+            cut = 1 + int(np.abs(edges[:-1] - edges[-1] / 2).argmin())
             return replace(self, spans=self.spans[:cut]), replace(self, spans=self.spans[cut:])
         (span,) = self.spans
         middle = (span.start + span.stop) // 2
@@ -191,7 +191,7 @@ class Slopes:
     def significance(self) -> Floats:
         """Return how many deviations the residuals are, the worst function for each direction, shape (P,)."""
         ratio = np.abs(self.residual) / self.deviation
-        return np.asarray(np.max(np.where(self.residual == 0, 0.0, ratio), axis=1, initial=0.0))
+        return np.asarray(np.where(self.residual == 0, 0.0, ratio).max(axis=1, initial=0.0))
 
 
 class Directions:
@@ -225,9 +225,7 @@ class Directions:
         self.believed = {leaf: bench.claims[leaf].values for leaf in self.leaves}
         self.elements = sum(len(values) for values in self.believed.values())
         self.step = SHORTEST_STEP
-        self._held = {
-            leaf: np.flatnonzero(~np.all(np.isfinite(values), axis=1)) for leaf, values in self.believed.items()
-        }
+        self._held = {leaf: np.flatnonzero(~np.isfinite(values).all(axis=1)) for leaf, values in self.believed.items()}
         self._roundoff = {
             leaf: of_claims * ROUNDOFF_SHARE * bench.claims[leaf].roundoff(rms(values))
             for leaf, values in self.believed.items()
@@ -301,7 +299,7 @@ class Directions:
         variances = {
             other: (each * np.linalg.norm(self.bench.lengths[other])) ** 2 for other, each in self._roundoff.items()
         }
-        return bool(np.any(variances[leaf] < np.sum(list(variances.values()), axis=0) / 2))
+        return bool((variances[leaf] < np.sum(list(variances.values()), axis=0) / 2).any())
 
     def moves(self, part: Part) -> Moves:
         """Return by how much the elements of a direction move, in the dtype of each leaf.
@@ -381,7 +379,7 @@ class Directions:
         typical = np.sort(apart, axis=0)[(len(apart) - 1) // LUCKY]
         residual = _summed(predicted, slope) - slope
         if len(parts) >= DIRECTIONS and any(claim.assumed for claim in self.bench.claims.values()):
-            variance = np.minimum(variance, (SHOWS_LESS * np.max(np.abs(residual), axis=0)) ** 2)
+            variance = np.minimum(variance, (SHOWS_LESS * np.abs(residual).max(axis=0)) ** 2)
         deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
         known = np.isfinite(residual) & np.isfinite(deviation)
         return Slopes(tuple(predicted), np.where(known, residual, 0.0), np.where(known, deviation, np.inf))
@@ -424,7 +422,7 @@ class Directions:
         direction = self.whole()
         while self.step > SHORTEST_STEP / NEARER**4:
             values = self.bench.probe.rays([self.moves(direction)], TWO_CALLS)[0]
-            if np.all(np.isfinite(values)):
+            if np.isfinite(values).all():
                 break
             self.step /= NEARER
             direction = replace(direction, step=self.step)
@@ -432,10 +430,10 @@ class Directions:
             return
         change = np.abs(values[0] - values[1])
         moving = change > 0
-        if not np.any(moving):  # noise hides it all
+        if not moving.any():  # noise hides it all
             self.step = LONGEST_STEP
             return
-        noisiest = np.max(self.bench.noise[moving] * 2 * self.step / change[moving])
+        noisiest = (self.bench.noise[moving] * 2 * self.step / change[moving]).max()
         self.step = float(np.clip(noisiest**EXPONENT, SHORTEST_STEP, LONGEST_STEP))
 
 
@@ -472,7 +470,7 @@ def _exact(drawn: Floats, size: Floats, reach: Floats, form: Format) -> Floats:
     exact = np.maximum(moves, near, out=near)
     exact += anchor
     exact -= anchor
-    if not np.all(np.isfinite(anchor)):
+    if not np.isfinite(anchor).all():
         exact = np.where(np.isfinite(anchor), exact, moves)
     return np.copysign(exact, drawn, out=exact)
 
@@ -493,7 +491,7 @@ def _summed(predicted: list[Floats], values: Floats) -> Floats:
 def _product(move: Floats, derivatives: Floats) -> Floats:
     """Return the change predicted for a move; what stands still may have no derivative."""
     change = product(move, derivatives)
-    if np.all(np.isfinite(change)):
+    if np.isfinite(change).all():
         return change
     moving = np.flatnonzero(move)
     return product(move[moving], derivatives[moving])

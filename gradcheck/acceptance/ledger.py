@@ -261,7 +261,7 @@ class Ledger:
         order = np.argsort(indices, kind="stable")
         sorted_indices = indices[order]
         everything = np.arange(len(indices))
-        count, depth = len(indices), int(np.max(self.count[indices], initial=0))
+        count, depth = len(indices), int(self.count[indices].max(initial=0))
         kind = np.zeros((count * depth, 1), dtype=np.int8)
         floats = np.zeros((6, count * depth, self.columns))
         floats[0] = np.nan

@@ -117,12 +117,12 @@ def weigh(clues: Clues, candidate: Candidate) -> Weighed | None:
         return None
     speaks = clues.used & np.isfinite(candidate.predicted) & np.isfinite(candidate.margin)
     wrong = clues.wrong & speaks
-    if 2 * np.count_nonzero(wrong) < np.count_nonzero(clues.wrong & clues.used) or not np.any(wrong):
+    if 2 * np.count_nonzero(wrong) < np.count_nonzero(clues.wrong & clues.used) or not wrong.any():
         return None
     apart = np.abs(clues.claimed - candidate.predicted)
     tolerance = _tolerance(candidate.margin, clues.claimed)
     error = np.abs(clues.error)
-    largest = float(np.max(error[speaks]))
+    largest = float(error[speaks].max())
     fit = 1 - float(np.linalg.norm(apart[speaks] / largest) / np.linalg.norm(error[speaks] / largest))
     if not fit >= LEAST_FIT:
         return None

@@ -50,13 +50,13 @@ SHARED = DEFAULT_STEP**2
 
 def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
     """Propose that the claim is zero throughout, or that the function does not depend on the parameter."""
-    if not np.any(clues.claimed):
+    if not clues.claimed.any():
         nothing = np.zeros_like(clues.claimed)
         yield Candidate(kind="dropped", message=DROPPED, predicted=nothing, margin=clues.margin, is_observation=True)
         return
-    seen = clues.used & (clues.margin < VISIBLE * np.max(np.abs(clues.claimed[clues.used])))
+    seen = clues.used & (clues.margin < VISIBLE * np.abs(clues.claimed[clues.used]).max())
     wrong = clues.used & clues.wrong
-    is_zero = np.all(np.abs(clues.reference[seen]) <= clues.margin[seen])
+    is_zero = (np.abs(clues.reference[seen]) <= clues.margin[seen]).all()
     is_known = 2 * np.count_nonzero(wrong & seen) >= np.count_nonzero(wrong)  # on a stair some are known less well
     if not is_zero or not is_known:
         return
@@ -74,13 +74,13 @@ def absences(clues: Clues, case: Case) -> Iterator[Candidate]:
 def ratio_of(clues: Clues, chosen: Bools) -> tuple[float, float] | None:
     """Fit ``claimed = ratio * reference`` to some elements; return the ratio and how well it is known."""
     chosen = chosen & (np.abs(clues.reference) > clues.margin)
-    if not np.any(chosen):
+    if not chosen.any():
         return None
     n, c, margin = clues.reference[chosen], clues.claimed[chosen], clues.margin[chosen]
     quotients, precision = c / n, margin / np.abs(n)
-    weights = (np.min(precision) + 1e-16) ** 2 / (precision + 1e-16) ** 2
-    ratio = float(np.sum(weights * quotients) / np.sum(weights))
-    error = float(np.min(precision)) * (min(1.0, abs(ratio)) + abs(ratio))  # a small claim is rounded less
+    weights = (precision.min() + 1e-16) ** 2 / (precision + 1e-16) ** 2
+    ratio = float((weights * quotients).sum() / weights.sum())
+    error = float(precision.min()) * (min(1.0, abs(ratio)) + abs(ratio))  # a small claim is rounded less
     if len(quotients) >= FEW:  # what is tolerated is more than what is unsure
         middle = _median(quotients)
         spread = SPREADS * _median(np.abs(quotients - middle)) + SHARED * abs(middle)
@@ -98,12 +98,12 @@ def is_multiple(clues: Clues, template: Floats) -> bool:
     """Whether the true gradient is a multiple of an array of several numbers, so that a ratio says what that array would."""
     template = np.broadcast_to(template, clues.claimed.shape)
     used = clues.used & np.isfinite(template)
-    if clues.claimed[0].size < 2 or not np.any(template[used]):
+    if clues.claimed[0].size < 2 or not template[used].any():
         return False
-    along = template[used] / float(np.max(np.abs(template[used])))
+    along = template[used] / float(np.abs(template[used]).max())
     true = clues.reference[used]
     multiple = float(along @ true) / float(along @ along)
-    return bool(np.all(np.abs(true - multiple * along) <= 2 * clues.margin[used]))
+    return bool((np.abs(true - multiple * along) <= 2 * clues.margin[used]).all())
 
 
 def ratios(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -149,7 +149,7 @@ def parametrisations(clues: Clues, case: Case) -> Iterator[Candidate]:
 
 def _inner(clues: Clues, value: Floats) -> Iterator[Candidate]:
     """Propose that the derivative of a square inside, any number times the parameter, is missing."""
-    if value.size < 2 or np.any(value == 0) or np.ptp(value) == 0:
+    if value.size < 2 or (value == 0).any() or np.ptp(value) == 0:
         return
     over = replace(clues, reference=clues.reference / value, margin=clues.margin / np.abs(value))
     fitted = ratio_of(over, over.used)
@@ -196,7 +196,7 @@ def _lengths(clues: Clues) -> Sequence[tuple[str, Floats, int | None]]:
     """Give the lengths of the parameter's slices along each axis, laid along it: what a norm of them is divided by."""
     found: list[tuple[str, Floats, int | None]] = []
     value = clues.value
-    if value is None or value.shape != clues.shape or value.ndim < 2 or not np.all(np.isfinite(value)):
+    if value is None or value.shape != clues.shape or value.ndim < 2 or not np.isfinite(value).all():
         return []
     for axis, length in enumerate(value.shape):
         sizes = np.linalg.norm(np.moveaxis(value, axis, 0).reshape(length, -1), axis=1)
@@ -218,7 +218,7 @@ def _inverse(array: Floats) -> Floats:
 
 def _laid_along(value: Floats, shape: tuple[int, ...]) -> Iterator[tuple[Floats, int | None]]:
     """Give an array in the ways in which it multiplies one of a shape: element by element, or along one axis."""
-    if value.size < 2 or not np.all(np.isfinite(value)) or np.ptp(value) == 0:
+    if value.size < 2 or not np.isfinite(value).all() or np.ptp(value) == 0:
         return
     if value.shape == shape:
         yield value, None

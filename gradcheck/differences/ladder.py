@@ -137,7 +137,7 @@ def _sizes(value: NDArray[np.generic]) -> Floats:
 
 def _rms(sizes: Floats) -> float:
     """Return the root mean square of numbers of any size."""
-    largest = float(np.max(sizes, initial=0.0))
+    largest = float(sizes.max(initial=0.0))
     return largest * float(np.sqrt(np.mean((sizes / largest) ** 2))) if largest else 0.0
 
 
@@ -274,7 +274,7 @@ class Ladder:
         for side, other in ((forward, self.minus), (backward, self.plus)):
             # One-sided only where the other side never was finite: at the edge of the domain.
             edge = ~np.isfinite(other).any(axis=1)
-            if not np.any(edge):
+            if not edge.any():
                 continue
             sided = _settle(_extrapolate(_extrapolate(side, shrink), shrink**2), 2 * noise)
             edge &= np.isfinite(sided[0])
@@ -297,7 +297,7 @@ class Ladder:
 
     def is_central(self) -> Bools:
         """Where both sides are finite at some level. Elsewhere only the last level tells the edge of a domain."""
-        return np.asarray(np.any(np.isfinite(self.plus) & np.isfinite(self.minus), axis=1))
+        return np.asarray((np.isfinite(self.plus) & np.isfinite(self.minus)).any(axis=1))
 
     def _noise_deviation(self) -> Floats:
         """Return the standard deviation of the noise at each level, shape (m, J, K).
@@ -310,7 +310,7 @@ class Ladder:
     def _jumps(self, halves: Floats, deviation: Floats) -> Bools:
         """Tell where the function jumps: its differences keep their size and sign however short the step; shape (m, K)."""
         last = halves[:, -3:]
-        size = np.min(np.abs(last), axis=1)
+        size = np.abs(last).min(axis=1)
         same = np.ptp(last, axis=1) <= SAME_JUMP * size
         return np.asarray(same & (size > self.multiplier * deviation[:, -1]))
 
@@ -321,7 +321,7 @@ class Ladder:
             return np.zeros_like(size[:, 0], dtype=bool)
         growth = size[:, 1:] / size[:, :-1]
         steady = np.abs(growth[:, 1] / growth[:, 0] - 1) < STEADY
-        return np.asarray(np.all(growth > GROWS, axis=1) & steady & np.all(size > 4 * noise[:, -3:], axis=1))
+        return np.asarray((growth > GROWS).all(axis=1) & steady & (size > 4 * noise[:, -3:]).all(axis=1))
 
     def _is_cusp(self, ahead: Floats, behind: Floats) -> Bools:
         """Tell a cusp from a pole nearer than the last step, by the changes of value to both sides; shape (m, K).
@@ -330,8 +330,8 @@ class Ladder:
         """
         rise, fall = ahead[:, -3:], -behind[:, -3:]
         size = np.maximum(np.abs(rise), np.abs(fall))
-        shrinks = np.all(size[:, 1:] * GROWS < size[:, :-1], axis=1)
-        return np.asarray(np.all(np.sign(rise) == np.sign(fall), axis=1) & shrinks)
+        shrinks = (size[:, 1:] * GROWS < size[:, :-1]).all(axis=1)
+        return np.asarray((np.sign(rise) == np.sign(fall)).all(axis=1) & shrinks)
 
     def _crossing(self, bend: Floats, shrink: Floats, noise: Floats, central: Floats) -> Floats:
         """Return what kinks between two successive steps may be worth, shape (m, J, K); 0 where noise is no matter.
@@ -355,8 +355,8 @@ class Ladder:
         if central.shape[1] - self.longer <= FEWEST_LEVELS:
             return np.zeros_like(central[:, 0])
         jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
-        largest = np.max(jitter, axis=1)
-        is_noise = largest <= JITTER_SPREAD * np.min(jitter, axis=1)
+        largest = jitter.max(axis=1)
+        is_noise = largest <= JITTER_SPREAD * jitter.min(axis=1)
         is_noise &= largest <= JITTER_EXCESS * deviation[:, -1]
         if self.repeated is not None:
             ahead, behind, plus, minus = self.repeated
@@ -402,7 +402,7 @@ def _settle(
         distance = np.abs(sequence[:, :finer] - sequence[:, level])
         contradicts = distance > explained[:, level]
         bound[:, :finer] = np.fmax(bound[:, :finer], np.where(contradicts, distance + reach[:, level], 0.0))
-    best = np.argmin(bound, axis=1)
+    best = bound.argmin(axis=1)
     return _at(sequence, best), _at(bound, best), _at(noise, best), best
 
 
@@ -476,14 +476,14 @@ def climb(
         ladder = pairs.ladder(active, level + 1)
         part = ladder.measure()
         precise = (part.bound <= rtol / 3 * np.abs(part.value)) & ladder.is_central()
-        matters = part.bound > rtol / 3 * np.max(np.abs(part.value), axis=1, initial=0.0, keepdims=True)
+        matters = part.bound > rtol / 3 * np.abs(part.value).max(axis=1, initial=0.0, keepdims=True)
         limited = part.noise_limited & ~precise & matters
-        coarse[active] = np.any(limited, axis=1)
+        coarse[active] = limited.any(axis=1)
         if level + 1 < FEWEST_LEVELS:  # too early to settle, but not to see that noise hides whatever comes
-            settled = np.all(limited, axis=1) & (not half)
+            settled = limited.all(axis=1) & (not half)
         else:
             kink = part.kink & (level + 1 >= LEVELS_AT_KINKS)
-            settled = np.all(part.exhausted | precise | kink, axis=1)
+            settled = (part.exhausted | precise | kink).all(axis=1)
         result.put(active, part)
         active = active[~settled]
     short = np.flatnonzero((pairs.levels < FEWEST_LEVELS) & ~coarse)
@@ -495,8 +495,8 @@ def climb(
         longer = _pair(probe, leaf, indices[rows], steps[rows] * RATIO, noise)
         result.improve(rows, pairs.ladder(rows, climbed, longer).measure())
     matters = np.isfinite(result.bound) & (result.bound > rtol / 3 * np.abs(result.value))
-    unclear = np.any(result.unexplained & matters, axis=1)
-    unclear &= np.any(result.ended, axis=1) | (pairs.levels == MOST_LEVELS)
+    unclear = (result.unexplained & matters).any(axis=1)
+    unclear &= result.ended.any(axis=1) | (pairs.levels == MOST_LEVELS)
     for climbed in np.unique(pairs.levels[unclear]):
         rows = np.flatnonzero(unclear & (pairs.levels == climbed))
         again = _pair(probe, leaf, indices[rows], steps[rows] * REPEATED * RATIO ** (1 - climbed), noise)
@@ -557,7 +557,7 @@ def _first_pairs(
     waiting = np.arange(len(indices))
     trial = steps.copy()
     while True:
-        finite = np.all(np.isfinite(first[2][waiting]) & np.isfinite(first[3][waiting]), axis=1)
+        finite = (np.isfinite(first[2][waiting]) & np.isfinite(first[3][waiting])).all(axis=1)
         steps[waiting[finite]] = trial[waiting[finite]]
         for part, tried in zip(kept, first, strict=True):
             part[waiting[finite]] = tried[waiting[finite]]

@@ -40,7 +40,7 @@ MOST_PLACES = 12
 
 def ulp(values: Floats) -> Floats:
     """Return the spacing of float64 at the largest finite magnitude along the first axis."""
-    largest: Floats = np.max(np.where(np.isfinite(values), np.abs(values), 0.0), axis=0, initial=0.0)
+    largest: Floats = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0, initial=0.0)
     return np.spacing(largest)
 
 
@@ -65,7 +65,7 @@ def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float
     values = np.asarray(values, dtype=np.float64)
     basis = _polynomials(tuple(offsets.tolist()))
     coefficients = basis.T @ (values - values[0])
-    if not np.all(np.isfinite(coefficients)):
+    if not np.isfinite(coefficients).all():
         return np.inf, False
     squares = np.cumsum(coefficients[::-1] ** 2)[::-1]
     levels = np.sqrt(squares / (POINTS - np.arange(POINTS)))[2:]
@@ -73,9 +73,9 @@ def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float
         window = levels[first : first + 3]
         # The last level is one number: noise may well leave it small.
         sure = window[:2] if first == len(levels) - 3 else window
-        if np.max(window) <= STANDS_STILL * np.min(sure):
+        if window.max() <= STANDS_STILL * sure.min():
             return float(window[0]), True
-    return float(np.min(levels[:-1])), False
+    return float(levels[:-1].min()), False
 
 
 @lru_cache(maxsize=8)
@@ -99,12 +99,12 @@ def output_quantum(values: Floats) -> float:
     mantissas, exponents = np.frexp(values)
     integers = np.abs(mantissas * 2.0**53).astype(np.int64)
     lowest = integers & -integers
-    if np.all(lowest >= 2**ZERO_BITS):
-        return float(np.min(np.ldexp(lowest.astype(np.float64), exponents - 53)))
+    if (lowest >= 2**ZERO_BITS).all():
+        return float(np.ldexp(lowest.astype(np.float64), exponents - 53).min())
     for places in range(MOST_PLACES + 1):
         scaled = values * 10.0**places
-        if np.max(np.abs(scaled)) > 2.0**40:
+        if np.abs(scaled).max() > 2.0**40:
             break
-        if np.all(np.abs(np.rint(scaled) - scaled) <= 4 * np.spacing(np.abs(scaled))):
+        if (np.abs(np.rint(scaled) - scaled) <= 4 * np.spacing(np.abs(scaled))).all():
             return float(10.0**-places)
     return 0.0

@@ -21,9 +21,6 @@ AFTER_PLACES = 1.5
 SLACK = 4.0
 """Margins by which a sum of true derivatives may be off zero."""
 
-VISIBLE = 0.01
-"""Share of the terms of a sum below which its noise must be: where all of them are noise, no sum says anything."""
-
 BEFORE_PLACES = ENOUGH - 0.1
 """Cost of what is said before the place that holds all wrong elements: why they are wrong tells more than where."""
 
@@ -31,7 +28,7 @@ MOST_PARTS, ROUND = 4, 1e-3
 """Parts of the smallest number in which others may be whole, and by how much they may be off that."""
 
 BALANCED = 1e-6
-"""Share of its terms that a sum may have to count as zero by no chance."""
+"""Probability with which sums of terms of any sign are all as near zero as is known."""
 
 
 def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -106,11 +103,11 @@ def balances(clues: Clues, case: Case) -> Iterator[Candidate]:
     for axis, length in enumerate(clues.shape):
         if length < SHORTEST or (clues.claimed.size < 2 * length and _is_whole(clues.reference)):
             continue  # of whole numbers one sum is zero by chance
-        true, reach, terms = (_summed(clues, array, axis) for array in ("reference", "margin", "terms"))
-        claimed = _summed(clues, "claimed", axis)
-        is_zero = np.abs(true) <= np.minimum(SLACK * reach, BALANCED * terms)
-        is_seen = np.all(SLACK * reach < VISIBLE * terms)
-        if not is_seen or not np.all(is_zero) or not np.any(np.abs(claimed) > SLACK * reach):
+        true, claimed = (np.sum(array, axis=axis + 1) for array in (clues.reference, clues.claimed))
+        reach, usual = (np.sqrt(np.sum(array**2, axis=axis + 1)) for array in (clues.margin, clues.reference))
+        is_zero = np.all(np.abs(true) <= SLACK * reach)
+        is_sure = np.all(np.abs(true) <= BALANCED * usual) or _chance(reach, usual) <= BALANCED
+        if not np.any(usual) or not is_zero or not is_sure or not np.any(np.abs(claimed) > SLACK * reach):
             continue
         where = f" along axis {axis}" if len(clues.shape) > 1 else ""
         yield Candidate(
@@ -129,6 +126,16 @@ def balances(clues: Clues, case: Case) -> Iterator[Candidate]:
         )
 
 
+def _chance(reach: Floats, usual: Floats) -> float:
+    """Return how likely it is that sums are all as near zero as is known, when they usually are so large; equal ones count once."""
+    alive = usual.ravel() > 0
+    if not np.any(alive):
+        return 1.0
+    shares = np.clip(SLACK * reach.ravel()[alive] / usual.ravel()[alive], BALANCED, 1.0)
+    _, first = np.unique(np.round(usual.ravel()[alive] / np.max(usual), 3), return_index=True)
+    return float(np.prod(shares[first]))
+
+
 def _is_whole(terms: Floats) -> bool:
     """Whether numbers are, in halves, thirds or quarters of the smallest at most, whole ones."""
     size = np.abs(terms[terms != 0])
@@ -136,11 +143,3 @@ def _is_whole(terms: Floats) -> bool:
         return True
     shares = np.outer(np.arange(1, MOST_PARTS + 1), size / np.min(size))
     return bool(np.any(np.all(np.abs(shares - np.round(shares)) < ROUND, axis=1)))
-
-
-def _summed(clues: Clues, what: str, axis: int) -> Floats:
-    """Sum claims or true derivatives along an axis; margins as those of independent errors; `terms` are the sizes of the true ones."""
-    if what == "margin":
-        return np.asarray(np.sqrt(np.sum(clues.margin**2, axis=axis + 1)))
-    array = np.abs(clues.reference) if what == "terms" else getattr(clues, what)
-    return np.asarray(np.sum(array, axis=axis + 1))

@@ -418,6 +418,14 @@ def slips(rng: np.random.Generator) -> Iterator[Planted]:
     words = "equals 2.5 times the true one (a factor too many, or 10/4"
     yield pair("temperature", "constant-ratio", gradcheck.check_gradient, functions, logits, words=words)
 
+    functions = (
+        lambda z: (softmax(z), softmax(z)),
+        lambda dy, y: y * (dy - np.sum(dy, axis=1, keepdims=True)),
+        lambda dy, y: y * (dy - np.sum(dy * y, axis=1, keepdims=True)),
+    )
+    single = logits[:6, :5].astype(np.float32)
+    yield pair("softmax, single", "unbalanced", gradcheck.check_layer, functions, single, of="z", words="along axis 1")
+
     picked = np.append(np.arange(14), np.repeat(np.setdiff1d(np.arange(14), [3, 8]), 2))
     drawn = rng.normal(size=(len(picked), 6))
 

@@ -20,7 +20,7 @@ from gradcheck.checks.run import run
 from gradcheck.checks.scalar import ScalarClaimant
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.formats import Format
-from gradcheck.functions.options import CheckOptions, read_options, require_choice
+from gradcheck.functions.options import CheckOptions, read_options, require_choice, require_known
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading, read_gradient
@@ -93,8 +93,9 @@ def require_values(problem: Problem, values: list[Any]) -> None:
         )
 
 
-def require_settings(order: int, reference: str | None) -> None:
-    """Refuse what is no order, and no reference."""
+def require_settings(order: int, reference: str | None, options: CheckOptions) -> None:
+    """Refuse what is no order, no reference and no option, before the function is called."""
+    require_known(options)
     require_choice("order", order, (1, 2))
     require_choice("reference", reference, ("float64", None))
 

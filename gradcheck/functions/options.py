@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from reprlib import repr as abbreviated
 from typing import Any, Literal, TypedDict, get_args
@@ -15,7 +15,7 @@ from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.workers import Crew, Workers, read_workers
 
 __all__ = [
-    "CheckOptions", "Method", "Settings", "default_rtol", "read_options", "require_callable", "require_choice", "require_flag",
+    "CheckOptions", "Method", "Settings", "default_rtol", "read_options", "require_callable", "require_choice", "require_flag", "require_known",
 ]  # fmt: skip
 
 Method = Literal["auto", "exhaustive", "directional", "complex-step"]
@@ -119,10 +119,7 @@ def read_options(
     InvalidArgument
         Naming the option, what was given and what is required.
     """
-    known = CheckOptions.__annotations__
-    for name in options:
-        if name not in known:
-            raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}{_meant(name)}.")
+    require_known(options)
     method = options.get("method", "auto")
     if method not in get_args(Method):
         raise InvalidArgument(f"method={method!r} is not known; use {' or '.join(map(repr, get_args(Method)))}.")
@@ -154,6 +151,14 @@ def read_options(
     )
 
 
+def require_known(options: Mapping[str, Any]) -> None:
+    """Raise `InvalidArgument` for what is no option."""
+    known = CheckOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}{_meant(name)}.")
+
+
 def _meant(name: str) -> str:
     """Say what an option that there is not may stand for."""
     if name == "args":
@@ -162,7 +167,9 @@ def _meant(name: str) -> str:
         return "; steps and what noise hides are found by the check, and rtol= is the relative error that matters"
     others = "args", "kwargs", "wrt", "in_place", "reference", *CheckOptions.__annotations__
     close = difflib.get_close_matches(name, others, 1)
-    return f"; perhaps {close[0]}= is meant" if close else ""
+    if close:
+        return f"; perhaps {close[0]}= is meant"
+    return f"; an argument of the function is given by kwargs={{...}} or functools.partial(f, {name}=...)"
 
 
 def require_callable(call: str = "", **functions: Any) -> None:

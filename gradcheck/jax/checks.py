@@ -78,7 +78,7 @@ def check_grad(
     modes = (modes,) if isinstance(modes, str) else tuple(modes)
     if not modes or not set(modes) <= set(MODES):
         raise InvalidArgument(f"modes={modes!r} must hold 'rev', 'fwd' or both.")
-    require_settings(order, reference)
+    require_settings(order, reference, options)
     if not args:
         raise InvalidArgument("args: check_grad needs at least one; pass them after the function.")
     problem = of_function(

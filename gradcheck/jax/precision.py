@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gradcheck.checks.autodiff import coarsest_inside
 from gradcheck.functions.formats import Format
 
-__all__ = ["Arrays", "enable_x64", "eps_of", "evaluated", "inside_of", "widened"]
+__all__ = ["Arrays", "draws", "enable_x64", "eps_of", "evaluated", "inside_of", "widened"]
 
 Arrays = list[Any]
 
@@ -42,7 +42,7 @@ def inside_of(traced: Any, known: Sequence[Any]) -> Format | None:
 
 
 def evaluated(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) -> Arrays:
-    """Evaluate a jaxpr with every floating-point number in double precision; loops whose bodies cast raise `TypeError`."""
+    """Evaluate a jaxpr with every floating-point number in double precision; loops in less than that raise `TypeError`."""
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], map(widened, [*constants, *arguments]), strict=True))
 
     def read(atom: Any) -> Any:
@@ -53,23 +53,42 @@ def evaluated(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) ->
         if equation.primitive.name in INLINED:
             inner = params.get("jaxpr", params.get("call_jaxpr"))
             found = evaluated(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), given)
-        elif any(inside_of(part, []) for part in _jaxprs_in(params)):
-            raise TypeError(f"{equation.primitive.name} casts to half precision inside")
+        elif any(inside_of(part, []) or _takes_singles(part) for part in _jaxprs_in(params)):
+            raise TypeError(f"{equation.primitive.name} is in less than double precision inside")
         else:
-            params |= {name: jnp.float64 for name in ASKED if _is_float(params.get(name))}
+            if (
+                equation.primitive.name != "bitcast_convert_type"
+            ):  # of random bits: of twice as many there would be others
+                params |= {name: jnp.float64 for name in ASKED if _is_float(params.get(name))}
             found = equation.primitive.bind(*given, **params)
             found = found if equation.primitive.multiple_results else [found]
-        known.update(zip(equation.outvars, found, strict=True))
+        known.update(zip(equation.outvars, map(widened, found), strict=True))
     return list(map(read, jaxpr.outvars))
+
+
+def _takes_singles(traced: Any) -> bool:
+    """Tell whether a traced function takes numbers in less than double precision."""
+    dtypes = [getattr(variable.aval, "dtype", None) for variable in getattr(traced, "jaxpr", traced).invars]
+    return any(_is_float(dtype) and dtype != jnp.float64 for dtype in dtypes)
+
+
+def draws(traced: Any) -> bool:
+    """Tell whether a traced function draws random numbers: asked for double precision, JAX draws others."""
+    return any(equation.primitive.name.startswith(("random_bits", "threefry")) for equation in _equations_in(traced))
 
 
 def _floats_in(traced: Any) -> Iterator[Any]:
     """Give the dtypes of all floating-point numbers that a traced function computes."""
+    for equation in _equations_in(traced):
+        yield from filter(_is_float, (getattr(variable.aval, "dtype", None) for variable in equation.outvars))
+
+
+def _equations_in(traced: Any) -> Iterator[Any]:
+    """Give the equations of a traced function, and of those that it calls."""
     for equation in traced.eqns:
-        dtypes = (getattr(variable.aval, "dtype", None) for variable in equation.outvars)
-        yield from filter(_is_float, dtypes)
+        yield equation
         for part in _jaxprs_in(equation.params):
-            yield from _floats_in(part)
+            yield from _equations_in(part)
 
 
 def _jaxprs_in(params: dict[str, Any]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 
 from gradcheck.checks.autodiff import Problem, require_values, upstreams
 from gradcheck.functions.probe import calling
-from gradcheck.jax.precision import Arrays, enable_x64, evaluated, inside_of
+from gradcheck.jax.precision import Arrays, draws, enable_x64, evaluated, inside_of
 
 __all__ = ["JaxProblem", "compiled"]
 
@@ -26,16 +27,25 @@ UNTRACEABLE = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
 
 @dataclass(frozen=True)
 class JaxProblem(Problem):
-    """A function of arrays of JAX; its inputs are NumPy's, so that they are in float64 where JAX is told to have none."""
+    """A function of arrays of JAX; its inputs are NumPy's, so that they are in float64 where JAX is told to have none.
+
+    ``drawing`` is the function as it was traced, where it draws random numbers.
+    """
+
+    drawing: Any = None
 
     @cached_property
     def _wide(self) -> Callable[[Arrays], Arrays]:
         def whole(leaves: Arrays) -> Arrays:
+            if self.drawing is not None:
+                with contextlib.suppress(TypeError):  # a loop in single precision
+                    return evaluated(self.drawing.jaxpr, self.drawing.consts, leaves)
+            if self.inside is None:
+                return self.function(leaves, True)
             traced = jax.make_jaxpr(lambda leaves: self.function(leaves, True))(leaves)
             return evaluated(traced.jaxpr, traced.consts, leaves)
 
-        # It is called hundreds of times.
-        return compiled(whole if self.inside is not None else lambda leaves: self.function(leaves, True))
+        return compiled(whole)  # it is called hundreds of times
 
     def value(self, *leaves: Any, wide: bool = False) -> Arrays:
         """Return the values at a point."""
@@ -54,7 +64,8 @@ class JaxProblem(Problem):
             traced = jax.make_jaxpr(lambda leaves: self.function(leaves, False))(leaves)
         except UNTRACEABLE:
             return self, values
-        return replace(self, inside=inside_of(traced, [leaf.dtype for leaf in leaves])), values
+        inside = inside_of(traced, [leaf.dtype for leaf in leaves])
+        return replace(self, inside=inside, drawing=traced if draws(traced) else None), values
 
     def pull(self, dy: Sequence[Any], *leaves: Any) -> Arrays:
         """Return the products of cotangents with the Jacobian, by reverse mode."""

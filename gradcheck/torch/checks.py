@@ -65,7 +65,7 @@ def check_function(
     'pass'
     """
     require_callable(fn=fn)
-    require_settings(order, reference)
+    require_settings(order, reference, options)
     if isinstance(fn, torch.nn.Module):
         return check_module(fn, *inputs, reference=reference, **options)
     return in_order(order, of_function(fn, inputs), lambda problem: check(problem, reference, options))
@@ -123,7 +123,7 @@ def check_module(
             f"module is {described(module)}; a torch.nn.Module was required, and not its class; for a function use "
             "check_function."
         )
-    require_settings(1, reference)
+    require_settings(1, reference, options)
     if loss is not None:
         require_callable(loss=loss)
     if not isinstance(kwargs or {}, Mapping):

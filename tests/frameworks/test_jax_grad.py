@@ -188,6 +188,35 @@ def test_trees_integers_keys_and_registered_classes():
     assert list(report.parameters) == ["model.lines[0].slope", "model.lines[0].offset", "state.position"]
 
 
+@pytest.mark.parametrize(("dtype", "make"), [(jnp.float32, jax.random.PRNGKey), (jnp.bfloat16, jax.random.key)])
+def test_the_same_numbers_are_drawn_in_double_precision(dtype, make):
+    key = make(2)
+
+    def f(square):
+        def drop(x):
+            x = x.astype(dtype)
+            kept = jax.random.bernoulli(key, 0.5, x.shape) / 0.5
+            return jnp.sum(square(x) * kept + jnp.sin(x) * jax.random.normal(key, x.shape, dtype)).astype(jnp.float32)
+
+        return drop
+
+    codes = ["coarse-dtype"] if dtype is jnp.bfloat16 else []
+    report = check_grad(jax.jit(f(jnp.square)), array(9))
+    assert report.ok and [finding.code for finding in report.findings] == codes, str(report)
+    report = check_grad(f(custom(jnp.square, lambda x, dy: x * dy)), array(9))
+    assert report.verdict == "fail" and "reference-unavailable" not in {finding.code for finding in report.findings}
+
+
+def test_a_loop_that_draws_is_checked_as_it_is():
+    def f(x):
+        step = lambda h, key: (jnp.tanh(h * x) + jax.random.bernoulli(key, 0.5, x.shape), None)  # noqa: E731
+        return jax.lax.scan(step, jnp.ones(x.shape, x.dtype), jax.random.split(jax.random.key(1), 3))[0]
+
+    assert check_grad(jax.jit(f), array(4)).ok
+    wrong = jax.jit(lambda x: f(custom(jnp.sin, lambda x, dy: dy)(x)))
+    assert check_grad(wrong, array(4)).verdict == "fail"
+
+
 def test_python_numbers_and_control_flow():
     def f(x, y):
         return np.float32(2) * x * y if float(y) > 0 else x + y  # cannot be compiled
@@ -277,6 +306,8 @@ def test_errors_say_what_was_required():
         check_grad(jnp.sum, array(3), static_argnums=0)
     with pytest.raises(InvalidArgument, match="nothing to differentiate"):
         check_grad(jnp.argmax, array(3))
+    with pytest.raises(InvalidArgument, match=r"train= is not an option; .* functools.partial\(f, train=\.\.\.\)"):
+        check_grad(lambda x, train: x, array(3), train=True)
     with pytest.raises(GradientError):
         assert_grad(custom(jnp.sin, lambda x, dy: dy), array(3))
     assert assert_grad(jnp.sin, array(3)).ok

@@ -512,6 +512,8 @@ def test_assertions_and_errors():
         check_module(nn.Linear(2, 2), torch.randn(3, 2), loss=lambda y: y)
     with pytest.raises(InvalidArgument, match="meta device"):
         check_function(torch.sin, torch.randn(3, device="meta"))
+    with pytest.raises(InvalidArgument, match=r"functools.partial\(f, negative_slope=\.\.\.\)"):
+        check_function(nn.functional.leaky_relu, torch.randn(3), negative_slope=0.2)
     with pytest.raises(InvalidArgument, match="order=3"):
         check_function(torch.sin, torch.randn(3), order=3)
     with pytest.raises(InvalidArgument, match=r"fn is the class Scaled; a function was required: Scaled\.apply"):

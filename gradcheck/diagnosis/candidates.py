@@ -7,6 +7,7 @@ possibilities two. So a ratio found from two elements is no evidence, and the ra
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,7 +131,7 @@ def weigh(clues: Clues, candidate: Candidate) -> Weighed | None:
 
 
 def _tolerance(margin: Floats, claimed: Floats) -> Floats:
-    return np.asarray(SLACK * margin + 8 * np.finfo(np.float64).eps * np.abs(claimed))
+    return np.asarray(SLACK * margin + 8 * sys.float_info.epsilon * np.abs(claimed))
 
 
 def is_contradicted(clues: Clues, predicted: Floats, margin: Floats) -> bool:

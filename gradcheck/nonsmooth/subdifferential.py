@@ -402,15 +402,31 @@ class _Hull:
         ranks[np.argsort(direction, kind="stable")] = np.argsort(self.gradients[0][ranked, column])
         return ranks - (len(ranks) - 1) / 2
 
+    def _sides(self, column: int) -> Floats:
+        """Return how far the derivative on each side, upwards and downwards, is from the claim, shape (m, 2)."""
+        sides = [
+            [abs(member.slope(sign)[column] - member.claimed[column]) for sign in (1, -1)] for member in self.members
+        ]
+        return np.asarray(np.array(sides) * self.scale)
+
+    def _nearest_side(self, column: int) -> tuple[Floats, Floats]:
+        """Return the side, 1 or -1, whose derivative is nearest to the claim, and how far it is beside the gap; shapes (m,)."""
+        sides, gap = self._sides(column), self.scale[:, 0] * np.array([abs(m.gap[column]) for m in self.members])
+        share = np.full(len(gap), np.inf)
+        np.divide(np.min(sides, axis=1), SLACK * gap, out=share, where=gap > 0)
+        return 1.0 - 2 * np.argmin(sides, axis=1), np.rint(share)
+
     def _axis(self, column: int) -> Floats:
         """Return the axis, upwards or downwards, along which a one-sided derivative is nearest to the claim beside its gap."""
-        claim = self.claim[:, column]
+        side, share = self._nearest_side(column)
         gap = self.scale[:, 0] * np.array([abs(member.gap[column]) for member in self.members])
-        sides = np.array([[abs(m.slope(sign)[column] - m.claimed[column]) for sign in (1, -1)] for m in self.members])
-        sides *= self.scale
-        share = np.where(gap > 0, np.rint(np.min(sides, axis=1) / (SLACK * gap)), np.inf)
-        row = np.lexsort((-gap, -np.abs(claim), share))[0]
-        return np.asarray(np.eye(len(claim))[row] * (1 - 2 * np.argmin(sides[row])))
+        row = np.lexsort((-gap, -np.abs(self.claim[:, column]), share))[0]
+        return np.asarray(np.eye(len(side))[row] * side)
+
+    def _held(self, column: int) -> Floats:
+        """Return the side of elements that claim the slope of one side, which they cannot leave where f is convex; 0 for others."""
+        side, share = self._nearest_side(column)
+        return np.where(share == 0, side, 0.0)
 
     @staticmethod
     def _ranked(direction: Floats) -> Floats:
@@ -419,7 +435,21 @@ class _Hull:
         return np.asarray(2 * ranks / max(int(ranks.max()), 1) - 1)
 
     def _search(self, direction: Floats, column: int) -> Generator[Question, Floats, Floats | None]:
-        """Look for a place where the derivative along a direction is as large as the claim says; None if there is none."""
+        """Look for a place where the derivative along a direction is as large as the claim says; None if there is none.
+
+        Elements that claim the slope of one side are on that side first: among places at random hardly any has them all there.
+        """
+        held = self._held(column)
+        for side in (held, np.zeros_like(held)) if np.any(held) else (held,):
+            place = yield from self._search_beside(direction, column, side)
+            if place is not None:
+                return place
+        return None
+
+    def _search_beside(
+        self, direction: Floats, column: int, held: Floats
+    ) -> Generator[Question, Floats, Floats | None]:
+        """Look for such a place where some elements are held on one side."""
         wanted = direction @ self.claim[:, column] - self.unsure[column]
         met = [(float(g[:, column] @ direction), place) for g, place in zip(self.gradients, self.places, strict=True)]
         ranked = self._ranked(direction)
@@ -429,7 +459,8 @@ class _Hull:
         for number in range(SEARCHES + 1):
             met.sort(key=lambda pair: -pair[0])
             best = [place for _, place in met[:SEARCHED_FROM]]
-            for place in self._neighbours(best) if number else ahead + self._orders():
+            for drawn in self._neighbours(best) if number else ahead + self._orders():
+                place = np.where(held, len(held) * held, drawn)
                 slope = float((yield place, direction[None])[0, column])
                 if slope >= wanted:
                     return place

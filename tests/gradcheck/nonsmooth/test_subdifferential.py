@@ -158,3 +158,25 @@ def test_claims_that_only_their_sum_contradicts_are_all_wrong(count, error):
     assert report.verdict == "pass"
     report = check_gradient(np.max, lambda x: np.full(count, 1 / count + error), x)
     assert report.verdict == "fail" and report.parameters["params"].wrong.all()
+
+
+@pytest.mark.parametrize("seed", seeds(6, quick=2))
+@pytest.mark.parametrize(("count", "top"), [(10, np.max), (20, np.min), (30, np.max), (30, lambda v: np.abs(v).max())])
+def test_many_elements_at_the_end_of_their_interval_beside_a_tie(count, top, seed):
+    """Each at a bound claims the slope of one side; those that tie share theirs, and each place tried has to have all on their sides."""
+    rng = np.random.default_rng(seed)
+    point = {name: rng.choice([0.0, 1.0, -1.0, 2.0], count) for name in "ab"}
+
+    def clipped(p):
+        return np.clip(p["a"], 0, 1).sum()
+
+    def f(p):
+        return float(clipped(p) * (1 + 0.1 * top(p["b"])))
+
+    ties = np.array([top(point["b"] + 1e-3 * unit) - top(point["b"] - 1e-3 * unit) for unit in np.eye(count)])
+    shared = np.sign(np.round(ties, 6))
+    right = {"a": np.zeros(count), "b": 0.1 * clipped(point) * shared / np.abs(shared).sum()}
+    report = check_gradient(f, lambda p: right, point, rng=seed)
+    assert report.verdict == "pass", str(report)
+    for wrong in ({"b": 2 * right["b"]}, {"b": -right["b"]}, {"a": right["a"] - 0.3}):
+        assert check_gradient(f, lambda p, wrong=wrong: right | wrong, point, rng=seed).verdict == "fail"

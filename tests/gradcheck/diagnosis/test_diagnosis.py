@@ -409,9 +409,11 @@ def test_a_strength_has_no_more_digits_than_are_known(number, error, text):
     assert as_known(number, error) == text
 
 
-def test_whole_numbers_are_not_told_as_those_of_a_coarse_type():
-    counts = RNG.integers(0, 3, size=(900, 5)).astype(float)
-    report = gradcheck.check_gradient(lambda w: np.sum(counts @ w), lambda w: counts[:-1].sum(0), RNG.normal(size=5))
+@pytest.mark.parametrize("seed", [0, 36, 82, 146])  # measured a little below whole numbers in all but the first
+def test_whole_numbers_are_not_told_as_those_of_a_coarse_type(seed):
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 3, size=(900, 5)).astype(float)
+    report = gradcheck.check_gradient(lambda w: np.sum(counts @ w), lambda w: counts[:-1].sum(0), rng.normal(size=5))
     assert "truncated" not in [d.kind for d in report.parameters["params"].diagnoses]
 
 

@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 EXAMPLES = """\
 examples:
-  python -m network                     everything, in about a minute; writes article-report/index.html
+  python -m network                     everything, in half a minute; writes article-report/index.html
   python -m network --quick             the same in small, in a few seconds
   python -m network --seeds 40          more networks for every experiment
   python -m network mutants             25 bugs, 40 networks each: what accuracy says, and what a gradient check says

@@ -6,18 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from gradcheck.checks.claimants import input_names
 from gradcheck.errors import InvalidArgument, described
+from gradcheck.functions.options import require_callable
 from gradcheck.functions.probe import calling
 from gradcheck.functions.selection import fitting
 from gradcheck.functions.trees import opened
 from gradcheck.torch.problem import REMEDY, TorchProblem
-from gradcheck.torch.sparse import is_sparse, specified
+from gradcheck.torch.sparse import filled, is_sparse, specified
 from gradcheck.torch.state import Random
 from gradcheck.torch.tensors import Tensors, fixed, is_float, is_tensor, outputs_of, real, rebuilt, whole_numbers
 
-__all__ = ["of_function", "of_module"]
+__all__ = ["of_function", "of_module", "points"]
 
 Parts = dict[str, Any]
 
@@ -80,6 +82,25 @@ def of_module(
             return outputs_of(_number(loss(output)))
 
     return _problem("module", leaves, {name: leaf for name, leaf in free.items() if name in chosen}, call)
+
+
+def points(func: Any, inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
+    """Return the inputs of PyTorch's own call as a tuple, and, unless only specified elements count, with those of sparse ones filled.
+
+    Raises
+    ------
+    InvalidArgument
+        When they are no tensors, or none requires grad.
+    """
+    require_callable(func=func)
+    if not isinstance(inputs, torch.Tensor | list | tuple):
+        raise InvalidArgument(f"inputs is {described(inputs)}; a tensor or a tuple of them was required.")
+    given = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+    if not any(is_tensor(part) and part.requires_grad for part in pytree.tree_leaves(given)):
+        raise InvalidArgument("no input requires grad; at least one must: torch.randn(..., requires_grad=True).")
+    if masked or not any(is_sparse(part) and part.requires_grad for part in given):
+        return [given]
+    return [given, tuple(filled(part) if is_sparse(part) and part.requires_grad else part for part in given)]
 
 
 def _problem(name: str, leaves: Parts, free: Parts, call: Callable[[Parts], Tensors]) -> TorchProblem:

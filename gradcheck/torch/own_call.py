@@ -12,15 +12,13 @@ import torch
 from torch.utils import _pytree as pytree
 
 from gradcheck.checks.orders import with_faults
-from gradcheck.errors import GradientError, InvalidArgument, described
-from gradcheck.functions.options import CheckOptions, default_rtol, require_callable
+from gradcheck.errors import GradientError, InvalidArgument
+from gradcheck.functions.options import CheckOptions, default_rtol
 from gradcheck.reports.report import Report
-from gradcheck.torch.arguments import of_function
+from gradcheck.torch.arguments import of_function, points
 from gradcheck.torch.judging import check
 from gradcheck.torch.problem import TorchProblem
 from gradcheck.torch.protocol import Asked, examine
-from gradcheck.torch.sparse import filled, is_sparse
-from gradcheck.torch.tensors import is_tensor
 from gradcheck.watching import tolerates, watched
 
 __all__ = ["TorchGradientError", "gradcheck", "gradgradcheck"]
@@ -75,7 +73,7 @@ def gradcheck(
     """
     __tracebackhide__ = True
     asked = _asked(torch.autograd.gradcheck, options, BATCHES)
-    return _verdict(partial(_gradcheck, func), _points(func, inputs, masked=masked), asked, rtol, raise_exception)
+    return _verdict(partial(_gradcheck, func), points(func, inputs, masked=masked), asked, rtol, raise_exception)
 
 
 def gradgradcheck(
@@ -98,7 +96,7 @@ def gradgradcheck(
     asked = _asked(torch.autograd.gradgradcheck, options, BATCHES_OF_SECOND)
     seeds = None if grad_outputs is None else pytree.tree_leaves(grad_outputs)
     check_one = partial(_gradgradcheck, func, seeds=seeds)
-    return _verdict(check_one, _points(func, inputs, masked=masked), asked, rtol, raise_exception)
+    return _verdict(check_one, points(func, inputs, masked=masked), asked, rtol, raise_exception)
 
 
 @watched
@@ -119,7 +117,7 @@ def _check(problem: TorchProblem, asked: Asked, options: CheckOptions) -> Report
 
 def _verdict(
     check_one: Callable[..., Report],
-    points: list[Any],
+    at: list[Any],
     asked: list[Asked],
     rtol: float | None,
     raise_exception: bool,  # noqa: FBT001
@@ -127,7 +125,7 @@ def _verdict(
     """Tell whether all checks pass; PyTorch's ``rtol`` counts where it is more than ours in float64."""
     __tracebackhide__ = True
     tolerance = {"rtol": rtol} if rtol is not None and rtol > default_rtol(0.0) else {}
-    for point, one in product(points, asked):
+    for point, one in product(at, asked):
         report = check_one(inputs=point, asked=one, **tolerance)
         if raise_exception and not (report.ok or tolerates(report)):
             raise TorchGradientError(report)
@@ -148,20 +146,5 @@ def _asked(own: Callable[..., Any], options: Mapping[str, Any], batches: Mapping
         if given[mode]:
             asked.append(Asked(forward, bool(given.get(batch)), given["check_undefined_grad"], given["nondet_tol"]))
     if not asked:
-        raise InvalidArgument(
-            f"{' and '.join(batches)} are False: nothing would be checked; at least one must be True."
-        )
+        raise InvalidArgument(f"{' and '.join(batches)} are False: nothing would be checked; one must be True.")
     return asked
-
-
-def _points(func: Any, inputs: Any, *, masked: bool | None) -> list[tuple[Any, ...]]:
-    """Return the inputs as a tuple, and, unless only specified elements count, with all elements of sparse ones specified."""
-    require_callable(func=func)
-    if not isinstance(inputs, torch.Tensor | list | tuple):
-        raise InvalidArgument(f"inputs is {described(inputs)}; a tensor or a tuple of them was required.")
-    given = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
-    if not any(is_tensor(part) and part.requires_grad for part in pytree.tree_leaves(given)):
-        raise InvalidArgument("no input requires grad; at least one must: torch.randn(..., requires_grad=True).")
-    if masked or not any(is_sparse(part) and part.requires_grad for part in given):
-        return [given]
-    return [given, tuple(filled(part) if is_sparse(part) and part.requires_grad else part for part in given)]

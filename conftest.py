@@ -1,6 +1,7 @@
 """What pytest needs at the root: which of tests and benchmarks a run collects, and on how many processes."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
     One file is quicker in one process, which a debugger and a benchmark need anyway.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what runs in the background, and processes that tests interrupt would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     option = config.option
     busy = option.collectonly or option.usepdb or config.getoption("benchmark_only", default=False)
     if hasattr(config, "workerinput") or busy or not runs_everything(config):

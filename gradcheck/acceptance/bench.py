@@ -488,8 +488,11 @@ class Bench:
 
 def _negligible(claims: dict[int, Claim]) -> dict[int, Floats]:
     """Return for each leaf what is as good as zero beside the gradients of the others, shape (K,)."""
-    sizes = {leaf: rms(claim.values) for leaf, claim in claims.items()}
-    return {
-        leaf: NEGLIGIBLE * np.max([other for name, other in sizes.items() if name != leaf], axis=0, initial=0.0)
-        for leaf in sizes
-    }
+    if not claims:
+        return {}
+    sizes = np.array([rms(claim.values) for claim in claims.values()])
+    first, largest = sizes.argmax(axis=0), sizes.max(axis=0, initial=0.0)
+    rest = sizes.copy()
+    rest[first, np.arange(sizes.shape[1])] = 0.0
+    second = rest.max(axis=0, initial=0.0)
+    return {leaf: NEGLIGIBLE * np.where(first == row, second, largest) for row, leaf in enumerate(claims)}

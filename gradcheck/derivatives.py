@@ -1,4 +1,4 @@
-"""Numerical derivatives for use outside a check: values with honest error bounds."""
+"""Numerical derivatives for use outside a check: values with error bounds."""
 
 from __future__ import annotations
 

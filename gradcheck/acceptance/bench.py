@@ -399,7 +399,7 @@ class Bench:
         return np.asarray((error > 0) & (rest <= noise + CONSISTENT * error))
 
     @property
-    def suspects(self) -> list[tuple[Flagged, Bools]]:
+    def flagged(self) -> list[tuple[Flagged, Bools]]:
         """Elements of which only a look at kinks near by is missing, and in which columns; shape (K,)."""
         found = []
         for leaf, ledger in self.ledgers.items():

@@ -39,8 +39,8 @@ PLAINLY = 30.0
 MOST_HIDDEN = 0.05
 """The share of an element, or of its leaf's typical size, up to which discontinuities near by may explain an error."""
 
-EXCUSED = 3.0
-"""A kink that noise hides may excuse an error of this many bounds: right claims were off by 2.1 at most, nine of 940,000
+HIDDEN_KINK = 3.0
+"""Bounds of error that a kink which noise hides can explain: right claims were off by 2.1 at most, nine of 940,000
 elements in 840 single-precision networks by more than one."""
 
 
@@ -349,10 +349,10 @@ def _stands_still(claim: Floats, seen: _Interval, tolerance: Tolerance) -> Bools
 
 def _at_kinks(apart: Floats, seen: _Interval, membership: NDArray[np.int8], tolerance: Tolerance) -> NDArray[np.int8]:
     """Decide by whether a claim is a generalised derivative. Nothing is right on an infinite bound."""
-    excused = (membership == Membership.HIDDEN) & (apart <= EXCUSED * seen.bound)
-    invalid = (membership == Membership.INVALID) | (membership == Membership.HIDDEN) & ~excused
+    explained = (membership == Membership.HIDDEN) & (apart <= HIDDEN_KINK * seen.bound)
+    invalid = (membership == Membership.INVALID) | (membership == Membership.HIDDEN) & ~explained
     valid = (membership == Membership.VALID) & np.isfinite(seen.bound)
-    small = excused & (apart <= ROUGHLY * tolerance.size) & np.isfinite(seen.bound)
+    small = explained & (apart <= ROUGHLY * tolerance.size) & np.isfinite(seen.bound)
     chosen = np.select(
         [valid, invalid, small], [Outcome.RIGHT, Outcome.WRONG, Outcome.RIGHT_TO_RESOLUTION], Outcome.OPEN
     )

@@ -268,7 +268,7 @@ class _Search:
                 self._forget(leaves)
                 break
             fruitless += not self.find(parts, slopes)
-        self._try_suspects()
+        self._test_flagged()
 
     def is_gross(self, parts: list[Part], slopes: Slopes) -> bool:
         """Tell whether claims for many elements are off by a factor, which is believed then, or by much of what they predict."""
@@ -560,16 +560,16 @@ class _Search:
 
     # ---- kinks ----------------------------------------------------------------------------------------------------------
 
-    def _try_suspects(self) -> None:
+    def _test_flagged(self) -> None:
         """Test flagged elements for kinks, of those at a kink no more than are worth the calls; others stay undecided."""
-        suspects = self.bench.suspects
-        at_kink = [suspect for suspect, _ in suspects if np.any(suspect.gap)]
-        untried = {id(suspect) for suspect in at_kink[MOST_TRIED:]}
-        look_for_kinks(self.bench, [pair for pair in suspects if id(pair[0]) not in untried])
-        for suspect, _ in suspects:
-            found = self.bench.decide(suspect.leaf, np.array([suspect.index]))
+        elements = self.bench.flagged
+        at_kink = [flagged for flagged, _ in elements if np.any(flagged.gap)]
+        untried = {id(flagged) for flagged in at_kink[MOST_TRIED:]}
+        look_for_kinks(self.bench, [pair for pair in elements if id(pair[0]) not in untried])
+        for flagged, _ in elements:
+            found = self.bench.decide(flagged.leaf, np.array([flagged.index]))
             if not np.any(found.outcome == Outcome.WRONG):  # it is at a kink, of which directions say nothing
-                self.directions.hold(suspect.leaf, np.array([suspect.index]))
+                self.directions.hold(flagged.leaf, np.array([flagged.index]))
 
     # ---- what could hide ------------------------------------------------------------------------------------------------
 
@@ -578,7 +578,7 @@ class _Search:
         self._clear_seen()
         if not self.contradicted:
             self._look_closer()
-            self._try_suspects()
+            self._test_flagged()
             self._clear_seen()
         for leaf in self._unseen():
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE

@@ -66,7 +66,7 @@ TYPICAL, LUCKY = 0.4, 3
 second-smallest disagreement among four directions, which is what that noise level would produce."""
 
 ROUNDOFF_SHARE = 0.25
-"""Standard deviation of an honest round-off of a leaf's elements, as a share of the largest that is allowed to one."""
+"""Standard deviation of the round-off of a right gradient's elements, as a share of the largest round-off allowed to one."""
 
 DIRECTIONS = 4
 """Directions measured before anything is said of several elements together."""

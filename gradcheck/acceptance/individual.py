@@ -89,14 +89,14 @@ class Individual:
     def _tell(self, leaf: int, indices: Indices) -> None:
         """Correct what is believed of elements that are wrong, and let those stand still that are undecided."""
         found = self.bench.decide(leaf, indices)
-        suspected = np.any(found.untested, axis=1)
+        untested = np.any(found.untested, axis=1)
         replaced = self.directions.believed[leaf] is not self.bench.claims[leaf].values
         finite = np.all(np.isfinite(self.bench.claims[leaf].values[indices]), axis=1)
         known = np.all(np.isfinite(found.reference), axis=1) & finite
-        corrected = known & (replaced | suspected | np.any(found.outcome == Outcome.WRONG, axis=1))
+        corrected = known & (replaced | untested | np.any(found.outcome == Outcome.WRONG, axis=1))
         if np.any(corrected):
             self.directions.correct(leaf, indices[corrected], found.reference[corrected])
-        doubtful = np.any(found.outcome == Outcome.OPEN, axis=1) & ~suspected
+        doubtful = np.any(found.outcome == Outcome.OPEN, axis=1) & ~untested
         self.directions.hold(leaf, indices[doubtful])
 
     def _affordable(self, fresh: Chosen, most: int | None) -> tuple[Chosen, int | None]:

@@ -24,7 +24,7 @@ __all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zero
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-Suspect = tuple[Flagged, Bools]
+FlaggedColumns = tuple[Flagged, Bools]
 
 MADE_UP = 5.0
 """Error that discontinuities explain, on the way to the jump, in units of the jump: 3.7 at most in the solvers of the tests."""
@@ -49,23 +49,23 @@ def look_for_jumps(bench: Bench) -> None:
     What it computes has another slope than the exact solution from jump to jump, and the jumps make up for it.
     """
     small = []
-    for suspect, concerned in bench.suspects:
-        size = np.maximum(np.abs(suspect.reference), bench.ledgers[suspect.leaf].typical_size())
-        apart = np.abs(suspect.claimed - suspect.reference)
-        if np.all((suspect.gap == 0) & (apart <= MOST_HIDDEN * size) | ~concerned):
-            small.append((suspect, concerned, apart * bench.lengths[suspect.leaf][suspect.index]))
+    for flagged, concerned in bench.flagged:
+        size = np.maximum(np.abs(flagged.reference), bench.ledgers[flagged.leaf].typical_size())
+        apart = np.abs(flagged.claimed - flagged.reference)
+        if np.all((flagged.gap == 0) & (apart <= MOST_HIDDEN * size) | ~concerned):
+            small.append((flagged, concerned, apart * bench.lengths[flagged.leaf][flagged.index]))
     if not small:
         return
     lengths = {leaf: np.zeros_like(length) for leaf, length in bench.lengths.items()}
-    for suspect, _, _ in small:  # jumps that others make are no excuse
-        lengths[suspect.leaf][suspect.index] = bench.lengths[suspect.leaf][suspect.index]
+    for flagged, _, _ in small:  # jumps along other elements explain nothing here
+        lengths[flagged.leaf][flagged.index] = bench.lengths[flagged.leaf][flagged.index]
     lengths = {leaf: length for leaf, length in lengths.items() if np.any(length)}
     jump, away = jump_nearby(bench.probe, lengths, bench.multiplier * bench.noise, bench.rng)
     noise = np.maximum(bench.noise, jump)
     near: dict[int, list[int]] = {}
-    for suspect, concerned, drift in small:
+    for flagged, concerned, drift in small:
         if np.any(jump) and np.all((drift * away <= MADE_UP * noise) | ~concerned):
-            near.setdefault(suspect.leaf, []).append(suspect.index)
+            near.setdefault(flagged.leaf, []).append(flagged.index)
     for leaf, elements in near.items():
         indices = np.array(elements)
         for part in (indices[:FEW], indices[FEW:]):
@@ -80,8 +80,8 @@ def look_for_jumps(bench: Bench) -> None:
 def look_for_stairs(bench: Bench) -> None:
     """Measure contradicted elements anew that are on a stair, as of a coarser dtype: short steps tell nothing of the trend."""
     tried: Counter[int] = Counter()
-    for suspect, _ in bench.suspects:
-        leaf, index = suspect.leaf, suspect.index
+    for flagged, _ in bench.flagged:
+        leaf, index = flagged.leaf, flagged.index
         if tried[leaf] >= FEW:
             continue
         height = _stair(bench, leaf, index, bench.multiplier * bench.noise)
@@ -129,15 +129,15 @@ def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> b
     return bool(np.any((height > usual) & (height > length * np.abs(slope))))
 
 
-def _without_common_errors(bench: Bench, suspects: list[Suspect]) -> list[Suspect]:
+def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list[FlaggedColumns]:
     """Call flagged elements wrong whose leaf is off by one factor, if directions show no kink; return the others.
 
     Noise hides a kink in each of them, and not in their sum: one that made the claims valid would bend the functions along
     all of them together by as much as the claims are off.
     """
-    rest = [pair for pair in suspects if np.any(pair[0].gap)]
-    for leaf in dict.fromkeys(flagged.leaf for flagged, _ in suspects):
-        smooth = [pair for pair in suspects if pair[0].leaf == leaf and not np.any(pair[0].gap)]
+    rest = [pair for pair in elements if np.any(pair[0].gap)]
+    for leaf in dict.fromkeys(flagged.leaf for flagged, _ in elements):
+        smooth = [pair for pair in elements if pair[0].leaf == leaf and not np.any(pair[0].gap)]
         indices = np.array([flagged.index for flagged, _ in smooth], dtype=np.intp)
         wrong = np.zeros_like(bench.base, dtype=bool)
         if len(indices) >= FEWEST_POOLED and bench.probe.budget.left > COMMON_CALLS:
@@ -156,7 +156,7 @@ def _without_common_errors(bench: Bench, suspects: list[Suspect]) -> list[Suspec
     return rest
 
 
-def _require_repeatable(ball: Ball, base: Floats, suspects: list[Suspect]) -> None:
+def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]) -> None:
     """Call the functions at the point again where gradients near by made a claim valid that differences showed no kink for.
 
     A value that was another one at some call looks like a kink there, and among so many calls there may be several.
@@ -170,7 +170,7 @@ def _require_repeatable(ball: Ball, base: Floats, suspects: list[Suspect]) -> No
     -----
     Costs a tenth of the calls so far, 64 at most, and nothing where differences showed the kink.
     """
-    hidden = [flagged for flagged, _ in suspects if not np.any(flagged.gap) and np.any(flagged.valid)]
+    hidden = [flagged for flagged, _ in elements if not np.any(flagged.gap) and np.any(flagged.valid)]
     if not hidden:
         return
     count = int(min(MOST_REPEATED, ball.probe.budget.used // 10))
@@ -179,10 +179,10 @@ def _require_repeatable(ball: Ball, base: Floats, suspects: list[Suspect]) -> No
     require_same(again, base, ball.noise)
 
 
-def look_for_kinks(bench: Bench, suspects: list[Suspect] | None = None) -> None:
+def look_for_kinks(bench: Bench, elements: list[FlaggedColumns] | None = None) -> None:
     """Examine whether contradicted claims are generalised derivatives at a kink very near."""
-    suspects = bench.suspects if suspects is None else suspects
-    suspects = _without_common_errors(bench, suspects)
+    elements = bench.flagged if elements is None else elements
+    elements = _without_common_errors(bench, elements)
     claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
     # Where a shorter step than the usual one was chosen, the functions change over less than the length.
     scales = {
@@ -190,9 +190,9 @@ def look_for_kinks(bench: Bench, suspects: list[Suspect] | None = None) -> None:
         for leaf, scale in bench.lengths.items()
     }
     ball = Ball(bench.probe, claims, scales, bench.multiplier * bench.noise, bench.rng)
-    judge_flagged(ball, [flagged for flagged, _ in suspects])
-    _require_repeatable(ball, bench.base, suspects)
-    for flagged, concerned in suspects:
+    judge_flagged(ball, [flagged for flagged, _ in elements])
+    _require_repeatable(ball, bench.base, elements)
+    for flagged, concerned in elements:
         row = flagged.index
         length = bench.lengths[flagged.leaf][row : row + 1]
         size = own_sizes(bench.leaves[flagged.leaf].value.ravel()[row : row + 1], length)

@@ -196,7 +196,7 @@ def _look_again(bench: Bench, spare: float) -> None:
     rule_kinks_out(bench)
     _look_where_irregular(bench, spare, look_for_kinks)
     if bench.is_wrong:
-        for flagged, _ in bench.suspects:
+        for flagged, _ in bench.flagged:
             bench.note(flagged.leaf, np.array([flagged.index]), Limit.GROUP)
 
 

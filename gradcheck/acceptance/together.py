@@ -188,13 +188,13 @@ def clear_of_kinks(bench: Bench, directions: Directions, parts: list[Part], unsu
     unsure : array, shape (P, K)
         Changes of the functions that would not show.
     """
-    for suspect, concerned in bench.suspects:
-        if suspect.leaf not in parts[0].leaves:
+    for flagged, concerned in bench.flagged:
+        if flagged.leaf not in parts[0].leaves:
             continue
-        moves = np.abs([directions.component(part, suspect.leaf, suspect.index) for part in parts])
-        stake = np.abs(suspect.claimed - suspect.reference) - suspect.bound
+        moves = np.abs([directions.component(part, flagged.leaf, flagged.index) for part in parts])
+        stake = np.abs(flagged.claimed - flagged.reference) - flagged.bound
         shows = moves[:, None] * stake > 2 * unsure
-        if np.any(suspect.gap) or np.any(np.count_nonzero(shows, axis=0)[concerned] < INFORMATIVE):
+        if np.any(flagged.gap) or np.any(np.count_nonzero(shows, axis=0)[concerned] < INFORMATIVE):
             continue
         membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
-        bench.ledgers[suspect.leaf].examine(np.array([suspect.index]), membership[None])
+        bench.ledgers[flagged.leaf].examine(np.array([flagged.index]), membership[None])

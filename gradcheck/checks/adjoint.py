@@ -50,7 +50,7 @@ MOST_ELEMENTS = 1000
 """Of ``x`` that are looked at one by one; of more elements, so many drawn at random."""
 
 ROUNDING = 16.0
-"""Times the rounding that was measured, and the epsilon of the dtype, is what an honest pair may differ by."""
+"""A right pair may differ by this many times the measured rounding, or the epsilon of the dtype."""
 
 HIDDEN = 0.1
 """An element is undecided where rounding hides more than this share of the root mean square."""
@@ -98,8 +98,8 @@ class AdjointTest:
                     vector = self._pairs()
                     self._elements(chosen, vector)
                 except UnfitError as unfit:
-                    culprit = self.y if str(unfit).startswith("matvec") else self.x
-                    self._find(unfit.code, f"{unfit}{self._cut_short(unfit)}", where=culprit.name)
+                    concerned = self.y if str(unfit).startswith("matvec") else self.x
+                    self._find(unfit.code, f"{unfit}{self._cut_short(unfit)}", where=concerned.name)
             report = self._report(chosen, started)
             self.budget.pass_on_interrupt(report)
         return report

@@ -112,7 +112,7 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
 
 
 def compare(check: Check, here: Reading) -> None:
-    """Find the leaves for which the same is claimed here and there, and let go of what is not needed any more."""
+    """Find the leaves for which the same is claimed here and there, and drop what is no longer needed."""
     there = check.elsewhere
     if there is not None:
         there.same = _same(check, here, there.claims[0])

@@ -220,9 +220,9 @@ def _parameter(
     columns = [reading.values[position] for reading in readings]
     claims = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
     wrong = judgement.wrong | ~np.isfinite(claims)
-    excused = _excused(claims, judgement, wrong)
+    valid_there = _valid_at_kinks(claims, judgement, wrong)
     first = int(np.argmax(wrong.sum(axis=0))) if np.any(wrong) else 0
-    divergence = _divergence(claims[:, first], judgement, first, excused[:, first])
+    divergence = _divergence(claims[:, first], judgement, first, valid_there[:, first])
     worst = _worst_columns(claims, judgement, wrong)
     claimed, reference, bound = (_picked(array, worst) for array in (claims, judgement.reference, judgement.bound))
     return ParameterReport(
@@ -234,7 +234,7 @@ def _parameter(
         error_bound=bound.reshape(shape),
         wrong=np.any(wrong, axis=1).reshape(shape),
         undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
-        kink=np.any((judgement.gap != 0) | excused, axis=1).reshape(shape),
+        kink=np.any((judgement.gap != 0) | valid_there, axis=1).reshape(shape),
         looked_at=int(np.count_nonzero(~np.isnan(reference))),
         divergence=divergence,
         detection_floor=judgement.detection_floor,
@@ -257,25 +257,25 @@ def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_
     return np.asarray(np.argmax(rank, axis=1))
 
 
-def _excused(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _valid_at_kinks(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the elements at kinks whose claims are valid, though others than what was measured."""
-    excused = np.zeros(claims.shape, dtype=bool)
+    valid_there = np.zeros(claims.shape, dtype=bool)
     known = np.flatnonzero(np.any(~np.isnan(judgement.reference), axis=1))
     with np.errstate(all="ignore"):
         apart = np.abs(claims[known] - judgement.reference[known])
         at_kink = (judgement.gap[known] != 0) | (apart > np.fmax(judgement.bound[known], judgement.floor[known]))
-    excused[known] = at_kink & ~wrong[known] & ~judgement.undecided[known]
-    return excused
+    valid_there[known] = at_kink & ~wrong[known] & ~judgement.undecided[known]
+    return valid_there
 
 
-def _divergence(claims: Floats, judgement: Judgement, column: int, excused: NDArray[np.bool_]) -> Divergence:
+def _divergence(claims: Floats, judgement: Judgement, column: int, valid_there: NDArray[np.bool_]) -> Divergence:
     """Compare a claim with what was measured.
 
     Elements that were cleared together count as right, to within the least error that would have shown, and so do valid ones at
     kinks. Those about which nothing is known are left out where something is known of others.
     """
-    reference = np.where(excused, claims, judgement.reference[:, column])
-    bound = np.where(excused, 0.0, judgement.bound[:, column])
+    reference = np.where(valid_there, claims, judgement.reference[:, column])
+    bound = np.where(valid_there, 0.0, judgement.bound[:, column])
     floor = judgement.floor_along[column]
     if np.isnan(floor):
         return divergence_of(claims, reference, resolution=bound)

@@ -20,7 +20,7 @@ def test_tensors_come_back_as_tensors_and_right_ones_are_the_same_object():
     assert torch.equal(dx, torch.ones(2, 3)) and torch.equal(dw, torch.ones(3, dtype=torch.bfloat16))
 
 
-def test_an_autograd_function_is_put_on_trial_by_torchs_own_check():
+def test_an_autograd_function_is_scored_by_torchs_own_check():
     """Its backward, wrapped where it is; what PyTorch's check of double precision misses is state and memory."""
     from torch.autograd import gradcheck  # noqa: PLC0415
 

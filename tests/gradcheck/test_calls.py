@@ -499,7 +499,7 @@ def test_what_was_given_is_named(call, words):
     assert len(str(caught.value)) < 400
 
 
-def test_order_is_not_blamed_for_other_faults():
+def test_order_is_not_named_for_other_faults():
     for wrong in (
         lambda dy, c: 2 * c * dy,
         lambda dy, c: c * dy + 1,

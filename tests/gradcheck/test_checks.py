@@ -405,7 +405,7 @@ def test_adjoints_that_only_look_right_fail():
     assert not check_adjoint(np.cumsum, np.cumsum, np.zeros(4), np.zeros(4))
 
 
-def test_small_errors_are_seen_and_smaller_ones_never_blamed():
+def test_small_errors_are_seen_and_smaller_ones_never_called_wrong():
     for error, verdict in ((1e-6, "fail"), (1e-8, "pass")):
         factors = np.array([1.0, 1 + error, 1.0, 1.0])
         for seed in range(10):

@@ -144,7 +144,7 @@ def test_all_leaves_of_a_gradient_that_is_wrong_throughout_are_named():
     assert all(parameter.wrong.all() for parameter in report.parameters.values())
 
 
-def test_rounding_near_the_point_that_nobody_measured_excuses_no_sign():
+def test_rounding_near_the_point_that_was_not_measured_explains_no_wrong_sign():
     """An ill-conditioned system: the noise along one element is larger than along the direction that was sampled."""
     hilbert = 1 / (np.arange(8)[:, None] + np.arange(8) + 1.0)
     right = np.linalg.inv(hilbert).T @ np.ones(8) * 1e-6
@@ -207,7 +207,7 @@ def test_a_single_number_in_noise(x):
 
 
 @pytest.mark.parametrize(("sizes", "activation", "rows"), [((6, 9, 7, 4), "relu", 8), ((6, 9, 7, 4), "relu", 32)])
-def test_a_kink_farther_away_than_was_measured_excuses_no_error(sizes, activation, rows):
+def test_a_kink_farther_away_than_was_measured_explains_no_error(sizes, activation, rows):
     """Of 8 % in one of the largest elements: closer by, differences agree on another slope."""
     f, grad, params = mlp(sizes, activation, 8, rows=rows, dtype=np.float32)
     right = grad(params)["w1"]

@@ -36,7 +36,7 @@ def test_a_constant_function_may_be_one_that_ignores_its_argument():
 @pytest.mark.parametrize("case", EASY, ids=str)
 @pytest.mark.parametrize("error", [1e-4, 1e-5, 1e-6])
 def test_small_relative_errors_are_seen_in_float64(case, error):
-    """In float64, where the noise of f allows, an error of 1e-6 of an element is seen and one of 1e-8 never blamed."""
+    """In float64, where the noise of f allows, an error of 1e-6 of an element is seen and one of 1e-8 never called wrong."""
     exact = case.grad(case.x)
     index = int(np.argmax(np.abs(exact)))
     factors = np.ones_like(exact)

@@ -218,7 +218,7 @@ def test_elements_that_tie_among_sorted_ones_may_come_in_any_order(count, seed):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_where_parameters_tie_the_one_that_is_wrong_elsewhere_is_to_blame(seed):
+def test_where_parameters_tie_the_one_that_is_wrong_elsewhere_is_named(seed):
     rng = np.random.default_rng(seed)
     x, alpha = np.append(rng.normal(size=6) + 1, [2.0, 2.0, 2.7, 3.1]), 2.0
 

@@ -110,7 +110,7 @@ def test_an_error_that_the_tolerance_does_not_explain_is(solver, seed):
 
 
 @pytest.mark.parametrize("error", [1e-5, 1e-3])
-def test_jumps_that_are_no_tolerance_do_not_excuse_an_error(error):
+def test_jumps_that_are_no_tolerance_do_not_explain_an_error(error):
     """The jumps of ``floor`` are as large as the function: they say nothing about its accuracy."""
     x = np.array([0.42, 1.31, -2.63])
 

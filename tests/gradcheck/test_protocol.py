@@ -432,7 +432,7 @@ def test_a_random_function_is_named():
     ],
     ids=["both the upstream", "one the upstream", "the cache", "each other"],
 )
-def test_shared_memory_is_said_and_fails_nobody(backward, where):
+def test_shared_memory_is_said_and_fails_no_gradient(backward, where):
     def forward(a, b):
         return (a + b if backward(1.0 * a, (a, b))[0] is not a else a * a / 2 + 2 * b), (a, b)
 
@@ -543,7 +543,7 @@ def test_state_and_memory_of_a_layer(layer, verdict, code):
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), TypeError("strides")])
-def test_a_layout_that_is_refused_is_said_and_fails_nobody(error):
+def test_a_layout_that_is_refused_is_said_and_fails_no_gradient(error):
     def picky(x):
         if not x.flags.c_contiguous:
             raise error

@@ -97,7 +97,7 @@ def test_no_claim_for_a_quantised_element_passes_beside_smooth_ones(quantised):
 
 
 @pytest.mark.parametrize("factor", [1.0001, 1.01, -1.0])
-def test_stairs_of_another_element_excuse_no_error(factor):
+def test_stairs_of_another_element_explain_no_error(factor):
     rng = np.random.default_rng(5)
     x = rng.uniform(0.5, 1.5, 5)
 

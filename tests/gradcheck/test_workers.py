@@ -290,7 +290,7 @@ def test_an_exception_that_cannot_be_pickled_is_told_all_the_same(crews, kind):
 # ---- what gets lost --------------------------------------------------------------------------------------------------
 
 
-def is_honest(report):
+def is_inconclusive_and_says_why(report):
     """Nothing passed: what is missing is undecided, and said."""
     lost = [finding for finding in report.findings if finding.code == "workers-lost"]
     undecided = report.parameters["params"].undecided
@@ -306,26 +306,28 @@ def test_a_process_that_dies_once_is_replaced(tmp_path):
 def test_a_process_that_always_dies_ends_the_check():
     before = set(multiprocessing.active_children())
     report = check_gradient(functions.LeavesAfter(os.getpid()), cosines, X, workers=2)
-    assert is_honest(report) and set(multiprocessing.active_children()) == before
+    assert is_inconclusive_and_says_why(report) and set(multiprocessing.active_children()) == before
 
 
 def test_a_broken_executor_ends_the_check():
     with ProcessPoolExecutor(2) as pool:
-        assert is_honest(check_gradient(functions.LeavesAfter(os.getpid()), cosines, X, workers=pool))
-        assert is_honest(check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=pool))
+        assert is_inconclusive_and_says_why(
+            check_gradient(functions.LeavesAfter(os.getpid()), cosines, X, workers=pool)
+        )
+        assert is_inconclusive_and_says_why(check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=pool))
 
 
 def test_a_closed_executor_ends_the_check():
     for pool in (ThreadPoolExecutor(1), ProcessPoolExecutor(1)):
         pool.shutdown()
-        assert is_honest(check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=pool))
+        assert is_inconclusive_and_says_why(check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=pool))
 
 
 def test_a_closed_pool_ends_the_check():
     pool = multiprocessing.Pool(1)
     pool.terminate()
     pool.join()
-    assert is_honest(check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=pool.map))
+    assert is_inconclusive_and_says_why(check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=pool.map))
 
 
 @pytest.mark.parametrize("always", [False, True])
@@ -333,14 +335,16 @@ def test_a_pool_whose_process_dies_does_not_hang(tmp_path, always):
     f = functions.LeavesAfter(os.getpid(), None if always else tmp_path / "died")
     with multiprocessing.Pool(2) as pool:
         report = check_gradient(f, cosines, X, workers=pool.map)
-    assert is_honest(report) if always else report.verdict == "pass"
+    assert is_inconclusive_and_says_why(report) if always else report.verdict == "pass"
 
 
 def test_results_that_a_map_drops_are_missed():
-    assert is_honest(
+    assert is_inconclusive_and_says_why(
         check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=lambda f, xs: [f(x) for x in xs][1:])
     )
-    assert is_honest(check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=lambda f, xs: [None for _ in xs]))
+    assert is_inconclusive_and_says_why(
+        check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=lambda f, xs: [None for _ in xs])
+    )
 
 
 class Forgetful(Executor):
@@ -359,7 +363,7 @@ class Forgetful(Executor):
 
 def test_a_task_that_never_comes_back_is_given_up(monkeypatch):
     monkeypatch.setattr(workers_module, "SILENCE", 0.2)
-    assert is_honest(check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=Forgetful()))
+    assert is_inconclusive_and_says_why(check_gradient(functions.cubes, lambda x: 3 * x**2, X, workers=Forgetful()))
 
 
 def test_a_derivative_with_missing_evaluations_is_an_error():

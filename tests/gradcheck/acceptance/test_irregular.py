@@ -258,8 +258,8 @@ def test_a_column_that_was_not_in_question_stays_untested():
 
 def test_what_is_asked_about_alone_is_entered_alone():
     bench = climbed(lambda x: float(np.sum(x)), [1.0, 1.0], [2.0, 2.0])
-    suspects = bench.suspects
-    look_for_kinks(bench, suspects[:1])
+    elements = bench.flagged
+    look_for_kinks(bench, elements[:1])
     assert bench.ledgers[0].membership[:, 0].tolist() == [Membership.INVALID, Membership.UNTESTED]
 
 
@@ -270,7 +270,7 @@ def flagged(gap=0.0, valid=True, leaf=0):
 
 
 @pytest.mark.parametrize(
-    ("suspects", "used", "made"),
+    ("elements", "used", "made"),
     [
         ([flagged()], 100, 10),
         ([flagged()], 10_000, MOST_REPEATED),
@@ -280,7 +280,7 @@ def flagged(gap=0.0, valid=True, leaf=0):
         ([], 100, 0),
     ],
 )
-def test_the_point_is_looked_at_again_where_a_kink_was_found_that_differences_did_not_see(suspects, used, made):
+def test_the_point_is_looked_at_again_where_a_kink_was_found_that_differences_did_not_see(elements, used, made):
     asked = []
     budget = SimpleNamespace(used=used)
 
@@ -292,11 +292,11 @@ def test_the_point_is_looked_at_again_where_a_kink_was_found_that_differences_di
     ball = SimpleNamespace(
         probe=SimpleNamespace(budget=budget, ray=ray), scales={0: np.ones(3)}, noise=np.array([1e-9])
     )
-    _require_repeatable(ball, np.array([5.0]), suspects)
+    _require_repeatable(ball, np.array([5.0]), elements)
     assert sum(asked) == made
     if made:
         with pytest.raises(NotRepeatableError):
-            _require_repeatable(ball, np.array([5.1]), suspects)
+            _require_repeatable(ball, np.array([5.1]), elements)
 
 
 # ---- errors in common -----------------------------------------------------------------------------------------------------
@@ -319,20 +319,20 @@ def in_common(factor, *, count=12, noise=1e-9, f=None, gaps=(), bound=1e-6, **op
 
 def test_elements_off_by_one_factor_are_wrong_without_a_look_at_each():
     bench = in_common(1.01)
-    assert _without_common_errors(bench, bench.suspects) == []
+    assert _without_common_errors(bench, bench.flagged) == []
     assert np.all(bench.ledgers[0].membership == Membership.INVALID) and calls(bench) <= 18
 
 
 @pytest.mark.parametrize(("count", "alone"), [(7, True), (8, False)])
 def test_eight_elements_at_least_have_an_error_in_common(count, alone):
     bench = in_common(1.01, count=count)
-    rest = _without_common_errors(bench, bench.suspects)
+    rest = _without_common_errors(bench, bench.flagged)
     assert len(rest) == (count if alone else 0)
 
 
 def test_those_at_kinks_are_left_to_the_look_at_each():
     bench = in_common(1.5, gaps=(3, 5))
-    rest = _without_common_errors(bench, bench.suspects)
+    rest = _without_common_errors(bench, bench.flagged)
     assert sorted(one.index for one, _ in rest) == [3, 5]
     assert np.flatnonzero(bench.ledgers[0].membership[:, 0] == Membership.INVALID).tolist() == [
         i for i in range(12) if i not in (3, 5)
@@ -342,21 +342,21 @@ def test_those_at_kinks_are_left_to_the_look_at_each():
 def test_a_kink_that_all_of_them_share_makes_none_wrong():
     """They bend the function together by as much as the claims are off."""
     bench = in_common(1.01, f=lambda x: float(np.sum(x) + 0.01 * np.sum(np.abs(x - np.linspace(1.0, 2.0, 12)))))
-    rest = _without_common_errors(bench, bench.suspects)
+    rest = _without_common_errors(bench, bench.flagged)
     assert len(rest) == 12 and not bench.ledgers[0].membership.any()
 
 
 @pytest.mark.parametrize(("left", "alone"), [(18, True), (19, False)])
 def test_directions_are_not_tried_without_the_calls_for_them(left, alone):
     bench = in_common(1.01, budget=left)
-    rest = _without_common_errors(bench, bench.suspects)
+    rest = _without_common_errors(bench, bench.flagged)
     assert len(rest) == (12 if alone else 0)
 
 
 def test_what_noise_makes_of_an_error_in_common_is_that_of_one_deviation():
     """The bound of an element allows for several of them: four, of twelve elements."""
     bench = in_common(1.01, bound=6.8e-3)
-    assert _without_common_errors(bench, bench.suspects) == []
+    assert _without_common_errors(bench, bench.flagged) == []
 
 
 # ---- two functions at once ------------------------------------------------------------------------------------------------
@@ -427,9 +427,9 @@ def test_one_with_a_kink_in_one_function_is_left_to_the_look_at_each():
     bench = two(sums, np.linspace(1.0, 2.0, 12), np.full((12, 2), 1.01))
     for index in range(12):
         two_sides(bench, [1.0, 1.0], (0.0, 0.5) if index == 3 else (0.0, 0.0), index=index, bound=1e-6)
-    suspects = bench.suspects
-    rest = _without_common_errors(bench, suspects)
-    assert [one.index for one, _ in rest] == [3] and len(suspects) == 12
+    elements = bench.flagged
+    rest = _without_common_errors(bench, elements)
+    assert [one.index for one, _ in rest] == [3] and len(elements) == 12
     assert np.flatnonzero(~bench.ledgers[0].membership.any(axis=1)).tolist() == [3]
 
 
@@ -486,7 +486,7 @@ def test_an_error_in_common_of_one_function_needs_none_of_another():
     bench = two(sums, np.linspace(1.0, 2.0, 12), np.tile([1.01, 1.0], (12, 1)))
     for index in range(12):
         two_sides(bench, [1.0, 1.0], index=index, bound=1e-6)
-    assert _without_common_errors(bench, bench.suspects) == []
+    assert _without_common_errors(bench, bench.flagged) == []
     assert np.all(bench.ledgers[0].membership == [Membership.INVALID, Membership.UNTESTED])
 
 
@@ -497,7 +497,7 @@ def test_where_a_kink_may_make_claims_valid_in_one_function_each_element_is_look
     bench = two(lambda y: [np.sum(y), np.sum(y) + 0.01 * np.sum(np.abs(y - x))], x, claims, noise=1e-9)
     for index in range(12):
         two_sides(bench, [1.0, 1.0], index=index, bound=1e-6)
-    rest = _without_common_errors(bench, bench.suspects)
+    rest = _without_common_errors(bench, bench.flagged)
     assert len(rest) == 12 and not bench.ledgers[0].membership.any()
 
 

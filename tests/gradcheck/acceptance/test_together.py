@@ -363,7 +363,7 @@ def test_where_nothing_is_flagged_or_a_kink_was_seen_nothing_is_done():
 def test_flagged_elements_are_wrong_where_directions_agree_with_what_was_measured():
     bench = linear([3.0, 1.0, -1.0, 1.0])
     sides(bench, np.ones(4), bound=1e-9)
-    assert [one.index for one, _ in bench.suspects] == [0, 2]
+    assert [one.index for one, _ in bench.flagged] == [0, 2]
     rule_kinks_out(bench)
     assert calls(bench) == 18
     assert memberships(bench) == [Membership.INVALID, Membership.UNTESTED, Membership.INVALID, Membership.UNTESTED]
@@ -434,7 +434,7 @@ def test_what_an_interval_leaves_open_is_no_error(monkeypatch, bound, ruled_out)
     """Of an error of one so much is left that it must be twice what would not show."""
     bench = linear([2.0, 1.0, 1.0, 1.0])
     sides(bench, np.ones(4), bound=bound)
-    ((one, concerned),) = bench.suspects
+    ((one, concerned),) = bench.flagged
     directions = SimpleNamespace(component=lambda part, leaf, index: -2.0)
     parts = [SimpleNamespace(leaves=[0])] * 4
     clear_of_kinks(bench, directions, parts, np.full((4, 1), 0.5))
@@ -496,7 +496,7 @@ def test_directions_must_agree_with_every_derivative_that_was_measured(value, ru
 def test_an_error_that_would_not_show_along_directions_stays_untested(error, ruled_out):
     bench = linear([1.0 + error, 1.0, 1.0, 1.0], noise=1e-11, rtol=1e-12)
     sides(bench, np.ones(4), bound=1e-10)
-    assert [one.index for one, _ in bench.suspects] == [0]
+    assert [one.index for one, _ in bench.flagged] == [0]
     rule_kinks_out(bench)
     assert memberships(bench)[0] == (Membership.INVALID if ruled_out else Membership.UNTESTED)
 
@@ -519,7 +519,7 @@ def test_an_error_must_show_in_every_function_in_question():
     ones = np.ones((3, 2))
     for _ in range(2):
         bench.ledgers[0].add(Estimate.sides(np.arange(3), ones, 0 * ones, 1e-10 * ones))
-    ((_, concerned),) = bench.suspects
+    ((_, concerned),) = bench.flagged
     assert concerned.all()
     rule_kinks_out(bench)
     assert not bench.ledgers[0].membership.any()

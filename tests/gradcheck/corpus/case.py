@@ -35,7 +35,7 @@ class Case:
     x : array
         The point, in any float dtype.
     right : callable
-        A right gradient, computed the way an honest author would (its dtype is what that author would return).
+        A right gradient, computed the way an author would who derived it correctly (its dtype is what that author would return).
     bugs : tuple of Bug
         Each must be caught: its error lies above what the noise of ``f`` hides from anybody.
     exact : array or None
@@ -43,7 +43,7 @@ class Case:
     sides : (array, array) or None
         At a kink the left and right derivatives along each element's own axis.
     easy : bool
-        Whether there is no excuse for being inconclusive about ``right``.
+        Whether none may be inconclusive about ``right``.
     """
 
     name: str

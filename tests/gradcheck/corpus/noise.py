@@ -163,7 +163,7 @@ def iterate(s: float, tol: float) -> float:
 
 
 # Newton squares its last error. A fixed point's falls by a factor that depends on x, and so does its derivative: at a
-# loose tolerance the derivative of what is computed would honestly differ from that of the solution.
+# loose tolerance the derivative of what is computed would differ from that of the solution.
 SOLVERS = ((bisect, -10, -6, 1.0), (newton, -10, -6, 1e-4), (iterate, -10, -9, 3.0))
 
 

@@ -1,6 +1,6 @@
 """Functions and gradients in single, half and mixed precision.
 
-Everything is written once and takes its precision from its operands: at a float32 point it is honest single-precision
+Everything is written once and takes its precision from its operands: at a float32 point it is single-precision
 code, at the same point in extended precision it gives the exact gradient. A bug is planted only where the noise of
 ``f`` leaves it audible: over a step that a careful author would dare, its error must change ``f`` by 20
 times the noise that is measured around the point (against extended precision).

@@ -342,6 +342,6 @@ PROBLEMS += (trigonometric, cross_entropy, likelihood, rational, polynomial)
 
 
 def cases(seed: int) -> list[Case]:
-    """Smooth functions: there is no excuse for being inconclusive."""
+    """Smooth functions: none may be inconclusive."""
     rng = np.random.default_rng([seed, 1])
     return [replace(drawn("smooth", problem, rng), easy=True) for problem in PROBLEMS]

@@ -292,7 +292,10 @@ class Directions:
         """Return by how much the elements of a leaf move, at a low quantile."""
         count = len(self.believed[leaf])
         some = slice(None) if count <= QUANTILE_OF else np.linspace(0, count - 1, QUANTILE_OF, dtype=np.intp)
-        return float(np.quantile(self.lengths(leaf, some, step or self.step), LOW_QUANTILE))
+        lengths = self.lengths(leaf, some, step or self.step)
+        return float(
+            lengths[0] if count == 1 else np.quantile(lengths, LOW_QUANTILE)
+        )  # of one NumPy takes tenfold time
 
     def is_hidden_by_others(self, leaf: int) -> bool:
         """Tell whether the claims for other leaves contribute most of the round-off along a direction of all."""

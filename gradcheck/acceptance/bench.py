@@ -33,16 +33,17 @@ Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 MOST_ROUNDOFF = 0.01
-"""The share of its leaf's typical size up to which the round-off of a claim may clear it; beyond, it is undecided ..."""
+"""Largest round-off of a claim that may clear it, as a share of its leaf's typical size. With more the claim is
+undecided ..."""
 
 NEGLIGIBLE = 1e-3
-"""... unless that is as good as zero beside the others: at most this share of the largest root mean square of another leaf."""
+"""... unless the leaf is negligible beside the others: below this share of the largest root mean square of another leaf."""
 
 NOTHING_SEEN = (Limit.NOT_PROBED, Limit.NOISE, Limit.STEP)
 """Limits of elements that no measurement contradicts."""
 
 AT_ONCE = 200_000
-"""Numbers decided about at a time, which bounds the memory that takes."""
+"""Numbers decided about at a time: a limit on memory."""
 
 
 @dataclass(frozen=True, slots=True)

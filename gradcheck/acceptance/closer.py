@@ -23,13 +23,14 @@ Indices = NDArray[np.intp]
 Elements = dict[int, Indices]
 
 LEVELS = 4
-"""Shorter steps, down to the one at which noise hides `SEEN` of the derivative along the direction. Two calls each."""
+"""Number of shorter steps, at two calls each. At the shortest one noise hides the share `SEEN` of the directional
+derivative."""
 
 SEEN = 0.1
-"""Share of that derivative which noise may hide at the shortest step."""
+"""Share of the directional derivative that noise may hide at the shortest step."""
 
 SHORTEST = 1e-10
-"""Of the shorter steps in units of that of screening, where noise or claims are zero."""
+"""Lower limit of the shorter steps, in units of the step of screening, for functions without noise and claims of zero."""
 
 
 def look_closer(bench: Bench) -> None:

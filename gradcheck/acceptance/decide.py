@@ -21,27 +21,30 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 USUAL = 1.5
-"""Noise up to this many times that of the typical element hides what no other element shows either."""
+"""Largest noise of an element, in units of that of the typical element, that counts as usual: it hides nothing that
+others would show."""
 
 ROUGHLY = 0.3
-"""Where no other step would do better, a bound of this share of the leaf's typical size is all that can be had."""
+"""Largest error bound, as a share of the leaf's typical size, at which an element that no other step would resolve
+better is accepted."""
 
 RESEMBLES = 0.1
 """A difference with a very short step agrees with a claim when they differ by no more than this share of the claim's error
 at longer steps, beside noise: the rest may be truncation."""
 
 CLOSE = 1.6
-"""The error of a claim is seen at a step when it is this many times what noise does there."""
+"""Smallest ratio of a claim's error to the noise of a difference at which the difference shows the error."""
 
 PLAINLY = 30.0
-"""An error this many times the bound of two plain differences, or the bend of the functions between their points, needs no ladder."""
+"""An error this many times the bound of two plain differences, or the second difference between their points, needs
+no ladder."""
 
 MOST_HIDDEN = 0.05
 """The share of an element, or of its leaf's typical size, up to which discontinuities near by may explain an error."""
 
 HIDDEN_KINK = 3.0
-"""Bounds of error that a kink which noise hides can explain: right claims were off by 2.1 at most, nine of 940,000
-elements in 840 single-precision networks by more than one."""
+"""Largest error, in bounds, that a kink hidden by noise can explain. Right claims were off by 2.1 at most, nine of
+940,000 elements in 840 single-precision networks by more than one."""
 
 
 class Outcome:

@@ -52,29 +52,29 @@ MOST_FRUITLESS = 2
 """Searches in which nothing new was found before the search is given up."""
 
 MOST_LEAVES, LAST_LEAVES = 8, 4
-"""Contradicted leaves that are told apart in one search, and how many where there are more."""
+"""Contradicted leaves that one search tells apart, and the number of them where there are more."""
 
 MOST_SCATTERED = 2
-"""Leaves that nothing explains, before the others are taken to be spoilt by the same fault."""
+"""Leaves without an explanation that are examined before the same fault is assumed in the others."""
 
 MOST_TRIED = 24
-"""Elements at a kink whose claims are tested."""
+"""Largest number of elements at a kink whose claims are tested."""
 
 BLURRED = 4.0
 """A directional derivative that is this many times less certain than noise explains is measured with a shorter step."""
 
 LONGER, MOST_SHORTENED = 4.0, 3
-"""The factor between steps along directions, and how many shorter ones are tried. For leaves whose gradient is small beside the
-noise the step grows by it."""
+"""Factor between successive steps along directions, and number of shorter steps that are tried. The step grows by the
+same factor for leaves whose gradient is small beside the noise."""
 
 MOST_CLOSER = 96
 """Calls spent on such leaves: six sets of four directions."""
 
 COMMON = 0.05
-"""An error of this share of every element of a leaf must show, or the leaf is undecided ..."""
+"""A relative error of this size, in every element of a leaf, must be detectable, or the leaf is undecided ..."""
 
 WRONG_SIGN = 2.0
-"""... unless one of this size in a single element does, in units of the leaf's root mean square."""
+"""... unless an error of this size in a single element is, in units of the leaf's root mean square."""
 
 SMALL = 128
 """A leaf of no more elements than this is looked at element by element when directions do not see enough of it."""
@@ -96,13 +96,13 @@ MORE_DOZENS = 4
 """Further dozens, while none of those elements is wrong: with one in ten wrong, all five dozens miss in one of 500 cases."""
 
 CROWD = 100
-"""When more groups than this disagree it is not a few elements that are wrong."""
+"""With more contradicted groups than this, the wrong elements are not few."""
 
 DENSE = 0.2
-"""When this share of the elements looked at in a crowd contradict their claims, the crowd is not searched further."""
+"""The search of a crowd ends when this share of the elements examined in it contradict their claims."""
 
 NARROWED, FOLLOWED = 4, 2
-"""Groups of a crowd, the most significant ones, that are halved on otherwise, and halves that are followed in each."""
+"""Most significant groups of a crowd, not a slice, that are halved further, and halves that are followed in each."""
 
 
 def search(bench: Bench, key: int) -> None:

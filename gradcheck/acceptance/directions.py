@@ -37,17 +37,18 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 SMALLEST, LARGEST = 0.5, 1.32
-"""Sizes of the components, in units of the elements' lengths times the step (`numerics.md`, section 4: with them one wrong
-element shows at 4.5 to 7 standard deviations, and two equal ones do not cancel as with plain signs)."""
+"""Range of the components, in units of the elements' lengths times the step. With these one wrong element shows at
+4.5 to 7 standard deviations, and two equal errors do not cancel as they do with plain signs."""
 
 BLOCK = 2**16
 """Elements drawn at a time: their temporaries, half a megabyte each, stay in the cache."""
 
 HALF_RANGE = 2.0**15
-"""Of the 16-bit integers that give sign and size of a component."""
+"""Half the range of the 16-bit integers that give sign and size of a component."""
 
 SHORTEST_STEP, LONGEST_STEP = 1.0737e-6, 3.0711e-3
-"""In units of the elements' lengths. Networks have many kinks: with steps of 1e-3 one is crossed nearly always."""
+"""Limits of the step, in units of the elements' lengths. Networks have many kinks: a step of 1e-3 nearly always
+crosses one."""
 
 EXPONENT = 0.375
 """The step is this power of the noise of a function, relative to its change along a direction of length one."""
@@ -56,10 +57,10 @@ NEARER = 16.0
 """The step is shortened by this factor until the functions are finite."""
 
 WITHIN = 0.1
-"""No element moves by more than this share of its own size: the edge of a domain may be at zero."""
+"""Largest move of an element, as a share of its own size: the edge of a domain may be at zero."""
 
 FOUR_CALLS, TWO_CALLS = np.array([1.0, -1.0, 0.5, -0.5]), np.array([1.0, -1.0])
-"""Places along a direction, in whole moves: two differences, or one."""
+"""Positions along a direction, in units of the move, for two central differences or one."""
 
 TYPICAL, LUCKY = 0.4, 3
 """Two steps can agree by chance. The uncertainty of a directional derivative is therefore at least 0.4 times the
@@ -76,7 +77,8 @@ SHOWS_LESS = 4.0
 was assumed, and not measured, is less."""
 
 DISAGREES = 3.3
-"""Standard deviations that are no accident: along four directions of a right gradient they are met in 1 of 50,000 checks."""
+"""Standard deviations at which a residual is significant: along four directions a right gradient exceeds it in 1 of
+50,000 checks."""
 
 INFORMATIVE = 3
 """Directions along which an error must show before it is said to be there, or not."""
@@ -85,7 +87,8 @@ ALLOWANCE = 3.0
 """What ``rtol`` allows to every element may add up to this many of its standard deviations along a direction."""
 
 LOW_QUANTILE, QUANTILE_OF = 0.01, 10_000
-"""The detection limit of a leaf is based on this quantile of its elements' displacements, of at most so many elements."""
+"""The detection limit of a leaf is based on this quantile of its elements' displacements, estimated from at most this
+many elements."""
 
 
 @dataclass(frozen=True, slots=True)

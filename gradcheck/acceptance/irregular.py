@@ -27,20 +27,21 @@ Floats = NDArray[np.float64]
 FlaggedColumns = tuple[Flagged, Bools]
 
 MADE_UP = 5.0
-"""Error that discontinuities explain, on the way to the jump, in units of the jump: 3.7 at most in the solvers of the tests."""
+"""Largest error that a discontinuity can explain, integrated up to it, in units of the jump: 3.7 at most in the
+solvers of the tests."""
 
 MOST_REPEATED = 64
-"""Values at the point that are asked for again, at most."""
+"""Largest number of values at the point that are computed again."""
 
 OF_A_STAIR = float(1 / np.sqrt(12))
-"""Standard deviation of a number rounded to whole ones: of places spread evenly over a stair."""
+"""Standard deviation of rounding to whole numbers, in units of a stair: of positions spread evenly over it."""
 
 SINGLE, EPS32 = 16.0, float(np.finfo(np.float32).eps)
-"""Values that are rounded to single precision, once or several times in a row, stand still over so many of its epsilon and jump by so
-many at most: of a gradient that was dropped there a claim of zero stays wrong."""
+"""Values rounded to single precision, once or several times in a row, stand still over at most this many of its
+epsilons and jump by at most as many. On such a stair a claim of zero stays wrong: the gradient was dropped."""
 
 COMMON_CALLS = 18
-"""Of a look along directions at an error that elements have in common."""
+"""Calls of a test along directions for an error that elements have in common."""
 
 
 def look_for_jumps(bench: Bench) -> None:

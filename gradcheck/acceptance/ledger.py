@@ -23,7 +23,7 @@ Indices = NDArray[np.intp]
 
 
 HUGE = 1e300
-"""Stands for what is not finite, or better than all, where estimates are ranked."""
+"""Stands for a value or bound that is not finite where estimates are ranked."""
 
 
 class Kind:

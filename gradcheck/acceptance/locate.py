@@ -20,20 +20,20 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 FAINT = 1.5
-"""Standard deviations of the likelier of two halves, neither of which disagrees clearly, that are worth following."""
+"""Where neither half disagrees clearly, the likelier one is searched further from this many standard deviations on."""
 
 CERTAIN = 20.0
-"""Standard deviations from which on a disagreement is followed by subtraction; a smaller one is measured anew."""
+"""Standard deviations from which the residual of a half is obtained by subtraction; a smaller one is measured again."""
 
 FEW = 4
 """Elements that are told apart one by one: halving them would cost as much."""
 
 SATURATED = 4
-"""Halvings in which every half disagrees, after which it is not a few elements that are wrong: with fewer than forty some half
-of a half would agree."""
+"""Halvings in which every half disagrees, after which the wrong elements are not few: with fewer than forty some half
+would agree."""
 
 SMALLER = 4.0
-"""By this factor a set of groups must shrink, when another axis of the leaf comes first, to be a slice."""
+"""A set of groups is a slice when it shrinks by this factor with another axis of the leaf put first."""
 
 
 @dataclass(frozen=True, slots=True)

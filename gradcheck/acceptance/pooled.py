@@ -20,14 +20,14 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 SIGNIFICANT = 6.0
-"""Standard deviations of a pooled error that open doubt, and that an independent measurement must show again."""
+"""Standard deviations from which a pooled error needs, and must pass, an independent measurement."""
 
 CONSISTENT = 0.5
 """Two measurements of a pooled error agree when they differ by no more than this share of the smaller: what truncation
 leaves, which is no error of the claim, changes with the step."""
 
 FEWEST_POOLED = 8
-"""Elements of which an error in common is told from noise."""
+"""Smallest number of elements in which a common error can be distinguished from noise."""
 
 CLOSER, SAME_SLOPE = 0.125, 0.25
 """The shorter of two steps, in units of the longer, and how close slopes of first order are at both, relatively."""

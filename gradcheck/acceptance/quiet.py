@@ -32,7 +32,7 @@ SHARE = 8
 noise is taken to be that of the functions themselves, as single precision makes it."""
 
 MOST_GROUPS = 40
-"""Groups that are moved to find a few elements among others by halving: 40 suffice for five among 128."""
+"""Largest number of groups that are moved to find a few noisy elements by halving: 40 suffice for five among 128."""
 
 
 def quiet_elements(bench: Bench) -> Elements:

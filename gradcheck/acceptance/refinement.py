@@ -19,33 +19,36 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 REFINING_CALLS = 40
-"""Spent on elements that noise hides, at most; more only in proportion to the elements, where some are undecided."""
+"""Largest number of calls for elements that noise hides. Only where some are undecided is it more, in proportion to
+the elements."""
 
 MOST_OVERHEAD, KEPT_BACK = 100, 20
-"""Calls beside two an element that a right smooth gradient may take in all, and those of them that come after."""
+"""Calls, beside two an element, that a right smooth gradient may take in all, and those of them kept for the later
+stages."""
 
 FEWEST_CALLS = 8
-"""Of a ladder."""
+"""Fewest calls of a ladder."""
 
 UNDECIDED_ANYWAY = 3
-"""Elements that noise hides that are looked at again however many others wait for calls: kinks or truncation took them, and one
-that noise hides more than the others would stay undecided. It was never more than one in 300 float32 networks."""
+"""Undecided elements that are refined even when others have used up the calls. Without them an element noisier than
+the others would stay undecided: never more than one in each of 300 float32 networks."""
 
 CLOSEST_STEP = 1.07e-13
 """The shortest step of the last look at an element, in units of its length."""
 
 FEW = 3
-"""Elements that are measured with ladders first, when a `DOZEN` or more contradict their claims."""
+"""Elements measured with ladders first when a `DOZEN` or more contradict their claims."""
 
 BENT = 3.0
-"""Where the slopes on both sides of a difference differ, this part of what they differ by is its least bound: there may be a kink,
-which takes a ladder to see."""
+"""Least error bound of a difference whose one-sided slopes differ, in units of what they differ by: there may be a
+kink, which only a ladder shows."""
 
 MARGIN, CLOSE_STEP = 10.0, 1.07e-10
-"""Factor by which a shorter step than this is lengthened: so near, the rounding of the element may be noise that was not measured."""
+"""A step below `CLOSE_STEP` is lengthened by this factor: there the rounding of the element may add noise that was
+not measured."""
 
 SECOND_STEP = POOLED_STEP * FIRST_STEP
-"""The longest one of an independent measurement: all its points are others."""
+"""Longest step of an independent measurement: none of its points is used before."""
 
 
 def refine(bench: Bench) -> None:

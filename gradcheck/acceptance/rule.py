@@ -36,10 +36,12 @@ __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge", "judge_
 Floats = NDArray[np.float64]
 
 SPARE = 2
-"""Calls, as a multiple of those that a right gradient may take, of each of two further looks at what else may be wrong once something is."""
+"""Calls for each of two further examinations once something is wrong, as a multiple of those that a right gradient
+may take."""
 
 FEW = 128
-"""Elements up to which a difference of each is so cheap that they are compared together only where many contradict their claims."""
+"""With at most this many elements a difference of each is cheap, and they are compared together only if many
+contradict their claims."""
 
 
 def judge(

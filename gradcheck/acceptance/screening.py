@@ -33,23 +33,25 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 CONFIRMING_CALLS = 14
-"""Kept back before screening begins, so that a fault that was seen can be confirmed."""
+"""Calls kept back before screening, so that a fault it finds can be confirmed."""
 
 LONGEST_SHARE = 0.1
-"""A step of this share of the longest one is as good as that: a longer one would hardly show more."""
+"""A step of this share of the longest one is long enough: a longer one would hardly show more."""
 
 PILOTED_LEAVES = 9
 """Leaves, the largest ones, whose step is chosen by a pilot; the others take the usual one."""
 
 SHORTER, SHORTEST, CLEARED = 0.2291, 1e-8, 0.7
-"""The step with which what contradicts its claim is screened again, in units of the one before; the least such step; and
-more than this share of the elements still open means that it does not help."""
+"""Factor of the shorter step with which contradicted elements are screened again; the least such step; and the share
+of them that, still open, shows that shorter steps do not help."""
 
 AMPLIFIED = (1 + SHORTER**3) / (1 - SHORTER**2)
-"""What extrapolation makes of the noise of the shorter step at most: that of the longer one is `SHORTER` times as much."""
+"""Largest factor by which extrapolation amplifies the noise of the shorter step; the noise of the longer one is
+`SHORTER` times as large."""
 
 DOZEN = 12
-"""Elements that stand for many contradicted ones: what is true of half of them is true of one of these but for one case in 4,096."""
+"""Size of a sample of contradicted elements: what holds for half of them holds for none of the sample in one of 4,096
+cases."""
 
 POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""

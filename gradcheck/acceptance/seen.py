@@ -24,13 +24,13 @@ Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 HALF = 0.5
-"""By half of a claim it is told that it is twice the true gradient."""
+"""The factor from a claim that is twice the true gradient to the true one."""
 
 FACTORS = (-1.0, 2.0, HALF, 0.0)
 """The other claims, as multiples of the one that is checked."""
 
 FEW = 64
-"""Elements with the largest claims that are asked first: mostly they are enough."""
+"""Elements with the largest claims that are tested first: mostly they suffice."""
 
 GROSS = 0.25
 """Half of the share by which twice the gradient is too large, the least of the other claims."""

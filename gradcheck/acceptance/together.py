@@ -23,16 +23,17 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 FEWEST_TOGETHER = 3
-"""Elements from which on confirming them together, at 18 calls, costs less than ladders."""
+"""Smallest number of elements for which confirming them together, in 18 calls, costs less than ladders."""
 
 PRECISE = 100.0
-"""An error must be this many times the bound that directions give: an explanation needs to know it to two digits."""
+"""Smallest ratio of an error to the bound that directions give it: a diagnosis needs two digits of the error."""
 
 BEND_NOISE = float(np.sqrt(12))
 """Noise of the difference of the slopes ahead and behind, in units of that of their mean."""
 
 BRIEF_STEP = 0.0937
-"""The step of another difference of each, in units of that of screening: where that one met a kink this one hardly does."""
+"""Step of a further difference of each element, in units of that of screening: it rarely crosses a kink that the
+longer one crossed."""
 
 
 def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> NDArray[np.bool_]:

@@ -25,7 +25,8 @@ FEWEST_NUMBERS = 3
 """Directional derivatives from which a factor is fitted: one fixes it, the others confirm it."""
 
 INFORMATIVE = 0.1
-"""What differs from the claim must be known to this share of the difference, or any claim would do in this noise."""
+"""Largest uncertainty of the difference between claim and derivative, as a share of it: with more, noise would let
+any factor fit."""
 
 MOST_AXES = 4
 """A leaf of more axes is not rearranged: the orders would be too many."""

@@ -44,10 +44,10 @@ PAIRS = 3
 """Random pairs of vectors beside the one given."""
 
 CALLS = 9
-"""Of each map, beside those for single elements."""
+"""Calls of each map, beside those for single elements."""
 
 MOST_ELEMENTS = 1000
-"""Of ``x`` that are looked at one by one; of more elements, so many drawn at random."""
+"""Largest number of elements of ``x`` that are tested one by one; of more, this many are drawn at random."""
 
 ROUNDING = 16.0
 """A right pair may differ by this many times the measured rounding, or the epsilon of the dtype."""

@@ -35,7 +35,8 @@ COMPOSITION = 80
 """Calls of each forward that the check of the whole is expected to take."""
 
 ROUNDINGS = 10.0
-"""What a stage gives alone and in sequence may differ by so many times ``rtol``: memory is laid out differently."""
+"""Largest difference between a stage's results alone and in sequence, in units of ``rtol``: memory is laid out
+differently."""
 
 
 @watched

@@ -57,7 +57,7 @@ VISIBLE = 1e-4
 """An entry is cleared where what could hide in it is no more than this share of the matrix's root mean square."""
 
 UNAVOIDABLE = 100.0
-"""Or so many times the noise at the longest step, which nobody can see through."""
+"""Or this many times the noise at the longest step, below which no step shows anything."""
 
 
 class HessianClaimant(JacobianClaimant):

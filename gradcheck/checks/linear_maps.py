@@ -23,7 +23,7 @@ NUDGE = 64
 """Epsilons by which a vector is scaled to see how the map rounds: too few for anything smooth to show."""
 
 NOT_ROUNDING = 30.0
-"""So many times what was measured is no rounding any more."""
+"""A difference this many times the measured rounding is not rounding."""
 
 
 class UnfitError(Exception):

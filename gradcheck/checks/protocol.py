@@ -35,7 +35,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 ROUNDINGS = 1000.0
-"""So many units in the last place of what a gradient is at another point are no rounding."""
+"""A change of a gradient at another point by this many units in the last place is not rounding."""
 
 ROUNDED = 16.0
 """Standard deviations of the round-off of a claim that rounding makes of it."""

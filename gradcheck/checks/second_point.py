@@ -35,7 +35,7 @@ FEWEST_CALLS = 50
 """With fewer calls allowed, none is spent on a second point."""
 
 CERTAIN = 10.0
-"""So many times its error bound a slope must be from a claim that is the same at two points."""
+"""A slope contradicts a claim that is the same at two points when it is this many error bounds away."""
 
 
 def visit(check: Check) -> Elsewhere | None:

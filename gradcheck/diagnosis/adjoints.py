@@ -15,8 +15,8 @@ MOST_OUTPUTS = 64
 """Outputs of a layer whose matrix is asked for, a column of it with each: beyond, backward would be called too often."""
 
 LEAST_SHARE = 1e-6
-"""Least weight, as a share of the largest, that an element may have: below it the equations say nothing of the element. What is unsure
-in the true gradient makes singular values that should be zero as large as that."""
+"""Least weight of an element, as a share of the largest: below it the equations do not determine the element.
+Uncertainty of the true gradient gives singular values that should be zero this size."""
 
 
 def not_transposed(clues: Clues, case: Case) -> Iterator[Candidate]:

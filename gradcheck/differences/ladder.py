@@ -70,10 +70,10 @@ GROWS, STEADY = 1.15, 0.1
 """Slopes that grow by more than this factor from level to level, by the same to within this share, have no limit."""
 
 REACH = 1e4
-"""The ladder spans nine decades; a length this much larger than the element leaves five of them below it."""
+"""Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""
 
 BEYOND = 10.0
-"""A step so many times longer than an element may pass over all that the function does near it."""
+"""A step this many times longer than an element may miss everything that the function does near it."""
 
 NOISE_LIMITED = 0.3
 """Where noise is so much of the bound, a step longer than the first one may do better."""

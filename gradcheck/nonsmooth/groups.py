@@ -21,17 +21,17 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 LINKED = 0.05
-"""Effects add up if what is left over is less than this share of what is at stake; a shared kink leaves a good part of it."""
+"""Effects add up if their residual is below this share of the error in question; a shared kink leaves a large part of it."""
 
 FEW = 12
-"""Elements that are not parted any further: the test of so many together costs less than to part them."""
+"""A group of no more elements is not split further: testing them together costs less."""
 
 PATTERNS = 8
 """Joint moves with random signs, beside all up and all down, in which effects must add up. Two elements whose kink shows only where
 they move against each other, as those of a largest absolute value, do so in half of them: one time in 256 in none."""
 
 ROUNDINGS = 8
-"""An output that differs by no more units in its last place has not changed."""
+"""Largest change of an output, in units in its last place, that counts as none."""
 
 
 @dataclass(frozen=True, slots=True)

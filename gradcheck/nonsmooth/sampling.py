@@ -29,11 +29,11 @@ shorter than the first step of the differences that flag an element. The third b
 error even at the second; slopes are then read to a fifth of the error in place of a hundredth."""
 
 STEP = 0.05
-"""Over which a slope is taken, in units of the distance between two tied elements that are moved apart: so short that most
+"""Step of a slope, in units of the distance between two tied elements that are moved apart: short enough that most
 steps cross no kink."""
 
 SHARPNESS = 2000.0
-"""The radius is this multiple of noise over what is at stake: noise then blurs a slope over `STEP` by 2 % of it."""
+"""Radius, in units of the noise over the error in question: noise then blurs a slope over `STEP` by 2 % of that error."""
 
 
 @dataclass(slots=True)

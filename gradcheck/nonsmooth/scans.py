@@ -22,17 +22,17 @@ PLACES = 18
 degree `DEGREE` leaves eleven to tell a kink by."""
 
 DEGREE = 5
-"""Of the polynomial that is taken away from the slopes of a scan: curvature, where noise forbids a shorter one."""
+"""Degree of the polynomial subtracted from the slopes of a scan: it removes curvature where noise forbids a shorter scan."""
 
 CLOSER = 8.0
 """A claim must be among the slopes of a scan shorter by this factor too: a fast oscillation looks like a kink only from afar."""
 
 SLACK = 1e-3
-"""A claim may leave the range of the slopes by this share of it at `FARTHEST`, and in proportion to the radius nearer: what curvature
-leaves."""
+"""How far a claim may lie outside the range of the slopes, as a share of it: this at `FARTHEST`, less in proportion
+to a smaller radius. Curvature leaves that much."""
 
 SPREADS = (0.0, 1.0, 1.0)
-"""By how much the others are moved, in radii."""
+"""How far the other elements are moved in each scan, in radii."""
 
 
 def scan(ball: Ball, element: Flagged) -> bool:

@@ -32,32 +32,35 @@ Question = tuple[Floats, Floats]
 Asking = Generator[Question, Floats, None]
 
 SAMPLES = 24
-"""Gradients beside the first ones. If the claim is not in their hull then, it agreed along as many directions chosen against it."""
+"""Gradients sampled beside the first ones. A claim still outside their hull has agreed along as many directions
+chosen to contradict it."""
 
 MOST_RANKS, SEARCHES, SEARCHED_FROM, NEIGHBOURS = 129, 4, 3, 4
 """Before a direction contradicts a claim its largest derivative is looked for: with every element in every rank, of no more
 than `MOST_RANKS`, then `SEARCHES` times among neighbours of the outermost places."""
 
 EXHAUSTED = 1e-12
-"""A weight or gain that rounding alone may make."""
+"""Largest weight or gain that rounding alone can produce."""
 
 TRIES = 3
-"""Places near each other at which a gradient is sampled, until no kink passes between the points of its differences."""
+"""Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""
 
 CROSSED = 0.1
-"""The share of what is at stake by which differences along the axes may miss the one along all of them if no kink passes."""
+"""Largest disagreement between differences along the axes and one along all of them, as a share of the error in
+question, if no kink lies between."""
 
 CLEAR = 20.0
 """The error over the noise of a slope at the nearest radius: the extrapolation to the point, six times as noisy, still tells them."""
 
 INVOLVED = 0.05
-"""A member has part in a contradiction if its component of the direction is more than this share of the largest."""
+"""A member is part of a contradiction if its component of the direction exceeds this share of the largest component."""
 
 MOST_PARTED = 8
-"""Members of a contradiction that are parted by pairs, at two calls for each pair: about what one search takes."""
+"""Largest number of members of a contradiction that are separated pair by pair, at two calls a pair: about the cost
+of one search."""
 
 LOOKED_AT = 4
-"""Smooth elements of a leaf that are scanned; if all are wrong the others that seem wrong are taken to be no different."""
+"""Smooth elements of a leaf that are scanned; if all of these are wrong, so are the other contradicted ones."""
 
 
 def judge(ball: Ball, flagged: list[Flagged]) -> None:

@@ -16,6 +16,7 @@ from gradcheck.acceptance.bench import Bench, Limit, rms
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import (
     ALLOWANCE,
+    BLURRED,
     DIRECTIONS,
     DISAGREES,
     LARGEST,
@@ -30,7 +31,7 @@ from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, slices, strongest
-from gradcheck.acceptance.screening import DOZEN, measure_noise
+from gradcheck.acceptance.screening import DOZEN, PILOTED_LEAVES, measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.together import clear_of_kinks
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
@@ -59,9 +60,6 @@ MOST_SCATTERED = 2
 
 MOST_TRIED = 24
 """Largest number of elements at a kink whose claims are tested."""
-
-BLURRED = 4.0
-"""A directional derivative that is this many times less certain than noise explains is measured with a shorter step."""
 
 LONGER, MOST_SHORTENED = 4.0, 3
 """Factor between successive steps along directions, and number of shorter steps that are tried. The step grows by the
@@ -201,8 +199,9 @@ class _Search:
     def first_look(self) -> tuple[list[Part], Slopes]:
         """Measure along four directions, with a shorter step when kinks and truncation leave more uncertain than noise."""
         self.individual.look_at_infinite()
-        parts = [self.directions.whole() for _ in range(DIRECTIONS)]
-        slopes = self.directions.measure(parts)
+        parts, slopes = self.look()
+        if self._shorten_lengths(slopes):
+            parts, slopes = self.look()
         for _ in range(MOST_SHORTENED):
             uncertain, step = np.median(slopes.deviation, axis=0), self.directions.step
             if not np.any(uncertain > BLURRED * self.bench.noise):
@@ -215,6 +214,19 @@ class _Search:
                 break
             parts, slopes = shorter, their_slopes
         return self._set_zeros_apart(parts, slopes)
+
+    def _shorten_lengths(self, slopes: Slopes) -> bool:
+        """Shorten the lengths of leaves that are far too long, where directions contradict the claims; tell whether some were."""
+        if not slopes.are_unresolved(self.bench.noise) or not np.any(slopes.significance > DISAGREES):
+            return False
+        leaves = sorted(self.directions.leaves, key=lambda leaf: -len(self.bench.claims[leaf].values))
+        before = dict(self.bench.shortened)
+        for leaf in leaves[:PILOTED_LEAVES]:
+            self.individual.choose_step(leaf)
+        if self.bench.shortened == before:
+            return False
+        self.directions.choose_step()
+        return True
 
     def _set_zeros_apart(self, parts: list[Part], slopes: Slopes) -> tuple[list[Part], Slopes]:
         """Look one by one at elements that are exactly zero, where directions without them cross fewer kinks.
@@ -436,7 +448,8 @@ class _Search:
         predicted = np.abs([changes.sum(axis=0) for changes in slopes.predicted])
         unknown = uncertainty * predicted / max(float(np.min(np.abs(factors))), uncertainty)
         allowed = DISAGREES * self._deviation(parts, slopes) + unknown
-        if np.any(np.abs(slopes.residual) > allowed) or not np.all(np.isfinite(slopes.deviation)):
+        agree = np.all(np.abs(slopes.residual) <= allowed) and np.all(np.isfinite(slopes.deviation))
+        if not agree or slopes.are_unresolved(self.bench.noise):
             for leaf, values in before.items():
                 self.directions.believe(leaf, values)
             return False

@@ -22,6 +22,7 @@ from gradcheck.functions.formats import Format
 
 __all__ = [
     "ALLOWANCE",
+    "BLURRED",
     "DIRECTIONS",
     "DISAGREES",
     "INFORMATIVE",
@@ -79,6 +80,9 @@ was assumed, and not measured, is less."""
 DISAGREES = 3.3
 """Standard deviations at which a residual is significant: along four directions a right gradient exceeds it in 1 of
 50,000 checks."""
+
+BLURRED = 4.0
+"""A directional derivative that is this many times less certain than noise explains is measured with a shorter step."""
 
 INFORMATIVE = 3
 """Directions along which an error must show before it is said to be there, or not."""
@@ -196,6 +200,15 @@ class Slopes:
         ratio = np.abs(self.residual) / self.deviation
         return np.asarray(np.where(self.residual == 0, 0.0, ratio).max(axis=1, initial=0.0))
 
+    def are_unresolved(self, noise: Floats) -> bool:
+        """Tell whether differences are unsure by more than they are, and not for noise, shape (K,).
+
+        Over a pole, or a pulse, that both points pass they say nothing of the derivative at the point.
+        """
+        measured = np.linalg.norm(np.sum(self.predicted, axis=1) - self.residual, axis=0)
+        unsure = np.linalg.norm(self.deviation, axis=0)
+        return bool(np.any((unsure > BLURRED * noise * np.sqrt(len(self.predicted))) & (unsure > measured)))
+
 
 class Directions:
     """Directions through all leaves of a bench, and what is believed of their derivatives.
@@ -227,7 +240,6 @@ class Directions:
         self.leaves = [leaf for leaf, claim in bench.claims.items() if claim.values.size]
         self.believed = {leaf: bench.claims[leaf].values for leaf in self.leaves}
         self.elements = sum(len(values) for values in self.believed.values())
-        self.step = SHORTEST_STEP
         self._held = {leaf: np.flatnonzero(~np.isfinite(values).all(axis=1)) for leaf, values in self.believed.items()}
         self._roundoff = {
             leaf: of_claims * ROUNDOFF_SHARE * bench.claims[leaf].roundoff(rms(values))
@@ -239,7 +251,7 @@ class Directions:
             for leaf, name in names.items()
         }
         self._drawn = 0
-        self._choose_step()
+        self.choose_step()
 
     # ---- which elements ---------------------------------------------------------------------------------------------
 
@@ -423,8 +435,9 @@ class Directions:
                     squares[row] += _product(move**2, deviations[span.leaf][where] ** 2)
         return np.sqrt(squares)
 
-    def _choose_step(self) -> None:
+    def choose_step(self) -> None:
         """Choose a step for the noise of the functions, at which they are finite. Blind to the claims."""
+        self.step = SHORTEST_STEP
         direction = self.whole()
         while self.step > SHORTEST_STEP / NEARER**4:
             values = self.bench.probe.rays([self.moves(direction)], TWO_CALLS)[0]

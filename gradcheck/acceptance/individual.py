@@ -9,9 +9,8 @@ from gradcheck.acceptance.bench import Bench, Limit
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Directions
 from gradcheck.acceptance.refinement import refine
-from gradcheck.acceptance.screening import screen
+from gradcheck.acceptance.screening import pilot, screen
 from gradcheck.acceptance.together import confirm_together
-from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 
 __all__ = ["Chosen", "Individual"]
 
@@ -64,7 +63,7 @@ class Individual:
         for leaf, indices in fresh.items():
             self.looked_at[leaf][indices] = True
             self.bench.note(leaf, indices, Limit.NONE)
-            self._choose_step(leaf)
+            self.choose_step(leaf)
         screen(self.bench, fresh)
         self._confirm(fresh)
         for leaf, indices in fresh.items():
@@ -116,13 +115,11 @@ class Individual:
         confirmed = int(max(1.0, left / (CONFIRMING_CALLS * len(fresh))))
         return kept, confirmed if most is None else min(most, confirmed)
 
-    def _choose_step(self, leaf: int) -> None:
+    def choose_step(self, leaf: int) -> None:
         """Choose with which step the elements of a leaf are screened, once."""
         if leaf not in self._piloted:
             self._piloted.add(leaf)
-            bench = self.bench
-            step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.base, bench.noise, bench.rtol, bench.rng)
-            bench.steps[leaf] = step if step is not None else DEFAULT_STEP
+            pilot(self.bench, leaf)
 
     def _look_again(self, leaf: int, indices: Indices) -> None:
         """Leave out elements that directions contradict after they were looked at.

@@ -21,8 +21,10 @@ from gradcheck.functions.repeated import require_same
 __all__ = [
     "DOZEN",
     "LONGEST_SHARE",
+    "PILOTED_LEAVES",
     "POOLED_STEP",
     "measure_noise",
+    "pilot",
     "prepare",
     "screen",
     "step_along_the_imaginary_axis",
@@ -62,17 +64,22 @@ def prepare(bench: Bench) -> None:
     measure_noise(bench)
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
     for leaf in largest:
-        step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.base, bench.noise, bench.rtol, bench.rng)
-        if step is not None and step < SHORTEST_STEP:
-            _shorten(bench, leaf, step / DEFAULT_STEP)
-            step = DEFAULT_STEP
-        if step is not None:
-            bench.steps[leaf] = step
+        pilot(bench, leaf)
     others = {leaf: scale for leaf, scale in bench.lengths.items() if leaf not in largest}
     require_rowwise(bench.probe, others, bench.noise, bench.rng)
     noisy = np.any(bench.noise > SUSPICIOUS * ulp(bench.base[None]))
     usual = float(np.median(list(bench.steps.values()))) if bench.steps else FIRST_STEP if noisy else DEFAULT_STEP
     bench.steps = {leaf: bench.steps.get(leaf, usual) for leaf in bench.claims}
+
+
+def pilot(bench: Bench, leaf: int) -> None:
+    """Choose a step for a leaf, where the function settles one; shorten its lengths where these are far too long for any."""
+    step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.base, bench.noise, bench.rtol, bench.rng)
+    if step is not None and step < SHORTEST_STEP:
+        _shorten(bench, leaf, step / DEFAULT_STEP)
+        step = DEFAULT_STEP
+    if step is not None:
+        bench.steps[leaf] = step
 
 
 def _shorten(bench: Bench, leaf: int, factor: float) -> None:

@@ -109,7 +109,8 @@ def _confirm(bench: Bench, measured: dict[int, _Measured]) -> bool:
     parts = [directions.redraw(directions.of_elements(chosen)) for _ in range(DIRECTIONS)]
     slopes = directions.measure(parts)
     allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(parts, blur))
-    if np.any(np.abs(slopes.residual) > allowed) or not np.all(np.isfinite(allowed)):
+    agree = np.all(np.abs(slopes.residual) <= allowed) and np.all(np.isfinite(allowed))
+    if not agree or slopes.are_unresolved(bench.noise):
         return False
     needed = np.abs(slopes.residual) + DISAGREES * slopes.deviation
     moves = [directions.moves(part) for part in parts]

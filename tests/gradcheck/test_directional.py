@@ -495,3 +495,26 @@ def test_float32_given_as_numbers_passes_where_directions_show_that_it_is_rounde
     assert not report.ok and (report.verdict == "fail" or report.findings[0].code == "undecided-assumed"), str(report)
     for name in "Wbv":
         assert check_gradient(f, right | {name: -right[name]}, params).verdict == "fail"
+
+
+@pytest.mark.parametrize("distance", [1e-8, 1e-10, 1e-12])
+@pytest.mark.parametrize(("count", "near"), [(1, 1), (20, 20), (20, 5), (300, 1), (300, 100), (20_000, 3)])
+def test_directions_over_a_pole_are_no_evidence(count, near, distance):
+    """The points on both sides lie so far beyond it that they say a slope of nearly zero."""
+    pole = np.random.default_rng(0).uniform(1, 2, count)
+    point = pole + np.where(np.arange(count) < near, distance, 1.0)
+
+    def f(x):
+        return float(np.sum(1 / (x - pole)))
+
+    def gradient(x):
+        return -1 / (x - pole) ** 2
+
+    def wrong(x):
+        return np.where(np.arange(count) < near, 2, 1) * gradient(x)
+
+    verdict = check_gradient(f, gradient, point, method="directional").verdict
+    assert verdict == "pass" if near == count else verdict != "fail"
+    assert check_gradient(f, wrong, point, method="directional").verdict != "pass"
+    if near == count:
+        assert check_gradient(f, wrong, point, method="directional").verdict == "fail"

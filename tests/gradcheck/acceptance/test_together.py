@@ -186,6 +186,7 @@ def test_a_shorter_step_says_the_same_in_every_function():
 def test_what_has_no_derivative_in_one_function_is_not_confirmed(monkeypatch):
     monkeypatch.setattr(together, "Directions", Told)
     monkeypatch.setattr(Told, "residual", np.zeros((4, 2)))
+    monkeypatch.setattr(Told, "predicted", 1.0)
     monkeypatch.setattr(Told, "deviation", np.full((4, 2), 1e-6))
     monkeypatch.setattr(Told, "spread", lambda self, parts, deviations: np.zeros((4, 2)))
     bench = both(np.full((4, 2), 3.0))
@@ -266,10 +267,12 @@ def test_where_one_function_is_not_finite_directions_do_not_agree():
 class Told(Directions):
     """Directions of which it is known what they show: of one leaf, each element moved by the number of the direction."""
 
-    residual, deviation = np.zeros((4, 1)), np.array([[1e-6], [2e-6], [1e-7], [8e-6]])
+    predicted, residual, deviation = 0.0, np.zeros((4, 1)), np.array([[1e-6], [2e-6], [1e-7], [8e-6]])
 
     def measure(self, parts):
-        return Slopes(tuple(np.zeros((1, self.residual.shape[1])) for _ in parts), self.residual, self.deviation)
+        return Slopes(
+            tuple(np.full((1, self.residual.shape[1]), self.predicted) for _ in parts), self.residual, self.deviation
+        )
 
     def moves(self, part):
         return {0: np.full(len(self.believed[0]), -1.0 * part.number)}
@@ -278,6 +281,7 @@ class Told(Directions):
 def test_the_bound_of_an_element_is_twice_what_the_best_direction_leaves_open(monkeypatch):
     monkeypatch.setattr(together, "Directions", Told)
     monkeypatch.setattr(Told, "residual", np.array([[0.0], [1e-6], [-3e-7], [0.0]]))
+    monkeypatch.setattr(Told, "predicted", 1.0)
     bench = linear(np.full(3, 3.0))
     enter(bench, np.ones(3), 1e-4)
     confirm_together(bench, {0: np.arange(3)})
@@ -285,6 +289,15 @@ def test_the_bound_of_an_element_is_twice_what_the_best_direction_leaves_open(mo
     numbers = 2.0 * np.arange(4) + 3  # the first chose the step, and each is drawn twice
     best = np.min(2 * (np.abs(Told.residual[:, 0]) + DISAGREES * Told.deviation[:, 0]) / numbers)
     np.testing.assert_allclose(bound - 1e-4, best, rtol=1e-6)
+
+
+def test_directions_that_are_unsure_by_more_than_they_are_confirm_nothing(monkeypatch):
+    monkeypatch.setattr(together, "Directions", Told)
+    monkeypatch.setattr(Told, "predicted", 3e-6)
+    bench = linear(np.full(3, 3.0))
+    enter(bench, np.ones(3), 1e-4)
+    confirm_together(bench, {0: np.arange(3)})
+    assert not any(Kind.MULTIPLE in kinds(bench, i) for i in range(3))
 
 
 @pytest.mark.parametrize(("times", "contradicts"), [(1.99, False), (2.01, True), (-2.01, True)])

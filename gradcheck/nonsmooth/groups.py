@@ -7,7 +7,7 @@ Applied Mathematics 13 (1974)).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,8 +66,8 @@ def groups_of(ball: Ball, flagged: list[Flagged]) -> list[Group]:
 
     Notes
     -----
-    Costs 11 calls where all effects add up, five for two elements. Otherwise one call more for each index along an axis of
-    the leaves, where there are more than a dozen elements; where several outputs are read, two calls for each element as well.
+    Costs 11 calls where all effects add up, five for two elements. Otherwise, where there are more than a dozen elements, a few
+    calls more for each leaf, size and index along an axis; where several outputs are read, two calls for each element as well.
     """
     members = flagged + _equals(ball, flagged)
     if len(members) == 1:
@@ -127,14 +127,19 @@ class _Additivity:
         self.patterns = list(self._patterns())
 
     def parts(self) -> list[Group]:
-        """Return the group in parts whose effects add up: single elements, slices of leaves, or the whole."""
+        """Return the group in parts whose effects add up: single elements, leaves, equal elements, slices of leaves, or the whole."""
         if len(self.members) == 1 or self._singles_add_up():
             return [Group([member], self.group.outputs) for member in self.members]
         for labels in self._partitions() if len(self.members) > FEW else ():
             blocks = [np.flatnonzero(labels == label) for label in np.unique(labels)]
             if len(blocks) > 1 and all(self._blocks_add_up(pattern, blocks) for pattern in self.patterns[:4]):
-                return [Group([self.members[i] for i in block], self.group.outputs) for block in blocks]
+                groups = [Group([self.members[i] for i in block], self.group.outputs) for block in blocks]
+                return [part for group in groups for part in self._parts_of(group)]
         return [self.group]
+
+    def _parts_of(self, group: Group) -> list[Group]:
+        """Part a block of many elements further."""
+        return _Additivity(self.ball, group, self.base).parts() if len(group.members) > FEW else [group]
 
     def _patterns(self) -> Iterator[Floats]:
         """Give joint moves, shape (m,)."""
@@ -144,9 +149,11 @@ class _Additivity:
             yield signs * rng.uniform(1.2, 1.8, count)
 
     def _partitions(self) -> Iterator[Indices]:
-        """Give a label to each element: its index along the last axis, or the first."""
-        shapes = [self.ball.probe.point.leaves[member.leaf].value.shape for member in self.members]
-        places = [np.unravel_index(m.index, shape) for m, shape in zip(self.members, shapes, strict=True)]
+        """Give a label to each element: its leaf, its size, or its index along the last axis, or the first."""
+        values = [self.ball.probe.point.leaves[member.leaf].value for member in self.members]
+        yield np.array([member.leaf for member in self.members])
+        yield np.array([abs(v.flat[m.index]) for m, v in zip(self.members, values, strict=True)])
+        places = [np.unravel_index(m.index, v.shape) for m, v in zip(self.members, values, strict=True)]
         if all(places):
             yield np.array([place[-1] for place in places])
             yield np.array([place[0] for place in places])
@@ -168,25 +175,33 @@ class _Additivity:
             unsure = np.array([np.maximum(m.bound - np.abs(m.gap) / 2, 0) for m in self.members])
             expected = self.unit * ((pattern * self.scale) @ slopes)
             blur = 2 * self.ball.noise + self.unit * np.sqrt((pattern * self.scale) ** 2 @ unsure**2)
-            left = self._change(pattern) - expected
-            seen = (self.stake > 0) & (np.abs(left) > blur + LINKED * self.stake * self.unit)
-            # Twice: what curvature of several orders leaves over may come to as much at two distances by chance.
-            for nearer in (1 / 4, 1 / 16):
-                if not np.any(seen):
-                    break
-                closer = self._change(pattern, nearer) / nearer - expected
-                seen &= np.abs(closer - left) <= np.abs(left) / 4 + 2 * self.ball.noise / nearer
-                left = closer
-            if np.any(seen):
+
+            def left(factor: float, pattern: Floats = pattern, expected: Floats = expected) -> Floats:
+                return self._change(pattern, factor) / factor - expected
+
+            if self._is_of_first_order(left, blur, self.ball.noise):
                 return False
         return True
 
     def _blocks_add_up(self, pattern: Floats, blocks: list[Indices]) -> bool:
         """Compare a joint move with the sum of the moves of each block."""
-        left = self._change(pattern)
-        for block in blocks:
-            part = np.zeros_like(pattern)
-            part[block] = pattern[block]
-            left = left - self._change(part)
-        blur = np.sqrt(len(blocks) + 2) * self.ball.noise + LINKED * self.stake * self.unit
-        return not np.any((self.stake > 0) & (np.abs(left) > blur))
+        parts = [np.where(np.isin(np.arange(len(pattern)), block), pattern, 0.0) for block in blocks]
+
+        def left(factor: float) -> Floats:
+            return (self._change(pattern, factor) - sum(self._change(part, factor) for part in parts)) / factor
+
+        noise = np.sqrt(len(blocks) + 2) * self.ball.noise
+        return not self._is_of_first_order(left, noise, noise)
+
+    def _is_of_first_order(self, left: Callable[[float], Floats], blur: Floats, noise: Floats) -> bool:
+        """Tell whether what is left over, beside the distance, is seen and stays as large nearer to the point."""
+        far = left(1.0)
+        seen = (self.stake > 0) & (np.abs(far) > blur + LINKED * self.stake * self.unit)
+        # Twice: what curvature of several orders leaves over may come to as much at two distances by chance.
+        for nearer in (1 / 4, 1 / 16):
+            if not np.any(seen):
+                break
+            close = left(nearer)
+            seen &= np.abs(close - far) <= np.abs(far) / 4 + 2 * noise / nearer
+            far = close
+        return bool(np.any(seen))

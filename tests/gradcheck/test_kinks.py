@@ -252,3 +252,30 @@ def test_ties_within_a_parameter_are_its_own_fault_beside_one_that_is_wrong_ever
     report = check_gradient(f, grad, {"x": np.array([0.3, 2.0, 2.0, -1.0]), "alpha": 2.0}, rng=seed)
     assert report.parameters["alpha"].wrong.sum() == 1
     assert report.parameters["x"].wrong.sum() == 2
+
+
+@pytest.mark.parametrize("seed", seeds(2))
+@pytest.mark.parametrize("is_one_leaf", [False, True])
+def test_a_tie_is_judged_apart_from_kinks_that_others_have_by_themselves(is_one_leaf, seed):
+    """Their many directions would hide the one in which a maximum without a gradient is wrong."""
+    factors = np.random.default_rng(seed).uniform(0.5, 2.0, 60)
+    params = {"a": np.zeros(60), "b": np.ones(36)}
+    share = np.random.default_rng(seed).dirichlet(np.ones(36))
+    slopes = np.random.default_rng(seed).random(60)
+
+    def parts(p):
+        return (p[:60], p[60:]) if is_one_leaf else (p["a"], p["b"])
+
+    def f(p):
+        a, b = parts(p)
+        return np.tanh(0.01 * relu(a) @ factors + 0.03 * np.max(b))
+
+    def gradient(p, total=1.0):
+        outer = 1 - f(p) ** 2
+        found = {"a": 0.01 * factors * slopes * outer, "b": 0.03 * total * share * outer}
+        return np.concatenate([*found.values()]) if is_one_leaf else found
+
+    point = np.concatenate([*params.values()]) if is_one_leaf else params
+    assert check_gradient(f, gradient, point, rng=seed).ok
+    for total in (0.0, 0.5, 1.5):
+        assert check_gradient(f, lambda p, total=total: gradient(p, total), point, rng=seed).verdict == "fail"

@@ -26,7 +26,7 @@ HEAD = """\
 These are good libraries, with careful authors and large test suites. Values are right in every case below but one, which says so, and most users never
 meet the case. They stand here because a wrong gradient is easily overlooked: training, fitting and convergence hide it. Each was found by a
 check; each script runs as it stands. `python -m benchmarks.gallery` runs them all against the releases that are installed and says which are
-mended by now. A link leads to the project's own discussion, if there was one.
+fixed by now. A link leads to the project's own discussion, if there was one.
 
 """
 
@@ -109,7 +109,7 @@ def lines() -> Iterator[str]:
             yield f"{path.stem:32} not tried: {missing}"
             continue
         report = exhibit.check()
-        today = {"fail": "still wrong", "pass": "mended by now"}.get(report.verdict, "cannot tell")
+        today = {"fail": "still wrong", "pass": "fixed by now"}.get(report.verdict, "cannot tell")
         yield f"{path.stem:32} found in {exhibit.release}, {today} in {exhibit.installed}"
 
 

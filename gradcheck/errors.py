@@ -1,4 +1,4 @@
-"""The exceptions of the package, each also an instance of the built-in that callers expect, and how messages call a thing."""
+"""The exceptions of the package, each also an instance of the built-in that callers expect, and how messages describe a value."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Claim:
         return Claim(self.values / unit, self.spread / unit, self.eps, own, self.assumed)
 
     def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
-        """Return what a correct backward may be off by in a leaf, or in elements, where the gradient has this root mean square.
+        """Return the round-off allowed to a right gradient of this root mean square, of a leaf or of elements.
 
         Near a minimum the gradient goes to zero and the cancellation in its sums does not, so a multiple of epsilon
         alone does not cover it. In float64 there is no such term: a huge element must not hide a small one.
@@ -123,7 +123,7 @@ class Judgement:
     floor_along: Floats
 
     def in_plain_units(self, unit: Floats) -> Judgement:
-        """Return from numbers in units of the function's values to plain ones."""
+        """Convert numbers in units of the function's values to plain ones."""
         if np.all(unit == 1):
             return self
         scaled = ("reference", "bound", "noise", "gap", "floor", "noise_of_f", "floor_along")
@@ -135,12 +135,12 @@ class Judgement:
         )
 
     def not_seen(self, reason: int) -> Judgement:
-        """Return the same where the evidence could not have told a wrong claim from a right one."""
+        """Return the judgement that the evidence could not have distinguished a wrong claim from a right one."""
         doubt = np.where(self.wrong, Limit.NONE, reason).astype(np.int8)
         return replace(self, doubt=doubt, limited=np.zeros_like(self.limited))
 
     def updated(self, other: Judgement, indices: Indices) -> Judgement:
-        """Return the same but for those of some elements of which another judgement says more than that nothing is seen."""
+        """Return the judgement, with some elements replaced by those of another one if it says more than that nothing is seen."""
         says_more = ~np.any(np.isin(other.doubt[indices], NOTHING_SEEN), axis=1)
         indices, parts = indices[says_more], {}
         for name in ("reference", "bound", "noise", "gap", "wrong", "doubt", "limited", "floor"):
@@ -151,7 +151,7 @@ class Judgement:
     def louder_undecided(self, quiet: Indices) -> Judgement:
         """Return the same where other elements than quiet ones are undecided if more hides in them than those are, or they themselves.
 
-        They were accepted as far as noise lets anyone see while it hid all elements alike.
+        They were accepted to the resolution of the noise, when it hid all elements alike.
         """
         loud = self.limited & (self.bound > np.maximum(rms(self.reference[quiet]), np.abs(self.reference) / 2))
         loud[quiet] = False
@@ -339,7 +339,7 @@ class Bench:
         return known[asked]
 
     def note(self, leaf: int, indices: Indices, limit: int) -> None:
-        """Enter what keeps elements from being looked at any closer, or contradicts them all together."""
+        """Enter what limits elements that are not measured further, or that they are contradicted together."""
         if leaf not in self._notes:
             self._notes[leaf] = np.zeros(len(self.claims[leaf].values), dtype=np.int8)
         self._notes[leaf][indices] = limit
@@ -391,9 +391,9 @@ class Bench:
         )
 
     def has_common_error(self, leaf: int, claim: Floats, reference: Floats, noise: Floats) -> Bools:
-        """Tell which claims are off by the error that their leaf has in common, as far as their own differences tell; shape (m, K).
+        """Tell which claims are off by the common error of their leaf, to within their own noise; shape (m, K).
 
-        The claim less its share of that error is what all elements together measure.
+        The claim minus its share of that error is the derivative that all elements together measure.
         """
         error = np.abs(self.excess[leaf] * claim)
         rest = np.abs(claim * (1 - self.excess[leaf]) - reference)
@@ -401,7 +401,7 @@ class Bench:
 
     @property
     def flagged(self) -> list[tuple[Flagged, Bools]]:
-        """Elements of which only a look at kinks near by is missing, and in which columns; shape (K,)."""
+        """Contradicted elements that have not been tested for nearby kinks yet, each with the columns concerned, shape (K,)."""
         found = []
         for leaf, ledger in self.ledgers.items():
             many = np.flatnonzero(ledger.count > 1)
@@ -431,7 +431,7 @@ class Bench:
 
     @property
     def has_wrong(self) -> bool:
-        """Whether some element is wrong, or only a look at kinks near by is missing."""
+        """Whether some element is wrong, or is contradicted and not yet tested for nearby kinks."""
         return any(self._has_wrong(leaf) for leaf in self.claims)
 
     def _has_wrong(self, leaf: int) -> bool:
@@ -488,7 +488,7 @@ class Bench:
 
 
 def _negligible(claims: dict[int, Claim]) -> dict[int, Floats]:
-    """Return for each leaf what is as good as zero beside the gradients of the others, shape (K,)."""
+    """Return for each leaf the size below which it is negligible beside the gradients of the others, shape (K,)."""
     if not claims:
         return {}
     sizes = np.array([rms(claim.values) for claim in claims.values()])

@@ -140,7 +140,7 @@ class Decision:
 
     @property
     def untested(self) -> Bools:
-        """Where only a look at kinks near by is missing."""
+        """Where a contradicted claim has not been tested for nearby kinks yet."""
         return np.asarray((self.limit == Limit.KINK) & (self.outcome == Outcome.OPEN))
 
 
@@ -341,9 +341,9 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
 
 
 def _stands_still(claim: Floats, seen: _Interval, tolerance: Tolerance) -> Bools:
-    """Tell where functions rise, over a step far longer than the element, by no more than the claim times some of its size.
+    """Tell where a step far longer than the element changes functions by no more than the claim times a few of its sizes.
 
-    So does one that the element moves over its own scale only, as a sine, and one that does not depend on it.
+    So does a bounded function of the element, such as a sine, and one that does not depend on it.
     """
     step = tolerance.noise / np.maximum(seen.noise, np.finfo(float).tiny)
     rises = np.maximum(np.abs(seen.value) - seen.bound, 0.0) * step

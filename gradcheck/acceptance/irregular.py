@@ -1,4 +1,4 @@
-"""What a contradicted claim may be in place of wrong: beside a jump or on a stair, or a generalised derivative at a kink."""
+"""Why a contradicted claim may still be right: a jump near by, a stair, or a generalised derivative at a kink."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ COMMON_CALLS = 18
 
 
 def look_for_jumps(bench: Bench) -> None:
-    """Measure contradicted elements anew whose errors discontinuities near by may explain: those of a solver that stops early.
+    """Measure contradicted elements again whose errors nearby discontinuities may explain, such as those of a solver that stops early.
 
-    What it computes has another slope than the exact solution from jump to jump, and the jumps make up for it.
+    Between its jumps its result has another slope than the exact solution, and the jumps compensate for the difference.
     """
     small = []
     for flagged, concerned in bench.flagged:
@@ -98,7 +98,7 @@ def look_for_stairs(bench: Bench) -> None:
 def look_for_zeros_on_stairs(bench: Bench) -> None:
     """Look whether contradicted claims of zero are those of a step function: that is its derivative, though not its trend.
 
-    Of each leaf a few are looked at, and the others are taken to be like them.
+    A few elements of each leaf are examined, and the result is applied to the others.
     """
     for leaf, ledger in bench.ledgers.items():
         known = np.flatnonzero((ledger.count > 1) & np.any(bench.claims[leaf].values == 0, axis=1))
@@ -122,7 +122,7 @@ def _stair(bench: Bench, leaf: int, index: int, jitter: Floats) -> Floats:
 def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> bool:
     """Tell whether an element is on a stair higher and, by the slope of its trend, longer than rounding makes one.
 
-    That is rounding to the dtypes met, or to single precision inside.
+    Rounding means that to the dtypes met, or to single precision inside the function.
     """
     height = _stair(bench, leaf, index, np.spacing(np.abs(bench.base)))
     usual = SINGLE * max(EPS32, bench.probe.output.eps) * np.abs(bench.base)
@@ -158,9 +158,9 @@ def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list
 
 
 def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]) -> None:
-    """Call the functions at the point again where gradients near by made a claim valid that differences showed no kink for.
+    """Call the functions at the point again if nearby gradients made a claim valid although differences showed no kink.
 
-    A value that was another one at some call looks like a kink there, and among so many calls there may be several.
+    A value that is wrong at a single call looks like a kink, and among so many calls there may be several.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Elements that noise hides because of others: they are judged apart, while those stand still.
+"""Elements hidden by noise that other elements cause: they are judged alone, with the others held fixed.
 
 Noise is measured with all elements moved, and the step of a leaf is that of its fastest ones. One with which the functions
 oscillate over less than any step, or jump, makes noise for all of them; one with which they oscillate over a millionth of its
@@ -63,7 +63,7 @@ def quiet_elements(bench: Bench) -> Elements:
 
 
 def without_others(bench: Bench, chosen: Elements) -> Bench:
-    """Return a bench for some elements, in which no other one ever moves. Measures their noise, at 16 calls or more."""
+    """Return a bench for some elements, with all others held fixed. Measures their noise, at 16 calls or more."""
     apart = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
     apart.spent_before, apart.elements = bench.probe.budget.points, sum(map(len, chosen.values()))
     apart.lengths = _lengths(bench, chosen)
@@ -95,7 +95,7 @@ def _has_short_step(bench: Bench, leaf: int) -> bool:
 def _hidden(bench: Bench, leaf: int) -> Indices:
     """Return the elements of a leaf that are not wrong, and in which more could hide than the tolerance of its median element.
 
-    One element that is far larger than the others has no part in that.
+    The median is unaffected by one element that is far larger than the others.
     """
     known = np.flatnonzero(bench.ledgers[leaf].count)
     if not len(known):

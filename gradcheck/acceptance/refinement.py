@@ -89,9 +89,10 @@ def _confirm_many(bench: Bench, waiting: dict[int, Indices]) -> dict[int, Indice
 
 
 def _queue(bench: Bench) -> list[tuple[int, int]]:
-    """Order the elements to measure: those that calls decide, most evidence of a fault first; then, while calls are left, others.
+    """Order the elements to measure: first those that more calls can decide, most evidence of an error first; then others.
 
-    Without a ladder the first stay undecided, whatever the claim; of those that noise hides a longer step may tell more.
+    Without a ladder the first stay undecided, whatever the claim. The others, hidden by noise, are measured while calls are
+    left: a longer step may show more of them.
     """
     rows = []
     for leaf, ledger in bench.ledgers.items():
@@ -120,7 +121,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
 
 
 def _worth_it(bench: Bench, leaf: int, indices: Indices) -> Bools:
-    """Return the elements hidden by noise that a longer step could tell apart, shape (m, K)."""
+    """Return the elements hidden by noise of which a longer step could show an error, shape (m, K)."""
     found, claim = bench.decide(leaf, indices), np.abs(bench.claims[leaf].values[indices])
     improves = bench.steps[leaf] < LONGEST_SHARE * FIRST_STEP
     limited = (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & ~found.rough
@@ -165,9 +166,9 @@ def _climb_leaf(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools
 
 
 def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
-    """Measure elements with one more difference, and tell for which the error is plain; shape (m,).
+    """Measure elements with one more difference, and tell which have an error far above its bound; shape (m,).
 
-    It is a short look at the many: a few like them had a long one.
+    A cheap test of many elements, after ladders for a few of them.
     """
     before = bench.decide(leaf, indices).reference
     step = bench.steps[leaf] * BRIEF_STEP
@@ -183,7 +184,7 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
 def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -> Bools:
     """Measure the one-sided derivatives of elements with one step, two for claims outside them; tell where they differ, shape (m,).
 
-    So it is done among many if a few like them, measured with ladders, are at kinks: of ``gaps`` at most, shape (K,). The step
+    Used for many elements when ladders showed a few of them to be at kinks, with slopes that differ by ``gaps`` at most, shape (K,). The step
     is so short that a kink that it sees is at the point for every ladder; where noise forbids it nothing is measured.
     """
     needed = np.where(gaps > 0, 2 * MARGIN * bench.multiplier * bench.noise / gaps, 0.0)

@@ -42,7 +42,7 @@ UNDERFLOW = 1e-290
 def unseen(bench: Bench, leaves: list[int]) -> list[int]:
     """Return those leaves of which the evidence could not have told a wrong claim from a right one.
 
-    A leaf without elements has nothing to see.
+    A leaf without elements needs no evidence.
     """
     return [
         leaf
@@ -122,8 +122,8 @@ def _is_constant(bench: Bench, leaf: int) -> bool:
 def _is_negligible(bench: Bench, leaf: int) -> bool:
     """Tell whether claim, reference and what would have shown are as good as zero beside the other gradients.
 
-    Those of the other leaves, or the kinks in them where all of these claims are zero; without any, the values of the functions
-    over the longest usable step.
+    They are compared with the gradients of the other leaves, or with the kinks in them if all of these claims are zero; if there
+    are no others, with the values of the functions over the longest usable step.
     """
     found, claim = bench.judgement(leaf), bench.claims[leaf].values
     along = np.all(np.isfinite(bench.floor_along[leaf]))

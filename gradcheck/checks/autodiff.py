@@ -94,7 +94,7 @@ def require_values(problem: Problem, values: list[Any]) -> None:
 
 
 def require_settings(order: int, reference: str | None, options: CheckOptions) -> None:
-    """Refuse what is no order, no reference and no option, before the function is called."""
+    """Validate the order, the reference and the options before the function is called."""
     require_known(options)
     require_choice("order", order, (1, 2))
     require_choice("reference", reference, ("float64", None))

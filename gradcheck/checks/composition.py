@@ -124,7 +124,7 @@ class _Composition:
         return "inconclusive"
 
     def _check_near(self, away: float, most: int | None) -> Verdict | None:
-        """Check at one point; None where the functions do not take it: nobody asked for it, so that is no fault."""
+        """Check at one point; None if the functions raise there, where they need not be defined."""
         self._move(away)
         if not self.start:
             return None

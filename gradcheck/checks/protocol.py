@@ -254,7 +254,7 @@ def _examine_last_point(check: Check, cotangents: Floats, here: list[Reading]) -
         after = check.claimant.sample(check, check.point.hand(), cotangents)
     except BudgetExhaustedError:
         raise
-    except Exception:  # noqa: BLE001 - nobody asked for the value there, and without it there is nothing to compare
+    except Exception:  # noqa: BLE001 - the function need not be defined there, and without a value there is nothing to compare
         return
     different = [
         (name, *_apart(one, two))

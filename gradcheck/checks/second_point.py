@@ -41,9 +41,9 @@ CERTAIN = 10.0
 def visit(check: Check) -> Elsewhere | None:
     """Call function and derivative at a second point, before they are called at the given one.
 
-    A gradient that is the same everywhere and right at the given point, as somebody writes it who has computed it
-    before, is then told from one that is kept from the first call. It is a point that nobody asked for: what the
-    user's functions raise there is no fault of theirs. None when they do, or when few calls are allowed.
+    A gradient that is the same everywhere and right at the given point, as one that was
+    computed before, is thus distinguished from one that is cached at the first call. The functions need not be defined
+    there: if they raise, the result is None, as it is when few calls are allowed.
     """
     for away, tiny in TRIES if check.budget.left >= FEWEST_CALLS and not check.claimant.is_given else ():
         arrays = check.point.moved(away, check.settings.rng, tiny=tiny)
@@ -65,7 +65,7 @@ def visit(check: Check) -> Elsewhere | None:
 
 
 def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judgements: dict[int, Judgement]) -> None:
-    """Look at gradients that are the same at two points: is that of the second one given at the first, or a constant.
+    """Examine gradients that are the same at two points: cached at the second one, which was visited first, or constant.
 
     It is that of the second where it agrees there, and the function is seen to have another slope at the first: at a
     kink, or in noise, a bound is so wide that anything agrees.
@@ -112,7 +112,7 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
 
 
 def compare(check: Check, here: Reading) -> None:
-    """Find the leaves for which the same is claimed here and there, and drop what is no longer needed."""
+    """Find the leaves with the same claim at both points, and drop what is no longer needed."""
     there = check.elsewhere
     if there is not None:
         there.same = _same(check, here, there.claims[0])

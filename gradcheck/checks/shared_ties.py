@@ -1,7 +1,7 @@
-"""Parameters that are right by themselves at a kink that they share with a wrong one.
+"""Parameters that are right, at a kink that they share with a wrong one.
 
-Where elements of several parameters tie, their claims may be contradicted together and none alone: any of them may be
-wrong. One that is wrong at another point, where nothing ties, is; one that is right there is judged again without it.
+Where elements of several parameters tie, their claims may be contradicted only together, by which any of them may be
+wrong. All are compared at another point without ties; those that are right there are judged again without the others.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Floats = NDArray[np.float64]
 def judge_without_others(
     check: Check, probe: Probe, base: Floats, claims: dict[int, Claim], judgements: dict[int, Judgement]
 ) -> dict[int, Judgement]:
-    """Judge parameters anew that are wrong at kinks only, without others that explain it.
+    """Judge once more the parameters that are wrong at kinks only, without those that are wrong at another point too.
 
     Notes
     -----
-    Costs nothing unless two parameters are wrong, one of them at kinks only; else a gradient and some twenty calls for each,
-    and those of judging what is right at the other point.
+    Costs nothing unless two parameters are wrong, one of them at kinks only. Otherwise one gradient, some twenty calls for
+    each wrong parameter, and the calls of judging again those that are right at the other point.
     """
     wrong = [leaf for leaf, found in judgements.items() if np.any(found.wrong)]
     at_kinks = [leaf for leaf in wrong if np.all(judgements[leaf].gap[judgements[leaf].wrong] != 0)]
@@ -61,11 +61,11 @@ def judge_without_others(
 
 
 def _claimed_there(check: Check, arrays: list[NDArray[Any]], cotangents: Floats) -> dict[int, Floats]:
-    """Return what is claimed at another point; nothing where that raises."""
+    """Return the claims at another point, each of shape (n,); none if the function raises there."""
     try:
         with at_our_own_points():
             return check.claimant.sample(check, check.point.hand([a.copy() for a in arrays]), cotangents)[0].values
     except BudgetExhaustedError:
         raise
-    except Exception:  # noqa: BLE001 - whatever the user's functions raise at a point that nobody asked for
+    except Exception:  # noqa: BLE001 - the user's functions need not be defined at a point of our choice
         return {}

@@ -74,7 +74,7 @@ def matrix_of(name: str, case: Case, dy: Floats) -> Floats | None:
 
 
 def _common_solution(equations: Floats, unsure: float) -> Floats | None:
-    """Return the member of the null space, up to what is unsure, that is nearest to ones; None where there is none without zeros."""
+    """Return the vector of the null space, to within the uncertainty, nearest to all ones; None if it must have zeros."""
     _, values, directions = np.linalg.svd(equations)
     null = directions[values <= max(LEAST_SHARE * values[0], unsure)]
     found = null.T @ np.sum(null, axis=1)

@@ -94,7 +94,7 @@ def name_ratio(ratio: float, error: float, case: Case) -> Named:
 
 
 def _is_round(size: float, error: float) -> bool:
-    """Whether a number, or its inverse, has no more than two decimals: people write such ones for reasons of their own."""
+    """Whether a number, or its inverse, has at most two decimals: such a number may be written for any reason."""
     inverse = round(1 / size, 2)
     return abs(size - round(size, 2)) <= error or (inverse > 0 and abs(size - 1 / inverse) <= error)
 

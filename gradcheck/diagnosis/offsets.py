@@ -28,7 +28,7 @@ MOST_PARTS, ROUND = 4, 1e-3
 """Parts of the smallest number in which others may be whole, and by how much they may be off that."""
 
 BALANCED = 1e-6
-"""Probability with which sums of terms of any sign are all as near zero as is known."""
+"""Sums count as zero when terms of any sign would make them this near zero with at most this probability."""
 
 
 def offsets(clues: Clues, case: Case) -> Iterator[Candidate]:
@@ -127,7 +127,7 @@ def balances(clues: Clues, case: Case) -> Iterator[Candidate]:
 
 
 def _chance(reach: Floats, usual: Floats) -> float:
-    """Return how likely it is that sums are all as near zero as is known, when they usually are so large; equal ones count once."""
+    """Return the probability that all sums are this near zero by chance, from their usual sizes; equal ones count once."""
     alive = usual.ravel() > 0
     if not np.any(alive):
         return 1.0

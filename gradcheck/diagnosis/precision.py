@@ -46,7 +46,7 @@ def truncations(clues: Clues, case: Case) -> Iterator[Candidate]:
         if not is_exact or not np.any(clues.claimed):
             continue
         reached = np.abs(clues.error) <= reach(clues.reference) * (1 + 1e-6) + clues.margin
-        # What may be a number of the format, as far as it is known, needs no rounding: 920 measured as 919.999 is not cut to 919.
+        # A reference within its error bound of a number of the format needs no rounding: 920 measured as 919.999 is not cut to 919.
         may_be = (clues.reference - clues.margin, clues.reference, clues.reference + clues.margin)
         needs = np.min([np.abs(rounding(each) - clues.reference) for each in may_be], axis=0) > clues.margin
         distinct = len(np.unique(clues.claimed[clues.wrong & needs]))

@@ -193,7 +193,7 @@ def factors(clues: Clues, case: Case) -> Iterator[Candidate]:
 
 
 def _lengths(clues: Clues) -> Sequence[tuple[str, Floats, int | None]]:
-    """Give the lengths of the parameter's slices along each axis, laid along it: what a norm of them is divided by."""
+    """Give the norms of the parameter's slices along each axis, broadcast along it: a normalisation divides by them."""
     found: list[tuple[str, Floats, int | None]] = []
     value = clues.value
     if value is None or value.shape != clues.shape or value.ndim < 2 or not np.isfinite(value).all():

@@ -57,7 +57,7 @@ WIDENINGS = (64.0, 64.0**2, 64.0**3)
 
 MANY_STEPS = 64.0
 """Range of a sample, in units of the least difference in it, up to which it shows the steps of a staircase: 64 steps at 8 places are
-eight from place to place. A wider one is taken eight times nearer; up to a quarter of it a curve may go through all of them."""
+eight from place to place. A wider one is sampled again eight times nearer. In a quarter of this range a polynomial may fit all of them."""
 
 ONE_SIDED = 10.0
 """Ratio of the noise on the two sides of the point from which the larger is taken for a kink: two estimates of one noise differ by
@@ -154,7 +154,7 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
     double = float(np.finfo(np.float64).eps)
     # In half precision so many spacings are several times an element's size.
     samples = [(distance, spacing) for distance, spacing in SAMPLES if abs(distance) * coarsest <= 1]
-    # Twice: rounded to what the dtype holds, a move is longer by less.
+    # Twice that: rounding a move to the dtype lengthens it by less than a factor of two.
     farthest = 2 * (max(abs(distance) for distance, _ in samples) + OFFSETS[-1])
     for distance, spacing in samples:
         is_nearest = spacing < finest and finest > double  # units of double precision are nearer than what is sampled
@@ -319,7 +319,7 @@ def _is_moved(there: Floats, here: Floats) -> Bools:
 
 
 def _least_change(values: Floats) -> Floats:
-    """Return the least change of functions from one of some places to the next, 0 of constants, shape (K,)."""
+    """Return the least change of functions between neighbouring places, 0 for constants, shape (K,)."""
     changes = np.abs(np.diff(values, axis=0))
     return np.asarray(np.min(np.where(changes > 0, changes, np.ptp(values, axis=0)), axis=0))
 

@@ -152,7 +152,7 @@ def read_options(
 
 
 def require_known(options: Mapping[str, Any]) -> None:
-    """Raise `InvalidArgument` for what is no option."""
+    """Raise `InvalidArgument` for an unknown option."""
     known = CheckOptions.__annotations__
     for name in options:
         if name not in known:
@@ -160,7 +160,7 @@ def require_known(options: Mapping[str, Any]) -> None:
 
 
 def _meant(name: str) -> str:
-    """Say what an option that there is not may stand for."""
+    """Suggest what an unknown option may stand for."""
     if name == "args":
         return "; further arguments are handed over by kwargs={...}"
     if name in {"eps", "epsilon", "h", "step", "delta", "atol", "tol"}:

@@ -246,7 +246,7 @@ def _lay_beside(node: Any, twin: Any, path: Path, axis: int, entries: list[Any],
 
 
 def _numbers_of(parts: dict[Key, Any], array: NDArray[Any], axis: int) -> dict[Key, Any] | None:
-    """Part an array that stands for as many plain numbers; None where it stands for none."""
+    """Split an array that stands for a tuple or list of as many numbers; None where it does not fit one."""
     if not all(isinstance(part, int | float | np.generic) for part in parts.values()):
         return None
     if not array.ndim or array.shape[axis] != len(parts):

@@ -168,7 +168,7 @@ class _Additivity:
     def _singles_add_up(self) -> bool:
         """Compare joint moves with the sum of what the one-sided derivatives of single elements say.
 
-        What is left over must be of first order: a kink near by, but not at the point, is none that is shared there.
+        The residual must be of first order: a kink near the point, but not at it, does not link elements.
         """
         for pattern in self.patterns:
             slopes = np.array([m.slope(np.sign(t)) for m, t in zip(self.members, pattern, strict=True)])
@@ -194,7 +194,7 @@ class _Additivity:
         return not self._is_of_first_order(left, noise, noise)
 
     def _is_of_first_order(self, left: Callable[[float], Floats], blur: Floats, noise: Floats) -> bool:
-        """Tell whether what is left over, beside the distance, is seen and stays as large nearer to the point."""
+        """Tell whether the residual over the distance is significant, and as large nearer to the point."""
         far = left(1.0)
         seen = (self.stake > 0) & (np.abs(far) > blur + LINKED * self.stake * self.unit)
         # Twice: what curvature of several orders leaves over may come to as much at two distances by chance.

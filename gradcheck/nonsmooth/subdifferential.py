@@ -4,7 +4,7 @@ Gradients of the elements that share a kink are sampled, and the claim is projec
 direction in which the claim and the hull lie farthest apart. By F. H. Clarke, "Optimization and Nonsmooth Analysis" (1983),
 the claim is valid only if some derivative along that direction, at a point very near, is as large as the claim says; such a
 point is looked for. If there is one its gradient joins the samples; if there is none the claim is wrong.
-So few samples do for a valid claim, and a wrong one meets the direction that contradicts it.
+A valid claim thus needs few samples, and a wrong one is tested along the direction that contradicts it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
 
 
 def _answer(ball: Ball, hulls: list[_Hull], asking: list[Asking]) -> None:
-    """Evaluate what all hulls ask for, a question of each in common calls, until none has any more."""
+    """Evaluate the slopes that the hulls ask for, one question of each in the same calls, until none asks any more."""
     asked = {number: next(questions, None) for number, questions in enumerate(asking)}
     while any(question is not None for question in asked.values()):
         open_ = {number: question for number, question in asked.items() if question is not None}
@@ -165,13 +165,13 @@ def _slopes(ball: Ball, hulls: list[_Hull], asked: dict[int, Question]) -> dict[
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where all other elements are: a displacement that is drawn anew when it is needed, since it may be large."""
+    """The displacement of all other elements, drawn again each time it is needed, since it may be large."""
 
     seed: int
     radius: float
 
     def moves(self, ball: Ball, share: float = 1.0) -> Moves:
-        """Return it, or a share of it."""
+        """Return the displacement, or a fraction of it."""
         return ball.near(share * self.radius, np.random.default_rng(self.seed))
 
 
@@ -210,7 +210,7 @@ class _Hull:
         return np.where(asked & ~self.wrong, self.scale * error, np.nan)
 
     def closer(self) -> float:
-        """Return how much nearer samples may be before noise hides such an error; 0 where there is none."""
+        """Return by what factor the radius may shrink before noise hides such an error; 0 where there is none."""
         blur = self.noise + 2 * self.ball.rounded(self.members) / (STEP * self.unit)
         affordable = np.nan_to_num(self._smooth_errors() / (CLEAR * blur), nan=0.0)
         return float(np.max(affordable, initial=0.0)) if self.gradients else 0.0
@@ -245,13 +245,13 @@ class _Hull:
         return np.asarray((4 * slopes[1] - slopes[0]) / 3)
 
     def blind(self) -> Bools:
-        """Tell where noise hides the error itself, shape (m, K)."""
+        """Tell where noise exceeds the error, shape (m, K)."""
         return np.asarray(self.unsure > self._smooth_errors() / 2)
 
     def compare(self) -> Asking:
         """Compare the claims with the hull of the gradients, and say which members are wrong.
 
-        A member that is contradicted by itself explains what its claim contradicts together with others.
+        A member contradicted alone explains the contradictions in which it is involved with others.
         """
         for place in self._first_places():
             yield from self._sample(place)
@@ -337,7 +337,7 @@ class _Hull:
         return labels
 
     def _outside(self, among: Bools) -> tuple[Floats, list[Floats]]:
-        """Return how far outside the hull claims are in each column, in units of what is unsure, and in which direction."""
+        """Return how far outside the hull claims are in each column, in units of the uncertainty, and in which direction."""
         points = np.array(self.gradients)
         beyond, directions = np.zeros(len(self.stake)), []
         for column, unsure in enumerate(self.unsure):
@@ -357,7 +357,7 @@ class _Hull:
     def _sample(self, place: Floats) -> Generator[Question, Floats, None]:
         """Sample a gradient at a place, or near it where a kink passes between the points of the differences.
 
-        There the differences along the axes and one along all of them are no linear function.
+        The differences along the axes then do not add up to the one along all of them.
         """
         count = len(place)
         for _ in range(TRIES):
@@ -413,7 +413,7 @@ class _Hull:
         return np.asarray(np.array(sides) * self.scale)
 
     def _nearest_side(self, column: int) -> tuple[Floats, Floats]:
-        """Return the side, 1 or -1, whose derivative is nearest to the claim, and how far it is beside the gap; shapes (m,)."""
+        """Return the side, 1 or -1, whose derivative is nearest to the claim, and its distance in units of the gap; shapes (m,)."""
         sides, gap = self._sides(column), self.scale[:, 0] * np.array([abs(m.gap[column]) for m in self.members])
         share = np.full(len(gap), np.inf)
         np.divide(np.min(sides, axis=1), SLACK * gap, out=share, where=gap > 0)
@@ -427,7 +427,7 @@ class _Hull:
         return np.asarray(np.eye(len(side))[row] * side)
 
     def _held(self, column: int) -> Floats:
-        """Return the side of elements that claim the slope of one side, which they cannot leave where f is convex; 0 for others."""
+        """Return the side, 1 or -1, of elements that claim a one-sided slope: if f is convex no other place has it. 0 for the others."""
         side, share = self._nearest_side(column)
         return np.where(share == 0, side, 0.0)
 
@@ -440,7 +440,7 @@ class _Hull:
     def _search(self, direction: Floats, column: int) -> Generator[Question, Floats, Floats | None]:
         """Look for a place where the derivative along a direction is as large as the claim says; None if there is none.
 
-        Elements that claim the slope of one side are on that side first: among places at random hardly any has them all there.
+        Elements that claim a one-sided slope are first held on that side: few random places have all of them there.
         """
         held = self._held(column)
         for side in (held, np.zeros_like(held)) if np.any(held) else (held,):
@@ -452,7 +452,7 @@ class _Hull:
     def _search_beside(
         self, direction: Floats, column: int, held: Floats
     ) -> Generator[Question, Floats, Floats | None]:
-        """Look for such a place where some elements are held on one side."""
+        """Look for such a place with some elements held on one side: ``held`` is 1, -1, or 0 for those that are free."""
         wanted = direction @ self.claim[:, column] - self.unsure[column]
         met = [(float(g[:, column] @ direction), place) for g, place in zip(self.gradients, self.places, strict=True)]
         ranked = self._ranked(direction)

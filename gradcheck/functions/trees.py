@@ -206,7 +206,7 @@ def align(tree: Any, other: Any, axis: int = -1) -> tuple[list[Any], list[Mismat
     ----------
     tree, other : tree
     axis : int
-        Along which an array stands for a tuple or list of as many numbers.
+        Axis along which an array stands for a tuple or list of as many numbers.
 
     Returns
     -------

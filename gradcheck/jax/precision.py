@@ -58,7 +58,7 @@ def evaluated(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) ->
         else:
             if (
                 equation.primitive.name != "bitcast_convert_type"
-            ):  # of random bits: of twice as many there would be others
+            ):  # random bits keep their width: wider ones would be other numbers
                 params |= {name: jnp.float64 for name in ASKED if _is_float(params.get(name))}
             found = equation.primitive.bind(*given, **params)
             found = found if equation.primitive.multiple_results else [found]

@@ -299,7 +299,7 @@ def _accuracy(name: str, value: Any, gradient: Any, point: Point) -> Accuracy:
 
 
 def _taken(name: str, gradient: Any, point: Point) -> Taken:
-    """Take the right gradient apart; refuse what is none of these parameters."""
+    """Flatten the right gradient; refuse a value that does not fit the parameters."""
     taken = Taken.of(gradient)
     sizes = {point.leaves[i].name: point.leaves[i].value.shape for i in point.free()}
     if taken is None or (any(0 not in shape for shape in sizes.values()) and not taken.floats()):

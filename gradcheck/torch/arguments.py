@@ -90,7 +90,7 @@ def points(func: Any, inputs: Any, *, masked: bool | None) -> list[tuple[Any, ..
     Raises
     ------
     InvalidArgument
-        When they are no tensors, or none requires grad.
+        When they are not tensors, or none requires grad.
     """
     require_callable(func=func)
     if not isinstance(inputs, torch.Tensor | list | tuple):

@@ -136,7 +136,7 @@ def _verdict(
 
 def _asked(own: Callable[..., Any], options: Mapping[str, Any], batches: Mapping[str, str]) -> list[Asked]:
     """Return what is asked of the modes: reverse and forward, each an option with the one for several upstreams at once."""
-    bound = inspect.signature(own).bind(None, None, **options)  # a TypeError for an option that it has not
+    bound = inspect.signature(own).bind(None, None, **options)  # a TypeError for an unknown option
     bound.apply_defaults()
     given = bound.arguments
     asked = []

@@ -24,7 +24,7 @@ SLACK = np.array(4 * np.finfo(float).eps)
 """Where all maxima of a window count, those up to so much smaller do, relatively: see `network.article.variants.tie_mask`."""
 
 ZERO, ONE, BELOW_ZERO = np.array(0.0), np.array(1.0), np.array(-1.0)
-"""A Python number would be made an array in every call."""
+"""Constants as arrays: NumPy would convert a Python number in every call."""
 
 
 def columns_of(images: Array) -> Array:

@@ -75,8 +75,8 @@ def _described(name: str, changes: NDArray[np.float64], base: NDArray[np.float64
     still = np.concatenate([near == 0, first == second])
     if not np.any(changes):
         return (
-            f"f does not change when {name} moves by up to {max(map(abs, LONG)):.0%} of its size, only further away does it: it is flat "
-            "here and its slope is 0, which is all that a check can see; move the point to where f changes"
+            f"f does not change when {name} alone moves by up to {max(map(abs, LONG)):.0%} of its size, only further away, or with others, does it: "
+            "it is flat here and its slope is 0, which is all that a check can see; move the point to where f changes"
         )
     if np.mean(np.all(still, axis=1)) < STILL or np.max(np.abs(changes)) <= COARSE * np.max(np.abs(base)):
         return ""

@@ -120,3 +120,12 @@ def test_what_rounding_hides_beside_something_large_is_no_step_function(small, l
         {"small": np.array(small), "large": np.array(large)},
     )
     assert report.verdict == "fail" and "step function" not in str(report)
+
+
+def test_what_only_moves_with_others_is_not_said_to_change_further_away():
+    x, w = 1e-7 * np.random.default_rng(0).normal(size=(4, 3)), np.zeros((3, 5))
+    report = check_layer(
+        lambda x, w: (x @ w, (x, w)), lambda dy, c: (dy @ c[1].T, c[0].T @ dy), x, w, method="directional"
+    )
+    assert report.verdict != "fail"
+    assert all("alone" in finding.message for finding in report.findings if finding.code == "step-function")

@@ -74,7 +74,7 @@ MOST_SHOWN, AS_SIMPLE = 3, 1.5
 """Explanations that are given at most, and digits by which another explanation may cost more than the first and still be given."""
 
 MOST_EXPLAINED, MOST_TOLD = 40, 2000
-"""Wrong parameters that are explained: a report shows fewer. Of so many it is told whether one factor explains them."""
+"""Largest number of wrong parameters that are explained (a report shows fewer), and that are tested for a common factor."""
 
 
 def diagnose(case: Case) -> dict[str, tuple[Diagnosis, ...]]:

@@ -30,7 +30,7 @@ PATIENCE, LEAST_PATIENCE = 10.0, 1.0
 more, have noticed it."""
 
 MOST_SURVIVORS = 3
-"""Wrong gradients that are told unless more is asked for with -v."""
+"""Wrong gradients that are listed without -v."""
 
 
 class OutOfTimeError(BaseException):

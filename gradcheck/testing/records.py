@@ -1,4 +1,4 @@
-"""Records of checks as plain data, and what is told of them: lines for a terminal, Markdown, JSON, properties.
+"""Records of checks as plain data, and how they are shown: lines for a terminal, Markdown, JSON, properties.
 
 A record is a dict of strings, numbers and lists, so that it travels from one process to another:
 
@@ -36,7 +36,7 @@ BAR = r"\|"
 """How a table of Markdown writes a bar in a cell."""
 
 MOST_BLIND_SPOTS = 3
-"""Kinds of blind spots that are told, the most frequent first."""
+"""Kinds of blind spots that are listed, the most frequent first."""
 
 
 def record_of(test: str, name: str, report: Report, *, whole: bool, as_markdown: bool) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def lines(records: Sequence[Record], *, everything: bool = False) -> list[str]:
 
 
 def _kind(record: Record) -> tuple[str, str, str]:
-    """Return what records share that are told as one: a property test makes the same check a hundred times."""
+    """Return the key of records that are listed as one: a property test makes the same check a hundred times."""
     return record["test"], record["name"], record["verdict"]
 
 

@@ -270,7 +270,8 @@ class _Search:
             if number and not self.bench.has_wrong:  # all may be a little off, by what is allowed to each
                 allowed = ALLOWANCE * self.directions.allowed(parts)
             if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
-                clear_of_kinks(self.bench, self.directions, parts, DISAGREES * slopes.deviation)
+                if not self.directions.holds_any:  # which may share a kink that does not show until it moves as well
+                    clear_of_kinks(self.bench, self.directions, parts, DISAGREES * slopes.deviation)
                 self._see(parts, slopes, allowed)
                 break
             # What disagrees still is what the fault spoils; none of it is searched.

@@ -282,6 +282,11 @@ class Directions:
         held[self._held[leaf]] = held[indices] = True
         self._held[leaf] = np.flatnonzero(held)
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether some element stands still."""
+        return any(len(held) for held in self._held.values())
+
     def release(self, leaf: int, indices: Indices) -> None:
         """Let them move again."""
         self._held[leaf] = without(self._held[leaf], indices, len(self.believed[leaf]))

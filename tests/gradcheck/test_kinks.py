@@ -279,3 +279,14 @@ def test_a_tie_is_judged_apart_from_kinks_that_others_have_by_themselves(is_one_
     assert check_gradient(f, gradient, point, rng=seed).ok
     for total in (0.0, 0.5, 1.5):
         assert check_gradient(f, lambda p, total=total: gradient(p, total), point, rng=seed).verdict == "fail"
+
+
+@pytest.mark.parametrize("seed", seeds(3))
+def test_equal_shares_of_a_median_pass_along_directions_too(seed):
+    """Of five that tie none moves the median alone, and no two of them do together."""
+
+    def verdict(total):
+        return check_gradient(np.median, np.full(5, total / 5), np.ones(5), method="directional", rng=seed).verdict
+
+    assert verdict(1.0) == "pass"
+    assert {verdict(0.5), verdict(2.0)} == {"fail"}

@@ -211,7 +211,7 @@ class _Hull:
 
     def closer(self) -> float:
         """Return by what factor the radius may shrink before noise hides such an error; 0 where there is none."""
-        blur = self.noise + 2 * self.ball.rounded(self.members) / (STEP * self.unit)
+        blur = self.noise + 2 * np.max(self.ball.rounded(self.members), axis=0) / (STEP * self.unit)
         affordable = np.nan_to_num(self._smooth_errors() / (CLEAR * blur), nan=0.0)
         return float(np.max(affordable, initial=0.0)) if self.gradients else 0.0
 

@@ -782,3 +782,14 @@ def test_a_place_will_do_where_the_derivative_is_what_is_claimed_less_what_is_un
             asking.send(np.array([[slope]]))
     else:
         asking.send(np.array([[slope]]))
+
+
+def test_a_group_goes_no_nearer_than_the_dtype_lets_each_of_its_members_move():
+    """Zeros can move by less than elements of size two; a displacement is common to all."""
+    x = np.array([0.0, 2.0], np.float32)
+    ball = ball_of(lambda x: float(np.abs(x.astype(float)).sum()), x, np.full(2, 0.5))
+    members = [Flagged(0, i, np.full(1, 0.5), np.zeros(1), np.full(1, 1e-6), np.zeros(1)) for i in range(2)]
+    hull = _Hull(ball, Group(members), 1e-3)
+    hull.gradients = [np.zeros((2, 1))]
+    nearest = hull.unit / hull.closer()
+    assert 0.05 * nearest * hull.scale[0, 0] > np.spacing(np.float32(2.0))

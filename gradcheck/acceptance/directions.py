@@ -201,9 +201,9 @@ class Slopes:
         return np.asarray(np.where(self.residual == 0, 0.0, ratio).max(axis=1, initial=0.0))
 
     def are_unresolved(self, noise: Floats) -> bool:
-        """Tell whether differences are unsure by more than they are, and not for noise, shape (K,).
+        """Tell whether the uncertainty of differences exceeds their size, in some function, and noise does not explain it.
 
-        Over a pole, or a pulse, that both points pass they say nothing of the derivative at the point.
+        Between points on either side of a pole, or of a pulse, a difference says nothing of the derivative at the point.
         """
         measured = np.linalg.norm(np.sum(self.predicted, axis=1) - self.residual, axis=0)
         unsure = np.linalg.norm(self.deviation, axis=0)
@@ -313,9 +313,9 @@ class Directions:
         count = len(self.believed[leaf])
         some = slice(None) if count <= QUANTILE_OF else np.linspace(0, count - 1, QUANTILE_OF, dtype=np.intp)
         lengths = self.lengths(leaf, some, step or self.step)
-        return float(
-            lengths[0] if count == 1 else np.quantile(lengths, LOW_QUANTILE)
-        )  # of one NumPy takes tenfold time
+        if count == 1:  # for which NumPy's quantile takes ten times as long as the rest
+            return float(lengths[0])
+        return float(np.quantile(lengths, LOW_QUANTILE))
 
     def is_hidden_by_others(self, leaf: int) -> bool:
         """Tell whether the claims for other leaves contribute most of the round-off along a direction of all."""

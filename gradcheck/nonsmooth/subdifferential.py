@@ -412,9 +412,16 @@ class _Hull:
         ]
         return np.asarray(np.array(sides) * self.scale)
 
+    def _gaps(self, column: int) -> Floats:
+        """Return the sizes of the gaps between the derivatives on both sides, shape (m,)."""
+        return np.asarray(self.scale[:, 0] * np.array([abs(member.gap[column]) for member in self.members]))
+
     def _nearest_side(self, column: int) -> tuple[Floats, Floats]:
-        """Return the side, 1 or -1, whose derivative is nearest to the claim, and its distance in units of the gap; shapes (m,)."""
-        sides, gap = self._sides(column), self.scale[:, 0] * np.array([abs(m.gap[column]) for m in self.members])
+        """Return the side, 1 or -1, whose derivative is nearest to the claim, and its distance, shapes (m,).
+
+        The distance is in whole multiples of the share `SLACK` of the gap, infinite without a gap.
+        """
+        sides, gap = self._sides(column), self._gaps(column)
         share = np.full(len(gap), np.inf)
         np.divide(np.min(sides, axis=1), SLACK * gap, out=share, where=gap > 0)
         return 1.0 - 2 * np.argmin(sides, axis=1), np.rint(share)
@@ -422,8 +429,7 @@ class _Hull:
     def _axis(self, column: int) -> Floats:
         """Return the axis, upwards or downwards, along which a one-sided derivative is nearest to the claim beside its gap."""
         side, share = self._nearest_side(column)
-        gap = self.scale[:, 0] * np.array([abs(member.gap[column]) for member in self.members])
-        row = np.lexsort((-gap, -np.abs(self.claim[:, column]), share))[0]
+        row = np.lexsort((-self._gaps(column), -np.abs(self.claim[:, column]), share))[0]
         return np.asarray(np.eye(len(side))[row] * side)
 
     def _held(self, column: int) -> Floats:

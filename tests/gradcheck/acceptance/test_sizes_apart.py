@@ -6,12 +6,17 @@ import pytest
 from gradcheck import check_gradient
 
 
+def drawn(seed, count):
+    """Two square matrices, an offset, and a point of two parameters whose elements are of sizes 1e-6 to 1e4."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, count, count)) / np.sqrt(count)
+    offset = rng.normal(size=count)
+    return a, b, offset, {name: rng.normal(size=count) * 10.0 ** rng.uniform(-6, 4, count) for name in "xy"}
+
+
 def near_a_constant(seed):
     """A norm of which each term is a large constant beside a smooth bump."""
-    rng = np.random.default_rng(seed)
-    a, b = rng.normal(size=(2, 20, 20)) / np.sqrt(20)
-    offset = rng.normal(size=20)
-    point = {name: rng.normal(size=20) * 10.0 ** rng.uniform(-6, 4, 20) for name in "xy"}
+    a, b, offset, point = drawn(seed, 20)
 
     def terms(p):
         inner = a @ p["x"] + b @ p["y"] + offset
@@ -30,10 +35,7 @@ def near_a_constant(seed):
 
 def products(seed):
     """A sum of softplus of products of two linear maps."""
-    rng = np.random.default_rng(seed)
-    a, b = rng.normal(size=(2, 60, 60)) / np.sqrt(60)
-    offset = rng.normal(size=60)
-    point = {name: rng.normal(size=60) * 10.0 ** rng.uniform(-6, 4, 60) for name in "xy"}
+    a, b, offset, point = drawn(seed, 60)
 
     def f(p):
         return float(np.sum(np.logaddexp(0, (a @ p["x"] + offset) * (b @ p["y"]) * 1e-3)))

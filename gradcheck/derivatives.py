@@ -22,7 +22,7 @@ from gradcheck.functions.outputs import EachOutput, one_array_of, one_leaf_of
 from gradcheck.functions.points import Output, Point, point_of
 from gradcheck.functions.probe import Budget, BudgetExhaustedError, calling
 from gradcheck.functions.progress import metering
-from gradcheck.functions.workers import hire
+from gradcheck.functions.workers import open_pool
 
 __all__ = ["NumericalDerivative", "numerical_gradient", "numerical_jacobian"]
 
@@ -193,7 +193,7 @@ class _Run:
         began = perf_counter()
         with calling("f", "at the given point"):
             value = f(point.tree())
-        self.pace = perf_counter() - began
+        self.seconds_per_call = perf_counter() - began
         output = required(Output.of(value, "f"))
         factors = np.ones((output.size, 1))
         self.probe = EachOutput(f, point, output, factors, self.budget, vectorized=settings.vectorized)
@@ -207,12 +207,12 @@ class _Run:
         lengths = {leaf: lengths_of(leaves[leaf].value) for leaf in free}
         rtol = self.settings.rtol or default_rtol(self.probe.output.eps)
         forecast = CALLS_AN_ELEMENT * self.elements + OVERHEAD
-        with metering(self.settings.progress, forecast) as meter, hire(self.settings.workers) as crew:
-            self.budget.progress, self.probe.crew = meter, crew
+        with metering(self.settings.progress, forecast) as meter, open_pool(self.settings.workers) as pool:
+            self.budget.progress, self.probe.pool = meter, pool
             if meter is not None:
-                meter.expect(self.pace)
-            if crew is not None:
-                crew.pace = self.pace
+                meter.expect(self.seconds_per_call)
+            if pool is not None:
+                pool.seconds_per_call = self.seconds_per_call
             try:
                 noise, lengths = measure_noise_and_lengths(self.probe, self.base, lengths, rtol, self.settings.rng)
                 require_rowwise(self.probe, lengths, noise, self.settings.rng)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.checks.check import Check, Claimant, Reference
-from gradcheck.checks.claimants import VjpClaimant
+from gradcheck.checks.check import Check, Reference, Subject
 from gradcheck.checks.orders import both_orders, with_remarks
 from gradcheck.checks.protocol import examine_linearity, examine_zero
-from gradcheck.checks.pushforwards import JvpClaimant
+from gradcheck.checks.pushforwards import JvpSubject
 from gradcheck.checks.run import run
-from gradcheck.checks.scalar import ScalarClaimant
+from gradcheck.checks.scalar import ScalarSubject
+from gradcheck.checks.subjects import VjpSubject
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.formats import Format
 from gradcheck.functions.options import CheckOptions, read_options, require_choice, require_known
@@ -148,20 +148,20 @@ def against_differences(
         Whether ``number`` takes a stack of leaves, and gives one of numbers.
     """
     is_loss = is_scalar(values) and not forward
-    claimant: Claimant
+    subject: Subject
     if forward:
-        claimant = JvpClaimant(problem.value, problem.push, problem.inputs)
+        subject = JvpSubject(problem.value, problem.push, problem.inputs)
     elif is_loss:
-        claimant = _Loss(problem, values[0])
+        subject = _Loss(problem, values[0])
     else:
         # A tuple: a list of one number would be an array of one.
-        claimant = VjpClaimant(problem.value, lambda dy, *x: tuple(problem.pull(dy, *x)), problem.inputs)
-    claimant.inside, claimant.indices = problem.inside, problem.indices
+        subject = VjpSubject(problem.value, lambda dy, *x: tuple(problem.pull(dy, *x)), problem.inputs)
+    subject.inside, subject.indices = problem.inside, problem.indices
     settings = read_options(options, vectorizable=is_loss and stacks, directional=not forward)
     point = point_of(problem.inputs, "inputs")
     better = partial(problem.number if is_loss else problem.value, wide=True)
     is_better = reference is not None and not is_wide(problem)
-    report = run(Check(settings, point, claimant, Reference(better, is_optional=True) if is_better else None))
+    report = run(Check(settings, point, subject, Reference(better, is_optional=True) if is_better else None))
     return with_remarks(report, *problem.remarks)
 
 
@@ -170,7 +170,7 @@ def is_wide(problem: Problem) -> bool:
     return problem.inside is None and all(str(leaf.dtype).endswith("float64") for leaf in problem.inputs.values())
 
 
-class _Loss(ScalarClaimant):
+class _Loss(ScalarSubject):
     """The gradient of a scalar is what one is pulled back to. The last operation may ignore that number."""
 
     derivative = "backward"

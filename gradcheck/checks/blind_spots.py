@@ -38,13 +38,13 @@ def unseen(check: Check) -> list[str]:
     """
     return [
         *_of_the_calls(check),
-        *of_the_point(check.point, has_branches=check.claimant.pulls_back),
+        *of_the_point(check.point, has_branches=check.subject.pulls_back),
         *_of_the_signature(check),
     ]
 
 
 def _of_the_calls(check: Check) -> Iterator[str]:
-    name = check.claimant.derivative
+    name = check.subject.derivative
     held = [
         s
         for s in check.point.settings
@@ -67,7 +67,7 @@ def _of_the_calls(check: Check) -> Iterator[str]:
     if check.output.leaves and not check.output.size:
         yield f"{check.output.name} returned no numbers: only shapes were seen; give a point at which it has some"
         return
-    if check.claimant.is_given:
+    if check.subject.is_given:
         yield (
             "the gradient was given as numbers: what only calls of it show (other points and memory layouts, what it changes "
             "or keeps) was not seen; pass the function that computes it"
@@ -98,7 +98,7 @@ def of_the_point(*points: Point, has_branches: bool = True) -> Iterator[str]:
 
 
 def _of_the_signature(check: Check) -> Iterator[str]:
-    neutral = [f"{name}={value}" for name, value in _settings(check.claimant.function) if NEUTRAL.get(name) == value]
+    neutral = [f"{name}={value}" for name, value in _settings(check.subject.function) if NEUTRAL.get(name) == value]
     if neutral:
         yield f"{', '.join(neutral)}: an error in how it is used would not show; try another value"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gradcheck.checks.blind_spots import of_the_point
 from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.composition import check_composition
-from gradcheck.checks.layers import LayerClaimant
+from gradcheck.checks.layers import LayerSubject
 from gradcheck.checks.run import run
 from gradcheck.checks.stages import Passage, pass_through, read_stages
 from gradcheck.functions.float_errors import silent
@@ -21,7 +21,7 @@ from gradcheck.functions.options import CheckOptions, Settings, read_options
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.probe import Budget, BudgetExhaustedError
 from gradcheck.functions.progress import Meter, metering
-from gradcheck.functions.workers import hire
+from gradcheck.functions.workers import open_pool
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding, ParameterReport, Report, Verdict
 from gradcheck.reports.summary import NOTHING_CHECKED
@@ -110,8 +110,8 @@ def check_chain(
             message = f"max_evaluations was used up before the {len(read)} stages had been run once; allow more"
             chain.findings.append(Finding(code="undecided-not-probed", message=message))
             passages = []
-        with metering(settings.progress, _forecast(passages)) as meter, hire(settings.workers) as crew:
-            chain.settings = replace(settings, workers=crew)
+        with metering(settings.progress, _forecast(passages)) as meter, open_pool(settings.workers) as pool:
+            chain.settings = replace(settings, workers=pool)
             chain.check(passages, meter)
     except KeyboardInterrupt as interrupt:
         chain.interrupt()
@@ -131,7 +131,7 @@ def _share(passage: Passage) -> int:
     return 2 * elements + OVERHEAD if passage.is_checkable else 0
 
 
-class StageClaimant(LayerClaimant):
+class StageSubject(LayerSubject):
     """A stage of a chain: a layer that an upstream reached."""
 
     def __init__(self, passage: Passage) -> None:
@@ -223,14 +223,14 @@ class _Chain:
         used = self.budget.used
         show = None if meter is None else lambda done, _: meter(used + done)
         settings = replace(self.settings, max_evaluations=limit, progress=show)
-        claimant = StageClaimant(passage)
+        subject = StageSubject(passage)
         try:
-            report = run(Check(settings, passage.point, claimant))
+            report = run(Check(settings, passage.point, subject))
         except KeyboardInterrupt as interrupt:
             self._take_over(passage, interrupt.report)  # type: ignore[attr-defined]
             raise
         self._take_over(passage, report)
-        self._compare(passage, [] if _is_random(report) else claimant.disagrees)
+        self._compare(passage, [] if _is_random(report) else subject.disagrees)
 
     def _take_over(self, passage: Passage, report: Report) -> None:
         """Add what was found about one stage."""

@@ -20,7 +20,7 @@ from gradcheck.functions.probe import Budget, Probe
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding
 
-__all__ = ["NUDGES", "OVERHEAD", "Check", "Claimant", "Elsewhere", "Reference", "Roundoff", "are_single"]
+__all__ = ["NUDGES", "OVERHEAD", "Check", "Elsewhere", "Reference", "Roundoff", "Subject", "are_single"]
 
 Floats = NDArray[np.float64]
 
@@ -34,8 +34,8 @@ OVERHEAD = 60
 """Calls beside two an element that a progress bar expects."""
 
 
-class Claimant(ABC):
-    """What a check asks of the functions that it is given.
+class Subject(ABC):
+    """What a check tests: a function and the derivative that is claimed for it, and what it asks of them.
 
     Attributes
     ----------
@@ -213,12 +213,10 @@ class Roundoff:
 class Check:
     """What a check is given, and what it has found so far."""
 
-    def __init__(
-        self, settings: Settings, point: Point, claimant: Claimant, reference: Reference | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, point: Point, subject: Subject, reference: Reference | None = None) -> None:
         self.settings = settings
         self.point = point
-        self.claimant = claimant
+        self.subject = subject
         self.reference = reference
         self.budget = Budget(settings.max_evaluations)
         self.faults: list[Finding] = []
@@ -228,7 +226,7 @@ class Check:
         self.untried: list[str] = []
         """Memory layouts that the functions refused."""
         self.rtol = settings.rtol or default_rtol(0.0)
-        self.output = Output(claimant.name)
+        self.output = Output(subject.name)
         self.elsewhere: Elsewhere | None = None
         """What was claimed at another point, before anything was called at this one."""
         self.roundoff: dict[int, Roundoff] = {}
@@ -246,7 +244,7 @@ class Check:
 
     def eps(self) -> float:
         """Return the largest epsilon of what goes in, comes out, or is known to be computed in on the way."""
-        inside = self.claimant.inside
+        inside = self.subject.inside
         met = [self.output.eps, *(self.point.leaves[i].format.eps for i in self.point.free())]
         return max(met if inside is None else [*met, inside.eps])
 

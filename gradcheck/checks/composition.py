@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check
-from gradcheck.checks.layers import LayerClaimant
+from gradcheck.checks.layers import LayerSubject
 from gradcheck.checks.run import run
 from gradcheck.checks.stages import Passage
 from gradcheck.differences.ladder import lengths_of
@@ -130,8 +130,8 @@ class _Composition:
             return None
         moves = np.zeros(min(DIRECTIONS, len(self.start)), dtype=self.dtype)
         settings = replace(self.settings, max_evaluations=most, progress=None, workers=None, method="exhaustive")
-        claimant = LayerClaimant(self.forward, self.backward, {"moves": moves})
-        check = Check(settings, point_of({"moves": moves}, "moves"), claimant)
+        subject = LayerSubject(self.forward, self.backward, {"moves": moves})
+        check = Check(settings, point_of({"moves": moves}, "moves"), subject)
         try:
             with at_our_own_points():
                 report = run(check)
@@ -139,7 +139,7 @@ class _Composition:
             return None
         finally:
             self.evaluations += len(self.passages) * check.budget.used
-            self.gradient_evaluations += len(self.passages) * claimant.calls
+            self.gradient_evaluations += len(self.passages) * subject.calls
         is_wrong = any(parameter.wrong.any() for parameter in report.parameters.values())
         if any(finding.code == "value-not-finite" for finding in report.findings):
             return None

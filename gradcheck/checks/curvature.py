@@ -22,7 +22,7 @@ from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, rms
 from gradcheck.acceptance.rule import Claim, Judgement
 from gradcheck.acceptance.seen import others
 from gradcheck.checks.check import Check
-from gradcheck.checks.jacobians import JacobianClaimant, block
+from gradcheck.checks.jacobians import JacobianSubject, block
 from gradcheck.differences.ladder import lengths_of, noise_multiplier
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.scale import measure_noise_and_lengths
@@ -35,7 +35,7 @@ from gradcheck.functions.trees import MISSING, Leaf, align
 from gradcheck.reports.claims import Reading, Words, read_gradient
 from gradcheck.reports.report import Finding
 
-__all__ = ["HessianClaimant"]
+__all__ = ["HessianSubject"]
 
 Floats = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ UNAVOIDABLE = 100.0
 """Or this many times the noise at the longest step, below which no step shows anything."""
 
 
-class HessianClaimant(JacobianClaimant):
+class HessianSubject(JacobianSubject):
     """A scalar function and its matrix of second derivatives."""
 
     derivative = "hess"

@@ -31,7 +31,7 @@ LIKE = 1e-2
 
 def is_marked(check: Check) -> bool:
     """Tell whether the derivative was found to be no linear map of its seed, or to give nothing that fits."""
-    role = check.claimant.role
+    role = check.subject.role
     return not {finding.code for finding in check.faults}.isdisjoint(MARKS | {f"zero-{role}", f"{role}-ignored"})
 
 
@@ -104,7 +104,7 @@ def walk(check: Check, seen: Callable[[Any], Floats], point: Point | None = None
     with at_our_own_points():
         for arrays in (ahead, behind):
             check.budget.spend()
-            values.append(seen(check.claimant.value(point.hand(arrays).tree)))
+            values.append(seen(check.subject.value(point.hand(arrays).tree)))
     return steps, values[0] - values[1]
 
 

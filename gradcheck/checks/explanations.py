@@ -76,19 +76,19 @@ def explain(
     more: dict[str, Any] = {
         "indices": {
             **{leaf.name: leaf.value.astype(np.intp) for leaf in check.point.leaves if leaf.value.dtype.kind in "iu"},
-            **check.claimant.indices,
+            **check.subject.indices,
         },
         "move": lambda name, shares: _move(check, probe, base, name, shares),
         "rounding": np.maximum(probe.rounding(), np.abs(base) * EPS),
     }
-    if check.claimant.is_slope and check.value.size == 1:
+    if check.subject.is_slope and check.value.size == 1:
         more["of_f"] = float(check.value.ravel()[0])
-    if check.claimant.pulls_back and check.output.is_bare:
+    if check.subject.pulls_back and check.output.is_bare:
         shape = _shape(check.output.leaves[0].value)
         more["dy"] = probe.cotangents.reshape(len(probe.cotangents), *shape)
         more["y"] = check.value.reshape(shape)
         more["pull"] = lambda cotangents: _pull(check, cotangents)
-    elif check.claimant.pulls_back and len(check.output.leaves) > 1:
+    elif check.subject.pulls_back and len(check.output.leaves) > 1:
         more["of_outputs"] = _of_outputs(check, probe.cotangents)
         more["pull"] = lambda cotangents: _pull(check, cotangents)
         more["reach"] = lambda name, output: _reaches(check, probe, name, output)
@@ -98,7 +98,7 @@ def explain(
 
 def explain_noise(check: Check, probe: Probe, base: Floats) -> None:
     """Say of which undecided parameters the function is a step function, whose jumps only look like noise."""
-    if not check.claimant.is_slope:  # where second differences stand still, the function need not
+    if not check.subject.is_slope:  # where second differences stand still, the function need not
         return
     for name, message in stairs(check.point, check.judgements, base, lambda *asked: _move(check, probe, base, *asked)):
         check.find("step-function", message, where=name)
@@ -178,7 +178,7 @@ def _pull(check: Check, cotangents: list[Floats]) -> list[dict[str, Floats]]:
     count = len(cotangents[0])
     rows = np.concatenate([cotangent.reshape(count, -1) for cotangent in cotangents])
     try:
-        readings = check.claimant.readings(check, check.point.hand(), rows)
+        readings = check.subject.readings(check, check.point.hand(), rows)
     except BudgetExhaustedError:
         return []
     return [_stacked(check.point, readings[i : i + count]) for i in range(0, len(rows), count)]
@@ -230,7 +230,7 @@ def _explain_shapes(check: Check, probe: Probe, base: Floats, point: Point, read
         forms = forms_of(claimed, leaf.value.shape, leaf.name)
         values = (forms[0].values if forms else np.zeros(shape)).reshape(len(base), -1).T
         claim = Claim(values, np.zeros(len(base)), readings[0].eps)
-        judged = check.claimant.judge(probe, base, {position: claim}, rtol=check.rtol, rng=check.settings.rng)[position]
+        judged = check.subject.judge(probe, base, {position: claim}, rtol=check.rtol, rng=check.settings.rng)[position]
         reference, margin = (part.T.reshape(shape) for part in _measured(values, judged))
         found[leaf.name] = explain_shape(claimed, reference, margin, leaf.name)
     return found

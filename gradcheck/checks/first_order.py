@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from gradcheck.checks.check import Check, Reference
-from gradcheck.checks.claimants import VjpClaimant, input_names
 from gradcheck.checks.exchanged import note_on
-from gradcheck.checks.layers import PAIR, LayerClaimant
-from gradcheck.checks.pushforwards import JvpClaimant
+from gradcheck.checks.layers import PAIR, LayerSubject
+from gradcheck.checks.pushforwards import JvpSubject
 from gradcheck.checks.run import run
-from gradcheck.checks.scalar import GivenGradient, ScalarClaimant, is_claim
+from gradcheck.checks.scalar import GivenGradient, ScalarSubject, is_claim
+from gradcheck.checks.subjects import VjpSubject, input_names
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.calls import FURTHER, bound, refuse_extras, require_order, with_keywords
 from gradcheck.functions.in_place import displacing
@@ -117,10 +117,10 @@ def check_gradient(
     better = _read(reference, kwargs, args)
     claim = GivenGradient(grad) if is_given else claimed
     if not in_place:
-        return run(Check(settings, point, ScalarClaimant(f, claim, params), better))
+        return run(Check(settings, point, ScalarSubject(f, claim, params), better))
     with displacing(params, point, settings, reference=reference) as place:
         claim = place.bound(claim) if callable(claim) else claim
-        return run(Check(settings, point, ScalarClaimant(place.bound(f), claim, params), None))
+        return run(Check(settings, point, ScalarSubject(place.bound(f), claim, params), None))
 
 
 @watched
@@ -188,11 +188,11 @@ def check_layer(
     require_order(LAYER, forward=(forward, len(inputs)), backward=(backward, 2))
     named = _named("check_layer", forward, inputs)
     point = inputs_of(named, "inputs", wrt)
-    claimant = LayerClaimant(forward, backward, named, point.held(named))
+    subject = LayerSubject(forward, backward, named, point.held(named))
     try:
-        return run(Check(settings, point, claimant, _read(reference, kwargs)))
+        return run(Check(settings, point, subject, _read(reference, kwargs)))
     except Exception as error:
-        note_on(error, {PAIR: lambda: claimant.fits_swapped(point)})
+        note_on(error, {PAIR: lambda: subject.fits_swapped(point)})
         raise
 
 
@@ -258,7 +258,7 @@ def check_vjp(
     require_order(VJP, f=(f, len(inputs)), vjp=(vjp, len(inputs) + 1))
     named = _named("check_vjp", f, inputs)
     point = inputs_of(named, "inputs", wrt)
-    return run(Check(settings, point, VjpClaimant(f, vjp, named, point.held(named)), _read(reference, kwargs)))
+    return run(Check(settings, point, VjpSubject(f, vjp, named, point.held(named)), _read(reference, kwargs)))
 
 
 @watched
@@ -323,7 +323,7 @@ def check_jvp(
     f, jvp = with_keywords(kwargs, f=f, jvp=jvp)
     require_order(JVP, f=(f, len(inputs)), jvp=(jvp, len(inputs) + 1))
     named = _named("check_jvp", f, inputs)
-    return run(Check(settings, inputs_of(named, "inputs", wrt), JvpClaimant(f, jvp, named), _read(reference, kwargs)))
+    return run(Check(settings, inputs_of(named, "inputs", wrt), JvpSubject(f, jvp, named), _read(reference, kwargs)))
 
 
 def _read(

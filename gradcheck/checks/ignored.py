@@ -32,7 +32,7 @@ def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int
     Costs nothing where the value at the second point is another; else six calls, and one more where no second point was
     visited.
     """
-    if not check.claimant.may_ignore_its_point or not np.all(np.isfinite(base)):
+    if not check.subject.may_ignore_its_point or not np.all(np.isfinite(base)):
         return False
     if (
         check.settings.vectorized

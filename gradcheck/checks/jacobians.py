@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Judgement
 from gradcheck.checks.adjoint import AdjointTest
-from gradcheck.checks.check import Check, Claimant
+from gradcheck.checks.check import Check, Subject
 from gradcheck.functions.formats import format_of
 from gradcheck.functions.kinds import NUMPY
 from gradcheck.functions.outputs import EachOutput, one_array_of
@@ -22,14 +22,14 @@ from gradcheck.functions.trees import Leaf
 from gradcheck.reports.claims import Reading, Words, read_gradient
 from gradcheck.reports.report import Finding
 
-__all__ = ["JacobianClaimant", "as_one_column", "block"]
+__all__ = ["JacobianSubject", "as_one_column", "block"]
 
 Floats = NDArray[np.float64]
 
 WORDS = Words("the Jacobian", "y.shape + x.shape")
 
 
-class JacobianClaimant(Claimant):
+class JacobianSubject(Subject):
     """A function from one array to another and its Jacobian."""
 
     derivative = "jac"

@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.checks.check import Check
-from gradcheck.checks.claimants import PullbackClaimant, by_name, require_floats
 from gradcheck.checks.exchanged import is_marked
+from gradcheck.checks.subjects import PullbackSubject, by_name, require_floats
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.probe import calling
 from gradcheck.functions.trees import flatten
 from gradcheck.reports.claims import Reading, read_gradient
 
-__all__ = ["LayerClaimant"]
+__all__ = ["LayerSubject"]
 
 Floats = NDArray[np.float64]
 
 PAIR = "are forward and backward swapped? The order is check_layer(forward, backward, *inputs); the other way round"
 
 
-class LayerClaimant(PullbackClaimant):
+class LayerSubject(PullbackSubject):
     """A forward/backward pair."""
 
     name = "forward"

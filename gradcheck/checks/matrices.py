@@ -7,11 +7,11 @@ from typing import Any, Unpack
 
 from gradcheck.checks.adjoint import AdjointTest
 from gradcheck.checks.check import Check
-from gradcheck.checks.claimants import HvpClaimant
-from gradcheck.checks.curvature import HessianClaimant
-from gradcheck.checks.jacobians import JacobianClaimant
+from gradcheck.checks.curvature import HessianSubject
+from gradcheck.checks.jacobians import JacobianSubject
 from gradcheck.checks.linear_maps import vector_like
 from gradcheck.checks.run import run
+from gradcheck.checks.subjects import HvpSubject
 from gradcheck.functions.calls import refuse_extras, require_order, with_keywords
 from gradcheck.functions.options import CheckOptions, read_options, require_callable
 from gradcheck.functions.points import point_of
@@ -85,7 +85,7 @@ def check_jacobian(
     settings = read_options(options, vectorizable=False)
     f, jac = with_keywords(kwargs, f=f, jac=jac)
     point = point_of(x, "x", wrt)
-    return run(Check(settings, point, JacobianClaimant(f, jac, x, point)))
+    return run(Check(settings, point, JacobianSubject(f, jac, x, point)))
 
 
 @watched
@@ -149,7 +149,7 @@ def check_hvp(
     grad, hvp = with_keywords(kwargs, grad=grad, hvp=hvp)
     require_order("check_hvp(grad, hvp, x)", grad=(grad, 1), hvp=(hvp, 2))
     point = point_of(x, "x", wrt)
-    return run(Check(settings, point, HvpClaimant(grad, hvp, x, point)))
+    return run(Check(settings, point, HvpSubject(grad, hvp, x, point)))
 
 
 @watched
@@ -277,4 +277,4 @@ def check_hessian(
     settings = read_options(options, analytic=False)
     f, hess = with_keywords(kwargs, f=f, hess=hess)
     point = point_of(x, "x", wrt)
-    return run(Check(settings, point, HessianClaimant(f, hess, x, point)))
+    return run(Check(settings, point, HessianSubject(f, hess, x, point)))

@@ -89,19 +89,19 @@ def examine(check: Check, cotangents: Floats, first: list[Reading]) -> None:
     first : list of Reading
         The claims.
     """
-    claimant = check.claimant
-    here = claimant.first_sample(check, cotangents, first)
+    subject = check.subject
+    here = subject.first_sample(check, cotangents, first)
     _examine_memory(check, here)
     # One comparison after the other, so that only the arrays of one are in memory.
     if check.elsewhere is not None:
         _examine_kept(check, check.elsewhere.claims)
         compare(check, here[0])
     handed = check.point.hand()
-    again = _without_memory(claimant.sample(check, handed, cotangents))
+    again = _without_memory(subject.sample(check, handed, cotangents))
     changed = handed.changed()
     del handed
     if changed:
-        message = f"{claimant.derivative} changed its arguments in place: {', '.join(changed)}"
+        message = f"{subject.derivative} changed its arguments in place: {', '.join(changed)}"
         check.find("inputs-changed", message, fatal=True)
     _examine_kept(check, first)
     repeats = _examine_repetition(check, cotangents, here, again)
@@ -121,7 +121,7 @@ def is_random(check: Check) -> bool:
 def examine_value(check: Check) -> None:
     """Call the function again: it must give what it gave first."""
     if not is_random(check):
-        examine_repeated_value(check, check.output, check.claimant.value, check.point, check.value)
+        examine_repeated_value(check, check.output, check.subject.value, check.point, check.value)
 
 
 def examine_repeated_value(
@@ -155,8 +155,8 @@ def _hidden_eps(value: Floats) -> float:
 def _value(check: Check, handed: Handed) -> Floats:
     """Return the function's value at a point as one vector."""
     check.budget.spend()
-    with calling(check.claimant.name, "at the given point"):
-        return check.output.read(check.claimant.value(handed.tree))
+    with calling(check.subject.name, "at the given point"):
+        return check.output.read(check.subject.value(handed.tree))
 
 
 # ---- the same again -------------------------------------------------------------------------------------------------
@@ -198,11 +198,11 @@ def _is_rounding(check: Check, apart: float, size: float) -> bool:
 
 def _examine_repetition(check: Check, cotangents: Floats, here: list[Reading], again: list[Reading]) -> bool:
     """Say how a second claim at the same point differs from the first; return whether it is the same."""
-    derivative = check.claimant.derivative
+    derivative = check.subject.derivative
     different = [(name, *_apart(a, b)) for name, a, b in _pairs(here, again) if not are_equal(a, b)]
     if not different:
         return True
-    third, fourth = (check.claimant.sample(check, check.point.hand(), cotangents) for _ in range(2))
+    third, fourth = (check.subject.sample(check, check.point.hand(), cotangents) for _ in range(2))
     grows = {
         name: _same_steps(a, b, c)
         for (name, a, b), (_, _, c) in zip(_pairs(again, third), _pairs(again, fourth), strict=True)
@@ -237,7 +237,7 @@ def _lags(check: Check, cotangents: Floats, here: list[Reading]) -> bool:
     if check.elsewhere is None:
         return False
     for _ in range(2):
-        there = check.claimant.sample(check, check.point.hand([a.copy() for a in check.elsewhere.arrays]), cotangents)
+        there = check.subject.sample(check, check.point.hand([a.copy() for a in check.elsewhere.arrays]), cotangents)
     return all(are_equal(a, b) for _, a, b in _pairs(here, there))
 
 
@@ -246,12 +246,12 @@ def _examine_last_point(check: Check, cotangents: Floats, here: list[Reading]) -
 
     One call of each; two more where the claim differs, to see that calling the function at the given point mends it.
     """
-    if not check.claimant.stands_alone or check.elsewhere is None:
+    if not check.subject.stands_alone or check.elsewhere is None:
         return
     rng = np.random.default_rng(check.settings.key)
     try:
         _value(check, check.point.hand(check.point.moved(AWAY[0], rng)))
-        after = check.claimant.sample(check, check.point.hand(), cotangents)
+        after = check.subject.sample(check, check.point.hand(), cotangents)
     except BudgetExhaustedError:
         raise
     except Exception:  # noqa: BLE001 - the function need not be defined there, and without a value there is nothing to compare
@@ -264,9 +264,9 @@ def _examine_last_point(check: Check, cotangents: Floats, here: list[Reading]) -
     if not different:
         return
     _value(check, check.point.hand())
-    mended = check.claimant.sample(check, check.point.hand(), cotangents)
+    mended = check.subject.sample(check, check.point.hand(), cotangents)
     if all(_is_rounding(check, *_apart(one, two)) for _, one, two in _pairs(here, mended)):
-        name, function = check.claimant.derivative, check.claimant.name
+        name, function = check.subject.derivative, check.subject.name
         check.find(
             "last-point-gradient",
             f"{name} gives the gradient of the point at which {function} was called last, not of its argument: they differ by "
@@ -328,7 +328,7 @@ def _examine_kept(check: Check, readings: list[Reading]) -> None:
             if not are_equal(values, reading.values[leaf]):
                 check.find(
                     "buffer-reused",
-                    f"the gradient returned first was overwritten when {check.claimant.derivative} was called again: "
+                    f"the gradient returned first was overwritten when {check.subject.derivative} was called again: "
                     "both calls return the same memory; return a new array",
                     where=reading.names[leaf],
                     fatal=True,
@@ -349,7 +349,7 @@ def _examine_layouts(check: Check, cotangents: Floats, here: list[Reading]) -> N
             continue
         for name, apart, size in compared:
             if not _is_rounding(check, apart, size):
-                _depends(check, name, check.claimant.derivative if name else check.output.name, words, apart, size)
+                _depends(check, name, check.subject.derivative if name else check.output.name, words, apart, size)
                 if not name:
                     return
 
@@ -360,7 +360,7 @@ def _compare_laid_out(
     """Return how far value and claims are apart in another layout, and their sizes; the name of the value is empty."""
     with at_our_own_points():
         value = _value(check, check.point.hand(layout=layout))
-        there = check.claimant.sample(check, check.point.hand(layout=layout), cotangents, layout)
+        there = check.subject.sample(check, check.point.hand(layout=layout), cotangents, layout)
         claims = [(name, *_apart(one, other)) for name, one, other in _pairs(here, there)]
         return [("", *_apart(check.value, value)), *claims]
 
@@ -399,7 +399,7 @@ def examine_linearity(
         if apart > ROUNDED * float(np.sum(np.abs(weights))) * float(np.max(check.roundoff[leaf].own, initial=0.0)):
             check.find(
                 "not-linear",
-                f"{check.claimant.derivative} is not linear in {check.claimant.seed}: a combination of two is off by "
+                f"{check.subject.derivative} is not linear in {check.subject.seed}: a combination of two is off by "
                 f"{apart:.3g}, what it gives is up to {size:.3g}",
                 where=combined.names[leaf],
                 fatal=True,
@@ -417,7 +417,7 @@ def _off(whole: Floats, parts: list[Floats], weights: Floats) -> tuple[float, fl
 
 def examine_zero(check: Check, reading: Reading, first: Reading) -> set[str]:
     """Check that zeros give zeros; return the names of leaves whose gradient does not depend on the seed at all."""
-    derivative, seed, role = check.claimant.derivative, check.claimant.seed, check.claimant.role
+    derivative, seed, role = check.subject.derivative, check.subject.seed, check.subject.role
     ignored = set()
     for leaf, values in reading.values.items():
         name = reading.names[leaf]

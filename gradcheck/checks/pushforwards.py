@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.checks.check import Check, Claimant
-from gradcheck.checks.claimants import require_floats, spread
+from gradcheck.checks.check import Check, Subject
 from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
 from gradcheck.checks.protocol import examine_zero
+from gradcheck.checks.subjects import require_floats, spread
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.points import Handed, Layout, Output, as_given
 from gradcheck.functions.probe import calling
@@ -22,7 +22,7 @@ from gradcheck.functions.trees import arrays_in
 from gradcheck.reports.claims import Reading, Words, read_gradient
 from gradcheck.reports.report import Finding
 
-__all__ = ["JvpClaimant"]
+__all__ = ["JvpSubject"]
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ MIXED = 20180101
 """Seed of the tangent that is compared between calls."""
 
 
-class JvpClaimant(Claimant):
+class JvpSubject(Subject):
     """A function of several inputs and its Jacobian-vector product."""
 
     derivative = "jvp"
@@ -89,15 +89,15 @@ class JvpClaimant(Claimant):
     ) -> Floats | None:
         """Return the products of one leaf's columns with the cotangents, shape (n, K); None where dy is unlike y."""
         name, shape = check.point.leaves[leaf].name, check.point.leaves[leaf].value.shape
-        vector, rows, told = np.zeros(_length(check)), [], set[str]()
+        vector, rows, codes = np.zeros(_length(check)), [], set[str]()
         for number, index in enumerate(np.ndindex(shape)):
             vector[place.start + number] = 1.0
             dy, reading = self._push(tangent(check.point, vector), tree)
             vector[place.start + number] = 0.0
             notes.eps = max(notes.eps, reading.eps)
             for finding in reading.findings:
-                if finding.code not in told:
-                    told.add(finding.code)
+                if finding.code not in codes:
+                    codes.add(finding.code)
                     notes.findings.append(_of_unit(finding, name, index))
             if dy is None:
                 return None
@@ -182,10 +182,10 @@ class JvpClaimant(Claimant):
         vectors = [mixed, np.zeros_like(mixed), *self._parts(check, -mixed)]
         trees = [tangent(check.point, vector) for vector in vectors]
         answers = [self._push(tangents, handed.tree) for tangents in trees]
-        told = {finding.code for finding in first[0].findings} | {"coarse-dtype"}
+        codes = {finding.code for finding in first[0].findings} | {"coarse-dtype"}
         for finding in (finding for _, reading in answers for finding in reading.findings):
-            if finding.code not in told:
-                told.add(finding.code)
+            if finding.code not in codes:
+                codes.add(finding.code)
                 check.find(finding.code, f"for a random tangent, {finding.message}", fatal=True)
         pushed = [dy for dy, _ in answers]
         ignored = examine_zero(check, answers[1][1], answers[0][1])

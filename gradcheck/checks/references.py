@@ -62,7 +62,7 @@ def choose_differenced(check: Check, value: Any) -> Differenced | None:
     Costs two calls of the reference, and four more of each where the two differ by more than half the digits of the
     function's dtype.
     """
-    own = Differenced(check.claimant.value, check.point, _as_coarse_as_inside(check), value)
+    own = Differenced(check.subject.value, check.point, _as_coarse_as_inside(check), value)
     if check.reference is None:
         return own
     try:
@@ -86,7 +86,7 @@ def choose_differenced(check: Check, value: Any) -> Differenced | None:
 
 def _as_coarse_as_inside(check: Check) -> Output:
     """Return the form of the value, its numbers no more exact than those that they were computed from."""
-    inside = check.claimant.inside
+    inside = check.subject.inside
     if inside is None:
         return check.output
     leaves = [replace(leaf, format=max(leaf.format, inside, key=lambda each: each.eps)) for leaf in check.output.leaves]
@@ -95,7 +95,7 @@ def _as_coarse_as_inside(check: Check) -> Output:
 
 def _evaluate(check: Check, reference: Callable[..., Any]) -> Differenced:
     """Call the reference at the widened point."""
-    function, point = check.claimant.like_value(reference), check.point.widened()
+    function, point = check.subject.like_value(reference), check.point.widened()
     check.budget.spend()
     with calling("reference", "at the given point"):
         value = function(point.hand().tree)
@@ -148,6 +148,6 @@ def _measured_rounding(check: Check, better: Differenced, apart: Floats) -> Floa
         check.budget.spend()
         check.budget.spend()
         with at_our_own_points():
-            value = check.output.read(check.claimant.value(check.point.hand(arrays).tree))
+            value = check.output.read(check.subject.value(check.point.hand(arrays).tree))
             differences.append(better.output.read(better.function(better.point.hand(wide).tree)) - value)
     return np.asarray(np.std(differences, axis=0))

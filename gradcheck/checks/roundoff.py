@@ -63,17 +63,17 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
     """
     levels = _rounding_levels(check, readings, base)
     columns = len(readings)
-    if check.claimant.is_given:
+    if check.subject.is_given:
         return {
             leaf: _assumed(level * (USUAL_EPSILONS / CANCELLED), readings[0], leaf) for leaf, level in levels.items()
         }
     squares = {leaf: np.zeros(columns) for leaf in readings[0].values}
     largest = {leaf: np.zeros((values.size, columns), np.float32) for leaf, values in readings[0].values.items()}
-    inside = check.claimant.inside
+    inside = check.subject.inside
     share = readings[0].eps if inside is None else max(readings[0].eps, inside.eps)
     for _ in range(NUDGES):
         nudged = check.point.hand(check.point.nudged(share, check.settings.rng))
-        moved = check.claimant.readings(check, nudged, cotangents)
+        moved = check.subject.readings(check, nudged, cotangents)
         for leaf, most in largest.items():
             limits = levels.get(leaf, np.zeros(columns))
             for k, (new, old) in enumerate(zip(moved, readings, strict=True)):

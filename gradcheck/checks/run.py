@@ -23,7 +23,7 @@ from gradcheck.functions.float_errors import silent
 from gradcheck.functions.options import default_rtol
 from gradcheck.functions.probe import CHUNK_LENGTH, Probe, calling
 from gradcheck.functions.progress import Meter, metering
-from gradcheck.functions.workers import Crew, WorkersLostError, hire
+from gradcheck.functions.workers import WorkerPool, WorkersLostError, open_pool
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Report
 from gradcheck.reports.summary import summarise
@@ -50,10 +50,10 @@ def run(check: Check) -> Report:
     """Make the check; Ctrl-C comes through with the report so far."""
     started = time.perf_counter()
     check.why_directions = _why_directions(check)
-    with metering(check.settings.progress, _forecast(check)) as meter, hire(check.settings.workers) as crew:
+    with metering(check.settings.progress, _forecast(check)) as meter, open_pool(check.settings.workers) as pool:
         check.budget.progress = meter
         with check.budget.until_exhausted():
-            _look(check, meter, crew)
+            _look(check, meter, pool)
         reports: list[Report] = []
         with check.budget.until_exhausted():
             reports.append(_report(check, started))
@@ -70,23 +70,23 @@ def _forecast(check: Check) -> int:
         return DIRECTIONAL_CALLS
     if check.settings.vectorized:  # about as many for each leaf as it has chunks of elements, and a few pilots
         return sum(2 * size // CHUNK_LENGTH + 5 for size in sizes) + OVERHEAD // 2
-    return check.claimant.forecast(sum(sizes))
+    return check.subject.forecast(sum(sizes))
 
 
-def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
+def _look(check: Check, meter: Meter | None, pool: WorkerPool | None) -> None:
     """Call function and derivative, and judge, as far as the evaluations go."""
     check.elsewhere = visit(check)
     handed = check.point.hand()
     check.budget.spend()
     began = time.perf_counter()
-    with calling(check.claimant.name, "at the given point"):
-        value = check.claimant.value(handed.tree)
+    with calling(check.subject.name, "at the given point"):
+        value = check.subject.value(handed.tree)
     seconds = time.perf_counter() - began
     if meter is not None:
         meter.expect(seconds)
-    if crew is not None:
-        crew.pace = seconds
-    check.output = output = check.claimant.output(value)
+    if pool is not None:
+        pool.seconds_per_call = seconds
+    check.output = output = check.subject.output(value)
     check.value = output.read(value)
     changed = handed.changed()
     del handed  # it may be large
@@ -97,14 +97,14 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
     if differenced is None:
         _read(check, cotangents, np.zeros(len(cotangents)))
         return
-    check.probe = probe = check.claimant.probe(
+    check.probe = probe = check.subject.probe(
         differenced.function,
         differenced.point,
         differenced.output,
         cotangents,
         check.budget,
         vectorized=check.settings.vectorized,
-        crew=crew,
+        pool=pool,
     )
     check.base = base = probe.read(differenced.value)
     if not np.all(np.isfinite(base)):
@@ -128,7 +128,7 @@ def _look(check: Check, meter: Meter | None, crew: Crew | None) -> None:
         check.judgements = {}
         return
     examine_constancy(check, probe, claims, check.judgements)
-    if check.claimant.is_given:
+    if check.subject.is_given:
         examine_places(check)
 
 
@@ -146,11 +146,11 @@ def _report(check: Check, started: float) -> Report:
         (raised, _), count = check.budget.undefined.most_common(1)[0], check.budget.undefined.total()
         check.find(
             "undefined-nearby",
-            f"{check.claimant.name} raised at {count:,} displaced points, mostly {raised!r}: it is not defined there, and no "
+            f"{check.subject.name} raised at {count:,} displaced points, mostly {raised!r}: it is not defined there, and no "
             "difference can be taken; move the point away from the edge of its domain",
             calls=count,
         )
-    found = check.claimant.laid_out(check.point, check.readings, check.judgements)
+    found = check.subject.laid_out(check.point, check.readings, check.judgements)
     ask = check.probe if check.budget.ended is None else None
     if ask is not None:
         explain_noise(check, ask, check.base)
@@ -163,7 +163,7 @@ def _report(check: Check, started: float) -> Report:
         blind_spots=unseen(check),
         stopped=check.budget.stopped,
         evaluations=check.budget.used,
-        gradient_evaluations=check.claimant.calls,
+        gradient_evaluations=check.subject.calls,
         seconds=time.perf_counter() - started,
         seed=check.settings.seed,
     )
@@ -174,7 +174,7 @@ def _cotangents(check: Check) -> Floats:
     if check.elsewhere is not None and check.elsewhere.value.size == check.output.size:
         return check.elsewhere.cotangents
     check.elsewhere = None
-    return check.claimant.cotangents(check.output, check.settings.rng)
+    return check.subject.cotangents(check.output, check.settings.rng)
 
 
 def _why_directions(check: Check) -> str:
@@ -184,7 +184,7 @@ def _why_directions(check: Check) -> str:
     limit = check.settings.max_evaluations
     if check.settings.method == "directional":
         return f"{together}, as method='directional' asks"
-    if check.settings.method != "auto" or not check.claimant.is_whole:
+    if check.settings.method != "auto" or not check.subject.is_whole:
         return ""
     if elements > MOST_EXHAUSTIVE:
         return f"{together}: they are more than {MOST_EXHAUSTIVE:,}; method='exhaustive' looks at each"
@@ -199,15 +199,15 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
         try:
             return judge(probe, base, claims, rtol=check.rtol, rng=check.settings.rng, complex_step=True)
         except NotAnalyticError as error:
-            message = f"{check.claimant.name} takes no complex step: {error}; differences were used instead"
+            message = f"{check.subject.name} takes no complex step: {error}; differences were used instead"
             check.find("complex-step-unsupported", message)
     settings = check.settings
     if check.why_directions:
         judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, each=False)
         return _look_again(check, probe, base, claims, judgements)
     elements = sum(len(claim.values) for claim in claims.values())
-    if settings.method == "auto" and check.claimant.is_whole and not settings.vectorized:
-        sampled = not check.claimant.pulls_back  # else what is wrong with a backward may be seen in all elements only
+    if settings.method == "auto" and check.subject.is_whole and not settings.vectorized:
+        sampled = not check.subject.pulls_back  # else what is wrong with a backward may be seen in all elements only
         judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=sampled)
         if sampled and elements <= FEW and _unexplained(check, probe, base, judgements):
             judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=False)
@@ -219,7 +219,7 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
                 "are wrong; method='exhaustive' looks at each"
             )
         return judgements
-    return check.claimant.judge(probe, base, claims, rtol=check.rtol, rng=settings.rng)
+    return check.subject.judge(probe, base, claims, rtol=check.rtol, rng=settings.rng)
 
 
 def _look_again(
@@ -239,7 +239,7 @@ def _unexplained(check: Check, probe: Probe, base: Floats, judgements: dict[int,
     sampled = [leaf for leaf, found in judgements.items() if np.any(found.wrong) and np.any(np.isnan(found.reference))]
     if not sampled:
         return []
-    explained = explain(check, probe, base, check.claimant.laid_out(check.point, check.readings, judgements))
+    explained = explain(check, probe, base, check.subject.laid_out(check.point, check.readings, judgements))
     return [leaf for leaf in sampled if check.point.leaves[leaf].name not in explained]
 
 
@@ -247,24 +247,24 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
     """Ask for the claims, read them, and check how they come about."""
     readings: list[Reading] = []
     with check.budget.until_exhausted():
-        readings = check.claimant.readings(check, check.point.hand(), cotangents)
+        readings = check.subject.readings(check, check.point.hand(), cotangents)
         check.readings = readings
         for finding in readings[0].findings:
             (check.remarks if finding.code == "coarse-dtype" else check.faults).append(finding)
         check.rtol = check.settings.rtol or default_rtol(max(check.eps(), readings[0].eps))
-        if check.claimant.inside is not None:
-            name = check.claimant.inside.name
+        if check.subject.inside is not None:
+            name = check.subject.inside.name
             message = (
-                f"{check.claimant.name} computes in {name} on the way, so the gradient is judged at {name}'s accuracy"
+                f"{check.subject.name} computes in {name} on the way, so the gradient is judged at {name}'s accuracy"
             )
             check.find("coarse-dtype", message)
         if readings[0].eps > np.finfo(np.float64).eps:
             check.roundoff = measure_roundoff(check, readings, cotangents, base)
         examine_value(check)
         if (
-            not is_random(check) and not check.claimant.is_given
+            not is_random(check) and not check.subject.is_given
         ):  # else whatever comes back may be another thing each time, and right
-            check.claimant.protocol(check, cotangents, readings)
+            check.subject.protocol(check, cotangents, readings)
             examine(check, cotangents, readings)
     if not readings:
         if check.budget.ended is None:
@@ -280,6 +280,6 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
             values = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
             known = check.roundoff.get(leaf)
             spread = np.zeros(values.shape[1]) if known is None else known.usual
-            own, assumed = (None, False) if known is None else (known.own, check.claimant.is_given)
+            own, assumed = (None, False) if known is None else (known.own, check.subject.is_given)
             claims[leaf] = Claim(values, spread, readings[0].eps, own, assumed)
     return claims

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.checks.check import Check, Claimant
+from gradcheck.checks.check import Check, Subject
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_array
 from gradcheck.functions.containers import parts_of
@@ -19,7 +19,7 @@ from gradcheck.functions.probe import calling
 from gradcheck.functions.trees import MISSING, align, flatten
 from gradcheck.reports.claims import Misfit, Reading, read_gradient
 
-__all__ = ["GivenGradient", "ScalarClaimant", "is_claim", "is_pair"]
+__all__ = ["GivenGradient", "ScalarSubject", "is_claim", "is_pair"]
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def _is_written_out(grad: Any) -> bool:
     return any(callable(getattr(grad, name, None)) for name in ("toarray", "to_dense", "todense"))
 
 
-class ScalarClaimant(Claimant):
+class ScalarSubject(Subject):
     """A scalar function and its gradient."""
 
     is_whole = True

@@ -45,17 +45,17 @@ def visit(check: Check) -> Elsewhere | None:
     computed before, is thus distinguished from one that is cached at the first call. The functions need not be defined
     there: if they raise, the result is None, as it is when few calls are allowed.
     """
-    for away, tiny in TRIES if check.budget.left >= FEWEST_CALLS and not check.claimant.is_given else ():
+    for away, tiny in TRIES if check.budget.left >= FEWEST_CALLS and not check.subject.is_given else ():
         arrays = check.point.moved(away, check.settings.rng, tiny=tiny)
         try:
             check.budget.spend()
             with at_our_own_points():
-                value = check.claimant.value(check.point.hand([array.copy() for array in arrays]).tree)
-                check.output = check.claimant.output(value)
+                value = check.subject.value(check.point.hand([array.copy() for array in arrays]).tree)
+                check.output = check.subject.output(value)
                 if not np.all(np.isfinite(check.output.read(value))):
                     continue
-                cotangents = check.claimant.cotangents(check.output, check.settings.rng)
-                claims = check.claimant.sample(check, check.point.hand([array.copy() for array in arrays]), cotangents)
+                cotangents = check.subject.cotangents(check.output, check.settings.rng)
+                claims = check.subject.sample(check, check.point.hand([array.copy() for array in arrays]), cotangents)
         except Exception:  # noqa: BLE001, S112 - whatever the user's functions raise; the blind spots say it
             continue
         for claim in claims:
@@ -73,7 +73,7 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
     A linear function has one. At a kink any of several gradients is right, and wrong everywhere else: what is off by as
     much a quarter of the way as at the second point is such a one. That of a smooth function is off by a quarter.
     """
-    if check.elsewhere is None or not check.claimant.is_slope:
+    if check.elsewhere is None or not check.subject.is_slope:
         return
     there = check.elsewhere
     same = [leaf for leaf in there.same if leaf in judgements]
@@ -100,7 +100,7 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
         agrees &= np.any(np.abs(start.apart - far.apart) > start.allowed + far.allowed, axis=1)
     disagrees = (np.abs(far.apart) > CERTAIN * far.allowed) & ~far.kink
     disagrees &= np.abs(close.apart) + close.allowed < np.abs(far.apart) / 2
-    derivative = check.claimant.derivative
+    derivative = check.subject.derivative
     for row, leaf in enumerate(same):
         name = check.point.leaves[leaf].name
         if leaf in wrong and agrees[row]:

@@ -36,7 +36,7 @@ def judge_without_others(
     """
     wrong = [leaf for leaf, found in judgements.items() if np.any(found.wrong)]
     at_kinks = [leaf for leaf in wrong if np.all(judgements[leaf].gap[judgements[leaf].wrong] != 0)]
-    if len(wrong) < 2 or not at_kinks or check.claimant.is_given or not check.claimant.is_whole:
+    if len(wrong) < 2 or not at_kinks or check.subject.is_given or not check.subject.is_whole:
         return judgements
     rng, one = check.settings.rng, probe.with_cotangents(probe.cotangents[:1])
     arrays = check.point.moved(AWAY[0], rng)
@@ -64,7 +64,7 @@ def _claimed_there(check: Check, arrays: list[NDArray[Any]], cotangents: Floats)
     """Return the claims at another point, each of shape (n,); none if the function raises there."""
     try:
         with at_our_own_points():
-            return check.claimant.sample(check, check.point.hand([a.copy() for a in arrays]), cotangents)[0].values
+            return check.subject.sample(check, check.point.hand([a.copy() for a in arrays]), cotangents)[0].values
     except BudgetExhaustedError:
         raise
     except Exception:  # noqa: BLE001 - the user's functions need not be defined at a point of our choice

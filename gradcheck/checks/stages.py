@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.checks.claimants import by_name, input_names
+from gradcheck.checks.subjects import by_name, input_names
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_still
 from gradcheck.functions.options import require_callable

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict, get_args
 import numpy as np
 
 from gradcheck.errors import InvalidArgument, described
-from gradcheck.functions.workers import Crew, Workers, read_workers
+from gradcheck.functions.workers import WorkerPool, Workers, read_workers
 
 __all__ = [
     "CheckOptions", "Method", "Settings", "default_rtol", "read_options", "require_callable", "require_choice", "require_flag", "require_known",
@@ -96,7 +96,7 @@ class Settings:
     rtol: float | None
     method: Method
     vectorized: bool
-    workers: Workers | Crew | None
+    workers: Workers | WorkerPool | None
     rng: np.random.Generator
     key: int
     seed: str

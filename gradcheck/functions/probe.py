@@ -25,9 +25,9 @@ from gradcheck.functions.displacements import Displacements, Elements, Line, Mov
 from gradcheck.functions.float_errors import as_the_user_set, at_our_own_points, silent
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.tasks import Evaluated
-from gradcheck.functions.workers import Crew, WorkersLostError
+from gradcheck.functions.workers import WorkerPool, WorkersLostError
 
-__all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "means_undefined", "told", "unit_of"]
+__all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "means_undefined", "quoted", "unit_of"]
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ FEWEST_TASKS, POINTS_IN_A_TASK = 32, 16
 """A batch that goes to workers is parted into at least so many tasks, where it has as many points; a task has no more
 points than this. It depends on nothing else, so that calls are the same whatever the workers."""
 
-LONGEST_TOLD = 80
+LONGEST_QUOTED = 80
 """Characters of an exception's text that a report quotes."""
 
 LARGEST_EXPONENT = 300
@@ -199,7 +199,7 @@ class Probe:
         Counts the calls.
     vectorized : bool
         Whether ``function`` takes a leading axis on one leaf and returns as many values.
-    crew : Crew, optional
+    pool : WorkerPool, optional
         Who evaluates batches in place of this thread.
     """
 
@@ -212,7 +212,7 @@ class Probe:
         budget: Budget,
         *,
         vectorized: bool = False,
-        crew: Crew | None = None,
+        pool: WorkerPool | None = None,
     ) -> None:
         self.function = function
         self.point = point
@@ -220,7 +220,7 @@ class Probe:
         self.cotangents = cotangents
         self.budget = budget
         self.vectorized = vectorized
-        self.crew = crew
+        self.pool = pool
         self.compared: set[int] = set()
         """Leaves in which a point of a chunk was compared with the same point alone."""
 
@@ -317,7 +317,7 @@ class Probe:
     # ---- how they are evaluated ---------------------------------------------------------------------------------
 
     def values(self, batch: Displacements) -> Floats:
-        """Evaluate a batch, here or wherever the crew is.
+        """Evaluate a batch, here or wherever the pool is.
 
         Returns
         -------
@@ -326,7 +326,7 @@ class Probe:
         """
         size = self._points_in_a_call(batch)
         calls = len(Parts(batch, size or 1))
-        if self.crew is None or calls <= 1:
+        if self.pool is None or calls <= 1:
             return self.evaluate(batch)
         if calls > self.budget.left:  # as in this thread: as far as it goes
             self.values(batch.rows(slice(int(self.budget.left) * (size or 1))))
@@ -337,10 +337,10 @@ class Probe:
             for _ in range(1 if size else len(tasks[number])):
                 self.budget.spend(len(tasks[number]) if size else 1)
 
-        sent = _Sent(self._like(budget=Budget(), crew=None))
+        sent = _Sent(self._like(budget=Budget(), pool=None))
         nbytes = sum(leaf.value.nbytes for leaf in self.point.leaves) + self.cotangents.nbytes
         try:
-            answers = self.crew.run(sent, tasks, received, nbytes)
+            answers = self.pool.run(sent, tasks, received, nbytes)
         except WorkersLostError as lost:
             self.budget.end(lost)
             raise BudgetExhaustedError from lost
@@ -378,7 +378,7 @@ class Probe:
                 except Exception as error:
                     if not names or not means_undefined(error):
                         raise
-                    self.budget.undefined[told(error)] += 1
+                    self.budget.undefined[quoted(error)] += 1
                     values[row] = np.nan
                     continue
                 values[row] = read(self.output.imaginary(value) if is_imaginary else value)
@@ -434,7 +434,7 @@ class _Sent:
         return Evaluated(probe.evaluate(batch), list(probe.budget.undefined.elements()))
 
 
-def told(error: BaseException) -> str:
+def quoted(error: BaseException) -> str:
     """Quote an exception in one line."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:LONGEST_TOLD]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[:LONGEST_QUOTED]}" if text else type(error).__name__

@@ -42,14 +42,14 @@ class Raised:
         self.error = error
 
     def __reduce__(self) -> tuple[type[Raised], tuple[BaseException]]:
-        told = "".join(traceback.format_exception(self.error))
+        text = "".join(traceback.format_exception(self.error))
         try:
             error = pickle.loads(pickle.dumps(self.error))  # noqa: S301 - our own bytes: does it survive the way?
         except Exception:  # noqa: BLE001 - whatever its class does to being pickled
             error = RuntimeError(f"{type(self.error).__name__}: {self.error}")
             for note in getattr(self.error, "__notes__", ()):
                 error.add_note(note)
-        error.add_note(f"raised in a worker:\n{told}")
+        error.add_note(f"raised in a worker:\n{text}")
         return Raised, (error,)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.tasks import REMEDY, Evaluated, Job, Packed, Raised, Task, settle_in
 
-__all__ = ["Crew", "Workers", "WorkersLostError", "hire", "read_workers"]
+__all__ = ["WorkerPool", "Workers", "WorkersLostError", "open_pool", "read_workers"]
 
 Map = Callable[..., Any]
 Workers = int | Executor | Map
@@ -70,20 +70,20 @@ def read_workers(value: Any) -> Workers | None:
 
 
 @contextmanager
-def hire(workers: Workers | Crew | None) -> Iterator[Crew | None]:
-    """Give a crew for the duration of a check; what was given stays open, what was started is ended."""
-    if workers is None or isinstance(workers, Crew):  # one that was hired already goes on
+def open_pool(workers: Workers | WorkerPool | None) -> Iterator[WorkerPool | None]:
+    """Open a pool for the duration of a check; what was given stays open afterwards, what was started is ended."""
+    if workers is None or isinstance(workers, WorkerPool):  # one that is open already goes on
         yield workers
     elif isinstance(workers, int):
-        crew = _Processes(workers)
+        pool = _Processes(workers)
         try:
-            yield crew
+            yield pool
         finally:
-            crew.close()
+            pool.close()
     elif isinstance(workers, Executor):
         yield _Given(workers)
-    elif isinstance(pool := getattr(workers, "__self__", None), Pool) and not isinstance(pool, ThreadPool):
-        yield _Watched(pool)
+    elif isinstance(given := getattr(workers, "__self__", None), Pool) and not isinstance(given, ThreadPool):
+        yield _Watched(given)
     else:
         yield _Mapped(workers)
 
@@ -92,12 +92,12 @@ Numbered = tuple[int, Any]
 Answers = Iterator[Any]
 
 
-class Crew(ABC):
+class WorkerPool(ABC):
     """Where batches are evaluated beside this process.
 
     Attributes
     ----------
-    pace : float
+    seconds_per_call : float
         Seconds that one point takes, as far as is known.
     """
 
@@ -105,7 +105,7 @@ class Crew(ABC):
     """How often tasks are handed over before they are given up."""
 
     def __init__(self) -> None:
-        self.pace = 0.0
+        self.seconds_per_call = 0.0
         self.trouble: list[Exception] = []
 
     def run(self, job: Job, tasks: Sequence[Any], received: Callable[[int], None], nbytes: int) -> list[Evaluated]:
@@ -136,7 +136,7 @@ class Crew(ABC):
         """
         results: dict[int, Evaluated] = {}
         window = int(np.clip(BYTES_IN_FLIGHT // max(1, nbytes), FEWEST_IN_FLIGHT, MOST_IN_FLIGHT))
-        patience = SILENCE + MARGIN * self.pace * len(tasks[0])
+        patience = SILENCE + MARGIN * self.seconds_per_call * len(tasks[0])
         self.trouble = []
         try:
             for _ in range(self.attempts):
@@ -187,7 +187,7 @@ class Crew(ABC):
         """Stop what was started."""
 
 
-class _Given(Crew):
+class _Given(WorkerPool):
     """An executor of the user's."""
 
     def __init__(self, executor: Executor) -> None:
@@ -240,7 +240,7 @@ class _Processes(_Given):
     attempts = 2
 
     def __init__(self, count: int) -> None:
-        Crew.__init__(self)
+        WorkerPool.__init__(self)
         self.count = count if count > 0 else os.cpu_count() or 1
         self.pool: ProcessPoolExecutor | None = None
 
@@ -277,7 +277,7 @@ class _Processes(_Given):
             self.pool = None
 
 
-class _Watched(Crew):
+class _Watched(WorkerPool):
     """The processes of a `multiprocessing.Pool`, whose own map waits for ever when one of them is killed."""
 
     attempts = 2
@@ -305,7 +305,7 @@ class _Watched(Crew):
             yield handle.get()
 
 
-class _Mapped(Crew):
+class _Mapped(WorkerPool):
     """Anything like the built-in `map`."""
 
     def __init__(self, function: Map) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gradcheck.checks.claimants import input_names
+from gradcheck.checks.subjects import input_names
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.trees import opened, values_in
 from gradcheck.jax.precision import Arrays, widened

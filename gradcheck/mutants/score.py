@@ -20,7 +20,7 @@ from gradcheck.functions.points import Point, point_of
 from gradcheck.functions.progress import metering
 from gradcheck.functions.tasks import Evaluated
 from gradcheck.functions.trees import flatten
-from gradcheck.functions.workers import Workers, hire
+from gradcheck.functions.workers import Workers, open_pool
 from gradcheck.mutants.behaviours import Accuracy, Taken
 from gradcheck.mutants.catalogue import Mutant, by_remedy
 from gradcheck.mutants.planting import Patterns, mutants_of, wrap
@@ -192,17 +192,17 @@ def mutation_score(
         if meter is not None:
             meter(done)
 
-    with metering(settings.progress, len(trials), "mutants") as meter, hire(settings.workers) as crew:
+    with metering(settings.progress, len(trials), "mutants") as meter, open_pool(settings.workers) as pool:
         job = partial(_judge, check, f, grad)
-        if crew is None or not trials:
+        if pool is None or not trials:
             verdicts = []
             for trial in trials:
                 verdicts.append(job([trial]))
                 received(0)
         else:
-            crew.pace = pace
+            pool.seconds_per_call = pace
             size = sum(leaf.value.nbytes for leaf in given.leaves)
-            verdicts = crew.run(job, [[trial] for trial in trials], received, size)
+            verdicts = pool.run(job, [[trial] for trial in trials], received, size)
     caught = [bool(verdict.values[0]) for verdict in verdicts]
     sides = [
         tuple(t.mutant for t, is_caught in zip(trials, caught, strict=True) if is_caught is side)
@@ -266,10 +266,10 @@ def _place(
         raise
     accuracy = _accuracy(name, value, gradient, point)
     started = perf_counter()
-    passed, told = _passes(check, f, grad, point.tree())
+    passed, verdict = _passes(check, f, grad, point.tree())
     if not passed:
         raise InvalidArgument(
-            f"the check rejects the right gradient at the point {name!r} ({told}), so that it would catch everything; mend the "
+            f"the check rejects the right gradient at the point {name!r} ({verdict}), so that it would catch everything; mend the "
             f"check or the gradient, or leave the point out of points=."
         )
     return Place(name, point, gradient, accuracy, grad), perf_counter() - started

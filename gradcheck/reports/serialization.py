@@ -70,8 +70,8 @@ def dump(report: Any, arrays: Arrays) -> str:
     if arrays not in ARRAYS:
         raise InvalidArgument(f"arrays={arrays!r}; it is one of {', '.join(map(repr, ARRAYS))}.")
     own = {field.name: plain(getattr(report, field.name)) for field in fields(report) if field.name != "parameters"}
-    told = sum(bool(np.any(parameter.wrong | parameter.undecided)) for parameter in report.parameters.values())
-    most = min(MOST_ELEMENTS, max(1, MOST_OF_REPORT // max(1, told))) if arrays == "wrong" else 1
+    listed = sum(bool(np.any(parameter.wrong | parameter.undecided)) for parameter in report.parameters.values())
+    most = min(MOST_ELEMENTS, max(1, MOST_OF_REPORT // max(1, listed))) if arrays == "wrong" else 1
     while True:
         parameters = {name: _parameter(parameter, arrays, most) for name, parameter in report.parameters.items()}
         whole = {"schema": SCHEMA, "verdict": report.verdict, "ok": report.ok, "parameters": parameters, **own}

@@ -177,11 +177,11 @@ def summarise(
     others = [finding for finding in remarks if finding.code not in UNSETTLING]
     stepped = {finding.where for finding in remarks if finding.code == "step-function"}
     named = {finding.where for finding in faults}
-    told = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
+    wrong_values = [_wrong_values(report) for report in sorted(wrong, key=badness) if report.name not in named]
     return Report(
         verdict=verdict,
         parameters=reports,
-        findings=(*faults, *told, *first, *_undecided(reports, judgements, point, stopped, stepped), *others),
+        findings=(*faults, *wrong_values, *first, *_undecided(reports, judgements, point, stopped, stepped), *others),
         blind_spots=(*unseen, *blind_spots),
         **cost,
     )

@@ -276,19 +276,19 @@ def lines(target: str, said: str, score: Score | None, *, everything: bool) -> l
     if said or score is None:
         return [f"{target} is not scored: {said}."]
     count = len(score.survived) + len(score.caught)
-    told = [f"{len(score.survived)} of {count} wrong gradients pass your tests of {target}"]
+    text = [f"{len(score.survived)} of {count} wrong gradients pass your tests of {target}"]
     survived = _most_telling_first(score.survived)
     shown = survived if everything else survived[:MOST_SURVIVORS]
-    told += by_remedy(shown)
+    text += by_remedy(shown)
     if len(shown) < len(score.survived):
-        told.append(f"  and {len(score.survived) - len(shown)} more; -v shows all")
+        text.append(f"  and {len(score.survived) - len(shown)} more; -v shows all")
     if score.equivalent:
-        told.append(f"{len(score.equivalent)} more change nothing at the points of your tests and were left out")
+        text.append(f"{len(score.equivalent)} more change nothing at the points of your tests and were left out")
     if score.unsteady:
         tests = " and ".join(score.unsteady[:2]) + (" and others" if len(score.unsteady) > 2 else "")
-        told.append(
+        text.append(
             f"{tests} failed, and passed with the same gradient: fix its random numbers, else a count means little"
         )
     if score.untried:
-        told.append(f"{score.untried} more were not tried for want of time; raise --gradcheck-mutate-seconds")
-    return told
+        text.append(f"{score.untried} more were not tried for want of time; raise --gradcheck-mutate-seconds")
+    return text

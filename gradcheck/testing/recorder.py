@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradcheck.testing import records as told
+from gradcheck.testing import records as summary
 from gradcheck.testing.settings import options_of_ini, policy_of_ini, read_marks
 from gradcheck.watching import Watch, watching
 
@@ -66,7 +66,7 @@ class Recorder:
         def record(label: str, report: Report) -> None:
             whole = bool(self.json_path or self.html_path)
             as_markdown = self.summary_path is not None
-            made = told.record_of(item.nodeid, label, report, whole=whole, as_markdown=as_markdown)
+            made = summary.record_of(item.nodeid, label, report, whole=whole, as_markdown=as_markdown)
             item.stash[MADE].append({**made, "shared": self.shared})
 
         watch = Watch({**self.options, **said}, record, lambda report: _tolerate(report, policy))
@@ -101,7 +101,7 @@ class Recorder:
         if call.when == "teardown" and made:
             item.stash[MADE] = []  # a test may run again within its protocol
             others = [entry for entry in item.user_properties if not entry[0].startswith("gradcheck.")]
-            item.user_properties[:] = [*others, *told.properties(made)]
+            item.user_properties[:] = [*others, *summary.properties(made)]
         report = yield
         if call.when == "teardown" and made:
             report.gradcheck = [item.stash[PLACE], made]  # type: ignore[attr-defined]
@@ -130,12 +130,12 @@ class Recorder:
         if hasattr(self.config, "workerinput"):
             return
         if self.json_path:
-            self._write(self.json_path, lambda path: _write_text(path, told.document(self.records)))
+            self._write(self.json_path, lambda path: _write_text(path, summary.document(self.records)))
         if self.html_path:
             self._write(self.html_path, self._write_html)
         if self.summary_path is not None:
             given, mode = self.summary_path
-            self._write(given, lambda path: _write_text(path, told.markdown(self.records), mode))
+            self._write(given, lambda path: _write_text(path, summary.markdown(self.records), mode))
         if self.unwritten and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -153,7 +153,7 @@ class Recorder:
         from gradcheck.reports.report import Report, write_html  # noqa: PLC0415
 
         pages: dict[str, Report] = {}
-        for record in told.worst_first(self.records):
+        for record in summary.worst_first(self.records):
             title = f"{record['test']} {record['name']}"
             while title in pages:
                 title += "'"
@@ -167,7 +167,7 @@ class Recorder:
             terminalreporter.ensure_newline()
             terminalreporter.section("gradcheck")
             everything = self.config.get_verbosity() > 0
-            for line in [*self.unwritten, *(told.lines(records, everything=everything) if records else ())]:
+            for line in [*self.unwritten, *(summary.lines(records, everything=everything) if records else ())]:
                 terminalreporter.write_line(line)
 
 

@@ -75,13 +75,13 @@ def lines(records: Sequence[Record], *, everything: bool = False) -> list[str]:
     shown = ranked if everything else ranked[:MOST_ROWS]
     rows = [(record["verdict"], _worst(record), _place(record, alike[_kind(record)])) for record in shown]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
-    told = [_count(records), *(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows)]
+    table = [_count(records), *(f"  {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows)]
     rest: Counter[str] = Counter()
     for record in ranked[len(shown) :]:
         rest[record["verdict"]] += alike[_kind(record)]
     if rest:
-        told.append(f"  and {_verdicts(rest)} more; -v shows all")
-    return told + _not_covered(records)
+        table.append(f"  and {_verdicts(rest)} more; -v shows all")
+    return table + _not_covered(records)
 
 
 def _kind(record: Record) -> tuple[str, str, str]:
@@ -123,11 +123,11 @@ def _not_covered(records: Sequence[Record]) -> list[str]:
     counts = Counter(spot for record in records for spot in dict.fromkeys(record["blind_spots"]))
     if not counts:
         return []
-    told = ["not covered:"]
-    told += [f"  {count:,} {_plural('check', count)}: {spot}" for spot, count in counts.most_common(MOST_BLIND_SPOTS)]
+    shown = ["not covered:"]
+    shown += [f"  {count:,} {_plural('check', count)}: {spot}" for spot, count in counts.most_common(MOST_BLIND_SPOTS)]
     if len(counts) > MOST_BLIND_SPOTS:
-        told.append(f"  and {len(counts) - MOST_BLIND_SPOTS} more of other kinds, in the reports")
-    return told
+        shown.append(f"  and {len(counts) - MOST_BLIND_SPOTS} more of other kinds, in the reports")
+    return shown
 
 
 def markdown(records: Sequence[Record]) -> str:

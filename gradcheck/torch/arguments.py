@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from gradcheck.checks.claimants import input_names
+from gradcheck.checks.subjects import input_names
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.options import require_callable
 from gradcheck.functions.probe import calling

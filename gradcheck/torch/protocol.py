@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gradcheck.functions.options import default_rtol
-from gradcheck.functions.probe import told
+from gradcheck.functions.probe import quoted
 from gradcheck.reports.report import Finding
 from gradcheck.torch.problem import TorchProblem, pulled
 from gradcheck.torch.tensors import Tensors, like
@@ -137,8 +137,8 @@ def _compared(way: _Way) -> Iterator[Finding]:
     try:
         found = way.call()
     except Exception as error:  # noqa: BLE001 - what works in one way fails in the other
-        message = f"{way.said.partition(' {}')[0]} raised {told(error)}"
-        yield Finding(code=way.code, message=message, evidence={"error": told(error)})
+        message = f"{way.said.partition(' {}')[0]} raised {quoted(error)}"
+        yield Finding(code=way.code, message=message, evidence={"error": quoted(error)})
         return
     for name, one, other in zip(way.where, way.expected, found, strict=True):
         apart, eps = (one - other).abs(), torch.finfo(one.dtype).eps

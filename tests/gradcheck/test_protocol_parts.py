@@ -30,7 +30,7 @@ class Stub:
     def __init__(self, rtol=1e-6, elsewhere=None, roundoff=None):
         self.rtol, self.roundoff = rtol, roundoff
         self.elsewhere = None if elsewhere is None else SimpleNamespace(rounding=elsewhere)
-        self.claimant = SimpleNamespace(derivative="backward", seed="its upstream", role="upstream")
+        self.subject = SimpleNamespace(derivative="backward", seed="its upstream", role="upstream")
         self.found = []
 
     def find(self, code, message, *, where="", fatal=False, **evidence):
@@ -287,7 +287,7 @@ class Asked:
             self.calls.append("function")
             return float(np.sum(tree))
 
-        self.claimant = SimpleNamespace(
+        self.subject = SimpleNamespace(
             derivative="grad", name="f", stands_alone=stands_alone, sample=sample, value=value
         )
         self.point, self.output = point_of(np.array([0.3, 0.9]), "x"), Output.of(1.2, "f")

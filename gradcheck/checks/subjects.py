@@ -1,7 +1,7 @@
-"""Who claims: something that pulls cotangents back.
+"""What a check tests: a function and the derivative that is claimed for it, here one that pulls cotangents back.
 
-The value of the function, the form of that value, the cotangents to read it through, and the claimed gradients; and
-each checks the protocol that its own kind of derivative must keep.
+A subject gives the value of the function, the form of that value, the cotangents to read it through, and the claimed
+gradients; and it knows the protocol that its own kind of derivative must keep.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.checks.check import Check, Claimant
+from gradcheck.checks.check import Check, Subject
 from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
 from gradcheck.checks.protocol import examine_linearity, examine_zero
 from gradcheck.checks.scalar import is_pair
@@ -27,7 +27,7 @@ from gradcheck.functions.tangents import differentiable, read_tangent, tangent
 from gradcheck.functions.trees import MISSING, align, arrays_in
 from gradcheck.reports.claims import GRADIENT, Misfit, Reading, Words, read_gradient, unwrapped
 
-__all__ = ["HvpClaimant", "VjpClaimant", "input_names", "require_floats", "spread"]
+__all__ = ["HvpSubject", "VjpSubject", "input_names", "require_floats", "spread"]
 
 Floats = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ def spread(f: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     return f(*inputs.values())
 
 
-class PullbackClaimant(Claimant):
+class PullbackSubject(Subject):
     """A function with outputs of any form, and something that pulls cotangents of them back."""
 
     optional = True
@@ -196,7 +196,7 @@ class PullbackClaimant(Claimant):
             return False
 
 
-class VjpClaimant(PullbackClaimant):
+class VjpSubject(PullbackSubject):
     """A function of several inputs and its vector-Jacobian product."""
 
     derivative = "vjp"
@@ -227,7 +227,7 @@ class VjpClaimant(PullbackClaimant):
         return by_name(self.vjp(*prepared.values(), seed), self.tree, self.derivative, self.settings)
 
 
-class HvpClaimant(PullbackClaimant):
+class HvpSubject(PullbackSubject):
     """A gradient and the product of the Hessian with a vector: since that is symmetric, a pull-back of the gradient."""
 
     name = "grad"

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.first_order import check_layer
 
 __all__ = ["text"]
-
-Floats = NDArray[np.float64]
 
 
 def forward(x: Floats, kernel: Floats) -> tuple[Floats, Any]:

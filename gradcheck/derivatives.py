@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.differences.complex_step import ROUNDING, NotAnalyticError, complex_slopes
 from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
 from gradcheck.differences.scale import measure_noise_and_lengths
@@ -25,8 +26,6 @@ from gradcheck.functions.progress import metering
 from gradcheck.functions.workers import open_pool
 
 __all__ = ["NumericalDerivative", "numerical_gradient", "numerical_jacobian"]
-
-Floats = NDArray[np.float64]
 
 ALONE = "steps are chosen from what is measured, and f takes the point alone: bind the rest with a lambda"
 """What to do with further arguments."""

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 PACKAGES = {
-    "": "errors watching",
+    "": "aliases errors watching",
     "functions": "repeated blocks boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements float_errors probe tangents outputs",
     "differences": "noise vectorized ladder complex_step jumps sampled_noise steps scale",
     "nonsmooth": "sampling groups scans subdifferential",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.decide import Decision, Outcome, Tolerance, decide
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membership, rms
 from gradcheck.acceptance.pooled import CONSISTENT
+from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import (
     Measurement,
@@ -27,10 +28,6 @@ from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged
 
 __all__ = ["Bench", "Claim", "Judgement", "Limit", "judged", "rms"]
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Indices = NDArray[np.intp]
 
 MOST_ROUNDOFF = 0.01
 """Largest round-off of a claim that may clear it, as a share of its leaf's typical size. With more the claim is

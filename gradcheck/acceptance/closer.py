@@ -8,19 +8,14 @@ along a random direction tells; elements that contradict it there are looked at 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import rms
 from gradcheck.acceptance.quiet import MOST_GROUPS
+from gradcheck.aliases import Chosen, Floats, Indices
 
 __all__ = ["look_closer"]
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Indices = NDArray[np.intp]
-Elements = dict[int, Indices]
 
 LEVELS = 4
 """Number of shorter steps, at two calls each. At the shortest one noise hides the share `SEEN` of the directional
@@ -63,7 +58,7 @@ def _accepted(bench: Bench, leaf: int) -> Indices:
 class _Line:
     """Accepted elements on one random direction: each moves by its step of screening, up or down."""
 
-    def __init__(self, bench: Bench, accepted: Elements) -> None:
+    def __init__(self, bench: Bench, accepted: Chosen) -> None:
         self.bench = bench
         self.groups = 0
         self.moves = {}
@@ -89,7 +84,7 @@ class _Line:
             shortest = SHORTEST
         return np.asarray(shortest ** (np.arange(1, LEVELS + 1) / LEVELS))
 
-    def residual(self, group: Elements, share: float) -> Floats:
+    def residual(self, group: Chosen, share: float) -> Floats:
         """Return claimed minus measured derivative along the direction of a group, and what noise and tolerance make of it, (2, K)."""
         bench = self.bench
         moves = {leaf: np.zeros_like(self.moves[leaf]) for leaf in group}
@@ -107,7 +102,7 @@ class _Line:
         hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share + allowed
         return np.array([claimed - (values[0] - values[1]) / (2 * share), hidden])
 
-    def is_significant(self, group: Elements, residual: Floats, share: float) -> bool:
+    def is_significant(self, group: Chosen, residual: Floats, share: float) -> bool:
         """Tell whether a residual is no noise and no truncation, which steps half as long would make a quarter of it."""
         error, hidden = residual
         seen = np.isfinite(error) & (np.abs(error) > hidden)
@@ -116,7 +111,7 @@ class _Line:
         shorter, hidden = self.residual(group, share / 2)
         return bool((seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)).any())
 
-    def distrust(self, group: Elements, residual: Floats, share: float) -> None:
+    def distrust(self, group: Chosen, residual: Floats, share: float) -> None:
         """Find the elements of a group in which its residual lies, halving it, and distrust their differences."""
         places = [(leaf, index) for leaf, indices in group.items() for index in indices]
         if len(places) == 1:
@@ -144,7 +139,7 @@ def _is_seen(residual: Floats) -> bool:
     return bool((np.abs(residual[0]) > residual[1]).any())
 
 
-def _of(places: list[tuple[int, int]]) -> Elements:
+def _of(places: list[tuple[int, int]]) -> Chosen:
     """Return elements leaf by leaf."""
     leaves = dict.fromkeys(leaf for leaf, _ in places)
     return {leaf: np.array([index for found, index in places if found == leaf], dtype=np.intp) for leaf in leaves}

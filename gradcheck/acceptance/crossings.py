@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.screening import DOZEN
+from gradcheck.aliases import Floats, Indices
 
 __all__ = ["crossings"]
 
 
-def crossings(shape: tuple[int, ...], values: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
+def crossings(shape: tuple[int, ...], values: Floats, rng: np.random.Generator) -> Indices:
     """Draw a dozen elements of an array, a few more of one of many axes, where slices along every axis cross.
 
     The slices are those of elements whose claims are not zero, as far as there are any.

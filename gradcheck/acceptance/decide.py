@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.ledger import HUGE, Evidence, Kind, Limit, Membership
+from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.ladder import BEYOND, NOISE_LIMITED, is_beyond
 
 __all__ = ["PLAINLY", "Decision", "Outcome", "Tolerance", "decide", "excludes"]
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 USUAL = 1.5
 """Largest noise of an element, in units of that of the typical element, that counts as usual: it hides nothing that
@@ -418,19 +416,19 @@ def _largest(values: Floats, where: Bools) -> Floats:
     return _take(np.where(where, values, 0.0), sizes.argmax(axis=1))
 
 
-def _narrowest(chosen: Bools, bound: Floats, value: Floats) -> NDArray[np.intp]:
+def _narrowest(chosen: Bools, bound: Floats, value: Floats) -> Indices:
     """Return the position of the least bound among those chosen, and of the least value among equal ones; shape (m, K)."""
     ranked = np.where(chosen, np.fmin(bound, HUGE), np.inf)
     ties = ranked == ranked.min(axis=1, keepdims=True)
     return _least(np.where(ties, np.maximum(np.fmin(value, HUGE), -HUGE), np.inf))
 
 
-def _least(values: Floats) -> NDArray[np.intp]:
+def _least(values: Floats) -> Indices:
     """Return the position of the least value along the axis of estimates, NaN last; shape (m, K)."""
     return np.asarray(np.where(np.isnan(values), np.inf, values).argmin(axis=1))
 
 
-def _take(values: NDArray[np.generic], best: NDArray[np.intp]) -> Floats:
+def _take(values: NDArray[np.generic], best: Indices) -> Floats:
     """Return the chosen estimate's entry, shape (m, K)."""
     rows, columns = np.arange(len(values))[:, None], np.arange(values.shape[2])
     return np.asarray(values[rows, best, columns])

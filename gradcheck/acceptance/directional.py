@@ -10,7 +10,6 @@ agree with what is believed by then.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Limit, rms
 from gradcheck.acceptance.decide import Outcome
@@ -35,13 +34,11 @@ from gradcheck.acceptance.screening import DOZEN, PILOTED_LEAVES, measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.together import clear_of_kinks
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
+from gradcheck.aliases import Floats, Indices
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["glance", "search"]
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 MISSED, UNLUCKY = 0.01, 2.33
 """How often the largest component of an element along some directions is smaller, and noise larger, than the floor says."""

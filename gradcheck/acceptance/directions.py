@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, rms
+from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.functions.blocks import product
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.formats import Format
@@ -33,9 +33,6 @@ __all__ = [
     "elements_of",
     "without",
 ]
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 SMALLEST, LARGEST = 0.5, 1.32
 """Range of the components, in units of the elements' lengths times the step. With these one wrong element shows at
@@ -166,7 +163,7 @@ class Part:
         return replace(self, spans=(left,)), replace(self, spans=(right,))
 
 
-def elements_of(parts: Iterable[Part]) -> dict[int, Indices]:
+def elements_of(parts: Iterable[Part]) -> Chosen:
     """Return the elements that move along some directions, leaf by leaf."""
     chosen: dict[int, list[Indices]] = {}
     for part in parts:
@@ -265,7 +262,7 @@ class Directions:
         self._drawn += 1
         return Part(self._drawn, self.step, spans)
 
-    def of_elements(self, chosen: dict[int, Indices]) -> Part:
+    def of_elements(self, chosen: Chosen) -> Part:
         """Draw a new direction of a few elements of each leaf."""
         return self.draw(tuple(Span(leaf, 0, len(indices), indices) for leaf, indices in chosen.items()))
 
@@ -499,7 +496,7 @@ def _exact(drawn: Floats, size: Floats, reach: Floats, form: Format) -> Floats:
     return np.copysign(exact, drawn, out=exact)
 
 
-def _among(held: Indices, where: slice | Indices) -> Indices | NDArray[np.bool_]:
+def _among(held: Indices, where: slice | Indices) -> Indices | Bools:
     """Return which of some elements are held, as places among them."""
     if isinstance(where, slice):
         low, high = np.searchsorted(held, [where.start, where.stop])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Limit
 from gradcheck.acceptance.decide import Outcome
@@ -11,13 +10,9 @@ from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Di
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import pilot, screen
 from gradcheck.acceptance.together import confirm_together
+from gradcheck.aliases import Bools, Chosen, Indices
 
-__all__ = ["Chosen", "Individual"]
-
-Bools = NDArray[np.bool_]
-Indices = NDArray[np.intp]
-Chosen = dict[int, Indices]
-"""Position of a leaf -> some of its elements."""
+__all__ = ["Individual"]
 
 FRESH_CALLS, STEP_CALLS, SCREENING_CALLS, CONFIRMING_CALLS = 24, 4, 4, 20
 """Calls of the directions that follow, of choosing a step for a leaf, of screening an element, and of confirming its error."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import MOST_HIDDEN
@@ -13,6 +12,7 @@ from gradcheck.acceptance.ledger import Kind, Membership
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
 from gradcheck.acceptance.refinement import FEW, SECOND_STEP
 from gradcheck.acceptance.together import bends_less
+from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.ladder import FIRST_STEP, is_beyond, own_sizes
 from gradcheck.differences.steps import DEFAULT_STEP
@@ -22,8 +22,6 @@ from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 
 __all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 FlaggedColumns = tuple[Flagged, Bools]
 
 MADE_UP = 5.0

@@ -12,14 +12,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.ladder import Measurement
 from gradcheck.functions.blocks import BLOCK
 
 __all__ = ["HUGE", "Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "numbers_of", "rms"]
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Indices = NDArray[np.intp]
 
 
 HUGE = 1e300
@@ -332,7 +329,7 @@ def rms(values: Floats) -> Floats:
     return np.asarray(largest * np.sqrt(total / np.maximum(counts.sum(axis=0), 1)))
 
 
-def _squares(values: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+def _squares(values: Floats) -> tuple[Floats, Floats, Indices]:
     """Return the largest size in each column, the sum of squares in units of that, and how many are finite."""
     finite = np.isfinite(values)
     sizes = np.where(finite, np.abs(values), 0.0)

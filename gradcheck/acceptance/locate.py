@@ -10,14 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.directions import DISAGREES, Directions, Part, Slopes, Span
+from gradcheck.aliases import Floats
 
 __all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "slices", "strongest"]
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 FAINT = 1.5
 """Where neither half disagrees clearly, the likelier one is searched further from this many standard deviations on."""

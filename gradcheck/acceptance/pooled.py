@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
 __all__ = ["CONSISTENT", "FEWEST_POOLED", "SIGNIFICANT", "Excess", "excess", "tied_groups", "together"]
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 SIGNIFICANT = 6.0
 """Standard deviations from which a pooled error needs, and must pass, an independent measurement."""
@@ -49,11 +47,11 @@ class Excess:
     deviations: Floats
 
     @property
-    def significant(self) -> NDArray[np.bool_]:
+    def significant(self) -> Bools:
         """Where noise is no explanation."""
         return np.asarray(np.abs(self.deviations) > SIGNIFICANT)
 
-    def confirmed_by(self, other: Excess) -> NDArray[np.bool_]:
+    def confirmed_by(self, other: Excess) -> Bools:
         """Where an independent measurement with another step says the same."""
         apart = np.abs(self.share - other.share)
         least = np.minimum(np.abs(self.share), np.abs(other.share))

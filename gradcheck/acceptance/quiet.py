@@ -8,21 +8,17 @@ length leaves the others too short a step. Moved without it they may show as muc
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership
+from gradcheck.aliases import Chosen, Floats, Indices
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import OFFSETS, noise_from_samples, ulp
 from gradcheck.differences.sampled_noise import FALLS, OF_ROUNDING, SPACING, SUSPICIOUS, measure_noise
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 
 __all__ = ["MOST_GROUPS", "quiet_elements", "without_others"]
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Elements = dict[int, Indices]
 
 QUIETER = 30.0
 """Factor by which noise over step must fall to be worth it: one decimal digit and a half. Estimates of one noise differ by up to four."""
@@ -35,7 +31,7 @@ MOST_GROUPS = 40
 """Largest number of groups that are moved to find a few noisy elements by halving: 40 suffice for five among 128."""
 
 
-def quiet_elements(bench: Bench) -> Elements:
+def quiet_elements(bench: Bench) -> Chosen:
     """Return the elements of each leaf that noise hides while all move, and that are quieter when only they do.
 
     Notes
@@ -62,7 +58,7 @@ def quiet_elements(bench: Bench) -> Elements:
     return _of(found)
 
 
-def without_others(bench: Bench, chosen: Elements) -> Bench:
+def without_others(bench: Bench, chosen: Chosen) -> Bench:
     """Return a bench for some elements, with all others held fixed. Measures their noise, at 16 calls or more."""
     apart = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
     apart.spent_before, apart.elements = bench.probe.budget.points, sum(map(len, chosen.values()))
@@ -73,7 +69,7 @@ def without_others(bench: Bench, chosen: Elements) -> Bench:
     return apart
 
 
-def _lengths(bench: Bench, chosen: Elements) -> dict[int, Floats]:
+def _lengths(bench: Bench, chosen: Chosen) -> dict[int, Floats]:
     """Return the lengths of some elements, zero for the others of their leaves."""
     lengths = {leaf: np.zeros_like(bench.lengths[leaf]) for leaf in chosen}
     for leaf, indices in chosen.items():
@@ -137,7 +133,7 @@ def _noise_near(bench: Bench, lengths: dict[int, Floats]) -> Floats:
     return np.where(moves & (np.ptp(values, axis=0) == 0), np.inf, shown)
 
 
-def _of(places: list[tuple[int, int]]) -> Elements:
+def _of(places: list[tuple[int, int]]) -> Chosen:
     """Return elements leaf by leaf."""
     leaves = dict.fromkeys(leaf for leaf, _ in sorted(places))
     return {leaf: np.array(sorted(i for found, i in places if found == leaf), dtype=np.intp) for leaf in leaves}

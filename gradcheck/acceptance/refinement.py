@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit
 from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import BRIEF_STEP, confirm_together, contradicted_plainly
+from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.ladder import FIRST_STEP, resolution_of
 
 __all__ = ["FEW", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 REFINING_CALLS = 40
 """Largest number of calls for elements that noise hides. Only where some are undecided is it more, in proportion to
@@ -67,7 +63,7 @@ def refine(bench: Bench) -> None:
                 _refine_leaf(bench, leaf, rest)
 
 
-def _confirm_many(bench: Bench, waiting: dict[int, Indices]) -> dict[int, Indices]:
+def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
     """Measure a few of the contradicted elements with ladders, and confirm the others along directions if those show no kink.
 
     Returns the elements that are still open.

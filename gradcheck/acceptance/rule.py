@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench, Claim, Judgement
 from gradcheck.acceptance.closer import look_closer
@@ -28,12 +27,11 @@ from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
 from gradcheck.acceptance.screening import DOZEN, prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
 from gradcheck.acceptance.together import contradicted_plainly, rule_kinks_out
+from gradcheck.aliases import Chosen, Floats
 from gradcheck.functions.probe import Probe, unit_of
 from gradcheck.functions.repeated import NotRepeatableError
 
 __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge", "judge_more"]
-
-Floats = NDArray[np.float64]
 
 SPARE = 2
 """Calls for each of two further examinations once something is wrong, as a multiple of those that a right gradient
@@ -174,7 +172,7 @@ def judge_more(
     return {leaf: judgements[leaf].updated(found[leaf], indices) for leaf, indices in chosen.items()}
 
 
-def _look(bench: Bench, chosen: dict[int, NDArray[np.intp]] | None = None, *, complex_step: bool = False) -> None:
+def _look(bench: Bench, chosen: Chosen | None = None, *, complex_step: bool = False) -> None:
     """Screen every element, or those chosen in some leaves."""
     prepare(bench)
     if complex_step:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.pooled import FEWEST_POOLED, SIGNIFICANT, excess, tied_groups, together
+from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import ulp
@@ -29,10 +29,6 @@ __all__ = [
     "screen",
     "step_along_the_imaginary_axis",
 ]
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 CONFIRMING_CALLS = 14
 """Calls kept back before screening, so that a fault it finds can be confirmed."""
@@ -114,7 +110,7 @@ def step_along_the_imaginary_axis(bench: Bench) -> None:
     )
 
 
-def screen(bench: Bench, chosen: dict[int, Indices] | None = None) -> None:
+def screen(bench: Bench, chosen: Chosen | None = None) -> None:
     """Compare every claim with one central difference, or those of the elements chosen in some leaves."""
     if chosen is None:
         chosen = _sample(bench, max(0.0, bench.probe.budget.left - CONFIRMING_CALLS) / 2)
@@ -172,7 +168,7 @@ def _enter(
     bench.ledgers[leaf].add(Estimate.difference(indices, slope, noise, bend, limited=limited, where=where))
 
 
-def _sample(bench: Bench, affordable: float) -> dict[int, Indices]:
+def _sample(bench: Bench, affordable: float) -> Chosen:
     """Choose the elements to look at: all, or as many as the budget allows, drawn at random."""
     everything = {leaf: np.arange(claim.values.shape[0]) for leaf, claim in bench.claims.items()}
     if bench.probe.vectorized or affordable >= bench.elements:

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.directions import DISAGREES, Directions, Span
 from gradcheck.acceptance.locate import Group
 from gradcheck.acceptance.whole_claim import INFORMATIVE, simplest
+from gradcheck.aliases import Floats
 
 __all__ = ["Sections", "sections"]
 
-Floats = NDArray[np.float64]
 _Interval = tuple[float, float]
 
 MOST_EDGES = 6

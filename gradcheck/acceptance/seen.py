@@ -9,19 +9,15 @@ seen, unless its gradient is as good as zero beside those of the others.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts, rms
 from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.pooled import Excess, excess
+from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
 
 __all__ = ["others", "unseen"]
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Indices = NDArray[np.intp]
 
 HALF = 0.5
 """The factor from a claim that is twice the true gradient to the true one."""

@@ -10,17 +10,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import PLAINLY, Outcome
 from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, INFORMATIVE, Directions, Part
 from gradcheck.acceptance.ledger import Estimate, Membership
+from gradcheck.aliases import Bools, Chosen, Floats, Indices
 
 __all__ = ["BRIEF_STEP", "bends_less", "clear_of_kinks", "confirm_together", "contradicted_plainly", "rule_kinks_out"]
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 FEWEST_TOGETHER = 3
 """Smallest number of elements for which confirming them together, in 18 calls, costs less than ladders."""
@@ -36,7 +33,7 @@ BRIEF_STEP = 0.0937
 longer one crossed."""
 
 
-def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> NDArray[np.bool_]:
+def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Tell which claims screening contradicts by far more than the functions bend between its points, as at a kink; shape (m,)."""
     found, evidence = bench.decide(leaf, indices), bench.ledgers[leaf].evidence(indices)
     bend = np.max(np.nan_to_num(np.abs(evidence.curvature), nan=np.inf), axis=1, initial=0.0)
@@ -55,7 +52,7 @@ class _Measured(NamedTuple):
     noise: Floats
 
 
-def confirm_together(bench: Bench, waiting: dict[int, Indices]) -> None:
+def confirm_together(bench: Bench, waiting: Chosen) -> None:
     """Enter derivatives of contradicted elements as confirmed, with a bound, if random directions agree with them.
 
     Parameters
@@ -124,7 +121,7 @@ def _confirm(bench: Bench, measured: dict[int, _Measured]) -> bool:
     return True
 
 
-def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> NDArray[np.bool_]:
+def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> Bools:
     """Tell for which functions elements together contradict their claims and agree with derivatives, without a kink; shape (K,).
 
     Along most of four random directions the claims must be off by twice what noise, and a bend of the functions, explain.

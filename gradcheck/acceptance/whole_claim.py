@@ -13,13 +13,11 @@ from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.directions import DISAGREES
+from gradcheck.aliases import Floats
 
 __all__ = ["INFORMATIVE", "Multiple", "multiple_of", "rearranged", "simplest"]
-
-Floats = NDArray[np.float64]
 
 FEWEST_NUMBERS = 3
 """Directional derivatives from which a factor is fitted: one fixes it, the others confirm it."""

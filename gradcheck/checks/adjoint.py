@@ -19,6 +19,7 @@ from gradcheck.acceptance.bench import judged
 from gradcheck.acceptance.decide import Decision, Tolerance, decide
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger
 from gradcheck.acceptance.rule import Judgement, Limit
+from gradcheck.aliases import Bools, Floats
 from gradcheck.checks.explanations import gather
 from gradcheck.checks.linear_maps import LinearMap, UnfitError, norm
 from gradcheck.diagnosis import cuts, diagnose
@@ -36,8 +37,6 @@ from gradcheck.reports.summary import summarise
 
 __all__ = ["AdjointTest"]
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Array = NDArray[Any]
 
 PAIRS = 3

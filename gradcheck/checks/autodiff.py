@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Reference, Subject
 from gradcheck.checks.orders import both_orders, with_remarks
 from gradcheck.checks.protocol import examine_linearity, examine_zero
@@ -29,8 +30,6 @@ from gradcheck.reports.report import Report
 __all__ = [
     "Problem", "against_differences", "coarsest_inside", "in_order", "is_scalar", "is_wide", "require_settings", "require_values", "upstreams",
 ]  # fmt: skip
-
-Floats = NDArray[np.float64]
 
 FACTOR = -0.5
 """Pulled back beside one and zero: of the other sign, and a power of two, by which nothing is rounded."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.blind_spots import of_the_point
 from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.composition import check_composition
@@ -28,8 +28,6 @@ from gradcheck.reports.summary import NOTHING_CHECKED
 from gradcheck.watching import watched
 
 __all__ = ["check_chain"]
-
-Floats = NDArray[np.float64]
 
 COMPOSITION = 80
 """Calls of each forward that the check of the whole is expected to take."""

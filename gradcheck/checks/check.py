@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, judge
+from gradcheck.aliases import Floats
 from gradcheck.functions.blocks import blocks
 from gradcheck.functions.formats import Format
 from gradcheck.functions.options import Settings, default_rtol
@@ -21,8 +22,6 @@ from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding
 
 __all__ = ["NUDGES", "OVERHEAD", "Check", "Elsewhere", "Reference", "Roundoff", "Subject", "are_single"]
-
-Floats = NDArray[np.float64]
 
 NUDGES = 4
 """Points an ulp away: by how much what is computed changes there is its round-off."""

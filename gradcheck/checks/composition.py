@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.checks.layers import LayerSubject
 from gradcheck.checks.run import run
@@ -27,7 +28,6 @@ from gradcheck.reports.report import Verdict
 
 __all__ = ["Outcome", "check_composition"]
 
-Floats = NDArray[np.float64]
 Place = tuple[int, int]
 """Position of a stage, position of a leaf in it."""
 

@@ -21,6 +21,7 @@ from gradcheck.acceptance.decide import Decision, Tolerance, decide, excludes
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, rms
 from gradcheck.acceptance.rule import Claim, Judgement
 from gradcheck.acceptance.seen import others
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.checks.jacobians import JacobianSubject, block
 from gradcheck.differences.ladder import lengths_of, noise_multiplier
@@ -36,8 +37,6 @@ from gradcheck.reports.claims import Reading, Words, read_gradient
 from gradcheck.reports.report import Finding
 
 __all__ = ["HessianSubject"]
-
-Floats = NDArray[np.float64]
 
 FIRST_STEP = 0.2971
 """The longest step, in units of the element's length; not a round number."""

@@ -11,16 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.points import Point
 
 __all__ = ["examine_places", "is_like", "is_marked", "note_on", "walk"]
-
-Floats = NDArray[np.float64]
 
 MARKS = {"not-linear", "wrong-shape", "wrong-structure", "wrong-type", "wrong-dtype"}
 """What a derivative that takes its arguments in another order is found to do, beside what it does with zeros."""

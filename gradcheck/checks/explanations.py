@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, Limit
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.checks.stairs import stairs
 from gradcheck.diagnosis import Case, Clues, diagnose, explain_shape, forms_of
@@ -20,13 +21,11 @@ from gradcheck.reports.report import Diagnosis
 
 __all__ = ["explain", "explain_noise", "gather"]
 
-Floats = NDArray[np.float64]
 Explanations = dict[str, tuple[Diagnosis, ...]]
 Shape = tuple[int, ...]
 
 MOST_AXES = 32
 """Arrays of more than this, of the 64 that NumPy allows, are laid out without those of size one: others are added here."""
-
 
 LONG_MOVE = 1e-3
 """Share of its own length by which a parameter is moved to see which outputs depend on it."""

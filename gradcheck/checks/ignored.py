@@ -7,16 +7,14 @@ right gradient would be called wrong in every element.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.functions.probe import Probe
 
 __all__ = ["ignores_its_point"]
-
-Floats = NDArray[np.float64]
 
 PLACES = np.array([1.31e-3, -0.117, 0.371, -0.913, 2.17])
 """Where the function is called, in lengths of the elements: near by, and beyond zero."""

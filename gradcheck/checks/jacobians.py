@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Judgement
+from gradcheck.aliases import Floats
 from gradcheck.checks.adjoint import AdjointTest
 from gradcheck.checks.check import Check, Subject
 from gradcheck.functions.formats import format_of
@@ -23,8 +23,6 @@ from gradcheck.reports.claims import Reading, Words, read_gradient
 from gradcheck.reports.report import Finding
 
 __all__ = ["JacobianSubject", "as_one_column", "block"]
-
-Floats = NDArray[np.float64]
 
 WORDS = Words("the Jacobian", "y.shape + x.shape")
 

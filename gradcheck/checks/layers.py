@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.checks.exchanged import is_marked
 from gradcheck.checks.subjects import PullbackSubject, by_name, require_floats
@@ -20,8 +20,6 @@ from gradcheck.functions.trees import flatten
 from gradcheck.reports.claims import Reading, read_gradient
 
 __all__ = ["LayerSubject"]
-
-Floats = NDArray[np.float64]
 
 PAIR = "are forward and backward swapped? The order is check_layer(forward, backward, *inputs); the other way round"
 

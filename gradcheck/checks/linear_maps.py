@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, format_in, is_array, is_still
 from gradcheck.functions.probe import Budget, calling
@@ -16,7 +17,6 @@ from gradcheck.functions.trees import Leaf, flatten
 
 __all__ = ["LinearMap", "UnfitError", "norm", "vector_like"]
 
-Floats = NDArray[np.float64]
 Array = NDArray[Any]
 
 NUDGE = 64

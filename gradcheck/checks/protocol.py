@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, are_single
 from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import AWAY, compare
@@ -31,8 +32,6 @@ __all__ = [
     "examine_zero",
     "is_random",
 ]
-
-Floats = NDArray[np.float64]
 
 ROUNDINGS = 1000.0
 """A change of a gradient at another point by this many units in the last place is not rounding."""

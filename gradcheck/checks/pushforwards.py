@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Subject
 from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
 from gradcheck.checks.protocol import examine_zero
@@ -23,8 +23,6 @@ from gradcheck.reports.claims import Reading, Words, read_gradient
 from gradcheck.reports.report import Finding
 
 __all__ = ["JvpSubject"]
-
-Floats = NDArray[np.float64]
 
 WORDS = Words("dy", "y")
 

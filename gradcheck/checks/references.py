@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import NUDGES, Check
 from gradcheck.checks.protocol import examine_repeated_value
 from gradcheck.errors import InvalidArgument
@@ -22,8 +22,6 @@ from gradcheck.functions.points import Output, Point
 from gradcheck.functions.probe import BudgetExhaustedError, calling
 
 __all__ = ["Differenced", "choose_differenced"]
-
-Floats = NDArray[np.float64]
 
 ROUND_OFF = 16.0
 """Standard deviations of their difference near by that two functions may be apart at the point."""

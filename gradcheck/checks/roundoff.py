@@ -10,14 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import NUDGES, Check, Roundoff
 from gradcheck.differences.ladder import lengths_of
 from gradcheck.functions.blocks import blocks, product
 from gradcheck.reports.claims import Reading
 
 __all__ = ["measure_roundoff"]
-
-Floats = NDArray[np.float64]
 
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp may do so at a kink."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, NotRepeatableError, judge, judge_more
+from gradcheck.aliases import Floats
 from gradcheck.checks.blind_spots import unseen
 from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.exchanged import examine_places
@@ -29,8 +29,6 @@ from gradcheck.reports.report import Report
 from gradcheck.reports.summary import summarise
 
 __all__ = ["run"]
-
-Floats = NDArray[np.float64]
 
 MOST_EXHAUSTIVE = 10_000
 """Elements up to which each is looked at, unless the user says otherwise."""

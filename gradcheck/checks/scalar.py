@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Subject
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_array
@@ -20,8 +20,6 @@ from gradcheck.functions.trees import MISSING, align, flatten
 from gradcheck.reports.claims import Misfit, Reading, read_gradient
 
 __all__ = ["GivenGradient", "ScalarSubject", "is_claim", "is_pair"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

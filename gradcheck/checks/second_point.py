@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Elsewhere
 from gradcheck.differences.ladder import climb, lengths_of, noise_multiplier
 from gradcheck.functions.displacements import Moves
@@ -21,8 +22,6 @@ from gradcheck.functions.probe import Probe
 from gradcheck.reports.claims import Reading
 
 __all__ = ["AWAY", "CERTAIN", "compare", "disagreement", "examine_constancy", "visit"]
-
-Floats = NDArray[np.float64]
 
 AWAY = (0.03, 1e-3)
 """How far the second point is from the first, relatively and at most; the next is tried where there is no value."""

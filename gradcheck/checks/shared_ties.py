@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.rule import Claim, Judgement, judge
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.checks.second_point import AWAY, CERTAIN, disagreement
 from gradcheck.differences.ladder import lengths_of
@@ -20,8 +21,6 @@ from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
 __all__ = ["judge_without_others"]
-
-Floats = NDArray[np.float64]
 
 
 def judge_without_others(

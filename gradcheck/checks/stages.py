@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.subjects import by_name, input_names
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_still
@@ -23,8 +24,6 @@ from gradcheck.functions.trees import arrays_in, flatten, holds_settings
 from gradcheck.reports.claims import Reading, read_gradient
 
 __all__ = ["Passage", "Stage", "pass_through", "read_stages"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Subject
 from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
 from gradcheck.checks.protocol import examine_linearity, examine_zero
@@ -28,8 +28,6 @@ from gradcheck.functions.trees import MISSING, align, arrays_in
 from gradcheck.reports.claims import GRADIENT, Misfit, Reading, Words, read_gradient, unwrapped
 
 __all__ = ["HvpSubject", "VjpSubject", "input_names", "require_floats", "spread"]
-
-Floats = NDArray[np.float64]
 
 
 def input_names(forward: Callable[..., Any], count: int) -> list[str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Bools, Floats
 from gradcheck.diagnosis.occurring import Occurring
 
 __all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Move", "Pull", "Reach"]
@@ -16,8 +17,6 @@ __all__ = ["Bools", "Case", "Clues", "Floats", "Map", "Move", "Pull", "Reach"]
 SAMPLED = 200
 """Wrong elements at which an explanation is tried first."""
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Map = Callable[[Floats], Floats]
 ENOUGH = 12
 """Measured elements that stand for the others where not all are: the dozen that is looked at of a leaf that is wrong throughout."""

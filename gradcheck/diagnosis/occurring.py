@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from gradcheck.aliases import Floats
 
 __all__ = ["MOST", "Occurring"]
-
-Floats = NDArray[np.float64]
 
 MOST = 1e9
 """Ratios beyond this, or below its inverse, have no name."""

@@ -11,14 +11,12 @@ Source: W. Squire and G. Trapp, "Using complex variables to estimate derivatives
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, Ladder
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
 __all__ = ["ROUNDING", "NotAnalyticError", "complex_slopes"]
-
-Floats = NDArray[np.float64]
 
 STEP = 1e-20
 """In units of the element's length. Its square is far below rounding, so there is no truncation error."""

@@ -11,15 +11,12 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Bools, Floats
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
 __all__ = ["jump_nearby", "jumps_between", "nearest_stair"]
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 REACHES = (0.2437, 0.0305)
 """How far jumps are looked for, in units of the elements' lengths; the nearer one where the domain ends before."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.blocks import blocks
@@ -38,8 +39,6 @@ __all__ = [
     "smallest_of_a_kind",
 ]
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Pair = tuple[Floats, Floats, Floats, Floats]
 """Displacements ahead and behind, shape (m,), and values there, shape (m, K)."""
 

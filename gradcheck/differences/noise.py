@@ -11,11 +11,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+
+from gradcheck.aliases import Floats
 
 __all__ = ["DISTINCT", "OFFSETS", "POINTS", "WHOLE_OFFSETS", "noise_from_samples", "output_quantum", "ulp"]
-
-Floats = NDArray[np.float64]
 
 OFFSETS = np.array([0.0, 8.1317, 13.2903, 22.3711, 27.0519, 36.7713, 41.1931, 50.2347])
 """Where a function is sampled for its noise, in units of a spacing."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.jumps import jumps_between
 from gradcheck.differences.ladder import scale_is_hidden
 from gradcheck.differences.noise import DISTINCT, OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
@@ -20,9 +20,6 @@ from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
 __all__ = ["FALLS", "OF_ROUNDING", "SPACING", "SUSPICIOUS", "lost_in_rounding", "measure_noise"]
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 SPACING = 1.8834172961e-7
 """Of the points at which noise is measured first, in units of the elements' lengths."""

@@ -8,16 +8,14 @@ step that a zero would get, as long as the function is seen to be smooth over th
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.differences.sampled_noise import measure_noise
 from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED
 from gradcheck.functions.probe import Probe
 
 __all__ = ["measure_noise_and_lengths", "widened"]
-
-Floats = NDArray[np.float64]
 
 SMALL = 1e-2
 """Below what weights usually are: to look how far they may be moved takes calls for every leaf."""

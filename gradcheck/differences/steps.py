@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
 from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.probe import Probe
 
 __all__ = ["DEFAULT_STEP", "SAMPLED", "SHORTEST_STEP", "choose_step"]
-
-Floats = NDArray[np.float64]
 
 DEFAULT_STEP = 1.9130581736e-4
 """Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
 __all__ = ["elements", "require_rowwise", "require_same_alone"]
-
-Floats = NDArray[np.float64]
 
 PLACES = np.array([1.0, -0.6137, 0.3719])
 """Three points along one direction: their mean, their sums and each other's values are unlike the value of the second."""

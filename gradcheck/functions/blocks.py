@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "are_equal", "blocks", "product"]
+from gradcheck.aliases import Floats
 
-Floats = NDArray[np.float64]
+__all__ = ["BLOCK", "are_equal", "blocks", "product"]
 
 BLOCK = 2**16
 """Elements of a piece: half a megabyte in float64."""

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument
 
 __all__ = ["Box"]
-
-Floats = NDArray[np.float64]
 
 
 SHORTEST = 0.5

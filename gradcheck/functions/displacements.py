@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.functions.blocks import blocks
 from gradcheck.functions.points import Point
 from gradcheck.functions.trees import Leaf
 
 __all__ = ["Displacements", "Elements", "Line", "Moves", "Parts", "Ray"]
 
-Floats = NDArray[np.float64]
 Arrays = dict[int, NDArray[Any]]
 """Position of a leaf -> the array that stands in its place."""
 

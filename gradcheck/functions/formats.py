@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BFLOAT16", "Format", "format_of"]
+from gradcheck.aliases import Floats
 
-Floats = NDArray[np.float64]
+__all__ = ["BFLOAT16", "Format", "format_of"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import is_array
 from gradcheck.functions.containers import is_number_list
@@ -14,8 +14,6 @@ from gradcheck.functions.points import Output, Point, point_of
 from gradcheck.functions.probe import Probe
 
 __all__ = ["EachOutput", "one_array_of", "one_leaf_of"]
-
-Floats = NDArray[np.float64]
 
 
 class EachOutput(Probe):

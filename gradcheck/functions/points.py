@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import NUMBERS, as_numpy, is_still
 from gradcheck.functions.blocks import blocks
@@ -19,7 +20,6 @@ from gradcheck.functions.trees import Leaf, flatten, holds_settings
 
 __all__ = ["Handed", "Layout", "Output", "Point", "as_given", "inputs_of", "point_of"]
 
-Floats = NDArray[np.float64]
 Layout = Callable[[NDArray[Any]], NDArray[Any]]
 """Holds the same numbers in another way in memory."""
 

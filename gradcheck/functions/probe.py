@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import GradcheckError, InvalidArgument
 from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.displacements import Displacements, Elements, Line, Moves, Parts, Ray
@@ -28,8 +29,6 @@ from gradcheck.functions.tasks import Evaluated
 from gradcheck.functions.workers import WorkerPool, WorkersLostError
 
 __all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "means_undefined", "quoted", "unit_of"]
-
-Floats = NDArray[np.float64]
 
 CHUNK_BYTES = 2**21
 """Perturbed copies that go through a vectorised function in one call: they should stay in the second-level cache."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from gradcheck.aliases import Floats
 
 __all__ = ["NotRepeatableError", "require_same"]
-
-Floats = NDArray[np.float64]
 
 ROUNDED = 8.0
 """Largest difference of repeated values, in units of what noise may change: rounding may depend on how many points are evaluated at once."""

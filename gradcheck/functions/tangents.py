@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.points import Layout, Point, as_given
 from gradcheck.functions.trees import flatten
 
 __all__ = ["differentiable", "read_tangent", "tangent"]
-
-Floats = NDArray[np.float64]
 
 
 def differentiable(point: Point) -> list[int]:

@@ -10,8 +10,8 @@ from time import perf_counter
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.calls import require_order
@@ -30,7 +30,6 @@ from gradcheck.watching import watching
 __all__ = ["MutationOptions", "MutationScore", "mutation_score"]
 
 Check = Callable[[Any, Any, Any], Any]
-Floats = NDArray[np.float64]
 
 HIDDEN = 3000.0
 """What rounding of f hides from any difference quotient, in units of eps times the size of its terms over the size of x:

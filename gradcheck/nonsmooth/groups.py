@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats, Indices
 from gradcheck.nonsmooth.sampling import Ball, Flagged, Place
 
 __all__ = ["LINKED", "Group", "groups_of"]
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 LINKED = 0.05
 """Effects add up if their residual is below this share of the error in question; a shared kink leaves a large part of it."""

@@ -9,17 +9,14 @@ from __future__ import annotations
 from dataclasses import InitVar, dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.outputs import EachOutput
 from gradcheck.functions.probe import Probe
 
 __all__ = ["FARTHEST", "STEP", "Ball", "Flagged", "Place"]
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Indices = NDArray[np.intp]
 Place = tuple[int, int]
 """Leaf and index of an element."""
 

@@ -7,15 +7,12 @@ to be wrong is scanned before it is called so, alone and with all others moved.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Bools, Floats
 from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import FARTHEST, Ball, Flagged
 
 __all__ = ["CLOSER", "SLACK", "has_steady_gap", "scan"]
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 PLACES = 18
 """Values along a scan, from -1.39 to 1.39 radii where the others lie within 1: seventeen slopes, of which a polynomial of

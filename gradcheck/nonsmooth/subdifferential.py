@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.functions.displacements import Moves
 from gradcheck.nonsmooth.groups import LINKED, Group, groups_of
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
@@ -24,9 +24,6 @@ from gradcheck.nonsmooth.scans import SLACK, has_steady_gap, scan
 
 __all__ = ["judge", "nearest_in_hull"]
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Indices = NDArray[np.intp]
 Question = tuple[Floats, Floats]
 """For slopes at a place, shape (m,), along directions, shape (D, m). The answer has shape (D, K)."""
 Asking = Generator[Question, Floats, None]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import described
 from gradcheck.functions.arrays import as_numpy, format_in, is_array
 from gradcheck.functions.dense import written_out
@@ -18,8 +19,6 @@ from gradcheck.functions.trees import MISSING, Leaf, align
 from gradcheck.reports.report import Finding
 
 __all__ = ["GRADIENT", "Misfit", "Reading", "Words", "read_gradient", "unwrapped"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

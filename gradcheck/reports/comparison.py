@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.blocks import blocks, product
 from gradcheck.functions.trees import MISSING, align, flatten
 
 __all__ = ["Comparison", "Divergence", "compare", "divergence_of", "error_in_words"]
-
-Floats = NDArray[np.float64]
 
 LARGEST, EPS = float(np.finfo(np.float64).max), float(np.finfo(np.float64).eps)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+
+from gradcheck.aliases import Indices
 
 __all__ = ["blocks_of", "grid_of"]
-
-Indices = NDArray[np.intp]
 
 GAP = -1
 """A place without an element."""

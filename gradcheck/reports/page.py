@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.reports.grids import blocks_of, grid_of
 from gradcheck.reports.text import (
     badness,
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from gradcheck.reports.report import ParameterReport, Report
 
 __all__ = ["STYLE", "document", "fragment", "page_of", "section"]
-
-Floats = NDArray[np.float64]
 
 MOST_CELLS = 1024
 """Cells of a heat map, about 170 bytes each; a cell of a larger array stands for a block of elements."""

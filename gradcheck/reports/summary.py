@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.ledger import numbers_of
 from gradcheck.acceptance.rule import Judgement, Limit
+from gradcheck.aliases import Floats
 from gradcheck.functions.points import Point
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.comparison import Divergence, divergence_of
@@ -18,8 +19,6 @@ from gradcheck.reports.text import apart, badness, explanation
 from gradcheck.reports.text import count as counted
 
 __all__ = ["NOISY", "NOTHING_CHECKED", "summarise"]
-
-Floats = NDArray[np.float64]
 
 NOTHING_CHECKED = "no gradient was given for any input, so nothing was checked"
 

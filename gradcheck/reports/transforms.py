@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gradcheck.aliases import Floats
 from gradcheck.reports.symmetries import reshapes, shifts, symmetries
 
 if TYPE_CHECKING:
     from gradcheck.reports.report import Diagnosis
 
 __all__ = ["transformed"]
-
-Floats = NDArray[np.float64]
 
 
 def transformed(diagnosis: Diagnosis, reference: Floats) -> tuple[str, Floats] | None:

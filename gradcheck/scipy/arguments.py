@@ -8,9 +8,9 @@ from reprlib import repr as abbreviated
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import Bounds, HessianUpdateStrategy
 
+from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.options import CheckOptions
 
@@ -18,7 +18,6 @@ __all__ = [
     "INFINITE", "Floats", "Function", "behind", "both", "columns", "derivative", "limits", "listed", "number", "of_checks", "point", "sides",
 ]  # fmt: skip
 
-Floats = NDArray[np.float64]
 Function = Callable[..., Any]
 
 INFINITE = (-np.inf, np.inf)

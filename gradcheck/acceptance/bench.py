@@ -372,10 +372,10 @@ class Bench:
         notes = self._notes.get(leaf, np.zeros(len(wrong), dtype=np.int8))[:, None]
         unseen = self.ledgers[leaf].count[:, None] == 0
         noted = (notes != Limit.NONE) & ~wrong & (unseen | (doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
+        if not np.any(noted) and not np.any(self.excess[leaf]):  # nearly always
+            return judgement
         error = np.abs(self.excess[leaf] * self.claims[leaf].values)
         common = ~wrong & self.has_common_error(leaf, self.claims[leaf].values, judgement.reference, judgement.noise)
-        if not np.any(noted) and not np.any(common):
-            return judgement
         doubt = np.where(common, Limit.NONE, np.where(noted, notes, doubt)).astype(np.int8)
         return replace(
             judgement,

@@ -26,6 +26,7 @@ from gradcheck.reports.claims import Reading
 
 __all__ = [
     "examine",
+    "examine_first",
     "examine_linearity",
     "examine_repeated_value",
     "examine_value",
@@ -76,8 +77,8 @@ LAYOUTS: dict[str, Layout] = {
 """Ways to hold the same numbers in memory."""
 
 
-def examine(check: Check, cotangents: Floats, first: list[Reading]) -> None:
-    """Call function and derivative again, and with other memory layouts.
+def examine_first(check: Check, cotangents: Floats, first: list[Reading]) -> list[Reading]:
+    """Look at the memory of the first claims, compare them with those of the second point, and let go of what is not needed any more.
 
     Parameters
     ----------
@@ -87,14 +88,32 @@ def examine(check: Check, cotangents: Floats, first: list[Reading]) -> None:
         Through which the function is read.
     first : list of Reading
         The claims.
+
+    Returns
+    -------
+    here : list of Reading
+        The claim with which those of other calls are compared.
     """
-    subject = check.subject
-    here = subject.first_sample(check, cotangents, first)
+    here = check.subject.first_sample(check, cotangents, first)
     _examine_memory(check, here)
-    # One comparison after the other, so that only the arrays of one are in memory.
     if check.elsewhere is not None:
         _examine_kept(check, check.elsewhere.claims)
         compare(check, here[0])
+    return here
+
+
+def examine(check: Check, cotangents: Floats, first: list[Reading], here: list[Reading]) -> None:
+    """Call function and derivative again, and with other memory layouts.
+
+    Parameters
+    ----------
+    check, cotangents, first
+        As of `examine_first`.
+    here : list of Reading
+        What that returned.
+    """
+    subject = check.subject
+    # One comparison after the other, so that only the arrays of one are in memory.
     handed = check.point.hand()
     again = _without_memory(subject.sample(check, handed, cotangents))
     changed = handed.changed()
@@ -165,7 +184,8 @@ def _pairs(one: list[Reading], other: list[Reading]) -> Iterator[tuple[str, Floa
     """Give name and both claims of every leaf for which either has one; NaN where one of them lacks it."""
     for mine, theirs in zip(one, other, strict=True):
         for leaf, values in mine.values.items():
-            yield mine.names[leaf], values, theirs.values.get(leaf, np.full_like(values, np.nan))
+            twin = theirs.values.get(leaf)
+            yield mine.names[leaf], values, np.full_like(values, np.nan) if twin is None else twin
 
 
 def _apart(values: Floats, others: Floats) -> tuple[float, float]:
@@ -359,7 +379,7 @@ def _compare_laid_out(
     """Return how far value and claims are apart in another layout, and their sizes; the name of the value is empty."""
     with at_our_own_points():
         value = _value(check, check.point.hand(layout=layout))
-        there = check.subject.sample(check, check.point.hand(layout=layout), cotangents, layout)
+        there = _without_memory(check.subject.sample(check, check.point.hand(layout=layout), cotangents, layout))
         claims = [(name, *_apart(one, other)) for name, one, other in _pairs(here, there)]
         return [("", *_apart(check.value, value)), *claims]
 

@@ -13,7 +13,7 @@ from gradcheck.checks.check import OVERHEAD, Check
 from gradcheck.checks.exchanged import examine_places
 from gradcheck.checks.explanations import explain, explain_noise
 from gradcheck.checks.ignored import ignores_its_point
-from gradcheck.checks.protocol import examine, examine_value, is_random
+from gradcheck.checks.protocol import examine, examine_first, examine_value, is_random
 from gradcheck.checks.references import choose_differenced
 from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import examine_constancy, visit
@@ -258,12 +258,11 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
             check.find("coarse-dtype", message)
         if readings[0].eps > np.finfo(np.float64).eps:
             check.roundoff = measure_roundoff(check, readings, cotangents, base)
+        here = [] if check.subject.is_given else examine_first(check, cotangents, readings)
         examine_value(check)
-        if (
-            not is_random(check) and not check.subject.is_given
-        ):  # else whatever comes back may be another thing each time, and right
+        if here and not is_random(check):  # else whatever comes back may be another thing each time, and right
             check.subject.protocol(check, cotangents, readings)
-            examine(check, cotangents, readings)
+            examine(check, cotangents, readings, here)
     if not readings:
         if check.budget.ended is None:
             message = "max_evaluations was used up before the gradient was known; allow more"

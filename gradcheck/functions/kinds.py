@@ -49,6 +49,11 @@ class Kind:
         """Give an array back in this kind; memory is shared where the kind can."""
         return array
 
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether the same thing may be handed over every time: nobody can change it, or it is the user's own."""
+        return False
+
     def can_hold(self, array: Array) -> bool:
         """Tell whether arrays of this kind may lie in memory as this one does."""
         del array
@@ -82,6 +87,11 @@ class Number(Kind):
             return array[()]
         return self.cls(array[()])
 
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether it is a number that holds nothing beside its value."""
+        return self.cls in (float, int, bool) or (isinstance(self.cls, type) and issubclass(self.cls, np.generic))
+
     def widened(self) -> Kind:
         """Return a number in float64."""
         return Number(np.float64)
@@ -102,6 +112,11 @@ class Constant(Kind):
         """Return it."""
         del array
         return self.value
+
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether it may be handed over every time, as it is."""
+        return True
 
     def nothing(self, array: Array) -> Any:
         """Return none."""

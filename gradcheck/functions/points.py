@@ -14,7 +14,6 @@ from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import NUMBERS, as_numpy, is_still
 from gradcheck.functions.blocks import blocks
-from gradcheck.functions.kinds import NUMPY
 from gradcheck.functions.selection import Wrt, is_part_of, selected
 from gradcheck.functions.trees import Leaf, flatten, holds_settings
 
@@ -40,19 +39,27 @@ class Point:
     build: Callable[[Sequence[Any]], Any]
     settings: tuple[str, ...] = ()
     """Inputs that are handed through as they are."""
-    are_plain: bool = field(init=False)
-    """Whether all leaves are NumPy's own arrays, which are given as they are."""
+    shared: list[Any] = field(init=False)
+    """For each leaf what it is handed over as, where that can be the same every time, as numbers can."""
+    copied: list[tuple[int, Leaf]] = field(init=False)
+    """The other leaves, with their positions."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "are_plain", all(leaf.restore is NUMPY for leaf in self.leaves))
+        is_shared = [leaf.restore.can_be_shared for leaf in self.leaves]
+        pairs = list(zip(self.leaves, is_shared, strict=True))
+        object.__setattr__(self, "shared", [leaf.restore(leaf.value) if same else None for leaf, same in pairs])
+        object.__setattr__(self, "copied", [(i, leaf) for i, (leaf, same) in enumerate(pairs) if not same])
 
     def tree(self, replaced: dict[int, NDArray[Any]] | None = None) -> Any:
         """Build the tree from fresh copies, some leaves replaced by arrays that are handed over as they are."""
         replaced = replaced or {}
-        pairs = enumerate(self.leaves)
-        if self.are_plain:  # called for every point
-            return self.build([replaced[i] if i in replaced else leaf.value.copy() for i, leaf in pairs])
-        return self.build([leaf.restore(replaced[i] if i in replaced else leaf.value.copy()) for i, leaf in pairs])
+        entries = self.shared.copy()  # called for every point, of thousands of numbers perhaps
+        for i, leaf in self.copied:
+            if i not in replaced:
+                entries[i] = leaf.restore(leaf.value.copy())
+        for i, array in replaced.items():
+            entries[i] = self.leaves[i].restore(array)
+        return self.build(entries)
 
     def copies(self) -> list[NDArray[Any]]:
         """Return a fresh copy of each leaf."""

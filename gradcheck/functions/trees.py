@@ -181,10 +181,13 @@ def _visit(
         raise InvalidArgument(
             f"{argument}: its containers are nested deeper than {DEEPEST} levels; put the arrays into one list or dict."
         )
+    first = len(values)
     builders = [
         _visit(part, (*path, key), (*above, id(node)), paths, values, root=root, argument=argument)
         for key, part in parts.items()
     ]
+    if len(values) - first == len(builders) and all(isinstance(build, itemgetter) for build in builders):
+        return _FlatBuilder(assembler_of(node), slice(first, len(values)))
     return _Builder(assembler_of(node), builders)
 
 
@@ -197,6 +200,17 @@ class _Builder:
 
     def __call__(self, entries: Sequence[Any]) -> Any:
         return self.assemble([build(entries) for build in self.builders])
+
+
+@dataclass(frozen=True, slots=True)
+class _FlatBuilder:
+    """Builds a container all of whose parts are leaves, which follow one another: there may be thousands."""
+
+    assemble: Callable[[list[Any]], Any]
+    where: slice
+
+    def __call__(self, entries: Sequence[Any]) -> Any:
+        return self.assemble(list(entries[self.where]))
 
 
 def align(tree: Any, other: Any, axis: int = -1) -> tuple[list[Any], list[Mismatch]]:

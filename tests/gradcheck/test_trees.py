@@ -8,6 +8,7 @@ import pytest
 
 import gradcheck
 from gradcheck import InvalidArgument
+from gradcheck.functions.points import point_of
 from gradcheck.functions.trees import DEEPEST, MISSING, align, flatten
 
 
@@ -43,6 +44,22 @@ def test_a_bare_array_or_float_is_called_params():
 def test_two_leaves_never_share_a_name(tree):
     found = names(tree)
     assert len(set(found)) == len(found) == len(flatten(tree)[0])
+
+
+class Tagged(float):
+    """A number that holds more than its value."""
+
+
+def test_each_point_is_made_anew_but_for_what_nobody_can_change():
+    tree = {"w": np.ones(2), "number": 1.5, "tagged": Tagged(2.5), "text": "relu", "more": [np.float32(3), np.zeros(1)]}
+    point = point_of(tree, "params")
+    one, other = point.tree(), point.tree()
+    assert one["w"] is not other["w"] and one["more"][1] is not other["more"][1]
+    assert one["tagged"] is not other["tagged"] and type(one["tagged"]) is Tagged
+    assert one["number"] == 1.5 and type(one["more"][0]) is np.float32 and one["text"] == "relu"
+    moved = point.tree({1: np.array(7.0), 4: np.array(8.0, np.float32)})
+    assert moved["number"] == 7 and type(moved["number"]) is float and moved["more"][0] == 8
+    assert point.tree()["number"] == 1.5 and moved["tagged"] == 2.5
 
 
 class Weights(list):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
 from gradcheck.differences.complex_step import ROUNDING, NotAnalyticError, complex_slopes
-from gradcheck.differences.ladder import Measurement, climb, lengths_of, noise_multiplier
+from gradcheck.differences.ladder import Measurement, climb, noise_multiplier
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.differences.scale import measure_noise_and_lengths
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.errors import GradcheckError, InvalidArgument

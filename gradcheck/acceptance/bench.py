@@ -14,15 +14,8 @@ from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membershi
 from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
-from gradcheck.differences.ladder import (
-    Measurement,
-    climb,
-    lengths_of,
-    noise_multiplier,
-    own_sizes,
-    resolution_of,
-    smallest_of_a_kind,
-)
+from gradcheck.differences.ladder import Measurement, climb, noise_multiplier
+from gradcheck.differences.lengths import lengths_of, own_sizes, resolution_of, smallest_of_a_kind
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged

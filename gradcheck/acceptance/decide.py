@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.ledger import HUGE, Evidence, Kind, Limit, Membership
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.ladder import BEYOND, NOISE_LIMITED, is_beyond
+from gradcheck.differences.ladder import NOISE_LIMITED
+from gradcheck.differences.lengths import BEYOND, is_beyond
 
 __all__ = ["PLAINLY", "Decision", "Outcome", "Tolerance", "decide", "excludes"]
 

@@ -19,7 +19,7 @@ from gradcheck.checks.check import Check
 from gradcheck.checks.layers import LayerSubject
 from gradcheck.checks.run import run
 from gradcheck.checks.stages import Passage
-from gradcheck.differences.ladder import lengths_of
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.options import Settings
 from gradcheck.functions.points import point_of

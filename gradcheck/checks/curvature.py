@@ -24,7 +24,8 @@ from gradcheck.acceptance.seen import others
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.checks.jacobians import JacobianSubject, block
-from gradcheck.differences.ladder import lengths_of, noise_multiplier
+from gradcheck.differences.ladder import noise_multiplier
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.scale import measure_noise_and_lengths
 from gradcheck.differences.vectorized import require_rowwise

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
-from gradcheck.differences.ladder import lengths_of
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.points import Point
 

@@ -13,7 +13,7 @@ from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.checks.stairs import stairs
 from gradcheck.diagnosis import Case, Clues, diagnose, explain_shape, forms_of
-from gradcheck.differences.ladder import lengths_of
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.points import Point
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 from gradcheck.reports.claims import Reading

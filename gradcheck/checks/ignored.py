@@ -11,7 +11,7 @@ import numpy as np
 from gradcheck.acceptance.rule import Claim
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
-from gradcheck.differences.ladder import lengths_of
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.probe import Probe
 
 __all__ = ["ignores_its_point"]

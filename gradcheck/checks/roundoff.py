@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import NUDGES, Check, Roundoff
-from gradcheck.differences.ladder import lengths_of
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.blocks import blocks, product
 from gradcheck.reports.claims import Reading
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.rule import Claim, Judgement
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Elsewhere
-from gradcheck.differences.ladder import climb, lengths_of, noise_multiplier
+from gradcheck.differences.ladder import climb, noise_multiplier
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.points import point_of

@@ -16,7 +16,7 @@ from gradcheck.acceptance.rule import Claim, Judgement, judge
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.checks.second_point import AWAY, CERTAIN, disagreement
-from gradcheck.differences.ladder import lengths_of
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Bools, Floats
+from gradcheck.differences.lengths import resolution_of
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.vectorized import elements
-from gradcheck.functions.blocks import blocks
 from gradcheck.functions.probe import Probe
 
 __all__ = [
@@ -30,13 +30,7 @@ __all__ = [
     "Ladder",
     "Measurement",
     "climb",
-    "is_beyond",
-    "lengths_of",
     "noise_multiplier",
-    "own_sizes",
-    "resolution_of",
-    "scale_is_hidden",
-    "smallest_of_a_kind",
 ]
 
 Pair = tuple[Floats, Floats, Floats, Floats]
@@ -68,12 +62,6 @@ REPEATED = 0.8731
 GROWS, STEADY = 1.15, 0.1
 """Slopes that grow by more than this factor from level to level, by the same to within this share, have no limit."""
 
-REACH = 1e4
-"""Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""
-
-BEYOND = 10.0
-"""A step this many times longer than an element may miss everything that the function does near it."""
-
 NOISE_LIMITED = 0.3
 """Where noise is so much of the bound, a step longer than the first one may do better."""
 
@@ -100,64 +88,6 @@ def noise_multiplier(chances: int) -> float:
     about 99.5 % of the checks, so a check of a thousand elements is as safe as one of ten.
     """
     return float(np.sqrt(2.0 * np.log(max(chances, 1) / 0.005)))
-
-
-def lengths_of(value: NDArray[np.generic]) -> Floats:
-    """Return the length over which each element is taken to matter: its size, or the leaf's if that is larger.
-
-    An element much smaller than its leaf keeps a length within `REACH` of its own size, so that the ladder gets down
-    to steps that are short for it.
-
-    Returns
-    -------
-    lengths : array, shape (n,)
-        Positive and finite; 1 throughout for a leaf of zeros.
-    """
-    sizes = _sizes(value)
-    usual = _rms(sizes)
-    if usual == 0:
-        return np.ones_like(sizes)
-    for size in blocks(sizes):
-        reach = np.where(size > 0, size * REACH, np.inf)
-        np.maximum(np.clip(usual, size, reach), np.finfo(np.float64).tiny, out=size)
-    return sizes
-
-
-def smallest_of_a_kind(value: NDArray[np.generic]) -> float:
-    """Return the size below which an element is too small beside its leaf to have the leaf's scale."""
-    return _rms(_sizes(value)) / REACH
-
-
-def _sizes(value: NDArray[np.generic]) -> Floats:
-    """Return absolute values, zero for what is not finite."""
-    sizes = np.abs(value.ravel()).astype(np.float64)
-    return np.where(np.isfinite(sizes), sizes, 0.0)
-
-
-def _rms(sizes: Floats) -> float:
-    """Return the root mean square of numbers of any size."""
-    largest = float(sizes.max(initial=0.0))
-    return largest * float(np.sqrt(np.mean((sizes / largest) ** 2))) if largest else 0.0
-
-
-def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:
-    """Tell which elements are so small beside a step that what it shows may not be their derivative.
-
-    Others of the leaf being larger is why it is so long; nothing says that the element's own scale is theirs. Of zeros
-    nothing else is known, nor of elements whose own scale is hidden by noise: their size counts as zero, see `own_sizes`.
-    """
-    return np.asarray((sizes > 0) & (steps > BEYOND * sizes))
-
-
-def own_sizes(value: NDArray[Any], lengths: Floats) -> Floats:
-    """Return the absolute values of elements where they say something about their scale, else zero."""
-    sizes = np.abs(value).astype(np.float64)
-    return np.where(scale_is_hidden(sizes, lengths), 0.0, sizes)
-
-
-def scale_is_hidden(sizes: Floats, lengths: Floats) -> Bools:
-    """Tell for which elements the length says that nothing is known of their own scale: zeros, and those widened."""
-    return np.asarray((sizes == 0) | (lengths > 2 * REACH * sizes))
 
 
 @dataclass(slots=True)
@@ -535,12 +465,6 @@ def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noi
     return moved[::2], -moved[1::2], values[::2], values[1::2]
 
 
-def resolution_of(probe: Probe, leaf: int, indices: NDArray[np.intp]) -> Floats:
-    """Return the shortest steps that the dtype of the parameters still resolves."""
-    held = probe.point.leaves[leaf]
-    return np.asarray(2 * held.format.spacing(np.abs(held.value.ravel()[indices])))
-
-
 def _first_pairs(
     probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noise: Floats
 ) -> tuple[Floats, Pair]:
@@ -548,21 +472,22 @@ def _first_pairs(
 
     Where they never are, at the very edge of the domain, the first step is kept.
     """
-    steps = steps.copy()
-    first = _pair(probe, leaf, indices, steps, noise)
-    kept = [part.copy() for part in first]
+    kept = _pair(probe, leaf, indices, steps, noise)
     at_zero = probe.point.leaves[leaf].value.ravel()[indices] == 0  # which is resolved to 1e-323
     shortest = np.where(at_zero, steps * RATIO**-MOST_LEVELS, resolution_of(probe, leaf, indices))
-    waiting = np.arange(len(indices))
-    trial = steps.copy()
-    while True:
-        finite = (np.isfinite(first[2][waiting]) & np.isfinite(first[3][waiting])).all(axis=1)
-        steps[waiting[finite]] = trial[waiting[finite]]
-        for part, tried in zip(kept, first, strict=True):
-            part[waiting[finite]] = tried[waiting[finite]]
-        waiting = waiting[~finite & (trial[waiting] / RATIO > shortest[waiting])]
-        if not len(waiting):
-            return steps, (kept[0], kept[1], kept[2], kept[3])
+    steps, trial = steps.copy(), steps.copy()
+    waiting = np.flatnonzero(~_are_finite(kept))
+    while len(waiting := waiting[trial[waiting] / RATIO > shortest[waiting]]):
         trial[waiting] /= RATIO
-        for part, new in zip(first, _pair(probe, leaf, indices[waiting], trial[waiting], noise), strict=True):
-            part[waiting] = new
+        tried = _pair(probe, leaf, indices[waiting], trial[waiting], noise)
+        finite = _are_finite(tried)
+        found, waiting = waiting[finite], waiting[~finite]
+        steps[found] = trial[found]
+        for part, new in zip(kept, tried, strict=True):
+            part[found] = new[finite]
+    return steps, kept
+
+
+def _are_finite(pair: Pair) -> Bools:
+    """Tell for which elements all functions are finite on both sides, shape (m,)."""
+    return np.asarray((np.isfinite(pair[2]) & np.isfinite(pair[3])).all(axis=1))

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.jumps import jumps_between
-from gradcheck.differences.ladder import scale_is_hidden
+from gradcheck.differences.lengths import scale_is_hidden
 from gradcheck.differences.noise import DISTINCT, OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
 from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.displacements import Moves

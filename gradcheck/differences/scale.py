@@ -64,7 +64,7 @@ def widened(
     leaf : int
         Which leaf.
     lengths : array, shape (n,)
-        The scale of each element by its own size, see `gradcheck.differences.ladder.lengths_of`; zero for those that stand still.
+        The scale of each element by its own size, see `gradcheck.differences.lengths.lengths_of`; zero for those that stand still.
     base, noise : arrays, shape (K,)
         The values of the functions at the point, and the standard deviation of their noise.
     rtol : float

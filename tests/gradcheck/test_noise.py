@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient
-from gradcheck.differences.ladder import lengths_of
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.differences.noise import OFFSETS, noise_from_samples, output_quantum
 from gradcheck.differences.sampled_noise import measure_noise
 from gradcheck.functions.points import Output, point_of

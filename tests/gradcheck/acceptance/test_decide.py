@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gradcheck.acceptance.decide import Outcome, Tolerance, decide, excludes
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membership, numbers_of
-from gradcheck.differences.ladder import BEYOND, Measurement
+from gradcheck.differences.ladder import Measurement
+from gradcheck.differences.lengths import BEYOND
 
 HERE = np.array([0])
 TOLERANCE = Tolerance(

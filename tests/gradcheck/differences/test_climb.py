@@ -5,15 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from gradcheck.differences.ladder import (
-    climb,
-    is_beyond,
-    lengths_of,
-    noise_multiplier,
-    own_sizes,
-    scale_is_hidden,
-    smallest_of_a_kind,
-)
+from gradcheck.differences.ladder import climb, noise_multiplier
+from gradcheck.differences.lengths import is_beyond, lengths_of, own_sizes, scale_is_hidden, smallest_of_a_kind
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 

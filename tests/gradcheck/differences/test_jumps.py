@@ -5,7 +5,7 @@ import pytest
 
 from gradcheck import check_gradient
 from gradcheck.differences.jumps import jumps_between, nearest_stair
-from gradcheck.differences.ladder import lengths_of
+from gradcheck.differences.lengths import lengths_of
 from gradcheck.differences.sampled_noise import measure_noise
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe

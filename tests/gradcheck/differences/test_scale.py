@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient, check_layer
-from gradcheck.differences.ladder import is_beyond, lengths_of, own_sizes
+from gradcheck.differences.lengths import is_beyond, lengths_of, own_sizes
 from gradcheck.differences.scale import widened
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe

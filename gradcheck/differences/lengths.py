@@ -1,0 +1,92 @@
+"""Over what length an element is taken to matter: its scale, in units of which it is moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.functions.blocks import blocks
+from gradcheck.functions.probe import Probe
+
+__all__ = [
+    "BEYOND",
+    "is_beyond",
+    "lengths_of",
+    "own_sizes",
+    "resolution_of",
+    "scale_is_hidden",
+    "smallest_of_a_kind",
+]
+
+REACH = 1e4
+"""Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""
+
+BEYOND = 10.0
+"""A step this many times longer than an element may miss everything that the function does near it."""
+
+
+def lengths_of(value: NDArray[np.generic]) -> Floats:
+    """Return the length over which each element is taken to matter: its size, or the leaf's if that is larger.
+
+    An element much smaller than its leaf keeps a length within `REACH` of its own size, so that the ladder gets down
+    to steps that are short for it.
+
+    Returns
+    -------
+    lengths : array, shape (n,)
+        Positive and finite; 1 throughout for a leaf of zeros.
+    """
+    sizes = _sizes(value)
+    usual = _rms(sizes)
+    if usual == 0:
+        return np.ones_like(sizes)
+    for size in blocks(sizes):
+        reach = np.where(size > 0, size * REACH, np.inf)
+        np.maximum(np.clip(usual, size, reach), np.finfo(np.float64).tiny, out=size)
+    return sizes
+
+
+def smallest_of_a_kind(value: NDArray[np.generic]) -> float:
+    """Return the size below which an element is too small beside its leaf to have the leaf's scale."""
+    return _rms(_sizes(value)) / REACH
+
+
+def _sizes(value: NDArray[np.generic]) -> Floats:
+    """Return absolute values, zero for what is not finite."""
+    sizes = np.abs(value.ravel()).astype(np.float64)
+    return np.where(np.isfinite(sizes), sizes, 0.0)
+
+
+def _rms(sizes: Floats) -> float:
+    """Return the root mean square of numbers of any size."""
+    largest = float(sizes.max(initial=0.0))
+    return largest * float(np.sqrt(np.mean((sizes / largest) ** 2))) if largest else 0.0
+
+
+def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:
+    """Tell which elements are so small beside a step that what it shows may not be their derivative.
+
+    Others of the leaf being larger is why it is so long; nothing says that the element's own scale is theirs. Of zeros
+    nothing else is known, nor of elements whose own scale is hidden by noise: their size counts as zero, see `own_sizes`.
+    """
+    return np.asarray((sizes > 0) & (steps > BEYOND * sizes))
+
+
+def own_sizes(value: NDArray[Any], lengths: Floats) -> Floats:
+    """Return the absolute values of elements where they say something about their scale, else zero."""
+    sizes = np.abs(value).astype(np.float64)
+    return np.where(scale_is_hidden(sizes, lengths), 0.0, sizes)
+
+
+def scale_is_hidden(sizes: Floats, lengths: Floats) -> Bools:
+    """Tell for which elements the length says that nothing is known of their own scale: zeros, and those widened."""
+    return np.asarray((sizes == 0) | (lengths > 2 * REACH * sizes))
+
+
+def resolution_of(probe: Probe, leaf: int, indices: Indices) -> Floats:
+    """Return the shortest steps that the dtype of the parameters still resolves."""
+    held = probe.point.leaves[leaf]
+    return np.asarray(2 * held.format.spacing(np.abs(held.value.ravel()[indices])))

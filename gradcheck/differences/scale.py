@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
-from gradcheck.differences.sampled_noise import measure_noise
+from gradcheck.differences.sampled_noise import OF_ROUNDING, measure_noise
 from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED
 from gradcheck.functions.probe import Probe
 
@@ -45,11 +45,22 @@ def measure_noise_and_lengths(
         See `widened`.
     """
     noise = measure_noise(probe, base, lengths, rng)
-    longer = {leaf: widened(probe, leaf, own, base, noise, rtol, rng) for leaf, own in lengths.items()}
+    hidden = np.maximum(noise, _hidden_noise(probe, base, lengths, rng))
+    longer = {leaf: widened(probe, leaf, own, base, hidden, rtol, rng) for leaf, own in lengths.items()}
     changed = {leaf: longer[leaf] for leaf in lengths if longer[leaf] is not lengths[leaf]}
     if changed:  # by their own sizes they were moved too little for the function to show its noise
-        noise = np.maximum(noise, measure_noise(probe, base, changed, rng))
+        noise = np.maximum(hidden, measure_noise(probe, base, changed, rng))
     return noise, longer
+
+
+def _hidden_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
+    """Return the noise farther away, where it is what single precision inside makes: moved by small sizes its stairs stand still."""
+    small = {leaf: own for leaf, own in lengths.items() if np.any((own > 0) & (own < SMALL))}
+    if not small:
+        return np.zeros_like(base)
+    wide = {leaf: np.where(own > 0, np.maximum(own, ZERO_LENGTH), 0.0) for leaf, own in small.items()}
+    noise = measure_noise(probe, base, wide, rng)
+    return np.where(noise <= OF_ROUNDING * float(np.finfo(np.float32).eps) / 2 * np.abs(base), noise, 0.0)
 
 
 def widened(

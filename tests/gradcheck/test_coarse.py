@@ -220,3 +220,29 @@ def test_a_kink_farther_away_than_was_measured_explains_no_error(sizes, activati
 
     assert check_gradient(f, grad, params).verdict == "pass"
     assert check_gradient(f, wrong, params).parameters["w1"].wrong.ravel().nonzero()[0].tolist() == [place]
+
+
+def logistic(x, dtype):
+    return np.sum(1 / (1 + np.exp(-np.dot(np.array([[0.7, -1.1, 0.4], [0.2, 0.9, -0.5]], dtype), x.astype(dtype)))))
+
+
+BESIDE = {
+    "penalty": lambda x, single: float(logistic(x, single)) + float(np.sum(x.astype(float) ** 2)),
+    "large constant, added in float64": lambda x, single: 1e5 + float(logistic(x, single)),
+    "large constant, added in float32": lambda x, single: float(single(300) + logistic(x, single)),
+}
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-6, 1e-12])
+@pytest.mark.parametrize("name", BESIDE)
+def test_single_precision_hidden_in_a_function_of_tiny_parameters_is_noise(name, scale):
+    """Moved by their own sizes they leave the single precision standing still, and something smooth beside it may move."""
+    f, signs = BESIDE[name], np.array([1.0, -1.0, 0.5])
+    for seed, dtype in enumerate((np.float32, np.float64)):
+        x = (scale * signs * np.random.default_rng(seed).uniform(0.5, 1, 3)).astype(dtype)
+        steps = 1e-3 * np.eye(3)
+        right = np.array([f(x + h, np.float64) - f(x - h, np.float64) for h in steps]) / 2e-3
+        for factor, verdict in ((1.0, "pass"), (-1.0, "fail"), (0.0, "fail")):
+            claim = (factor * right).astype(dtype)
+            report = check_gradient(lambda x: f(x, np.float32), lambda x, claim=claim: claim, x, rng=seed)
+            assert report.verdict == verdict, str(report)

@@ -16,12 +16,10 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import (
     ALLOWANCE,
     BLURRED,
-    DIRECTIONS,
     DISAGREES,
     LARGEST,
     SMALLEST,
     Directions,
-    Part,
     Slopes,
     elements_of,
     without,
@@ -117,7 +115,7 @@ def search(bench: Bench, key: int) -> None:
     or nothing where a multiple of the claim is right.
     """
     run = _search(bench, key)
-    run.locate_all(*run.first_look())
+    run.locate_all(run.first_look())
     run.look_at_largest()
     run.conclude()
 
@@ -147,10 +145,10 @@ def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
     A right gradient costs 18 calls beside those of the noise, a gross error of it about as much as `search` takes.
     """
     run = _search(bench, key)
-    parts, slopes = run.first_look()
-    if not np.any(slopes.significance > DISAGREES) or not run.is_gross(parts, slopes):
+    slopes = run.first_look()
+    if not np.any(slopes.significance > DISAGREES) or not run.is_gross(slopes):
         return False
-    run.locate_all(*(run.look() if run.throughout else (parts, slopes)))
+    run.locate_all(run.directions.look() if run.throughout else slopes)
     if not bench.has_wrong or not (sampled or run.is_explained):
         return False
     run.conclude()
@@ -193,24 +191,23 @@ class _Search:
 
     # ---- what is wrong --------------------------------------------------------------------------------------------------
 
-    def first_look(self) -> tuple[list[Part], Slopes]:
+    def first_look(self) -> Slopes:
         """Measure along four directions, with a shorter step when kinks and truncation leave more uncertain than noise."""
         self.individual.look_at_infinite()
-        parts, slopes = self.look()
+        slopes = self.directions.look()
         if self._shorten_lengths(slopes):
-            parts, slopes = self.look()
+            slopes = self.directions.look()
         for _ in range(MOST_SHORTENED):
             uncertain, step = np.median(slopes.deviation, axis=0), self.directions.step
             if not np.any(uncertain > BLURRED * self.bench.noise):
                 break
             self.directions.step = step / LONGER
-            shorter = [self.directions.whole() for _ in range(DIRECTIONS)]
-            their_slopes = self.directions.measure(shorter)
-            if np.any(np.median(their_slopes.deviation, axis=0) * LONGER > uncertain):
+            shorter = self.directions.look()
+            if np.any(np.median(shorter.deviation, axis=0) * LONGER > uncertain):
                 self.directions.step = step
                 break
-            parts, slopes = shorter, their_slopes
-        return self._set_zeros_apart(parts, slopes)
+            slopes = shorter
+        return self._set_zeros_apart(slopes)
 
     def _shorten_lengths(self, slopes: Slopes) -> bool:
         """Shorten the lengths of leaves that are far too long, where directions contradict the claims; tell whether some were."""
@@ -225,7 +222,7 @@ class _Search:
         self.directions.choose_step()
         return True
 
-    def _set_zeros_apart(self, parts: list[Part], slopes: Slopes) -> tuple[list[Part], Slopes]:
+    def _set_zeros_apart(self, slopes: Slopes) -> Slopes:
         """Look one by one at elements that are exactly zero, where directions without them cross fewer kinks.
 
         There a function often has its kink at the point itself, as ``abs`` has, or a ReLU of nothing but its bias.
@@ -234,42 +231,37 @@ class _Search:
         zeros = {leaf: np.flatnonzero(value == 0) for leaf, value in values.items() if np.any(value == 0)}
         uncertain = np.median(slopes.deviation, axis=0)
         if not 0 < sum(map(len, zeros.values())) <= SMALL or not np.any(uncertain > BLURRED * self.bench.noise):
-            return parts, slopes
+            return slopes
         for leaf, indices in zeros.items():
             self.directions.hold(leaf, indices)
-        without = self.directions.measure(parts)
+        without = self.directions.measure(slopes.parts)
         if np.any(np.median(without.deviation, axis=0) > uncertain / LONGER):
             for leaf, indices in zeros.items():
                 self.directions.release(leaf, indices)
-            return parts, slopes
+            return slopes
         self.individual.look_at(zeros)
-        return parts, self.directions.measure(parts)
-
-    def look(self, leaves: list[int] | None = None) -> tuple[list[Part], Slopes]:
-        """Measure along four fresh directions of all leaves, or of some."""
-        parts = [self.directions.whole(leaves) for _ in range(DIRECTIONS)]
-        return parts, self.directions.measure(parts)
+        return self.directions.measure(slopes.parts)
 
     def look_at_largest(self) -> None:
         """Measure the largest leaf alone, where the round-off of the claims for others hides more of it than its own."""
         leaf = max(self.directions.leaves, key=lambda leaf: len(self.bench.claims[leaf].values))
         if leaf not in self.throughout and not self.contradicted and self.directions.is_hidden_by_others(leaf):
-            self.locate_all(*self.look([leaf]))
+            self.locate_all(self.directions.look([leaf]))
 
-    def locate_all(self, parts: list[Part], slopes: Slopes) -> None:
+    def locate_all(self, slopes: Slopes) -> None:
         """Search until fresh directions agree with what is believed of all elements that move along the first ones."""
-        leaves = parts[0].leaves
+        leaves = slopes.parts[0].leaves
         fruitless = 0
         for number in range(MOST_ROUNDS):
             if number:
-                parts, slopes = self.look(leaves)
+                slopes = self.directions.look(leaves)
             allowed = np.zeros_like(slopes.residual)
             if number and not self.bench.has_wrong:  # all may be a little off, by what is allowed to each
-                allowed = ALLOWANCE * self.directions.allowed(parts)
+                allowed = ALLOWANCE * self.directions.allowed(slopes.parts)
             if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
                 if not self.directions.holds_any:  # which may share a kink that does not show until it moves as well
-                    clear_of_kinks(self.bench, self.directions, parts, DISAGREES * slopes.deviation)
-                self._see(parts, slopes, allowed)
+                    clear_of_kinks(self.bench, self.directions, slopes.parts, DISAGREES * slopes.deviation)
+                self._see(slopes, allowed)
                 break
             # What disagrees still is what the fault spoils; none of it is searched.
             is_spoilt = bool(number and self._explained)
@@ -277,27 +269,27 @@ class _Search:
                 self.contradicted = is_spoilt or bool(np.max(slopes.significance) >= CERTAIN)
                 self._forget(leaves)
                 break
-            fruitless += not self.find(parts, slopes)
+            fruitless += not self.find(slopes)
         self._test_flagged()
 
-    def is_gross(self, parts: list[Part], slopes: Slopes) -> bool:
+    def is_gross(self, slopes: Slopes) -> bool:
         """Tell whether claims for many elements are off by a factor, which is believed then, or by much of what they predict."""
         leaves = self.directions.leaves
-        if self._explain_together(leaves, parts, slopes):
+        if self._explain_together(leaves, slopes):
             return True
-        groups, left = self._contradicted(parts, slopes)
+        groups, left = self._contradicted(slopes)
         leaves = list(dict.fromkeys(leaf for group in groups + left for leaf in group.part.leaves))
         count = sum(len(self.bench.claims[leaf].values) for leaf in leaves)
         if count <= max(SMALL, DOZEN * len(leaves)):  # of so few a sample would be all
             return False
-        if not left and self._explain_together(leaves, parts, slopes):
+        if not left and self._explain_together(leaves, slopes):
             return True
-        predicted = np.linalg.norm(_predicted(leaves, parts, slopes), axis=0)
+        predicted = np.linalg.norm(slopes.predicted_of(leaves), axis=0)
         return bool(np.any(np.linalg.norm(slopes.residual, axis=0) > GROSS * predicted))
 
-    def find(self, parts: list[Part], slopes: Slopes) -> bool:
+    def find(self, slopes: Slopes) -> bool:
         """Find what is wrong along some directions; tell whether there was anything new."""
-        groups, left = self._contradicted(parts, slopes)
+        groups, left = self._contradicted(slopes)
         before = self.individual.count, len(self._found)
         if self._explained:
             self._leave_spoilt(groups + left)
@@ -306,7 +298,7 @@ class _Search:
         groups, left = ([group for group in part if not self._is_spoilt(group)] for part in (groups, left))
         leaves = dict.fromkeys(leaf for group in groups + left for leaf in group.part.leaves)
         fresh = [leaf for leaf in leaves if leaf not in self._tried | self.throughout]
-        if fresh and not self._explain_together(fresh, parts, slopes):
+        if fresh and not self._explain_together(fresh, slopes):
             groups = self._explain_each(groups, left)
         rest = [group for group in groups if not self.throughout.issuperset(group.part.leaves)]
         if self._explained:
@@ -322,17 +314,17 @@ class _Search:
             if leaf not in self._explained:
                 self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
 
-    def _contradicted(self, parts: list[Part], slopes: Slopes) -> tuple[list[Group], list[Group]]:
+    def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
         """Return the leaves that disagree along the direction that disagrees most, and groups that were not told apart."""
-        worst = groups_of(parts, slopes)[int(np.argmax(slopes.significance))]
+        worst = groups_of(slopes)[int(np.argmax(slopes.significance))]
         return contradicted_leaves(self.directions, worst, MOST_LEAVES, LAST_LEAVES)
 
     # ---- leaves that are wrong throughout -------------------------------------------------------------------------------
 
-    def _explain_together(self, leaves: list[int], parts: list[Part], slopes: Slopes) -> bool:
+    def _explain_together(self, leaves: list[int], slopes: Slopes) -> bool:
         """Explain the claims of several leaves by one factor; return whether that was verified."""
-        predicted = _predicted(leaves, parts, slopes)
-        multiple = multiple_of(predicted, predicted - slopes.residual, self._deviation(parts, slopes), predicted)
+        predicted = slopes.predicted_of(leaves)
+        multiple = multiple_of(predicted, predicted - slopes.residual, self._deviation(slopes), predicted)
         if multiple is None:
             return False
         claims = {leaf: self.directions.believed[leaf] for leaf in leaves}
@@ -419,33 +411,31 @@ class _Search:
 
     def _explain(self, leaf: int) -> bool:
         """Explain the claim of a leaf by a multiple of it, perhaps rearranged; return whether that was verified."""
-        parts = [self.directions.redraw(self.directions.whole([leaf])) for _ in range(DIRECTIONS)]
-        slopes = self.directions.measure(parts)
-        deviation = self._deviation(parts, slopes)
+        slopes = self.directions.look([leaf], longer=True)
+        deviation = self._deviation(slopes)
         believed = self.directions.believed[leaf]
-        claimed = _predicted([leaf], parts, slopes)
+        claimed = slopes.predicted_of()
         measured = claimed - slopes.residual
         self._tried.add(leaf)
         for values in rearranged(believed, self.bench.leaves[leaf].value.shape):
-            multiple = multiple_of(self.directions.predict(parts, leaf, values), measured, deviation, claimed)
+            multiple = multiple_of(self.directions.predict(slopes.parts, leaf, values), measured, deviation, claimed)
             if multiple is not None and self._is_verified({leaf: values}, multiple.factor, multiple.uncertainty):
                 return True
         return False
 
-    def _deviation(self, parts: list[Part], slopes: Slopes) -> Floats:
+    def _deviation(self, slopes: Slopes) -> Floats:
         """Return the standard deviation of measured changes where claims may be off by what ``rtol`` allows."""
-        return np.hypot(slopes.deviation, self.directions.allowed(parts))
+        return np.hypot(slopes.deviation, self.directions.allowed(slopes.parts))
 
     def _is_verified(self, claims: dict[int, Floats], factors: Floats | float, uncertainty: float) -> bool:
         """Believe factors times claims if two fresh directions agree, and call those elements wrong that differ from it."""
         before = {leaf: self.directions.believed[leaf] for leaf in claims}
         for leaf, values in claims.items():
             self.directions.believe(leaf, factors * values)
-        parts = [self.directions.redraw(self.directions.whole(claims)) for _ in range(VERIFYING)]
-        slopes = self.directions.measure(parts)
-        predicted = np.abs([changes.sum(axis=0) for changes in slopes.predicted])
+        slopes = self.directions.look(claims, count=VERIFYING, longer=True)
+        predicted = np.abs(slopes.predicted_of())
         unknown = uncertainty * predicted / max(float(np.min(np.abs(factors))), uncertainty)
-        allowed = DISAGREES * self._deviation(parts, slopes) + unknown
+        allowed = DISAGREES * self._deviation(slopes) + unknown
         agree = np.all(np.abs(slopes.residual) <= allowed) and np.all(np.isfinite(slopes.deviation))
         if not agree or slopes.are_unresolved(self.bench.noise):
             for leaf, values in before.items():
@@ -637,23 +627,22 @@ class _Search:
         while leaves and self.directions.step < FIRST_STEP and self.bench.probe.budget.used < until:
             step = self.directions.step
             self.directions.step = min(step * LONGER, FIRST_STEP)
-            parts = [self.directions.whole(leaves) for _ in range(DIRECTIONS)]
-            slopes = self.directions.measure(parts)
+            slopes = self.directions.look(leaves)
             worst = float(np.max(slopes.significance))
             if worst >= CERTAIN and not tries:  # what is wrong is small beside the noise along shorter steps
                 tries += 1
-                self.find(parts, slopes)
+                self.find(slopes)
                 self.directions.step = step
-            elif worst > DISAGREES or not self._see(parts, slopes):
+            elif worst > DISAGREES or not self._see(slopes):
                 return
             leaves = [leaf for leaf in leaves if leaf in self._unseen()]
 
-    def _see(self, parts: list[Part], slopes: Slopes, allowed: Floats | float = 0.0) -> bool:
+    def _see(self, slopes: Slopes, allowed: Floats | float = 0.0) -> bool:
         """Record how small an error would have shown along some directions; tell whether any is smaller than before."""
         needed = DISAGREES * slopes.deviation + allowed
         hidden = _hidden(needed, UNLUCKY * self.bench.noise / np.sqrt(2))
         improved = False
-        for place, span in enumerate(parts[0].spans):
+        for place, span in enumerate(slopes.parts[0].spans):
             leaf, before = span.leaf, self.bench.floor_along[span.leaf]
             contributed = np.abs([changes[place] for changes in slopes.predicted])
             share = np.min(needed / contributed, axis=0)
@@ -712,9 +701,3 @@ def _hidden(needed: Floats, jitter: Floats) -> Floats:
     easiest = np.sort(needed, axis=0) + jitter
     components = SMALLEST + (LARGEST - SMALLEST) * MISSED ** (1 / np.arange(1, len(needed) + 1))
     return np.asarray(np.min(easiest / components[:, None], axis=0))
-
-
-def _predicted(leaves: list[int], parts: list[Part], slopes: Slopes) -> Floats:
-    """Return the changes that some leaves contribute along directions of all, shape (P, K)."""
-    rows = zip(parts, slopes.predicted, strict=True)
-    return np.array([np.sum(changes[[span.leaf in leaves for span in part.spans]], axis=0) for part, changes in rows])

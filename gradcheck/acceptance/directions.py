@@ -178,6 +178,8 @@ class Slopes:
 
     Attributes
     ----------
+    parts : tuple of Part, length P
+        The directions.
     predicted : tuple of arrays, shape (S, K)
         For each direction what each of its spans contributes.
     residual : array, shape (P, K)
@@ -187,9 +189,16 @@ class Slopes:
         differences of two steps disagree, through kinks, truncation or noise. Infinite where a function is not finite.
     """
 
+    parts: tuple[Part, ...]
     predicted: tuple[Floats, ...]
     residual: Floats
     deviation: Floats
+
+    def predicted_of(self, leaves: Iterable[int] | None = None) -> Floats:
+        """Return the changes that all leaves contribute, or some, shape (P, K)."""
+        rows = zip(self.parts, self.predicted, strict=True)
+        chosen = self.parts[0].leaves if leaves is None else leaves
+        return np.array([changes[[s.leaf in chosen for s in part.spans]].sum(axis=0) for part, changes in rows])
 
     @property
     def significance(self) -> Floats:
@@ -202,7 +211,7 @@ class Slopes:
 
         Between points on either side of a pole, or of a pulse, a difference says nothing of the derivative at the point.
         """
-        measured = np.linalg.norm(np.sum(self.predicted, axis=1) - self.residual, axis=0)
+        measured = np.linalg.norm(self.predicted_of() - self.residual, axis=0)
         unsure = np.linalg.norm(self.deviation, axis=0)
         return bool(np.any((unsure > BLURRED * noise * np.sqrt(len(self.predicted))) & (unsure > measured)))
 
@@ -389,7 +398,7 @@ class Directions:
         """
         if not parts:
             nothing = np.zeros((0, len(self.bench.base)))
-            return Slopes((), nothing, nothing)
+            return Slopes((), (), nothing, nothing)
         values, predicted, variance = self._values(parts, FOUR_CALLS)
         ahead, behind, half_ahead, half_behind = np.moveaxis(values, 1, 0)
         slope = (ahead - behind) / 2
@@ -402,7 +411,24 @@ class Directions:
             variance = np.minimum(variance, (SHOWS_LESS * np.abs(residual).max(axis=0)) ** 2)
         deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
         known = np.isfinite(residual) & np.isfinite(deviation)
-        return Slopes(tuple(predicted), np.where(known, residual, 0.0), np.where(known, deviation, np.inf))
+        return Slopes(
+            tuple(parts), tuple(predicted), np.where(known, residual, 0.0), np.where(known, deviation, np.inf)
+        )
+
+    def look(
+        self,
+        leaves: Iterable[int] | None = None,
+        *,
+        chosen: Chosen | None = None,
+        count: int = DIRECTIONS,
+        longer: bool = False,
+    ) -> Slopes:
+        """Measure along fresh directions of all leaves, of some, or of chosen elements; ``longer``: with a step as `redraw` takes it."""
+        parts = []
+        for _ in range(count):
+            part = self.whole(leaves) if chosen is None else self.of_elements(chosen)
+            parts.append(self.redraw(part) if longer else part)
+        return self.measure(parts)
 
     def compare(self, parts: Sequence[Part]) -> tuple[Floats, Floats]:
         """Return predicted changes along some directions and these minus the measured ones, shape (P, K), at two calls each."""

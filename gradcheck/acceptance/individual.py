@@ -6,7 +6,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench, Limit
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Directions
+from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import pilot, screen
 from gradcheck.acceptance.together import confirm_together
@@ -123,11 +123,9 @@ class Individual:
         """
         right = indices[~self.contradicted(leaf, indices)]
         if len(right):
-            parts = [self.directions.of_elements({leaf: right}) for _ in range(DIRECTIONS)]
-            slopes = self.directions.measure(parts)
-            if np.any(
-                np.abs(slopes.residual) > DISAGREES * slopes.deviation + ALLOWANCE * self.directions.allowed(parts)
-            ):
+            slopes = self.directions.look(chosen={leaf: right})
+            allowed = ALLOWANCE * self.directions.allowed(slopes.parts)
+            if np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
                 self.bench.note(leaf, right, Limit.UNCONFIRMED)
         self.directions.hold(leaf, indices)
 

@@ -6,7 +6,7 @@ noise, and both are measured anew, along another direction, when little is left 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,9 +59,9 @@ class Group:
         return float(np.max(np.where(self.residual == 0, 0.0, ratio), initial=0.0))
 
 
-def groups_of(parts: Sequence[Part], slopes: Slopes) -> list[Group]:
+def groups_of(slopes: Slopes) -> list[Group]:
     """Return the elements of some directions as groups, with what was measured along them."""
-    rows = zip(parts, slopes.residual, slopes.deviation**2, strict=True)
+    rows = zip(slopes.parts, slopes.residual, slopes.deviation**2, strict=True)
     return [Group(part, residual, variance, variance) for part, residual, variance in rows]
 
 
@@ -137,7 +137,7 @@ def slices(directions: Directions, leaf: int, crowd: int, most: int) -> tuple[li
     for axis in range(1, len(shape)):
         order = np.moveaxis(np.arange(np.prod(shape)).reshape(shape), axis, 0).ravel()
         part = directions.draw((Span(leaf, 0, len(order), order),))
-        found, left = locate(directions, groups_of([part], directions.measure([part])), most)
+        found, left = locate(directions, groups_of(directions.measure([part])), most)
         if found + left and sum(group.part.size for group in found + left) < crowd / SMALLER:
             return found, left
     return None
@@ -177,4 +177,4 @@ def _halves(directions: Directions, groups: list[Group]) -> list[Group]:
         halves.append(Group(left, residual, group.fresh, group.fresh))
         halves.append(Group(right, group.residual - residual, group.variance + group.fresh, group.fresh))
     parts = [directions.redraw(half) for group in unsure for half in group.part.halves()]
-    return halves + groups_of(parts, directions.measure(parts))
+    return halves + groups_of(directions.measure(parts))

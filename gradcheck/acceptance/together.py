@@ -7,13 +7,14 @@ ahead and behind show no kink, every one of the derivatives is confirmed to what
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import PLAINLY, Outcome
-from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, INFORMATIVE, Directions, Part
+from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, INFORMATIVE, Directions, Part
 from gradcheck.acceptance.ledger import Estimate, Membership
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 
@@ -103,14 +104,13 @@ def _confirm(bench: Bench, measured: dict[int, _Measured]) -> bool:
         blur[leaf] = np.zeros_like(directions.believed[leaf])
         blur[leaf][known.indices] = np.hypot(known.noise / bench.multiplier, ALLOWANCE * bench.rtol * known.value)
     chosen = {leaf: known.indices for leaf, known in measured.items()}
-    parts = [directions.redraw(directions.of_elements(chosen)) for _ in range(DIRECTIONS)]
-    slopes = directions.measure(parts)
-    allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(parts, blur))
+    slopes = directions.look(chosen=chosen, longer=True)
+    allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(slopes.parts, blur))
     agree = np.all(np.abs(slopes.residual) <= allowed) and np.all(np.isfinite(allowed))
     if not agree or slopes.are_unresolved(bench.noise):
         return False
     needed = np.abs(slopes.residual) + DISAGREES * slopes.deviation
-    moves = [directions.moves(part) for part in parts]
+    moves = [directions.moves(part) for part in slopes.parts]
     for leaf, (indices, value, noise) in measured.items():
         moved = np.abs([move[leaf][indices] for move in moves])[..., None]
         bound = np.min(2 * needed[:, None] / moved, axis=0) + noise
@@ -132,10 +132,9 @@ def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -
     """
     directions = Directions(bench, int(bench.rng.integers(2**32)), of_claims=False)
     directions.correct(leaf, indices, derivatives)
-    parts = [directions.redraw(directions.of_elements({leaf: indices})) for _ in range(DIRECTIONS)]
-    slopes = directions.measure(parts)
-    measured = np.array([changes.sum(axis=0) for changes in slopes.predicted]) - slopes.residual
-    claimed = directions.predict(parts, leaf, bench.claims[leaf].values)
+    slopes = directions.look(chosen={leaf: indices}, longer=True)
+    measured = slopes.predicted_of() - slopes.residual
+    claimed = directions.predict(slopes.parts, leaf, bench.claims[leaf].values)
     agrees = np.abs(slopes.residual) <= DISAGREES * slopes.deviation
     contradicts = np.abs(claimed - measured) > 2 * DISAGREES * slopes.deviation
     return np.asarray(np.count_nonzero(agrees & contradicts, axis=0) >= INFORMATIVE)
@@ -164,15 +163,14 @@ def rule_kinks_out(bench: Bench) -> None:
         directions.hold(leaf, known[leaf][left_out])
         directions.correct(leaf, known[leaf][contradicted], found.reference[contradicted])
         blur[leaf][known[leaf][contradicted]] = found.bound[contradicted] / bench.multiplier
-    parts = [directions.whole() for _ in range(DIRECTIONS)]
-    slopes = directions.measure(parts)
-    deviation = np.hypot(slopes.deviation, directions.spread(parts, blur))
+    slopes = directions.look()
+    deviation = np.hypot(slopes.deviation, directions.spread(slopes.parts, blur))
     unsure = DISAGREES * deviation
     if np.all(np.abs(slopes.residual) <= unsure):
-        clear_of_kinks(bench, directions, parts, unsure)
+        clear_of_kinks(bench, directions, slopes.parts, unsure)
 
 
-def clear_of_kinks(bench: Bench, directions: Directions, parts: list[Part], unsure: Floats) -> None:
+def clear_of_kinks(bench: Bench, directions: Directions, parts: Sequence[Part], unsure: Floats) -> None:
     """Call flagged elements wrong whose error shows along directions that agree with the measured derivatives.
 
     Along them the functions are linear, with those derivatives: another claim is valid for none of these elements.
@@ -182,7 +180,7 @@ def clear_of_kinks(bench: Bench, directions: Directions, parts: list[Part], unsu
     bench : Bench
     directions : Directions
         What is believed there agrees with the functions along ``parts``.
-    parts : list of Part, length P
+    parts : sequence of Part, length P
         Of whole leaves.
     unsure : array, shape (P, K)
         Changes of the functions that would not show.

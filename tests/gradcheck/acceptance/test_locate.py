@@ -93,7 +93,7 @@ def test_halves_that_disagree_are_followed_and_the_likelier_where_neither_does_c
 
 def whole_of(directions):
     part = directions.whole()
-    return groups_of([part], directions.measure([part]))
+    return groups_of(directions.measure([part]))
 
 
 @pytest.mark.parametrize("wrong", [[37], [0, 255], [3, 4, 100, 201]])

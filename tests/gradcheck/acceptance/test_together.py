@@ -271,7 +271,10 @@ class Told(Directions):
 
     def measure(self, parts):
         return Slopes(
-            tuple(np.full((1, self.residual.shape[1]), self.predicted) for _ in parts), self.residual, self.deviation
+            tuple(parts),
+            tuple(np.full((1, self.residual.shape[1]), self.predicted) for _ in parts),
+            self.residual,
+            self.deviation,
         )
 
     def moves(self, part):

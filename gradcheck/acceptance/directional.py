@@ -15,7 +15,6 @@ from gradcheck.acceptance.bench import Bench, Limit, rms
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import (
     ALLOWANCE,
-    BLURRED,
     DISAGREES,
     LARGEST,
     SMALLEST,
@@ -180,6 +179,8 @@ class _Search:
         self._crowded: set[int] = set()
         self._wrong_in: set[int] = set()
         """Leaves of which slices are wrong that nothing explains."""
+        self._is_blurred = False
+        """Whether kinks, and not noise, hide most along directions."""
         self._sizes: dict[int, Floats] = {}
         for leaf in bench.claims:
             bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
@@ -198,9 +199,9 @@ class _Search:
         if self._shorten_lengths(slopes):
             slopes = self.directions.look()
         for _ in range(MOST_SHORTENED):
-            uncertain, step = np.median(slopes.deviation, axis=0), self.directions.step
-            if not np.any(uncertain > BLURRED * self.bench.noise):
+            if not slopes.are_blurred(self.bench.noise):
                 break
+            uncertain, step = np.median(slopes.deviation, axis=0), self.directions.step
             self.directions.step = step / LONGER
             shorter = self.directions.look()
             if np.any(np.median(shorter.deviation, axis=0) * LONGER > uncertain):
@@ -230,7 +231,7 @@ class _Search:
         values = {leaf: self.bench.leaves[leaf].value.ravel() for leaf in self.bench.claims}
         zeros = {leaf: np.flatnonzero(value == 0) for leaf, value in values.items() if np.any(value == 0)}
         uncertain = np.median(slopes.deviation, axis=0)
-        if not 0 < sum(map(len, zeros.values())) <= SMALL or not np.any(uncertain > BLURRED * self.bench.noise):
+        if not 0 < sum(map(len, zeros.values())) <= SMALL or not slopes.are_blurred(self.bench.noise):
             return slopes
         for leaf, indices in zeros.items():
             self.directions.hold(leaf, indices)
@@ -602,7 +603,7 @@ class _Search:
         self.bench.ledgers[leaf].version += 1
 
     def _look_closer(self) -> None:
-        """Measure leaves of which too little shows with longer steps: all of them, then each, then their few elements.
+        """Measure leaves of which too little shows with longer steps: all of them, then each, then their few elements. At kinks no step helps.
 
         Not those that come before one that is wrong throughout.
         """
@@ -613,7 +614,9 @@ class _Search:
             self._lengthen([leaf], until)
         self.directions.step = step
         small = 0
-        for leaf in sorted(self._obscure(), key=lambda leaf: len(self.bench.claims[leaf].values)):
+        is_each = self._is_blurred and self.bench.elements <= SMALL
+        leaves = self.directions.leaves if is_each else self._obscure()
+        for leaf in sorted(leaves, key=lambda leaf: len(self.bench.claims[leaf].values)):
             small += len(self.bench.claims[leaf].values)
             if small <= SMALL:
                 self._look_at_all(leaf)
@@ -639,6 +642,7 @@ class _Search:
 
     def _see(self, slopes: Slopes, allowed: Floats | float = 0.0) -> bool:
         """Record how small an error would have shown along some directions; tell whether any is smaller than before."""
+        self._is_blurred |= slopes.are_blurred(self.bench.noise)
         needed = DISAGREES * slopes.deviation + allowed
         hidden = _hidden(needed, UNLUCKY * self.bench.noise / np.sqrt(2))
         improved = False

@@ -22,7 +22,6 @@ from gradcheck.functions.formats import Format
 
 __all__ = [
     "ALLOWANCE",
-    "BLURRED",
     "DIRECTIONS",
     "DISAGREES",
     "INFORMATIVE",
@@ -205,6 +204,10 @@ class Slopes:
         """Return how many deviations the residuals are, the worst function for each direction, shape (P,)."""
         ratio = np.abs(self.residual) / self.deviation
         return np.asarray(np.where(self.residual == 0, 0.0, ratio).max(axis=1, initial=0.0))
+
+    def are_blurred(self, noise: Floats) -> bool:
+        """Tell whether most directions are far less certain than noise explains, in some function: kinks are in the way."""
+        return bool(np.any(np.median(self.deviation, axis=0) > BLURRED * noise))
 
     def are_unresolved(self, noise: Floats) -> bool:
         """Tell whether the uncertainty of differences exceeds their size, in some function, and noise does not explain it.

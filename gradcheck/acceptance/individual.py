@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench, Limit
+from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions
 from gradcheck.acceptance.refinement import refine
@@ -60,6 +61,7 @@ class Individual:
             self.bench.note(leaf, indices, Limit.NONE)
             self.choose_step(leaf)
         screen(self.bench, fresh)
+        look_closer(self.bench)
         self._confirm(fresh)
         for leaf, indices in fresh.items():
             if most is not None:

@@ -163,6 +163,30 @@ def test_an_invalid_one_does_not(claim):
     assert not report.parameters["params"].wrong[3:].any()
 
 
+@pytest.mark.parametrize("share", [1 / 4, 1 / 2, 1.0])
+def test_tied_zeros_are_not_cleared_by_their_own_differences(share):
+    # Each of four that tie for the largest changes it by half of what it moves, up and down: no claim for all of them.
+    x = np.array([0.0, 0, 2, 1, 1, -1, 2, -2, -1, 2, 0, -2, 2, 1, -2, 2, 0])
+    report = check_gradient(np.median, np.where(x == 0, share, 0.0), x, method="directional")
+    assert report.verdict == ("pass" if share == 1 / 4 else "fail"), str(report)
+
+
+TIED = {
+    "max": (lambda x: 2 * np.max(x[:2]) + x[2], [1, 1, 0.5], [2, 0, 1]),
+    "sort": (lambda x: np.sort(x) @ [1.0, 2, 3], [-1, -1, 2], [1, 2, 3]),
+    "abs": (lambda x: np.abs(x[0] - x[1]) + x @ x / 2, [0.3, 0.3, -0.5], [1.3, -0.7, -0.5]),
+    "relu": (lambda x: np.maximum(x[0] + x[1] - 1, 0) + x @ x, [0.25, 0.75, 2], [1.5, 2.5, 4]),
+}
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.01, -1.0])
+@pytest.mark.parametrize("name", TIED)
+def test_kinks_that_blur_directions_hide_no_wrong_factor(name, factor):
+    f, x, gradient = TIED[name]
+    report = check_gradient(f, factor * np.array(gradient), np.array(x, float), method="directional")
+    assert report.verdict == ("pass" if factor == 1 else "fail"), str(report)
+
+
 def test_many_errors_that_rtol_allows_are_allowed_together():
     f, grad, params = mlp(SIZES, "tanh", 1)
     rng = np.random.default_rng(0)

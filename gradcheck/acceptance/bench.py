@@ -184,7 +184,13 @@ def judged(
     unseen : int, one of `Limit`
         What limits elements of which nothing was measured.
     """
-    parts = in_parts(ledger)
+    parts, nothing = in_parts(ledger), np.zeros(shape[1])
+    along = np.full(shape[1], np.nan) if floor_along is None else floor_along
+    if len(parts) == 1 and len(parts[0]) == shape[0]:  # all elements in their order: there is nothing to put together
+        found = decided(parts[0])
+        wrong, limited = found.outcome == Outcome.WRONG, found.outcome == Outcome.RIGHT_TO_RESOLUTION
+        measured = found.reference, found.bound, found.noise, found.gap
+        return Judgement(*measured, wrong, found.limit, limited, found.floor, nothing, noise_of_f, along)
     reference, bound, noise, floor = (_filled(shape, np.nan, is_constant=not parts) for _ in range(4))
     gap, limited, wrong = (_filled(shape, nothing, is_constant=not parts) for nothing in (0.0, False, False))
     doubt = _filled(shape, np.int8(unseen), is_constant=not parts)
@@ -201,8 +207,6 @@ def judged(
             (doubt, found.limit),
         ):
             array[indices] = part
-    nothing = np.zeros(shape[1])
-    along = np.full(shape[1], np.nan) if floor_along is None else floor_along
     return Judgement(reference, bound, noise, gap, wrong, doubt, limited, floor, nothing, noise_of_f, along)
 
 
@@ -215,10 +219,11 @@ def _filled(shape: tuple[int, ...], value: Any, *, is_constant: bool) -> NDArray
 def in_parts(ledger: Ledger) -> list[Indices]:
     """Return the elements about which something is known, those with about as many estimates together."""
     parts = []
-    for few, many in ((1, 1), (2, int(np.max(ledger.count, initial=0)))):
-        known = np.flatnonzero((ledger.count >= few) & (ledger.count <= many))
-        size = max(1, AT_ONCE // (many * ledger.columns + 1))
-        parts += [known[start : start + size] for start in range(0, len(known), size)]
+    for few, many in ((1, 1), (2, int(ledger.count.max(initial=0)))):
+        if few <= many:
+            known = ((ledger.count >= few) & (ledger.count <= many)).nonzero()[0]
+            size = max(1, AT_ONCE // (many * ledger.columns + 1))
+            parts += [known[start : start + size] for start in range(0, len(known), size)]
     return parts
 
 
@@ -286,7 +291,7 @@ class Bench:
         """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
         self._notes: dict[int, NDArray[np.int8]] = {}
         self._known: dict[int, tuple[int, Judgement]] = {}
-        self._known_wrong: dict[int, tuple[int, bool]] = {}
+        self._known_wrong: dict[int, tuple[int, bool, bool]] = {}
         self._decided: dict[int, tuple[int, int, dict[bytes, Decision]]] = {}
 
     def afresh(self) -> Bench:
@@ -416,21 +421,21 @@ class Bench:
     @property
     def is_wrong(self) -> bool:
         """Whether some element is wrong."""
-        known = ((leaf, indices) for leaf, ledger in self.ledgers.items() for indices in in_parts(ledger))
-        return any(np.any(self.decide(leaf, indices).outcome == Outcome.WRONG) for leaf, indices in known)
+        return any(self._wrong_and_untested(leaf)[0] for leaf in self.claims)
 
     @property
     def has_wrong(self) -> bool:
         """Whether some element is wrong, or is contradicted and not yet tested for nearby kinks."""
-        return any(self._has_wrong(leaf) for leaf in self.claims)
+        return any(any(self._wrong_and_untested(leaf)) or bool(self.excess[leaf].any()) for leaf in self.claims)
 
-    def _has_wrong(self, leaf: int) -> bool:
+    def _wrong_and_untested(self, leaf: int) -> tuple[bool, bool]:
+        """Tell whether some element of a leaf is wrong, and whether some is contradicted and not tested; remembered for the evidence so far."""
         version = self.ledgers[leaf].version
         if leaf not in self._known_wrong or self._known_wrong[leaf][0] != version:
-            found = (self.decide(leaf, indices) for indices in in_parts(self.ledgers[leaf]))
-            any_wrong = any(np.any((each.outcome == Outcome.WRONG) | each.untested) for each in found)
-            self._known_wrong[leaf] = version, any_wrong or bool(np.any(self.excess[leaf]))
-        return self._known_wrong[leaf][1]
+            found = [self.decide(leaf, indices) for indices in in_parts(self.ledgers[leaf])]
+            is_wrong = any(bool((each.outcome == Outcome.WRONG).any()) for each in found)
+            self._known_wrong[leaf] = version, is_wrong, any(bool(each.untested.any()) for each in found)
+        return self._known_wrong[leaf][1:]
 
     # ---- measuring ----------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,7 @@ class _Line:
             self.moves[leaf] = move
         parts = [self._parts(leaf, indices) for leaf, indices in accepted.items()]
         self.size = rms(np.concatenate(parts)) * np.sqrt(sum(map(len, parts)))
+        self._claimed: tuple[Chosen, Floats] = {}, np.zeros((3, len(bench.base)))
 
     def _parts(self, leaf: int, indices: Indices) -> Floats:
         """Return what each element adds to the claimed derivative along the direction, shape (m, K)."""
@@ -86,21 +87,29 @@ class _Line:
 
     def residual(self, group: Chosen, share: float) -> Floats:
         """Return claimed minus measured derivative along the direction of a group, and what noise and tolerance make of it, (2, K)."""
-        bench = self.bench
-        moves = {leaf: np.zeros_like(self.moves[leaf]) for leaf in group}
-        claimed, rounding, allowed = (np.zeros(len(bench.base)) for _ in range(3))
+        bench, moves = self.bench, {}
         for leaf, indices in group.items():
+            moves[leaf] = np.zeros_like(self.moves[leaf])
             moves[leaf][indices] = self.moves[leaf][indices]
-            free = bench.leaves[leaf]
-            spacing = free.format.spacing(np.abs(free.value.ravel()[indices]))
-            claimed += self._parts(leaf, indices).sum(axis=0)
-            rounding += (np.abs(bench.claims[leaf].values[indices]) * spacing[:, None]).sum(axis=0)
-            roundoff = bench.tolerance(leaf, indices).roundoff * np.abs(self.moves[leaf][indices, None])
-            allowed += (bench.rtol * np.abs(self._parts(leaf, indices)) + roundoff).sum(axis=0)
+        if self._claimed[0] is not group:  # the same one several times, with shorter and shorter steps
+            self._claimed = group, self._claimed_along(group)
+        claimed, rounding, allowed = self._claimed[1]
         values = bench.probe.ray(moves, np.array([share, -share]))
         deviation = np.fmax(bench.noise, np.spacing(np.abs(values)).max(axis=0) / 2)
         hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share + allowed
         return np.array([claimed - (values[0] - values[1]) / (2 * share), hidden])
+
+    def _claimed_along(self, group: Chosen) -> Floats:
+        """Return the claimed derivative along the direction of a group, and what rounding of the elements and tolerance make of it, (3, K)."""
+        bench, sums = self.bench, np.zeros((3, len(self.bench.base)))
+        for leaf, indices in group.items():
+            free, parts = bench.leaves[leaf], self._parts(leaf, indices)
+            spacing = free.format.spacing(np.abs(free.value.ravel()[indices]))
+            roundoff = bench.tolerance(leaf, indices).roundoff * np.abs(self.moves[leaf][indices, None])
+            sums[0] += parts.sum(axis=0)
+            sums[1] += (np.abs(bench.claims[leaf].values[indices]) * spacing[:, None]).sum(axis=0)
+            sums[2] += (bench.rtol * np.abs(parts) + roundoff).sum(axis=0)
+        return sums
 
     def is_significant(self, group: Chosen, residual: Floats, share: float) -> bool:
         """Tell whether a residual is no noise and no truncation, which steps half as long would make a quarter of it."""

@@ -394,7 +394,7 @@ def _closest(claim: Floats, evidence: Evidence, apart: Floats) -> tuple[Floats, 
 
 
 def excludes(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Bools:
-    """Tell where every estimate excludes a claim, so that it would have been called wrong; shape (m, K).
+    """Tell where every estimate excludes a claim, so that it would have been called wrong; claims, and what is told, have shape (..., m, K).
 
     An element at a kink that is seen sharply counts too: other claims may be as valid there, which is no lack of evidence.
     A difference that is not finite, of a function that overflows one step away, says nothing.
@@ -404,11 +404,11 @@ def excludes(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Bools:
     is_plain = evidence.kind == Kind.DIFFERENCE
     blur = np.where(is_plain, evidence.noise, evidence.bound)
     asked = (is_plain | (evidence.kind >= Kind.PAIR)) & np.isfinite(evidence.value)
-    outside = np.abs(claim[:, None] - evidence.value) > blur + tolerance.of(evidence)[0]
+    outside = np.abs(claim[..., None, :] - evidence.value) > blur + tolerance.of(evidence)[0]
     half = np.abs(evidence.gap) / 2
     at_kink = ((half > evidence.bound - half) & (evidence.kind >= Kind.LADDER)).any(axis=1)
     at_kink |= evidence.membership == Membership.VALID
-    return np.asarray((outside | ~asked).all(axis=1) & asked.any(axis=1) | at_kink)
+    return np.asarray((outside | ~asked).all(axis=-2) & asked.any(axis=1) | at_kink)
 
 
 def _largest(values: Floats, where: Bools) -> Floats:

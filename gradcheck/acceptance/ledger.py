@@ -188,6 +188,25 @@ class Estimate:
             np.zeros(measured.value.shape[1]),
         )
 
+    def alone(self, membership: NDArray[np.int8], nonlinear: Bools) -> Evidence:
+        """Return this estimate as all that is known of its elements; nothing large is copied."""
+        floats = (self.value, self.noise, self.bound, self.gap, self.curvature)
+        value, noise, bound, gap, curvature = (part[:, None] for part in floats)
+        typical = np.broadcast_to(self.typical, self.value.shape)[:, None]
+        return Evidence(
+            np.full((len(self.indices), 1, 1), self.kind, dtype=np.int8),
+            value,
+            noise,
+            bound,
+            gap,
+            curvature,
+            self.limited[:, None],
+            self.ended[:, None],
+            typical,
+            membership,
+            nonlinear,
+        )
+
 
 class Evidence(NamedTuple):
     """All estimates of ``m`` elements side by side: ``L`` of each, of kind `Kind.NONE` where there are fewer."""
@@ -255,6 +274,8 @@ class Ledger:
 
     def evidence(self, indices: Indices) -> Evidence:
         """Return all that is known of some elements."""
+        if len(self._estimates) == 1 and np.array_equal(self._estimates[0].indices, indices):  # as of many small leaves
+            return self._estimates[0].alone(self.membership[indices], self.nonlinear[indices])
         order = np.argsort(indices, kind="stable")
         sorted_indices = indices[order]
         everything = np.arange(len(indices))

@@ -141,6 +141,8 @@ def _require_repeatable(bench: Bench, screened: dict[int, tuple[Indices, Floats]
     worst = (0.0, -1, 0)
     for leaf, (indices, _) in screened.items():
         found = bench.decide(leaf, indices)
+        if not found.excluded.any():
+            continue
         apart = np.where(found.excluded, np.abs(bench.claims[leaf].values[indices] - found.reference), 0.0)
         excess = np.nan_to_num(np.max(apart / np.maximum(found.noise, np.finfo(float).tiny), axis=1, initial=0.0))
         row = int(np.argmax(excess))
@@ -187,6 +189,8 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
     if leaf in bench.exact:
         return
     rows = np.flatnonzero(np.any(_contradict(bench, leaf, indices)[0], axis=1))
+    if not len(rows):
+        return
     first = np.unique(np.linspace(0, len(rows) - 1, DOZEN, dtype=np.intp)) if len(rows) > 2 * DOZEN else slice(None)
     dozen = rows[first]
     _screen_with_other_steps(bench, leaf, indices[dozen], slope[dozen], len(indices))

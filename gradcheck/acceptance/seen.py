@@ -63,7 +63,8 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
             break
         claim = bench.claims[leaf].values[indices]
         evidence, tolerance = bench.ledgers[leaf].evidence(indices), bench.tolerance(leaf, indices)
-        waiting = [factor for factor in waiting if not np.any(excludes(factor * claim, evidence, tolerance))]
+        excluded = excludes(np.multiply.outer(waiting, claim), evidence, tolerance)
+        waiting = [factor for factor, each in zip(waiting, excluded, strict=True) if not each.any()]
     return all(_rejects_pooled(bench, leaf, factor) for factor in waiting) and not _is_contradicted(bench, leaf)
 
 

@@ -476,6 +476,9 @@ def test_a_tolerance_is_of_value_rounding_and_what_a_backward_may_be_off_by():
 def test_where_every_estimate_excludes(claim, estimates, membership, excluded):
     evidence = evidence_of(estimates, membership)
     assert bool(excludes(np.array([[claim]]), evidence, WHOLE)[0, 0]) == excluded
+    several = excludes(np.array([[[claim]], [[-claim]], [[claim + 1e3]]]), evidence, WHOLE)
+    alone = [excludes(np.array([[other]]), evidence, WHOLE) for other in (claim, -claim, claim + 1e3)]
+    np.testing.assert_array_equal(several, alone)
 
 
 @pytest.mark.parametrize("claim", [1.0, 2.0])

@@ -224,3 +224,16 @@ def test_the_root_mean_square_is_of_what_is_finite_column_by_column():
 def test_the_root_mean_square_of_more_than_a_block():
     values = np.random.default_rng(0).normal(size=(BLOCK // 2 + 77, 3)) * [1, 10, 100]
     np.testing.assert_allclose(rms(values), np.sqrt(np.mean(values**2, axis=0)), rtol=1e-12)
+
+
+def test_one_estimate_alone_is_the_evidence_that_it_is_beside_others():
+    made = difference([0, 1, 3], [3.0, 4.0, NAN], noise=0.25, limited=True)
+    alone, beside = Ledger(5, 1), Ledger(5, 1)
+    for ledger in (alone, beside):
+        ledger.add(made)
+        ledger.examine(np.array([1]), np.array([[Membership.OPEN]], np.int8))
+        ledger.distrust(np.array([3]), column(1).astype(bool))
+    beside.add(pair([4], [9.0]))
+    for mine, theirs in zip(alone.evidence(made.indices), beside.evidence(made.indices), strict=True):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_array_equal(mine, theirs)

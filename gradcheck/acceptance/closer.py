@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.ledger import rms
+from gradcheck.acceptance.ledger import by_leaf, rms
 from gradcheck.acceptance.quiet import MOST_GROUPS
 from gradcheck.aliases import Chosen, Floats, Indices
 
@@ -130,7 +130,7 @@ class _Line:
         if self.groups >= MOST_GROUPS or self.bench.probe.budget.left < 2:
             return
         self.groups += 1
-        first, second = (_of(part) for part in (places[: len(places) // 2], places[len(places) // 2 :]))
+        first, second = (by_leaf(part) for part in (places[: len(places) // 2], places[len(places) // 2 :]))
         left = self.residual(first, share)
         right = np.array([residual[0] - left[0], np.hypot(residual[1], left[1])])
         if not _is_seen(left) and self.bench.probe.budget.left >= 2:
@@ -146,9 +146,3 @@ class _Line:
 def _is_seen(residual: Floats) -> bool:
     """Tell whether a residual is more than noise and tolerance make of it."""
     return bool((np.abs(residual[0]) > residual[1]).any())
-
-
-def _of(places: list[tuple[int, int]]) -> Chosen:
-    """Return elements leaf by leaf."""
-    leaves = dict.fromkeys(leaf for leaf, _ in places)
-    return {leaf: np.array([index for found, index in places if found == leaf], dtype=np.intp) for leaf in leaves}

@@ -35,7 +35,7 @@ from gradcheck.aliases import Floats, Indices
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP
 
-__all__ = ["glance", "search"]
+__all__ = ["SMALL", "glance", "search"]
 
 MISSED, UNLUCKY = 0.01, 2.33
 """How often the largest component of an element along some directions is smaller, and noise larger, than the floor says."""
@@ -69,7 +69,8 @@ WRONG_SIGN = 2.0
 """... unless an error of this size in a single element is, in units of the leaf's root mean square."""
 
 SMALL = 128
-"""A leaf of no more elements than this is looked at element by element when directions do not see enough of it."""
+"""With at most this many elements a difference of each is cheap: they are compared together only if many contradict their claims,
+and looked at one by one if directions do not see enough of them."""
 
 GROSS = 0.3
 """Leaves that contradict their claims by this share of what the claims predict are wrong in more than a few places: one wrong
@@ -293,7 +294,7 @@ class _Search:
         groups, left = self._contradicted(slopes)
         before = self.individual.count, len(self._found)
         if self._explained:
-            self._leave_spoilt(groups + left)
+            self._leave_all(groups + left)
             return False
         self._leave_all([group for group in groups + left if self._is_spoilt(group)])
         groups, left = ([group for group in part if not self._is_spoilt(group)] for part in (groups, left))
@@ -303,17 +304,11 @@ class _Search:
             groups = self._explain_each(groups, left)
         rest = [group for group in groups if not self.throughout.issuperset(group.part.leaves)]
         if self._explained:
-            self._leave_spoilt(rest)
+            self._leave_all(rest)
             rest = [group for group in rest if self._explained.issuperset(group.part.leaves)]
         if rest:
             self._locate(rest, DOZEN if self._explained else CROWD)
         return before != (self.individual.count, len(self._found))
-
-    def _leave_spoilt(self, groups: list[Group]) -> None:
-        """Leave undecided what disagrees beside what was explained: a fault spoils the gradients of what comes before it."""
-        for leaf in elements_of(group.part for group in groups):
-            if leaf not in self._explained:
-                self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
 
     def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
         """Return the leaves that disagree along the direction that disagrees most, and groups that were not told apart."""
@@ -381,9 +376,9 @@ class _Search:
         return max(self.throughout | self._wrong_in, default=-1)
 
     def _leave_all(self, groups: list[Group]) -> None:
-        """Leave the leaves of some groups undecided."""
-        for leaf in elements_of(group.part for group in groups):
-            self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
+        """Leave undecided what is not explained of the leaves of some groups: a fault spoils the gradients of what comes before it."""
+        for leaf in {leaf for group in groups for leaf in group.part.leaves} - self._explained:
+            self._leave(leaf)
 
     def _explain_sections(self, group: Group) -> list[Group] | None:
         """Explain the claim of a leaf by factors of sections of it.
@@ -473,7 +468,7 @@ class _Search:
             if np.any(self.individual.contradicted(leaf, indices)[shows]):  # of a few no sample has any
                 self.throughout.add(leaf)
                 self._found.add(leaf)
-                self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
+                self._leave(leaf)
 
     def _typical(self, leaf: int, count: int) -> Indices:
         """Draw elements of a leaf: half of them such whose claims are not small in it, a quarter such that are claimed to be zero."""
@@ -488,8 +483,9 @@ class _Search:
         left = min(count - len(half) - len(dropped), len(rest))
         return np.sort(np.concatenate([half, dropped, self.bench.rng.choice(rest, size=left, replace=False)]))
 
-    def _leave(self, leaf: int, indices: Indices) -> None:
-        """Leave those elements undecided that were not looked at, and out of all directions."""
+    def _leave(self, leaf: int, indices: Indices | None = None) -> None:
+        """Leave elements of a leaf, or all, undecided that were not looked at, and out of all directions."""
+        indices = np.arange(len(self.bench.claims[leaf].values)) if indices is None else indices
         rest = indices[(self.bench.ledgers[leaf].count[indices] == 0) & ~self.bench.is_noted(leaf)[indices]]
         self.bench.note(leaf, rest, Limit.GROUP)
         self.directions.hold(leaf, rest)
@@ -505,7 +501,7 @@ class _Search:
             if leaf in self._explained:
                 self._leave(leaf, indices)
             elif leaf in self._crowded:
-                self._leave(leaf, np.arange(len(self.bench.claims[leaf].values)))
+                self._leave(leaf)
             elif leaf in self._tried or not self._explain(leaf):
                 found += self._part_crowd(leaf, indices, left)
             self._crowded.add(leaf)
@@ -619,7 +615,7 @@ class _Search:
         for leaf in sorted(leaves, key=lambda leaf: len(self.bench.claims[leaf].values)):
             small += len(self.bench.claims[leaf].values)
             if small <= SMALL:
-                self._look_at_all(leaf)
+                self.individual.look_at({leaf: np.flatnonzero(~self.individual.looked_at[leaf])})
 
     def _obscure(self) -> list[int]:
         return [leaf for leaf in self._unseen() if leaf > self._last_wrong]
@@ -691,10 +687,6 @@ class _Search:
         effects = np.array([self._size(leaf) * float(np.median(self.bench.lengths[leaf])) for leaf in leaves])
         counts = np.array([len(self.bench.claims[leaf].values) for leaf in leaves])
         return np.asarray(np.sqrt(counts @ effects**2 / np.sum(counts)))
-
-    def _look_at_all(self, leaf: int) -> None:
-        """Look at the elements of a leaf one by one."""
-        self.individual.look_at({leaf: np.flatnonzero(~self.individual.looked_at[leaf])})
 
 
 def _hidden(needed: Floats, jitter: Floats) -> Floats:

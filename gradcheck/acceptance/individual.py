@@ -44,8 +44,8 @@ class Individual:
         """How many elements were looked at."""
         return sum(int(np.count_nonzero(known)) for known in self.looked_at.values())
 
-    def look_at(self, chosen: Chosen, most: int | None = None) -> None:
-        """Judge elements one by one; no more than ``most`` of a leaf, those with most evidence, by the ladder."""
+    def look_at(self, chosen: Chosen) -> None:
+        """Judge elements one by one."""
         fresh = {}
         for leaf, indices in chosen.items():
             known = self.looked_at[leaf][indices]
@@ -55,7 +55,7 @@ class Individual:
                 fresh[leaf] = indices[~known]
         if not fresh:
             return
-        fresh, most = self._affordable(fresh, most)
+        fresh, most = self._affordable(fresh)
         for leaf, indices in fresh.items():
             self.looked_at[leaf][indices] = True
             self.bench.note(leaf, indices, Limit.NONE)
@@ -64,8 +64,7 @@ class Individual:
         look_closer(self.bench)
         self._confirm(fresh)
         for leaf, indices in fresh.items():
-            if most is not None:
-                self._keep_strongest(leaf, indices, most)
+            self._keep_strongest(leaf, indices, most)
         refine(self.bench)
         for leaf, indices in fresh.items():
             self._tell(leaf, indices)
@@ -95,11 +94,11 @@ class Individual:
         doubtful = np.any(found.outcome == Outcome.OPEN, axis=1) & ~untested
         self.directions.hold(leaf, indices[doubtful])
 
-    def _affordable(self, fresh: Chosen, most: int | None) -> tuple[Chosen, int | None]:
-        """Leave out, undecided, what ``max_evaluations`` is too few for: what is looked at must be confirmed too."""
+    def _affordable(self, fresh: Chosen) -> tuple[Chosen, int | None]:
+        """Leave out, undecided, what ``max_evaluations`` is too few for: also return how many in a leaf can be confirmed."""
         left = self.bench.probe.budget.left
         if np.isinf(left):
-            return fresh, most
+            return fresh, None
         left -= FRESH_CALLS + STEP_CALLS * len(fresh)
         total = sum(map(len, fresh.values()))
         kept = {}
@@ -109,8 +108,7 @@ class Individual:
             self.bench.note(leaf, rest, Limit.GROUP)
             self.directions.hold(leaf, rest)
         left -= SCREENING_CALLS * sum(map(len, kept.values()))
-        confirmed = int(max(1.0, left / (CONFIRMING_CALLS * len(fresh))))
-        return kept, confirmed if most is None else min(most, confirmed)
+        return kept, int(max(1.0, left / (CONFIRMING_CALLS * len(fresh))))
 
     def choose_step(self, leaf: int) -> None:
         """Choose with which step the elements of a leaf are screened, once."""
@@ -142,8 +140,10 @@ class Individual:
                 self.bench.note(leaf, indices[MOST_INFINITE:], Limit.GROUP)
         self.look_at({leaf: indices[:MOST_INFINITE] for leaf, indices in infinite.items() if len(indices)})
 
-    def _keep_strongest(self, leaf: int, indices: Indices, most: int) -> None:
-        """Leave most of what contradicts its claim undecided."""
+    def _keep_strongest(self, leaf: int, indices: Indices, most: int | None) -> None:
+        """Leave what contradicts its claim undecided but for that with most evidence."""
+        if most is None:
+            return
         found = self.bench.decide(leaf, indices)
         waits = np.any(found.outcome == Outcome.OPEN, axis=1)
         apart = np.abs(self.bench.claims[leaf].values[indices] - found.reference) / found.noise

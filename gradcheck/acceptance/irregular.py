@@ -8,7 +8,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import MOST_HIDDEN
-from gradcheck.acceptance.ledger import Kind, Membership
+from gradcheck.acceptance.ledger import Kind, Membership, by_leaf
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
 from gradcheck.acceptance.refinement import FEW, SECOND_STEP
 from gradcheck.acceptance.together import bends_less
@@ -62,12 +62,12 @@ def look_for_jumps(bench: Bench) -> None:
     lengths = {leaf: length for leaf, length in lengths.items() if np.any(length)}
     jump, away = jump_nearby(bench.probe, lengths, bench.multiplier * bench.noise, bench.rng)
     noise = np.maximum(bench.noise, jump)
-    near: dict[int, list[int]] = {}
-    for flagged, concerned, drift in small:
-        if np.any(jump) and np.all((drift * away <= MADE_UP * noise) | ~concerned):
-            near.setdefault(flagged.leaf, []).append(flagged.index)
-    for leaf, elements in near.items():
-        indices = np.array(elements)
+    near = [
+        (flagged.leaf, flagged.index)
+        for flagged, concerned, drift in small
+        if np.any(jump) and np.all((drift * away <= MADE_UP * noise) | ~concerned)
+    ]
+    for leaf, indices in by_leaf(near).items():
         for part in (indices[:FEW], indices[FEW:]):
             if len(part):
                 bench.climb(leaf, part, FIRST_STEP, noise=noise, kind=Kind.JUMPS)

@@ -6,17 +6,18 @@ Which elements are right, wrong or undecided follows from the evidence and the c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.ladder import Measurement
 from gradcheck.functions.blocks import BLOCK
 
-__all__ = ["HUGE", "Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "numbers_of", "rms"]
+__all__ = ["HUGE", "Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "by_leaf", "numbers_of", "rms"]
 
 
 HUGE = 1e300
@@ -122,6 +123,29 @@ class Estimate:
     typical: Floats
 
     @classmethod
+    def of(
+        cls,
+        kind: int,
+        indices: Indices,
+        value: Floats,
+        noise: Floats,
+        bound: Floats | None = None,
+        *,
+        gap: Floats | float = 0.0,
+        curvature: Floats | float = 0.0,
+        limited: Bools | bool = False,
+        ended: Bools | bool = False,
+        typical: Floats | float = 0.0,
+    ) -> Estimate:
+        """Return derivatives; without a bound theirs is their noise, and the rest is broadcast to the shape of the values."""
+        shape = value.shape
+        noise, bound = np.broadcast_to(noise, shape), np.broadcast_to(noise if bound is None else bound, shape)
+        gap, curvature = np.broadcast_to(gap, shape), np.broadcast_to(curvature, shape)
+        limited, ended = np.broadcast_to(limited, shape), np.broadcast_to(ended, shape)
+        typical = np.broadcast_to(typical, shape[1:])
+        return cls(kind, indices, value, noise, bound, gap, curvature, limited, ended, typical)
+
+    @classmethod
     def difference(
         cls,
         indices: Indices,
@@ -135,57 +159,44 @@ class Estimate:
     ) -> Estimate:
         """Return central differences, those ``where`` they are asked for; ``limited`` where no longer step says much more."""
         middle = (len(noise) - 1) // 2
-        typical = np.partition(noise, middle, axis=0)[middle] if len(noise) else np.zeros(noise.shape[1])
+        typical = np.partition(noise, middle, axis=0)[middle] if len(noise) else 0.0
         known = value if where is None else np.where(where, value, np.nan)
-        never = np.zeros(value.shape, dtype=bool)
-        zero = np.zeros_like(value)
-        return cls(kind, indices, known, noise, noise, zero, curvature, np.full_like(never, limited), never, typical)
+        return cls.of(kind, indices, known, noise, curvature=curvature, limited=limited, typical=typical)
 
     @classmethod
     def pair(cls, indices: Indices, value: Floats, bound: Floats, noise: Floats) -> Estimate:
         """Return differences whose bound two steps give."""
-        never, zero = np.zeros(value.shape, dtype=bool), np.zeros_like(value)
-        bound = np.where(np.isfinite(bound), bound, np.inf)
-        return cls(Kind.PAIR, indices, value, noise, bound, zero, zero, never, never, np.zeros(value.shape[1]))
+        return cls.of(Kind.PAIR, indices, value, noise, np.where(np.isfinite(bound), bound, np.inf))
 
     @classmethod
     def sides(cls, indices: Indices, value: Floats, gap: Floats, noise: Floats) -> Estimate:
         """Return the middles of one-sided derivatives at kinks, with a step as short as the last one of a ladder."""
-        never, zero = np.zeros(value.shape, dtype=bool), np.zeros_like(value)
-        bound = np.abs(gap) / 2 + noise
-        return cls(Kind.LADDER, indices, value, noise, bound, gap, zero, never, never, np.zeros(value.shape[1]))
+        return cls.of(Kind.LADDER, indices, value, noise, np.abs(gap) / 2 + noise, gap=gap)
 
     @classmethod
     def multiple(cls, indices: Indices, value: Floats, bound: Floats) -> Estimate:
         """Return what a whole leaf is, by an explanation that random directions agree with."""
-        zero, never = np.broadcast_to(0.0, value.shape), np.broadcast_to(False, value.shape)
-        limited = np.broadcast_to(True, value.shape)
-        return cls(Kind.MULTIPLE, indices, value, bound, bound, zero, zero, limited, never, np.zeros(value.shape[1]))
+        return cls.of(Kind.MULTIPLE, indices, value, bound, limited=True)
 
     @classmethod
     def joint(cls, indices: Indices, noise: Floats, slope: Floats) -> Estimate:
         """Return zeros that are none when all of ``indices`` move together: then there is a slope, shape (K,)."""
-        shape = (len(indices), len(slope))
-        bound = np.broadcast_to(noise, shape)
-        never, zero = np.zeros(shape, dtype=bool), np.zeros(shape)
-        value = np.where(slope != 0, zero, np.nan)
-        gap = np.broadcast_to(slope, shape)
-        return cls(Kind.JOINT, indices, value, bound, bound, gap, zero, never, never, np.zeros(len(slope)))
+        value = np.broadcast_to(np.where(slope != 0, 0.0, np.nan), (len(indices), len(slope)))
+        return cls.of(Kind.JOINT, indices, value, noise, gap=slope)
 
     @classmethod
     def measurement(cls, indices: Indices, measured: Measurement, kind: int = Kind.LADDER) -> Estimate:
         """Return what a ladder of steps gave."""
-        return cls(
+        return cls.of(
             kind,
             indices,
             measured.value,
             measured.noise,
             np.where(np.isnan(measured.bound) | np.isnan(measured.value), np.inf, measured.bound),
-            measured.gap,
-            measured.curvature,
-            measured.exhausted,
-            np.broadcast_to(measured.ended, measured.value.shape),
-            np.zeros(measured.value.shape[1]),
+            gap=measured.gap,
+            curvature=measured.curvature,
+            limited=measured.exhausted,
+            ended=measured.ended,
         )
 
     def alone(self, membership: NDArray[np.int8], nonlinear: Bools) -> Evidence:
@@ -338,6 +349,14 @@ class Ledger:
             for array, new in ((best, estimate.value), (rank, score)):
                 array[rows] = np.where(better, new, array[rows])
         return best
+
+
+def by_leaf(places: Iterable[tuple[int, int]]) -> Chosen:
+    """Return pairs of leaf and element leaf by leaf, in their order."""
+    chosen: dict[int, list[int]] = {}
+    for leaf, index in places:
+        chosen.setdefault(leaf, []).append(index)
+    return {leaf: np.array(indices, dtype=np.intp) for leaf, indices in chosen.items()}
 
 
 def rms(values: Floats) -> Floats:

@@ -6,7 +6,6 @@ noise, and both are measured anew, along another direction, when little is left 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,8 +113,13 @@ def locate(directions: Directions, groups: list[Group], crowd: int) -> tuple[lis
     -----
     Costs two calls a halving of a group that disagrees strongly, and eight of another.
     """
-    groups = _halved(directions, groups, crowd, lambda part: part.size <= FEW)
-    return [g for g in groups if g.part.size <= FEW], [g for g in groups if g.part.size > FEW]
+    found, left = _split(groups)
+    counts = [len(left)]
+    while left and len(found) + len(left) <= crowd and counts[-1] < 2**SATURATED * counts[0]:
+        few, left = _split(_followed(_halves(directions, left)))
+        found += few
+        counts = [*counts, len(left)][-SATURATED - 1 :]
+    return found, left
 
 
 def strongest(directions: Directions, group: Group, most: int) -> list[Group]:
@@ -124,10 +128,9 @@ def strongest(directions: Directions, group: Group, most: int) -> list[Group]:
     Costs as `locate` does, for the halves that are followed.
     """
     groups = [group]
-    while any(group.part.size > FEW for group in groups):
-        done = [group for group in groups if group.part.size <= FEW]
-        halves = _halves(directions, [group for group in groups if group.part.size > FEW])
-        groups = sorted(done + _followed(halves), key=lambda group: -group.significance)[:most]
+    while (parted := _split(groups))[1]:
+        done, large = parted
+        groups = sorted(done + _followed(_halves(directions, large)), key=lambda group: -group.significance)[:most]
     return groups
 
 
@@ -143,17 +146,9 @@ def slices(directions: Directions, leaf: int, crowd: int, most: int) -> tuple[li
     return None
 
 
-def _halved(directions: Directions, groups: list[Group], most: int, is_done: Callable[[Part], bool]) -> list[Group]:
-    """Halve groups until they are done, or more than ``most`` disagree, or nearly all of them do."""
-    done: list[Group] = [group for group in groups if is_done(group.part)]
-    groups = [group for group in groups if not is_done(group.part)]
-    counts = [len(groups)]
-    while groups and len(groups) + len(done) <= most and counts[-1] < 2**SATURATED * counts[0]:
-        groups = _followed(_halves(directions, groups))
-        done += [group for group in groups if is_done(group.part)]
-        groups = [group for group in groups if not is_done(group.part)]
-        counts = [*counts, len(groups)][-SATURATED - 1 :]
-    return done + groups
+def _split(groups: list[Group]) -> tuple[list[Group], list[Group]]:
+    """Return the groups of few elements, and the others."""
+    return [group for group in groups if group.part.size <= FEW], [group for group in groups if group.part.size > FEW]
 
 
 def _followed(halves: list[Group]) -> list[Group]:

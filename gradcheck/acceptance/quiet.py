@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.ledger import Membership
+from gradcheck.acceptance.ledger import Membership, by_leaf
 from gradcheck.aliases import Chosen, Floats, Indices
 from gradcheck.differences.ladder import FIRST_STEP
 from gradcheck.differences.noise import OFFSETS, noise_from_samples, ulp
@@ -55,7 +55,7 @@ def quiet_elements(bench: Bench) -> Chosen:
             found += group
         elif len(group) > 1:
             waiting += [group[: len(group) // 2], group[len(group) // 2 :]]
-    return _of(found)
+    return by_leaf(sorted(found))
 
 
 def without_others(bench: Bench, chosen: Chosen) -> Bench:
@@ -105,7 +105,7 @@ def _hidden(bench: Bench, leaf: int) -> Indices:
 
 def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
     """Tell whether noise, over the step that may be taken, hides less when some elements move alone."""
-    lengths = _lengths(bench, _of(group))
+    lengths = _lengths(bench, by_leaf(sorted(group)))
     near = _noise_near(bench, lengths)
     if not any(_has_short_step(bench, leaf) for leaf in lengths) and np.any(QUIETER * near > bench.noise):
         return False
@@ -131,9 +131,3 @@ def _noise_near(bench: Bench, lengths: dict[int, Floats]) -> Floats:
     # Those of a coarser dtype may stand still over so short a spacing.
     moves = all(bench.leaves[leaf].value.dtype == np.float64 for leaf in lengths)
     return np.where(moves & (np.ptp(values, axis=0) == 0), np.inf, shown)
-
-
-def _of(places: list[tuple[int, int]]) -> Chosen:
-    """Return elements leaf by leaf."""
-    leaves = dict.fromkeys(leaf for leaf, _ in sorted(places))
-    return {leaf: np.array(sorted(i for found, i in places if found == leaf), dtype=np.intp) for leaf in leaves}

@@ -6,7 +6,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
-from gradcheck.acceptance.ledger import Estimate, Kind, Limit
+from gradcheck.acceptance.ledger import Estimate, Kind, Limit, by_leaf
 from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import BRIEF_STEP, confirm_together, contradicted_plainly
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
@@ -50,12 +50,7 @@ SECOND_STEP = POOLED_STEP * FIRST_STEP
 
 def refine(bench: Bench) -> None:
     """Measure what screening left open, most evidence of a fault first."""
-    queue = _queue(bench)
-    waiting: dict[int, list[int]] = {}
-    for leaf, index in queue:
-        waiting.setdefault(leaf, []).append(index)
-    open_ = {leaf: np.array(indices, dtype=np.intp) for leaf, indices in waiting.items()}
-    for leaf, indices in _confirm_many(bench, open_).items():
+    for leaf, indices in _confirm_many(bench, by_leaf(_queue(bench))).items():
         if _refine_leaf(bench, leaf, np.sort(indices)):
             # Where some elements are wrong, others that noise hides may be: now they are worth their calls.
             once = np.flatnonzero(bench.ledgers[leaf].count)
@@ -73,10 +68,8 @@ def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
     places = [(leaf, index) for leaf, indices in against.items() for index in indices]
     if len(places) <= FEW or bench.exact:
         return waiting
-    few: dict[int, list[int]] = {}
-    for leaf, index in places[:: len(places) // FEW][:FEW]:
-        few.setdefault(leaf, []).append(int(index))
-    if not all(np.all(_climb_leaf(bench, leaf, np.array(indices))[1]) for leaf, indices in few.items()):
+    few = by_leaf(places[:: len(places) // FEW][:FEW])
+    if not all(np.all(_climb_leaf(bench, leaf, indices)[1]) for leaf, indices in few.items()):
         return waiting
     confirm_together(bench, against)
     decided = {

@@ -14,7 +14,7 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench, Claim, Judgement
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.crossings import crossings
-from gradcheck.acceptance.directional import glance, search
+from gradcheck.acceptance.directional import SMALL, glance, search
 from gradcheck.acceptance.irregular import (
     look_for_jumps,
     look_for_kinks,
@@ -36,10 +36,6 @@ __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge", "judge_
 SPARE = 2
 """Calls for each of two further examinations once something is wrong, as a multiple of those that a right gradient
 may take."""
-
-FEW = 128
-"""With at most this many elements a difference of each is cheap, and they are compared together only if many
-contradict their claims."""
 
 
 def judge(
@@ -101,11 +97,11 @@ def judge(
     with probe.budget.until_exhausted():
         if key is not None and not each:
             search(bench, key)
-        elif key is None or bench.elements <= FEW or not glance(bench, key, sampled=sampled):
-            if key is not None and bench.elements > FEW:
+        elif key is None or bench.elements <= SMALL or not glance(bench, key, sampled=sampled):
+            if key is not None and bench.elements > SMALL:
                 bench = bench.afresh()
             _look(bench, complex_step=complex_step)
-            is_one_error = key is not None and bench.elements <= FEW and _many_contradict(bench)
+            is_one_error = key is not None and bench.elements <= SMALL and _many_contradict(bench)
             whole = bench.afresh() if is_one_error else None
             if whole is not None and key is not None and glance(whole, key, sampled=sampled):
                 bench = whole

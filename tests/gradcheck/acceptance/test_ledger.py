@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Membership, numbers_of, rms
+from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Membership, by_leaf, numbers_of, rms
 from gradcheck.functions.blocks import BLOCK
 
 NAN, INF = float("nan"), float("inf")
@@ -237,3 +237,9 @@ def test_one_estimate_alone_is_the_evidence_that_it_is_beside_others():
     for mine, theirs in zip(alone.evidence(made.indices), beside.evidence(made.indices), strict=True):
         assert mine.dtype == theirs.dtype
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_elements_leaf_by_leaf_in_their_order():
+    found = by_leaf([(1, 4), (0, 2), (1, 0), (0, 7)])
+    assert {leaf: indices.tolist() for leaf, indices in found.items()} == {1: [4, 0], 0: [2, 7]}
+    assert list(found) == [1, 0] and by_leaf([]) == {}

@@ -14,7 +14,6 @@ from gradcheck.acceptance.quiet import (
     _is_quiet,
     _lengths,
     _noise_near,
-    _of,
     quiet_elements,
     without_others,
 )
@@ -43,12 +42,6 @@ def of_noisy(n=6, *, size=1e-5, **options):
 def linear(claims, **options):
     x = np.ones(len(claims))
     return bench_of(lambda p: float(np.sum(p["x"])), {"x": x}, {"x": claims}, **options)
-
-
-def test_elements_leaf_by_leaf_in_order():
-    found = _of([(1, 4), (0, 2), (1, 0), (0, 7)])
-    assert {leaf: indices.tolist() for leaf, indices in found.items()} == {0: [2, 7], 1: [0, 4]}
-    assert list(found) == [0, 1] and _of([]) == {}
 
 
 def test_others_stand_still():

@@ -14,12 +14,10 @@ import numpy as np
 
 from gradcheck.acceptance.directions import DISAGREES, Directions, Span
 from gradcheck.acceptance.locate import Group
-from gradcheck.acceptance.whole_claim import INFORMATIVE, simplest
+from gradcheck.acceptance.whole_claim import Multiple, fit
 from gradcheck.aliases import Floats
 
 __all__ = ["Sections", "sections"]
-
-_Interval = tuple[float, float]
 
 MOST_EDGES = 6
 """Parts of one level that are neither right nor off by a known factor: four edges of two sections, and two parts inside them of
@@ -73,14 +71,10 @@ class _Slices:
         allowed = np.maximum(self.allowed - part.allowed, 0.0)
         return _Slices(part.stop, self.stop, predicted, residual, self.noise + part.noise, allowed)
 
-    def factor(self) -> _Interval | None:
+    def multiple(self) -> Multiple | None:
         """Return by which factor the claim is off; None where the functions do not agree, or it is not known well enough."""
         deviation = np.sqrt(self.noise + self.allowed)
-        x, y = self.predicted / deviation, (self.predicted - self.residual) / deviation
-        evidence = x @ x
-        middle, width = float(x @ y / evidence), float(DISAGREES / np.sqrt(evidence))
-        agrees = np.all(np.abs(y - middle * x) <= DISAGREES)
-        return (middle - width, middle + width) if agrees and width <= INFORMATIVE * abs(middle - 1) else None
+        return fit(self.predicted, self.predicted - self.residual, deviation, self.predicted)
 
 
 class _Axis:
@@ -156,28 +150,30 @@ def _along(axis: _Axis) -> Sections | None:
             return None
         waiting: list[_Slices] = []
         for left, right in axis.halves(edges):
-            common = _common(left.factor(), right.factor())
+            common = _common(left.multiple(), right.multiple())
             if common is not None:
-                factors[left.start : right.stop] = factor = simplest(*common)
-                widest = max(widest, (common[1] - common[0]) / 2)
-                known.append(factor)
+                factors[left.start : right.stop] = common.factor
+                widest = max(widest, common.uncertainty)
+                known.append(common.factor)
                 continue
             for half in (left, right):
-                factors[half.start : half.stop] = factor = 1.0 if half.is_right else _known(half.factor(), known)
+                factors[half.start : half.stop] = factor = 1.0 if half.is_right else _known(half.multiple(), known)
                 if np.isnan(factor):
                     (waiting if half.stop - half.start > 1 else single).append(half)
         edges = waiting
     return Sections(axis.spread(factors), widest, [axis.group(part) for part in single])
 
 
-def _common(one: _Interval | None, other: _Interval | None) -> _Interval | None:
+def _common(one: Multiple | None, other: Multiple | None) -> Multiple | None:
     """Return what two intervals have in common."""
     if one is None or other is None:
         return None
-    low, high = max(one[0], other[0]), min(one[1], other[1])
-    return (low, high) if low <= high else None
+    low, high = max(one.low, other.low), min(one.high, other.high)
+    return Multiple(low, high) if low <= high else None
 
 
-def _known(interval: _Interval | None, known: list[float]) -> float:
+def _known(multiple: Multiple | None, known: list[float]) -> float:
     """Return the factor in an interval that other slices have too, else NaN."""
-    return next((factor for factor in known if interval is not None and interval[0] <= factor <= interval[1]), np.nan)
+    return next(
+        (factor for factor in known if multiple is not None and multiple.low <= factor <= multiple.high), np.nan
+    )

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
 from gradcheck.acceptance.directions import DISAGREES
 from gradcheck.aliases import Floats
 
-__all__ = ["INFORMATIVE", "Multiple", "multiple_of", "rearranged", "simplest"]
+__all__ = ["Multiple", "fit", "multiple_of", "rearranged"]
 
 FEWEST_NUMBERS = 3
 """Directional derivatives from which a factor is fitted: one fixes it, the others confirm it."""
@@ -30,26 +30,28 @@ MOST_AXES = 4
 """A leaf of more axes is not rearranged: the orders would be too many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Multiple:
-    """A multiple of some prediction that agrees with what was measured.
+class Multiple(NamedTuple):
+    """By which multiple of a prediction the functions change: an interval."""
 
-    Attributes
-    ----------
-    factor : float
-        Measured change by predicted change: the simplest fraction that the measurements permit.
-    uncertainty : float
-        The half-width of its interval.
-    """
+    low: float
+    high: float
 
-    factor: float
-    uncertainty: float
+    @property
+    def factor(self) -> float:
+        """Return the fraction with the smallest denominator in the interval: minus one rather than -0.9998."""
+        if self.low <= 0 <= self.high:
+            return 0.0
+        least, most = sorted((abs(Fraction(self.low)), abs(Fraction(self.high))))
+        return math.copysign(float(_between(least, most)), self.low)
+
+    @property
+    def uncertainty(self) -> float:
+        """Return half of its width."""
+        return (self.high - self.low) / 2
 
 
 def multiple_of(predicted: Floats, measured: Floats, deviation: Floats, claimed: Floats) -> Multiple | None:
-    """Fit measured changes by a multiple of predicted ones; None where no multiple agrees with all of them.
-
-    None too where the multiple predicts nearly what the claim does, as a symmetric claim transposed.
+    """Fit measured changes by a multiple of predicted ones; None where too few are known, or as of `fit`.
 
     Parameters
     ----------
@@ -61,28 +63,21 @@ def multiple_of(predicted: Floats, measured: Floats, deviation: Floats, claimed:
     known = np.isfinite(predicted) & np.isfinite(measured) & np.isfinite(deviation) & (deviation > 0)
     if np.count_nonzero(known) < FEWEST_NUMBERS:
         return None
-    x, y = predicted[known] / deviation[known], measured[known] / deviation[known]
+    return fit(predicted[known], measured[known], deviation[known], claimed[known])
+
+
+def fit(predicted: Floats, measured: Floats, deviation: Floats, claimed: Floats) -> Multiple | None:
+    """Fit some numbers by a multiple of others; None where none agrees with all of them, or predicts nearly what the claim does."""
+    x, y = predicted / deviation, measured / deviation
     evidence = float(x @ x)
     if not evidence > 0 or not np.isfinite(evidence):
         return None
-    factor = float(x @ y) / evidence
-    uncertainty = DISAGREES / float(np.sqrt(evidence))
+    factor, uncertainty = float(x @ y) / evidence, DISAGREES / float(np.sqrt(evidence))
     agrees = np.all(np.abs(y - factor * x) <= DISAGREES)
-    difference = float(np.linalg.norm(factor * x - claimed[known] / deviation[known]))
+    difference = float(np.linalg.norm(factor * x - claimed / deviation))
     if not agrees or not difference >= DISAGREES / INFORMATIVE:
         return None
-    return Multiple(simplest(factor - uncertainty, factor + uncertainty), uncertainty)
-
-
-def simplest(low: float, high: float) -> float:
-    """Return the fraction with the smallest denominator in an interval: minus one rather than -0.9998."""
-    if low <= 0 <= high:
-        return 0.0
-    return (
-        -float(_between(Fraction(-high), Fraction(-low)))
-        if high < 0
-        else float(_between(Fraction(low), Fraction(high)))
-    )
+    return Multiple(factor - uncertainty, factor + uncertainty)
 
 
 def _between(low: Fraction, high: Fraction) -> Fraction:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,12 +139,9 @@ class Estimate:
         typical: Floats | float = 0.0,
     ) -> Estimate:
         """Return derivatives; without a bound theirs is their noise, and the rest is broadcast to the shape of the values."""
-        shape = value.shape
-        noise, bound = np.broadcast_to(noise, shape), np.broadcast_to(noise if bound is None else bound, shape)
-        gap, curvature = np.broadcast_to(gap, shape), np.broadcast_to(curvature, shape)
-        limited, ended = np.broadcast_to(limited, shape), np.broadcast_to(ended, shape)
-        typical = np.broadcast_to(typical, shape[1:])
-        return cls(kind, indices, value, noise, bound, gap, curvature, limited, ended, typical)
+        parts = (noise, noise if bound is None else bound, gap, curvature, limited, ended)
+        shaped = [*(_spread(part, value.shape) for part in parts), _spread(typical, value.shape[1:])]
+        return cls(kind, indices, value, *shaped)
 
     @classmethod
     def difference(
@@ -217,6 +215,18 @@ class Estimate:
             membership,
             nonlinear,
         )
+
+
+def _spread(part: Floats | Bools | float, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return an array of some shape that holds one number, or row, throughout; what has this shape is returned itself."""
+    if isinstance(part, np.ndarray):
+        return part if part.shape == shape else np.broadcast_to(part, shape)
+    return _constant(part, shape)
+
+
+@lru_cache(maxsize=64, typed=True)
+def _constant(value: float, shape: tuple[int, ...]) -> NDArray[Any]:
+    return np.broadcast_to(np.asarray(value), shape)
 
 
 class Evidence(NamedTuple):

@@ -11,11 +11,11 @@ ROOT = Path(__file__).parent.parent
 
 PACKAGES = {
     "": "aliases errors watching",
-    "functions": "repeated blocks boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements float_errors probe tangents outputs",
+    "functions": "repeated bits blocks boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements float_errors probe tangents outputs",
     "differences": "lengths noise vectorized ladder complex_step jumps sampled_noise steps scale",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": (
-        "pooled ledger decide bench seen quiet screening closer directions together refinement irregular locate individual whole_claim sections "
+        "pooled drawn ledger decide bench seen quiet screening closer directions together refinement irregular locate individual whole_claim sections "
         "crossings directional rule"
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",

@@ -161,8 +161,10 @@ def decide(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Decision:
     """
     if not evidence.kind.shape[1]:
         return _nothing(claim)
-    plain = _by_differences(claim, evidence, tolerance)
     has_interval = (evidence.kind >= Kind.PAIR).any(axis=1)
+    if has_interval.all() and not (evidence.kind == Kind.DIFFERENCE).any():
+        return _by_intervals(claim, evidence, tolerance)
+    plain = _by_differences(claim, evidence, tolerance)
     if not has_interval.any():
         return plain
     bounded = _by_intervals(claim, evidence, tolerance)

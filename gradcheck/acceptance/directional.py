@@ -16,13 +16,12 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import (
     ALLOWANCE,
     DISAGREES,
-    LARGEST,
-    SMALLEST,
     Directions,
     Slopes,
     elements_of,
     without,
 )
+from gradcheck.acceptance.drawn import LARGEST, SMALLEST
 from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate

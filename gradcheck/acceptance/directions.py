@@ -3,20 +3,21 @@
 A direction is a random sign times a size between 0.5 and 1.32 for every element, times its length: no component is
 small, so no element hides, and no two errors cancel along all directions. It is drawn from the seed, the name of the
 leaf and the number of the direction, in blocks: an element's component does not depend on what other leaves there
-are, any block can be drawn again, and nothing is stored.
+are, any block can be drawn again, and nothing is stored; see `gradcheck.acceptance.drawn`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench, rms
+from gradcheck.acceptance.drawn import SMALL_LEAF, Crowd, crowds_of, drawn, exact, reach, seed_of
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
-from gradcheck.functions.blocks import product
+from gradcheck.functions.blocks import BLOCK, product
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.formats import Format
 
@@ -33,16 +34,6 @@ __all__ = [
     "without",
 ]
 
-SMALLEST, LARGEST = 0.5, 1.32
-"""Range of the components, in units of the elements' lengths times the step. With these one wrong element shows at
-4.5 to 7 standard deviations, and two equal errors do not cancel as they do with plain signs."""
-
-BLOCK = 2**16
-"""Elements drawn at a time: their temporaries, half a megabyte each, stay in the cache."""
-
-HALF_RANGE = 2.0**15
-"""Half the range of the 16-bit integers that give sign and size of a component."""
-
 SHORTEST_STEP, LONGEST_STEP = 1.0737e-6, 3.0711e-3
 """Limits of the step, in units of the elements' lengths. Networks have many kinks: a step of 1e-3 nearly always
 crosses one."""
@@ -52,9 +43,6 @@ EXPONENT = 0.375
 
 NEARER = 16.0
 """The step is shortened by this factor until the functions are finite."""
-
-WITHIN = 0.1
-"""Largest move of an element, as a share of its own size: the edge of a domain may be at zero."""
 
 FOUR_CALLS, TWO_CALLS = np.array([1.0, -1.0, 0.5, -0.5]), np.array([1.0, -1.0])
 """Positions along a direction, in units of the move, for two central differences or one."""
@@ -254,11 +242,9 @@ class Directions:
             leaf: of_claims * ROUNDOFF_SHARE * bench.claims[leaf].roundoff(rms(values))
             for leaf, values in self.believed.items()
         }
-        names = {leaf: bench.leaves[leaf].name.encode("utf-8", "surrogatepass") for leaf in self.leaves}
-        self._seeds = {
-            leaf: int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
-            for leaf, name in names.items()
-        }
+        self._seeds = {leaf: seed_of(bench.leaves[leaf].name) for leaf in self.leaves}
+        self._crowds: tuple[list[int], list[Crowd]] = [], []
+        """Small leaves that moved together last, and the same laid end to end."""
         self._drawn = 0
         self.choose_step()
 
@@ -315,7 +301,7 @@ class Directions:
     def lengths(self, leaf: int, where: slice | Indices, step: float) -> Floats:
         """Return by how much elements of a leaf move along a direction, but for sign and spread."""
         size = np.abs(self.bench.leaves[leaf].value.ravel()[where]).astype(np.float64)
-        return _reach(size, self.bench.lengths[leaf][where], step)
+        return reach(size, self.bench.lengths[leaf][where], step)
 
     def shortest(self, leaf: int, step: float | None = None) -> float:
         """Return by how much the elements of a leaf move, at a low quantile."""
@@ -360,16 +346,50 @@ class Directions:
         columns = len(self.bench.base)
         moves: Moves = {}
         predicted, variance = np.zeros((len(part.spans), columns)), np.zeros(columns)
+        for crowd, joined in self._together(part):
+            made = crowd.parts(joined.astype(_dtype_of_moves(crowd.form), copy=False))
+            moves |= made
+            rows = [row for row, span in enumerate(part.spans) if span.leaf in made]
+            believed = np.concatenate([self.believed[leaf] for leaf in crowd.leaves])
+            changes = np.where(
+                joined[:, None] != 0, joined[:, None] * believed, 0.0
+            )  # what stands still may have no derivative
+            predicted[rows] = np.add.reduceat(changes, crowd.starts)
+            squares = np.add.reduceat(joined**2, crowd.starts)
+            variance += squares @ np.array([self._roundoff[leaf] for leaf in crowd.leaves]) ** 2
+        is_made = set(moves)
         for row, span in enumerate(part.spans):
+            if span.leaf in is_made:
+                continue
             believed, roundoff = self.believed[span.leaf], self._roundoff[span.leaf] ** 2
             value = self.bench.leaves[span.leaf].value
-            dtype = value.dtype if value.dtype.itemsize >= 4 else np.float64
+            dtype = _dtype_of_moves(self.bench.leaves[span.leaf].format)
             move = moves.setdefault(span.leaf, np.zeros(value.size, dtype))
             for where, block in self._blocks(part, span):
                 move[where] = block
                 predicted[row] += _product(block, believed[where])
                 variance += roundoff * product(block, block)
         return moves, predicted, variance
+
+    def _together(self, part: Part) -> list[tuple[Crowd, Floats]]:
+        """Return the moves of all small leaves that move as a whole, where there are several: made together."""
+        leaves = [span.leaf for span in part.spans if span.order is None and self._is_small_and_whole(span)]
+        if len(leaves) < 2:
+            return []
+        if self._crowds[0] != leaves:
+            self._crowds = leaves, crowds_of(leaves, self.bench.leaves, self._seeds)
+        made = []
+        for crowd in self._crowds[1]:
+            lengths = np.concatenate([self.bench.lengths[leaf] for leaf in crowd.leaves])
+            joined = crowd.moves(self.key, part.number, part.step, lengths)
+            for leaf, move in crowd.parts(joined).items():
+                if len(self._held[leaf]):
+                    move[self._held[leaf]] = 0.0
+            made.append((crowd, joined))
+        return made
+
+    def _is_small_and_whole(self, span: Span) -> bool:
+        return span.size == len(self.believed[span.leaf]) <= SMALL_LEAF
 
     def _blocks(self, part: Part, span: Span) -> Iterator[tuple[slice | Indices, Floats]]:
         """Give the moves of a span block by block, with the elements that they are of."""
@@ -379,12 +399,9 @@ class Directions:
             first = number * BLOCK
             low, high = max(span.start, first), min(span.stop, first + BLOCK)
             where = span.where(low, high)
-            bits = np.random.SFC64([self.key, part.number, self._seeds[span.leaf], number])
-            drawn = bits.random_raw(-(-(high - first) // 4)).view(np.int16)[low - first : high - first]
+            integers = drawn(self._seeds[span.leaf], self.key, part.number, len(value), number, high - first)
             size = np.abs(value[where]).astype(np.float64)
-            places = drawn.astype(np.float64)
-            places += 0.5
-            move = _exact(places, size, _reach(size, lengths[where], part.step), form)
+            move = exact(integers[low - first :], size, reach(size, lengths[where], part.step), form)
             if len(held):
                 move[_among(held, where)] = 0.0
             yield where, move
@@ -461,8 +478,13 @@ class Directions:
         """Return the standard deviation along directions, shape (P, K), of independent ones of the elements, (n, K) in each leaf."""
         squares = np.zeros((len(parts), len(self.bench.base)))
         for row, part in enumerate(parts):
+            is_made: set[int] = set()
+            for crowd, joined in self._together(part):
+                known = np.concatenate([deviations[leaf] for leaf in crowd.leaves])
+                squares[row] += _product(joined**2, known**2)
+                is_made.update(crowd.leaves)
             for span in part.spans:
-                for where, move in self._blocks(part, span):
+                for where, move in () if span.leaf in is_made else self._blocks(part, span):
                     squares[row] += _product(move**2, deviations[span.leaf][where] ** 2)
         return np.sqrt(squares)
 
@@ -495,34 +517,9 @@ def without(indices: Indices, others: Indices, size: int) -> Indices:
     return np.flatnonzero(chosen)
 
 
-def _reach(size: Floats, length: Floats, step: float) -> Floats:
-    """Return how far elements of some size and length move."""
-    reach = WITHIN * size
-    np.copyto(reach, np.inf, where=size <= 0)
-    return np.minimum(step * length, reach, out=reach)
-
-
-def _exact(drawn: Floats, size: Floats, reach: Floats, form: Format) -> Floats:
-    """Return displacements of elements of some size, whole and halves of which their format holds exactly.
-
-    A number is rounded to multiples of two units in the last place of ``near`` when a large enough multiple of ``near``
-    is added to it and subtracted again.
-    """
-    unit = max(form.eps / np.finfo(np.float64).eps, 1.0)
-    moves = np.abs(drawn)  # in place from here on: this takes most of the time of a check of a cheap function
-    moves *= (LARGEST - SMALLEST) / HALF_RANGE
-    moves += SMALLEST
-    moves *= reach
-    near = size + moves
-    np.maximum(near, float(np.finfo(form.dtype).tiny), out=near)
-    anchor = 2 * unit * near
-    near *= 2 * form.eps
-    exact = np.maximum(moves, near, out=near)
-    exact += anchor
-    exact -= anchor
-    if not np.isfinite(anchor).all():
-        exact = np.where(np.isfinite(anchor), exact, moves)
-    return np.copysign(exact, drawn, out=exact)
+def _dtype_of_moves(form: Format) -> np.dtype[Any]:
+    """Return the dtype of moves: that of the leaf, where it holds them."""
+    return form.dtype if form.dtype.itemsize >= 4 else np.dtype(np.float64)
 
 
 def _among(held: Indices, where: slice | Indices) -> Indices | Bools:

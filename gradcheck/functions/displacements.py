@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
-from gradcheck.functions.blocks import blocks
+from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.points import Point
 from gradcheck.functions.trees import Leaf
 
@@ -222,10 +222,13 @@ def _moved(point: Point, leaf: int, moves: Floats) -> NDArray[Any]:
 
 def _moved_along(held: Leaf, direction: Floats, length: float) -> NDArray[Any]:
     """Return a leaf moved along a direction, a piece at a time: what is computed on the way stays in the cache."""
-    moved = np.empty_like(held.value)
-    for target, start, part in zip(blocks(moved), blocks(held.value), blocks(direction), strict=True):
-        np.multiply(part, length, out=target, casting="same_kind")
-        np.add(start, target, out=target)
+    moved, start = np.empty_like(held.value), held.value.reshape(-1)
+    flat = moved.reshape(-1)
+    for first in range(0, flat.size, BLOCK):
+        piece = slice(first, first + BLOCK)
+        target = flat[piece]
+        np.multiply(direction[piece], length, out=target, casting="same_kind")
+        np.add(start[piece], target, out=target)
         rounded = held.format.rounded(target)
         if rounded is not target:
             target[:] = rounded

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from gradcheck.aliases import Bools, Floats
+from gradcheck.aliases import Floats
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
@@ -57,8 +57,8 @@ MOST_BISECTED = 4
 """Functions that are bisected for; of more than these one that jumps speaks for all that are asked about."""
 
 
-def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) -> Bools:
-    """Tell which functions jump on the way from samples without noise to samples with it.
+def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) -> Floats:
+    """Return by how much functions jump on the way from samples without noise to samples with it, 0 where they do not.
 
     What looks like noise from afar and is smooth from near by is an oscillation, a kink, or a staircase beside something
     smooth, as of single precision inside. The smooth function near the point is continued outwards, by a parabola through
@@ -78,13 +78,14 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
 
     Returns
     -------
-    jumps : array of bool, shape (K,)
+    jumps : array, shape (K,)
+        The size of one jump.
 
     Notes
     -----
     Costs a call for each doubling of the distance from 16 moves, and 16 for a function that departs, four of them at most.
     """
-    jumps = np.zeros(noise.shape, dtype=bool)
+    jumps = np.zeros_like(noise)
     doublings = int(np.ceil(np.log2(max(last / FIRST_PLACE, 1.0))))
     places = FIRST_PLACE * 2.0 ** np.arange(-2, doublings + 1)
     if len(places) < 4:
@@ -102,8 +103,8 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
         rest = partial(_departure, probe, direction, int(column), at[column], places[level], smooth)
         interval = (places[level], places[level + 1], 0.0, rest(places[level + 1]))
         size = _jump_within(probe, direction, int(column), rest, interval)
-        jumps[column] = size > ONE_OF_MANY * noise[column]
-    jumps[asked[MOST_BISECTED:]] = np.any(jumps)
+        jumps[column] = size if size > ONE_OF_MANY * noise[column] else 0.0
+    jumps[asked[MOST_BISECTED:]] = np.max(jumps)
     return jumps
 
 

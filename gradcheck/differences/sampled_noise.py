@@ -19,7 +19,7 @@ from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
-__all__ = ["FALLS", "OF_ROUNDING", "SPACING", "SUSPICIOUS", "lost_in_rounding", "measure_noise"]
+__all__ = ["FALLS", "OF_ROUNDING", "SPACING", "SUSPICIOUS", "lost_in_rounding", "measure_noise", "most_of_single"]
 
 SPACING = 1.8834172961e-7
 """Of the points at which noise is measured first, in units of the elements' lengths."""
@@ -82,7 +82,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
 
     Notes
     -----
-    Costs 8 calls; up to 40 more at the edge of a domain and where what looks like noise may be a fast oscillation, those of
+    Costs 10 calls; up to 40 more at the edge of a domain and where what looks like noise may be a fast oscillation, those of
     `jumps_between` where it may jump, and 24 to 72 for each side of the point on which the function stands still.
     """
     probe = probe.one_by_one()  # whether it may be called with many at once is seen when its noise is known
@@ -191,11 +191,45 @@ class _Seen:
             estimate = _of_staircase(self.probe, sample)
             less, more = np.minimum(self.noise, estimate), np.maximum(self.noise, estimate)
             self.noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), self.quantum)
+            self._look_between(sample)
         elif self.last is None:
             self.noise = np.maximum(sample.noise, self.quantum)
         else:
             self._look_from_nearer(sample, self.last)
         self.last = sample
+
+    def _look_between(self, sample: _Sample) -> None:
+        """Look for jumps on the way to a sample without noise, if the slopes at both ends of it do not make the change.
+
+        The stairs of single precision beside something steeper and smooth may be longer than the whole sample.
+        """
+        last, width, most = sample.places[0], sample.offsets[-1], most_of_single(self.base)
+        if not np.any(self.noise <= sample.enough):
+            return
+        away = (sample.values[-1] - sample.values[0]) / width
+        ahead, behind = (self.probe.ray(sample.moves, np.array([width, -width])) - self.base) / [[width], [-width]]
+        near = np.where(np.abs(behind - away) < np.abs(ahead - away), behind, ahead)  # or there is a jump on that side
+        off = (away - near) * width / 2 / last  # each is the slope in the middle of its places
+        near, away = near - off, away - off
+        change = sample.values[0] - self.base
+        departs = np.abs(change - last * (near + away) / 2)
+        # Over so short a share of the length curvature changes it by no more than that share, or itself by ten times as much.
+        share = SPACING * abs(last)
+        bend = np.abs(last * (away - near))
+        least = departs * width / abs(last)  # of one jump, if there is one over each width
+        asked = (
+            (departs > share * np.maximum(np.abs(change), 10 * bend)) & (least > FALLS * self.noise) & (least <= most)
+        )
+        if np.any(asked & (departs < bend)):  # past a kink the middle lies on the line through one of the ends
+            middle = np.rint(last / 2)
+            value = self.probe.ray(sample.moves, np.array([middle]))[0] - self.base
+            ends = np.abs(value - [near * middle, change - away * (last - middle)])
+            asked &= (departs >= bend) | (np.min(ends, axis=0) > departs / 8)
+        if np.any(asked):
+            size = jumps_between(self.probe, sample.moves, abs(last), np.where(asked, least, np.nan))
+            size = np.where(size <= most, size, 0.0)
+            self.jumps |= size > 0
+            self.noise = np.maximum(self.noise, size / np.sqrt(12))
 
     def _look_from_nearer(self, sample: _Sample, last: _Sample) -> None:
         """Take less noise for what it is, unless it is of jumps: a staircase stands still near by.
@@ -211,8 +245,13 @@ class _Seen:
         if np.any(falls):
             reach = float(np.max(np.abs(last.places))) * last.length / sample.length
             asked = np.where(falls, self.noise, np.nan)
-            self.jumps = self.jumps | jumps_between(self.probe, sample.moves, reach, asked)
+            self.jumps = self.jumps | (jumps_between(self.probe, sample.moves, reach, asked) > 0)
         self.noise = np.where(staircase | self.jumps, self.noise, less)
+
+
+def most_of_single(base: Floats) -> Floats:
+    """Return the largest noise or jump that functions computed in single precision inside explain, shape (K,)."""
+    return np.asarray(OF_ROUNDING * float(np.finfo(np.float32).eps) / 2 * np.abs(base))
 
 
 def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:

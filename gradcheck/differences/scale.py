@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
-from gradcheck.differences.sampled_noise import OF_ROUNDING, measure_noise
+from gradcheck.differences.sampled_noise import measure_noise, most_of_single
 from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED
 from gradcheck.functions.probe import Probe
 
@@ -60,7 +60,7 @@ def _hidden_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         return np.zeros_like(base)
     wide = {leaf: np.where(own > 0, np.maximum(own, ZERO_LENGTH), 0.0) for leaf, own in small.items()}
     noise = measure_noise(probe, base, wide, rng)
-    return np.where(noise <= OF_ROUNDING * float(np.finfo(np.float32).eps) / 2 * np.abs(base), noise, 0.0)
+    return np.where(noise <= most_of_single(base), noise, 0.0)
 
 
 def widened(

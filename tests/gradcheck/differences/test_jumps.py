@@ -99,7 +99,7 @@ def test_a_jump_keeps_its_size_and_each_function_is_told_apart():
     probe = Probe(f, point, Output.of(f(POINT), "f"), np.eye(3), Budget())
     direction = {0: np.array([2.0**-40, 0.0, 0.0, 0.0])}
     noise = np.full(3, 3e-7)
-    assert jumps_between(probe, direction, 1e-5 * 2.0**40, noise).tolist() == [True, False, False]
+    assert jumps_between(probe, direction, 1e-5 * 2.0**40, noise).tolist() == [pytest.approx(1e-6), 0.0, 0.0]
     assert not jumps_between(probe, direction, 1e-7 * 2.0**40, noise).any()
 
 

@@ -6,7 +6,6 @@ whatever order it came, gives the same outcome, so one may also ask what it woul
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -56,8 +55,7 @@ class Outcome:
     WRONG: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerance:
+class Tolerance(NamedTuple):
     """How far off claims for ``m`` elements may be.
 
     Attributes
@@ -102,8 +100,7 @@ def _aside(values: Floats) -> Floats:
     return values[:, None] if values.ndim > 1 else values
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What follows for ``m`` elements; arrays have shape (m, K).
 
     Attributes
@@ -169,11 +166,8 @@ def decide(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Decision:
         return plain
     bounded = _by_intervals(claim, evidence, tolerance)
     agrees = (plain.outcome == Outcome.RIGHT) & ~bounded.excluded & (bounded.gap == 0) & (bounded.joint == 0)
-    merged = [
-        np.where(has_interval & ~(agrees & (bounded.outcome == Outcome.OPEN)), ours, theirs)
-        for ours, theirs in ((getattr(bounded, name), getattr(plain, name)) for name in Decision.__slots__)
-    ]
-    return Decision(*merged)
+    is_bounded = has_interval & ~(agrees & (bounded.outcome == Outcome.OPEN))
+    return Decision(*(np.where(is_bounded, ours, theirs) for ours, theirs in zip(bounded, plain, strict=True)))
 
 
 def _nothing(claim: Floats) -> Decision:

@@ -222,7 +222,12 @@ def _moved(point: Point, leaf: int, moves: Floats) -> NDArray[Any]:
 
 def _moved_along(held: Leaf, direction: Floats, length: float) -> NDArray[Any]:
     """Return a leaf moved along a direction, a piece at a time: what is computed on the way stays in the cache."""
-    moved, start = np.empty_like(held.value), held.value.reshape(-1)
+    start = held.value.reshape(-1)
+    if start.size <= BLOCK and start.dtype == direction.dtype:  # nearly always, and thousands of times
+        together = direction * length
+        np.add(start, together, out=together)
+        return held.format.rounded(together).reshape(held.value.shape)
+    moved = np.empty_like(held.value)
     flat = moved.reshape(-1)
     for first in range(0, flat.size, BLOCK):
         piece = slice(first, first + BLOCK)

@@ -227,7 +227,7 @@ DIFFERENCES = [
 
 @pytest.mark.parametrize(("claim", "estimates", "changes", "nonlinear", "outcome", "limit"), DIFFERENCES)
 def test_where_plain_differences_end_to_clear(claim, estimates, changes, nonlinear, outcome, limit):
-    found = decided(claim, estimates, tolerance=replace(WHOLE, **changes), nonlinear=nonlinear)
+    found = decided(claim, estimates, tolerance=WHOLE._replace(**changes), nonlinear=nonlinear)
     assert found[:2] == (outcome, limit)
 
 
@@ -335,7 +335,7 @@ INTERVALS = [
 
 @pytest.mark.parametrize(("claim", "estimates", "changes", "membership", "outcome", "limit", "bound"), INTERVALS)
 def test_where_intervals_end_to_decide(claim, estimates, changes, membership, outcome, limit, bound):
-    *result, found = decided(claim, estimates, membership, replace(WHOLE, **changes))
+    *result, found = decided(claim, estimates, membership, WHOLE._replace(**changes))
     assert (*result, found.bound[0, 0]) == (outcome, limit, bound)
 
 
@@ -408,7 +408,7 @@ def test_gaps_and_slopes_of_joint_moves_are_the_largest_and_kept_apart():
     ],
 )
 def test_which_measurement_is_the_reference(claim, estimates, reference):
-    tolerance = replace(WHOLE, spacing=np.full(1, 1.0))
+    tolerance = WHOLE._replace(spacing=np.full(1, 1.0))
     for order in (estimates, estimates[::-1]):
         assert decided(claim, order, tolerance=tolerance)[2].reference == reference
 
@@ -439,11 +439,11 @@ def test_a_tolerance_is_of_value_rounding_and_what_a_backward_may_be_off_by():
     shape = 2, 2, 3
     evidence = evidence_of(ZERO)._replace(value=np.full(shape, -8.0), curvature=np.full(shape, -5.0))
     spacing = np.array([3.0, 1.0])
-    shared = replace(WHOLE, rtol=0.5, spacing=spacing, roundoff=np.array([7.0, 8, 9]), cleared=np.array([1.0, 2, 3]))
+    shared = WHOLE._replace(rtol=0.5, spacing=spacing, roundoff=np.array([7.0, 8, 9]), cleared=np.array([1.0, 2, 3]))
     wrong_by, right_to = shared.of(evidence)
     assert np.array_equal(wrong_by[:, 0], [[71, 72, 73], [31, 32, 33]])
     assert np.array_equal(right_to[:, 1], [[65, 66, 67], [25, 26, 27]])
-    own = replace(shared, roundoff=np.arange(6.0).reshape(2, 3), cleared=np.zeros((2, 3)))
+    own = shared._replace(roundoff=np.arange(6.0).reshape(2, 3), cleared=np.zeros((2, 3)))
     wrong_by, right_to = own.of(evidence)
     assert np.array_equal(wrong_by[:, 1], [[64, 65, 66], [27, 28, 29]])
     assert np.array_equal(right_to[:, 1], [[64, 64, 64], [24, 24, 24]])
@@ -523,7 +523,7 @@ def test_over_a_step_far_longer_than_a_small_element_its_own_scale_may_be_passed
     claim, noise, of_slope, dwarfed, wrong
 ):
     """Measured: a slope of one to within a quarter, over which the functions stand still as far as the claim may tell."""
-    tolerance = replace(TOLERANCE, noise=np.full(1, noise), dwarfed=np.full(1, dwarfed))
+    tolerance = TOLERANCE._replace(noise=np.full(1, noise), dwarfed=np.full(1, dwarfed))
     outcome, limit, found = decided(
         claim, [ladder(1.0, 0.25, noise=of_slope)] * 2, Membership.INVALID, tolerance=tolerance
     )

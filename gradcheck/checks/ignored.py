@@ -12,6 +12,7 @@ from gradcheck.acceptance.rule import Claim
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.differences.lengths import lengths_of
+from gradcheck.functions.blocks import signed
 from gradcheck.functions.probe import Probe
 
 __all__ = ["ignores_its_point"]
@@ -42,7 +43,7 @@ def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int
     directions = {}
     for leaf in check.point.free():
         lengths = lengths_of(probe.point.leaves[leaf].value)
-        directions[leaf] = lengths * rng.choice([-1.0, 1.0], lengths.shape) * rng.uniform(0.5, 1.32, lengths.shape)
+        directions[leaf] = lengths * signed(lengths.size, rng)
     changes = [
         np.linalg.norm(moves[:, None] * claims[leaf].values, axis=0)
         for leaf, moves in directions.items()

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.differences.ladder import FIRST_STEP, RATIO, Ladder
+from gradcheck.functions.blocks import signed
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
 __all__ = ["ROUNDING", "NotAnalyticError", "complex_slopes"]
@@ -45,16 +46,8 @@ def complex_slopes(
 
     Parameters
     ----------
-    probe : Probe
-        The functions, ``K`` of them.
-    base, noise : arrays, shape (K,)
-        Their values at the point and the standard deviation of their noise.
-    lengths : dict
-        For each leaf the lengths of its elements.
     multiplier : float
         How many standard deviations of noise count.
-    rng : Generator
-        Draws directions.
 
     Returns
     -------
@@ -95,10 +88,7 @@ def _compare(
     slopes: dict[int, Floats],
 ) -> None:
     """Raise `NotAnalyticError` where differences along a random direction contradict the slopes."""
-    direction = {
-        leaf: scale * rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
-        for leaf, scale in lengths.items()
-    }
+    direction = {leaf: scale * signed(scale.size, rng) for leaf, scale in lengths.items()}
     steps = FIRST_STEP * RATIO ** -np.arange(1.0, LEVELS + 1)
     values = probe.ray(direction, np.concatenate([steps, -steps]))
     plus, minus = values[None, :LEVELS], values[None, LEVELS:]

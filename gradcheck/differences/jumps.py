@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from gradcheck.aliases import Floats
+from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
@@ -67,8 +68,6 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
 
     Parameters
     ----------
-    probe : Probe
-        The functions, ``K`` of them.
     direction : dict
         A move short enough that the functions are smooth over some tens of it.
     last : float
@@ -139,7 +138,7 @@ def _departure(
     probe: Probe, direction: Moves, column: int, at: float, near: float, smooth: tuple[float, float], place: float
 ) -> float:
     """Return by how much a value departs from the parabola with some rise at ``near`` and some change of rise per move."""
-    value = probe.ray(direction, np.array([place]))[0, column]
+    value = _values(probe, direction, place)[column]
     return float(value - at - place * (smooth[0] + smooth[1] * (place - near)))
 
 
@@ -162,17 +161,6 @@ def jump_nearby(
 ) -> tuple[Floats, float]:
     """Look for a jump near the point.
 
-    Parameters
-    ----------
-    probe : Probe
-        The functions.
-    lengths : dict
-        For each leaf to be moved the lengths of its elements.
-    jitter : array, shape (K,)
-        By how much noise may change a value.
-    rng : Generator
-        Draws a direction.
-
     Returns
     -------
     size : array, shape (K,)
@@ -189,10 +177,7 @@ def jump_nearby(
     for _ in range(DIRECTIONS):
         if np.any(found):
             break
-        direction = {
-            leaf: scale * rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
-            for leaf, scale in lengths.items()
-        }
+        direction = {leaf: scale * signed(scale.size, rng) for leaf, scale in lengths.items()}
         found, away = _along(probe, direction, jitter)
     return found, away
 
@@ -209,8 +194,7 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
     smooth = [np.polynomial.Polynomial.fit(places, column, DEGREE, domain=[-reach, reach]) for column in values.T]
 
     def rest(place: float) -> Floats:
-        value = probe.ray(direction, np.array([place]))[0]
-        return np.asarray(value - [polynomial(place) for polynomial in smooth])
+        return np.asarray(_values(probe, direction, place) - [polynomial(place) for polynomial in smooth])
 
     rests = values - np.array([polynomial(places) for polynomial in smooth]).T
     evidence = np.abs(np.diff(rests, axis=0)) / jitter
@@ -231,17 +215,6 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
 
 def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) -> Floats:
     """Look for the end of the stair that the point is on: values there are the same to the last bit, up to a jump.
-
-    Parameters
-    ----------
-    probe : Probe
-        The functions, ``K`` of them.
-    direction : dict
-        What is moved, by its length.
-    base : array, shape (K,)
-        The values at the point.
-    jitter : array, shape (K,)
-        By how much noise may change a value.
 
     Returns
     -------
@@ -282,17 +255,20 @@ def _least_move(probe: Probe, direction: Moves) -> float:
 
 def _end_of_stair(probe: Probe, low: float, high: float, direction: Moves, base: Floats, column: int) -> Floats:
     """Return the size of the jump between a place where the values stand still and one where they have moved, 0 for no jump."""
-    near, sizes = base, []
+
+    def has_moved(place: float) -> float:
+        return float(_values(probe, direction, place)[column] != base[column])
+
+    interval, sizes = (low, high, 0.0, 1.0), []
     for halvings in (2 * HALVINGS, CLOSER):
-        for _ in range(halvings):
-            middle = (low + high) / 2
-            values = probe.ray(direction, np.array([middle]))[0]
-            if values[column] == base[column]:
-                low = middle
-            else:
-                high, near = middle, values
-        sizes.append(np.abs(near - base))
+        interval = _halved(has_moved, *interval, halvings)
+        sizes.append(np.abs(_values(probe, direction, interval[1]) - base))
     return np.where(sizes[1] >= STAYS * sizes[0], sizes[1], 0.0)
+
+
+def _values(probe: Probe, direction: Moves, place: float) -> Floats:
+    """Return the values at one place along a direction, shape (K,)."""
+    return np.asarray(probe.ray(direction, np.array([place]))[0])
 
 
 def _step_between(probe: Probe, direction: Moves, low: float, high: float) -> Floats:

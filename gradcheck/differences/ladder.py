@@ -127,17 +127,10 @@ class Measurement:
     @classmethod
     def nothing(cls, elements: int, columns: int) -> Measurement:
         """Return a measurement in which nothing is established yet."""
-        unknown = np.full((elements, columns), np.nan)
-        zero = np.zeros((elements, columns))
-        never = np.zeros((elements, columns), dtype=bool)
+        shape = (elements, columns)
+        value, bound, noise, gap, curvature = (np.full(shape, number) for number in (np.nan, np.inf, np.inf, 0.0, 0.0))
         return cls(
-            unknown,
-            np.full_like(zero, np.inf),
-            np.full_like(zero, np.inf),
-            zero.copy(),
-            zero,
-            never,
-            never[:, :1].copy(),
+            value, bound, noise, gap, curvature, np.zeros(shape, dtype=bool), np.zeros((elements, 1), dtype=bool)
         )
 
     @property
@@ -356,14 +349,8 @@ def climb(
 
     Parameters
     ----------
-    probe : Probe
-        The functions.
-    leaf, indices : int, array of shape (m,)
-        Which leaf, and which of its elements.
-    lengths : array, shape (m,)
-        The unit of the steps of each element.
-    base, noise : arrays, shape (K,)
-        The values at the point and the standard deviation of their noise.
+    indices, lengths : arrays of shape (m,)
+        Which elements of the leaf, and the units of their steps.
     multiplier : float
         How many standard deviations of noise a bound allows for.
     rtol : float

@@ -15,7 +15,7 @@ from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.jumps import jumps_between
 from gradcheck.differences.lengths import scale_is_hidden
 from gradcheck.differences.noise import DISTINCT, OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
-from gradcheck.functions.blocks import BLOCK
+from gradcheck.functions.blocks import BLOCK, signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
@@ -63,17 +63,6 @@ less."""
 
 def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
     """Measure the standard deviation of the functions' noise near the point.
-
-    Parameters
-    ----------
-    probe : Probe
-        The functions.
-    base : array, shape (K,)
-        Their values at the point.
-    lengths : dict
-        For each leaf to be moved the lengths of its elements.
-    rng : Generator
-        Draws the signs.
 
     Returns
     -------
@@ -144,8 +133,7 @@ class _Sample:
 
 def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.random.Generator) -> Iterator[_Sample]:
     """Take samples from nearer and nearer, where the functions are finite."""
-    # Random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded.
-    signs = {leaf: _signed(len(scale), rng) for leaf, scale in lengths.items()}
+    signs = {leaf: signed(len(scale), rng) for leaf, scale in lengths.items()}
     resolutions = [probe.point.leaves[leaf].format.eps for leaf in lengths]
     coarsest, finest = max(resolutions, default=0.0), min(resolutions, default=0.0)
     double = float(np.finfo(np.float64).eps)
@@ -265,16 +253,6 @@ def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
     eps = max(probe.output.eps, float(np.finfo(np.float64).eps))
     weight = np.sum(np.abs(probe.cotangents), axis=1)
     return np.asarray(eps / 2 * np.maximum(np.abs(base), weight * largest))
-
-
-def _signed(count: int, rng: np.random.Generator) -> Floats:
-    """Draw signs times sizes, a block at a time."""
-    drawn = np.empty(count)
-    for start in range(0, count, BLOCK):
-        block = drawn[start : start + BLOCK]
-        block[:] = rng.choice([-1.0, 1.0], len(block))
-        block *= rng.uniform(0.5, 1.32, len(block))
-    return drawn
 
 
 def _longest(moves: dict[int, Floats]) -> float:

@@ -30,19 +30,12 @@ def measure_noise_and_lengths(
 ) -> tuple[Floats, dict[int, Floats]]:
     """Measure the noise of the functions, and how far the elements of each leaf may be moved.
 
-    Parameters
-    ----------
-    probe, base, rtol, rng
-        As for `widened`.
-    lengths : dict
-        For each leaf the scale of its elements by their own sizes.
-
     Returns
     -------
     noise : array, shape (K,)
         See `gradcheck.differences.sampled_noise.measure_noise`.
     lengths : dict
-        See `widened`.
+        Of each leaf, see `widened`.
     """
     noise = measure_noise(probe, base, lengths, rng)
     hidden = np.maximum(noise, _hidden_noise(probe, base, lengths, rng))
@@ -70,18 +63,10 @@ def widened(
 
     Parameters
     ----------
-    probe : Probe
-        The functions, ``K`` of them.
-    leaf : int
-        Which leaf.
     lengths : array, shape (n,)
         The scale of each element by its own size, see `gradcheck.differences.lengths.lengths_of`; zero for those that stand still.
-    base, noise : arrays, shape (K,)
-        The values of the functions at the point, and the standard deviation of their noise.
     rtol : float
         The relative error that matters.
-    rng : Generator
-        Draws the elements that are moved, and their signs.
 
     Returns
     -------

@@ -42,21 +42,6 @@ def choose_step(
 ) -> float | None:
     """Choose the step with which the elements of a leaf are screened.
 
-    Parameters
-    ----------
-    probe : Probe
-        The functions.
-    leaf : int
-        Which leaf.
-    lengths : array, shape (n,)
-        The lengths of its elements.
-    base, noise : arrays, shape (K,)
-        The values of the functions at the point, and the standard deviation of their noise.
-    rtol : float
-        The relative error that matters.
-    rng : Generator
-        Draws the elements that are moved, and their signs.
-
     Returns
     -------
     step : float or None

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
@@ -28,16 +29,7 @@ DIFFERENT = 1e3
 def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng: np.random.Generator) -> None:
     """Compare what a function gives for a point among three with what it gives for that point alone, leaf by leaf.
 
-    Parameters
-    ----------
-    probe : Probe
-        The function; nothing is done unless it is vectorised.
-    lengths : dict
-        For each leaf the lengths of its elements.
-    noise : array, shape (K,)
-        The standard deviation of the noise of the values, measured one by one.
-    rng : Generator
-        Draws directions.
+    Nothing is done unless the function is vectorised; ``noise`` is that of values measured one by one.
 
     Raises
     ------
@@ -51,7 +43,7 @@ def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng
     if not probe.vectorized:
         return
     for leaf, scale in lengths.items():
-        direction = scale * rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.5, 1.32, scale.shape)
+        direction = scale * signed(scale.size, rng)
         for distance in DISTANCES:
             among = probe.ray({leaf: direction}, distance * PLACES)
             require_same_alone(probe, {leaf: direction}, distance * PLACES[1], among[1], noise)
@@ -64,14 +56,10 @@ def require_same_alone(probe: Probe, direction: Moves, place: float, among: Floa
 
     Parameters
     ----------
-    probe : Probe
-        The function; nothing is done unless it is vectorised.
-    direction : dict
-        A move of one leaf.
     place : float
-        How far along it the point is.
-    among, noise : arrays, shape (K,)
-        The values there, with others before and behind it along the axis, and the standard deviation of their noise.
+        How far along the direction, a move of one leaf, the point is.
+    among : array, shape (K,)
+        The values there, with others before and behind it along the axis.
 
     Raises
     ------

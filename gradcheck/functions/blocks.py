@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
 
-__all__ = ["BLOCK", "are_equal", "blocks", "product"]
+__all__ = ["BLOCK", "are_equal", "blocks", "product", "signed"]
 
 BLOCK = 2**16
 """Elements of a piece: half a megabyte in float64."""
@@ -25,6 +25,14 @@ def blocks(array: NDArray[Any]) -> list[NDArray[Any]]:
     if 0 < flat.size <= BLOCK:  # nearly always, and thousands of times
         return [flat]
     return [flat[start : start + BLOCK] for start in range(0, flat.size, BLOCK)]
+
+
+def signed(count: int, rng: np.random.Generator) -> Floats:
+    """Draw random signs times a spread of sizes: plain signs cancel in a linear function, and round points look rounded."""
+    drawn = np.empty(count)
+    for block in blocks(drawn):
+        np.multiply(rng.choice([-1.0, 1.0], len(block)), rng.uniform(0.5, 1.32, len(block)), out=block)
+    return drawn
 
 
 def are_equal(one: NDArray[Any], other: NDArray[Any]) -> bool:

@@ -17,18 +17,17 @@ from gradcheck.differences.sampled_noise import (
     _samples,
     _Seen,
     _settled,
-    _signed,
     lost_in_rounding,
     measure_noise,
 )
-from gradcheck.functions.blocks import BLOCK
+from gradcheck.functions.blocks import BLOCK, signed
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, BudgetExhaustedError, Probe
 from tests.gradcheck.differences.test_steps import probe_of
 
 
 def test_signs_and_sizes_are_of_both_kinds_and_go_on_beyond_a_block():
-    drawn = _signed(BLOCK + 1000, np.random.default_rng(0))
+    drawn = signed(BLOCK + 1000, np.random.default_rng(0))
     assert len(drawn) == BLOCK + 1000
     assert np.min(np.abs(drawn)) >= 0.5 and np.max(np.abs(drawn)) <= 1.32
     assert abs(np.mean(drawn > 0) - 0.5) < 0.02 and abs(np.mean(np.abs(drawn)) - 0.91) < 0.01

@@ -19,7 +19,10 @@ from gradcheck.functions.probe import calling
 from gradcheck.functions.trees import MISSING, align, flatten
 from gradcheck.reports.claims import Misfit, Reading, read_gradient
 
-__all__ = ["GivenGradient", "ScalarSubject", "is_claim", "is_pair"]
+__all__ = ["VALUE_FIRST", "GivenGradient", "ScalarSubject", "is_claim", "pair_of"]
+
+VALUE_FIRST = "(value, gradient)"
+"""What f returns with ``grad=True``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,12 @@ class ScalarSubject(Subject):
         self.is_given = isinstance(grad, GivenGradient)
         self.stands_alone = not self.is_given and grad is not True
         self.params = params
-        self.value = f if grad is not True else partial(_value_of, f)
+        self.value = f if grad is not True else partial(_value_of, f, params)
 
     def output(self, value: Any) -> Output:
         """Learn the form of the value."""
-        if is_pair(value, self.params):
-            raise InvalidArgument(
-                "f returned (value, gradient), but a gradient was given too; pass grad=True, or return the value alone."
-            )
+        if self.grad is not True:
+            self._require_alone(value)
         output = Output.of(value, "f")
         if output.size != 1 or len(output.leaves) != 1:
             shapes = [leaf.value.shape for leaf in output.leaves]
@@ -82,6 +83,17 @@ class ScalarSubject(Subject):
             )
             raise InvalidArgument(f"f returned {given}; a single number was required; {remedy}.")
         return output
+
+    def _require_alone(self, value: Any) -> None:
+        """Refuse a value that comes with something else."""
+        pair = pair_of(value, self.params)
+        if pair == VALUE_FIRST:
+            raise InvalidArgument(
+                f"f returned {pair}, but a gradient was given too; pass grad=True, or return the value alone."
+            )
+        if pair or (type(value) is tuple and len(value) > 1 and _is_number(value[0])):
+            given = pair or f"a number and {described(value[1])}"
+            raise InvalidArgument(f"f returned {given}; a single number was required: return the value alone.")
 
     def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
         """Return the one cotangent of a scalar."""
@@ -102,41 +114,61 @@ class ScalarSubject(Subject):
         if self.grad is True:
             check.budget.spend()
             with calling("f", "for its gradient"):
-                return _pair(self.function(tree))[1]
+                return _pair(self.function(tree), self.params)[1]
         with calling("grad", "at the given point"):
             given = self.grad(tree)
-        if is_pair(given, self.params):
-            return Misfit(
-                "grad returned (value, gradient) where the gradient alone was required; return that, or pass this function "
-                "as f, with grad=True"
-            )
-        return given
+        pair = pair_of(given, self.params)
+        remedy = "; return that, or pass this function as f, with grad=True" if pair == VALUE_FIRST else ""
+        return Misfit(f"grad returned {pair} where the gradient alone was required{remedy}") if pair else given
 
 
-def is_pair(given: Any, params: Any) -> bool:
-    """Tell whether this is a tuple of a single number and a tree like the parameters, which are no pair themselves."""
-    if not (type(given) is tuple and len(given) == 2) or (isinstance(params, tuple | list) and len(params) == 2):
-        return False
+def pair_of(given: Any, params: Any) -> str:
+    """Say what a tuple holds of which one part is a gradient, or nothing where it is none."""
+    if not (type(given) is tuple and len(given) == 2) or _is_like(given, params):
+        return ""
+    first, second = given
+    if _is_built_like(second, params):
+        if _is_number(first):
+            return VALUE_FIRST
+        if type(first) is tuple and len(first) == 2 and _is_number(first[0]):
+            return "((value, auxiliary), gradient)"
+    if _is_like(first, params):
+        return f"(gradient, {'value' if _is_number(second) else 'auxiliary'})"
+    return ""
+
+
+def _is_number(thing: Any) -> bool:
+    """Tell whether this is a single number."""
     try:
-        if as_numpy(given[0]).size != 1 or as_numpy(given[0]).dtype.kind not in "iuf":
-            return False
+        number = as_numpy(thing)
     except (TypeError, ValueError, RuntimeError):
         return False
-    entries, mismatches = align(params, given[1])
-    return not mismatches and not any(entry is MISSING for entry in entries)
+    return number.size == 1 and number.dtype.kind in "iuf"
+
+
+def _is_built_like(value: Any, params: Any) -> bool:
+    """Tell whether a value has the structure of the parameters."""
+    entries, mismatches = align(params, value)
+    return not mismatches and not any(entry is MISSING or parts_of(entry) for entry in entries)
 
 
 def _is_like(value: Any, params: Any) -> bool:
     """Tell whether a value has the structure and the shapes of the parameters."""
-    entries, mismatches = align(params, value)
+    if not _is_built_like(value, params):
+        return False
     try:
-        shapes = [None if entry is MISSING else as_numpy(entry).shape for entry in entries]
+        shapes = [as_numpy(entry).shape for entry in align(params, value)[0]]
     except (TypeError, ValueError, RuntimeError):
         return False
-    return not mismatches and shapes == [leaf.value.shape for leaf in flatten(params)[0]]
+    return shapes == [leaf.value.shape for leaf in flatten(params)[0]]
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
+def _pair(value: Any, params: Any) -> tuple[Any, Any]:
+    pair = pair_of(value, params)
+    if pair and pair != VALUE_FIRST:
+        raise InvalidArgument(
+            f"grad=True requires f to return {VALUE_FIRST}, but it returned {pair}; return these two alone, in this order."
+        )
     if not (isinstance(value, tuple) and len(value) == 2):
         raise InvalidArgument(
             f"grad=True requires f to return (value, gradient), but it returned {described(value)}; "
@@ -145,5 +177,5 @@ def _pair(value: Any) -> tuple[Any, Any]:
     return value
 
 
-def _value_of(f: Callable[[Any], Any], tree: Any) -> Any:
-    return _pair(f(tree))[0]
+def _value_of(f: Callable[[Any], Any], params: Any, tree: Any) -> Any:
+    return _pair(f(tree), params)[0]

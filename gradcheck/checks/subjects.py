@@ -18,7 +18,7 @@ from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Subject
 from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
 from gradcheck.checks.protocol import examine_linearity, examine_zero
-from gradcheck.checks.scalar import is_pair
+from gradcheck.checks.scalar import pair_of
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_still
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
@@ -267,8 +267,9 @@ class HvpSubject(PullbackSubject):
 def _gradient_parts(grad: Callable[[Any], Any], point: Point, x: Any, tree: Any) -> list[Any]:
     """Return the gradient: one array for each differentiable leaf."""
     given = grad(tree)
-    if is_pair(given, x):
-        raise InvalidArgument("grad returned (value, gradient); return the gradient alone.")
+    pair = pair_of(given, x)
+    if pair:
+        raise InvalidArgument(f"grad returned {pair}; return the gradient alone.")
     given = unwrapped(given, x)
     entries, _ = align(x, MISSING if given is None else given)
     parts = []

@@ -31,6 +31,11 @@ def of_function(
     )
     for name, leaf in asked.items():
         _require_real(leaf, f"args: {name}", "pass its real and imaginary parts as two arrays")
+        if callable(leaf):
+            raise InvalidArgument(
+                f"args: {name} is a function, and nothing to differentiate: JAX gives the derivatives that are checked, so none is "
+                "passed; check_grad(f, x, y), with static_argnums=, argnums= where an argument of f is a function."
+            )
     free = {name: leaf for name, leaf in asked.items() if _is_a(leaf, jnp.floating)}
 
     def function(leaves: Arrays, wide: bool) -> Arrays:  # noqa: FBT001 - one of two forms of every problem

@@ -340,3 +340,33 @@ def test_empty_arrays_pass_and_it_is_said(modes):
     assert report.ok and "every array is empty" in report.blind_spots[0]
     report = check_grad(lambda x: x[:0], jnp.linspace(1.0, 2.0, 3), modes=modes)
     assert report.ok and "f returned no numbers" in report.blind_spots[0]
+
+
+def test_a_loop_is_compiled_once_where_differences_are_of_the_function_itself():
+    bodies = []
+
+    def f(x):
+        def body(h, x):  # a new function in every call, which JAX compiles anew
+            bodies.append(1)
+            return jnp.tanh(h + x), h
+
+        return jax.lax.scan(body, 0.1, x)[0]
+
+    report = check_grad(f, jnp.linspace(-1.0, 1.0, 4), reference=None)
+    assert report.ok and len(bodies) < report.evaluations / 2
+
+
+def test_a_function_that_changes_is_called_anew_each_time():
+    calls = []
+
+    def f(x):
+        calls.append(1)
+        return jnp.sum(x**2) * (1 + len(calls))
+
+    assert check_grad(f, jnp.linspace(-1.0, 1.0, 4), reference=None).verdict != "pass"
+
+
+def test_a_gradient_that_is_passed_is_told():
+    f = lambda x, y: jnp.sum(x * y)  # noqa: E731
+    with pytest.raises(InvalidArgument, match="none is passed"):
+        check_grad(f, jax.grad(f), jnp.ones(3), jnp.ones(3))

@@ -313,6 +313,48 @@ def test_value_and_gradient_where_one_of_them_was_asked_for():
     )  # no such pair
 
 
+def square_and(x):
+    return (x**2).sum(), {"x": x}
+
+
+@pytest.mark.parametrize(
+    ("f", "grad", "words"),
+    [
+        (square_and, lambda x: 2 * x, "f returned a number and a dict"),
+        (square_and, lambda x: (2 * x, {"x": x}), "f returned a number and a dict"),
+        (lambda x: (2 * x, (x**2).sum()), lambda x: 2 * x, r"f returned \(gradient, value\)"),
+        (lambda x: (square_and(x), 2 * x), lambda x: 2 * x, r"f returned \(\(value, auxiliary\), gradient\)"),
+        (lambda x: (square_and(x), 2 * x), True, r"it returned \(\(value, auxiliary\), gradient\)"),
+        (lambda x: (2 * x, (x**2).sum()), True, r"it returned \(gradient, value\)"),
+        (lambda x: (2 * x, {"x": x}), True, r"it returned \(gradient, auxiliary\)"),
+    ],
+)
+def test_what_comes_beside_value_and_gradient_is_told(f, grad, words):
+    with pytest.raises(InvalidArgument, match=words):
+        check_gradient(f, grad, V)
+
+
+@pytest.mark.parametrize("point", [V, {"w": V, "b": 2.0}, (1.5, V)])
+def test_what_comes_beside_a_gradient_is_told(point):
+    flat = lambda p: np.concatenate([np.ravel(part) for part in (p.values() if isinstance(p, dict) else p)])  # noqa: E731
+    f = lambda p: float((flat(p) ** 2).sum())  # noqa: E731
+
+    def grad(p):
+        if isinstance(p, dict):
+            return {name: 2 * part for name, part in p.items()}
+        return 2 * p if p is V or isinstance(p, np.ndarray) else tuple(2 * part for part in p)
+
+    assert check_gradient(f, grad, point).ok
+    for beside, words in [
+        (lambda p: (grad(p), {"n": 3}), "(gradient, auxiliary)"),
+        (lambda p: (grad(p), f(p)), "(gradient, value)"),
+        (lambda p: (f(p), grad(p)), "(value, gradient)"),
+        (lambda p: ((f(p), "ok"), grad(p)), "((value, auxiliary), gradient)"),
+    ]:
+        report = check_gradient(f, beside, point)
+        assert report.verdict == "fail" and f"grad returned {words}" in report.findings[0].message
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

@@ -25,7 +25,7 @@ PACKAGES = {
     ),
     "checks": (
         "check second_point shared_ties roundoff protocol references ignored blind_spots stairs explanations exchanged run scalar subjects layers pushforwards "
-        "linear_maps adjoint jacobians curvature first_order orders autodiff "
+        "linear_maps adjoint jacobians curvature first_order orders arguments autodiff "
         "matrices stages composition chains"
     ),
     "mutants": "changes behaviours catalogue planting points score",

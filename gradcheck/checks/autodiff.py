@@ -20,15 +20,16 @@ from gradcheck.checks.run import run
 from gradcheck.checks.scalar import ScalarSubject
 from gradcheck.checks.subjects import VjpSubject
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.arrays import as_numpy, format_in
 from gradcheck.functions.formats import Format
 from gradcheck.functions.options import CheckOptions, read_options, require_choice, require_known
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading, read_gradient
-from gradcheck.reports.report import Report
+from gradcheck.reports.report import Finding, Report
 
 __all__ = [
-    "Problem", "against_differences", "coarsest_inside", "in_order", "is_scalar", "is_wide", "require_settings", "require_values", "upstreams",
+    "Problem", "against_differences", "coarsest_inside", "compare_values", "in_order", "is_scalar", "is_wide", "require_settings", "require_values", "upstreams",
 ]  # fmt: skip
 
 FACTOR = -0.5
@@ -109,6 +110,25 @@ def upstreams(values: list[Any]) -> list[Floats]:
     """Return one cotangent of the values, the same each time: its pull-back is the function that second order differentiates."""
     rng = np.random.default_rng(0)
     return [rng.uniform(0.5, 1.5, tuple(part.shape)) for part in values]
+
+
+def compare_values(problem: Problem, values: list[Any], differentiated: Sequence[Any]) -> list[Finding]:
+    """Compare the values of a function with those that it has where it is differentiated: a rule brings its own forward pass.
+
+    They may differ by half the digits of their dtype, as two ways to compute the same.
+    """
+    for one, other in zip(*(list(map(as_numpy, given)) for given in (values, differentiated)), strict=True):
+        eps = max(format_in(one).eps, problem.inside.eps if problem.inside else 0.0)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(one.astype(np.float64) - other)
+        if np.any(apart > np.sqrt(eps) * np.max(np.abs(one), initial=0.0)):
+            worst = np.unravel_index(np.nanargmax(apart), apart.shape)
+            message = (
+                f"{problem.name} gives {other[worst]:.6g} where it is differentiated, and else {one[worst]:.6g}: the forward pass of a "
+                "rule in it is another function"
+            )
+            return [Finding(code="values-differ", message=message, evidence={"difference": float(apart[worst])})]
+    return []
 
 
 def coarsest_inside(seen: Mapping[str, float], known: Iterable[float]) -> Format | None:

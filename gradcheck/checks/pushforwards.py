@@ -106,7 +106,7 @@ class JvpSubject(Subject):
         """Call jvp, and read what it gives as one vector; None where it has not the form of y."""
         self.calls += 1
         arguments = tuple(tangents.values()), tuple(tree.values())
-        with calling("jvp", "at the given point"):
+        with calling("jvp", "at the given point", "it is called jvp(tangents, *inputs), with a tuple of tangents"):
             try:
                 given = self.jvp(arguments[0], *arguments[1])
             except Exception as error:

@@ -71,6 +71,8 @@ class ScalarSubject(Subject):
         """Learn the form of the value."""
         if self.grad is not True:
             self._require_alone(value)
+        if isinstance(value, bool | np.bool_):
+            raise InvalidArgument("f returned True or False; a number was required.")
         output = Output.of(value, "f")
         if output.size != 1 or len(output.leaves) != 1:
             shapes = [leaf.value.shape for leaf in output.leaves]
@@ -131,9 +133,9 @@ def pair_of(given: Any, params: Any) -> str:
         if _is_number(first):
             return VALUE_FIRST
         if type(first) is tuple and len(first) == 2 and _is_number(first[0]):
-            return "((value, auxiliary), gradient)"
+            return f"((value, {described(first[1])}), gradient)"
     if _is_like(first, params):
-        return f"(gradient, {'value' if _is_number(second) else 'auxiliary'})"
+        return f"(gradient, {'value' if _is_number(second) else described(second)})"
     return ""
 
 

@@ -127,7 +127,7 @@ class PullbackSubject(Subject):
 
     def _read(self, check: Check, seed: Any, prepared: Any) -> Reading:
         self.calls += 1
-        with calling(self.derivative, "at the given point"):
+        with calling(self.derivative, "at the given point", f"it is called {self.order}"):
             try:
                 given = self.pull(seed, prepared)
             except Exception as error:

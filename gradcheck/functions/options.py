@@ -159,17 +159,25 @@ def require_known(options: Mapping[str, Any]) -> None:
             raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}{_meant(name)}.")
 
 
+MEANT = {"seed": "rng", "random_state": "rng", "n_jobs": "workers", "verbose": "progress", "argnames": "argnums"}
+"""What other libraries call an option."""
+
+
 def _meant(name: str) -> str:
     """Suggest what an unknown option may stand for."""
+    if name in MEANT:
+        return f"; {MEANT[name]}= is meant"
     if name == "args":
         return "; further arguments are handed over by kwargs={...}"
+    if name == "kwargs":
+        return "; hand further arguments over by functools.partial(f, ...)"
     if name in {"eps", "epsilon", "h", "step", "delta", "atol", "tol"}:
         return "; steps and what noise hides are found by the check, and rtol= is the relative error that matters"
     others = "args", "kwargs", "wrt", "in_place", "reference", *CheckOptions.__annotations__
     close = difflib.get_close_matches(name, others, 1)
     if close:
         return f"; perhaps {close[0]}= is meant"
-    return f"; an argument of the function is given by kwargs={{...}} or functools.partial(f, {name}=...)"
+    return f"; an argument of the function is given by functools.partial(f, {name}=...), and by kwargs= where a check takes it"
 
 
 def require_callable(call: str = "", **functions: Any) -> None:

@@ -63,7 +63,9 @@ def means_undefined(error: BaseException) -> bool:
     return is_linear_algebra or isinstance(error, ArithmeticError | ValueError)
 
 
-ARITY = re.compile(r"positional arguments?\b|unexpected keyword argument")
+ARITY = re.compile(
+    r"positional arguments?\b|unexpected keyword argument|must be Tensor, not (tuple|list)|called with \d+ arguments|expected PyTreeDef"
+)
 """What Python and PyTorch say of a call with too few arguments, too many, or others."""
 
 
@@ -93,8 +95,12 @@ class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
         self.float_errors.__exit__(kind, error, trace)
         if error is not None and not isinstance(error, BudgetExhaustedError):
             error.add_note(f"gradcheck was calling {self.name} {self.where}")
-            if isinstance(error, TypeError) and ARITY.search(str(error)):
+            if isinstance(error, TypeError) and ARITY.search(str(error)) and self.remedy not in error.__notes__:
                 error.add_note(self.remedy)
+            if isinstance(error, RuntimeError) and "does not require grad and does not have" in str(error):
+                error.add_note(
+                    "tensors are handed over as they were given: call requires_grad_() on those that autograd must record"
+                )
 
 
 class Budget:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, form_of, is_array, is_mutable
-from gradcheck.functions.containers import Key, assembler_of, parts_of, twins_of
+from gradcheck.functions.containers import Key, assembler_of, is_number_list, parts_of, twins_of
 from gradcheck.functions.formats import Format, format_of
 from gradcheck.functions.kinds import Constant, Kind
 
@@ -260,10 +260,12 @@ def _lay_beside(node: Any, twin: Any, path: Path, axis: int, entries: list[Any],
 
 
 def _numbers_of(parts: dict[Key, Any], array: NDArray[Any], axis: int) -> dict[Key, Any] | None:
-    """Split an array that stands for a tuple or list of as many numbers; None where it does not fit one."""
-    if not all(isinstance(part, int | float | np.generic) for part in parts.values()):
+    """Split an array that stands for a tuple or list of as many numbers, or lists of numbers; None where it does not fit one."""
+    are_lists = all(map(is_number_list, parts.values()))
+    if not (are_lists or all(isinstance(part, int | float | np.generic) for part in parts.values())):
         return None
-    if not array.ndim or array.shape[axis] != len(parts):
+    axis -= are_lists and axis < 0  # the last one is that of the lists
+    if array.ndim < 1 + are_lists or array.shape[axis] != len(parts):
         return None
     return dict(zip(parts, np.moveaxis(array, axis, 0), strict=True))
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Number
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from gradcheck.checks.subjects import input_names
+from gradcheck.checks.arguments import arguments_of, require_some, whole_numbers
 from gradcheck.errors import InvalidArgument, described
-from gradcheck.functions.trees import opened, values_in
+from gradcheck.functions.trees import values_in
 from gradcheck.jax.precision import Arrays, widened
 from gradcheck.jax.problem import JaxProblem
 
@@ -19,16 +19,20 @@ __all__ = ["of_function", "positions"]
 
 
 def of_function(
-    f: Callable[..., Any], args: tuple[Any, ...], argnums: set[int], static: set[int], *, has_aux: bool
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None,
+    argnums: set[int],
+    static: set[int],
+    *,
+    has_aux: bool,
 ) -> JaxProblem:
     """Take arguments apart: floating-point leaves that are differentiated, arrays that are held fixed, settings."""
     if argnums & static:
         raise InvalidArgument(f"argument {min(argnums & static)} is both in argnums and in static_argnums.")
-    named = dict(zip(input_names(f, len(args)), args, strict=True))
-    asked, build = opened({name: arg for i, (name, arg) in enumerate(named.items()) if i in argnums}, "args")
-    held, build_held = opened(
-        {name: arg for i, (name, arg) in enumerate(named.items()) if i not in argnums | static}, "args"
-    )
+    given, spread = arguments_of(f, args, kwargs, static=static)
+    leaves = {name: leaf for part in given for name, leaf in part.items()}
+    asked = {name: leaf for i in sorted(argnums) for name, leaf in given[i].items()}
     for name, leaf in asked.items():
         _require_real(leaf, f"args: {name}", "pass its real and imaginary parts as two arrays")
         if callable(leaf):
@@ -37,12 +41,13 @@ def of_function(
                 "passed; check_grad(f, x, y), with static_argnums=, argnums= where an argument of f is a function."
             )
     free = {name: leaf for name, leaf in asked.items() if _is_a(leaf, jnp.floating)}
+    require_some(free, asked, "array")
 
-    def function(leaves: Arrays, wide: bool) -> Arrays:  # noqa: FBT001 - one of two forms of every problem
-        moved = dict(zip(free, leaves, strict=True))
-        first = [_like(leaf, moved[name]) if name in moved else leaf for name, leaf in asked.items()]
-        given = {**named, **build(first), **build_held([widened(leaf) if wide else leaf for leaf in held.values()])}
-        value = f(*given.values())
+    def function(moved: Arrays, wide: bool) -> Arrays:  # noqa: FBT001 - one of two forms of every problem
+        others = {name: widened(leaf) if wide else leaf for name, leaf in leaves.items() if name not in free}
+        places = {name: _like(free[name], leaf) for name, leaf in zip(free, moved, strict=True)}
+        positional, keywords = spread(others | places)
+        value = f(*positional, **keywords)
         if has_aux and not (isinstance(value, tuple) and len(value) == 2):
             raise InvalidArgument(
                 f"has_aux=True, but f returned {described(value)}; a pair (value, aux) was required; return both, or "
@@ -53,12 +58,8 @@ def of_function(
             _require_real(part, "f: what it returned", "return its real and imaginary parts as two arrays")
         return [jnp.asarray(part) for part in parts if _is_a(part, jnp.floating)]
 
-    indices = {
-        name: np.asarray(leaf).astype(np.intp)
-        for name, leaf in {**asked, **held}.items()
-        if isinstance(dtype := getattr(leaf, "dtype", None), np.dtype) and dtype.kind in "iu"
-    }
-    return JaxProblem(function, {name: np.asarray(jnp.asarray(leaf)) for name, leaf in free.items()}, indices=indices)
+    inputs = {name: np.asarray(jnp.asarray(leaf)) for name, leaf in free.items()}
+    return JaxProblem(function, inputs, indices=whole_numbers(leaves))
 
 
 def positions(name: str, given: int | Sequence[int], count: int) -> set[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 from gradcheck.assertions import asserting
@@ -23,6 +23,7 @@ MODES = ("rev", "fwd")
 def check_grad(
     f: Callable[..., Any],
     *args: Any,
+    kwargs: Mapping[str, Any] | None = None,
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     static_argnums: int | Sequence[int] = (),
@@ -36,9 +37,11 @@ def check_grad(
     Parameters
     ----------
     f : callable
-        ``f(*args) -> y``, an array or any pytree of arrays; ``(y, aux)`` with ``has_aux``.
+        ``f(*args, **kwargs) -> y``, an array or any pytree of arrays; ``(y, aux)`` with ``has_aux``.
     *args : pytrees
         The point. Only the floating-point leaves of the arguments in ``argnums`` are differentiated.
+    kwargs : dict
+        Keyword arguments of ``f``, which are held fixed.
     argnums : int or sequence of int
         Arguments that are differentiated, as in `jax.grad`.
     has_aux : bool
@@ -81,13 +84,11 @@ def check_grad(
     require_settings(order, reference, options)
     if not args:
         raise InvalidArgument("args: check_grad needs at least one; pass them after the function.")
-    problem = of_function(
-        f,
-        args,
-        positions("argnums", argnums, len(args)),
-        positions("static_argnums", static_argnums, len(args)),
-        has_aux=has_aux,
+    places = (
+        positions(name, given, len(args))
+        for name, given in {"argnums": argnums, "static_argnums": static_argnums}.items()
     )
+    problem = of_function(f, args, kwargs, *places, has_aux=has_aux)
     return in_order(order, problem, lambda problem: check(problem, modes, reference, options))
 
 

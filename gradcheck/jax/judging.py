@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
-from gradcheck.checks.autodiff import against_differences
+from gradcheck.checks.autodiff import against_differences, compare_values
 from gradcheck.checks.orders import with_faults, with_remarks
 from gradcheck.functions.options import CheckOptions
+from gradcheck.functions.probe import calling
 from gradcheck.jax.modes import compare_modes
 from gradcheck.jax.problem import JaxProblem, compiled
-from gradcheck.reports.report import Report
+from gradcheck.reports.report import Finding, Report
 
 __all__ = ["check"]
 
@@ -24,20 +26,25 @@ def check(problem: JaxProblem, modes: Sequence[str], reference: str | None, opti
     """Compare the first mode that there is with differences, and the other one with it."""
     problem, values = problem.tried()
     leaves = list(problem.inputs.values())
-    calls = {"rev": compiled(problem.pull), "fwd": compiled(problem.push)}
-    lacking = {}
-    for mode in dict.fromkeys(modes):
+    calls = {mode: compiled(partial(problem.both, mode)) for mode in dict.fromkeys(modes)}
+    lacking: dict[str, Exception] = {}
+    faults: list[Finding] = []
+    for mode, call in calls.items():
         try:
-            calls[mode](values if mode == "rev" else leaves, *leaves)
+            with calling(NAMES[mode], "at the given point"):
+                differentiated = call(values if mode == "rev" else leaves, *leaves)[0]
         except (TypeError, ValueError, NotImplementedError) as error:
             if not LACKING.search(str(error)):
                 raise
             lacking[mode] = error
-    present = [mode for mode in dict.fromkeys(modes) if mode not in lacking]
+        else:
+            faults = faults or compare_values(problem, values, differentiated)
+    present = [mode for mode in calls if mode not in lacking]
     if not present:
         raise next(iter(lacking.values()))
     report = against_differences(problem, values, options, forward=present[0] == "fwd", reference=reference)
-    faults = compare_modes(problem, calls) if len(present) > 1 else []
+    if len(present) > 1:
+        faults = faults or compare_modes(problem, calls)
     said = [
         f"{NAMES[mode]}: JAX has no rule for the function in it (a custom_vjp has none), so it was not checked"
         for mode in lacking

@@ -25,7 +25,7 @@ def compare_modes(problem: JaxProblem, calls: dict[str, Callable[..., Any]]) -> 
     leaves = list(problem.inputs.values())
     values = problem.value(*leaves)
     seeds = [_signed(rng, part) for part in values]
-    of_values = _inner(seeds, values)[1]
+    of_values = np.nan_to_num(_inner(seeds, values)[1], posinf=0.0)
     met = [eps_of(leaf.dtype) for leaf in leaves]
     eps = max(met if problem.inside is None else [*met, problem.inside.eps])
     nudged = (
@@ -33,12 +33,12 @@ def compare_modes(problem: JaxProblem, calls: dict[str, Callable[..., Any]]) -> 
         for _ in range(NUDGES)
     )
     points = [leaves, *nudged]
-    pulled = [calls["rev"](seeds, *point) for point in points]
+    pulled = [calls["rev"](seeds, *point)[1] for point in points]
     found = []
     for number, name in enumerate(problem.inputs):
         for _ in range(TANGENTS):
             moves = [_signed(rng, leaf) * (i == number) for i, leaf in enumerate(leaves)]
-            pushed = np.array([_inner(seeds, calls["fwd"](moves, *point))[0] for point in points])
+            pushed = np.array([_inner(seeds, calls["fwd"](moves, *point)[1])[0] for point in points])
             # Of this leaf alone: zero times what is not finite in another one is not zero.
             of_leaf = [_inner([moves[number]], [gradient[number]]) for gradient in pulled]
             backward, sizes = np.transpose(of_leaf)

@@ -74,24 +74,30 @@ class JaxProblem(Problem):
 
     def pull(self, dy: Sequence[Any], *leaves: Any) -> Arrays:
         """Return the products of cotangents with the Jacobian, by reverse mode."""
-        return self._pulled(dy, list(map(jnp.asarray, leaves)), wide=False)
+        return self.both("rev", dy, *leaves)[1]
 
     def push(self, tangents: Sequence[Any], *leaves: Any) -> Arrays:
         """Return the products of the Jacobian with tangents, by forward mode."""
+        return self.both("fwd", tangents, *leaves)[1]
+
+    def both(self, mode: str, seeds: Sequence[Any], *leaves: Any) -> tuple[Arrays, Arrays]:
+        """Return the values where the function is differentiated in a mode, and the products."""
         point = list(map(jnp.asarray, leaves))
-        moves = [jnp.asarray(move, leaf.dtype) for move, leaf in zip(tangents, point, strict=True)]
-        found: Arrays = jax.jvp(lambda x: self.function(x, False), (point,), (moves,))[1]
+        if mode == "rev":
+            return self._pulled(seeds, point, wide=False)
+        moves = [jnp.asarray(move, leaf.dtype) for move, leaf in zip(seeds, point, strict=True)]
+        found: tuple[Arrays, Arrays] = jax.jvp(lambda x: self.function(x, False), (point,), (moves,))
         return found
 
     def derivative(self) -> JaxProblem:
         """Return the function that pulls one fixed cotangent back."""
         seeds = upstreams(self.value(*self.inputs.values()))
-        return JaxProblem(lambda leaves, wide: self._pulled(seeds, leaves, wide=wide), self.inputs)
+        return JaxProblem(lambda leaves, wide: self._pulled(seeds, leaves, wide=wide)[1], self.inputs)
 
-    def _pulled(self, dy: Sequence[Any], leaves: Arrays, *, wide: bool) -> Arrays:
+    def _pulled(self, dy: Sequence[Any], leaves: Arrays, *, wide: bool) -> tuple[Arrays, Arrays]:
         values, pull = jax.vjp(lambda x: self.function(x, wide), leaves)
         found: Arrays = pull([jnp.asarray(seed, value.dtype) for seed, value in zip(dy, values, strict=True)])[0]
-        return found
+        return values, found
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -141,9 +141,23 @@ def _hint(array: NDArray[Any], leaf: Leaf, leaves: list[Leaf]) -> str:
     return ": a sum over too many axes" if broadcast == value.shape else ""
 
 
+def _beside(entry: Any, leaf: Leaf) -> str:
+    """Say which parts of a tuple could be the claim of a leaf, where it holds more than that."""
+    if not (isinstance(entry, tuple) and all(map(is_array, entry))) or len(entry) in (1, *leaf.value.shape[:1]):
+        return ""
+    fits = [f"[{i}]" for i, part in enumerate(entry) if as_numpy(part).shape == leaf.value.shape]
+    return (
+        f"is a tuple of {len(entry)}, of which {' and '.join(fits)} could be meant; return that alone" if fits else ""
+    )
+
+
 def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any, words: Words) -> None:
     """Read the claim of one leaf into ``reading``."""
     leaf = leaves[position]
+    beside = _beside(entry, leaf)
+    if beside:
+        reading.findings.append(Finding(code="wrong-structure", where=leaf.name, message=f"{words.claim} {beside}"))
+        return
     entry = leaf.restore.aligned(written_out(entry, leaf.value.shape))
     try:
         array = as_numpy(entry)

@@ -8,11 +8,11 @@ from reprlib import repr as abbreviated
 from typing import Any
 
 import numpy as np
-from scipy.optimize import Bounds, HessianUpdateStrategy
+from scipy.optimize import Bounds, HessianUpdateStrategy, OptimizeResult
 
 from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument, described
-from gradcheck.functions.options import CheckOptions
+from gradcheck.functions.options import CheckOptions, require_known
 
 __all__ = [
     "INFINITE", "Floats", "Function", "behind", "both", "columns", "derivative", "limits", "listed", "number", "of_checks", "point", "sides",
@@ -36,6 +36,7 @@ def of_checks(solver: Callable[..., Any], options: CheckOptions) -> CheckOptions
     """Return the options of a check without those that the solver alone reads: a call may be given as it is."""
     solvers = inspect.signature(solver).parameters.keys() - CheckOptions.__annotations__.keys()
     kept: Any = {name: value for name, value in options.items() if name not in solvers}
+    require_known(kept)
     method = kept.get("method")
     if method is None or callable(method) or str(method).lower() in METHODS:
         kept.pop("method", None)
@@ -107,7 +108,10 @@ def point(x0: Any) -> Floats:
     """
     x = np.atleast_1d(np.asarray(x0))
     if x.dtype.kind not in "biuf" or x.ndim != 1:
-        raise InvalidArgument(f"x0 has dtype {x.dtype} and shape {x.shape}; a vector of real numbers was required.")
+        remedy = "; give its x" if isinstance(x0, OptimizeResult) else ""
+        raise InvalidArgument(
+            f"x0 is {described(x0)} of dtype {x.dtype} and shape {x.shape}; a vector of real numbers was required{remedy}."
+        )
     return x.astype(np.float64)
 
 

@@ -2,57 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
-from gradcheck.checks.subjects import input_names
+from gradcheck.checks.arguments import arguments_of, require_some, whole_numbers
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.options import require_callable
 from gradcheck.functions.probe import calling
 from gradcheck.functions.selection import fitting
-from gradcheck.functions.trees import opened
 from gradcheck.torch.problem import REMEDY, TorchProblem
 from gradcheck.torch.sparse import filled, is_sparse, specified
 from gradcheck.torch.state import Random
-from gradcheck.torch.tensors import Tensors, fixed, is_float, is_tensor, outputs_of, real, rebuilt, whole_numbers
+from gradcheck.torch.tensors import Tensors, fixed, is_float, is_tensor, outputs_of, real, rebuilt
 
 __all__ = ["of_function", "of_module", "points"]
 
 Parts = dict[str, Any]
 
 
-def of_function(fn: Callable[..., Any], inputs: tuple[Any, ...]) -> TorchProblem:
+def of_function(
+    fn: Callable[..., Any], inputs: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+) -> TorchProblem:
     """Take the inputs of a function apart.
 
     Raises
     ------
     InvalidArgument
-        Without any, and for the class of an `autograd.Function`.
+        Where nothing of them can be differentiated, and for the class of an `autograd.Function`.
     """
-    if isinstance(fn, type) and issubclass(fn, torch.autograd.Function):
-        raise InvalidArgument(f"fn is the class {fn.__name__}; a function was required: {fn.__name__}.apply.")
-    if not inputs:
-        raise InvalidArgument("inputs: at least one is needed; pass them after the function.")
-    leaves, build = opened(dict(zip(input_names(fn, len(inputs)), inputs, strict=True)), "inputs")
+    owner = fn if isinstance(fn, type) else type(fn)
+    if issubclass(owner, torch.autograd.Function):
+        raise InvalidArgument(f"fn is the class {owner.__name__}; a function was required: {owner.__name__}.apply.")
+    given, spread = arguments_of(fn, inputs, kwargs)
+    leaves = {name: leaf for part in given for name, leaf in part.items()}
     floats = {name: leaf for name, leaf in leaves.items() if is_float(leaf)}
     free = {name: leaf for name, leaf in floats.items() if leaf.requires_grad} or floats
-    if not free:
-        given = ", ".join(
-            f"{name} is a {leaf.dtype} tensor" if is_tensor(leaf) else f"{name} is {described(leaf)}"
-            for name, leaf in leaves.items()
-        )
-        raise InvalidArgument(
-            f"inputs hold no floating-point tensor ({given}): there is nothing to differentiate; give tensors of floats, or of "
-            "other arrays use gradcheck.check_vjp."
-        )
-    return _problem("fn", leaves, free, lambda parts: outputs_of(fn(*build(list(parts.values())).values())))
+    require_some(free, leaves, "tensor")
+
+    def call(parts: Parts) -> Tensors:
+        args, keywords = spread(parts)
+        return outputs_of(fn(*args, **keywords))
+
+    return _problem("fn", leaves, free, call)
 
 
 def of_module(
-    module: torch.nn.Module, inputs: tuple[Any, ...], kwargs: Parts, loss: Callable[[Any], Any] | None, wrt: Any
+    module: torch.nn.Module,
+    inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None,
+    loss: Callable[[Any], Any] | None,
+    wrt: Any,
 ) -> TorchProblem:
     """Take a module and its inputs apart.
 
@@ -63,18 +65,15 @@ def of_module(
     """
     own = dict(module.named_parameters()) | dict(module.named_buffers())
     _require_callable(module, own)
-    names = [name if name not in kwargs else f"input {name}" for name in input_names(module.forward, len(inputs))]
-    given, build = opened(dict(zip(names, inputs, strict=True)) | kwargs, "inputs")
-    given = {name if name not in own else f"input {name}": leaf for name, leaf in given.items()}
-    leaves = {**own, **given}
+    given, spread = arguments_of(module.forward, inputs, kwargs, taken=own)
+    leaves = own | {name: leaf for part in given for name, leaf in part.items()}
     free = {name: leaf for name, leaf in leaves.items() if is_float(leaf) and leaf.requires_grad}
     remedy = "of parameters and inputs those that require grad are checked; requires_grad_() makes one of another"
     chosen = fitting(list(free), wrt, remedy)
 
     def call(parts: Parts) -> Tensors:
-        tree = build([parts[name] for name in given])
+        args, keywords = spread(parts)
         state = {name: parts[name] for name in own}
-        args, keywords = [tree[name] for name in names], {name: tree[name] for name in kwargs}
         output = torch.func.functional_call(module, state, tuple(args), keywords)
         if loss is None:
             return outputs_of(output)

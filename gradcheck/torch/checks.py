@@ -24,6 +24,7 @@ __all__ = ["assert_function", "assert_module", "check_function", "check_module"]
 def check_function(
     fn: Callable[..., Any],
     *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
     order: int = 1,
     reference: str | None = "float64",
     **options: Unpack[CheckOptions],
@@ -33,8 +34,8 @@ def check_function(
     Parameters
     ----------
     fn : callable
-        ``fn(*inputs) ->`` a tensor or any tree of tensors.
-    *inputs : tensors, trees of tensors, or anything else
+        ``fn(*inputs, **kwargs) ->`` a tensor or any tree of tensors.
+    *inputs, kwargs : tensors, trees of tensors, or anything else
         The point. Those are differentiated that require grad; where none does, all floating-point and complex ones.
     order : {1, 2}
         With 2, double backward is checked too; its parameters are named ``x (order 2)``.
@@ -67,8 +68,8 @@ def check_function(
     require_callable(fn=fn)
     require_settings(order, reference, options)
     if isinstance(fn, torch.nn.Module):
-        return check_module(fn, *inputs, reference=reference, **options)
-    return in_order(order, of_function(fn, inputs), lambda problem: check(problem, reference, options))
+        return check_module(fn, *inputs, kwargs=kwargs, reference=reference, **options)
+    return in_order(order, of_function(fn, inputs, kwargs), lambda problem: check(problem, reference, options))
 
 
 @watched
@@ -126,10 +127,8 @@ def check_module(
     require_settings(1, reference, options)
     if loss is not None:
         require_callable(loss=loss)
-    if not isinstance(kwargs or {}, Mapping):
-        raise InvalidArgument(f"kwargs is {described(kwargs)}; a dict of keyword arguments of the module was required.")
     with kept(module):
-        return check(of_module(module, inputs, dict(kwargs or {}), loss, wrt), reference, options)
+        return check(of_module(module, inputs, kwargs, loss, wrt), reference, options)
 
 
 assert_function = asserting(check_function, __name__)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gradcheck.checks.autodiff import against_differences, is_scalar, is_wide
+from gradcheck.checks.autodiff import against_differences, compare_values, is_scalar, is_wide
+from gradcheck.checks.orders import with_faults
 from gradcheck.checks.run import MOST_EXHAUSTIVE
 from gradcheck.functions.options import CheckOptions
 from gradcheck.reports.report import Report
@@ -23,7 +24,8 @@ def check(problem: TorchProblem, reference: str | None, options: CheckOptions, *
     wide = reference is not None and not is_wide(problem)
     if "vectorized" not in options and is_scalar(values) and not forward and _is_vectorizable(problem, wide=wide):
         options = {**options, "vectorized": True}
-    return against_differences(problem, values, options, forward=forward, reference=reference, stacks=True)
+    report = against_differences(problem, values, options, forward=forward, reference=reference, stacks=True)
+    return with_faults(report, compare_values(problem, values, [part.detach() for part in problem.graph()[0]]))
 
 
 def _is_vectorizable(problem: TorchProblem, *, wide: bool) -> bool:

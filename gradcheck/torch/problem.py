@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,13 @@ REMEDY = (
     "loss=lambda output: criterion(output, targets)"
 )
 """What to do where the arguments of a call do not fit."""
+
+FORBIDDEN = {
+    "leaf Variable that requires grad": "writes into an input, which autograd does not record; let it write into a copy: lambda x: fn(x.clone())",
+    "Can't call numpy()": "calls NumPy, which autograd does not record; use PyTorch's functions, or check a gradient of your own by check_vjp",
+    "backward through the graph a second time": "calls backward() itself, which the check does; leave it out",
+}
+"""What PyTorch says -> what the function does, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,8 @@ class TorchProblem(Problem):
             if "does not require grad" not in str(error):
                 raise
             tried = replace(self, needs_graph=True)
-        outputs, inside = seen_inside(self.function, self.inputs.values())
+        with calling(self.name, "at the given point"), _told(self.name):
+            outputs, inside = seen_inside(self.function, self.inputs.values())
         require_values(self, outputs)
         kept = [i for i, part in enumerate(outputs) if part.requires_grad]
         if len(kept) in (0, len(outputs)):
@@ -93,7 +101,8 @@ class TorchProblem(Problem):
 
     def pull(self, dy: Sequence[Any], *leaves: Any) -> Tensors:
         """Return the products of cotangents with the Jacobian; zeros where nothing of the graph leads to a leaf."""
-        return pulled(*self.graph(*leaves), dy)
+        with _told(self.name):
+            return pulled(*self.graph(*leaves), dy)
 
     def push(self, tangents: Sequence[Any], *leaves: Any) -> Tensors:
         """Return the products of the Jacobian with tangents, by forward mode; zeros where none arrives at an output.
@@ -128,6 +137,18 @@ class TorchProblem(Problem):
 
         named = {f"grad_outputs[{i}]" if len(seeds) > 1 else "grad_outputs": seed for i, seed in free.items()}
         return TorchProblem(slope, {**self.inputs, **named}, self.name, needs_graph=True).tried()
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Say in one sentence what autograd does not allow."""
+    try:
+        yield
+    except RuntimeError as error:
+        remedy = next((remedy for words, remedy in FORBIDDEN.items() if words in str(error)), "")
+        if not remedy:
+            raise
+        raise InvalidArgument(f"{name} {remedy}.") from error
 
 
 def pulled(values: Tensors, leaves: Tensors, dy: Sequence[Any], **options: Any) -> Tensors:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +14,9 @@ import torch
 from gradcheck.torch.tensors import Tensors
 
 __all__ = ["Random", "kept"]
+
+
+CONTAINERS = (list, dict, set, OrderedDict)
 
 
 class Random:
@@ -42,11 +47,16 @@ class Random:
 
 @contextmanager
 def kept(module: torch.nn.Module) -> Iterator[None]:
-    """Give back to every submodule the attributes that it had, and to lists, dicts and sets among them what they held."""
+    """Give back to every submodule the attributes that it had, and to containers among them what they held, hooks too.
+
+    Meanwhile what stands for padding is a constant: PyTorch gives it no gradient, so that it stays as it is.
+    """
     before = [(part, dict(vars(part))) for part in module.modules()]
-    held = [
-        (thing, copy.copy(thing)) for _, kept in before for thing in kept.values() if type(thing) in (list, dict, set)
-    ]
+    held = [(thing, copy.copy(thing)) for _, kept in before for thing in kept.values() if type(thing) in CONTAINERS]
+    for part, _ in before:
+        if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
+            row = part.weight.detach()[part.padding_idx].clone()
+            part.register_forward_hook(partial(_with_padding, row), prepend=True)  # it goes as the attributes come back
     try:
         yield
     finally:
@@ -56,3 +66,7 @@ def kept(module: torch.nn.Module) -> Iterator[None]:
         for thing, was in held:
             thing.clear()
             thing.extend(was) if isinstance(thing, list) else thing.update(was)
+
+
+def _with_padding(row: Any, part: Any, given: tuple[Any, ...], output: Any) -> Any:
+    return torch.where((given[0] == part.padding_idx)[..., None], row.to(output.dtype), output)

@@ -5,25 +5,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
 import torch
 
 from gradcheck.functions.trees import values_in
 from gradcheck.torch.sparse import is_sparse, specified, with_values
 
 __all__ = [
-    "Tensors",
-    "cast",
-    "dense",
-    "fixed",
-    "is_float",
-    "is_tensor",
-    "like",
-    "outputs_of",
-    "real",
-    "rebuilt",
-    "whole_numbers",
-]
+    "Tensors", "cast", "dense", "fixed", "is_float", "is_tensor", "like", "outputs_of", "real", "rebuilt",
+]  # fmt: skip
 
 Tensors = list[Any]
 
@@ -44,11 +33,11 @@ def dense(tensor: Any) -> Any:
 
 
 def real(tensor: Any) -> Any:
-    """Return a tensor of real numbers: of a sparse one the specified values, of a complex one its parts along a last axis."""
-    tensor = specified(tensor) if is_sparse(tensor) else tensor
-    if tensor.is_complex():
-        return torch.view_as_real(dense(tensor.detach()).resolve_conj())
-    return tensor if isinstance(tensor, torch.nn.Parameter) else dense(tensor.detach())
+    """Return a tensor of real numbers, a copy: of a sparse one the specified values, of a complex one its parts along a last axis."""
+    if isinstance(tensor, torch.nn.Parameter) and not tensor.is_complex():
+        return copy.deepcopy(tensor)
+    tensor = dense(specified(tensor) if is_sparse(tensor) else tensor.detach()).clone()
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def rebuilt(original: Any, leaf: Any) -> Any:
@@ -88,13 +77,3 @@ def outputs_of(output: Any) -> Tensors:
     """Return the floating-point tensors of an output, real ones."""
     parts = [dense(part) for part in values_in(output) if is_float(part)]
     return [torch.view_as_real(part.resolve_conj()) if part.is_complex() else part for part in parts]
-
-
-def whole_numbers(named: dict[str, Any]) -> dict[str, Any]:
-    """Return the tensors of whole numbers among some things, as arrays: places in another, perhaps."""
-    kinds = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8}
-    return {
-        name: part.detach().cpu().numpy().astype(np.intp)
-        for name, part in named.items()
-        if is_tensor(part) and part.dtype in kinds and part.layout == torch.strided
-    }

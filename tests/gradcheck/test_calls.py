@@ -323,10 +323,10 @@ def square_and(x):
         (square_and, lambda x: 2 * x, "f returned a number and a dict"),
         (square_and, lambda x: (2 * x, {"x": x}), "f returned a number and a dict"),
         (lambda x: (2 * x, (x**2).sum()), lambda x: 2 * x, r"f returned \(gradient, value\)"),
-        (lambda x: (square_and(x), 2 * x), lambda x: 2 * x, r"f returned \(\(value, auxiliary\), gradient\)"),
-        (lambda x: (square_and(x), 2 * x), True, r"it returned \(\(value, auxiliary\), gradient\)"),
+        (lambda x: (square_and(x), 2 * x), lambda x: 2 * x, r"f returned \(\(value, a dict\), gradient\)"),
+        (lambda x: (square_and(x), 2 * x), True, r"it returned \(\(value, a dict\), gradient\)"),
         (lambda x: (2 * x, (x**2).sum()), True, r"it returned \(gradient, value\)"),
-        (lambda x: (2 * x, {"x": x}), True, r"it returned \(gradient, auxiliary\)"),
+        (lambda x: (2 * x, {"x": x}), True, r"it returned \(gradient, a dict\)"),
     ],
 )
 def test_what_comes_beside_value_and_gradient_is_told(f, grad, words):
@@ -346,10 +346,10 @@ def test_what_comes_beside_a_gradient_is_told(point):
 
     assert check_gradient(f, grad, point).ok
     for beside, words in [
-        (lambda p: (grad(p), {"n": 3}), "(gradient, auxiliary)"),
+        (lambda p: (grad(p), {"n": 3}), "(gradient, a dict)"),
         (lambda p: (grad(p), f(p)), "(gradient, value)"),
         (lambda p: (f(p), grad(p)), "(value, gradient)"),
-        (lambda p: ((f(p), "ok"), grad(p)), "((value, auxiliary), gradient)"),
+        (lambda p: ((f(p), "ok"), grad(p)), "((value, a str), gradient)"),
     ]:
         report = check_gradient(f, beside, point)
         assert report.verdict == "fail" and f"grad returned {words}" in report.findings[0].message

@@ -15,7 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from network.article.model import KERNELS, check_data, check_labels, check_params, forward, leading_axes
+from network.article.model import (
+    KERNELS,
+    LAYER_ACTIVATIONS,
+    check_data,
+    check_labels,
+    check_params,
+    forward,
+    leading_axes,
+)
 from network.article.taps import KERNEL, TAPS, columns_table
 from network.layers._arguments import Array, broadcast
 
@@ -32,6 +40,9 @@ BLOCK_BYTES = 2**21
 
 MAPS_WIDTH = 2 * 64 + 2 * 17 + 2 * KERNEL * 16 + 4 * 16 + 16
 """Numbers that the pooled layers make of an image: maps, what layer 2 sees, its columns, maps, their maxima."""
+
+IN_PLACE: dict[str, InPlace] = {"relu": partial(np.maximum, 0), "arctan": np.arctan, "tanh": np.tanh}
+"""Activations that write their results to ``out``."""
 
 FEWEST_SHARING = 6
 """Images from which on it is faster to look for what copies of a weight have in common than to multiply with each."""
@@ -117,16 +128,16 @@ def _outputs(weights: dict[str, Array], images: Array, *, shared_kernel: bool) -
     placed = np.zeros((samples, 65), images.dtype)  # a zero after the pixels of each image
     placed[:, :64] = images.reshape(samples, 64)
     columns = placed.ravel().take(_table(8, samples))
-    first = _stack([weights[name] for name in KERNELS[1]])
-    second = _stack([weights["W1b"]] * 4 if shared_kernel else [weights[name] for name in KERNELS[2]])
+    kernels = [weights[name] for name in KERNELS[1]]
+    kernels += [weights["W1b"]] * 4 if shared_kernel else [weights[name] for name in KERNELS[2]]
     dense = [weights[name] for name in ("W3", "W4", "W5")]
     width = max(dense[1].shape[-2:])
     with np.errstate(all="ignore"):
-        if first.ndim == second.ndim == 2:
-            units = _pooled_layers(columns, samples, first, second)
+        if all(kernel.ndim == 2 for kernel in kernels):
+            units = _pooled_layers(columns, samples, np.array(kernels).reshape(-1, KERNEL))
             return _in_blocks(_dense_layers, samples * width, units, *dense)[..., 0]
         layers = partial(_all_layers, columns, samples)
-        return _in_blocks(layers, samples * (MAPS_WIDTH + width), first, second, *dense)[..., 0]
+        return _in_blocks(layers, samples * (MAPS_WIDTH + width), *kernels, *dense)[..., 0]
 
 
 def _in_blocks(compute: Callable[..., Array], width: int, *operands: Array) -> Array:
@@ -153,30 +164,55 @@ def _part(operand: Array, axis: int, part: slice) -> Array:
     return operand[(..., part) + (slice(None),) * (-1 - axis)]
 
 
-def _all_layers(columns: Array, samples: int, first: Array, second: Array, *dense: Array) -> Array:
-    """Return the outputs (..., N, 1)."""
-    return _dense_layers(_pooled_layers(columns, samples, first, second), *dense)
+def _all_layers(columns: Array, samples: int, *weights: Array) -> Array:
+    """Return the outputs (..., N, 1) for kernels (..., 3, 3) and the dense weights."""
+    kernels = [kernel.reshape(*kernel.shape[:-2], KERNEL) for kernel in weights[:-3]]
+    return _dense_layers(_pooled_channels(columns, samples, kernels), *weights[-3:])
 
 
 # ---- pooled layers ---------------------------------------------------------------------------------------------------
 
 
-def _pooled_layers(columns: Array, samples: int, first: Array, second: Array) -> Array:
-    """Return what the dense layers see, (..., N, 16), for kernels (..., 2, 9) and (..., 4, 9)."""
-    z = _windows(first @ columns, samples)
-    seen = np.zeros((*z.shape[:-3], samples, 17), z.dtype)  # a zero after the pixels of each map
+def _pooled_layers(columns: Array, samples: int, kernels: Array) -> Array:
+    """Return what the dense layers see, (N, 16), for the kernels (6, 9) of one network: all channels at once."""
+    z = _windows(kernels[:2] @ columns, samples)
+    seen = np.zeros((2, samples, 17), z.dtype)  # a zero after the pixels of each map
     np.maximum.reduce(z, axis=-3, out=seen[..., :16])
-    relu, arctan = seen[..., 0, :, :], seen[..., 1, :, :]
+    relu, arctan = seen
     np.maximum(relu, 0, out=relu)
     np.arctan(arctan, out=arctan)
-    columns = seen.reshape(*seen.shape[:-2], samples * 17).take(_table(4, samples), axis=-1)
-    z = second.reshape(*second.shape[:-2], 2, 2, KERNEL) @ columns
-    maps: Array = np.maximum.reduce(_windows(z.reshape(*z.shape[:-3], 4, z.shape[-1]), samples), axis=-3)
-    arctan, relu, tanh = maps[..., ::2, :, :], maps[..., 1, :, :], maps[..., 3, :, :]
+    columns = seen.reshape(2, samples * 17).take(_table(4, samples), axis=-1)
+    z = kernels[2:].reshape(2, 2, KERNEL) @ columns
+    maps: Array = np.maximum.reduce(_windows(z.reshape(4, z.shape[-1]), samples), axis=-3)
+    arctan, relu, tanh = maps[::2], maps[1], maps[3]
     np.arctan(arctan, out=arctan)
     np.maximum(relu, 0, out=relu)
     np.tanh(tanh, out=tanh)
-    return maps.swapaxes(-3, -2).reshape(*maps.shape[:-3], samples, 16)
+    return maps.swapaxes(0, 1).reshape(samples, 16)
+
+
+def _pooled_channels(columns: Array, samples: int, kernels: Sequence[Array]) -> Array:
+    """Return what the dense layers see, (..., N, 16), for six kernels (..., 9): each channel as often as there are copies of it."""
+    maps = []
+    for first in (0, 1):
+        seen = _pooled(kernels[first] @ columns, samples, LAYER_ACTIVATIONS[1][first])
+        padded = np.zeros((*seen.shape[:-1], 17), seen.dtype)  # a zero after the pixels of each map
+        padded[..., :16] = seen
+        its_columns = padded.reshape(*seen.shape[:-2], samples * 17).take(_table(4, samples), axis=-1)
+        for second in (2 * first, 2 * first + 1):
+            kernel = kernels[2 + second]
+            is_one = kernel.ndim == 1 or its_columns.ndim == 2
+            z = kernel @ its_columns if is_one else (kernel[..., None, :] @ its_columns)[..., 0, :]
+            maps.append(_pooled(z, samples, LAYER_ACTIVATIONS[2][second]))
+    units = np.empty((*np.broadcast_shapes(*(part.shape[:-1] for part in maps)), 16), np.result_type(*maps))
+    for channel, part in enumerate(maps):
+        units[..., 4 * channel : 4 * channel + 4] = part
+    return units
+
+
+def _pooled(z: Array, samples: int, activation: str) -> Array:
+    """Return the activated maxima (..., N, windows) of maps (..., taps * N * windows)."""
+    return _activated(IN_PLACE[activation], np.maximum.reduce(_windows(z, samples), axis=-3))
 
 
 @lru_cache(maxsize=8)
@@ -188,19 +224,8 @@ def _table(size: int, samples: int) -> Array:
     return table
 
 
-def _stack(kernels: Sequence[Array]) -> Array:
-    """Return kernels (..., 3, 3) as rows of a matrix (..., kernels, 9)."""
-    if all(kernel.ndim == 2 for kernel in kernels):
-        return np.array(kernels).reshape(len(kernels), KERNEL)
-    leading = broadcast(**{f"kernel {row}": kernel.shape[:-2] for row, kernel in enumerate(kernels)})
-    stacked = np.empty((*leading, len(kernels), KERNEL), np.result_type(*kernels))
-    for row, kernel in enumerate(kernels):
-        stacked[..., row, :] = kernel.reshape(*kernel.shape[:-2], KERNEL)
-    return stacked
-
-
 def _windows(z: Array, samples: int) -> Array:
-    """View maps (..., C, taps * N * windows) as (..., C, taps, N, windows)."""
+    """View maps (..., taps * N * windows) as (..., taps, N, windows)."""
     return z.reshape(*z.shape[:-1], TAPS, samples, z.shape[-1] // (TAPS * samples))
 
 

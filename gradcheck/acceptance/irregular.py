@@ -101,6 +101,8 @@ def look_for_zeros_on_stairs(bench: Bench) -> None:
     """
     for leaf, ledger in bench.ledgers.items():
         known = np.flatnonzero((ledger.count > 1) & np.any(bench.claims[leaf].values == 0, axis=1))
+        if not len(known):
+            continue
         found = bench.decide(leaf, known)
         zero = found.contradicted & (bench.claims[leaf].values[known] == 0)
         zero &= ledger.membership[known] != Membership.STANDING

@@ -97,9 +97,10 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
         waits &= ~(np.isnan(claim) | bench.is_noted(leaf)[once][:, None])
         for_calls = np.any(waits & (found.limit == Limit.CALLS), axis=1)
         hidden = np.any(waits, axis=1)
-        asked = for_calls | hidden | np.any(_worth_it(bench, leaf, once), axis=1)
-        rank = np.select([for_calls, hidden], [0, 1], 2)
-        rows += [(rank[i], -evidence[i], leaf, int(once[i])) for i in np.flatnonzero(asked)]
+        asked = np.flatnonzero(for_calls | hidden | np.any(_worth_it(bench, leaf, once), axis=1))
+        if len(asked):
+            rank = np.select([for_calls, hidden], [0, 1], 2)
+            rows += [(rank[i], -evidence[i], leaf, int(once[i])) for i in asked]
     rows.sort()
     needed = sum(1 for rank, *_ in rows if rank == 0)
     undecided = sum(1 for rank, *_ in rows if rank == 1)

@@ -180,6 +180,8 @@ def _many_contradict(bench: Bench) -> bool:
     """Tell whether enough claims are plainly off, and not at kinks, for one error of all to be likely."""
     known = {leaf: np.flatnonzero(ledger.count) for leaf, ledger in bench.ledgers.items()}
     excluded = sum(np.count_nonzero(bench.decide(*each).excluded.any(axis=1)) for each in known.items())
+    if excluded < DOZEN:  # mostly none
+        return False
     plainly = sum(np.count_nonzero(contradicted_plainly(bench, *each)) for each in known.items())
     return bool(plainly >= max(DOZEN, excluded / 2))
 

@@ -144,7 +144,7 @@ def _require_repeatable(bench: Bench, screened: dict[int, tuple[Indices, Floats]
         if not found.excluded.any():
             continue
         apart = np.where(found.excluded, np.abs(bench.claims[leaf].values[indices] - found.reference), 0.0)
-        excess = np.nan_to_num(np.max(apart / np.maximum(found.noise, np.finfo(float).tiny), axis=1, initial=0.0))
+        excess = np.nan_to_num((apart / np.maximum(found.noise, np.finfo(float).tiny)).max(axis=1, initial=0.0))
         row = int(np.argmax(excess))
         worst = max(worst, (float(excess[row]), leaf, row))
     _, leaf, row = worst
@@ -292,6 +292,8 @@ def _move_zeros(bench: Bench) -> None:
     for leaf, ledger in bench.ledgers.items():
         known = np.flatnonzero(ledger.count)
         known = known[np.all(bench.claims[leaf].values[known] == 0, axis=1)]
+        if not len(known):
+            continue
         found = bench.decide(leaf, known)
         zeros[leaf] = known[np.all(np.abs(found.reference) <= found.noise, axis=1)]
     moves = {leaf: _common_move(bench, leaf, indices) for leaf, indices in zeros.items() if len(indices)}

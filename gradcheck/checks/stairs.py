@@ -60,7 +60,8 @@ def stairs(
     for position, judgement in judgements.items():
         name = point.leaves[position].name
         resolved = point.leaves[position].format.eps < SHORT / SPACINGS
-        if not resolved or not np.any(np.isin(judgement.doubt[judgement.undecided], NOISY)):
+        undecided = judgement.doubt[judgement.undecided] if resolved else np.zeros(0)
+        if not len(undecided) or not np.any(np.isin(undecided, NOISY)):
             continue
         moved = move(name, (SHORT, -SHORT, *LONG, *(share + SHORT for share in LONG)))
         if moved is not None:

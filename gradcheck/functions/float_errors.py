@@ -6,7 +6,6 @@ say nothing. A user who asks NumPy to warn or to raise asks it of their own arit
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from types import TracebackType
 
 __all__ = ["as_the_user_set", "at_our_own_points", "silent"]
 
@@ -44,24 +44,30 @@ def silent(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-@contextmanager
-def as_the_user_set() -> Iterator[None]:
-    """Call the user's function as outside of the check; a check that it makes is one of its own."""
-    users = _users.get() or {}
-    token = _users.set(None)
-    try:
-        with np.errstate(**users):
-            yield
-    finally:
-        _users.reset(token)
+class _Setting:
+    """A block with the errors of NumPy set as it says; entered thousands of times."""
+
+    __slots__ = ("_errors", "_token", "_users")
+
+    def __init__(self, errors: dict[str, Any], users: dict[str, Any] | None) -> None:
+        self._errors, self._users = np.errstate(**errors), users
+
+    def __enter__(self) -> None:
+        self._token = _users.set(self._users)
+        self._errors.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._errors.__exit__(kind, error, trace)
+        _users.reset(self._token)
 
 
-@contextmanager
-def at_our_own_points() -> Iterator[None]:
+def as_the_user_set() -> _Setting:
+    """Call the user's function, in a block that begins now, as outside of the check; a check that it makes is one of its own."""
+    return _Setting(_users.get() or {}, None)
+
+
+def at_our_own_points() -> _Setting:
     """Call the user's functions where they were not asked about: what they think of a point is no matter for a warning."""
-    token = _users.set(SILENT)
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        _users.reset(token)
+    return _Setting(SILENT, SILENT)

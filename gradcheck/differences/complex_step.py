@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.aliases import Floats
-from gradcheck.differences.ladder import FIRST_STEP, RATIO, Ladder
+from gradcheck.differences.ladder import FEWEST_LEVELS, FIRST_STEP, RATIO, Ladder
 from gradcheck.functions.blocks import signed
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
@@ -25,8 +25,8 @@ STEP = 1e-20
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Relative error of a derivative: there is no cancellation beyond that of the function itself."""
 
-DIRECTIONS, LEVELS = 3, 4
-"""Along which derivatives are compared with differences, and the steps of each: whether the function takes complex numbers."""
+DIRECTIONS = 3
+"""Along which derivatives are compared with differences: whether the function takes complex numbers."""
 
 
 class NotAnalyticError(Exception):
@@ -89,9 +89,9 @@ def _compare(
 ) -> None:
     """Raise `NotAnalyticError` where differences along a random direction contradict the slopes."""
     direction = {leaf: scale * signed(scale.size, rng) for leaf, scale in lengths.items()}
-    steps = FIRST_STEP * RATIO ** -np.arange(1.0, LEVELS + 1)
+    steps = FIRST_STEP * RATIO ** -np.arange(1.0, FEWEST_LEVELS + 1)
     values = probe.ray(direction, np.concatenate([steps, -steps]))
-    plus, minus = values[None, :LEVELS], values[None, LEVELS:]
+    plus, minus = values[None, :FEWEST_LEVELS], values[None, FEWEST_LEVELS:]
     measured = Ladder(steps[None], steps[None], plus, minus, base, noise, multiplier).measure()
     parts = np.concatenate([direction[leaf][:, None] * slopes[leaf] for leaf in direction])
     apart = np.abs(np.sum(parts, axis=0) - measured.value[0])

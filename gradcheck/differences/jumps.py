@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +34,6 @@ STILL, FARTHER = 1.3e-9, 8.3
 
 STAYS = 0.8
 """A jump keeps this share of its size, at least, however short the interval that it is in."""
-
-LIKE_A_POLE = 4.0
-"""What grows by more than this factor meanwhile is no jump: across a pole the change doubles with each halving."""
 
 CLOSER, MUCH_CLOSER = 3, 20
 """Halvings more after which its size is read again: a kink has lost seven eighths then, a cube root half. What is left after
@@ -126,7 +124,12 @@ def _jump_within(
     for halvings in (HALVINGS, CLOSER):
         interval = _halved(rest, *interval, halvings)
         sizes.append(abs(interval[3] - interval[2]))
-    return sizes[1] if STAYS * sizes[0] <= sizes[1] <= LIKE_A_POLE * sizes[0] else 0.0
+    return sizes[1] if _is_kept(sizes[0], sizes[1]) else 0.0
+
+
+def _is_kept(before: Any, size: Any) -> Any:
+    """Tell where a jump has kept its size while its interval was halved: across a pole the change doubles each time."""
+    return (STAYS * before <= size) & (size <= 2 ** (CLOSER - 1) * before)
 
 
 def _is_fine(probe: Probe, direction: Moves) -> bool:
@@ -207,7 +210,7 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
     for halvings in (CLOSER, MUCH_CLOSER) if _is_fine(probe, direction) else (CLOSER,):
         interval, before = _halved(lambda place: float(rest(place)[column]), *interval, halvings), size
         size = _step_between(probe, direction, interval[0], interval[1])
-        size = np.where((STAYS * before <= size) & (size <= LIKE_A_POLE * before) & (size > SEEN * jitter), size, 0.0)
+        size = np.where(_is_kept(before, size) & (size > SEEN * jitter), size, 0.0)
         if not np.any(size):
             break
     return size, float(np.abs(interval[0]))

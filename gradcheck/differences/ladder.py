@@ -24,6 +24,7 @@ from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 
 __all__ = [
+    "FEWEST_LEVELS",
     "FIRST_STEP",
     "NOISE_LIMITED",
     "RATIO",

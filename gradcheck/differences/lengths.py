@@ -25,7 +25,7 @@ REACH = 1e4
 """Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""
 
 BEYOND = 10.0
-"""A step this many times longer than an element may miss everything that the function does near it."""
+"""A move this many times longer than an element may miss everything that the function does near it, or lead out of its domain."""
 
 
 def lengths_of(value: NDArray[np.generic]) -> Floats:

@@ -14,7 +14,16 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 
-__all__ = ["DISTINCT", "OFFSETS", "POINTS", "WHOLE_OFFSETS", "noise_from_samples", "output_quantum", "ulp"]
+__all__ = [
+    "DISTINCT",
+    "OFFSETS",
+    "POINTS",
+    "STANDS_STILL",
+    "WHOLE_OFFSETS",
+    "noise_from_samples",
+    "output_quantum",
+    "ulp",
+]
 
 OFFSETS = np.array([0.0, 8.1317, 13.2903, 22.3711, 27.0519, 36.7713, 41.1931, 50.2347])
 """Where a function is sampled for its noise, in units of a spacing."""
@@ -25,7 +34,7 @@ WHOLE_OFFSETS = np.rint(OFFSETS)
 POINTS = len(OFFSETS)
 
 STANDS_STILL = 4.0
-"""Three successive estimates within this factor: they are of noise, which no polynomial fits."""
+"""Estimates within this factor are of one noise: three successive ones of a sample, which no polynomial fits, or those of two samples."""
 
 DISTINCT = 4
 """Fewer different values say nothing about the grid that they lie on: a constant lies on any."""

@@ -13,13 +13,21 @@ import numpy as np
 
 from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.jumps import jumps_between
-from gradcheck.differences.lengths import scale_is_hidden
-from gradcheck.differences.noise import DISTINCT, OFFSETS, WHOLE_OFFSETS, noise_from_samples, output_quantum, ulp
+from gradcheck.differences.lengths import BEYOND, scale_is_hidden
+from gradcheck.differences.noise import (
+    DISTINCT,
+    OFFSETS,
+    STANDS_STILL,
+    WHOLE_OFFSETS,
+    noise_from_samples,
+    output_quantum,
+    ulp,
+)
 from gradcheck.functions.blocks import BLOCK, signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
-__all__ = ["FALLS", "OF_ROUNDING", "SPACING", "SUSPICIOUS", "lost_in_rounding", "measure_noise", "most_of_single"]
+__all__ = ["OF_ROUNDING", "SPACING", "SUSPICIOUS", "lost_in_rounding", "measure_noise", "most_of_single"]
 
 SPACING = 1.8834172961e-7
 """Of the points at which noise is measured first, in units of the elements' lengths."""
@@ -35,26 +43,16 @@ SAMPLES = (
 """Where noise is sampled along a direction: distance from the point in spacings, spacing. The next is tried where the function is
 not finite, or where what looks like noise may be something else."""
 
-NOT_FAR = 10.0
-"""Longest move away from the point, in units of the element's size: lengths that are that of a larger neighbour would lead out of
-the domain, or to where the function is far noisier."""
-
 SUSPICIOUS = 1e3
 """Noise, in units in the last place of the values, from which it may be a fast oscillation."""
-
-FALLS = 4.0
-"""Noise that is more than this factor smaller from near by is replaced by it only where nothing jumps between: three estimates
-of one noise agree within it."""
 
 OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
 
-WIDENINGS = (64.0, 64.0**2, 64.0**3)
-"""Times the spacing, for a function that stands still."""
-
-MANY_STEPS = 64.0
-"""Range of a sample, in units of the least difference in it, up to which it shows the steps of a staircase: 64 steps at 8 places are
-eight from place to place. A wider one is sampled again eight times nearer. In a quarter of this range a polynomial may fit all of them."""
+WIDER, TIMES = 64.0, 3
+"""How much farther, time after time, a function is looked at that stands still. From less than one step of a staircase it gets to
+less than so many: eight from place to place. A sample of more is taken again eight times nearer. A polynomial may fit all steps of
+one that has a quarter."""
 
 ONE_SIDED = 10.0
 """Ratio of the noise on the two sides of the point from which the larger is taken for a kink: two estimates of one noise differ by
@@ -206,7 +204,9 @@ class _Seen:
         bend = np.abs(last * (away - near))
         least = departs * width / abs(last)  # of one jump, if there is one over each width
         asked = (
-            (departs > share * np.maximum(np.abs(change), 10 * bend)) & (least > FALLS * self.noise) & (least <= most)
+            (departs > share * np.maximum(np.abs(change), 10 * bend))
+            & (least > STANDS_STILL * self.noise)
+            & (least <= most)
         )
         if np.any(asked & (departs < bend)):  # past a kink the middle lies on the line through one of the ends
             middle = np.rint(last / 2)
@@ -229,7 +229,7 @@ class _Seen:
         self.jumps = self.jumps | (is_known & np.all(still, axis=0))  # nearer yet there is no more to see
         staircase = is_known & (self.jumps | np.any(still, axis=0))
         less = np.maximum(np.minimum(self.noise, sample.noise), self.quantum)
-        falls = is_known & ~staircase & (less * FALLS < self.noise)
+        falls = is_known & ~staircase & (less * STANDS_STILL < self.noise)
         if np.any(falls):
             reach = float(np.max(np.abs(last.places))) * last.length / sample.length
             asked = np.where(falls, self.noise, np.nan)
@@ -278,7 +278,7 @@ def _exact(
     """
     held = probe.point.leaves[leaf]
     flat, exact = held.value.ravel(), np.empty_like(signs)
-    most = NOT_FAR if distance else 1.0
+    most = BEYOND if distance else 1.0
     for start in range(0, len(exact), BLOCK):
         block = slice(start, start + BLOCK)
         value = np.abs(flat[block])
@@ -306,11 +306,11 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
     """
     values, offsets, start, noise = sample.values, sample.offsets, sample.places[0], sample.noise
     still = np.any(np.diff(values, axis=0) == 0, axis=0)
-    for wide in WIDENINGS:
+    for wide in WIDER ** np.arange(1, TIMES + 1):
         if not np.any(still):
             break
         wider, width = _far_away(probe, sample.moves, start + wide * offsets), np.full(still.shape, wide)
-        many = still & (np.ptp(wider, axis=0) > MANY_STEPS * _least_change(wider))
+        many = still & (np.ptp(wider, axis=0) > WIDER * _least_change(wider))
         if np.any(many):
             nearer = _far_away(probe, sample.moves, start + wide / 8 * offsets)
             many &= _is_moved(nearer, values)
@@ -344,8 +344,8 @@ def _height(values: Floats, offsets: Floats) -> Floats:
     A curve may go through a few steps, of differing width, as if there were none: that of the least one bounds it from below.
     """
     noise, least = np.array([noise_from_samples(column, offsets)[0] for column in values.T]), _least_change(values)
-    few = np.ptp(values, axis=0) <= MANY_STEPS / 4 * least
-    return np.where(few, np.maximum(noise, least / np.sqrt(12) / FALLS), noise)
+    few = np.ptp(values, axis=0) <= WIDER / 4 * least
+    return np.where(few, np.maximum(noise, least / np.sqrt(12) / STANDS_STILL), noise)
 
 
 def _far_away(probe: Probe, moves: Moves, places: Floats) -> Floats:

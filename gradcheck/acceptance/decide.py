@@ -6,7 +6,7 @@ whatever order it came, gives the same outcome, so one may also ask what it woul
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,7 +167,8 @@ def decide(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Decision:
     bounded = _by_intervals(claim, evidence, tolerance)
     agrees = (plain.outcome == Outcome.RIGHT) & ~bounded.excluded & (bounded.gap == 0) & (bounded.joint == 0)
     is_bounded = has_interval & ~(agrees & (bounded.outcome == Outcome.OPEN))
-    return Decision(*(np.where(is_bounded, ours, theirs) for ours, theirs in zip(bounded, plain, strict=True)))
+    pairs: Any = zip(bounded, plain, strict=True)
+    return Decision(*(np.where(is_bounded, ours, theirs) for ours, theirs in pairs))
 
 
 def _nothing(claim: Floats) -> Decision:

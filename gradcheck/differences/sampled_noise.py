@@ -49,8 +49,8 @@ SUSPICIOUS = 1e3
 OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
 
-WIDER, TIMES = 64.0, 3
-"""How much farther, time after time, a function is looked at that stands still. From less than one step of a staircase it gets to
+WIDER = 64.0
+"""How much farther, time after time, a function is looked at that stands still, up to the elements' lengths. From less than one step of a staircase it gets to
 less than so many: eight from place to place. A sample of more is taken again eight times nearer. A polynomial may fit all steps of
 one that has a quarter."""
 
@@ -306,9 +306,8 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
     """
     values, offsets, start, noise = sample.values, sample.offsets, sample.places[0], sample.noise
     still = np.any(np.diff(values, axis=0) == 0, axis=0)
-    for wide in WIDER ** np.arange(1, TIMES + 1):
-        if not np.any(still):
-            break
+    wide = 1.0
+    while np.any(still) and (wide := wide * WIDER) * SPACING < 1:
         wider, width = _far_away(probe, sample.moves, start + wide * offsets), np.full(still.shape, wide)
         many = still & (np.ptp(wider, axis=0) > WIDER * _least_change(wider))
         if np.any(many):

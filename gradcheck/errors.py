@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradcheck.reports.report import Report
 
-__all__ = ["GradcheckError", "GradientError", "InvalidArgument", "MissingDependency", "described"]
+__all__ = ["GradcheckError", "GradientError", "InvalidArgument", "MissingDependency", "described", "needing"]
 
 
 class GradcheckError(Exception):
@@ -20,6 +22,17 @@ class InvalidArgument(GradcheckError, ValueError):  # noqa: N818 - the name is p
 
 class MissingDependency(GradcheckError, ImportError):  # noqa: N818 - the name is part of the contract
     """An optional package is needed for what was asked; the message names the extra to install."""
+
+
+@contextmanager
+def needing(package: str, module: str) -> Iterator[None]:
+    """Say of imports in a block, where a package is not installed, which module of ours needs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise MissingDependency(f"{module} needs {package}, which is not installed: pip install {package}") from error
 
 
 class GradientError(GradcheckError, AssertionError):

@@ -25,8 +25,8 @@ PACKAGES = {
     ),
     "checks": (
         "check second_point shared_ties roundoff protocol references ignored blind_spots stairs explanations exchanged run scalar subjects layers pushforwards "
-        "linear_maps adjoint jacobians curvature first_order orders arguments autodiff "
-        "matrices stages composition chains"
+        "linear_maps adjoint jacobians curvature first_order orders arguments autodiff modes "
+        "matrices bounded stages composition chains"
     ),
     "mutants": "changes behaviours catalogue planting points score",
 }
@@ -48,7 +48,6 @@ ORDER = [
     "jax.precision",
     "jax.problem",
     "jax.arguments",
-    "jax.modes",
     "jax.judging",
     "jax.checks",
     "jax",

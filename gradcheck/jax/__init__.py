@@ -6,13 +6,9 @@ at float32's accuracy. Forward and reverse mode are compared with each other too
 
 from __future__ import annotations
 
-from gradcheck.errors import MissingDependency
+from gradcheck.errors import needing
 
-try:
-    import jax as _jax  # noqa: F401 - its submodules import it too, and would say less where it is missing
-except ImportError as error:  # pragma: no cover - needs an environment without it
-    raise MissingDependency("gradcheck.jax needs jax, which is not installed: pip install jax") from error
-
-from gradcheck.jax.checks import assert_grad, check_grad
+with needing("jax", __name__):
+    from gradcheck.jax.checks import assert_grad, check_grad
 
 __all__ = ["assert_grad", "check_grad"]

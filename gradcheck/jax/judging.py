@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from gradcheck.checks.autodiff import against_differences, compare_values
+from gradcheck.checks.modes import compare_modes
 from gradcheck.checks.orders import with_faults, with_remarks
 from gradcheck.functions.options import CheckOptions
 from gradcheck.functions.probe import calling
-from gradcheck.jax.modes import compare_modes
 from gradcheck.jax.problem import JaxProblem, compiled
 from gradcheck.reports.report import Finding, Report
 

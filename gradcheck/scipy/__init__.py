@@ -6,14 +6,10 @@
 
 from __future__ import annotations
 
-from gradcheck.errors import MissingDependency
+from gradcheck.errors import needing
 
-try:
-    import scipy as _scipy  # noqa: F401 - its submodules import it too, and would say less where it is missing
-except ImportError as error:  # pragma: no cover - needs an environment without it
-    raise MissingDependency("gradcheck.scipy needs scipy, which is not installed: pip install scipy") from error
-
-from gradcheck.scipy.least_squares import assert_least_squares, check_least_squares
-from gradcheck.scipy.problems import assert_problem, check_problem
+with needing("scipy", __name__):
+    from gradcheck.scipy.least_squares import assert_least_squares, check_least_squares
+    from gradcheck.scipy.problems import assert_problem, check_problem
 
 __all__ = ["assert_least_squares", "assert_problem", "check_least_squares", "check_problem"]

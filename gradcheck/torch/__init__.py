@@ -7,15 +7,11 @@ every call.
 
 from __future__ import annotations
 
-from gradcheck.errors import MissingDependency
+from gradcheck.errors import needing
 
-try:
-    import torch as _torch  # noqa: F401 - its submodules import it too, and would say less where it is missing
-except ImportError as error:  # pragma: no cover - needs an environment without it
-    raise MissingDependency("gradcheck.torch needs torch, which is not installed: pip install torch") from error
-
-from gradcheck.torch.checks import assert_function, assert_module, check_function, check_module
-from gradcheck.torch.own_call import TorchGradientError, gradcheck, gradgradcheck
+with needing("torch", __name__):
+    from gradcheck.torch.checks import assert_function, assert_module, check_function, check_module
+    from gradcheck.torch.own_call import TorchGradientError, gradcheck, gradgradcheck
 
 __all__ = [
     "TorchGradientError", "assert_function", "assert_module", "check_function", "check_module", "gradcheck", "gradgradcheck",

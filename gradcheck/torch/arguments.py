@@ -15,7 +15,7 @@ from gradcheck.functions.probe import calling
 from gradcheck.functions.selection import fitting
 from gradcheck.torch.problem import REMEDY, TorchProblem
 from gradcheck.torch.sparse import filled, is_sparse, specified
-from gradcheck.torch.state import Random
+from gradcheck.torch.state import repeating
 from gradcheck.torch.tensors import Tensors, fixed, is_float, is_tensor, outputs_of, real, rebuilt
 
 __all__ = ["of_function", "of_module", "points"]
@@ -104,11 +104,11 @@ def points(func: Any, inputs: Any, *, masked: bool | None) -> list[tuple[Any, ..
 
 def _problem(name: str, leaves: Parts, free: Parts, call: Callable[[Parts], Tensors]) -> TorchProblem:
     """Return what gives the outputs at other values of some of the leaves, with the same random numbers each time."""
-    random = Random(filter(is_tensor, leaves.values()))
+    same = repeating(filter(is_tensor, leaves.values()))
 
     def function(given: Tensors, wide: bool) -> Tensors:  # noqa: FBT001 - one of two forms of every problem
         moved = {name: rebuilt(free[name], leaf) for name, leaf in zip(free, given, strict=True)}
-        with random.same():
+        with same():
             return call(
                 {name: moved[name] if name in moved else fixed(leaf, wide=wide) for name, leaf in leaves.items()}
             )

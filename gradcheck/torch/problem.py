@@ -41,8 +41,11 @@ class TorchProblem(Problem):
     def value(self, *leaves: Any, wide: bool = False) -> Tensors:
         """Return the values at a point."""
         with torch.set_grad_enabled(self.needs_graph):
-            given = [leaf.detach().requires_grad_() if self.needs_graph else leaf.detach() for leaf in leaves]
-            return [part.detach() for part in self.outputs(given, wide=wide)]
+            return [part.detach() for part in self.outputs(self._begun(leaves), wide=wide)]
+
+    def _begun(self, leaves: Sequence[Any]) -> Tensors:
+        given = [leaf.detach() for leaf in leaves]
+        return [leaf.requires_grad_() for leaf in given] if self.needs_graph else given  # vmap allows no such call
 
     def number(self, p: dict[str, Any], *, wide: bool = False) -> Any:
         """Return the value of a problem that has one number; of a stack of them where a leaf has one axis more."""
@@ -110,8 +113,7 @@ class TorchProblem(Problem):
         A leaf whose tangent is None gets none.
         """
         with torch.set_grad_enabled(self.needs_graph), forward_ad.dual_level():
-            given = [leaf.detach().requires_grad_() if self.needs_graph else leaf.detach() for leaf in leaves]
-            pairs = zip(given, tangents, strict=True)
+            pairs = zip(self._begun(leaves), tangents, strict=True)
             given = [leaf if move is None else forward_ad.make_dual(leaf, move) for leaf, move in pairs]
             parts = [forward_ad.unpack_dual(part) for part in self.outputs(given)]
             return [torch.zeros_like(p.primal) if p.tangent is None else p.tangent.detach() for p in parts]

@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 
-from gradcheck.torch.tensors import Tensors
-
-__all__ = ["Random", "kept"]
+__all__ = ["kept", "repeating"]
 
 
 CONTAINERS = (list, dict, set, OrderedDict)
 
 
-class Random:
-    """The state of the generators of the devices that tensors are on: every call starts with it."""
-
-    def __init__(self, tensors: Iterable[Any]) -> None:
-        self.devices = sorted({leaf.device.index or 0 for leaf in tensors if leaf.device.type == "cuda"})
-        self.states = self._now()
-
-    def _now(self) -> Tensors:
-        return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.devices)]
-
-    def _set(self, states: Tensors) -> None:
-        torch.set_rng_state(states[0])
-        for device, state in zip(self.devices, states[1:], strict=True):
-            torch.cuda.set_rng_state(state, device)
+def repeating(tensors: Iterable[Any]) -> Callable[[], AbstractContextManager[None]]:
+    """Return what makes a block draw the random numbers that one would draw now, on the devices that tensors are on."""
+    devices = sorted({leaf.device.index or 0 for leaf in tensors if leaf.device.type == "cuda"})
+    states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
 
     @contextmanager
-    def same(self) -> Iterator[None]:
-        """Run a block with the same random numbers as ever, and give back the state that was found."""
-        before = self._now()
-        self._set(self.states)
-        try:
+    def same() -> Iterator[None]:
+        with torch.random.fork_rng(devices):  # gives back the state that it found
+            torch.set_rng_state(states[0])
+            for device, state in zip(devices, states[1:], strict=True):
+                torch.cuda.set_rng_state(state, device)
             yield
-        finally:
-            self._set(before)
+
+    return same
 
 
 @contextmanager

@@ -61,3 +61,22 @@ def test_a_class_pickled_by_its_public_name_is_loaded_by_it():
     """A process that has imported nothing yet unpickles an error of ours."""
     error = pickle.dumps(gradcheck.InvalidArgument("x"))
     assert printed(f"import pickle; print(type(pickle.loads({error!r})).__name__)") == "InvalidArgument"
+
+
+@pytest.mark.parametrize("package", ["torch", "jax", "scipy"])
+def test_what_a_module_needs_is_named_where_it_is_missing(package):
+    code = (
+        "import sys\n"
+        "class Blocked:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] == '{package}':\n"
+        f"            raise ModuleNotFoundError('blocked', name='{package}')\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+        "import gradcheck\n"
+        "try:\n"
+        f"    import gradcheck.{package}\n"
+        "except gradcheck.MissingDependency as error:\n"
+        "    print(error)\n"
+    )
+    said = printed(code)
+    assert f"gradcheck.{package} needs {package}" in said and f"pip install {package}" in said

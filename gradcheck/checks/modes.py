@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.jax.precision import eps_of
-from gradcheck.jax.problem import JaxProblem
+from gradcheck.checks.autodiff import Problem
+from gradcheck.functions.arrays import format_in
 from gradcheck.reports.report import Finding
 
 __all__ = ["compare_modes"]
@@ -19,14 +19,14 @@ TANGENTS, NUDGES, ROUNDINGS = 3, 4, 16.0
 shows; and how many standard deviations of that they may differ by, beside half the digits of their dtype."""
 
 
-def compare_modes(problem: JaxProblem, calls: dict[str, Callable[..., Any]]) -> list[Finding]:
+def compare_modes(problem: Problem, calls: dict[str, Callable[..., Any]]) -> list[Finding]:
     """Compare forward with reverse mode: ``<u, J t>`` is ``<J^T u, t>``, for tangents of one leaf each."""
     rng = np.random.default_rng(0)
     leaves = list(problem.inputs.values())
     values = problem.value(*leaves)
     seeds = [_signed(rng, part) for part in values]
     of_values = np.nan_to_num(_inner(seeds, values)[1], posinf=0.0)
-    met = [eps_of(leaf.dtype) for leaf in leaves]
+    met = [format_in(leaf).eps for leaf in leaves]
     eps = max(met if problem.inside is None else [*met, problem.inside.eps])
     nudged = (
         [(leaf * (1 + rng.choice([-eps, eps], leaf.shape))).astype(leaf.dtype) for leaf in leaves]

@@ -38,8 +38,8 @@ MOST_SAMPLES = 256
 BLOCK_BYTES = 2**21
 """What the networks that are run at a time give on the way, so that it stays in the caches of the processor."""
 
-MAPS_WIDTH = 2 * 64 + 2 * 17 + 2 * KERNEL * 16 + 4 * 16 + 16
-"""Numbers that the pooled layers make of an image: maps, what layer 2 sees, its columns, maps, their maxima."""
+WIDTHS = (64 + 16 + 17 + KERNEL * 16, 16 + 4 + 16)
+"""Numbers that each copy of a kernel of either layer makes of an image: a map, its maxima, what the next layer sees, its columns."""
 
 IN_PLACE: dict[str, InPlace] = {"relu": partial(np.maximum, 0), "arctan": np.arctan, "tanh": np.tanh}
 """Activations that write their results to ``out``."""
@@ -135,9 +135,10 @@ def _outputs(weights: dict[str, Array], images: Array, *, shared_kernel: bool) -
     with np.errstate(all="ignore"):
         if all(kernel.ndim == 2 for kernel in kernels):
             units = _pooled_layers(columns, samples, np.array(kernels).reshape(-1, KERNEL))
-            return _in_blocks(_dense_layers, samples * width, units, *dense)[..., 0]
+            return _dense_layers(units, *dense)[..., 0]
         layers = partial(_all_layers, columns, samples)
-        return _in_blocks(layers, samples * (MAPS_WIDTH + width), *kernels, *dense)[..., 0]
+        width += WIDTHS[0] if any(kernel.ndim > 2 for kernel in kernels[:2]) else WIDTHS[1]
+        return _in_blocks(layers, samples * width, *kernels, *dense)[..., 0]
 
 
 def _in_blocks(compute: Callable[..., Array], width: int, *operands: Array) -> Array:
@@ -264,19 +265,36 @@ class MovedUnits(NamedTuple):
     units: Array
     change: Array
 
+    def products(self, w: Array) -> tuple[Array, Array]:
+        """Return two factors, (P, N, 1) and (P, 1, O), of what the change adds to the products of the units with a matrix."""
+        return self.change[..., None], w[self.units, None, :]
+
 
 def _dense_layers(units: Array, w3: Array, w4: Array, w5: Array) -> Array:
     """Return the outputs (..., N, 1) for units (..., N, 16)."""
+    width = units.shape[-2] * max(w4.shape[-2:])
     moved = _moved_element(units, w3, w4, w5)
     if moved is None:
-        third = _activated(np.arctan, units @ w3)
-        fourth = _activated(np.tanh, third @ w4)
-        return _activated(_sigmoid, fourth @ w5)
+        return _in_blocks(_each_layer, width, units, w3, w4, w5)
     if w3.ndim == 3:
-        fourth = _activated(np.tanh, _product(_move_units(np.arctan, units, moved), w4))
-        return _activated(_sigmoid, fourth @ w5)
+        change = _move_units(np.arctan, units, moved)
+        return _in_blocks(partial(_behind, change.common @ w4, w5), width, *change.products(w4))
+    change = _move_units(np.tanh, _activated(np.arctan, units @ w3), moved)
+    one, other = change.products(w5)
+    return _activated(_sigmoid, one * other + change.common @ w5)
+
+
+def _each_layer(units: Array, w3: Array, w4: Array, w5: Array) -> Array:
+    """Return the outputs of layer after layer, for each copy of a weight."""
     third = _activated(np.arctan, units @ w3)
-    return _activated(_sigmoid, _product(_move_units(np.tanh, third, moved), w5))
+    return _activated(_sigmoid, _activated(np.tanh, third @ w4) @ w5)
+
+
+def _behind(common: Array, w5: Array, change: Array, row: Array) -> Array:
+    """Return the outputs behind a unit of the third layer that has changed, by what it was and is multiplied with."""
+    z = change * row
+    z += common
+    return _activated(_sigmoid, _activated(np.tanh, z) @ w5)
 
 
 def _moved_element(units: Array, w3: Array, w4: Array, w5: Array) -> MovedElements | None:
@@ -311,13 +329,6 @@ def _move_units(activation: InPlace, units: Array, moved: MovedElements) -> Move
     z_own = z.T[columns] + units.T[rows] * (own - common[rows, columns])[:, None]
     values = _activated(activation, z)
     return MovedUnits(values, columns, _activated(activation, z_own) - values.T[columns])
-
-
-def _product(moved: MovedUnits, w: Array) -> Array:
-    """Return the products (P, N, O) of all networks' units with one matrix."""
-    z: Array = moved.change[..., None] * w[moved.units, None, :]
-    z += moved.common @ w
-    return z
 
 
 def _activated(activation: InPlace, z: Array) -> Array:

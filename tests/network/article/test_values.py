@@ -68,10 +68,12 @@ def test_an_output_of_a_half_is_a_zero():
     assert not article.predict(params | {"W5": np.zeros((HIDDEN[1], 1))}, images).any()
 
 
+@pytest.mark.parametrize("block", [values.BLOCK_BYTES, 1])
 @pytest.mark.parametrize("count", [0, 1, 2, 6, 40])
 @pytest.mark.parametrize("name", NAMES)
-def test_copies_that_differ_in_one_element(name, count):
-    """Of W3 and W4 only what that element moves is computed."""
+def test_copies_that_differ_in_one_element(name, count, block, monkeypatch):
+    """Of W3 and W4 only what that element moves is computed, all at once or one after the other."""
+    monkeypatch.setattr(values, "BLOCK_BYTES", block)
     params, images, labels = network()
     moved = params | {name: copies_of(params, name, count)}
     got, expected = article.loss(moved, images, labels), layered_loss(moved, images, labels)
@@ -132,17 +134,24 @@ def test_networks_and_samples_are_run_in_blocks(name, axes, monkeypatch):
     expected = layered_loss(params, images, labels)
     sizes = []
 
-    def watched(units, *dense):
-        sizes.append((np.prod(np.broadcast_shapes(units.shape[:-2], *(w.shape[:-2] for w in dense))), len(units)))
-        return layers(units, *dense)
+    def watched(compute, is_all):
+        def call(*operands):
+            weights = operands[2:] if is_all else operands[1:]
+            samples = operands[1] if is_all else len(operands[0])
+            sizes.append((np.prod(np.broadcast_shapes(*(w.shape[:-2] for w in weights))), samples))
+            return compute(*operands)
 
-    layers = values._dense_layers
-    monkeypatch.setattr(values, "_dense_layers", watched)
+        return call
+
+    is_kernel = name not in {"W3", "W4", "W5"}
+    computes = "_all_layers" if is_kernel else "_each_layer"
+    monkeypatch.setattr(values, computes, watched(getattr(values, computes), is_kernel))
     monkeypatch.setattr(values, "MOST_SAMPLES", 7)
-    monkeypatch.setattr(values, "BLOCK_BYTES", 8 * 3 * 7 * (values.MAPS_WIDTH + HIDDEN[1]))
+    width = HIDDEN[1] + (values.WIDTHS[name.startswith("W2")] if is_kernel else 0)
+    monkeypatch.setattr(values, "BLOCK_BYTES", 8 * 3 * 7 * width)
     np.testing.assert_allclose(article.loss(params, images, labels), expected, rtol=1e-13)
-    most = 3 if name not in {"W3", "W4", "W5"} else max(axes) * 4
-    assert max(count for count, _ in sizes) <= most and len(sizes) >= 3
+    assert max(samples for _, samples in sizes) == 7
+    assert max(count for count, _ in sizes) <= 3 and len(sizes) >= np.prod(axes)
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -138,17 +138,6 @@ class Judgement:
             parts[name][indices] = getattr(other, name)[indices]
         return replace(self, **parts)
 
-    def louder_undecided(self, quiet: Indices) -> Judgement:
-        """Return the same where other elements than quiet ones are undecided if more hides in them than those are, or they themselves.
-
-        They were accepted to the resolution of the noise, when it hid all elements alike.
-        """
-        loud = self.limited & (self.bound > np.maximum(rms(self.reference[quiet]), np.abs(self.reference) / 2))
-        loud[quiet] = False
-        return replace(
-            self, limited=self.limited & ~loud, doubt=np.where(loud, Limit.NOISE, self.doubt).astype(np.int8)
-        )
-
     @property
     def undecided(self) -> Bools:
         """Where the check cannot tell."""

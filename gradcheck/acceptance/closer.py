@@ -127,14 +127,11 @@ class _Line:
             leaf, index = places[0]
             self.bench.ledgers[leaf].distrust(np.array([index]), np.abs(residual[0]) > residual[1])
             return
-        if self.groups >= MOST_GROUPS or self.bench.probe.budget.left < 2:
+        if self.groups >= MOST_GROUPS or self.bench.probe.budget.left < 4:
             return
         self.groups += 1
         first, second = (by_leaf(part) for part in (places[: len(places) // 2], places[len(places) // 2 :]))
-        left = self.residual(first, share)
-        right = np.array([residual[0] - left[0], np.hypot(residual[1], left[1])])
-        if not _is_seen(left) and self.bench.probe.budget.left >= 2:
-            right = self.residual(second, share)
+        left, right = (self.residual(half, share) for half in (first, second))
         if not _is_seen(left) and not _is_seen(right):  # where elements tie it is in none of them alone
             for leaf, indices in group.items():
                 self.bench.ledgers[leaf].distrust(indices, np.abs(residual[0]) > residual[1])

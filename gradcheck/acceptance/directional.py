@@ -25,7 +25,7 @@ from gradcheck.acceptance.drawn import LARGEST, SMALLEST
 from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate
-from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, slices, strongest
+from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, strongest
 from gradcheck.acceptance.screening import DOZEN, PILOTED_LEAVES, measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.together import clear_of_kinks
@@ -84,9 +84,6 @@ TYPICAL = 0.3
 LEAST = 3
 """Elements of one leaf that are looked at, at least, where a `DOZEN` is shared by several."""
 
-MORE_DOZENS = 4
-"""Further dozens, while none of those elements is wrong: with one in ten wrong, all five dozens miss in one of 500 cases."""
-
 CROWD = 100
 """With more contradicted groups than this, the wrong elements are not few."""
 
@@ -94,7 +91,7 @@ DENSE = 0.2
 """The search of a crowd ends when this share of the elements examined in it contradict their claims."""
 
 NARROWED, FOLLOWED = 4, 2
-"""Most significant groups of a crowd, not a slice, that are halved further, and halves that are followed in each."""
+"""Most significant groups of a crowd that are halved further, and halves that are followed in each."""
 
 
 def search(bench: Bench, key: int) -> None:
@@ -176,7 +173,6 @@ class _Search:
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does, or what was explained spoils it."""
         self._tried: set[int] = set()
-        self._crowded: set[int] = set()
         self._wrong_in: set[int] = set()
         """Leaves of which slices are wrong that nothing explains."""
         self._is_blurred = False
@@ -499,11 +495,8 @@ class _Search:
         for leaf, indices in sorted(elements_of(group.part for group in left).items(), reverse=True):
             if leaf in self._explained:
                 self._leave(leaf, indices)
-            elif leaf in self._crowded:
-                self._leave(leaf)
-            elif leaf in self._tried or not self._explain(leaf):
+            else:
                 found += self._part_crowd(leaf, indices, left)
-            self._crowded.add(leaf)
         self.individual.look_at(elements_of(group.part for group in found))
 
     def _is_allowed(self, groups: list[Group]) -> bool:
@@ -513,36 +506,19 @@ class _Search:
         return all(np.all(np.abs(group.residual) <= each) for group, each in zip(groups, slack, strict=True))
 
     def _part_crowd(self, leaf: int, indices: Indices, left: list[Group]) -> list[Group]:
-        """Find out what many groups of a leaf that disagree are: most of it, a slice, or scattered elements.
+        """Look at a sample of many groups of a leaf that disagree; if few are wrong, return the elements that disagree most, in groups.
 
-        Once something is wrong, a few elements of what else disagrees are looked at and no more. Returns those groups in which
-        the search went on to few elements. Others of the crowd stay undecided: the check fails anyway.
+        Once something is wrong no more than the sample is looked at. Others of the crowd stay undecided: the check fails anyway.
         """
         found: list[Group] = []
         has_wrong = self.bench.has_wrong
         if not self._is_dense(leaf, indices) and not has_wrong:
-            parted = slices(self.directions, leaf, len(indices), CROWD)
-            if parted is not None:
-                found, left = parted
-                indices = elements_of(group.part for group in left).get(leaf, indices[:0])
-                self._is_dense(leaf, indices)
-            else:
-                inside = [group for group in left if leaf in group.part.leaves]
-                for group in sorted(inside, key=lambda group: -group.significance)[:NARROWED]:
-                    found += strongest(self.directions, group, FOLLOWED)
-        if not found:
-            self._look_for_one(leaf, indices)
+            inside = [group for group in left if leaf in group.part.leaves]
+            for group in sorted(inside, key=lambda group: -group.significance)[:NARROWED]:
+                found += strongest(self.directions, group, FOLLOWED)
         near = elements_of(group.part for group in found).get(leaf, indices[:0])
         self._leave(leaf, without(indices, near, len(self.bench.claims[leaf].values)))
         return found
-
-    def _look_for_one(self, leaf: int, indices: Indices) -> None:
-        """Look at more elements of a crowd that contradicts its claims, a dozen at a time, until one of them does."""
-        for _ in range(MORE_DOZENS):
-            rest = indices[~self.individual.looked_at[leaf][indices]]
-            if self.bench.has_wrong or not len(rest):
-                return
-            self.individual.look_at({leaf: self.bench.rng.choice(rest, size=min(DOZEN, len(rest)), replace=False)})
 
     def _is_dense(self, leaf: int, indices: Indices) -> bool:
         """Look at a sample of a crowd, half of it neighbours; tell whether many contradict their claims."""

@@ -69,12 +69,10 @@ def look_for_jumps(bench: Bench) -> None:
     ]
     for leaf, indices in by_leaf(near).items():
         for part in (indices[:FEW], indices[FEW:]):
-            if len(part):
-                bench.climb(leaf, part, FIRST_STEP, noise=noise, kind=Kind.JUMPS)
-                explained = ~np.any(bench.decide(leaf, part).contradicted, axis=1)
-                if not np.any(explained):
-                    break
-                bench.noise_seen[leaf] = noise
+            bench.climb(leaf, part, FIRST_STEP, noise=noise, kind=Kind.JUMPS)
+            if np.all(bench.decide(leaf, part).contradicted.any(axis=1)):
+                break
+            bench.noise_seen[leaf] = noise
 
 
 def look_for_stairs(bench: Bench) -> None:

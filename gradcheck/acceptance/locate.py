@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradcheck.acceptance.directions import DISAGREES, Directions, Part, Slopes, Span
+from gradcheck.acceptance.directions import DISAGREES, Directions, Part, Slopes
 from gradcheck.aliases import Floats
 
-__all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "slices", "strongest"]
+__all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "strongest"]
 
 FAINT = 1.5
 """Where neither half disagrees clearly, the likelier one is searched further from this many standard deviations on."""
@@ -27,9 +27,6 @@ FEW = 4
 SATURATED = 4
 """Halvings in which every half disagrees, after which the wrong elements are not few: with fewer than forty some half
 would agree."""
-
-SMALLER = 4.0
-"""A set of groups is a slice when it shrinks by this factor with another axis of the leaf put first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +129,6 @@ def strongest(directions: Directions, group: Group, most: int) -> list[Group]:
         done, large = parted
         groups = sorted(done + _followed(_halves(directions, large)), key=lambda group: -group.significance)[:most]
     return groups
-
-
-def slices(directions: Directions, leaf: int, crowd: int, most: int) -> tuple[list[Group], list[Group]] | None:
-    """Locate groups in a leaf with another axis first; None where they are no smaller than ``crowd`` elements so."""
-    shape = directions.bench.leaves[leaf].value.shape
-    for axis in range(1, len(shape)):
-        order = np.moveaxis(np.arange(np.prod(shape)).reshape(shape), axis, 0).ravel()
-        part = directions.draw((Span(leaf, 0, len(order), order),))
-        found, left = locate(directions, groups_of(directions.measure([part])), most)
-        if found + left and sum(group.part.size for group in found + left) < crowd / SMALLER:
-            return found, left
-    return None
 
 
 def _split(groups: list[Group]) -> tuple[list[Group], list[Group]]:

@@ -55,8 +55,7 @@ class Excess:
         """Where an independent measurement with another step says the same."""
         apart = np.abs(self.share - other.share)
         least = np.minimum(np.abs(self.share), np.abs(other.share))
-        same_sign = np.sign(self.share) == np.sign(other.share)
-        return np.asarray(self.significant & other.significant & same_sign & (apart <= CONSISTENT * least))
+        return np.asarray(self.significant & other.significant & (apart <= CONSISTENT * least))
 
 
 def excess(claimed: Floats, measured: Floats, deviation: Floats, places: tuple[Indices, ...]) -> Excess:

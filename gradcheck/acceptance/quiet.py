@@ -63,9 +63,7 @@ def without_others(bench: Bench, chosen: Chosen) -> Bench:
     apart = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
     apart.spent_before, apart.elements = bench.probe.budget.points, sum(map(len, chosen.values()))
     apart.lengths = _lengths(bench, chosen)
-    apart.noise = np.maximum(
-        _noise_near(apart, apart.lengths), measure_noise(apart.probe, apart.base, apart.lengths, apart.rng)
-    )
+    apart.noise = measure_noise(apart.probe, apart.base, apart.lengths, apart.rng)
     return apart
 
 

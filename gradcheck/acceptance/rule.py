@@ -115,7 +115,7 @@ def judge(
     judgements = bench.judgements
     if apart is not None:
         for leaf, indices in chosen.items():
-            judgements[leaf] = judgements[leaf].updated(apart.judgement(leaf), indices).louder_undecided(indices)
+            judgements[leaf] = judgements[leaf].updated(apart.judgement(leaf), indices)
     passes = [leaf for leaf, found in judgements.items() if not np.any(found.wrong | found.undecided)]
     reason = Limit.RTOL if rtol >= 1 else Limit.UNSEEN  # zero is within rtol of anything
     blind = unseen(bench, passes)

@@ -7,7 +7,7 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Estimate
-from gradcheck.acceptance.pooled import FEWEST_POOLED, SIGNIFICANT, excess, tied_groups, together
+from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, together
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.ladder import FIRST_STEP
@@ -266,20 +266,12 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
     seen = first.significant & (np.abs(first.share) > bench.rtol)
     if not np.any(seen):
         return
-    # As many as show it again, with the noise that the other step adds, twice as clearly as is asked for.
-    needed = 2 * SIGNIFICANT / (POOLED_STEP * (1 - POOLED_STEP**2))
-    share = np.min((needed / np.abs(first.deviations[seen])) ** 2)
-    some = np.sort(bench.rng.choice(len(indices), size=int(np.ceil(min(share, 1.0) * len(indices))), replace=False))
-    if bench.probe.budget.left < 2 * len(some):
+    if bench.probe.budget.left < 2 * len(indices):
         return
-    shorter, _, deviation = bench.difference(leaf, indices[some], bench.steps[leaf] * POOLED_STEP)
-    deviation, claim, places = (
-        np.where(hazy[some], deviation, np.nan),
-        claim[some],
-        tuple(place[some] for place in places),
-    )
+    shorter, _, deviation = bench.difference(leaf, indices, bench.steps[leaf] * POOLED_STEP)
+    deviation = np.where(hazy, deviation, np.nan)
     second = excess(claim, shorter, deviation, places)
-    extrapolated = _extrapolated(shorter, slope[some], POOLED_STEP)
+    extrapolated = _extrapolated(shorter, slope, POOLED_STEP)
     best = excess(claim, extrapolated, deviation / (1 - POOLED_STEP**2), places)
     wrong = first.significant & second.confirmed_by(best) & (np.abs(best.share) > bench.rtol)
     bench.excess[leaf] = np.where(wrong, best.share, 0.0)

@@ -15,7 +15,6 @@ from gradcheck.acceptance.locate import (
     contradicted_leaves,
     groups_of,
     locate,
-    slices,
     strongest,
 )
 from gradcheck.acceptance.screening import _extrapolated, _sample, prepare, screen
@@ -152,16 +151,6 @@ def test_wrong_leaves_are_told_from_right_ones():
     found, left = contradicted_leaves(directions, whole, most=3, few=1)
     assert [group.part.leaves for group in found] == [[6], [7]]  # the last, which a backward pass meets first
     assert sorted(leaf for group in left for leaf in group.part.leaves) == list(range(6))
-
-
-def test_a_slice_along_another_axis_is_found_where_that_axis_comes_first():
-    params, gradients = leaves(x=(16, 16)), leaves(1, x=(16, 16))
-    column = np.ravel_multi_index((np.arange(16), np.full(16, 5)), (16, 16))
-    bench = bench_of(params, gradients, with_errors(gradients, x=column))
-    found, left = slices(Directions(bench, 0), 0, 256, 8)
-    assert set(found_in(found + left)) == {(0, int(i)) for i in column}
-    bench = bench_of(params, gradients, {"x": 2 * gradients["x"]})
-    assert slices(Directions(bench, 0), 0, 256, 8) is None
 
 
 # ---- one by one ---------------------------------------------------------------------------------------------------------

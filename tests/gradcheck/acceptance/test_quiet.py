@@ -284,14 +284,6 @@ def test_in_a_leaf_with_a_usual_step_the_first_look_is_enough_though_another_lea
         assert len(asked) == looks
 
 
-def test_the_noise_of_a_bench_without_the_others_is_the_larger_of_two_estimates(monkeypatch):
-    for near, measured in ((1e-9, 1e-7), (1e-7, 1e-9)):
-        bench, _ = of_noisy()
-        monkeypatch.setattr(quiet, "_noise_near", lambda bench, lengths, n=near: np.array([n]))
-        monkeypatch.setattr(quiet, "measure_noise", lambda *arguments, m=measured: np.array([m]))
-        assert without_others(bench, {0: np.array([2, 5])}).noise[0] == 1e-7
-
-
 def test_one_loud_function_in_a_group_is_enough_to_look_no_further(monkeypatch):
     bench, asked = two(noise=[1e-6, 1e-6], step=1e-4), []
     monkeypatch.setattr(quiet, "_noise_near", lambda bench, lengths: np.array([1e-9, 1e-6]))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 SECTIONS = {
     "article": "benchmarks.scale_article",
     "boundary": "benchmarks.scale_boundary",
+    "bugs": "benchmarks.scale_bugs",
     "directional": "benchmarks.scale_directional",
     "overhead": "benchmarks.scale_overhead",
     "workers": "benchmarks.scale_workers",

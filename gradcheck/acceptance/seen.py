@@ -120,7 +120,7 @@ def _is_negligible(bench: Bench, leaf: int) -> bool:
     """Tell whether claim, reference and what would have shown are as good as zero beside the other gradients.
 
     They are compared with the gradients of the other leaves, or with the kinks in them if all of these claims are zero; if there
-    are no others, with the values of the functions over the longest usable step.
+    are no others, with the functions over the longest usable step.
     """
     found, claim = bench.judgement(leaf), bench.claims[leaf].values
     along = np.all(np.isfinite(bench.floor_along[leaf]))
@@ -128,16 +128,29 @@ def _is_negligible(bench: Bench, leaf: int) -> bool:
     floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
     largest = np.max(np.fmax(np.abs(claim), floor), axis=0)
     gaps = [rms(bench.judgement(other).gap) for other in bench.claims if other != leaf]
-    elsewhere = np.max([_steepest(bench, leaf), *gaps], axis=0)
-    others = np.where(bench.negligible[leaf] > 0, bench.negligible[leaf], NEGLIGIBLE * elsewhere)
-    return bool(np.all(largest <= np.maximum(others, UNDERFLOW)))
+    negligible = bench.negligible[leaf]
+    if np.any(negligible <= 0):
+        negligible = np.where(negligible > 0, negligible, NEGLIGIBLE * np.max([_steepest(bench, leaf), *gaps], axis=0))
+    return bool(np.all(largest <= np.maximum(negligible, UNDERFLOW)))
 
 
 def _steepest(bench: Bench, leaf: int) -> Floats:
-    """Return the values of the functions, as far as they are known, over the longest step; shape (K,)."""
-    length = np.max(bench.lengths[leaf], initial=0.0)
+    """Return what curvature makes of the functions, at the step that shows it, over the longest step; shape (K,).
+
+    And their values, where noise hides what they change by over the length of the elements, at two calls: then nothing shows that
+    they depend on the leaf at all.
+    """
+    lengths = bench.lengths[leaf]
     known = np.flatnonzero(bench.ledgers[leaf].count)
     curvature = np.abs(bench.ledgers[leaf].evidence(known[:FEW]).curvature)
-    step = bench.steps.get(leaf, FIRST_STEP) * length  # at a longer one f may be curved in another way
+    step = bench.steps.get(leaf, FIRST_STEP) * np.max(
+        lengths, initial=0.0
+    )  # at a longer one f may be curved in another way
     bend = np.max(np.where(np.isfinite(curvature), curvature, 0.0), axis=(0, 1), initial=0.0) * step**2 / 2
-    return np.asarray((np.abs(bench.base) + bend) / (FIRST_STEP * max(length, 1.0)))
+    values = bench.base[None]
+    with bench.probe.budget.until_exhausted():
+        move = lengths * bench.rng.choice([-1.0, 1.0], len(lengths))
+        values = bench.probe.ray({leaf: move}, np.array([1.0, -1.0]))
+    changes = np.any(np.abs(values - bench.base) > bench.multiplier * bench.noise, axis=0)
+    size = bend + np.where(changes, 0.0, np.abs(bench.base))
+    return np.asarray(size / (FIRST_STEP * np.max(lengths, initial=1.0)))

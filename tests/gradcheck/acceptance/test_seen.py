@@ -108,3 +108,23 @@ def test_the_trend_of_stairs_is_seen_by_all_elements_together_at_some_points_and
     """It passes where half of it would not have passed as well: at 9 of 15 points."""
     verdicts = [on_stairs(1.0, seed).verdict for seed in range(15)]
     assert verdicts.count("pass") >= 6 and "fail" not in verdicts
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0, 2.0, 0.0])
+def test_a_gradient_hidden_by_the_rounding_of_a_large_constant_is_not_as_good_as_zero(factor):
+    """The functions change over the length of the parameters, so more than nothing was to be seen."""
+    for seed in range(4):
+        x = np.random.default_rng(seed).uniform(0.5, 1, 3).astype(np.float32)
+        f = lambda x: np.float32(5e5) + np.float32(np.sum(np.sin(x)))  # noqa: E731
+        assert check_gradient(f, lambda x: np.float32(factor) * np.cos(x), x, rng=seed).verdict == "inconclusive"
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_passes_alone():
+    """Of functions that move by no more than their rounding, and at an optimum."""
+    x = np.random.default_rng(0).normal(size=6)
+    for dtype in (np.float64, np.float32):
+        point = x.astype(dtype)
+        claim = (1e-9 * x if dtype is np.float32 else 1e-17 * x).astype(dtype)
+        assert check_gradient(lambda x: np.sum(np.exp(x - np.max(x)) / np.sum(np.exp(x - np.max(x)))), claim, point).ok
+        at_optimum = lambda x, best=point: 3 + np.sum((x - best) ** 2)  # noqa: E731
+        assert check_gradient(at_optimum, lambda x, best=point: 2 * (x - best), point).ok

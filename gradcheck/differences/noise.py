@@ -113,6 +113,7 @@ def output_quantum(values: Floats) -> float:
         scaled = values * 10.0**places
         if np.abs(scaled).max() > 2.0**40:
             break
-        if (np.abs(np.rint(scaled) - scaled) <= 4 * np.spacing(np.abs(scaled))).all():
-            return float(10.0**-places)
+        whole = np.rint(scaled)
+        if (np.abs(whole - scaled) <= 4 * np.spacing(np.abs(scaled))).all():
+            return float(10.0**-places) if len(np.unique(whole)) >= DISTINCT else 0.0
     return 0.0

@@ -153,3 +153,7 @@ def test_an_integer_of_exactly_forty_bits_is_held():
 def test_decimals_may_be_off_by_four_roundings(roundings, quantum):
     integers = np.array([3.0, 5, 7, 9, 11, 13, 17, 1001])
     assert output_quantum(integers + roundings * np.spacing(integers)) == quantum
+
+
+def test_values_that_differ_by_rounding_alone_lie_on_no_grid():
+    assert output_quantum(1 + np.spacing(1.0) * np.array([-2, -1, 0, 1, 2, 1, 0, -1])) == 0.0

@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench, Limit, rms
-from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import (
     ALLOWANCE,
     DISAGREES,
@@ -539,10 +538,6 @@ class _Search:
         at_kink = [flagged for flagged, _ in elements if np.any(flagged.gap)]
         untried = {id(flagged) for flagged in at_kink[MOST_TRIED:]}
         look_for_kinks(self.bench, [pair for pair in elements if id(pair[0]) not in untried])
-        for flagged, _ in elements:
-            found = self.bench.decide(flagged.leaf, np.array([flagged.index]))
-            if not np.any(found.outcome == Outcome.WRONG):  # it is at a kink, of which directions say nothing
-                self.directions.hold(flagged.leaf, np.array([flagged.index]))
 
     # ---- what could hide ------------------------------------------------------------------------------------------------
 

@@ -23,9 +23,6 @@ MOST_EDGES = 6
 """Parts of one level that are neither right nor off by a known factor: four edges of two sections, and two parts inside them of
 which the factor is not known yet."""
 
-FEWEST_HALVINGS = 3
-"""Halvings of a leaf before the number of its edges says anything."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sections:
@@ -145,8 +142,8 @@ def _along(axis: _Axis) -> Sections | None:
     known: list[float] = []
     single: list[_Slices] = []
     edges = [axis.whole()]
-    for halving in range(axis.count.bit_length()):
-        if len(edges) + len(single) > MOST_EDGES and halving >= FEWEST_HALVINGS:
+    for _ in range(axis.count.bit_length()):
+        if len(edges) + len(single) > MOST_EDGES:
             return None
         waiting: list[_Slices] = []
         for left, right in axis.halves(edges):

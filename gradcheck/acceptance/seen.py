@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts, rms
+from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts
 from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.pooled import Excess, excess
 from gradcheck.aliases import Bools, Floats, Indices
@@ -119,18 +119,16 @@ def _is_constant(bench: Bench, leaf: int) -> bool:
 def _is_negligible(bench: Bench, leaf: int) -> bool:
     """Tell whether claim, reference and what would have shown are as good as zero beside the other gradients.
 
-    They are compared with the gradients of the other leaves, or with the kinks in them if all of these claims are zero; if there
-    are no others, with the functions over the longest usable step.
+    They are compared with the gradients of the other leaves, or if there are none with the functions over the longest usable step.
     """
     found, claim = bench.judgement(leaf), bench.claims[leaf].values
     along = np.all(np.isfinite(bench.floor_along[leaf]))
     floor = np.broadcast_to(bench.floor_along[leaf], claim.shape) if along else found.floor
     floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
     largest = np.max(np.fmax(np.abs(claim), floor), axis=0)
-    gaps = [rms(bench.judgement(other).gap) for other in bench.claims if other != leaf]
     negligible = bench.negligible[leaf]
     if np.any(negligible <= 0):
-        negligible = np.where(negligible > 0, negligible, NEGLIGIBLE * np.max([_steepest(bench, leaf), *gaps], axis=0))
+        negligible = np.where(negligible > 0, negligible, NEGLIGIBLE * _steepest(bench, leaf))
     return bool(np.all(largest <= np.maximum(negligible, UNDERFLOW)))
 
 

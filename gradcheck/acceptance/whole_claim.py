@@ -26,9 +26,6 @@ INFORMATIVE = 0.1
 """Largest uncertainty of the difference between claim and derivative, as a share of it: with more, noise would let
 any factor fit."""
 
-MOST_AXES = 4
-"""A leaf of more axes is not rearranged: the orders would be too many."""
-
 
 class Multiple(NamedTuple):
     """By which multiple of a prediction the functions change: an interval."""
@@ -97,8 +94,6 @@ def rearranged(values: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
     """
     yield values
     axes = len(shape)
-    if not 1 <= axes <= MOST_AXES or values.shape[0] < 2:
-        return
     columns = values.shape[1:]
     grid = values.reshape(*shape, *columns)
     for one, other in combinations(range(axes), 2):

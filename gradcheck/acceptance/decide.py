@@ -428,5 +428,7 @@ def _least(values: Floats) -> Indices:
 
 def _take(values: NDArray[np.generic], best: Indices) -> Floats:
     """Return the chosen estimate's entry, shape (m, K)."""
+    if values.shape[1] == 1:  # nearly always
+        return np.asarray(values[:, 0])
     rows, columns = np.arange(len(values))[:, None], np.arange(values.shape[2])
     return np.asarray(values[rows, best, columns])

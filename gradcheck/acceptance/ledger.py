@@ -349,6 +349,8 @@ class Ledger:
 
     def _best(self) -> Floats:
         known = np.flatnonzero(self.count)
+        if len(self._estimates) == 1 and self._estimates[0].kind not in (Kind.CLOSEST, Kind.JOINT):
+            return self._estimates[0].value
         best, rank = np.full((len(known), self.columns), np.nan), np.full((len(known), self.columns), -np.inf)
         for estimate in self._estimates:
             if estimate.kind in (Kind.CLOSEST, Kind.JOINT):
@@ -371,7 +373,10 @@ def by_leaf(places: Iterable[tuple[int, int]]) -> Chosen:
 
 def rms(values: Floats) -> Floats:
     """Root mean square over the elements, ignoring what is not finite, without overflow; shape (K,)."""
-    rows = max(1, BLOCK * len(values) // max(1, values.size))
+    if values.size <= BLOCK:  # nearly always, and thousands of times
+        top, squares, counts = _squares(values)
+        return np.asarray(top * np.sqrt(squares / np.maximum(counts, 1)))
+    rows = BLOCK * len(values) // values.size or 1
     parts = [_squares(values[start : start + rows]) for start in range(0, max(len(values), 1), rows)]
     tops, squares, counts = (np.array(each) for each in zip(*parts, strict=True))
     largest = tops.max(axis=0)

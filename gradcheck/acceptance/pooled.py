@@ -40,7 +40,7 @@ class Excess:
     share : array, shape (K,)
         The error as a multiple of the claim: 0.02 when the claim is 1.02 times the true gradient.
     deviations : array, shape (K,)
-        The same in standard deviations of what noise does to it.
+        The same in standard deviations of what noise does to it, at most.
     """
 
     share: Floats
@@ -76,14 +76,18 @@ def excess(claimed: Floats, measured: Floats, deviation: Floats, places: tuple[I
     and S. Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73 (1986)).
     """
     usable = np.isfinite(claimed) & np.isfinite(measured) & (deviation > 0)
+    enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= FEWEST_POOLED
+    if not enough.any():
+        return Excess(np.zeros(len(enough)), np.zeros(len(enough)))
     weighted = np.where(usable, claimed / deviation, 0.0)
     apart = np.where(usable, (claimed - measured) / deviation, 0.0)
     evidence = np.sum(weighted**2, axis=0)
     share = np.sum(weighted * apart, axis=0) / evidence
-    unexplained = weighted * (apart - share * weighted)
-    variance = np.max([evidence, *(_of_sums(unexplained, place) for place in places)], axis=0) / evidence**2
-    deviations = share / np.sqrt(variance)
-    enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= FEWEST_POOLED
+    deviations = share * np.sqrt(evidence)
+    if (enough & (np.abs(deviations) > SIGNIFICANT)).any():  # else noise that is alike makes it less significant still
+        unexplained = weighted * (apart - share * weighted)
+        variance = np.max([evidence, *(_of_sums(unexplained, place) for place in places)], axis=0) / evidence**2
+        deviations = share / np.sqrt(variance)
     return Excess(np.where(enough, np.nan_to_num(share), 0.0), np.where(enough, np.nan_to_num(deviations), 0.0))
 
 

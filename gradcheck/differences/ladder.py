@@ -72,9 +72,6 @@ NOISY = 1e-6
 JITTER_SPREAD = 30.0
 """Three successive differences this close, each times its step, are noise: truncation shrinks by 512 a level."""
 
-SAME_JUMP = 0.2
-"""Differences over three successive steps that are this close, relatively, are a jump: those of a slope shrink."""
-
 ONE_SIDED_NOISE = float(np.sqrt(2))
 """How many times more noise a one-sided difference has than the bound of a central one allows for."""
 
@@ -181,8 +178,7 @@ class Ladder:
         both = np.isfinite(self.plus) & np.isfinite(self.minus)
         central = np.where(both, (self.plus - self.minus) / (2 * h), np.nan)
         deviation = self._noise_deviation()
-        jump = self._jumps(central * h, deviation)
-        jitter = np.where(jump, 0.0, self._jitter(central, h, deviation))
+        jitter = self._jitter(central, h, deviation)
         noise = self.multiplier * np.maximum(deviation, jitter[:, None, :]) / h
         forward = np.where(np.isfinite(self.plus), (self.plus - self.base) / ahead, np.nan)
         backward = np.where(np.isfinite(self.minus), (self.base - self.minus) / behind, np.nan)
@@ -210,8 +206,8 @@ class Ladder:
         # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
         asymmetry = _at(np.broadcast_to(np.abs(ahead - behind), bend.shape), level) / 2
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
-        diverges = self._diverges(forward, backward, noise) & ~jump
-        bound = np.where(jump | diverges, np.inf, bound)
+        diverges = self._diverges(forward, backward, noise)
+        bound = np.where(diverges, np.inf, bound)
         gap = np.where(diverges & self._is_cusp(forward * ahead, backward * behind), bend[:, -1], gap)
         exhausted = np.isfinite(bound) & (self.multiplier * deviation[:, -1] * RATIO / h[:, -1] > bound)
         return Measurement(
@@ -230,15 +226,8 @@ class Ladder:
         met = np.maximum(ulp(np.stack([self.plus, self.minus])), ulp(self.base[None]))
         return np.maximum(self.noise, met / 2)
 
-    def _jumps(self, halves: Floats, deviation: Floats) -> Bools:
-        """Tell where the function jumps: its differences keep their size and sign however short the step; shape (m, K)."""
-        last = halves[:, -3:]
-        size = np.abs(last).min(axis=1)
-        same = np.ptp(last, axis=1) <= SAME_JUMP * size
-        return np.asarray(same & (size > self.multiplier * deviation[:, -1]))
-
     def _diverges(self, forward: Floats, backward: Floats, noise: Floats) -> Bools:
-        """Tell where one-sided slopes grow like a power of the step, however short it is, shape (m, K): at a cusp."""
+        """Tell where one-sided slopes grow like a power of the step, however short it is, shape (m, K): at a cusp or a jump."""
         size = np.fmax(np.abs(forward), np.abs(backward))[:, -3:]
         if size.shape[1] < 3:
             return np.zeros_like(size[:, 0], dtype=bool)
@@ -247,7 +236,7 @@ class Ladder:
         return np.asarray((growth > GROWS).all(axis=1) & steady & (size > 4 * noise[:, -3:]).all(axis=1))
 
     def _is_cusp(self, ahead: Floats, behind: Floats) -> Bools:
-        """Tell a cusp from a pole nearer than the last step, by the changes of value to both sides; shape (m, K).
+        """Tell a cusp from a jump, and a pole nearer than the last step, by the changes of value to both sides; shape (m, K).
 
         At a cusp both are up, or both down, and go to zero with the step; at a pole they go to what the function is at the point.
         """

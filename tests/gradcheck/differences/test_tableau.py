@@ -46,12 +46,9 @@ def measured(ahead, behind, plus, minus, base, noise, longer):
     forward = [(plus[j] - base) / ahead[j] for j in levels]
     backward = [(base - minus[j]) / behind[j] for j in levels]
     deviation = [max(noise, max(np.spacing(abs(v)) for v in (plus[j], minus[j], base)) / 2) for j in levels]
-    last = [central[j] * h[j] for j in levels[-3:]]
-    least = min(map(abs, last))
-    jumps = max(last) - min(last) <= 0.2 * least and least > MULTIPLIER * deviation[-1]
     jitter = [abs(central[j] - central[j - 1]) * h[j] for j in levels[-3:]]
     shows = len(h) - longer > 4 and max(jitter) <= 30 * min(jitter) and max(jitter) <= 1000 * deviation[-1]
-    seen = max(jitter) if shows and not jumps else 0.0
+    seen = max(jitter) if shows else 0.0
     blur = [MULTIPLIER * max(deviation[j], seen) / h[j] for j in levels]
     shrink = [h[j - 1] / h[j] for j in levels[1:]]
     bend = [f - b for f, b in zip(forward, backward, strict=True)]
@@ -60,7 +57,7 @@ def measured(ahead, behind, plus, minus, base, noise, longer):
     size = [max(abs(f), abs(b)) for f, b in zip(forward[-3:], backward[-3:], strict=True)]
     growth = [size[1] / size[0], size[2] / size[1]]
     diverges = min(growth) > 1.15 and abs(growth[1] / growth[0] - 1) < 0.1
-    diverges = diverges and all(s > 4 * b for s, b in zip(size, blur[-3:], strict=True)) and not jumps
+    diverges = diverges and all(s > 4 * b for s, b in zip(size, blur[-3:], strict=True))
     rise, fall = [plus[j] - base for j in levels[-3:]], [minus[j] - base for j in levels[-3:]]
     change = [max(abs(r), abs(f)) for r, f in zip(rise, fall, strict=True)]
     is_cusp = diverges and all(r * f > 0 for r, f in zip(rise, fall, strict=True))
@@ -74,7 +71,7 @@ def measured(ahead, behind, plus, minus, base, noise, longer):
         for value, least, own, best in settled(extrapolated(central, [s * s for s in shrink]), blur, more):
             curvature = bend[best] / h[best]
             bound = least + abs(gap) / 2 + abs(ahead[best] - behind[best]) / 2 * abs(curvature)
-            bound = INF if diverges or jumps else bound
+            bound = INF if diverges else bound
             exhausted = math.isfinite(bound) and MULTIPLIER * deviation[-1] * RATIO / h[-1] > bound
             outcomes.append((value, bound, own, bend[-1] if is_cusp else gap, curvature, exhausted))
     return outcomes

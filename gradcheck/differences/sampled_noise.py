@@ -179,7 +179,8 @@ class _Seen:
             self.noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), self.quantum)
             self._look_between(sample)
         elif self.last is None:
-            self.noise = np.maximum(sample.noise, self.quantum)
+            stands = np.any(self._stood_still)  # as half precision may, whose units are not sampled farther away
+            self.noise = np.maximum(_of_staircase(self.probe, sample) if stands else sample.noise, self.quantum)
         else:
             self._look_from_nearer(sample, self.last)
         self.last = sample

@@ -259,3 +259,16 @@ def test_stairs_of_single_precision_longer_than_what_is_sampled_are_noise_beside
         dropped.append(check_gradient(f, 0.2 * x, x, rng=seed).verdict)
         assert check_gradient(f, -slope, x, rng=seed).verdict == "fail"
     assert right.count("pass") >= 19 and dropped.count("fail") >= 19
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e-6, 0.0])
+def test_a_dropped_gradient_of_tiny_parameters_in_half_precision_fails(scale):
+    """Over as many of their units as noise is sampled in, a sum in single precision stands still."""
+    f = BESIDE["large constant, added in float32"]
+    for seed in range(3):
+        x = (scale * np.random.default_rng(seed).uniform(0.5, 1, 3)).astype(np.float16)
+        right = np.array([f(h, np.float64) - f(-h, np.float64) for h in 1e-3 * np.eye(3)]) / 2e-3
+        for factor, verdict in ((1.0, "pass"), (-1.0, "fail"), (0.0, "fail")):
+            claim = (factor * right).astype(np.float16)
+            report = check_gradient(lambda x: f(x, np.float32), lambda x, claim=claim: claim, x, rng=seed)
+            assert report.verdict == verdict, str(report)

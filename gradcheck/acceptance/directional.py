@@ -15,6 +15,7 @@ from gradcheck.acceptance.bench import Bench, Limit, rms
 from gradcheck.acceptance.directions import (
     ALLOWANCE,
     DISAGREES,
+    MISSED,
     Directions,
     Slopes,
     elements_of,
@@ -35,8 +36,8 @@ from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["SMALL", "glance", "search"]
 
-MISSED, UNLUCKY = 0.01, 2.33
-"""How often the largest component of an element along some directions is smaller, and noise larger, than the floor says."""
+UNLUCKY = 2.33
+"""Standard deviations that noise exceeds, on one side, as often as `MISSED` says."""
 
 MOST_ROUNDS = 8
 """Searches, each of which begins with fresh directions."""

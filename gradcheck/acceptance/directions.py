@@ -26,6 +26,7 @@ __all__ = [
     "DIRECTIONS",
     "DISAGREES",
     "INFORMATIVE",
+    "MISSED",
     "Directions",
     "Part",
     "Slopes",
@@ -44,8 +45,8 @@ EXPONENT = 0.375
 NEARER = 16.0
 """The step is shortened by this factor until the functions are finite."""
 
-FOUR_CALLS, TWO_CALLS = np.array([1.0, -1.0, 0.5, -0.5]), np.array([1.0, -1.0])
-"""Positions along a direction, in units of the move, for two central differences or one."""
+PLACES = np.array([1.0, -1.0, 0.5, -0.5])
+"""Positions along a direction, in units of the move, for two central differences, the first two of them for one."""
 
 TYPICAL, LUCKY = 0.4, 3
 """Two steps can agree by chance. The uncertainty of a directional derivative is therefore at least 0.4 times the
@@ -74,9 +75,9 @@ INFORMATIVE = 3
 ALLOWANCE = 3.0
 """What ``rtol`` allows to every element may add up to this many of its standard deviations along a direction."""
 
-LOW_QUANTILE, QUANTILE_OF = 0.01, 10_000
-"""The detection limit of a leaf is based on this quantile of its elements' displacements, estimated from at most this
-many elements."""
+MISSED, QUANTILE_OF = 0.01, 10_000
+"""How often an error as large as the detection limit is missed: that is based on this quantile of the displacements of a leaf's
+elements, of at most so many of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +311,7 @@ class Directions:
         lengths = self.lengths(leaf, some, step or self.step)
         if count == 1:  # for which NumPy's quantile takes ten times as long as the rest
             return float(lengths[0])
-        return float(np.quantile(lengths, LOW_QUANTILE))
+        return float(np.quantile(lengths, MISSED))
 
     def is_hidden_by_others(self, leaf: int) -> bool:
         """Tell whether the claims for other leaves contribute most of the round-off along a direction of all."""
@@ -419,7 +420,7 @@ class Directions:
         if not parts:
             nothing = np.zeros((0, len(self.bench.base)))
             return Slopes((), (), nothing, nothing)
-        values, predicted, variance = self._values(parts, FOUR_CALLS)
+        values, predicted, variance = self._values(parts, PLACES)
         ahead, behind, half_ahead, half_behind = np.moveaxis(values, 1, 0)
         slope = (ahead - behind) / 2
         odd = slope - (half_ahead - half_behind)
@@ -452,7 +453,7 @@ class Directions:
 
     def compare(self, parts: Sequence[Part]) -> tuple[Floats, Floats]:
         """Return predicted changes along some directions and these minus the measured ones, shape (P, K), at two calls each."""
-        values, predicted, _ = self._values(parts, TWO_CALLS)
+        values, predicted, _ = self._values(parts, PLACES[:2])
         changes = _summed(predicted, values)
         return changes, changes - (values[:, 0] - values[:, 1]) / 2
 
@@ -493,7 +494,7 @@ class Directions:
         self.step = SHORTEST_STEP
         direction = self.whole()
         while self.step > SHORTEST_STEP / NEARER**4:
-            values = self.bench.probe.rays([self.moves(direction)], TWO_CALLS)[0]
+            values = self.bench.probe.rays([self.moves(direction)], PLACES[:2])[0]
             if np.isfinite(values).all():
                 break
             self.step /= NEARER

@@ -35,7 +35,7 @@ MOST_REPEATED = 64
 OF_A_STAIR = float(1 / np.sqrt(12))
 """Standard deviation of rounding to whole numbers, in units of a stair: of positions spread evenly over it."""
 
-SINGLE, EPS32 = 16.0, float(np.finfo(np.float32).eps)
+SINGLE = 16.0
 """Values rounded to single precision, once or several times in a row, stand still over at most this many of its
 epsilons and jump by at most as many. On such a stair a claim of zero stays wrong: the gradient was dropped."""
 
@@ -124,8 +124,9 @@ def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> b
     Rounding means that to the dtypes met, or to single precision inside the function.
     """
     height = _stair(bench, leaf, index, np.spacing(np.abs(bench.base)))
-    usual = SINGLE * max(EPS32, bench.probe.output.eps) * np.abs(bench.base)
-    length = SINGLE * max(EPS32, bench.leaves[leaf].format.eps) * bench.lengths[leaf][index]
+    formats = bench.probe.output, bench.leaves[leaf].format
+    of_value, of_element = (SINGLE * max(float(np.finfo(np.float32).eps), each.eps) for each in formats)
+    usual, length = of_value * np.abs(bench.base), of_element * bench.lengths[leaf][index]
     return bool(np.any((height > usual) & (height > length * np.abs(slope))))
 
 

@@ -119,13 +119,7 @@ def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
 
 
 def _noise_near(bench: Bench, lengths: dict[int, Floats]) -> Floats:
-    """Return the noise that eight values along a short line show, or their smooth part in place of it; shape (K,).
-
-    Infinite where elements in float64 move and all values are the same: what they do may be lost in the rounding of others.
-    """
+    """Return the noise that eight values along a short line show, or their smooth part in place of it; shape (K,)."""
     direction = {leaf: own * bench.rng.uniform(0.5, 1.0, len(own)) for leaf, own in lengths.items()}
     values = bench.probe.ray(direction, SPACING * OFFSETS)
-    shown = np.array([noise_from_samples(column)[0] for column in values.T])
-    # Those of a coarser dtype may stand still over so short a spacing.
-    moves = all(bench.leaves[leaf].value.dtype == np.float64 for leaf in lengths)
-    return np.where(moves & (np.ptp(values, axis=0) == 0), np.inf, shown)
+    return np.array([noise_from_samples(column)[0] for column in values.T])

@@ -43,10 +43,6 @@ SHORTER, SHORTEST, CLEARED = 0.2291, 1e-8, 0.7
 """Factor of the shorter step with which contradicted elements are screened again; the least such step; and the share
 of them that, still open, shows that shorter steps do not help."""
 
-AMPLIFIED = (1 + SHORTER**3) / (1 - SHORTER**2)
-"""Largest factor by which extrapolation amplifies the noise of the shorter step; the noise of the longer one is
-`SHORTER` times as large."""
-
 DOZEN = 12
 """Size of a sample of contradicted elements: what holds for half of them holds for none of the sample in one of 4,096
 cases."""
@@ -216,7 +212,7 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
         slope, bend, deviation = bench.difference(leaf, indices, step)
         _enter(bench, leaf, indices, slope, bend, deviation)
         is_open = bench.decide(leaf, indices).outcome == Outcome.OPEN
-        _enter(bench, leaf, indices, _extrapolated(slope, last), bend, deviation * AMPLIFIED, is_open)
+        _enter(bench, leaf, indices, _extrapolated(slope, last), bend, _amplified(deviation), is_open)
 
 
 def _contradict(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
@@ -235,7 +231,7 @@ def _take_truncation_away(bench: Bench, leaf: int, indices: Indices, slope: Floa
         return
     longer, bend, deviation = bench.difference(leaf, indices[rows], bench.steps[leaf] / SHORTER)
     better = _extrapolated(slope[rows], longer)
-    _enter(bench, leaf, indices[rows], better, bend, deviation / SHORTER * AMPLIFIED, concerned[rows])
+    _enter(bench, leaf, indices[rows], better, bend, _amplified(deviation / SHORTER), concerned[rows])
 
 
 def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Floats:
@@ -245,6 +241,11 @@ def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Fl
     are no matter, and a claim that agrees with either by luck would have to be within the tolerance of it.
     """
     return np.asarray(shorter + (shorter - longer) * ratio**2 / (1 - ratio**2))
+
+
+def _amplified(deviation: Floats) -> Floats:
+    """Return the largest deviation of an extrapolation from that with the shorter step; with the longer it is `SHORTER` times as large."""
+    return deviation * ((1 + SHORTER**3) / (1 - SHORTER**2))
 
 
 def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: Floats) -> None:

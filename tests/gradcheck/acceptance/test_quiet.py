@@ -301,20 +301,6 @@ def test_noise_may_grow_fourfold_where_the_step_does_so_far_more(monkeypatch, ti
     assert _is_quiet(bench, [(0, 1)]) is quiet_
 
 
-@pytest.mark.parametrize(("dtypes", "lost"), [("dd", True), ("ff", False), ("df", False)])
-def test_what_stands_still_is_lost_in_rounding_only_where_double_precision_moves(dtypes, lost):
-    x = {"a": np.ones(2, dtypes[0]), "b": np.ones(2, dtypes[1])}
-    bench = bench_of(lambda p: 3.0, x, {"a": np.zeros(2), "b": np.zeros(2)})
-    found = _noise_near(bench, _lengths(bench, {0: np.arange(2), 1: np.arange(2)}))
-    assert np.isinf(found[0]) if lost else found[0] == 0
-
-
-def test_each_function_that_stands_still_is_lost_and_no_other():
-    bench = bench_of(lambda p: np.array([3.0, float(np.sum(p["x"]))]), {"x": np.ones(2)}, {"x": np.zeros((2, 2))})
-    found = _noise_near(bench, _lengths(bench, {0: np.arange(2)}))
-    assert np.isinf(found[0]) and found[1] < 1e-14
-
-
 def test_lengths_that_were_shortened_stay_so():
     bench = linear(np.ones(3))
     usual = _lengths(bench, {0: np.array([1])})[0][1]

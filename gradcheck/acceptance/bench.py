@@ -17,6 +17,7 @@ from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import Measurement, climb, noise_multiplier
 from gradcheck.differences.lengths import lengths_of, own_sizes, resolution_of, smallest_of_a_kind
 from gradcheck.differences.vectorized import elements
+from gradcheck.functions.blocks import FEW
 from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged
 
@@ -207,8 +208,11 @@ def _filled(shape: tuple[int, ...], value: Any, *, is_constant: bool) -> NDArray
 
 def in_parts(ledger: Ledger) -> list[Indices]:
     """Return the elements about which something is known, those with about as many estimates together."""
-    parts = []
-    for few, many in ((1, 1), (2, int(ledger.count.max(initial=0)))):
+    parts, most = [], int(ledger.count.max(initial=0))
+    if len(ledger.count) * most * ledger.columns <= FEW:
+        known = ledger.count.nonzero()[0]
+        return [known] if len(known) else []
+    for few, many in ((1, 1), (2, most)):
         if few <= many:
             known = ((ledger.count >= few) & (ledger.count <= many)).nonzero()[0]
             size = max(1, AT_ONCE // (many * ledger.columns + 1))
@@ -278,6 +282,7 @@ class Bench:
         self.share_along = {leaf: np.full(len(base), np.inf) for leaf in claims}
         self.together: dict[int, int] = {}
         """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
+        self._known_scales: dict[int, tuple[Floats, tuple[Floats, Floats, Floats]]] = {}
         self._notes: dict[int, NDArray[np.int8]] = {}
         self._known: dict[int, tuple[int, Judgement]] = {}
         self._known_wrong: dict[int, tuple[int, bool, bool]] = {}
@@ -295,18 +300,30 @@ class Bench:
         """Return how far off the claims for some elements may be."""
         size = self.ledgers[leaf].typical_size()
         roundoff = self.claims[leaf].roundoff(size, indices)
-        value = np.abs(self.leaves[leaf].value.ravel()[indices])
         return Tolerance(
             self.rtol,
             size,
             roundoff,
             np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
-            self.leaves[leaf].format.spacing(value),
-            own_sizes(value, self.lengths[leaf][indices]),
-            np.where(value < self.smallest[leaf], value, 0.0).astype(np.float64),
+            *self._scales(leaf, indices),
             self.multiplier * self.noise,
             smooth=leaf in self.exact,
         )
+
+    def _scales(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
+        """Return spacings and scales of some elements, as in `Tolerance`; those of a small leaf are kept."""
+        lengths = self.lengths[leaf]
+        if len(lengths) > FEW:
+            return self._scales_of(leaf, indices)
+        if leaf not in self._known_scales or self._known_scales[leaf][0] is not lengths:
+            self._known_scales[leaf] = lengths, self._scales_of(leaf, slice(None))
+        spacing, own, dwarfed = self._known_scales[leaf][1]
+        return spacing[indices], own[indices], dwarfed[indices]
+
+    def _scales_of(self, leaf: int, where: slice | Indices) -> tuple[Floats, Floats, Floats]:
+        value = np.abs(self.leaves[leaf].value.ravel()[where])
+        dwarfed = np.where(value < self.smallest[leaf], value, 0.0).astype(np.float64, copy=False)
+        return self.leaves[leaf].format.spacing(value), own_sizes(value, self.lengths[leaf][where]), dwarfed
 
     def decide(self, leaf: int, indices: Indices) -> Decision:
         """Decide about some elements on the evidence so far; what was decided on the same evidence is remembered, as far as it fits."""

@@ -38,7 +38,7 @@ class Format:
 
     def spacing(self, array: NDArray[Any]) -> Floats:
         """Return the distance from each number, once rounded, to the next one farther from zero."""
-        return np.asarray(np.spacing(self.rounded(array)).astype(np.float64))
+        return np.asarray(np.spacing(self.rounded(array)).astype(np.float64, copy=False))
 
 
 class _BFloat16(Format):

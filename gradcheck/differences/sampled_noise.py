@@ -190,9 +190,10 @@ class _Seen:
 
         The stairs of single precision beside something steeper and smooth may be longer than the whole sample.
         """
-        last, width, most = sample.places[0], sample.offsets[-1], most_of_single(self.base)
         if not np.any(self.noise <= sample.enough):
             return
+        last, width = sample.places[0], sample.offsets[-1]
+        most = most_of_single(self.probe, self.base, list(sample.moves))
         away = (sample.values[-1] - sample.values[0]) / width
         ahead, behind = (self.probe.ray(sample.moves, np.array([width, -width])) - self.base) / [[width], [-width]]
         near = np.where(np.abs(behind - away) < np.abs(ahead - away), behind, ahead)  # or there is a jump on that side
@@ -238,20 +239,20 @@ class _Seen:
         self.noise = np.where(staircase | self.jumps, self.noise, less)
 
 
-def most_of_single(base: Floats) -> Floats:
+def most_of_single(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
     """Return the largest noise or jump that functions computed in single precision inside explain, shape (K,)."""
-    return np.asarray(OF_ROUNDING * float(np.finfo(np.float32).eps) / 2 * np.abs(base))
+    return OF_ROUNDING * lost_in_rounding(probe, base, leaves, float(np.finfo(np.float32).eps))
 
 
-def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
+def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int], eps: float = 0.0) -> Floats:
     """Return what functions that stand still may lose in the rounding of numbers that they are computed from, shape (K,).
 
     Their value says nothing of it: ``log(1 + exp(-x))`` is zero where the sum is rounded to 1, as are losses of samples that are
-    classified well. They are computed from numbers as large as 1, as the value or as the parameters.
+    classified well. They are computed from numbers as large as 1, as the value or as the parameters, with that epsilon at least.
     """
     values = (probe.point.leaves[leaf].value for leaf in leaves)
     largest = max((float(np.max(np.abs(value), initial=1.0)) for value in values), default=1.0)
-    eps = max(probe.output.eps, float(np.finfo(np.float64).eps))
+    eps = max(eps, probe.output.eps, float(np.finfo(np.float64).eps))
     weight = np.sum(np.abs(probe.cotangents), axis=1)
     return np.asarray(eps / 2 * np.maximum(np.abs(base), weight * largest))
 

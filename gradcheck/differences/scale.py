@@ -53,7 +53,7 @@ def _hidden_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         return np.zeros_like(base)
     wide = {leaf: np.where(own > 0, np.maximum(own, ZERO_LENGTH), 0.0) for leaf, own in small.items()}
     noise = measure_noise(probe, base, wide, rng)
-    return np.where(noise <= most_of_single(base), noise, 0.0)
+    return np.where(noise <= most_of_single(probe, base, list(small)), noise, 0.0)
 
 
 def widened(

@@ -229,6 +229,9 @@ def logistic(x, dtype):
 BESIDE = {
     "penalty": lambda x, single: float(logistic(x, single)) + float(np.sum(x.astype(float) ** 2)),
     "large constant, added in float64": lambda x, single: 1e5 + float(logistic(x, single)),
+    "what nearly cancels it": lambda x, single: (
+        float(logistic(x, single) - single(0.999)) + float(np.sum(x.astype(float) ** 2))
+    ),
     "large constant, added in float32": lambda x, single: float(single(300) + logistic(x, single)),
 }
 

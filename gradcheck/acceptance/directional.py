@@ -78,17 +78,11 @@ element among a hundred contributes less than that."""
 VERIFYING = 2
 """Fresh directions that must agree with an explanation."""
 
-TYPICAL = 0.3
-"""Half of a sample is drawn from elements whose claims are at least this share of the leaf's root mean square."""
-
 LEAST = 3
 """Elements of one leaf that are looked at, at least, where a `DOZEN` is shared by several."""
 
 CROWD = 100
 """With more contradicted groups than this, the wrong elements are not few."""
-
-DENSE = 0.2
-"""The search of a crowd ends when this share of the elements examined in it contradict their claims."""
 
 NARROWED, FOLLOWED = 4, 2
 """Most significant groups of a crowd that are halved further, and halves that are followed in each."""
@@ -166,10 +160,8 @@ class _Search:
         self.individual = Individual(bench, directions)
         self.throughout: set[int] = set()
         """Leaves that are wrong as a whole: explained, or sampled."""
-        self._found: set[int] = set()
-        """Leaves that are wrong, as a whole or in sections."""
         self._explained: set[int] = set()
-        """Those of which a factor, of all or of sections, explains what is wrong."""
+        """Leaves of which a factor, of all or of sections, explains what is wrong."""
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does, or what was explained spoils it."""
         self._tried: set[int] = set()
@@ -184,7 +176,7 @@ class _Search:
     @property
     def is_explained(self) -> bool:
         """Whether factors explain every leaf that was found to be wrong."""
-        return bool(self._explained) and self._found <= self._explained
+        return bool(self._explained) and self.throughout <= self._explained
 
     # ---- what is wrong --------------------------------------------------------------------------------------------------
 
@@ -287,7 +279,7 @@ class _Search:
     def find(self, slopes: Slopes) -> bool:
         """Find what is wrong along some directions; tell whether there was anything new."""
         groups, left = self._contradicted(slopes)
-        before = self.individual.count, len(self._found)
+        before = self.individual.count, len(self._explained | self.throughout)
         if self._explained:
             self._leave_all(groups + left)
             return False
@@ -303,7 +295,7 @@ class _Search:
             rest = [group for group in rest if self._explained.issuperset(group.part.leaves)]
         if rest:
             self._locate(rest, DOZEN if self._explained else CROWD)
-        return before != (self.individual.count, len(self._found))
+        return before != (self.individual.count, len(self._explained | self.throughout))
 
     def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
         """Return the leaves that disagree along the direction that disagrees most, and groups that were not told apart."""
@@ -355,10 +347,10 @@ class _Search:
     def _is_wrong_in(self, leaf: int, edges: list[Group]) -> bool:
         """Tell whether slices of a leaf that no factor explains, as where a gradient is dropped, are wrong: a sample of them is."""
         indices = elements_of(group.part for group in edges)[leaf]
-        if len(indices) <= SMALL or not self._is_dense(leaf, indices):
+        if len(indices) <= SMALL or not self.individual.is_dense(leaf, indices):
             return False
         self._wrong_in.add(leaf)
-        self._leave(leaf, indices)
+        self.individual.leave(leaf, indices)
         return True
 
     def _is_spoilt(self, group: Group) -> bool:
@@ -373,7 +365,7 @@ class _Search:
     def _leave_all(self, groups: list[Group]) -> None:
         """Leave undecided what is not explained of the leaves of some groups: a fault spoils the gradients of what comes before it."""
         for leaf in {leaf for group in groups for leaf in group.part.leaves} - self._explained:
-            self._leave(leaf)
+            self.individual.leave(leaf)
 
     def _explain_sections(self, group: Group) -> list[Group] | None:
         """Explain the claim of a leaf by factors of sections of it.
@@ -407,7 +399,6 @@ class _Search:
         believed = self.directions.believed[leaf]
         claimed = slopes.predicted_of()
         measured = claimed - slopes.residual
-        self._tried.add(leaf)
         for values in rearranged(believed, self.bench.leaves[leaf].value.shape):
             multiple = multiple_of(self.directions.predict(slopes.parts, leaf, values), measured, deviation, claimed)
             if multiple is not None and self._is_verified({leaf: values}, multiple.factor, multiple.uncertainty):
@@ -438,7 +429,6 @@ class _Search:
 
     def _call_wrong(self, leaf: int, values: Floats, factors: Floats, uncertainty: float) -> None:
         """Record multiples of some values, other than once, as derivatives of a leaf, and what differs from them as wrong."""
-        self._found.add(leaf)
         self._explained.add(leaf)
         rearranged = values is not self.bench.claims[leaf].values
         wrong = (factors[:, 0] != 1) | rearranged
@@ -454,7 +444,7 @@ class _Search:
         if not leaves:
             return
         share = max(LEAST, DOZEN // len(leaves))
-        chosen = {leaf: self._typical(leaf, share) for leaf in leaves[: DOZEN // LEAST]}
+        chosen = {leaf: self.individual.typical(leaf, share) for leaf in leaves[: DOZEN // LEAST]}
         self.individual.look_at(chosen)
         for leaf, indices in chosen.items():
             found = self.bench.decide(leaf, indices)
@@ -462,28 +452,7 @@ class _Search:
             shows = np.any(seen > found.noise, axis=1)
             if np.any(self.individual.contradicted(leaf, indices)[shows]):  # of a few no sample has any
                 self.throughout.add(leaf)
-                self._found.add(leaf)
-                self._leave(leaf)
-
-    def _typical(self, leaf: int, count: int) -> Indices:
-        """Draw elements of a leaf: half of them such whose claims are not small in it, a quarter such that are claimed to be zero."""
-        size = np.abs(self.bench.claims[leaf].values)
-        fresh = np.flatnonzero(~self.individual.looked_at[leaf])
-        usual = fresh[np.any(size[fresh] >= TYPICAL * rms(size), axis=1)]
-        half = self.bench.rng.choice(usual, size=min((count + 1) // 2, len(usual)), replace=False)
-        rest = without(fresh, half, len(size))
-        zeros = rest[~np.any(size[rest], axis=1)]
-        dropped = self.bench.rng.choice(zeros, size=min((count - len(half)) // 2, len(zeros)), replace=False)
-        rest = without(rest, dropped, len(size))
-        left = min(count - len(half) - len(dropped), len(rest))
-        return np.sort(np.concatenate([half, dropped, self.bench.rng.choice(rest, size=left, replace=False)]))
-
-    def _leave(self, leaf: int, indices: Indices | None = None) -> None:
-        """Leave elements of a leaf, or all, undecided that were not looked at, and out of all directions."""
-        indices = np.arange(len(self.bench.claims[leaf].values)) if indices is None else indices
-        rest = indices[(self.bench.ledgers[leaf].count[indices] == 0) & ~self.bench.is_noted(leaf)[indices]]
-        self.bench.note(leaf, rest, Limit.GROUP)
-        self.directions.hold(leaf, rest)
+                self.individual.leave(leaf)
 
     # ---- elements that are wrong in leaves that are not ----------------------------------------------------------------
 
@@ -494,7 +463,7 @@ class _Search:
             return
         for leaf, indices in sorted(elements_of(group.part for group in left).items(), reverse=True):
             if leaf in self._explained:
-                self._leave(leaf, indices)
+                self.individual.leave(leaf, indices)
             else:
                 found += self._part_crowd(leaf, indices, left)
         self.individual.look_at(elements_of(group.part for group in found))
@@ -512,24 +481,13 @@ class _Search:
         """
         found: list[Group] = []
         has_wrong = self.bench.has_wrong
-        if not self._is_dense(leaf, indices) and not has_wrong:
+        if not self.individual.is_dense(leaf, indices) and not has_wrong:
             inside = [group for group in left if leaf in group.part.leaves]
             for group in sorted(inside, key=lambda group: -group.significance)[:NARROWED]:
                 found += strongest(self.directions, group, FOLLOWED)
         near = elements_of(group.part for group in found).get(leaf, indices[:0])
-        self._leave(leaf, without(indices, near, len(self.bench.claims[leaf].values)))
+        self.individual.leave(leaf, without(indices, near, len(self.bench.claims[leaf].values)))
         return found
-
-    def _is_dense(self, leaf: int, indices: Indices) -> bool:
-        """Look at a sample of a crowd, half of it neighbours; tell whether many contradict their claims."""
-        if not len(indices):
-            return False
-        count = min(DOZEN, len(indices))
-        start = int(self.bench.rng.integers(len(indices) - count // 2))
-        drawn = self.bench.rng.choice(len(indices), size=count - count // 2, replace=False)
-        sample = indices[np.union1d(drawn, np.arange(start, start + count // 2))]
-        self.individual.look_at({leaf: sample})
-        return bool(np.count_nonzero(self.individual.contradicted(leaf, sample)) >= DENSE * len(sample))
 
     # ---- kinks ----------------------------------------------------------------------------------------------------------
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.bench import Bench, Limit
+from gradcheck.acceptance.bench import Bench, Limit, rms
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions
+from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions, without
 from gradcheck.acceptance.refinement import refine
-from gradcheck.acceptance.screening import pilot, screen
+from gradcheck.acceptance.screening import DOZEN, pilot, screen
 from gradcheck.acceptance.together import confirm_together
 from gradcheck.aliases import Bools, Chosen, Indices
 
@@ -20,6 +20,12 @@ FRESH_CALLS, STEP_CALLS, SCREENING_CALLS, CONFIRMING_CALLS = 24, 4, 4, 20
 
 MOST_INFINITE = 160
 """Infinite claims in a leaf that are looked at."""
+
+TYPICAL = 0.3
+"""Half of a sample is drawn from elements whose claims are at least this share of the leaf's root mean square."""
+
+DENSE = 0.2
+"""The search of a crowd ends when this share of the elements examined in it contradict their claims."""
 
 
 class Individual:
@@ -149,3 +155,34 @@ class Individual:
         apart = np.abs(self.bench.claims[leaf].values[indices] - found.reference) / found.noise
         strength = np.max(np.nan_to_num(apart, nan=0.0), axis=1, initial=0.0)[waits]
         self.bench.note(leaf, indices[waits][np.argsort(-strength, kind="stable")[most:]], Limit.GROUP)
+
+    def typical(self, leaf: int, count: int) -> Indices:
+        """Draw elements of a leaf: half of them such whose claims are not small in it, a quarter such that are claimed to be zero."""
+        size = np.abs(self.bench.claims[leaf].values)
+        fresh = np.flatnonzero(~self.looked_at[leaf])
+        usual = fresh[np.any(size[fresh] >= TYPICAL * rms(size), axis=1)]
+        half = self.bench.rng.choice(usual, size=min((count + 1) // 2, len(usual)), replace=False)
+        rest = without(fresh, half, len(size))
+        zeros = rest[~np.any(size[rest], axis=1)]
+        dropped = self.bench.rng.choice(zeros, size=min((count - len(half)) // 2, len(zeros)), replace=False)
+        rest = without(rest, dropped, len(size))
+        left = min(count - len(half) - len(dropped), len(rest))
+        return np.sort(np.concatenate([half, dropped, self.bench.rng.choice(rest, size=left, replace=False)]))
+
+    def leave(self, leaf: int, indices: Indices | None = None) -> None:
+        """Leave elements of a leaf, or all, undecided that were not looked at, and out of all directions."""
+        indices = np.arange(len(self.bench.claims[leaf].values)) if indices is None else indices
+        rest = indices[(self.bench.ledgers[leaf].count[indices] == 0) & ~self.bench.is_noted(leaf)[indices]]
+        self.bench.note(leaf, rest, Limit.GROUP)
+        self.directions.hold(leaf, rest)
+
+    def is_dense(self, leaf: int, indices: Indices) -> bool:
+        """Look at a sample of a crowd, half of it neighbours; tell whether many contradict their claims."""
+        if not len(indices):
+            return False
+        count = min(DOZEN, len(indices))
+        start = int(self.bench.rng.integers(len(indices) - count // 2))
+        drawn = self.bench.rng.choice(len(indices), size=count - count // 2, replace=False)
+        sample = indices[np.union1d(drawn, np.arange(start, start + count // 2))]
+        self.look_at({leaf: sample})
+        return bool(np.count_nonzero(self.contradicted(leaf, sample)) >= DENSE * len(sample))

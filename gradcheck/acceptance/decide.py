@@ -193,10 +193,12 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
     usual = inside & (apart + noise <= np.maximum(tolerance.rtol * tolerance.size, 2 * USUAL * evidence.typical))
     known = np.maximum(tolerance.size, np.abs(evidence.value))
     rough = inside & evidence.limited & (apart + noise <= ROUGHLY * known)
-    rank = np.where(agrees, 0, np.where(usual | rough, 1, 2)) + 3 * ~asked
-    first = rank == rank.min(axis=1, keepdims=True)
-    best = _least(np.where(first, np.fmin(apart, HUGE), np.inf))
-    is_right, is_usual, is_rough = (np.any(array, axis=1) for array in (agrees, usual, rough))
+    best = np.zeros(claim.shape, dtype=np.intp)
+    if evidence.kind.shape[1] > 1:
+        rank = np.where(agrees, 0, np.where(usual | rough, 1, 2)) + 3 * ~asked
+        first = rank == rank.min(axis=1, keepdims=True)
+        best = _least(np.where(first, np.fmin(apart, HUGE), np.inf))
+    is_right, is_usual, is_rough = (np.asarray(array.any(axis=1)) for array in (agrees, usual, rough))
     outcome = np.where(
         is_right, Outcome.RIGHT, np.where(is_usual | is_rough, Outcome.RIGHT_TO_RESOLUTION, Outcome.OPEN)
     )

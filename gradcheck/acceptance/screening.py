@@ -187,10 +187,11 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
     rows = np.flatnonzero(np.any(_contradict(bench, leaf, indices)[0], axis=1))
     if not len(rows):
         return
-    first = np.unique(np.linspace(0, len(rows) - 1, DOZEN, dtype=np.intp)) if len(rows) > 2 * DOZEN else slice(None)
-    dozen = rows[first]
+    dozen, rest = rows, rows[:0]
+    if len(rows) > 2 * DOZEN:
+        dozen = rows[np.unique(np.linspace(0, len(rows) - 1, DOZEN, dtype=np.intp))]
+        rest = np.setdiff1d(rows, dozen)
     _screen_with_other_steps(bench, leaf, indices[dozen], slope[dozen], len(indices))
-    rest = np.setdiff1d(rows, dozen)
     if len(rest) and not np.all(np.any(_contradict(bench, leaf, indices[dozen])[0], axis=1)):
         _screen_with_other_steps(bench, leaf, indices[rest], slope[rest], len(indices))
 

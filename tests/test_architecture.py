@@ -15,7 +15,7 @@ PACKAGES = {
     "differences": "lengths noise vectorized ladder complex_step jumps sampled_noise steps scale",
     "nonsmooth": "sampling groups scans subdifferential",
     "acceptance": (
-        "pooled drawn ledger decide bench seen quiet screening closer directions together refinement irregular locate individual whole_claim sections "
+        "pooled drawn parts ledger decide bench seen quiet screening closer directions together refinement irregular locate individual whole_claim sections "
         "crossings directional rule"
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",

@@ -18,14 +18,13 @@ from gradcheck.acceptance.directions import (
     MISSED,
     Directions,
     Slopes,
-    elements_of,
-    without,
 )
 from gradcheck.acceptance.drawn import LARGEST, SMALLEST
 from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, strongest
+from gradcheck.acceptance.parts import elements_of, without
 from gradcheck.acceptance.screening import DOZEN, PILOTED_LEAVES, measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.together import clear_of_kinks

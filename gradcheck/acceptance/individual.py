@@ -7,7 +7,8 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench, Limit, rms
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions, without
+from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions
+from gradcheck.acceptance.parts import without
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import DOZEN, pilot, screen
 from gradcheck.acceptance.together import confirm_together

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradcheck.acceptance.directions import DISAGREES, Directions, Part, Slopes
+from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
+from gradcheck.acceptance.parts import Part
 from gradcheck.aliases import Floats
 
 __all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "strongest"]

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradcheck.acceptance.directions import DISAGREES, Directions, Span
+from gradcheck.acceptance.directions import DISAGREES, Directions
 from gradcheck.acceptance.locate import Group
+from gradcheck.acceptance.parts import Span
 from gradcheck.acceptance.whole_claim import Multiple, fit
 from gradcheck.aliases import Floats
 

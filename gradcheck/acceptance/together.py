@@ -14,8 +14,9 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import PLAINLY, Outcome
-from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, INFORMATIVE, Directions, Part
+from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, INFORMATIVE, Directions
 from gradcheck.acceptance.ledger import Estimate, Membership
+from gradcheck.acceptance.parts import Part
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 
 __all__ = ["BRIEF_STEP", "bends_less", "clear_of_kinks", "confirm_together", "contradicted_plainly", "rule_kinks_out"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.acceptance.bench import Bench, Claim, Limit
-from gradcheck.acceptance.directions import Directions, Part, Span
+from gradcheck.acceptance.directions import Directions
 from gradcheck.acceptance.individual import MOST_INFINITE, Individual
 from gradcheck.acceptance.locate import (
     CERTAIN,
@@ -17,6 +17,7 @@ from gradcheck.acceptance.locate import (
     locate,
     strongest,
 )
+from gradcheck.acceptance.parts import Part, Span
 from gradcheck.acceptance.screening import _extrapolated, _sample, prepare, screen
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe

@@ -1,0 +1,100 @@
+"""Which elements move along a direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gradcheck.aliases import Chosen, Indices
+
+__all__ = ["Part", "Span", "elements_of", "without"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Elements of one leaf: positions ``start`` to ``stop`` in the order of the leaf, or in another one.
+
+    Attributes
+    ----------
+    leaf, start, stop : int
+    order : array of indices, optional
+        Which element is at which position; without it the order is that of the leaf.
+    """
+
+    leaf: int
+    start: int
+    stop: int
+    order: Indices | None = None
+
+    @property
+    def size(self) -> int:
+        """How many elements there are."""
+        return self.stop - self.start
+
+    def where(self, start: int, stop: int) -> slice | Indices:
+        """Return the elements at some positions."""
+        return slice(start, stop) if self.order is None else self.order[start:stop]
+
+    @property
+    def indices(self) -> Indices:
+        """The elements, as flat indices."""
+        return np.arange(self.start, self.stop) if self.order is None else self.order[self.start : self.stop]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A direction restricted to some elements.
+
+    Attributes
+    ----------
+    number : int
+        Of the direction.
+    step : float
+        By how much the elements move, in units of their lengths.
+    spans : tuple of Span
+        The elements that move.
+    """
+
+    number: int
+    step: float
+    spans: tuple[Span, ...]
+
+    @property
+    def size(self) -> int:
+        """How many elements move."""
+        return sum(span.size for span in self.spans)
+
+    @property
+    def leaves(self) -> list[int]:
+        """The leaves with elements that move."""
+        return list(dict.fromkeys(span.leaf for span in self.spans))
+
+    def halves(self) -> tuple[Part, Part]:
+        """Halve a direction: between two spans where there are several, at the edge nearest to the middle."""
+        if len(self.spans) > 1:
+            edges = np.cumsum([span.size for span in self.spans])
+            cut = 1 + int(np.abs(edges[:-1] - edges[-1] / 2).argmin())
+            return replace(self, spans=self.spans[:cut]), replace(self, spans=self.spans[cut:])
+        (span,) = self.spans
+        middle = (span.start + span.stop) // 2
+        left, right = replace(span, stop=middle), replace(span, start=middle)
+        return replace(self, spans=(left,)), replace(self, spans=(right,))
+
+
+def elements_of(parts: Iterable[Part]) -> Chosen:
+    """Return the elements that move along some directions, leaf by leaf."""
+    chosen: dict[int, list[Indices]] = {}
+    for part in parts:
+        for span in part.spans:
+            chosen.setdefault(span.leaf, []).append(span.indices)
+    return {leaf: np.unique(np.concatenate(indices)) for leaf, indices in chosen.items()}
+
+
+def without(indices: Indices, others: Indices, size: int) -> Indices:
+    """Return the first that are not among the second, in order, all of them below ``size``; quick for a million."""
+    chosen = np.zeros(size, dtype=bool)
+    chosen[indices] = True
+    chosen[others] = False
+    return np.flatnonzero(chosen)

@@ -30,7 +30,7 @@ from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.together import clear_of_kinks
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats, Indices
-from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["SMALL", "glance", "search"]

@@ -14,8 +14,7 @@ from gradcheck.acceptance.refinement import FEW, SECOND_STEP
 from gradcheck.acceptance.together import bends_less
 from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
-from gradcheck.differences.ladder import FIRST_STEP
-from gradcheck.differences.lengths import is_beyond, own_sizes
+from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import Ball, Flagged

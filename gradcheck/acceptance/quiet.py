@@ -13,7 +13,7 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership, by_leaf
 from gradcheck.aliases import Chosen, Floats, Indices
-from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.noise import OFFSETS, STANDS_STILL, noise_from_samples, ulp
 from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, SUSPICIOUS, measure_noise
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step

@@ -10,8 +10,7 @@ from gradcheck.acceptance.ledger import Estimate, Kind, Limit, by_leaf
 from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import BRIEF_STEP, confirm_together, contradicted_plainly
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
-from gradcheck.differences.ladder import FIRST_STEP
-from gradcheck.differences.lengths import resolution_of
+from gradcheck.differences.lengths import FIRST_STEP, resolution_of
 
 __all__ = ["FEW", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
 

@@ -10,11 +10,11 @@ from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, together
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
-from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.lengths import FIRST_STEP, SHORTEST_STEP
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.sampled_noise import SUSPICIOUS
 from gradcheck.differences.scale import measure_noise_and_lengths
-from gradcheck.differences.steps import DEFAULT_STEP, SHORTEST_STEP, choose_step
+from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.functions.repeated import require_same
 

@@ -14,7 +14,7 @@ from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts
 from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.pooled import Excess, excess
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
 
 __all__ = ["others", "unseen"]

@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.aliases import Floats
-from gradcheck.differences.ladder import FEWEST_LEVELS, FIRST_STEP, RATIO, Ladder
+from gradcheck.differences.ladder import FEWEST_LEVELS, Ladder
+from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.functions.blocks import signed
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.aliases import Floats
+from gradcheck.differences.lengths import RATIO, SHORTEST_STEP
 from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
@@ -28,9 +29,6 @@ PLACES, DEGREE = 25, 8
 
 HALVINGS = 12
 """Of the interval between two points in which the jump is, before its size is read."""
-
-STILL, FARTHER = 1.3e-9, 8.3
-"""Where a stair is looked for, in units of the element's length, and how much farther from place to place: up to a quarter of it."""
 
 STAYS = 0.8
 """A jump keeps this share of its size, at least, however short the interval that it is in."""
@@ -229,12 +227,13 @@ def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) 
     Costs four calls where the values move; up to about 50 on a stair.
     """
     nothing = np.zeros_like(jitter)
-    still = max(STILL, _least_move(probe, direction))
+    still = max(SHORTEST_STEP, _least_move(probe, direction))
     for side in (1.0, -1.0):
-        if not np.all(probe.ray(direction, side * np.array([still, still * FARTHER])) == base):
+        if not np.all(probe.ray(direction, side * np.array([still, still * RATIO])) == base):
             return nothing
-    low, place = still * FARTHER, still * FARTHER**2
-    while place < REACHES[0]:
+    low = still * RATIO
+    while low < REACHES[0]:
+        place = min(low * RATIO, REACHES[0])
         values = probe.ray(direction, np.array([place, -place]))
         moved = np.abs(values - base) > SEEN * jitter
         if np.any(moved):
@@ -242,7 +241,7 @@ def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) 
             side = 1 - 2 * row
             size = _end_of_stair(probe, side * low, side * place, direction, base, int(column))
             return np.where(size > SEEN * jitter, size, 0.0)
-        low, place = place, place * FARTHER
+        low = place
     return nothing
 
 

@@ -18,16 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Bools, Floats
-from gradcheck.differences.lengths import resolution_of
+from gradcheck.differences.lengths import FIRST_STEP, RATIO, resolution_of
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 
 __all__ = [
     "FEWEST_LEVELS",
-    "FIRST_STEP",
     "NOISE_LIMITED",
-    "RATIO",
     "Ladder",
     "Measurement",
     "climb",
@@ -36,13 +34,6 @@ __all__ = [
 
 Pair = tuple[Floats, Floats, Floats, Floats]
 """Displacements ahead and behind, shape (m,), and values there, shape (m, K)."""
-
-RATIO = 7.8172937
-"""Each step of the ladder is this many times shorter than the one before. Not a whole number, or the steps could all be
-multiples of the period of an oscillation, which then looks smooth."""
-
-FIRST_STEP = 0.0291438719
-"""The longest step, in units of the element's length. Not a round number: functions are rounded at those."""
 
 HALF_PRECISION = float(np.finfo(np.float16).eps)
 """An epsilon no smaller leaves room for few steps."""

@@ -1,4 +1,4 @@
-"""Over what length an element is taken to matter: its scale, in units of which it is moved."""
+"""Over what length an element is taken to matter: its scale; and the steps in units of it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from gradcheck.functions.probe import Probe
 
 __all__ = [
     "BEYOND",
+    "FIRST_STEP",
+    "RATIO",
+    "SHORTEST_STEP",
     "is_beyond",
     "lengths_of",
     "own_sizes",
@@ -20,6 +23,16 @@ __all__ = [
     "scale_is_hidden",
     "smallest_of_a_kind",
 ]
+
+RATIO = 7.8172937
+"""Each step of the ladder is this many times shorter than the one before. Not a whole number, or the steps could all be
+multiples of the period of an oscillation, which then looks smooth."""
+
+FIRST_STEP = 0.0291438719
+"""The longest step, in units of the element's length. Not a round number: functions are rounded at those."""
+
+SHORTEST_STEP = 1e-9
+"""Of a leaf whose size says something of its scale. A shorter one is taken only where the functions resolve nothing at longer ones."""
 
 REACH = 1e4
 """Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""

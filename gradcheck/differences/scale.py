@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.aliases import Floats
-from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
+from gradcheck.differences.ladder import noise_multiplier
+from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.differences.sampled_noise import measure_noise, most_of_single
 from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED
 from gradcheck.functions.probe import Probe

@@ -5,17 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.aliases import Floats
-from gradcheck.differences.ladder import FIRST_STEP, RATIO, noise_multiplier
+from gradcheck.differences.ladder import noise_multiplier
+from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.probe import Probe
 
-__all__ = ["DEFAULT_STEP", "SAMPLED", "SHORTEST_STEP", "choose_step"]
+__all__ = ["DEFAULT_STEP", "SAMPLED", "choose_step"]
 
 DEFAULT_STEP = 1.9130581736e-4
 """Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
-
-SHORTEST_STEP = 1e-9
-"""Of a leaf whose size says something of its scale. A shorter one is taken only where the functions resolve nothing at longer ones."""
 
 SPACINGS = 64.0
 """Units in the last place that the shortest step of a leaf has, at least: a move is then rounded by less than a hundredth of it."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
+from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
@@ -15,9 +16,6 @@ __all__ = ["elements", "require_rowwise", "require_same_alone"]
 
 PLACES = np.array([1.0, -0.6137, 0.3719])
 """Three points along one direction: their mean, their sums and each other's values are unlike the value of the second."""
-
-DISTANCES = (0.0291438719, 2.91438719e-5)
-"""How far the points are moved: by the longest step of a ladder. The next is tried where the function is not finite."""
 
 COMPARED = 0.618
 """Which row of a chunk is compared with the same point alone, as a share of the chunk: no middle, no end."""
@@ -44,7 +42,7 @@ def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng
         return
     for leaf, scale in lengths.items():
         direction = scale * signed(scale.size, rng)
-        for distance in DISTANCES:
+        for distance in FIRST_STEP * RATIO ** np.array([0.0, -3.0]):  # the nearer one where the function is not finite
             among = probe.ray({leaf: direction}, distance * PLACES)
             require_same_alone(probe, {leaf: direction}, distance * PLACES[1], among[1], noise)
             if np.all(np.isfinite(among)):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats
+from gradcheck.differences.lengths import RATIO
 from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import FARTHEST, Ball, Flagged
 
-__all__ = ["CLOSER", "SLACK", "has_steady_gap", "scan"]
+__all__ = ["SLACK", "has_steady_gap", "scan"]
 
 PLACES = 18
 """Values along a scan, from -1.39 to 1.39 radii where the others lie within 1: seventeen slopes, of which a polynomial of
@@ -20,9 +21,6 @@ degree `DEGREE` leaves eleven to tell a kink by."""
 
 DEGREE = 5
 """Degree of the polynomial subtracted from the slopes of a scan: it removes curvature where noise forbids a shorter scan."""
-
-CLOSER = 8.0
-"""A claim must be among the slopes of a scan shorter by this factor too: a fast oscillation looks like a kink only from afar."""
 
 SLACK = 1e-3
 """How far a claim may lie outside the range of the slopes, as a share of it: this at `FARTHEST`, less in proportion
@@ -52,16 +50,16 @@ def scan(ball: Ball, element: Flagged) -> bool:
         if not np.any(within):
             break
         from_afar = within
-        nearer, _, more = _within(ball, element, radius / CLOSER)
-        within = within & nearer
+        nearer, _, more = _within(ball, element, radius / RATIO)
+        within = within & nearer  # a fast oscillation looks like a kink only from afar
         # What a kink leaves of the slopes stays in a shorter scan, what noise leaves grows: where that is as large as the error
         # a longer one shows more.
-        blurred = (more > np.sqrt(CLOSER) * left) & (CLOSER * left > np.abs(element.claimed - element.reference))
-        if not np.any(within & blurred) or radius * CLOSER > FARTHEST:
+        blurred = (more > np.sqrt(RATIO) * left) & (RATIO * left > np.abs(element.claimed - element.reference))
+        if not np.any(within & blurred) or radius * RATIO > FARTHEST:
             # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
             hidden = from_afar & ~within & is_bent & (radius >= FARTHEST)
             break
-        radius *= CLOSER
+        radius *= RATIO
     element.hidden = hidden
     element.conclude(within | ((element.gap != 0) & ~element.contradicted))
     return is_bent or bool(np.any(element.valid))

@@ -42,10 +42,6 @@ EXHAUSTED = 1e-12
 TRIES = 3
 """Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""
 
-CROSSED = 0.1
-"""Largest disagreement between differences along the axes and one along all of them, as a share of the error in
-question, if no kink lies between."""
-
 CLEAR = 20.0
 """The error over the noise of a slope at the nearest radius: the extrapolation to the point, six times as noisy, still tells them."""
 
@@ -361,7 +357,7 @@ class _Hull:
             slopes = yield place, np.vstack([np.eye(count), -np.ones(count)])
             gradient, joint = slopes[:-1], slopes[-1]
             if np.all(
-                (np.abs(gradient.sum(axis=0) + joint) <= CROSSED * self.stake + count * self.unsure) | (self.stake == 0)
+                (np.abs(gradient.sum(axis=0) + joint) <= LINKED * self.stake + count * self.unsure) | (self.stake == 0)
             ):
                 self.places.append(place)
                 self.starts.append(self.start)

@@ -19,8 +19,7 @@ from gradcheck.acceptance.irregular import (
 )
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
 from gradcheck.acceptance.refinement import FEW, SECOND_STEP
-from gradcheck.differences.ladder import FIRST_STEP
-from gradcheck.differences.lengths import BEYOND
+from gradcheck.differences.lengths import BEYOND, FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import NotRepeatableError
 from gradcheck.nonsmooth.sampling import Ball, Flagged

@@ -26,7 +26,7 @@ from gradcheck.acceptance.refinement import (
 )
 from gradcheck.acceptance.screening import DOZEN
 from gradcheck.acceptance.together import BRIEF_STEP
-from gradcheck.differences.ladder import FIRST_STEP
+from gradcheck.differences.lengths import FIRST_STEP
 
 from .benches import bench_of, calls, enter
 

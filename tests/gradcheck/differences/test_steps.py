@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gradcheck.differences.ladder import FIRST_STEP, RATIO
-from gradcheck.differences.steps import DEFAULT_STEP, SHORTEST_STEP, SPACINGS, _balanced, _middle, choose_step
+from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
+from gradcheck.differences.steps import DEFAULT_STEP, SPACINGS, _balanced, _middle, choose_step
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe

@@ -13,7 +13,7 @@ PACKAGES = {
     "": "aliases errors watching",
     "functions": "repeated bits blocks boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements float_errors probe tangents outputs",
     "differences": "lengths noise vectorized ladder complex_step jumps sampled_noise steps scale",
-    "nonsmooth": "sampling groups scans subdifferential",
+    "nonsmooth": "hull sampling groups scans subdifferential",
     "acceptance": (
         "pooled drawn parts ledger decide bench seen quiet screening closer directions together refinement irregular locate individual whole_claim sections "
         "crossings directional rule"

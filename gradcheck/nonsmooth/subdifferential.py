@@ -19,10 +19,11 @@ import numpy as np
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.functions.displacements import Moves
 from gradcheck.nonsmooth.groups import LINKED, Group, groups_of
+from gradcheck.nonsmooth.hull import nearest_in_hull
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
 from gradcheck.nonsmooth.scans import SLACK, has_steady_gap, scan
 
-__all__ = ["judge", "nearest_in_hull"]
+__all__ = ["judge"]
 
 Question = tuple[Floats, Floats]
 """For slopes at a place, shape (m,), along directions, shape (D, m). The answer has shape (D, K)."""
@@ -35,9 +36,6 @@ chosen to contradict it."""
 MOST_RANKS, SEARCHES, SEARCHED_FROM, NEIGHBOURS = 129, 4, 3, 4
 """Before a direction contradicts a claim its largest derivative is looked for: with every element in every rank, of no more
 than `MOST_RANKS`, then `SEARCHES` times among neighbours of the outermost places."""
-
-EXHAUSTED = 1e-12
-"""Largest weight or gain that rounding alone can produce."""
 
 TRIES = 3
 """Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""
@@ -491,49 +489,3 @@ class _Hull:
                 near[one] = rng.uniform(-0.7, 0.7) * count
             found.append(near)
         return found
-
-
-def nearest_in_hull(points: Floats, target: Floats) -> Floats:
-    """Return the point of the convex hull of ``points``, the rows, that is nearest to ``target``.
-
-    The weights of the points are found by non-negative least squares: least norm of the weighted sum of differences from the
-    target beside a sum of weights of one, with the active set method of C. Lawson and R. Hanson, "Solving Least Squares
-    Problems" (1974). P. Wolfe, "Finding the nearest point in a polytope", Mathematical Programming 11 (1976), is the same.
-
-    Parameters
-    ----------
-    points : array, shape (P, m)
-    target : array, shape (m,)
-
-    Returns
-    -------
-    array, shape (m,)
-    """
-    apart = points - target
-    size = np.max(np.abs(apart), initial=0.0)
-    if size == 0:
-        return target.copy()
-    system = np.vstack([apart.T / size, np.ones(len(points))])
-    wanted = np.append(np.zeros(len(target)), 1.0)
-    weights, used = np.zeros(len(points)), np.zeros(len(points), dtype=bool)
-    for _ in range(3 * len(points)):
-        gain = np.where(used, -np.inf, system.T @ (wanted - system @ weights))
-        best = int(np.argmax(gain))
-        if not gain[best] > EXHAUSTED:
-            break
-        used[best] = True
-        weights = _fit(system, wanted, weights, used)
-    return np.asarray(weights @ points / weights.sum())
-
-
-def _fit(system: Floats, wanted: Floats, weights: Floats, used: Bools) -> Floats:
-    """Fit the weights in use, and take out of use what would become negative."""
-    while True:
-        fitted = np.zeros_like(weights)
-        fitted[used] = np.linalg.lstsq(system[:, used], wanted, rcond=None)[0]
-        negative = used & (fitted <= 0)
-        if not np.any(negative):
-            return fitted
-        fall = np.maximum(weights[negative] - fitted[negative], np.finfo(np.float64).tiny)
-        weights = weights + float(np.min(weights[negative] / fall)) * (fitted - weights)
-        used &= ~(negative & (weights <= EXHAUSTED))

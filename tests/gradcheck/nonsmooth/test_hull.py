@@ -8,6 +8,7 @@ import pytest
 
 from gradcheck.nonsmooth import subdifferential
 from gradcheck.nonsmooth.groups import Group
+from gradcheck.nonsmooth.hull import nearest_in_hull
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
 from gradcheck.nonsmooth.subdifferential import (
     MOST_RANKS,
@@ -19,7 +20,6 @@ from gradcheck.nonsmooth.subdifferential import (
     _slopes,
     _Start,
     judge,
-    nearest_in_hull,
 )
 
 from .balls import ball_of

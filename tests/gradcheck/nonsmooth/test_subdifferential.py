@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient
-from gradcheck.nonsmooth.subdifferential import judge, nearest_in_hull
+from gradcheck.nonsmooth.hull import nearest_in_hull
+from gradcheck.nonsmooth.subdifferential import judge
 from tests.seeds import seeds
 
 from .balls import ball_of, flag_all

@@ -50,9 +50,6 @@ MOST_LEAVES, LAST_LEAVES = 8, 4
 MOST_SCATTERED = 2
 """Leaves without an explanation that are examined before the same fault is assumed in the others."""
 
-MOST_TRIED = 24
-"""Largest number of elements at a kink whose claims are tested."""
-
 LONGER, MOST_SHORTENED = 4.0, 3
 """Factor between successive steps along directions, and number of shorter steps that are tried. The step grows by the
 same factor for leaves whose gradient is small beside the noise."""
@@ -258,7 +255,7 @@ class _Search:
                 self._forget(leaves)
                 break
             fruitless += not self.find(slopes)
-        self._test_flagged()
+        look_for_kinks(self.bench)
 
     def is_gross(self, slopes: Slopes) -> bool:
         """Tell whether claims for many elements are off by a factor, which is believed then, or by much of what they predict."""
@@ -488,15 +485,6 @@ class _Search:
         self.individual.leave(leaf, without(indices, near, len(self.bench.claims[leaf].values)))
         return found
 
-    # ---- kinks ----------------------------------------------------------------------------------------------------------
-
-    def _test_flagged(self) -> None:
-        """Test flagged elements for kinks, of those at a kink no more than are worth the calls; others stay undecided."""
-        elements = self.bench.flagged
-        at_kink = [flagged for flagged, _ in elements if np.any(flagged.gap)]
-        untried = {id(flagged) for flagged in at_kink[MOST_TRIED:]}
-        look_for_kinks(self.bench, [pair for pair in elements if id(pair[0]) not in untried])
-
     # ---- what could hide ------------------------------------------------------------------------------------------------
 
     def conclude(self) -> None:
@@ -504,7 +492,7 @@ class _Search:
         self._clear_seen()
         if not self.contradicted:
             self._look_closer()
-            self._test_flagged()
+            look_for_kinks(self.bench)
             self._clear_seen()
         for leaf in self._unseen():
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE

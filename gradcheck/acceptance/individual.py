@@ -16,8 +16,8 @@ from gradcheck.aliases import Bools, Chosen, Indices
 
 __all__ = ["Individual"]
 
-FRESH_CALLS, STEP_CALLS, SCREENING_CALLS, CONFIRMING_CALLS = 24, 4, 4, 20
-"""Calls of the directions that follow, of choosing a step for a leaf, of screening an element, and of confirming its error."""
+SCREENING_CALLS, CONFIRMING_CALLS = 4, 20
+"""Calls of screening an element, and of confirming its error."""
 
 MOST_INFINITE = 160
 """Infinite claims in a leaf that are looked at."""
@@ -106,7 +106,6 @@ class Individual:
         left = self.bench.probe.budget.left
         if np.isinf(left):
             return fresh, None
-        left -= FRESH_CALLS + STEP_CALLS * len(fresh)
         total = sum(map(len, fresh.values()))
         kept = {}
         for leaf, indices in fresh.items():

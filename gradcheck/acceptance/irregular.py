@@ -179,10 +179,9 @@ def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]
     require_same(again, base, ball.noise)
 
 
-def look_for_kinks(bench: Bench, elements: list[FlaggedColumns] | None = None) -> None:
+def look_for_kinks(bench: Bench) -> None:
     """Examine whether contradicted claims are generalised derivatives at a kink very near."""
-    elements = bench.flagged if elements is None else elements
-    elements = _without_common_errors(bench, elements)
+    elements = _without_common_errors(bench, bench.flagged)
     claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
     # Where a shorter step than the usual one was chosen, the functions change over less than the length.
     scales = {

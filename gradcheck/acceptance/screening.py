@@ -39,9 +39,9 @@ LONGEST_SHARE = 0.1
 PILOTED_LEAVES = 9
 """Leaves, the largest ones, whose step is chosen by a pilot; the others take the usual one."""
 
-SHORTER, SHORTEST, CLEARED = 0.2291, 1e-8, 0.7
-"""Factor of the shorter step with which contradicted elements are screened again; the least such step; and the share
-of them that, still open, shows that shorter steps do not help."""
+SHORTER, CLEARED = 0.2291, 0.7
+"""Factor of the shorter step with which contradicted elements are screened again, and the share of them that, still open,
+shows that shorter steps do not help."""
 
 DOZEN = 12
 """Size of a sample of contradicted elements: what holds for half of them holds for none of the sample in one of 4,096
@@ -203,7 +203,7 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
     """
     _take_truncation_away(bench, leaf, indices, slope)
     step, before = bench.steps[leaf], among + 1
-    while step > SHORTEST:
+    while True:  # fewer and fewer elements
         contradicted, improves = _contradict(bench, leaf, indices)
         rows = np.any(contradicted & improves, axis=1)
         count = int(np.count_nonzero(rows))

@@ -256,13 +256,6 @@ def test_a_column_that_was_not_in_question_stays_untested():
     assert bench.ledgers[0].membership[0].tolist() == [Membership.INVALID, Membership.UNTESTED]
 
 
-def test_what_is_asked_about_alone_is_entered_alone():
-    bench = climbed(lambda x: float(np.sum(x)), [1.0, 1.0], [2.0, 2.0])
-    elements = bench.flagged
-    look_for_kinks(bench, elements[:1])
-    assert bench.ledgers[0].membership[:, 0].tolist() == [Membership.INVALID, Membership.UNTESTED]
-
-
 def flagged(gap=0.0, valid=True, leaf=0):
     one = Flagged(leaf, 0, np.array([2.0]), np.array([1.0]), np.array([1e-3]), np.array([gap]))
     one.valid[:] = valid

@@ -81,9 +81,14 @@ def test_hidden_is_what_noise_clears_by_more_than_the_tolerance_of_the_median_el
     bench = linear(np.array([1.0, 1.0, 1.0, 2.0, 1.0, 1.0]))
     enter(bench, [1.0, 1.0 + 5e-7, 1.0 + 1e-3, 1.0, 1.0], [1e-12, 4e-7, 2e-3, 1e-12, 1e-12], typical=1.0)
     assert _hidden(bench, 0).tolist() == [2, 3]
-    bench.ledgers[0].examine(np.array([0]), np.array([[Membership.VALID]]))
-    assert _hidden(bench, 0).tolist() == [0, 2, 3]
     assert _hidden(linear(np.ones(2)), 0).tolist() == []
+
+
+def test_what_is_valid_at_a_kink_is_hidden_if_noise_is_more_than_its_tolerance():
+    bench = linear(np.ones(3))
+    enter(bench, [1.0, 1.0, 1.0], [1e-12, 1e-3, 1e-12], typical=1.0)
+    bench.ledgers[0].examine(np.arange(2), np.full((2, 1), Membership.VALID))
+    assert _hidden(bench, 0).tolist() == [1]
 
 
 def test_one_element_far_larger_than_the_others_hides_none():

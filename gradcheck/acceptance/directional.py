@@ -27,7 +27,6 @@ from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, gro
 from gradcheck.acceptance.parts import elements_of, without
 from gradcheck.acceptance.screening import DOZEN, PILOTED_LEAVES, measure_noise
 from gradcheck.acceptance.sections import sections
-from gradcheck.acceptance.together import clear_of_kinks
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats, Indices
 from gradcheck.differences.lengths import FIRST_STEP
@@ -84,7 +83,7 @@ NARROWED, FOLLOWED = 4, 2
 """Most significant groups of a crowd that are halved further, and halves that are followed in each."""
 
 
-def search(bench: Bench, key: int) -> None:
+def search(bench: Bench, key: int) -> bool:
     """Judge all elements of a bench along random directions.
 
     Parameters
@@ -93,6 +92,11 @@ def search(bench: Bench, key: int) -> None:
         Claims and functions; the judgements are filled in.
     key : int
         The seed of the directions.
+
+    Returns
+    -------
+    seen : bool
+        Whether something is wrong, or directions show enough of everything.
 
     Notes
     -----
@@ -104,6 +108,8 @@ def search(bench: Bench, key: int) -> None:
     run.locate_all(run.first_look())
     run.look_at_largest()
     run.conclude()
+    is_open = run.is_blurred or any(np.any(found.undecided) for found in bench.judgements.values())
+    return bench.has_wrong or not is_open
 
 
 def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
@@ -163,7 +169,7 @@ class _Search:
         self._tried: set[int] = set()
         self._wrong_in: set[int] = set()
         """Leaves of which slices are wrong that nothing explains."""
-        self._is_blurred = False
+        self.is_blurred = False
         """Whether kinks, and not noise, hide most along directions."""
         self._sizes: dict[int, Floats] = {}
         for leaf in bench.claims:
@@ -244,8 +250,6 @@ class _Search:
             if number and not self.bench.has_wrong:  # all may be a little off, by what is allowed to each
                 allowed = ALLOWANCE * self.directions.allowed(slopes.parts)
             if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
-                if not self.directions.holds_any:  # which may share a kink that does not show until it moves as well
-                    clear_of_kinks(self.bench, self.directions, slopes.parts, DISAGREES * slopes.deviation)
                 self._see(slopes, allowed)
                 break
             # What disagrees still is what the fault spoils; none of it is searched.
@@ -406,7 +410,12 @@ class _Search:
         return np.hypot(slopes.deviation, self.directions.allowed(slopes.parts))
 
     def _is_verified(self, claims: dict[int, Floats], factors: Floats | float, uncertainty: float) -> bool:
-        """Believe factors times claims if two fresh directions agree, and call those elements wrong that differ from it."""
+        """Believe factors times claims if two fresh directions agree, and call those elements wrong that differ from it.
+
+        Not where it concerns a few elements: a kink that does not show along directions may make their claims valid.
+        """
+        if sum(np.count_nonzero(np.any(values, axis=1)) for values in claims.values()) <= DOZEN:
+            return False
         before = {leaf: self.directions.believed[leaf] for leaf in claims}
         for leaf, values in claims.items():
             self.directions.believe(leaf, factors * values)
@@ -515,7 +524,7 @@ class _Search:
         self.bench.ledgers[leaf].version += 1
 
     def _look_closer(self) -> None:
-        """Measure leaves of which too little shows with longer steps: all of them, then each, then their few elements. At kinks no step helps.
+        """Measure leaves of which too little shows with longer steps: all of them, then each, then their few elements.
 
         Not those that come before one that is wrong throughout.
         """
@@ -526,9 +535,7 @@ class _Search:
             self._lengthen([leaf], until)
         self.directions.step = step
         small = 0
-        is_each = self._is_blurred and self.bench.elements <= SMALL
-        leaves = self.directions.leaves if is_each else self._obscure()
-        for leaf in sorted(leaves, key=lambda leaf: len(self.bench.claims[leaf].values)):
+        for leaf in sorted(self._obscure(), key=lambda leaf: len(self.bench.claims[leaf].values)):
             small += len(self.bench.claims[leaf].values)
             if small <= SMALL:
                 self.individual.look_at({leaf: np.flatnonzero(~self.individual.looked_at[leaf])})
@@ -554,7 +561,7 @@ class _Search:
 
     def _see(self, slopes: Slopes, allowed: Floats | float = 0.0) -> bool:
         """Record how small an error would have shown along some directions; tell whether any is smaller than before."""
-        self._is_blurred |= slopes.are_blurred(self.bench.noise)
+        is_blurred = slopes.are_blurred(self.bench.noise)
         needed = DISAGREES * slopes.deviation + allowed
         hidden = _hidden(needed, UNLUCKY * self.bench.noise / np.sqrt(2))
         improved = False
@@ -563,6 +570,7 @@ class _Search:
             contributed = np.abs([changes[place] for changes in slopes.predicted])
             share = np.min(needed / contributed, axis=0)
             floor = np.maximum(hidden / self.directions.shortest(leaf), self.bench.rtol * self._size(leaf))
+            self.is_blurred |= is_blurred and bool(np.any(COMMON * floor > self.bench.rtol * self._size(leaf)))
             improved |= bool(np.any(floor < before) or np.any(share < self.bench.share_along[leaf]))
             self.bench.floor_along[leaf] = np.minimum(before, floor)
             self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)

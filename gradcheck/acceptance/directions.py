@@ -195,11 +195,6 @@ class Directions:
         held[self._held[leaf]] = held[indices] = True
         self._held[leaf] = np.flatnonzero(held)
 
-    @property
-    def holds_any(self) -> bool:
-        """Whether some element stands still."""
-        return any(len(held) for held in self._held.values())
-
     def release(self, leaf: int, indices: Indices) -> None:
         """Let them move again."""
         self._held[leaf] = without(self._held[leaf], indices, len(self.believed[leaf]))
@@ -243,11 +238,6 @@ class Directions:
         Whole and half steps come out exactly in the dtype of the parameters.
         """
         return self._along(part)[0]
-
-    def component(self, part: Part, leaf: int, index: int) -> float:
-        """Return by how much one element moves along a direction of whole leaves."""
-        _, move = next(self._blocks(part, Span(leaf, index, index + 1)))
-        return float(move[0])
 
     def predict(self, parts: Sequence[Part], leaf: int, derivatives: Floats) -> Floats:
         """Return the changes that other derivatives of a leaf, shape (n, K), predict, shape (P, K)."""

@@ -26,7 +26,7 @@ from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
 from gradcheck.acceptance.screening import DOZEN, prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
-from gradcheck.acceptance.together import contradicted_plainly, rule_kinks_out
+from gradcheck.acceptance.together import contradicted_plainly
 from gradcheck.aliases import Chosen, Floats
 from gradcheck.functions.probe import Probe, unit_of
 from gradcheck.functions.repeated import NotRepeatableError
@@ -95,11 +95,8 @@ def judge(
     claims = {leaf: claim.in_units(unit) for leaf, claim in claims.items()}
     bench, apart, chosen = Bench(probe, base / unit, claims, rtol, rng), None, {}
     with probe.budget.until_exhausted():
-        if key is not None and not each:
-            search(bench, key)
-        elif key is None or bench.elements <= SMALL or not glance(bench, key, sampled=sampled):
-            if key is not None and bench.elements > SMALL:
-                bench = bench.afresh()
+        if key is None or not _is_told_along_directions(bench, key, each=each, sampled=sampled):
+            bench = bench.afresh()
             _look(bench, complex_step=complex_step)
             is_one_error = key is not None and bench.elements <= SMALL and _many_contradict(bench)
             whole = bench.afresh() if is_one_error else None
@@ -123,6 +120,16 @@ def judge(
         blind = [leaf for leaf in blind if leaf not in chosen or unseen(apart, [leaf])]
     judgements |= {leaf: judgements[leaf].not_seen(reason) for leaf in blind}
     return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
+
+
+def _is_told_along_directions(bench: Bench, key: int, *, each: bool, sampled: bool) -> bool:
+    """Judge along random directions; tell whether that is enough, or no look at each of the elements is wanted or affordable."""
+    if each:
+        return bench.elements > SMALL and glance(bench, key, sampled=sampled)
+    is_told, most = search(bench, key), SPARE * (2 * bench.elements + MOST_OVERHEAD)
+    if bench.elements > SMALL or bench.probe.budget.left < most:
+        return True
+    return is_told and (bench.has_wrong or not unseen(bench, list(bench.claims)))
 
 
 def judge_more(
@@ -191,7 +198,6 @@ def _look_again(bench: Bench, spare: float) -> None:
     look_closer(bench)
     refine(bench)
     _look_where_irregular(bench, spare, look_for_zeros_on_stairs, look_for_jumps, look_for_stairs)
-    rule_kinks_out(bench)
     _look_where_irregular(bench, spare, look_for_kinks)
     if bench.is_wrong:
         for flagged, _ in bench.flagged:

@@ -7,7 +7,6 @@ ahead and behind show no kink, every one of the derivatives is confirmed to what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +14,10 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import PLAINLY, Outcome
 from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, INFORMATIVE, Directions
-from gradcheck.acceptance.ledger import Estimate, Membership
-from gradcheck.acceptance.parts import Part
+from gradcheck.acceptance.ledger import Estimate
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 
-__all__ = ["BRIEF_STEP", "bends_less", "clear_of_kinks", "confirm_together", "contradicted_plainly", "rule_kinks_out"]
+__all__ = ["BRIEF_STEP", "bends_less", "confirm_together", "contradicted_plainly"]
 
 FEWEST_TOGETHER = 3
 """Smallest number of elements for which confirming them together, in 18 calls, costs less than ladders."""
@@ -139,60 +137,3 @@ def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -
     agrees = np.abs(slopes.residual) <= DISAGREES * slopes.deviation
     contradicts = np.abs(claimed - measured) > 2 * DISAGREES * slopes.deviation
     return np.asarray(np.count_nonzero(agrees & contradicts, axis=0) >= INFORMATIVE)
-
-
-def rule_kinks_out(bench: Bench) -> None:
-    """Call flagged elements wrong where all elements, moved together along random directions, show no kink.
-
-    Nothing is done where differences saw a kink in some element: the others may share it, although none shows it alone.
-
-    Notes
-    -----
-    Costs 18 calls, and none where nothing is flagged.
-    """
-    known = {leaf: np.flatnonzero(ledger.count) for leaf, ledger in bench.ledgers.items()}
-    decided = {leaf: bench.decide(leaf, indices) for leaf, indices in known.items() if len(indices)}
-    if not any(np.any(found.untested) for found in decided.values()) or any(
-        np.any(found.gap) for found in decided.values()
-    ):
-        return
-    directions = Directions(bench, int(bench.rng.integers(2**32)))
-    blur = {leaf: bench.rtol * claim.values for leaf, claim in bench.claims.items()}
-    for leaf, found in decided.items():
-        contradicted = np.any(found.untested | (found.outcome == Outcome.WRONG), axis=1)
-        left_out = np.any(found.outcome == Outcome.OPEN, axis=1) & ~contradicted
-        directions.hold(leaf, known[leaf][left_out])
-        directions.correct(leaf, known[leaf][contradicted], found.reference[contradicted])
-        blur[leaf][known[leaf][contradicted]] = found.bound[contradicted] / bench.multiplier
-    slopes = directions.look()
-    deviation = np.hypot(slopes.deviation, directions.spread(slopes.parts, blur))
-    unsure = DISAGREES * deviation
-    if np.all(np.abs(slopes.residual) <= unsure):
-        clear_of_kinks(bench, directions, slopes.parts, unsure)
-
-
-def clear_of_kinks(bench: Bench, directions: Directions, parts: Sequence[Part], unsure: Floats) -> None:
-    """Call flagged elements wrong whose error shows along directions that agree with the measured derivatives.
-
-    Along them the functions are linear, with those derivatives: another claim is valid for none of these elements.
-
-    Parameters
-    ----------
-    bench : Bench
-    directions : Directions
-        What is believed there agrees with the functions along ``parts``.
-    parts : sequence of Part, length P
-        Of whole leaves.
-    unsure : array, shape (P, K)
-        Changes of the functions that would not show.
-    """
-    for flagged, concerned in bench.flagged:
-        if flagged.leaf not in parts[0].leaves:
-            continue
-        moves = np.abs([directions.component(part, flagged.leaf, flagged.index) for part in parts])
-        stake = np.abs(flagged.claimed - flagged.reference) - flagged.bound
-        shows = moves[:, None] * stake > 2 * unsure
-        if np.any(flagged.gap) or np.any(np.count_nonzero(shows, axis=0)[concerned] < INFORMATIVE):
-            continue
-        membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
-        bench.ledgers[flagged.leaf].examine(np.array([flagged.index]), membership[None])

@@ -202,6 +202,8 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
     settings = check.settings
     if check.why_directions:
         judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, each=False)
+        if _looked_at_each(judgements):
+            check.why_directions = ""
         return _look_again(check, probe, base, claims, judgements)
     elements = sum(len(claim.values) for claim in claims.values())
     if settings.method == "auto" and check.subject.is_whole and not settings.vectorized:
@@ -211,13 +213,18 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
             judgements = judge(probe, base, claims, rtol=check.rtol, rng=settings.rng, key=settings.key, sampled=False)
         elif sampled and elements > FEW:
             judgements = _look_again(check, probe, base, claims, judgements)
-        if not all(np.all(np.isnan(found.floor_along)) for found in judgements.values()):
+        if not _looked_at_each(judgements):
             check.why_directions = (
                 f"the {elements:,} elements were judged together along random directions, not one by one: whole parameters "
                 "are wrong; method='exhaustive' looks at each"
             )
         return judgements
     return check.subject.judge(probe, base, claims, rtol=check.rtol, rng=settings.rng)
+
+
+def _looked_at_each(judgements: dict[int, Judgement]) -> bool:
+    """Tell whether nothing was judged along random directions."""
+    return all(np.all(np.isnan(found.floor_along)) for found in judgements.values())
 
 
 def _look_again(

@@ -46,7 +46,7 @@ def scan(ball: Ball, element: Flagged) -> bool:
     radius = ball.radius([element])
     while True:
         within, is_bent, left = _within(ball, element, radius)
-        hidden = np.zeros_like(within)
+        hidden = blurred = np.zeros_like(within)
         if not np.any(within):
             break
         from_afar = within
@@ -62,6 +62,9 @@ def scan(ball: Ball, element: Flagged) -> bool:
         radius *= RATIO
     element.hidden = hidden
     element.conclude(within | ((element.gap != 0) & ~element.contradicted))
+    # What still grows the nearer the scan is noise, or a pole, at which slopes of any size are met.
+    unclear = within & blurred & element.contradicted
+    element.valid, element.open = element.valid & ~unclear, unclear
     return is_bent or bool(np.any(element.valid))
 
 

@@ -33,9 +33,9 @@ SAMPLES = 24
 """Gradients sampled beside the first ones. A claim still outside their hull has agreed along as many directions
 chosen to contradict it."""
 
-MOST_RANKS, SEARCHES, SEARCHED_FROM, NEIGHBOURS = 129, 4, 3, 4
+MOST_RANKS, SEARCHES, SEARCHED_FROM = 129, 2, 3
 """Before a direction contradicts a claim its largest derivative is looked for: with every element in every rank, of no more
-than `MOST_RANKS`, then `SEARCHES` times among neighbours of the outermost places."""
+than `MOST_RANKS`, then `SEARCHES` times among as many neighbours of each of the outermost places."""
 
 TRIES = 3
 """Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""
@@ -49,6 +49,10 @@ INVOLVED = 0.05
 MOST_PARTED = 8
 """Largest number of members of a contradiction that are separated pair by pair, at two calls a pair: about the cost
 of one search."""
+
+MOST_SHARED = 2000
+"""Largest number of elements that share a kink of which gradients are sampled: a sample takes a call for each, and memory for the
+square of that. Others stay open."""
 
 LOOKED_AT = 4
 """Smooth elements of a leaf that are scanned; if all of these are wrong, so are the other contradicted ones."""
@@ -76,7 +80,8 @@ def judge(ball: Ball, flagged: list[Flagged]) -> None:
     groups = groups_of(ball, known)
     order = ball.rng.permutation([i for i, group in enumerate(groups) if len(group.members) == 1])
     _judge_singles(ball, [groups[i].members[0] for i in order])
-    _judge_groups(ball, [group for group in groups if len(group.members) > 1], {id(element) for element in known})
+    shared = [group for group in groups if 1 < len(group.members) <= MOST_SHARED]
+    _judge_groups(ball, shared, {id(element) for element in known})
 
 
 def _judge_singles(ball: Ball, elements: list[Flagged]) -> None:
@@ -252,6 +257,8 @@ class _Hull:
         while np.any(among) and self.gradients:
             contradicted = yield from self._contradictions(among)
             alone = yield from self._alone(contradicted, among)
+            if not all(self._is_beyond(direction, column) for column, direction in contradicted.items()):
+                continue  # a place that was not found before was met in the meantime
             if not np.any(alone):
                 left = self._outside(among)[1]
                 for column, direction in contradicted.items():
@@ -280,6 +287,11 @@ class _Hull:
             else:
                 yield from self._sample(place)
         return found
+
+    def _is_beyond(self, direction: Floats, column: int) -> bool:
+        """Tell whether the claims along a direction are larger than each derivative that was sampled."""
+        largest = max(float(gradient[:, column] @ direction) for gradient in self.gradients)
+        return bool(direction @ self.claim[:, column] - largest > self.unsure[column])
 
     def _alone(self, contradicted: dict[int, Floats], among: Bools) -> Generator[Question, Floats, Bools]:
         """Return the members that are contradicted by themselves, shape (m, K): two are tested, the others are like them."""
@@ -468,20 +480,23 @@ class _Hull:
         return None
 
     def _orders(self) -> list[Floats]:
-        """Return places for every order of a few elements; of many, places in which every element has every rank."""
+        """Return places for every order of a few elements; of many, places in which every element has every rank.
+
+        Those around the point first, then those where all elements are below it, or above: there nested kinks part.
+        """
         count, rng = len(self.members), self.ball.rng
         if count <= 4:
             orders = [np.array(order) for order in permutations(range(count))]
         else:
             drawn = rng.permutation(count)
             orders = [(drawn + j) % count for j in rng.permutation(count)[:MOST_RANKS]]
-        return [np.asarray(order - (count - 1) / 2) for order in orders]
+        return [np.asarray(order - (count - 1) / 2 + shift) for shift in (0, -count, count) for order in orders]
 
     def _neighbours(self, places: list[Floats]) -> list[Floats]:
         """Return places at random, and places like the given ones with two elements exchanged or one moved anew."""
         rng, count = self.ball.rng, len(self.members)
         found = list(count * rng.uniform(-0.7, 0.7, (2 * count, count)))
-        for number, place in enumerate(places * NEIGHBOURS):
+        for number, place in enumerate(places * SEARCHED_FROM):
             near = place.copy()
             one, other = rng.integers(count, size=2)
             near[one], near[other] = near[other], near[one]

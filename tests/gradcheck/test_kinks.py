@@ -31,6 +31,14 @@ def weighted_order(x):
     return np.sort(x) @ np.arange(5.0)
 
 
+def least_of_relus(x):
+    return np.min(relu(x))
+
+
+def capped_maximum(x):
+    return min(np.max(x), 1.0)
+
+
 SORTED_TIE = np.array([1.0, 3, 2, 1, 1])
 
 VALID = [
@@ -48,6 +56,10 @@ VALID = [
     ("nested, c", nested, np.ones(3), [0, 0, 1]),
     ("maximum of minima, one", max_of_minima, np.ones(9), [0, 0, 0, 0, 1, 0, 0, 0, 0]),
     ("minimum of maxima, one", min_of_maxima, np.ones(6), [0, 0, 0, 1, 0, 0]),
+    ("least of three relus, a quarter of one", least_of_relus, np.zeros(3), [0.25, 0, 0]),
+    ("capped maximum of three, a tenth of one", capped_maximum, np.ones(3), [0.1, 0, 0]),
+    ("capped maximum of four, shares of two", capped_maximum, np.ones(4), [0.1, 0, 0, 0.05]),
+    ("median of absolute values", lambda x: np.median(np.abs(x)), np.zeros(5), [-1.0, 0, 0, 0, 0]),
     ("relu of a product", lambda x: relu(np.array([-0.7, 0.6, -0.03, 0.4]) @ x), np.zeros(4), [0.0] * 4),
 ]
 
@@ -66,21 +78,26 @@ INVALID = [
     ("maximum of minima, two", max_of_minima, np.ones(9), [0, 0, 0, 1, 1, 0, 0, 0, 0]),
     ("minimum of maxima, two of one", min_of_maxima, np.ones(6), [0, 0, 1, 1, 0, 0]),
     ("minimum of maxima, dropped", min_of_maxima, np.ones(6), [0] * 6),
+    ("least of three relus, twice", least_of_relus, np.zeros(3), [2.0, 0, 0]),
+    ("capped maximum of four, minus", capped_maximum, np.ones(4), [0, 0, 0, -0.1]),
     ("nested, two", nested, np.ones(3), [1, 0, 1]),
 ]
 
 
+@pytest.mark.parametrize("method", ["exhaustive", "directional"])
 @pytest.mark.parametrize("seed", seeds(2))
 @pytest.mark.parametrize(("name", "f", "x", "claim"), VALID, ids=[case[0] for case in VALID])
-def test_a_valid_subgradient_passes(name, f, x, claim, seed):
-    report = check_gradient(lambda x: float(f(x)), lambda x: np.array(claim, float), x, rng=seed)
+def test_a_valid_subgradient_passes(name, f, x, claim, seed, method):
+    report = check_gradient(lambda x: float(f(x)), lambda x: np.array(claim, float), x, rng=seed, method=method)
     assert report.ok, str(report)
 
 
+@pytest.mark.parametrize("method", ["exhaustive", "directional"])
 @pytest.mark.parametrize("seed", seeds(2))
 @pytest.mark.parametrize(("name", "f", "x", "claim"), INVALID, ids=[case[0] for case in INVALID])
-def test_an_invalid_one_fails(name, f, x, claim, seed):
-    assert check_gradient(lambda x: float(f(x)), lambda x: np.array(claim, float), x, rng=seed).verdict == "fail"
+def test_an_invalid_one_fails(name, f, x, claim, seed, method):
+    report = check_gradient(lambda x: float(f(x)), lambda x: np.array(claim, float), x, rng=seed, method=method)
+    assert report.verdict == "fail", str(report)
 
 
 @pytest.mark.parametrize("at", [1.0, 1.0 - 1e-6, 1.0 + 1e-7])
@@ -290,3 +307,11 @@ def test_equal_shares_of_a_median_pass_along_directions_too(seed):
 
     assert verdict(1.0) == "pass"
     assert {verdict(0.5), verdict(2.0)} == {"fail"}
+
+
+@pytest.mark.parametrize("claim", [0.1, 1.0, -1.0])
+def test_a_kink_that_thousands_share_is_left_open_at_little_cost(claim):
+    x = np.ones(3001)
+    gradient = np.append(claim * (np.arange(3000) == 3), 1.0)
+    report = check_gradient(lambda x: min(np.max(x[:-1]), 1.0) + x[-1], gradient, x, method="directional")
+    assert report.verdict == "inconclusive" and report.evaluations <= 200, str(report)

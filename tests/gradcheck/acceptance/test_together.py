@@ -1,6 +1,4 @@
-"""Many elements at once along directions: what is plain, what is confirmed, what rules a kink out, and what it costs."""
-
-from types import SimpleNamespace
+"""Many elements at once along directions: what is plain, what is confirmed, and what it costs."""
 
 import numpy as np
 import pytest
@@ -8,7 +6,7 @@ import pytest
 from gradcheck.acceptance import together
 from gradcheck.acceptance.decide import PLAINLY, Outcome
 from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
-from gradcheck.acceptance.ledger import Estimate, Kind, Membership
+from gradcheck.acceptance.ledger import Estimate, Kind
 from gradcheck.acceptance.screening import screen
 from gradcheck.acceptance.together import (
     BEND_NOISE,
@@ -16,10 +14,8 @@ from gradcheck.acceptance.together import (
     FEWEST_TOGETHER,
     PRECISE,
     bends_less,
-    clear_of_kinks,
     confirm_together,
     contradicted_plainly,
-    rule_kinks_out,
 )
 
 from .benches import bench_of, calls, enter
@@ -210,10 +206,7 @@ def test_directions_of_derivatives_that_were_measured_know_no_rounding_of_claims
     enter(bench, np.ones(4), 1e-9)
     confirm_together(bench, {0: np.arange(4)})
     bends_less(bench, 0, np.arange(4), np.ones((4, 1)))
-    bench = linear(np.full(4, 3.0))
-    sides(bench, np.ones(4))
-    rule_kinks_out(bench)
-    assert made == [False, False, True]
+    assert made == [False, False]
 
 
 @pytest.mark.parametrize(("noise", "confirmed"), [(1.9 / PRECISE, True), (2.1 / PRECISE, False)])
@@ -345,197 +338,3 @@ def test_elements_together_contradict_claims_and_agree_with_derivatives(claimed,
     assert bends_less(bench, 0, np.arange(30), truth).tolist() == [bends]
     assert calls(bench) == 18
     assert not bends_less(bench, 0, np.arange(30), 1.3 * truth).any()  # nor where the derivatives are wrong themselves
-
-
-# ---- kinks ruled out --------------------------------------------------------------------------------------------------------
-
-
-def sides(bench, values, *, bound=1e-3, gap=0.0, indices=None):
-    """Enter two measurements of elements that say the same, of ladders."""
-    values = np.asarray(values, float)[:, None]
-    indices = np.arange(len(values)) if indices is None else np.array(indices)
-    for _ in range(2):
-        bench.ledgers[0].add(
-            Estimate.sides(indices, values, np.full_like(values, gap), np.full_like(values, bound - abs(gap) / 2))
-        )
-
-
-def memberships(bench):
-    return [int(entry) for entry in bench.ledgers[0].membership[:, 0]]
-
-
-def test_where_nothing_is_flagged_or_a_kink_was_seen_nothing_is_done():
-    bench = linear(np.ones(4))
-    sides(bench, np.ones(4))
-    rule_kinks_out(bench)
-    assert calls(bench) == 0
-    bench = linear(np.full(4, 3.0))
-    sides(bench, np.ones(3))
-    sides(bench, [1.0], gap=1e-3, indices=[3])
-    rule_kinks_out(bench)
-    assert calls(bench) == 0 and memberships(bench) == [Membership.UNTESTED] * 4
-
-
-def test_flagged_elements_are_wrong_where_directions_agree_with_what_was_measured():
-    bench = linear([3.0, 1.0, -1.0, 1.0])
-    sides(bench, np.ones(4), bound=1e-9)
-    assert [one.index for one, _ in bench.flagged] == [0, 2]
-    rule_kinks_out(bench)
-    assert calls(bench) == 18
-    assert memberships(bench) == [Membership.INVALID, Membership.UNTESTED, Membership.INVALID, Membership.UNTESTED]
-    assert (outcomes(bench) == Outcome.WRONG).tolist() == [True, False, True, False]
-
-
-@pytest.mark.parametrize("kink", [0.5, 30.0])
-def test_they_are_not_where_all_together_meet_a_kink(kink):
-    """Of an absolute value at each element: half of ``kink`` ahead and behind, none in the middle."""
-    bench = linear([3.0, 1.0, 1.0, 1.0], kink=kink)
-    sides(bench, np.ones(4), bound=1e-9)
-    rule_kinks_out(bench)
-    assert memberships(bench) == [Membership.UNTESTED] * 4
-
-
-def test_elements_that_are_open_stand_still():
-    """What was measured of one is wrong, and would disagree with every direction."""
-    bench = linear([3.0, 1.0, 1.0, 5.0])
-    sides(bench, np.ones(3), bound=1e-9)
-    enter(bench, [2.0], 1e-9, indices=[3])
-    assert outcomes(bench)[3] == Outcome.OPEN
-    rule_kinks_out(bench)
-    assert memberships(bench)[0] == Membership.INVALID
-
-
-@pytest.mark.parametrize(("times", "ruled_out"), [(1.0, True), (8.0, False)])
-def test_they_disagree_beyond_one_deviation_of_what_was_measured(times, ruled_out):
-    bench, bound = linear([3.0, 3.0, 3.0, 3.0]), 1e-3
-    sides(bench, np.full(4, 1.0 + times * bound / bench.multiplier), bound=bound)
-    rule_kinks_out(bench)
-    assert (Membership.INVALID in memberships(bench)) is ruled_out
-
-
-@pytest.mark.parametrize(("share", "ruled_out"), [(0.5, True), (50.0, False)])
-def test_claims_that_were_not_contradicted_may_be_off_by_what_matters(share, ruled_out):
-    """Their part in a direction is blurred by that; what is off by far more shows as a kink may."""
-    rtol = 1e-4
-    bench = linear([300.0, *np.full(5, 100 * (1.0 + share * rtol))], slopes=100.0, rtol=rtol)
-    sides(bench, [100.0], bound=1e-9)
-    enter(bench, np.full(5, 100.0), 1.0, indices=range(1, 6))
-    assert np.all(outcomes(bench)[1:] != Outcome.OPEN)
-    rule_kinks_out(bench)
-    assert (memberships(bench)[0] == Membership.INVALID) is ruled_out
-
-
-@pytest.mark.parametrize(("last", "ruled_out"), [(0.0, True), (1.0, False)])
-def test_every_direction_must_agree(monkeypatch, last, ruled_out):
-    monkeypatch.setattr(together, "Directions", Told)
-    monkeypatch.setattr(Told, "residual", np.array([[0.0], [0.0], [last], [0.0]]))
-    monkeypatch.setattr(Told, "deviation", np.full((4, 1), 1e-12))
-    bench = linear([3.0, 1.0, 1.0, 1.0])
-    sides(bench, np.ones(4), bound=1e-9)
-    rule_kinks_out(bench)
-    assert (memberships(bench)[0] == Membership.INVALID) is ruled_out
-
-
-def test_an_element_in_question_in_one_function_is_believed_as_measured_in_both():
-    bench = both([[1.0, 3.0], [1.0, 1.0], [1.0, 1.0]])
-    ones = np.ones((3, 2))
-    for _ in range(2):
-        bench.ledgers[0].add(Estimate.sides(np.arange(3), ones, 0 * ones, 1e-9 * ones))
-    rule_kinks_out(bench)
-    assert memberships(bench)[0] == Membership.UNTESTED and bench.ledgers[0].membership[0, 1] == Membership.INVALID
-
-
-@pytest.mark.parametrize(("bound", "ruled_out"), [(0.4, True), (0.6, False)])
-def test_what_an_interval_leaves_open_is_no_error(monkeypatch, bound, ruled_out):
-    """Of an error of one so much is left that it must be twice what would not show."""
-    bench = linear([2.0, 1.0, 1.0, 1.0])
-    sides(bench, np.ones(4), bound=bound)
-    ((one, concerned),) = bench.flagged
-    directions = SimpleNamespace(component=lambda part, leaf, index: -2.0)
-    parts = [SimpleNamespace(leaves=[0])] * 4
-    clear_of_kinks(bench, directions, parts, np.full((4, 1), 0.5))
-    assert memberships(bench)[one.index] == (Membership.INVALID if ruled_out else Membership.UNTESTED)
-    assert concerned.all()
-
-
-@pytest.mark.parametrize(("gap", "ruled_out"), [(0.0, True), (0.5, False)])
-def test_one_with_a_kink_in_one_function_is_not_cleared_of_it(gap, ruled_out):
-    bench = both([[3.0, 3.0], [1.0, 1.0]])
-    ones = np.ones((1, 2))
-    for _ in range(2):
-        bench.ledgers[0].add(Estimate.sides(np.array([0]), ones, np.array([[0.0, gap]]), 1e-9 * ones))
-    directions, parts = SimpleNamespace(component=lambda *_: 1.0), [SimpleNamespace(leaves=[0])] * 4
-    clear_of_kinks(bench, directions, parts, np.full((4, 2), 1e-6))
-    assert bool(np.any(bench.ledgers[0].membership[0])) is ruled_out
-
-
-@pytest.mark.parametrize(("shown", "ruled_out"), [(2, False), (3, True)])
-def test_an_error_shows_along_three_of_four_directions(shown, ruled_out):
-    bench = linear([3.0, 1.0, 1.0, 1.0])
-    sides(bench, np.ones(4), bound=1e-9)
-    directions = SimpleNamespace(component=lambda part, leaf, index: part.number)
-    parts = [SimpleNamespace(leaves=[0], number=1.0 if i < shown else 1e-3) for i in range(4)]
-    clear_of_kinks(bench, directions, parts, np.full((4, 1), 0.9))
-    assert memberships(bench)[0] == (Membership.INVALID if ruled_out else Membership.UNTESTED)
-    for part in parts:
-        part.leaves = [1]  # of which this element is none
-    bench.ledgers[0].membership[:] = Membership.UNTESTED
-    bench.ledgers[0].version += 1
-    clear_of_kinks(bench, directions, parts, np.full((4, 1), 0.9))
-    assert memberships(bench)[0] == Membership.UNTESTED
-
-
-def test_one_flagged_element_in_one_leaf_is_enough_to_ask_and_a_kink_in_another_to_ask_nothing():
-    x = {"a": np.ones(2), "b": np.ones(2)}
-    for gap, asked in ((0.0, 18), (1e-3, 0)):
-        bench = bench_of(
-            lambda p: float(np.sum(p["a"]) + np.sum(p["b"])), x, {"a": np.array([3.0, 1.0]), "b": np.ones(2)}
-        )
-        sides(bench, np.ones(2), bound=1e-9)
-        for _ in range(2):
-            ones = np.ones((2, 1))
-            bench.ledgers[1].add(Estimate.sides(np.arange(2), ones, gap * ones, 1e-9 * ones))
-        rule_kinks_out(bench)
-        assert calls(bench) == asked
-        assert memberships(bench)[0] == (Membership.INVALID if asked else Membership.UNTESTED)
-
-
-@pytest.mark.parametrize(("value", "ruled_out"), [(1.0, True), (1.1, False)])
-def test_directions_must_agree_with_every_derivative_that_was_measured(value, ruled_out):
-    bench = linear([3.0, 1.0, 1.0, 3.0])
-    sides(bench, [1.0, 1.0, 1.0, value], bound=1e-9)
-    rule_kinks_out(bench)
-    assert (Membership.INVALID in memberships(bench)) is ruled_out
-
-
-@pytest.mark.parametrize(("error", "ruled_out"), [(1e-3, True), (1e-9, False)])
-def test_an_error_that_would_not_show_along_directions_stays_untested(error, ruled_out):
-    bench = linear([1.0 + error, 1.0, 1.0, 1.0], noise=1e-11, rtol=1e-12)
-    sides(bench, np.ones(4), bound=1e-10)
-    assert [one.index for one, _ in bench.flagged] == [0]
-    rule_kinks_out(bench)
-    assert memberships(bench)[0] == (Membership.INVALID if ruled_out else Membership.UNTESTED)
-
-
-def test_of_two_functions_the_one_in_question_is_entered():
-    bench = bench_of(
-        lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(3)}, {"x": np.array([[1.0, 3.0], [1.0, 1.0], [1.0, 1.0]])}
-    )
-    ones = np.ones((3, 2))
-    for _ in range(2):
-        bench.ledgers[0].add(Estimate.sides(np.arange(3), ones, 0 * ones, 1e-9 * ones))
-    rule_kinks_out(bench)
-    assert bench.ledgers[0].membership[0].tolist() == [Membership.UNTESTED, Membership.INVALID]
-
-
-def test_an_error_must_show_in_every_function_in_question():
-    """That of one is far below what the directions tell."""
-    claims = np.array([[1.0 + 1e-9, 3.0], [1.0, 1.0], [1.0, 1.0]])
-    bench = bench_of(lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(3)}, {"x": claims}, noise=1e-11, rtol=1e-12)
-    ones = np.ones((3, 2))
-    for _ in range(2):
-        bench.ledgers[0].add(Estimate.sides(np.arange(3), ones, 0 * ones, 1e-10 * ones))
-    ((_, concerned),) = bench.flagged
-    assert concerned.all()
-    rule_kinks_out(bench)
-    assert not bench.ledgers[0].membership.any()

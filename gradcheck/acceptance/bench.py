@@ -221,20 +221,7 @@ def in_parts(ledger: Ledger) -> list[Indices]:
 
 
 class Bench:
-    """One run of the rule: what is known so far about every leaf.
-
-    Parameters
-    ----------
-    probe : Probe
-        The functions, ``K`` of them.
-    base : array, shape (K,)
-        Their values at the point.
-    claims : dict
-        For each free leaf its claim.
-    rtol : float
-        The relative error that matters.
-    rng : Generator
-        Draws directions and signs.
+    """One run of the rule: what is known so far about every leaf. The parameters are those of `gradcheck.acceptance.rule.judge`.
 
     Attributes
     ----------

@@ -30,15 +30,7 @@ DENSE = 0.2
 
 
 class Individual:
-    """Judges elements one by one, and tells the directions what came out.
-
-    Parameters
-    ----------
-    bench : Bench
-        Claims, functions and judgements.
-    directions : Directions
-        What is wrong is corrected there, what stays undecided stands still.
-    """
+    """Judges elements one by one, and tells the directions: what is wrong is corrected there, what stays undecided stands still."""
 
     def __init__(self, bench: Bench, directions: Directions) -> None:
         self.bench = bench

@@ -157,18 +157,9 @@ def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list
 
 
 def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]) -> None:
-    """Call the functions at the point again if nearby gradients made a claim valid although differences showed no kink.
+    """Call the functions at the point again, as often as a tenth of the calls so far, if a claim is valid at a kink that no difference showed.
 
     A value that is wrong at a single call looks like a kink, and among so many calls there may be several.
-
-    Raises
-    ------
-    NotRepeatableError
-        When they give something else, by more than rounding.
-
-    Notes
-    -----
-    Costs a tenth of the calls so far, 64 at most, and nothing where differences showed the kink.
     """
     hidden = [flagged for flagged, _ in elements if not np.any(flagged.gap) and np.any(flagged.valid)]
     if not hidden:

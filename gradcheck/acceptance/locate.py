@@ -65,17 +65,13 @@ def groups_of(slopes: Slopes) -> list[Group]:
 def contradicted_leaves(directions: Directions, group: Group, most: int, few: int) -> tuple[list[Group], list[Group]]:
     """Halve a group of leaves until each group is one leaf.
 
+    Where more than ``most`` groups disagree, the last ``few`` of them are followed: a backward pass meets those first, and what is
+    wrong there spoils the others. Costs as `locate` does.
+
     Returns
     -------
-    leaves : list of Group
-        Leaves that disagree. Where more than ``most`` groups do, the last ``few`` of them are followed: a backward pass meets
-        those first, and what is wrong there spoils the others.
-    left : list of Group
-        Groups of several leaves that were not told apart.
-
-    Notes
-    -----
-    Costs two calls a halving of a group that disagrees strongly, and eight of another.
+    leaves, left : list of Group
+        Leaves that disagree, and groups of several leaves that were not told apart.
     """
     followed: list[Group] = [group]
     left: list[Group] = []
@@ -91,21 +87,12 @@ def contradicted_leaves(directions: Directions, group: Group, most: int, few: in
 def locate(directions: Directions, groups: list[Group], crowd: int) -> tuple[list[Group], list[Group]]:
     """Halve groups that disagree until few elements are left in each.
 
-    Parameters
-    ----------
-    directions : Directions
-        Measures.
-    groups : list of Group
-        Where to begin.
-    crowd : int
-        The search ends when more groups than this disagree, or every half does: then it is not a few elements that are wrong.
+    The search ends when more than ``crowd`` groups disagree, or every half does: then it is not a few elements that are wrong.
 
     Returns
     -------
-    found : list of Group
-        Of at most four elements each.
-    left : list of Group
-        Larger ones, where the search ended early.
+    found, left : list of Group
+        Groups of at most four elements each, and larger ones where the search ended early.
 
     Notes
     -----

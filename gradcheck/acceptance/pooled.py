@@ -101,18 +101,7 @@ def _of_sums(values: Floats, place: Indices) -> Floats:
 def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
     """Return the derivative along a common move where it is of first order and above the noise, else 0; shape (K,).
 
-    Parameters
-    ----------
-    probe : Probe
-        The functions.
-    moves : dict
-        The move.
-    jitter : array, shape (K,)
-        By how much two values may differ through noise.
-
-    Notes
-    -----
-    Costs 2 calls; 2 more where something moved.
+    Two values may differ by ``jitter`` through noise, shape (K,). Costs 2 calls; 2 more where something moved.
     """
     far = probe.ray(moves, np.array([1.0, -1.0]))
     slope = (far[0] - far[1]) / 2

@@ -123,17 +123,7 @@ def screen(bench: Bench, chosen: Chosen | None = None) -> None:
 
 
 def _require_repeatable(bench: Bench, screened: dict[int, tuple[Indices, Floats]]) -> None:
-    """Take the difference again that contradicts its claim most plainly: a value that was another one at some call is no error of the claim.
-
-    Raises
-    ------
-    NotRepeatableError
-        When it is another one.
-
-    Notes
-    -----
-    Costs four calls, and none where nothing contradicts: it is taken twice, what is off at some calls may be so again.
-    """
+    """Take the difference again, twice, that contradicts its claim most plainly: a value that was another one is no error of the claim."""
     worst = (0.0, -1, 0)
     for leaf, (indices, _) in screened.items():
         found = bench.decide(leaf, indices)

@@ -53,14 +53,7 @@ class _Measured(NamedTuple):
 
 
 def confirm_together(bench: Bench, waiting: Chosen) -> None:
-    """Enter derivatives of contradicted elements as confirmed, with a bound, if random directions agree with them.
-
-    Parameters
-    ----------
-    bench : Bench
-        Where the elements were screened.
-    waiting : dict
-        Position of a leaf -> some of its elements.
+    """Enter derivatives of contradicted elements, which were screened, as confirmed, with a bound, if random directions agree with them.
 
     Notes
     -----

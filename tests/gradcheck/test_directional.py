@@ -542,3 +542,13 @@ def test_directions_over_a_pole_are_no_evidence(count, near, distance):
     assert check_gradient(f, wrong, point, method="directional").verdict != "pass"
     if near == count:
         assert check_gradient(f, wrong, point, method="directional").verdict == "fail"
+
+
+@pytest.mark.parametrize("slack", [1e-6, 1e-9])
+@pytest.mark.parametrize(("factor", "verdict"), [(1, "pass"), (-1, "fail")])
+def test_a_barrier_that_any_usual_step_crosses_is_seen_from_inside(slack, factor, verdict):
+    """The logarithm of what is left of a constraint is infinite within a step of 1e-6 of the elements."""
+    x = 1 - slack * (1 + np.random.default_rng(0).random(400))
+    with np.errstate(invalid="ignore"):
+        report = check_gradient(lambda x: -np.sum(np.log(1 - x)), lambda x: factor / (1 - x), x, method="directional")
+    assert report.verdict == verdict

@@ -101,6 +101,8 @@ class _Sample:
         Noise of so much needs no look from nearer.
     is_nearest : bool
         Whether the places are one after another, as the dtypes of the parameters hold them.
+    is_rounded : bool
+        Whether single precision inside may have put the values on a line, of whole multiples of a move.
     """
 
     moves: Moves
@@ -109,6 +111,7 @@ class _Sample:
     values: Floats
     enough: Floats
     is_nearest: bool
+    is_rounded: bool = False
 
     @property
     def offsets(self) -> Floats:
@@ -135,6 +138,8 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
     resolutions = [probe.point.leaves[leaf].format.eps for leaf in lengths]
     coarsest, finest = max(resolutions, default=0.0), min(resolutions, default=0.0)
     double = float(np.finfo(np.float64).eps)
+    # What single precision makes of whole multiples of a move may lie on a line, by chance: another move shows that.
+    is_rounded = coarsest > double >= probe.output.eps
     # In half precision so many spacings are several times an element's size.
     samples = [(distance, spacing) for distance, spacing in SAMPLES if abs(distance) * coarsest <= 1]
     # Twice that: rounding a move to the dtype lengthens it by less than a factor of two.
@@ -149,7 +154,12 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
         values = probe.ray(moves, distance + offsets)
         if np.all(np.isfinite(values)):
             enough = np.maximum(SUSPICIOUS * ulp(values), OF_ROUNDING * floor)
-            yield _Sample(moves, _longest(moves), distance + offsets, values, enough, is_nearest)
+            if distance > 0 and is_rounded:
+                enough, signs = (
+                    np.zeros_like(enough),
+                    {leaf: signed(len(scale), rng) for leaf, scale in lengths.items()},
+                )
+            yield _Sample(moves, _longest(moves), distance + offsets, values, enough, is_nearest, is_rounded)
 
 
 class _Seen:
@@ -175,8 +185,11 @@ class _Seen:
         self.quantum = np.maximum(self.quantum, sample.quantum(self.base))
         if sample.places[0]:  # a kink among the samples looks like noise, on one side of the point only
             estimate = _of_staircase(self.probe, sample)
-            less, more = np.minimum(self.noise, estimate), np.maximum(self.noise, estimate)
-            self.noise = np.maximum(np.where(more > ONE_SIDED * less, less, more), self.quantum)
+            before = np.where(np.isfinite(self.noise), self.noise, estimate)
+            less, more = np.minimum(before, estimate), np.maximum(before, estimate)
+            by_chance = sample.is_rounded & (STANDS_STILL * less < np.finfo(np.float32).eps / 2 * np.abs(self.base))
+            is_kink = (more > ONE_SIDED * less) & ~by_chance
+            self.noise = np.maximum(np.where(is_kink, less, more), self.quantum)
             self._look_between(sample)
         elif self.last is None:
             stands = np.any(self._stood_still)  # as half precision may, whose units are not sampled farther away

@@ -275,3 +275,13 @@ def test_a_dropped_gradient_of_tiny_parameters_in_half_precision_fails(scale):
             claim = (factor * right).astype(np.float16)
             report = check_gradient(lambda x: f(x, np.float32), lambda x, claim=claim: claim, x, rng=seed)
             assert report.verdict == verdict, str(report)
+
+
+def test_rounding_that_lies_on_a_line_by_chance_hides_no_dropped_gradient():
+    """The sum of a constant and whole multiples of a move may be rounded to whole multiples of the same number of units."""
+    c, s, x = np.array([-1.8876], np.float32), np.float32(0.5), np.zeros(1, np.float32)
+    verdicts = [
+        check_gradient(lambda x: float(np.sin(float(x @ c + s))), lambda x: 0 * x, x, rng=seed).verdict
+        for seed in (15, 53, 70, 74, 107, 133, 150, 210)
+    ]
+    assert verdicts == ["fail"] * 8

@@ -17,7 +17,7 @@ from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import Measurement, climb, noise_multiplier
 from gradcheck.differences.lengths import lengths_of, own_sizes, resolution_of, smallest_of_a_kind
 from gradcheck.differences.vectorized import elements
-from gradcheck.functions.blocks import FEW
+from gradcheck.functions.blocks import SMALL_ARRAY
 from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged
 
@@ -209,7 +209,7 @@ def _filled(shape: tuple[int, ...], value: Any, *, is_constant: bool) -> NDArray
 def in_parts(ledger: Ledger) -> list[Indices]:
     """Return the elements about which something is known, those with about as many estimates together."""
     parts, most = [], int(ledger.count.max(initial=0))
-    if len(ledger.count) * most * ledger.columns <= FEW:
+    if len(ledger.count) * most * ledger.columns <= SMALL_ARRAY:
         known = ledger.count.nonzero()[0]
         return [known] if len(known) else []
     for few, many in ((1, 1), (2, most)):
@@ -300,7 +300,7 @@ class Bench:
     def _scales(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
         """Return spacings and scales of some elements, as in `Tolerance`; those of a small leaf are kept."""
         lengths = self.lengths[leaf]
-        if len(lengths) > FEW:
+        if len(lengths) > SMALL_ARRAY:
             return self._scales_of(leaf, indices)
         if leaf not in self._known_scales or self._known_scales[leaf][0] is not lengths:
             self._known_scales[leaf] = lengths, self._scales_of(leaf, slice(None))

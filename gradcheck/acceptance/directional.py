@@ -76,11 +76,11 @@ VERIFYING = 2
 LEAST = 3
 """Elements of one leaf that are looked at, at least, where a `DOZEN` is shared by several."""
 
-CROWD = 100
-"""With more contradicted groups than this, the wrong elements are not few."""
+MOST_CONTRADICTED = 100
+"""Largest number of contradicted groups that are halved on: with more, the wrong elements are not few, and a sample is looked at."""
 
 NARROWED, FOLLOWED = 4, 2
-"""Most significant groups of a crowd that are halved further, and halves that are followed in each."""
+"""Most significant of more contradicted groups than that which are halved on, and halves that are followed in each."""
 
 
 def search(bench: Bench, key: int) -> bool:
@@ -294,7 +294,7 @@ class _Search:
             self._leave_all(rest)
             rest = [group for group in rest if self._explained.issuperset(group.part.leaves)]
         if rest:
-            self._locate(rest, DOZEN if self._explained else CROWD)
+            self._locate(rest, DOZEN if self._explained else MOST_CONTRADICTED)
         return before != (self.individual.count, len(self._explained | self.throughout))
 
     def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
@@ -461,16 +461,16 @@ class _Search:
 
     # ---- elements that are wrong in leaves that are not ----------------------------------------------------------------
 
-    def _locate(self, groups: list[Group], crowd: int) -> None:
-        """Locate wrong elements in some groups and look at them; where so many groups disagree they are no single elements."""
-        found, left = locate(self.directions, groups, crowd)
+    def _locate(self, groups: list[Group], most: int) -> None:
+        """Locate wrong elements in some groups and look at them; where more than ``most`` groups disagree, at a sample."""
+        found, left = locate(self.directions, groups, most)
         if left and not self.bench.has_wrong and self._is_allowed(groups):
             return
         for leaf, indices in sorted(elements_of(group.part for group in left).items(), reverse=True):
             if leaf in self._explained:
                 self.individual.leave(leaf, indices)
             else:
-                found += self._part_crowd(leaf, indices, left)
+                found += self._sample_groups(leaf, indices, left)
         self.individual.look_at(elements_of(group.part for group in found))
 
     def _is_allowed(self, groups: list[Group]) -> bool:
@@ -479,10 +479,10 @@ class _Search:
         slack = [DISAGREES * np.sqrt(group.variance) + each for group, each in zip(groups, allowed, strict=True)]
         return all(np.all(np.abs(group.residual) <= each) for group, each in zip(groups, slack, strict=True))
 
-    def _part_crowd(self, leaf: int, indices: Indices, left: list[Group]) -> list[Group]:
+    def _sample_groups(self, leaf: int, indices: Indices, left: list[Group]) -> list[Group]:
         """Look at a sample of many groups of a leaf that disagree; if few are wrong, return the elements that disagree most, in groups.
 
-        Once something is wrong no more than the sample is looked at. Others of the crowd stay undecided: the check fails anyway.
+        Once something is wrong no more than the sample is looked at. The others stay undecided: the check fails anyway.
         """
         found: list[Group] = []
         has_wrong = self.bench.has_wrong

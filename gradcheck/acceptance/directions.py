@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench, rms
-from gradcheck.acceptance.drawn import SMALL_LEAF, Crowd, crowds_of, drawn, exact, reach, seed_of
+from gradcheck.acceptance.drawn import SMALL_LEAF, PackedLeaves, draw, exact, pack, reach, seed_of
 from gradcheck.acceptance.parts import Part, Span, without
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.functions.blocks import BLOCK, product
@@ -161,7 +161,7 @@ class Directions:
             for leaf, values in self.believed.items()
         }
         self._seeds = {leaf: seed_of(bench.leaves[leaf].name) for leaf in self.leaves}
-        self._crowds: tuple[list[int], list[Crowd]] = [], []
+        self._packed: tuple[list[int], list[PackedLeaves]] = [], []
         """Small leaves that moved together last, and the same laid end to end."""
         self._drawn = 0
         self.choose_step()
@@ -254,17 +254,16 @@ class Directions:
         columns = len(self.bench.base)
         moves: Moves = {}
         predicted, variance = np.zeros((len(part.spans), columns)), np.zeros(columns)
-        for crowd, joined in self._together(part):
-            made = crowd.parts(joined.astype(_dtype_of_moves(crowd.form), copy=False))
+        for packed, joined in self._packed_moves(part):
+            made = packed.parts(joined.astype(_dtype_of_moves(packed.form), copy=False))
             moves |= made
             rows = [row for row, span in enumerate(part.spans) if span.leaf in made]
-            believed = np.concatenate([self.believed[leaf] for leaf in crowd.leaves])
-            changes = np.where(
-                joined[:, None] != 0, joined[:, None] * believed, 0.0
-            )  # what stands still may have no derivative
-            predicted[rows] = np.add.reduceat(changes, crowd.starts)
-            squares = np.add.reduceat(joined**2, crowd.starts)
-            variance += squares @ np.array([self._roundoff[leaf] for leaf in crowd.leaves]) ** 2
+            believed = np.concatenate([self.believed[leaf] for leaf in packed.leaves])
+            # What stands still may have no derivative.
+            changes = np.where(joined[:, None] != 0, joined[:, None] * believed, 0.0)
+            predicted[rows] = np.add.reduceat(changes, packed.starts)
+            squares = np.add.reduceat(joined**2, packed.starts)
+            variance += squares @ np.array([self._roundoff[leaf] for leaf in packed.leaves]) ** 2
         is_made = set(moves)
         for row, span in enumerate(part.spans):
             if span.leaf in is_made:
@@ -279,21 +278,21 @@ class Directions:
                 variance += roundoff * product(block, block)
         return moves, predicted, variance
 
-    def _together(self, part: Part) -> list[tuple[Crowd, Floats]]:
-        """Return the moves of all small leaves that move as a whole, where there are several: made together."""
+    def _packed_moves(self, part: Part) -> list[tuple[PackedLeaves, Floats]]:
+        """Return the moves of the small leaves that move as a whole, computed together; nothing if there are fewer than two."""
         leaves = [span.leaf for span in part.spans if span.order is None and self._is_small_and_whole(span)]
         if len(leaves) < 2:
             return []
-        if self._crowds[0] != leaves:
-            self._crowds = leaves, crowds_of(leaves, self.bench.leaves, self._seeds)
+        if self._packed[0] != leaves:
+            self._packed = leaves, pack(leaves, self.bench.leaves, self._seeds)
         made = []
-        for crowd in self._crowds[1]:
-            lengths = np.concatenate([self.bench.lengths[leaf] for leaf in crowd.leaves])
-            joined = crowd.moves(self.key, part.number, part.step, lengths)
-            for leaf, move in crowd.parts(joined).items():
+        for packed in self._packed[1]:
+            lengths = np.concatenate([self.bench.lengths[leaf] for leaf in packed.leaves])
+            joined = packed.moves(self.key, part.number, part.step, lengths)
+            for leaf, move in packed.parts(joined).items():
                 if len(self._held[leaf]):
                     move[self._held[leaf]] = 0.0
-            made.append((crowd, joined))
+            made.append((packed, joined))
         return made
 
     def _is_small_and_whole(self, span: Span) -> bool:
@@ -307,7 +306,7 @@ class Directions:
             first = number * BLOCK
             low, high = max(span.start, first), min(span.stop, first + BLOCK)
             where = span.where(low, high)
-            integers = drawn(self._seeds[span.leaf], self.key, part.number, len(value), number, high - first)
+            integers = draw(self._seeds[span.leaf], self.key, part.number, len(value), number, high - first)
             size = np.abs(value[where]).astype(np.float64)
             move = exact(integers[low - first :], size, reach(size, lengths[where], part.step), form)
             if len(held):
@@ -339,9 +338,8 @@ class Directions:
             variance = np.minimum(variance, (SHOWS_LESS * np.abs(residual).max(axis=0)) ** 2)
         deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
         known = np.isfinite(residual) & np.isfinite(deviation)
-        return Slopes(
-            tuple(parts), tuple(predicted), np.where(known, residual, 0.0), np.where(known, deviation, np.inf)
-        )
+        residual, deviation = np.where(known, residual, 0.0), np.where(known, deviation, np.inf)
+        return Slopes(tuple(parts), tuple(predicted), residual, deviation)
 
     def look(
         self,
@@ -351,7 +349,10 @@ class Directions:
         count: int = DIRECTIONS,
         longer: bool = False,
     ) -> Slopes:
-        """Measure along fresh directions of all leaves, of some, or of chosen elements; ``longer``: with a step as `redraw` takes it."""
+        """Measure along fresh directions of all leaves, of some, or of chosen elements.
+
+        ``longer`` takes the step of `redraw`, which is the longer the fewer elements move.
+        """
         parts = []
         for _ in range(count):
             part = self.whole(leaves) if chosen is None else self.of_elements(chosen)
@@ -387,10 +388,10 @@ class Directions:
         squares = np.zeros((len(parts), len(self.bench.base)))
         for row, part in enumerate(parts):
             is_made: set[int] = set()
-            for crowd, joined in self._together(part):
-                known = np.concatenate([deviations[leaf] for leaf in crowd.leaves])
+            for packed, joined in self._packed_moves(part):
+                known = np.concatenate([deviations[leaf] for leaf in packed.leaves])
                 squares[row] += _product(joined**2, known**2)
-                is_made.update(crowd.leaves)
+                is_made.update(packed.leaves)
             for span in part.spans:
                 for where, move in () if span.leaf in is_made else self._blocks(part, span):
                     squares[row] += _product(move**2, deviations[span.leaf][where] ** 2)

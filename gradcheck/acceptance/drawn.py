@@ -18,7 +18,7 @@ from gradcheck.functions.bits import Words, random_bits
 from gradcheck.functions.formats import Format
 from gradcheck.functions.trees import Leaf
 
-__all__ = ["LARGEST", "SMALLEST", "SMALL_LEAF", "Crowd", "crowds_of", "drawn", "exact", "reach", "seed_of"]
+__all__ = ["LARGEST", "SMALLEST", "SMALL_LEAF", "PackedLeaves", "draw", "exact", "pack", "reach", "seed_of"]
 
 SMALLEST, LARGEST = 0.5, 1.32
 """Range of the components, in units of the elements' lengths times the step. With these one wrong element shows at
@@ -34,7 +34,7 @@ WITHIN = 0.1
 """Largest move of an element, as a share of its own size: the edge of a domain may be at zero."""
 
 IN_A_WORD = np.dtype(np.uint64).itemsize // np.dtype(np.int16).itemsize
-"""Integers that are drawn at once."""
+"""16-bit integers in a 64-bit word of random bits."""
 
 
 def seed_of(name: str) -> int:
@@ -43,8 +43,8 @@ def seed_of(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
 
 
-def drawn(seed: int, key: int, number: int, size: int, block: int, count: int) -> NDArray[np.int16]:
-    """Draw integers for the first elements of a block of a leaf of some size, along the direction of a number."""
+def draw(seed: int, key: int, number: int, size: int, block: int, count: int) -> NDArray[np.int16]:
+    """Draw integers for the first ``count`` elements of a block of a leaf with ``size`` elements, for the direction ``number``."""
     words = -(-count // IN_A_WORD)
     if size <= SMALL_LEAF:
         bits = random_bits(np.full(words, seed, np.uint64), np.arange(words, dtype=np.uint64), key, number)
@@ -86,8 +86,8 @@ def exact(integers: NDArray[np.int16], size: Floats, farthest: Floats, form: For
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
-    """Whole small leaves of one format, laid end to end: there may be thousands, and an operation takes as long for one of them.
+class PackedLeaves:
+    """Whole small leaves of one format, laid end to end: there may be thousands, and a NumPy call takes as long for one as for all.
 
     Attributes
     ----------
@@ -97,20 +97,24 @@ class Crowd:
         Absolute values of all elements.
     starts : array of int
         Where each leaf starts among them.
+    ranges : list of pairs of int
+        Where each leaf starts and stops.
     """
 
     leaves: list[int]
     form: Format
     sizes: Floats
     starts: Indices
-    ends: list[tuple[int, int]]
+    ranges: list[tuple[int, int]]
     _seeds: Words
+    """For each word of random bits the seed of its leaf."""
     _places: Words
+    """For each word its place in the leaf."""
     _where: Indices
-    """Of each word the seed of its leaf and its place in it; of each element the place of its integer."""
+    """For each element the place of its integer among those of all words."""
 
     @classmethod
-    def of(cls, leaves: Sequence[int], held: Sequence[Leaf], seeds: Sequence[int]) -> Crowd:
+    def of(cls, leaves: Sequence[int], held: Sequence[Leaf], seeds: Sequence[int]) -> PackedLeaves:
         """Lay leaves end to end."""
         counts = np.array([leaf.value.size for leaf in held])
         words = -(-counts // IN_A_WORD)
@@ -134,13 +138,15 @@ class Crowd:
         return exact(integers, self.sizes, reach(self.sizes, lengths, step), self.form)
 
     def parts(self, joined: Floats) -> dict[int, Floats]:
-        """Return what belongs to each leaf of an array for all of them."""
-        return {leaf: joined[start:end] for leaf, (start, end) in zip(self.leaves, self.ends, strict=True)}
+        """Split an array of all elements into those of each leaf."""
+        return {leaf: joined[start:end] for leaf, (start, end) in zip(self.leaves, self.ranges, strict=True)}
 
 
-def crowds_of(leaves: Sequence[int], held: Sequence[Leaf], seeds: dict[int, int]) -> list[Crowd]:
+def pack(leaves: Sequence[int], held: Sequence[Leaf], seeds: dict[int, int]) -> list[PackedLeaves]:
     """Lay small leaves end to end, those of one format together."""
     kinds: dict[tuple[str, np.dtype], list[int]] = {}
     for leaf in leaves:
         kinds.setdefault((held[leaf].format.name, held[leaf].value.dtype), []).append(leaf)
-    return [Crowd.of(some, [held[leaf] for leaf in some], [seeds[leaf] for leaf in some]) for some in kinds.values()]
+    return [
+        PackedLeaves.of(some, [held[leaf] for leaf in some], [seeds[leaf] for leaf in some]) for some in kinds.values()
+    ]

@@ -26,7 +26,7 @@ TYPICAL = 0.3
 """Half of a sample is drawn from elements whose claims are at least this share of the leaf's root mean square."""
 
 DENSE = 0.2
-"""The search of a crowd ends when this share of the elements examined in it contradict their claims."""
+"""Share of a sample that contradict their claims from which many elements are taken to be wrong."""
 
 
 class Individual:
@@ -169,7 +169,7 @@ class Individual:
         self.directions.hold(leaf, rest)
 
     def is_dense(self, leaf: int, indices: Indices) -> bool:
-        """Look at a sample of a crowd, half of it neighbours; tell whether many contradict their claims."""
+        """Look at a sample of some elements, half of it neighbours; tell whether many contradict their claims."""
         if not len(indices):
             return False
         count = min(DOZEN, len(indices))

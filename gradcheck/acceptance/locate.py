@@ -84,10 +84,10 @@ def contradicted_leaves(directions: Directions, group: Group, most: int, few: in
     return followed, left
 
 
-def locate(directions: Directions, groups: list[Group], crowd: int) -> tuple[list[Group], list[Group]]:
+def locate(directions: Directions, groups: list[Group], most: int) -> tuple[list[Group], list[Group]]:
     """Halve groups that disagree until few elements are left in each.
 
-    The search ends when more than ``crowd`` groups disagree, or every half does: then it is not a few elements that are wrong.
+    The search ends when more than ``most`` groups disagree, or every half does: then more than a few elements are wrong.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def locate(directions: Directions, groups: list[Group], crowd: int) -> tuple[lis
     """
     found, left = _split(groups)
     counts = [len(left)]
-    while left and len(found) + len(left) <= crowd and counts[-1] < 2**SATURATED * counts[0]:
+    while left and len(found) + len(left) <= most and counts[-1] < 2**SATURATED * counts[0]:
         few, left = _split(_followed(_halves(directions, left)))
         found += few
         counts = [*counts, len(left)][-SATURATED - 1 :]

@@ -14,7 +14,7 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership, by_leaf
 from gradcheck.aliases import Chosen, Floats, Indices
 from gradcheck.differences.lengths import FIRST_STEP
-from gradcheck.differences.noise import OFFSETS, STANDS_STILL, noise_from_samples, ulp
+from gradcheck.differences.noise import OFFSETS, SAME_NOISE, noise_from_samples, ulp
 from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, SUSPICIOUS, measure_noise
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 
@@ -112,7 +112,7 @@ def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
         return False
     # The larger of both: of many groups that one is found in which noise was not seen.
     noise = np.maximum(near, measure_noise(bench.probe, bench.base, lengths, bench.rng))
-    if np.any(noise > STANDS_STILL * bench.noise):
+    if np.any(noise > SAME_NOISE * bench.noise):
         return False
     for leaf, own in lengths.items():
         step = choose_step(bench.probe, leaf, own, bench.base, noise, bench.rtol, bench.rng) or FIRST_STEP

@@ -95,7 +95,7 @@ def judge(
     claims = {leaf: claim.in_units(unit) for leaf, claim in claims.items()}
     bench, apart, chosen = Bench(probe, base / unit, claims, rtol, rng), None, {}
     with probe.budget.until_exhausted():
-        if key is None or not _is_told_along_directions(bench, key, each=each, sampled=sampled):
+        if key is None or not _is_settled_along_directions(bench, key, each=each, sampled=sampled):
             bench = bench.afresh()
             _look(bench, complex_step=complex_step)
             is_one_error = key is not None and bench.elements <= SMALL and _many_contradict(bench)
@@ -122,14 +122,14 @@ def judge(
     return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
 
 
-def _is_told_along_directions(bench: Bench, key: int, *, each: bool, sampled: bool) -> bool:
+def _is_settled_along_directions(bench: Bench, key: int, *, each: bool, sampled: bool) -> bool:
     """Judge along random directions; tell whether that is enough, or no look at each of the elements is wanted or affordable."""
     if each:
         return bench.elements > SMALL and glance(bench, key, sampled=sampled)
-    is_told, most = search(bench, key), SPARE * (2 * bench.elements + MOST_OVERHEAD)
+    is_settled, most = search(bench, key), SPARE * (2 * bench.elements + MOST_OVERHEAD)
     if bench.elements > SMALL or bench.probe.budget.left < most:
         return True
-    return is_told and (bench.has_wrong or not unseen(bench, list(bench.claims)))
+    return is_settled and (bench.has_wrong or not unseen(bench, list(bench.claims)))
 
 
 def judge_more(

@@ -141,9 +141,8 @@ def _steepest(bench: Bench, leaf: int) -> Floats:
     lengths = bench.lengths[leaf]
     known = np.flatnonzero(bench.ledgers[leaf].count)
     curvature = np.abs(bench.ledgers[leaf].evidence(known[:FEW]).curvature)
-    step = bench.steps.get(leaf, FIRST_STEP) * np.max(
-        lengths, initial=0.0
-    )  # at a longer one f may be curved in another way
+    # At a longer step than that of the differences f may be curved in another way.
+    step = bench.steps.get(leaf, FIRST_STEP) * np.max(lengths, initial=0.0)
     bend = np.max(np.where(np.isfinite(curvature), curvature, 0.0), axis=(0, 1), initial=0.0) * step**2 / 2
     values = bench.base[None]
     with bench.probe.budget.until_exhausted():

@@ -18,7 +18,7 @@ __all__ = [
     "DISTINCT",
     "OFFSETS",
     "POINTS",
-    "STANDS_STILL",
+    "SAME_NOISE",
     "WHOLE_OFFSETS",
     "noise_from_samples",
     "output_quantum",
@@ -33,8 +33,8 @@ WHOLE_OFFSETS = np.rint(OFFSETS)
 
 POINTS = len(OFFSETS)
 
-STANDS_STILL = 4.0
-"""Estimates within this factor are of one noise: three successive ones of a sample, which no polynomial fits, or those of two samples."""
+SAME_NOISE = 4.0
+"""Largest factor between two estimates of one noise, be they successive ones of a sample or those of two samples."""
 
 DISTINCT = 4
 """Fewer different values say nothing about the grid that they lie on: a constant lies on any."""
@@ -81,7 +81,7 @@ def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float
         window = levels[first : first + 3]
         # The last level is one number: noise may well leave it small.
         sure = window[:2] if first == len(levels) - 3 else window
-        if window.max() <= STANDS_STILL * sure.min():
+        if window.max() <= SAME_NOISE * sure.min():
             return float(window[0]), True
     return float(levels[:-1].min()), False
 

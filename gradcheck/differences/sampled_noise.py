@@ -17,7 +17,7 @@ from gradcheck.differences.lengths import BEYOND, scale_is_hidden
 from gradcheck.differences.noise import (
     DISTINCT,
     OFFSETS,
-    STANDS_STILL,
+    SAME_NOISE,
     WHOLE_OFFSETS,
     noise_from_samples,
     output_quantum,
@@ -187,7 +187,7 @@ class _Seen:
             estimate = _of_staircase(self.probe, sample)
             before = np.where(np.isfinite(self.noise), self.noise, estimate)
             less, more = np.minimum(before, estimate), np.maximum(before, estimate)
-            by_chance = sample.is_rounded & (STANDS_STILL * less < np.finfo(np.float32).eps / 2 * np.abs(self.base))
+            by_chance = sample.is_rounded & (SAME_NOISE * less < np.finfo(np.float32).eps / 2 * np.abs(self.base))
             is_kink = (more > ONE_SIDED * less) & ~by_chance
             self.noise = np.maximum(np.where(is_kink, less, more), self.quantum)
             self._look_between(sample)
@@ -220,7 +220,7 @@ class _Seen:
         least = departs * width / abs(last)  # of one jump, if there is one over each width
         asked = (
             (departs > share * np.maximum(np.abs(change), 10 * bend))
-            & (least > STANDS_STILL * self.noise)
+            & (least > SAME_NOISE * self.noise)
             & (least <= most)
         )
         if np.any(asked & (departs < bend)):  # past a kink the middle lies on the line through one of the ends
@@ -244,7 +244,7 @@ class _Seen:
         self.jumps = self.jumps | (is_known & np.all(still, axis=0))  # nearer yet there is no more to see
         staircase = is_known & (self.jumps | np.any(still, axis=0))
         less = np.maximum(np.minimum(self.noise, sample.noise), self.quantum)
-        falls = is_known & ~staircase & (less * STANDS_STILL < self.noise)
+        falls = is_known & ~staircase & (less * SAME_NOISE < self.noise)
         if np.any(falls):
             reach = float(np.max(np.abs(last.places))) * last.length / sample.length
             asked = np.where(falls, self.noise, np.nan)
@@ -359,7 +359,7 @@ def _height(values: Floats, offsets: Floats) -> Floats:
     """
     noise, least = np.array([noise_from_samples(column, offsets)[0] for column in values.T]), _least_change(values)
     few = np.ptp(values, axis=0) <= WIDER / 4 * least
-    return np.where(few, np.maximum(noise, least / np.sqrt(12) / STANDS_STILL), noise)
+    return np.where(few, np.maximum(noise, least / np.sqrt(12) / SAME_NOISE), noise)
 
 
 def _far_away(probe: Probe, moves: Moves, places: Floats) -> Floats:

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
 
-__all__ = ["BLOCK", "FEW", "are_equal", "blocks", "product", "signed"]
+__all__ = ["BLOCK", "SMALL_ARRAY", "are_equal", "blocks", "product", "signed"]
 
 BLOCK = 2**16
 """Elements of a piece: half a megabyte in float64."""
 
-FEW = 2**12
-"""Numbers up to which most of the time of a NumPy function is that of its call: of so many more may be computed, or kept, than is asked."""
+SMALL_ARRAY = 2**12
+"""Numbers up to which calling a NumPy function takes longer than its arithmetic: computing more of them than are asked for costs nothing."""
 
 UNTHREADED = 2**13
 """Numbers up to which no BLAS starts threads. For two vectors in the cache they cost more than they bring, a hundred times as

@@ -58,7 +58,9 @@ class Excess:
         return np.asarray(self.significant & other.significant & (apart <= CONSISTENT * least))
 
 
-def excess(claimed: Floats, measured: Floats, deviation: Floats, places: tuple[Indices, ...]) -> Excess:
+def excess(
+    claimed: Floats, measured: Floats, deviation: Floats, places: tuple[Indices, ...], least: float = 0.0
+) -> Excess:
     """Fit the error of a claim by a multiple of the claim itself.
 
     Parameters
@@ -67,6 +69,8 @@ def excess(claimed: Floats, measured: Floats, deviation: Floats, places: tuple[I
         Elements of one leaf; ``deviation`` is the standard deviation of the noise of ``measured``.
     places : tuple of arrays, shape (m,)
         Where they are along each axis of the leaf.
+    least : float
+        The share from which it matters whether an error is significant.
 
     Notes
     -----
@@ -84,7 +88,9 @@ def excess(claimed: Floats, measured: Floats, deviation: Floats, places: tuple[I
     evidence = np.sum(weighted**2, axis=0)
     share = np.sum(weighted * apart, axis=0) / evidence
     deviations = share * np.sqrt(evidence)
-    if (enough & (np.abs(deviations) > SIGNIFICANT)).any():  # else noise that is alike makes it less significant still
+    if (
+        enough & (np.abs(deviations) > SIGNIFICANT) & (np.abs(share) > least)
+    ).any():  # else noise that is alike makes it less significant still
         unexplained = weighted * (apart - share * weighted)
         variance = np.max([evidence, *(_of_sums(unexplained, place) for place in places)], axis=0) / evidence**2
         deviations = share / np.sqrt(variance)

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts
 from gradcheck.acceptance.decide import excludes
-from gradcheck.acceptance.pooled import Excess, excess
+from gradcheck.acceptance.pooled import FEWEST_POOLED, Excess, excess
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
@@ -57,7 +57,10 @@ def others(rtol: float) -> list[float]:
 
 def _rejects_all(bench: Bench, leaf: int) -> bool:
     """Tell whether each of the other claims would have been called wrong."""
-    waiting = [factor for factor in others(bench.rtol) if not _rejects_along(bench, leaf, factor)]
+    along = float(
+        np.fmin.reduce(bench.share_along[leaf])
+    )  # the share of every element that random directions would have shown
+    waiting = [factor for factor in others(bench.rtol) if not along < abs(factor - 1)]
     for indices in _strongest_first(bench, leaf):
         if not waiting:
             break
@@ -75,7 +78,9 @@ def _is_contradicted(bench: Bench, leaf: int) -> bool:
     """
     found = bench.judgement(leaf)
     within = np.all(np.abs(bench.claims[leaf].values - found.reference) <= found.noise, axis=1)
-    pooled = _pooled(bench, leaf, 1.0, within)
+    if np.count_nonzero(within) < FEWEST_POOLED:  # as of a number
+        return False
+    pooled = _pooled(bench, leaf, 1.0, within, GROSS)
     return bool(np.any(pooled.significant & (np.abs(pooled.share) > GROSS)))
 
 
@@ -87,18 +92,13 @@ def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
     return [first, *parts]
 
 
-def _rejects_along(bench: Bench, leaf: int, factor: float) -> bool:
-    """Tell whether random directions would have shown an error of this multiple of every element."""
-    return bool(np.any(bench.share_along[leaf] < abs(factor - 1)))
-
-
 def _rejects_pooled(bench: Bench, leaf: int, factor: float) -> bool:
     """Tell whether an error that all elements have in common would have been significant."""
     return bool(np.any(_pooled(bench, leaf, factor).significant))
 
 
-def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None) -> Excess:
-    """Return what elements, all or some of those that were looked at, say together of a multiple of the claim."""
+def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None, least: float = 0.0) -> Excess:
+    """Return what elements, all or some of those that were looked at, say together of a multiple of the claim, as `excess` does."""
     looked_at = bench.ledgers[leaf].count > 0
     known = np.flatnonzero(looked_at if among is None else looked_at & among)
     found = bench.judgement(leaf)
@@ -106,7 +106,7 @@ def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None) 
     # The error of the other claim, as one of the claim itself, of which it is a multiple.
     other = (1 - factor) * claim + reference
     places = np.unravel_index(known, bench.leaves[leaf].value.shape or (1,))
-    return excess(claim, other, noise / bench.multiplier, places)
+    return excess(claim, other, noise / bench.multiplier, places, least)
 
 
 def _is_constant(bench: Bench, leaf: int) -> bool:

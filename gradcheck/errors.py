@@ -26,7 +26,7 @@ class MissingDependency(GradcheckError, ImportError):  # noqa: N818 - the name i
 
 @contextmanager
 def needing(package: str, module: str) -> Iterator[None]:
-    """Say of imports in a block, where a package is not installed, which module of ours needs it."""
+    """Raise `MissingDependency`, which names our module, where imports in a block find that a package is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -393,7 +393,7 @@ def _closest(claim: Floats, evidence: Evidence, apart: Floats) -> tuple[Floats, 
 
 
 def excludes(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Bools:
-    """Tell where every estimate excludes a claim, so that it would have been called wrong; claims, and what is told, have shape (..., m, K).
+    """Tell where every estimate excludes a claim, so that it would have been called wrong; claims and result have shape (..., m, K).
 
     An element at a kink that is seen sharply counts too: other claims may be as valid there, which is no lack of evidence.
     A difference that is not finite, of a function that overflows one step away, says nothing.

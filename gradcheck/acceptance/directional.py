@@ -101,8 +101,8 @@ def search(bench: Bench, key: int) -> bool:
     Notes
     -----
     A right gradient costs about 26 calls, 16 more when the round-off of other claims hides most of the largest leaf, and up
-    to 96 more when the gradient of some leaf is small beside the noise. A wrong element costs two calls a halving and about 25 to confirm; a leaf that is wrong throughout a dozen such elements,
-    or nothing where a multiple of the claim is right.
+    to 96 more when the gradient of some leaf is small beside the noise. A wrong element costs two calls a halving and about 25 to
+    confirm; a leaf that is wrong throughout a dozen such elements, or nothing where a multiple of the claim is right.
     """
     run = _search(bench, key)
     run.locate_all(run.first_look())

@@ -364,7 +364,7 @@ class Ledger:
 
 
 def by_leaf(places: Iterable[tuple[int, int]]) -> Chosen:
-    """Return pairs of leaf and element leaf by leaf, in their order."""
+    """Gather pairs of leaf and element by leaf; the elements keep their order."""
     chosen: dict[int, list[int]] = {}
     for leaf, index in places:
         chosen.setdefault(leaf, []).append(index)

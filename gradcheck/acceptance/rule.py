@@ -123,7 +123,7 @@ def judge(
 
 
 def _is_settled_along_directions(bench: Bench, key: int, *, each: bool, sampled: bool) -> bool:
-    """Judge along random directions; tell whether that is enough, or no look at each of the elements is wanted or affordable."""
+    """Judge along random directions; tell whether that settles it, or single elements need not, or cannot, be looked at."""
     if each:
         return bench.elements > SMALL and glance(bench, key, sampled=sampled)
     is_settled, most = search(bench, key), SPARE * (2 * bench.elements + MOST_OVERHEAD)

@@ -133,10 +133,10 @@ def _is_negligible(bench: Bench, leaf: int) -> bool:
 
 
 def _steepest(bench: Bench, leaf: int) -> Floats:
-    """Return what curvature makes of the functions, at the step that shows it, over the longest step; shape (K,).
+    """Return a slope beside which the gradient of a leaf without others may be as good as zero; shape (K,).
 
-    And their values, where noise hides what they change by over the length of the elements, at two calls: then nothing shows that
-    they depend on the leaf at all.
+    It is by how much the functions bend over the step of the differences, divided by the longest step. Their values count too where
+    noise hides all that they change by over the lengths of the elements, at two calls: then nothing shows that they depend on the leaf.
     """
     lengths = bench.lengths[leaf]
     known = np.flatnonzero(bench.ledgers[leaf].count)

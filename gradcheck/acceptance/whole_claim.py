@@ -48,7 +48,7 @@ class Multiple(NamedTuple):
 
 
 def multiple_of(predicted: Floats, measured: Floats, deviation: Floats, claimed: Floats) -> Multiple | None:
-    """Fit measured changes by a multiple of predicted ones; None where too few are known, or as of `fit`.
+    """Fit measured changes by a multiple of predicted ones; None where too few are known, or where `fit` finds none.
 
     Parameters
     ----------

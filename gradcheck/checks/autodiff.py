@@ -113,10 +113,10 @@ def upstreams(values: list[Any]) -> list[Floats]:
 
 
 def compare_values(problem: Problem, values: list[Any], differentiated: Sequence[Any]) -> list[Finding]:
-    """Compare the values of a function with those that it has where it is differentiated: a rule brings its own forward pass.
+    """Compare the values of a function with those that it has where it is differentiated: a custom rule brings its own forward pass.
 
-    They may differ by half the digits of their dtype, as two ways to compute the same. Where a further call gives other values
-    too, it is the function that changes.
+    The two may differ by half the digits of their dtype, as two ways to compute the same do. Nothing is compared where a further
+    call of the function gives other values too.
     """
     for number, (one, other) in enumerate(zip(map(as_numpy, values), map(as_numpy, differentiated), strict=True)):
         eps = max(format_in(one).eps, problem.inside.eps if problem.inside else 0.0)
@@ -127,8 +127,8 @@ def compare_values(problem: Problem, values: list[Any], differentiated: Sequence
                 return []
             worst = np.unravel_index(np.nanargmax(apart), apart.shape)
             message = (
-                f"{problem.name} gives {other[worst]:.6g} where it is differentiated, and else {one[worst]:.6g}: the forward pass of a "
-                "rule in it is another function"
+                f"{problem.name} gives {other[worst]:.6g} where it is differentiated and {one[worst]:.6g} where it is not: the forward "
+                "pass of one of its rules computes another function"
             )
             return [Finding(code="values-differ", message=message, evidence={"difference": float(apart[worst])})]
     return []

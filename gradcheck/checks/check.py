@@ -34,7 +34,7 @@ OVERHEAD = 60
 
 
 class Subject(ABC):
-    """What a check tests: a function and the derivative that is claimed for it, and what it asks of them.
+    """What a check tests: a function, the derivative that is claimed for it, and what the check asks of the two.
 
     Attributes
     ----------

@@ -78,7 +78,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def examine_first(check: Check, cotangents: Floats, first: list[Reading]) -> list[Reading]:
-    """Look at the memory of the first claims, compare them with those of the second point, and let go of what is not needed any more.
+    """Look at the memory of the first claims and compare them with those of the second point, which are needed no more then.
 
     Parameters
     ----------

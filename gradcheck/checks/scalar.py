@@ -125,7 +125,7 @@ class ScalarSubject(Subject):
 
 
 def pair_of(given: Any, params: Any) -> str:
-    """Say what a tuple holds of which one part is a gradient, or nothing where it is none."""
+    """Describe a pair of which one part is a gradient, such as ``(value, gradient)``; empty for anything else."""
     if not (type(given) is tuple and len(given) == 2) or _is_like(given, params):
         return ""
     first, second = given

@@ -126,7 +126,10 @@ def _jump_within(
 
 
 def _is_kept(before: Any, size: Any) -> Any:
-    """Tell where a jump has kept its size while its interval was halved: across a pole the change doubles each time."""
+    """Tell where a jump has kept its size while its interval was halved `CLOSER` times or more.
+
+    A kink shrinks with its interval. Across a pole the change doubles with each halving; half of that is too much for a jump.
+    """
     return (STAYS * before <= size) & (size <= 2 ** (CLOSER - 1) * before)
 
 

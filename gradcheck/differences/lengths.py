@@ -32,7 +32,8 @@ FIRST_STEP = 0.0291438719
 """The longest step, in units of the element's length. Not a round number: functions are rounded at those."""
 
 SHORTEST_STEP = 1e-9
-"""Of a leaf whose size says something of its scale. A shorter one is taken only where the functions resolve nothing at longer ones."""
+"""The shortest usual step, in units of the element's length. If the functions resolve nothing at longer ones, the size of the leaf
+says nothing of its scale."""
 
 REACH = 1e4
 """Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""

@@ -50,9 +50,9 @@ OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
 
 WIDER = 64.0
-"""How much farther, time after time, a function is looked at that stands still, up to the elements' lengths. From less than one step of a staircase it gets to
-less than so many: eight from place to place. A sample of more is taken again eight times nearer. A polynomial may fit all steps of
-one that has a quarter."""
+"""Factor by which a sample of a function that stands still is spread, again and again, up to the elements' lengths. One that had less
+than one step of a staircase then has at most this many, eight from place to place; one with more is taken again eight times nearer.
+With at most a quarter as many a polynomial may fit all steps."""
 
 ONE_SIDED = 10.0
 """Ratio of the noise on the two sides of the point from which the larger is taken for a kink: two estimates of one noise differ by
@@ -199,7 +199,7 @@ class _Seen:
         self.last = sample
 
     def _look_between(self, sample: _Sample) -> None:
-        """Look for jumps on the way to a sample without noise, if the slopes at both ends of it do not make the change.
+        """Look for jumps on the way to a sample without noise, if the slopes at both ends of the way do not explain the change over it.
 
         The stairs of single precision beside something steeper and smooth may be longer than the whole sample.
         """

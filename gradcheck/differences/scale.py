@@ -48,7 +48,10 @@ def measure_noise_and_lengths(
 
 
 def _hidden_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
-    """Return the noise farther away, where it is what single precision inside makes: moved by small sizes its stairs stand still."""
+    """Return the noise that small elements show when they are moved farther, where single precision inside the functions explains it.
+
+    Moved by their own sizes such functions do not change at all, and show none.
+    """
     small = {leaf: own for leaf, own in lengths.items() if np.any((own > 0) & (own < SMALL))}
     if not small:
         return np.zeros_like(base)

@@ -45,7 +45,7 @@ def silent(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class _Setting:
-    """A block with the errors of NumPy set as it says; entered thousands of times."""
+    """A block with given settings of NumPy's floating-point errors: a class, since one of `contextlib` takes longer and there are thousands."""
 
     __slots__ = ("_errors", "_token", "_users")
 
@@ -64,7 +64,7 @@ class _Setting:
 
 
 def as_the_user_set() -> _Setting:
-    """Call the user's function, in a block that begins now, as outside of the check; a check that it makes is one of its own."""
+    """Call the user's function in a block, entered at once, as outside of the check; a check that it makes is one of its own."""
     return _Setting(_users.get() or {}, None)
 
 

@@ -30,6 +30,9 @@ element is cleared where it is.
 COARSEST_RTOL = 0.1
 """The same for bfloat16, which has eps 0.008: products of a few factors are off by that much."""
 
+MEANT = {"seed": "rng", "random_state": "rng", "n_jobs": "workers", "verbose": "progress", "argnames": "argnums"}
+"""What other libraries call an option -> its name here."""
+
 
 def default_rtol(eps: float) -> float:
     """Return the relative error that matters where ``eps`` is the largest epsilon met."""
@@ -157,10 +160,6 @@ def require_known(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise InvalidArgument(f"{name}= is not an option; the options are {', '.join(known)}{_meant(name)}.")
-
-
-MEANT = {"seed": "rng", "random_state": "rng", "n_jobs": "workers", "verbose": "progress", "argnames": "argnums"}
-"""What other libraries call an option."""
 
 
 def _meant(name: str) -> str:

@@ -34,8 +34,8 @@ SAMPLES = 24
 chosen to contradict it."""
 
 MOST_RANKS, SEARCHES, SEARCHED_FROM = 129, 2, 3
-"""Before a direction contradicts a claim its largest derivative is looked for: with every element in every rank, of no more
-than `MOST_RANKS`, then `SEARCHES` times among as many neighbours of each of the outermost places."""
+"""Before a direction contradicts a claim its largest derivative is looked for: with every element in each of at most `MOST_RANKS`
+ranks, then `SEARCHES` times among `SEARCHED_FROM` neighbours of each of the `SEARCHED_FROM` places with the largest so far."""
 
 TRIES = 3
 """Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""
@@ -51,8 +51,8 @@ MOST_PARTED = 8
 of one search."""
 
 MOST_SHARED = 2000
-"""Largest number of elements that share a kink of which gradients are sampled: a sample takes a call for each, and memory for the
-square of that. Others stay open."""
+"""Largest number of elements sharing a kink for which gradients are sampled: a sample takes a call for each element, and memory for
+the square of their number. Larger groups stay undecided."""
 
 LOOKED_AT = 4
 """Smooth elements of a leaf that are scanned; if all of these are wrong, so are the other contradicted ones."""

@@ -81,7 +81,7 @@ class TorchProblem(Problem):
             if "does not require grad" not in str(error):
                 raise
             tried = replace(self, needs_graph=True)
-        with calling(self.name, "at the given point"), _told(self.name):
+        with calling(self.name, "at the given point"), _explaining(self.name):
             outputs, inside = seen_inside(self.function, self.inputs.values())
         require_values(self, outputs)
         kept = [i for i, part in enumerate(outputs) if part.requires_grad]
@@ -104,7 +104,7 @@ class TorchProblem(Problem):
 
     def pull(self, dy: Sequence[Any], *leaves: Any) -> Tensors:
         """Return the products of cotangents with the Jacobian; zeros where nothing of the graph leads to a leaf."""
-        with _told(self.name):
+        with _explaining(self.name):
             return pulled(*self.graph(*leaves), dy)
 
     def push(self, tangents: Sequence[Any], *leaves: Any) -> Tensors:
@@ -142,8 +142,8 @@ class TorchProblem(Problem):
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Say in one sentence what autograd does not allow."""
+def _explaining(name: str) -> Iterator[None]:
+    """Raise `InvalidArgument`, with a remedy, where a function does what autograd does not allow."""
     try:
         yield
     except RuntimeError as error:

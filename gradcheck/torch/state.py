@@ -13,12 +13,12 @@ import torch
 
 __all__ = ["kept", "repeating"]
 
-
 CONTAINERS = (list, dict, set, OrderedDict)
+"""Attributes of a module that are given back with what they held: hooks are in an OrderedDict."""
 
 
 def repeating(tensors: Iterable[Any]) -> Callable[[], AbstractContextManager[None]]:
-    """Return what makes a block draw the random numbers that one would draw now, on the devices that tensors are on."""
+    """Return a context manager in which the random numbers are those that would be drawn now, on the devices that tensors are on."""
     devices = sorted({leaf.device.index or 0 for leaf in tensors if leaf.device.type == "cuda"})
     states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
 

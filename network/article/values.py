@@ -265,7 +265,7 @@ class MovedUnits(NamedTuple):
     units: Array
     change: Array
 
-    def products(self, w: Array) -> tuple[Array, Array]:
+    def factors(self, w: Array) -> tuple[Array, Array]:
         """Return two factors, (P, N, 1) and (P, 1, O), of what the change adds to the products of the units with a matrix."""
         return self.change[..., None], w[self.units, None, :]
 
@@ -278,9 +278,9 @@ def _dense_layers(units: Array, w3: Array, w4: Array, w5: Array) -> Array:
         return _in_blocks(_each_layer, width, units, w3, w4, w5)
     if w3.ndim == 3:
         change = _move_units(np.arctan, units, moved)
-        return _in_blocks(partial(_behind, change.common @ w4, w5), width, *change.products(w4))
+        return _in_blocks(partial(_behind, change.common @ w4, w5), width, *change.factors(w4))
     change = _move_units(np.tanh, _activated(np.arctan, units @ w3), moved)
-    one, other = change.products(w5)
+    one, other = change.factors(w5)
     return _activated(_sigmoid, one * other + change.common @ w5)
 
 
@@ -291,7 +291,7 @@ def _each_layer(units: Array, w3: Array, w4: Array, w5: Array) -> Array:
 
 
 def _behind(common: Array, w5: Array, change: Array, row: Array) -> Array:
-    """Return the outputs behind a unit of the third layer that has changed, by what it was and is multiplied with."""
+    """Return the outputs after a unit of the third layer changed: ``change * row`` is added to ``common``, what the fourth layer sees."""
     z = change * row
     z += common
     return _activated(_sigmoid, _activated(np.tanh, z) @ w5)

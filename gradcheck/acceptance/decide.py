@@ -412,12 +412,14 @@ def excludes(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Bools:
 
 def _largest(values: Floats, where: Bools) -> Floats:
     """Return the entry of largest size where it is asked for, else 0, shape (m, K)."""
-    sizes = np.where(where, np.abs(values), 0.0)
-    return _take(np.where(where, values, 0.0), sizes.argmax(axis=1))
+    asked = np.where(where, values, 0.0)
+    return np.asarray(asked[:, 0]) if asked.shape[1] == 1 else _take(asked, np.abs(asked).argmax(axis=1))
 
 
 def _narrowest(chosen: Bools, bound: Floats, value: Floats) -> Indices:
     """Return the position of the least bound among those chosen, and of the least value among equal ones; shape (m, K)."""
+    if chosen.shape[1] == 1:
+        return np.zeros((len(chosen), chosen.shape[2]), dtype=np.intp)
     ranked = np.where(chosen, np.fmin(bound, HUGE), np.inf)
     ties = ranked == ranked.min(axis=1, keepdims=True)
     return _least(np.where(ties, np.maximum(np.fmin(value, HUGE), -HUGE), np.inf))

@@ -408,13 +408,6 @@ class _Hull:
         ranks[np.argsort(direction, kind="stable")] = np.argsort(self.gradients[0][ranked, column])
         return ranks - (len(ranks) - 1) / 2
 
-    def _sides(self, column: int) -> Floats:
-        """Return how far the derivative on each side, upwards and downwards, is from the claim, shape (m, 2)."""
-        sides = [
-            [abs(member.slope(sign)[column] - member.claimed[column]) for sign in (1, -1)] for member in self.members
-        ]
-        return np.asarray(np.array(sides) * self.scale)
-
     def _gaps(self, column: int) -> Floats:
         """Return the sizes of the gaps between the derivatives on both sides, shape (m,)."""
         return np.asarray(self.scale[:, 0] * np.array([abs(member.gap[column]) for member in self.members]))
@@ -424,7 +417,10 @@ class _Hull:
 
         The distance is in whole multiples of the share `SLACK` of the gap, infinite without a gap.
         """
-        sides, gap = self._sides(column), self._gaps(column)
+        sides = self.scale * np.array(
+            [[abs(member.slope(sign)[column] - member.claimed[column]) for sign in (1, -1)] for member in self.members]
+        )
+        gap = self._gaps(column)
         share = np.full(len(gap), np.inf)
         np.divide(np.min(sides, axis=1), SLACK * gap, out=share, where=gap > 0)
         return 1.0 - 2 * np.argmin(sides, axis=1), np.rint(share)
@@ -451,32 +447,25 @@ class _Hull:
 
         Elements that claim a one-sided slope are first held on that side: few random places have all of them there.
         """
-        held = self._held(column)
+        wanted, ranked, held = (
+            direction @ self.claim[:, column] - self.unsure[column],
+            self._ranked(direction),
+            self._held(column),
+        )
         for side in (held, np.zeros_like(held)) if np.any(held) else (held,):
-            place = yield from self._search_beside(direction, column, side)
-            if place is not None:
-                return place
-        return None
-
-    def _search_beside(
-        self, direction: Floats, column: int, held: Floats
-    ) -> Generator[Question, Floats, Floats | None]:
-        """Look for such a place with some elements held on one side: ``held`` is 1, -1, or 0 for those that are free."""
-        wanted = direction @ self.claim[:, column] - self.unsure[column]
-        met = [(float(g[:, column] @ direction), place) for g, place in zip(self.gradients, self.places, strict=True)]
-        ranked = self._ranked(direction)
-        ahead = [self._by_rank(direction, column)] if self.gradients else []
-        ahead += [self._towards(part, 0.0) for part in (direction, -direction)]
-        ahead += [self._towards(part) for part in (direction, -direction, ranked, -ranked)]
-        for number in range(SEARCHES + 1):
-            met.sort(key=lambda pair: -pair[0])
-            best = [place for _, place in met[:SEARCHED_FROM]]
-            for drawn in self._neighbours(best) if number else ahead + self._orders():
-                place = np.where(held, len(held) * held, drawn)
-                slope = float((yield place, direction[None])[0, column])
-                if slope >= wanted:
-                    return place
-                met.append((slope, place))
+            met = [(float(g[:, column] @ direction), at) for g, at in zip(self.gradients, self.places, strict=True)]
+            ahead = [self._by_rank(direction, column)] if self.gradients else []
+            ahead += [self._towards(part, 0.0) for part in (direction, -direction)]
+            ahead += [self._towards(part) for part in (direction, -direction, ranked, -ranked)]
+            for number in range(SEARCHES + 1):
+                met.sort(key=lambda pair: -pair[0])
+                best = [place for _, place in met[:SEARCHED_FROM]]
+                for drawn in self._neighbours(best) if number else ahead + self._orders():
+                    place = np.where(side, len(side) * side, drawn)
+                    slope = float((yield place, direction[None])[0, column])
+                    if slope >= wanted:
+                        return place
+                    met.append((slope, place))
         return None
 
     def _orders(self) -> list[Floats]:

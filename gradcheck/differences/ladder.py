@@ -63,9 +63,6 @@ NOISY = 1e-6
 JITTER_SPREAD = 30.0
 """Three successive differences this close, each times its step, are noise: truncation shrinks by 512 a level."""
 
-ONE_SIDED_NOISE = float(np.sqrt(2))
-"""How many times more noise a one-sided difference has than the bound of a central one allows for."""
-
 KINK_SIGNIFICANCE = 3.0
 """A gap between the one-sided slopes counts when it is this many times its own bound."""
 
@@ -298,7 +295,7 @@ def _settle(
     bound[:, 1:] = np.abs(np.diff(sequence, axis=1)) + noise[:, 1:]
     bound += more
     bound = np.where(np.isfinite(bound), bound, np.inf)
-    kinked = more > ONE_SIDED_NOISE * noise
+    kinked = more > noise
     explained, reach = np.where(kinked, -np.inf, noise), noise + np.where(kinked, more, 0.0)
     for finer in range(1, sequence.shape[1]):
         level = slice(finer, finer + 1)

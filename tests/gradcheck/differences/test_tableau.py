@@ -30,7 +30,7 @@ def settled(sequence, noise, more):
     bounds = [INF] + [abs(sequence[j] - sequence[j - 1]) + noise[j] + more[j] for j in levels[1:]]
     bounds = [bound if math.isfinite(bound) else INF for bound in bounds]
     for finer in levels[1:]:
-        is_kinked = more[finer] > math.sqrt(2) * noise[finer]
+        is_kinked = more[finer] > noise[finer]
         for j in range(finer):
             distance = abs(sequence[j] - sequence[finer])
             if distance > noise[finer] or (is_kinked and not math.isnan(distance)):

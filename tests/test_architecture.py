@@ -15,8 +15,8 @@ PACKAGES = {
     "differences": "lengths noise vectorized ladder complex_step jumps sampled_noise steps scale",
     "nonsmooth": "hull sampling groups scans subdifferential",
     "acceptance": (
-        "pooled drawn parts ledger decide bench seen quiet screening closer directions together refinement irregular locate individual whole_claim sections "
-        "crossings directional rule"
+        "pooled drawn parts ledger decide bench seen quiet screening closer directions together refinement irregular locate individual "
+        "first_look whole_claim sections shown crossings directional rule"
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",
     "diagnosis": (

@@ -11,31 +11,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.bench import Bench, Limit, rms
+from gradcheck.acceptance.bench import Bench, Limit
 from gradcheck.acceptance.directions import (
     ALLOWANCE,
     DISAGREES,
-    MISSED,
     Directions,
     Slopes,
 )
-from gradcheck.acceptance.drawn import LARGEST, SMALLEST
-from gradcheck.acceptance.individual import Individual
+from gradcheck.acceptance.first_look import LONGER, first_look
+from gradcheck.acceptance.individual import SMALL, Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, strongest
 from gradcheck.acceptance.parts import elements_of, without
-from gradcheck.acceptance.screening import DOZEN, PILOTED_LEAVES, measure_noise
+from gradcheck.acceptance.screening import DOZEN, measure_noise
 from gradcheck.acceptance.sections import sections
+from gradcheck.acceptance.shown import Shown
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats, Indices
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP
 
-__all__ = ["SMALL", "glance", "search"]
-
-UNLUCKY = 2.33
-"""Standard deviations that noise exceeds, on one side, as often as `MISSED` says."""
+__all__ = ["glance", "search"]
 
 MOST_ROUNDS = 8
 """Searches, each of which begins with fresh directions."""
@@ -49,22 +46,8 @@ MOST_LEAVES, LAST_LEAVES = 8, 4
 MOST_SCATTERED = 2
 """Leaves without an explanation that are examined before the same fault is assumed in the others."""
 
-LONGER, MOST_SHORTENED = 4.0, 3
-"""Factor between successive steps along directions, and number of shorter steps that are tried. The step grows by the
-same factor for leaves whose gradient is small beside the noise."""
-
 MOST_CLOSER = 96
 """Calls spent on such leaves: six sets of four directions."""
-
-COMMON = 0.05
-"""A relative error of this size, in every element of a leaf, must be detectable, or the leaf is undecided ..."""
-
-WRONG_SIGN = 2.0
-"""... unless an error of this size in a single element is, in units of the leaf's root mean square."""
-
-SMALL = 128
-"""With at most this many elements a difference of each is cheap: they are compared together only if many contradict their claims,
-and looked at one by one if directions do not see enough of them."""
 
 GROSS = 0.3
 """Leaves that contradict their claims by this share of what the claims predict are wrong in more than a few places: one wrong
@@ -105,10 +88,10 @@ def search(bench: Bench, key: int) -> bool:
     confirm; a leaf that is wrong throughout a dozen such elements, or nothing where a multiple of the claim is right.
     """
     run = _search(bench, key)
-    run.locate_all(run.first_look())
+    run.locate_all(first_look(run.directions, run.individual))
     run.look_at_largest()
     run.conclude()
-    is_open = run.is_blurred or any(np.any(found.undecided) for found in bench.judgements.values())
+    is_open = run.shown.is_blurred or any(np.any(found.undecided) for found in bench.judgements.values())
     return bench.has_wrong or not is_open
 
 
@@ -137,7 +120,7 @@ def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
     A right gradient costs 18 calls beside those of the noise, a gross error of it about as much as `search` takes.
     """
     run = _search(bench, key)
-    slopes = run.first_look()
+    slopes = first_look(run.directions, run.individual)
     if not np.any(slopes.significance > DISAGREES) or not run.is_gross(slopes):
         return False
     run.locate_all(run.directions.look() if run.throughout else slopes)
@@ -169,11 +152,7 @@ class _Search:
         self._tried: set[int] = set()
         self._wrong_in: set[int] = set()
         """Leaves of which slices are wrong that nothing explains."""
-        self.is_blurred = False
-        """Whether kinks, and not noise, hide most along directions."""
-        self._sizes: dict[int, Floats] = {}
-        for leaf in bench.claims:
-            bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
+        self.shown = Shown(bench, directions)
 
     @property
     def is_explained(self) -> bool:
@@ -181,57 +160,6 @@ class _Search:
         return bool(self._explained) and self.throughout <= self._explained
 
     # ---- what is wrong --------------------------------------------------------------------------------------------------
-
-    def first_look(self) -> Slopes:
-        """Measure along four directions, with a shorter step when kinks and truncation leave more uncertain than noise."""
-        self.individual.look_at_infinite()
-        slopes = self.directions.look()
-        if self._shorten_lengths(slopes):
-            slopes = self.directions.look()
-        for _ in range(MOST_SHORTENED):
-            if not slopes.are_blurred(self.bench.noise):
-                break
-            uncertain, step = np.median(slopes.deviation, axis=0), self.directions.step
-            self.directions.step = step / LONGER
-            shorter = self.directions.look()
-            if np.any(np.median(shorter.deviation, axis=0) * LONGER > uncertain):
-                self.directions.step = step
-                break
-            slopes = shorter
-        return self._set_zeros_apart(slopes)
-
-    def _shorten_lengths(self, slopes: Slopes) -> bool:
-        """Shorten the lengths of leaves that are far too long, where directions contradict the claims; tell whether some were."""
-        if not slopes.are_unresolved(self.bench.noise) or not np.any(slopes.significance > DISAGREES):
-            return False
-        leaves = sorted(self.directions.leaves, key=lambda leaf: -len(self.bench.claims[leaf].values))
-        before = dict(self.bench.shortened)
-        for leaf in leaves[:PILOTED_LEAVES]:
-            self.individual.choose_step(leaf)
-        if self.bench.shortened == before:
-            return False
-        self.directions.choose_step()
-        return True
-
-    def _set_zeros_apart(self, slopes: Slopes) -> Slopes:
-        """Look one by one at elements that are exactly zero, where directions without them cross fewer kinks.
-
-        There a function often has its kink at the point itself, as ``abs`` has, or a ReLU of nothing but its bias.
-        """
-        values = {leaf: self.bench.leaves[leaf].value.ravel() for leaf in self.bench.claims}
-        zeros = {leaf: np.flatnonzero(value == 0) for leaf, value in values.items() if np.any(value == 0)}
-        uncertain = np.median(slopes.deviation, axis=0)
-        if not 0 < sum(map(len, zeros.values())) <= SMALL or not slopes.are_blurred(self.bench.noise):
-            return slopes
-        for leaf, indices in zeros.items():
-            self.directions.hold(leaf, indices)
-        without = self.directions.measure(slopes.parts)
-        if np.any(np.median(without.deviation, axis=0) > uncertain / LONGER):
-            for leaf, indices in zeros.items():
-                self.directions.release(leaf, indices)
-            return slopes
-        self.individual.look_at(zeros)
-        return self.directions.measure(slopes.parts)
 
     def look_at_largest(self) -> None:
         """Measure the largest leaf alone, where the round-off of the claims for others hides more of it than its own."""
@@ -250,13 +178,13 @@ class _Search:
             if number and not self.bench.has_wrong:  # all may be a little off, by what is allowed to each
                 allowed = ALLOWANCE * self.directions.allowed(slopes.parts)
             if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
-                self._see(slopes, allowed)
+                self.shown.record(slopes, allowed)
                 break
             # What disagrees still is what the fault spoils; none of it is searched.
             is_spoilt = bool(number and self._explained)
             if fruitless == MOST_FRUITLESS or is_spoilt:
                 self.contradicted = is_spoilt or bool(np.max(slopes.significance) >= CERTAIN)
-                self._forget(leaves)
+                self.shown.forget(leaves)
                 break
             fruitless += not self.find(slopes)
         look_for_kinks(self.bench)
@@ -510,12 +438,12 @@ class _Search:
 
     def _unseen(self) -> list[int]:
         """Return the leaves of which directions do not show enough."""
-        return [leaf for leaf in self.directions.leaves if leaf not in self.throughout and not self._sees(leaf)]
+        return [leaf for leaf in self.directions.leaves if leaf not in self.throughout and not self.shown.sees(leaf)]
 
     def _clear_seen(self) -> None:
         """Clear the elements that were not looked at in leaves of which directions show enough."""
         for leaf in self.directions.leaves:
-            if self._sees(leaf):
+            if self.shown.sees(leaf):
                 self._settle(leaf, Limit.NONE)
 
     def _settle(self, leaf: int, limit: int) -> None:
@@ -555,69 +483,6 @@ class _Search:
                 tries += 1
                 self.find(slopes)
                 self.directions.step = step
-            elif worst > DISAGREES or not self._see(slopes):
+            elif worst > DISAGREES or not self.shown.record(slopes):
                 return
             leaves = [leaf for leaf in leaves if leaf in self._unseen()]
-
-    def _see(self, slopes: Slopes, allowed: Floats | float = 0.0) -> bool:
-        """Record how small an error would have shown along some directions; tell whether any is smaller than before."""
-        is_blurred = slopes.are_blurred(self.bench.noise)
-        needed = DISAGREES * slopes.deviation + allowed
-        hidden = _hidden(needed, UNLUCKY * self.bench.noise / np.sqrt(2))
-        improved = False
-        for place, span in enumerate(slopes.parts[0].spans):
-            leaf, before = span.leaf, self.bench.floor_along[span.leaf]
-            contributed = np.abs([changes[place] for changes in slopes.predicted])
-            share = np.min(needed / contributed, axis=0)
-            floor = np.maximum(hidden / self.directions.shortest(leaf), self.bench.rtol * self._size(leaf))
-            self.is_blurred |= is_blurred and bool(np.any(COMMON * floor > self.bench.rtol * self._size(leaf)))
-            improved |= bool(np.any(floor < before) or np.any(share < self.bench.share_along[leaf]))
-            self.bench.floor_along[leaf] = np.minimum(before, floor)
-            self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
-        return improved
-
-    def _forget(self, leaves: list[int]) -> None:
-        """Take back what had been recorded of some leaves, as directions contradict it."""
-        for leaf in leaves:
-            self.bench.floor_along[leaf] = np.full(len(self.bench.base), np.inf)
-            self.bench.share_along[leaf] = np.full(len(self.bench.base), np.inf)
-
-    def _size(self, leaf: int) -> Floats:
-        """Return the root mean square of the claims for a leaf, shape (K,)."""
-        if leaf not in self._sizes:
-            self._sizes[leaf] = rms(self.bench.claims[leaf].values)
-        return self._sizes[leaf]
-
-    def _sees(self, leaf: int) -> bool:
-        """Tell whether directions show enough of a leaf: a share of every element, a wrong sign, or all that noise permits.
-
-        The typical element of a leaf that has no gradient at all is that of all leaves, by its effect.
-        """
-        floor = self.bench.floor_along[leaf]
-        if not np.any(np.isfinite(floor)):
-            return False
-        size, least = self._size(leaf), WRONG_SIGN
-        if not np.any(size):
-            size = self._typical_effect() / np.median(self.bench.lengths[leaf])
-            least = max(WRONG_SIGN, COMMON * np.sqrt(len(self.bench.claims[leaf].values)))
-        visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
-        # Round-off that was only assumed may be an error of a few elements as well.
-        shares = np.full_like(floor, np.inf) if self.bench.claims[leaf].assumed else self.bench.share_along[leaf]
-        return bool(np.any(floor <= np.maximum(least * size, visible)) or np.any(shares <= COMMON))
-
-    def _typical_effect(self) -> Floats:
-        """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""
-        leaves = self.directions.leaves
-        effects = np.array([self._size(leaf) * float(np.median(self.bench.lengths[leaf])) for leaf in leaves])
-        counts = np.array([len(self.bench.claims[leaf].values) for leaf in leaves])
-        return np.asarray(np.sqrt(counts @ effects**2 / np.sum(counts)))
-
-
-def _hidden(needed: Floats, jitter: Floats) -> Floats:
-    """Return the largest error that along none of some directions exceeds what is needed to show, shapes (P, K) and (K,).
-
-    In units of the length of an element. The largest of several components of an element is rarely as small as one may be.
-    """
-    easiest = np.sort(needed, axis=0) + jitter
-    components = SMALLEST + (LARGEST - SMALLEST) * MISSED ** (1 / np.arange(1, len(needed) + 1))
-    return np.asarray(np.min(easiest / components[:, None], axis=0))

@@ -14,7 +14,11 @@ from gradcheck.acceptance.screening import DOZEN, pilot, screen
 from gradcheck.acceptance.together import confirm_together
 from gradcheck.aliases import Bools, Chosen, Indices
 
-__all__ = ["Individual"]
+__all__ = ["SMALL", "Individual"]
+
+SMALL = 128
+"""With at most this many elements a difference of each is cheap: they are compared together only if many contradict their claims,
+and looked at one by one if directions do not see enough of them."""
 
 SCREENING_CALLS, CONFIRMING_CALLS = 4, 20
 """Calls of screening an element, and of confirming its error."""

@@ -14,7 +14,8 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench, Claim, Judgement
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.crossings import crossings
-from gradcheck.acceptance.directional import SMALL, glance, search
+from gradcheck.acceptance.directional import glance, search
+from gradcheck.acceptance.individual import SMALL
 from gradcheck.acceptance.irregular import (
     look_for_jumps,
     look_for_kinks,

@@ -59,7 +59,7 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
     """Tell whether each of the other claims would have been called wrong."""
     along = float(
         np.fmin.reduce(bench.share_along[leaf])
-    )  # the share of every element that random directions would have shown
+    )  # the share of every element that directions would have shown
     waiting = [factor for factor in others(bench.rtol) if not along < abs(factor - 1)]
     for indices in _strongest_first(bench, leaf):
         if not waiting:
@@ -68,7 +68,9 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
         evidence, tolerance = bench.ledgers[leaf].evidence(indices), bench.tolerance(leaf, indices)
         excluded = excludes(np.multiply.outer(waiting, claim), evidence, tolerance)
         waiting = [factor for factor, each in zip(waiting, excluded, strict=True) if not each.any()]
-    return all(_rejects_pooled(bench, leaf, factor) for factor in waiting) and not _is_contradicted(bench, leaf)
+    return all(np.any(_pooled(bench, leaf, factor).significant) for factor in waiting) and not _is_contradicted(
+        bench, leaf
+    )
 
 
 def _is_contradicted(bench: Bench, leaf: int) -> bool:
@@ -90,11 +92,6 @@ def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
     sizes = np.nan_to_num(np.max(np.abs(bench.claims[leaf].values[known]), axis=1, initial=0.0), posinf=0.0)
     first = np.sort(known[np.argsort(-sizes, kind="stable")[:FEW]])
     return [first, *parts]
-
-
-def _rejects_pooled(bench: Bench, leaf: int, factor: float) -> bool:
-    """Tell whether an error that all elements have in common would have been significant."""
-    return bool(np.any(_pooled(bench, leaf, factor).significant))
 
 
 def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None, least: float = 0.0) -> Excess:

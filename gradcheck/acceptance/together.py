@@ -60,15 +60,10 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
     Costs 18 calls, however many elements there are, and 18 more beside two an element where directions disagree with
     what screening gave: then those are tried of which a shorter step says the same as a longer one.
     """
-    known = {leaf: _screened(bench, leaf, indices) for leaf, indices in waiting.items() if len(indices)}
+    screened = {leaf: (indices, bench.decide(leaf, indices)) for leaf, indices in waiting.items() if len(indices)}
+    known = {leaf: _Measured(indices, found.reference, found.noise) for leaf, (indices, found) in screened.items()}
     if not _confirm(bench, known):
         _confirm(bench, {leaf: _steady(bench, leaf, before) for leaf, before in known.items()})
-
-
-def _screened(bench: Bench, leaf: int, indices: Indices) -> _Measured:
-    """Return what screening gave."""
-    found = bench.decide(leaf, indices)
-    return _Measured(indices, found.reference, found.noise)
 
 
 def _steady(bench: Bench, leaf: int, before: _Measured) -> _Measured:

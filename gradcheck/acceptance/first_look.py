@@ -1,0 +1,71 @@
+"""The first look along random directions: with steps that cross few kinks, and lengths that the functions resolve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
+from gradcheck.acceptance.individual import SMALL, Individual
+from gradcheck.acceptance.screening import PILOTED_LEAVES
+
+__all__ = ["LONGER", "first_look"]
+
+LONGER, MOST_SHORTENED = 4.0, 3
+"""Factor between successive steps along directions, and number of shorter steps that are tried. The step grows by the
+same factor for leaves whose gradient is small beside the noise."""
+
+
+def first_look(directions: Directions, individual: Individual) -> Slopes:
+    """Measure along four directions, with a shorter step when kinks and truncation leave more uncertain than noise."""
+    individual.look_at_infinite()
+    slopes = directions.look()
+    if _shorten_lengths(directions, individual, slopes):
+        slopes = directions.look()
+    for _ in range(MOST_SHORTENED):
+        if not slopes.are_blurred(directions.bench.noise):
+            break
+        uncertain, step = np.median(slopes.deviation, axis=0), directions.step
+        directions.step = step / LONGER
+        shorter = directions.look()
+        if np.any(np.median(shorter.deviation, axis=0) * LONGER > uncertain):
+            directions.step = step
+            break
+        slopes = shorter
+    return _set_zeros_apart(directions, individual, slopes)
+
+
+def _shorten_lengths(directions: Directions, individual: Individual, slopes: Slopes) -> bool:
+    """Shorten the lengths of leaves that are far too long, where directions contradict the claims; tell whether some were."""
+    bench = directions.bench
+    if not slopes.are_unresolved(bench.noise) or not np.any(slopes.significance > DISAGREES):
+        return False
+    leaves = sorted(directions.leaves, key=lambda leaf: -len(bench.claims[leaf].values))
+    before = dict(bench.shortened)
+    for leaf in leaves[:PILOTED_LEAVES]:
+        individual.choose_step(leaf)
+    if bench.shortened == before:
+        return False
+    directions.choose_step()
+    return True
+
+
+def _set_zeros_apart(directions: Directions, individual: Individual, slopes: Slopes) -> Slopes:
+    """Look one by one at elements that are exactly zero, where directions without them cross fewer kinks.
+
+    There a function often has its kink at the point itself, as ``abs`` has, or a ReLU of nothing but its bias.
+    """
+    bench = directions.bench
+    values = {leaf: bench.leaves[leaf].value.ravel() for leaf in bench.claims}
+    zeros = {leaf: np.flatnonzero(value == 0) for leaf, value in values.items() if np.any(value == 0)}
+    uncertain = np.median(slopes.deviation, axis=0)
+    if not 0 < sum(map(len, zeros.values())) <= SMALL or not slopes.are_blurred(bench.noise):
+        return slopes
+    for leaf, indices in zeros.items():
+        directions.hold(leaf, indices)
+    without = directions.measure(slopes.parts)
+    if np.any(np.median(without.deviation, axis=0) > uncertain / LONGER):
+        for leaf, indices in zeros.items():
+            directions.release(leaf, indices)
+        return slopes
+    individual.look_at(zeros)
+    return directions.measure(slopes.parts)

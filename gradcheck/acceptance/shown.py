@@ -1,0 +1,98 @@
+"""How small an error would have shown along random directions, in each leaf."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradcheck.acceptance.bench import Bench, rms
+from gradcheck.acceptance.directions import DISAGREES, MISSED, Directions, Slopes
+from gradcheck.acceptance.drawn import LARGEST, SMALLEST
+from gradcheck.aliases import Floats
+from gradcheck.differences.lengths import FIRST_STEP
+
+__all__ = ["Shown"]
+
+UNLUCKY = 2.33
+"""Standard deviations that noise exceeds, on one side, as often as `MISSED` says."""
+
+COMMON = 0.05
+"""A relative error of this size, in every element of a leaf, must be detectable, or the leaf is undecided ..."""
+
+WRONG_SIGN = 2.0
+"""... unless an error of this size in a single element is, in units of the leaf's root mean square."""
+
+
+class Shown:
+    """Records what directions have shown so far."""
+
+    def __init__(self, bench: Bench, directions: Directions) -> None:
+        self.bench = bench
+        self.directions = directions
+        self.is_blurred = False
+        """Whether kinks, and not noise, hide most along directions."""
+        self._sizes: dict[int, Floats] = {}
+        for leaf in bench.claims:
+            bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
+
+    def record(self, slopes: Slopes, allowed: Floats | float = 0.0) -> bool:
+        """Record how small an error would have shown along some directions; tell whether any is smaller than before."""
+        is_blurred = slopes.are_blurred(self.bench.noise)
+        needed = DISAGREES * slopes.deviation + allowed
+        hidden = _hidden(needed, UNLUCKY * self.bench.noise / np.sqrt(2))
+        improved = False
+        for place, span in enumerate(slopes.parts[0].spans):
+            leaf, before = span.leaf, self.bench.floor_along[span.leaf]
+            contributed = np.abs([changes[place] for changes in slopes.predicted])
+            share = np.min(needed / contributed, axis=0)
+            floor = np.maximum(hidden / self.directions.shortest(leaf), self.bench.rtol * self._size(leaf))
+            self.is_blurred |= is_blurred and bool(np.any(COMMON * floor > self.bench.rtol * self._size(leaf)))
+            improved |= bool(np.any(floor < before) or np.any(share < self.bench.share_along[leaf]))
+            self.bench.floor_along[leaf] = np.minimum(before, floor)
+            self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
+        return improved
+
+    def forget(self, leaves: list[int]) -> None:
+        """Take back what had been recorded of some leaves, as directions contradict it."""
+        for leaf in leaves:
+            self.bench.floor_along[leaf] = np.full(len(self.bench.base), np.inf)
+            self.bench.share_along[leaf] = np.full(len(self.bench.base), np.inf)
+
+    def sees(self, leaf: int) -> bool:
+        """Tell whether directions show enough of a leaf: a share of every element, a wrong sign, or all that noise permits.
+
+        The typical element of a leaf that has no gradient at all is that of all leaves, by its effect.
+        """
+        floor = self.bench.floor_along[leaf]
+        if not np.any(np.isfinite(floor)):
+            return False
+        size, least = self._size(leaf), WRONG_SIGN
+        if not np.any(size):
+            size = self._typical_effect() / np.median(self.bench.lengths[leaf])
+            least = max(WRONG_SIGN, COMMON * np.sqrt(len(self.bench.claims[leaf].values)))
+        visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
+        # Round-off that was only assumed may be an error of a few elements as well.
+        shares = np.full_like(floor, np.inf) if self.bench.claims[leaf].assumed else self.bench.share_along[leaf]
+        return bool(np.any(floor <= np.maximum(least * size, visible)) or np.any(shares <= COMMON))
+
+    def _size(self, leaf: int) -> Floats:
+        """Return the root mean square of the claims for a leaf, shape (K,)."""
+        if leaf not in self._sizes:
+            self._sizes[leaf] = rms(self.bench.claims[leaf].values)
+        return self._sizes[leaf]
+
+    def _typical_effect(self) -> Floats:
+        """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""
+        leaves = self.directions.leaves
+        effects = np.array([self._size(leaf) * float(np.median(self.bench.lengths[leaf])) for leaf in leaves])
+        counts = np.array([len(self.bench.claims[leaf].values) for leaf in leaves])
+        return np.asarray(np.sqrt(counts @ effects**2 / np.sum(counts)))
+
+
+def _hidden(needed: Floats, jitter: Floats) -> Floats:
+    """Return the largest error that along none of some directions exceeds what is needed to show, shapes (P, K) and (K,).
+
+    In units of the length of an element. The largest of several components of an element is rarely as small as one may be.
+    """
+    easiest = np.sort(needed, axis=0) + jitter
+    components = SMALLEST + (LARGEST - SMALLEST) * MISSED ** (1 / np.arange(1, len(needed) + 1))
+    return np.asarray(np.min(easiest / components[:, None], axis=0))

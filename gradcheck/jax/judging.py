@@ -26,7 +26,7 @@ def check(problem: JaxProblem, modes: Sequence[str], reference: str | None, opti
     """Compare the first mode that there is with differences, and the other one with it."""
     problem, values = problem.tried()
     leaves = list(problem.inputs.values())
-    calls = {mode: compiled(partial(problem.both, mode)) for mode in dict.fromkeys(modes)}
+    calls = {mode: compiled(partial(problem.both, mode)) for mode in modes}
     lacking: dict[str, Exception] = {}
     faults: list[Finding] = []
     for mode, call in calls.items():

@@ -16,7 +16,7 @@ __all__ = ["Arrays", "draws", "enable_x64", "eps_of", "evaluated", "inside_of", 
 
 Arrays = list[Any]
 
-INLINED = {"jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat", "remat2"}
+INLINED = {"jit", "pjit", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat", "remat2"}
 """Primitives that call another function, whose equations are evaluated in their place."""
 
 ASKED = ("new_dtype", "preferred_element_type", "dtype")
@@ -53,7 +53,7 @@ def evaluated(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) ->
         if equation.primitive.name in INLINED:
             inner = params.get("jaxpr", params.get("call_jaxpr"))
             found = evaluated(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), given)
-        elif any(inside_of(part, []) or _takes_singles(part) for part in _jaxprs_in(params)):
+        elif any(inside_of(part, []) for part in _jaxprs_in(params)):
             raise TypeError(f"{equation.primitive.name} is in less than double precision inside")
         else:
             if (
@@ -64,12 +64,6 @@ def evaluated(jaxpr: Any, constants: Sequence[Any], arguments: Sequence[Any]) ->
             found = found if equation.primitive.multiple_results else [found]
         known.update(zip(equation.outvars, map(widened, found), strict=True))
     return list(map(read, jaxpr.outvars))
-
-
-def _takes_singles(traced: Any) -> bool:
-    """Tell whether a traced function takes numbers in less than double precision."""
-    dtypes = [getattr(variable.aval, "dtype", None) for variable in getattr(traced, "jaxpr", traced).invars]
-    return any(_is_float(dtype) and dtype != jnp.float64 for dtype in dtypes)
 
 
 def draws(traced: Any) -> bool:

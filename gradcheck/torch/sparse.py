@@ -45,8 +45,7 @@ def filled(thing: Any) -> Any:
     tensor = thing.detach()
     dense = tensor.to_dense()
     size = tensor.values().shape[1:3] if tensor.layout in BLOCKED else None
-    inner = tensor.dense_dim() or None
     places = torch.arange(1, dense.numel() + 1, device=dense.device).reshape(dense.shape)
-    whole = places.to_sparse(layout=tensor.layout, blocksize=size, dense_dim=inner)
+    whole = places.to_sparse(layout=tensor.layout, blocksize=size)
     values = dense.reshape(-1)[specified(whole) - 1]
     return with_values(whole, values).requires_grad_(thing.requires_grad)

@@ -250,3 +250,36 @@ def test_a_module_that_changes_itself_is_not_blamed_on_its_derivative():
 
     codes = {finding.code for finding in check_module(Switching(4, 3), T).findings}
     assert "values-differ" not in codes
+
+
+def test_what_is_no_tensor_is_the_same_in_every_call():
+    generator = torch.Generator().manual_seed(0)
+    state = generator.get_state()
+    assert check_function(lambda x, g: x * torch.rand(4, generator=g), T[0], generator).ok
+    assert torch.equal(generator.get_state(), state)
+
+    def writes(x, numbers):
+        numbers += 1
+        return x * float(numbers.sum())
+
+    numbers = np.ones(2)
+    assert check_function(writes, T[0], numbers).ok and numbers.sum() == 2
+
+
+class Spread(nn.Module):
+    """One weight for all, which is no memory of its own for each."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1).expand(4))
+
+    def forward(self, x):
+        return x * self.scale
+
+
+def test_tensors_that_share_memory_or_are_conjugated_lazily():
+    z = torch.complex(T[0], T[1])
+    for f in (torch.conj, lambda z: z * z.conj()):
+        assert check_function(f, z).ok
+    assert check_function(lambda z: z * z, z.conj()).ok
+    assert check_module(Spread(), T).ok

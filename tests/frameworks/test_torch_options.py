@@ -309,3 +309,9 @@ def test_a_sparse_input_of_check_function_is_itself():
     assert report.ok and report.parameters["x"].shape == (4,), str(report)
     assert set(seen) == {torch.sparse_coo}
     assert any("x: of this sparse tensor the 4 specified elements were checked" in line for line in report.blind_spots)
+
+
+def test_forward_mode_of_many_elements_and_of_none():
+    many = torch.linspace(-1, 1, 300, dtype=torch.float64).requires_grad_()
+    assert ours.gradcheck(lambda x: (x**2).sum(), many, check_forward_ad=True)
+    assert ours.gradcheck(lambda x: x.sum(), torch.zeros(0, dtype=torch.float64, requires_grad=True))

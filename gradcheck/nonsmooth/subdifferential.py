@@ -30,8 +30,8 @@ Question = tuple[Floats, Floats]
 Asking = Generator[Question, Floats, None]
 
 SAMPLES = 24
-"""Gradients sampled beside the first ones. A claim still outside their hull has agreed along as many directions
-chosen to contradict it."""
+"""Gradients sampled beside the first ones, or three for each element if these are more. A claim still outside their hull has
+agreed along as many directions chosen to contradict it, and stays open."""
 
 MOST_RANKS, SEARCHES, SEARCHED_FROM = 129, 2, 3
 """Before a direction contradicts a claim its largest derivative is looked for: with every element in each of at most `MOST_RANKS`
@@ -111,9 +111,11 @@ def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
         for member, *wrong in zip(hull.members, hull.wrong, near.wrong, strict=True):
             if id(member) in flagged and hull.gradients and near.gradients:
                 member.conclude((member.stake > 0) & ~(wrong[0] | wrong[1]))
-        for member, blind in zip(hull.members, hull.blind(), strict=True):
+        either = hull.wrong | near.wrong
+        unclear = hull.blind() | hull.unsettled(either) | near.unsettled(either)
+        for member, left in zip(hull.members, unclear, strict=True):
             # Where noise hides the error itself, that no sampled gradient contradicts the claim does not make it valid.
-            member.valid, member.open = member.valid & ~blind, member.open | blind
+            member.valid, member.open = member.valid & ~left, member.open | left
 
 
 def _answer(ball: Ball, hulls: list[_Hull], asking: list[Asking]) -> None:
@@ -244,6 +246,15 @@ class _Hull:
         """Tell where noise exceeds the error, shape (m, K)."""
         return np.asarray(self.unsure > self._smooth_errors() / 2)
 
+    def unsettled(self, wrong: Bools) -> Bools:
+        """Tell which claims are still outside of the hull, shape (m, K), beside some wrong ones, in columns without any."""
+        left, among = np.zeros_like(wrong), ~np.any(wrong, axis=1)
+        if self.gradients and np.any(among):
+            beyond, directions = self._outside(among)
+            for column in np.flatnonzero((beyond > 0) & ~np.any(wrong, axis=0)):
+                left[:, column] = directions[column] != 0
+        return left
+
     def compare(self) -> Asking:
         """Compare the claims with the hull of the gradients, and say which members are wrong.
 
@@ -274,7 +285,7 @@ class _Hull:
     def _contradictions(self, among: Bools) -> Generator[Question, Floats, dict[int, Floats]]:
         """Return the columns in which the claims of some members are contradicted together, and along which direction."""
         found: dict[int, Floats] = {}
-        for _ in range(SAMPLES):
+        for _ in range(max(SAMPLES, 3 * len(among))):
             beyond, directions = self._outside(among)
             beyond[list(found)] = 0.0
             if not np.any(beyond) or len(found) == LOOKED_AT:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient, check_layer
+from gradcheck.nonsmooth import subdifferential
 from tests.seeds import seeds
 
 
@@ -315,3 +316,35 @@ def test_a_kink_that_thousands_share_is_left_open_at_little_cost(claim):
     gradient = np.append(claim * (np.arange(3000) == 3), 1.0)
     report = check_gradient(lambda x: min(np.max(x[:-1]), 1.0) + x[-1], gradient, x, method="directional")
     assert report.verdict == "inconclusive" and report.evaluations <= 200, str(report)
+
+
+def links(x):
+    """A chain of maxima, in which every element ties with its neighbours."""
+    return float(np.maximum(x[:-1], x[1:]).sum())
+
+
+def links_gradient(y):
+    larger = y[:-1] > y[1:]
+    return np.append(larger, False) + np.append(False, ~larger).astype(float)
+
+
+@pytest.mark.parametrize("seed", seeds(2))
+def test_a_mean_of_many_gradients_of_a_wide_hull_passes_and_what_lies_slightly_outside_does_not(seed):
+    rng = np.random.default_rng(seed)
+    mean = sum(share * links_gradient(rng.normal(size=25)) for share in rng.dirichlet(np.ones(5)))
+    report = check_gradient(links, mean, np.ones(25), rng=seed)
+    assert report.ok, str(report)
+    outside = np.ones(50)
+    outside[0], outside[-1] = 0.5 + 0.6, 0.5 - 0.6  # the first k add up to k + 0.1, and at most to k
+    assert check_gradient(links, outside, np.ones(50), rng=seed).verdict == "fail"
+
+
+def test_a_claim_that_no_sample_settles_stays_open(monkeypatch):
+    def no_contradictions(hull, among):
+        yield from ()
+        return {}
+
+    monkeypatch.setattr(subdifferential._Hull, "_contradictions", no_contradictions)
+    outside = np.ones(25)
+    outside[0], outside[-1] = 1.1, -0.1
+    assert check_gradient(links, outside, np.ones(25)).verdict == "inconclusive"

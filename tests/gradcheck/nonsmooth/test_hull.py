@@ -484,6 +484,9 @@ class Stub:
     def blind(self):
         return np.zeros_like(self.wrong)
 
+    def unsettled(self, wrong):
+        return np.zeros_like(wrong)
+
 
 @pytest.mark.parametrize(
     ("nearer", "gradients", "flagged", "valid"),

@@ -18,13 +18,10 @@ __all__ = ["SMALL", "Individual"]
 
 SMALL = 128
 """With at most this many elements a difference of each is cheap: they are compared together only if many contradict their claims,
-and looked at one by one if directions do not see enough of them."""
+and looked at one by one if directions do not see enough of them, or cannot, as of infinite claims."""
 
 SCREENING_CALLS, CONFIRMING_CALLS = 4, 20
 """Calls of screening an element, and of confirming its error."""
-
-MOST_INFINITE = 160
-"""Infinite claims in a leaf that are looked at."""
 
 TYPICAL = 0.3
 """Half of a sample is drawn from elements whose claims are at least this share of the leaf's root mean square."""
@@ -138,9 +135,9 @@ class Individual:
             for leaf, claim in self.bench.claims.items()
         }
         for leaf, indices in infinite.items():
-            if len(indices) > MOST_INFINITE:
-                self.bench.note(leaf, indices[MOST_INFINITE:], Limit.GROUP)
-        self.look_at({leaf: indices[:MOST_INFINITE] for leaf, indices in infinite.items() if len(indices)})
+            if len(indices) > SMALL:
+                self.bench.note(leaf, indices[SMALL:], Limit.GROUP)
+        self.look_at({leaf: indices[:SMALL] for leaf, indices in infinite.items() if len(indices)})
 
     def _keep_strongest(self, leaf: int, indices: Indices, most: int | None) -> None:
         """Leave what contradicts its claim undecided but for that with most evidence."""

@@ -5,7 +5,7 @@ import pytest
 
 from gradcheck.acceptance.bench import Bench, Claim, Limit
 from gradcheck.acceptance.directions import Directions
-from gradcheck.acceptance.individual import MOST_INFINITE, Individual
+from gradcheck.acceptance.individual import SMALL, Individual
 from gradcheck.acceptance.locate import (
     CERTAIN,
     FAINT,
@@ -170,14 +170,14 @@ def test_elements_that_are_looked_at_are_judged_once_and_what_is_wrong_is_correc
 
 
 def test_of_infinite_claims_a_number_is_looked_at_and_the_rest_is_noted():
-    count = MOST_INFINITE + 30
+    count = SMALL + 30
     params, gradients = leaves(x=count), leaves(1, x=count)
     bench = bench_of(params, gradients, {"x": np.full(count, np.inf)})
     individual = Individual(bench, Directions(bench, 0))
     individual.look_at_infinite()
-    assert individual.count == MOST_INFINITE
-    assert np.count_nonzero(individual.looked_at[0][MOST_INFINITE:]) == 0
-    assert set(bench.judgements[0].doubt[MOST_INFINITE:].ravel()) == {Limit.GROUP}
+    assert individual.count == SMALL
+    assert np.count_nonzero(individual.looked_at[0][SMALL:]) == 0
+    assert set(bench.judgements[0].doubt[SMALL:].ravel()) == {Limit.GROUP}
 
 
 # ---- screening ----------------------------------------------------------------------------------------------------------

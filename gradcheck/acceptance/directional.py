@@ -287,7 +287,7 @@ class _Search:
 
     @property
     def _last_wrong(self) -> int:
-        """The last leaf that is wrong throughout, or in whole slices: a backward pass meets it first, and what is wrong there spoils those before it."""
+        """The last leaf that is wrong throughout, or in whole slices: a backward pass meets it first, and spoils those before it."""
         return max(self.throughout | self._wrong_in, default=-1)
 
     def _leave_all(self, groups: list[Group]) -> None:

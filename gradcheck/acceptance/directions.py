@@ -280,7 +280,7 @@ class Directions:
 
     def _packed_moves(self, part: Part) -> list[tuple[PackedLeaves, Floats]]:
         """Return the moves of the small leaves that move as a whole, computed together; nothing if there are fewer than two."""
-        leaves = [span.leaf for span in part.spans if span.order is None and self._is_small_and_whole(span)]
+        leaves = [span.leaf for span in part.spans if self._is_small_and_whole(span)]
         if len(leaves) < 2:
             return []
         if self._packed[0] != leaves:
@@ -296,7 +296,7 @@ class Directions:
         return made
 
     def _is_small_and_whole(self, span: Span) -> bool:
-        return span.size == len(self.believed[span.leaf]) <= SMALL_LEAF
+        return span.order is None and span.size == len(self.believed[span.leaf]) <= SMALL_LEAF
 
     def _blocks(self, part: Part, span: Span) -> Iterator[tuple[slice | Indices, Floats]]:
         """Give the moves of a span block by block, with the elements that they are of."""

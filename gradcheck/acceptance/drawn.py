@@ -114,20 +114,21 @@ class PackedLeaves:
     """For each element the place of its integer among those of all words."""
 
     @classmethod
-    def of(cls, leaves: Sequence[int], held: Sequence[Leaf], seeds: Sequence[int]) -> PackedLeaves:
+    def of(cls, leaves: Sequence[int], held: Sequence[Leaf], seeds: dict[int, int]) -> PackedLeaves:
         """Lay leaves end to end."""
-        counts = np.array([leaf.value.size for leaf in held])
+        own = [held[leaf] for leaf in leaves]
+        counts = np.array([leaf.value.size for leaf in own])
         words = -(-counts // IN_A_WORD)
         starts = np.cumsum(counts) - counts
         first = np.cumsum(words) - words
         within = np.arange(counts.sum()) - np.repeat(starts, counts)
         return cls(
             list(leaves),
-            held[0].format,
-            np.concatenate([np.abs(leaf.value.reshape(-1)).astype(np.float64) for leaf in held]),
+            own[0].format,
+            np.concatenate([np.abs(leaf.value.reshape(-1)).astype(np.float64) for leaf in own]),
             starts,
             list(zip(starts.tolist(), (starts + counts).tolist(), strict=True)),
-            np.repeat(np.array(seeds, np.uint64), words),
+            np.repeat(np.array([seeds[leaf] for leaf in leaves], np.uint64), words),
             (np.arange(words.sum()) - np.repeat(first, words)).astype(np.uint64),
             IN_A_WORD * np.repeat(first, counts) + within,
         )
@@ -147,6 +148,4 @@ def pack(leaves: Sequence[int], held: Sequence[Leaf], seeds: dict[int, int]) -> 
     kinds: dict[tuple[str, np.dtype], list[int]] = {}
     for leaf in leaves:
         kinds.setdefault((held[leaf].format.name, held[leaf].value.dtype), []).append(leaf)
-    return [
-        PackedLeaves.of(some, [held[leaf] for leaf in some], [seeds[leaf] for leaf in some]) for some in kinds.values()
-    ]
+    return [PackedLeaves.of(some, held, seeds) for some in kinds.values()]

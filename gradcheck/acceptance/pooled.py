@@ -88,9 +88,8 @@ def excess(
     evidence = np.sum(weighted**2, axis=0)
     share = np.sum(weighted * apart, axis=0) / evidence
     deviations = share * np.sqrt(evidence)
-    if (
-        enough & (np.abs(deviations) > SIGNIFICANT) & (np.abs(share) > least)
-    ).any():  # else noise that is alike makes it less significant still
+    matters = enough & (np.abs(deviations) > SIGNIFICANT) & (np.abs(share) > least)
+    if matters.any():  # else noise that is alike makes it less significant still
         unexplained = weighted * (apart - share * weighted)
         variance = np.max([evidence, *(_of_sums(unexplained, place) for place in places)], axis=0) / evidence**2
         deviations = share / np.sqrt(variance)

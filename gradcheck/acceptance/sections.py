@@ -172,6 +172,6 @@ def _common(one: Multiple | None, other: Multiple | None) -> Multiple | None:
 
 def _known(multiple: Multiple | None, known: list[float]) -> float:
     """Return the factor in an interval that other slices have too, else NaN."""
-    return next(
-        (factor for factor in known if multiple is not None and multiple.low <= factor <= multiple.high), np.nan
-    )
+    if multiple is None:
+        return np.nan
+    return next((factor for factor in known if multiple.low <= factor <= multiple.high), np.nan)

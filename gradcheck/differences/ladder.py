@@ -115,9 +115,8 @@ class Measurement:
         """Return a measurement in which nothing is established yet."""
         shape = (elements, columns)
         value, bound, noise, gap, curvature = (np.full(shape, number) for number in (np.nan, np.inf, np.inf, 0.0, 0.0))
-        return cls(
-            value, bound, noise, gap, curvature, np.zeros(shape, dtype=bool), np.zeros((elements, 1), dtype=bool)
-        )
+        exhausted, ended = np.zeros(shape, dtype=bool), np.zeros((elements, 1), dtype=bool)
+        return cls(value, bound, noise, gap, curvature, exhausted, ended)
 
     @property
     def noise_limited(self) -> Bools:

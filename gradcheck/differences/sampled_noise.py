@@ -155,10 +155,8 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
         if np.all(np.isfinite(values)):
             enough = np.maximum(SUSPICIOUS * ulp(values), OF_ROUNDING * floor)
             if distance > 0 and is_rounded:
-                enough, signs = (
-                    np.zeros_like(enough),
-                    {leaf: signed(len(scale), rng) for leaf, scale in lengths.items()},
-                )
+                enough = np.zeros_like(enough)
+                signs = {leaf: signed(len(scale), rng) for leaf, scale in lengths.items()}
             yield _Sample(moves, _longest(moves), distance + offsets, values, enough, is_nearest, is_rounded)
 
 

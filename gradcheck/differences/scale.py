@@ -80,8 +80,8 @@ def widened(
     Notes
     -----
     No calls where noise, relative to the value, hides less than the tolerance at the longest step: that is beyond lengths of 0.1
-    in single precision, and of 1e-3 in double precision where the gradient is as small as they. Otherwise 2, and 2 more for each factor of eight by which the length grows.
-    It grows while noise, and not the difference between two steps, limits what is seen.
+    in single precision, and of 1e-3 in double precision where the gradient is as small as they. Otherwise 2, and 2 more for each
+    factor of eight by which the length grows. It grows while noise, and not the difference between two steps, limits what is seen.
     """
     multiplier = noise_multiplier(lengths.size)
     relative = float(np.max(multiplier * noise / np.abs(base), initial=0.0))  # infinite where the value is zero

@@ -130,9 +130,8 @@ class _Additivity:
             return [Group([member], self.group.outputs) for member in self.members]
         for labels in self._partitions() if len(self.members) > FEW else ():
             blocks = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-            if 1 < len(blocks) < len(self.members) and all(
-                self._blocks_add_up(pattern, blocks) for pattern in self.patterns[:4]
-            ):
+            parts_some = 1 < len(blocks) < len(self.members)
+            if parts_some and all(self._blocks_add_up(pattern, blocks) for pattern in self.patterns[:4]):
                 groups = [Group([self.members[i] for i in block], self.group.outputs) for block in blocks]
                 return [part for group in groups for part in self._parts_of(group)]
         return [self.group]

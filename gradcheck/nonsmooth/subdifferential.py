@@ -71,7 +71,8 @@ def judge(ball: Ball, flagged: list[Flagged]) -> None:
     Notes
     -----
     Costs a few calls where no kink is shared, see `groups_of`, and 54 to 108 for each element that seems to be wrong by
-    itself, of up to four in a leaf. Elements that share a kink, ``m`` of them: about ``6 (m + 1)`` calls if the claims are valid, 100 to 200 more if not.
+    itself, of up to four in a leaf. Elements that share a kink, ``m`` of them: about ``6 (m + 1)`` calls if the claims are valid,
+    100 to 200 more if not.
     """
     # Nothing is decided on an infinite bound.
     known = [element for element in flagged if np.all(np.isfinite(element.bound[element.stake > 0]))]
@@ -377,9 +378,8 @@ class _Hull:
         for _ in range(TRIES):
             slopes = yield place, np.vstack([np.eye(count), -np.ones(count)])
             gradient, joint = slopes[:-1], slopes[-1]
-            if np.all(
-                (np.abs(gradient.sum(axis=0) + joint) <= LINKED * self.stake + count * self.unsure) | (self.stake == 0)
-            ):
+            apart = np.abs(gradient.sum(axis=0) + joint)
+            if np.all((apart <= LINKED * self.stake + count * self.unsure) | (self.stake == 0)):
                 self.places.append(place)
                 self.starts.append(self.start)
                 self.gradients.append(gradient)

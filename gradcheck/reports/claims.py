@@ -146,9 +146,9 @@ def _beside(entry: Any, leaf: Leaf) -> str:
     if not (isinstance(entry, tuple) and all(map(is_array, entry))) or len(entry) in (1, *leaf.value.shape[:1]):
         return ""
     fits = [f"[{i}]" for i, part in enumerate(entry) if as_numpy(part).shape == leaf.value.shape]
-    return (
-        f"is a tuple of {len(entry)}, of which {' and '.join(fits)} could be meant; return that alone" if fits else ""
-    )
+    if not fits:
+        return ""
+    return f"is a tuple of {len(entry)}, of which {' and '.join(fits)} could be meant; return that alone"
 
 
 def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any, words: Words) -> None:

@@ -55,6 +55,7 @@ ORDER = [
     "torch.tensors",
     "torch.state",
     "torch.precision",
+    "torch.remedies",
     "torch.problem",
     "torch.protocol",
     "torch.arguments",

@@ -13,7 +13,8 @@ from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.options import require_callable
 from gradcheck.functions.probe import calling
 from gradcheck.functions.selection import fitting
-from gradcheck.torch.problem import REMEDY, TorchProblem
+from gradcheck.torch.problem import TorchProblem
+from gradcheck.torch.remedies import REMEDY
 from gradcheck.torch.sparse import filled, is_sparse, specified
 from gradcheck.torch.state import repeating
 from gradcheck.torch.tensors import Tensors, fixed, is_float, is_tensor, outputs_of, real, rebuilt

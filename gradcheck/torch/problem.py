@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,22 +14,10 @@ from gradcheck.checks.autodiff import Problem, require_values, upstreams
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.probe import calling
 from gradcheck.torch.precision import Widening, seen_inside
+from gradcheck.torch.remedies import REMEDY, explaining
 from gradcheck.torch.tensors import Tensors, dense, like, real
 
-__all__ = ["REMEDY", "TorchProblem", "pulled"]
-
-REMEDY = (
-    "inputs follow the function or module one by one; targets belong to the loss: "
-    "loss=lambda output: criterion(output, targets)"
-)
-"""What to do where the arguments of a call do not fit."""
-
-FORBIDDEN = {
-    "leaf Variable that requires grad": "writes into an input, which autograd does not record; let it write into a copy: lambda x: fn(x.clone())",
-    "Can't call numpy()": "calls NumPy, which autograd does not record; use PyTorch's functions, or check a gradient of your own by check_vjp",
-    "backward through the graph a second time": "calls backward() itself, which the check does; leave it out",
-}
-"""What PyTorch says -> what the function does, and what to do."""
+__all__ = ["TorchProblem", "pulled"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +69,7 @@ class TorchProblem(Problem):
             if "does not require grad" not in str(error):
                 raise
             tried = replace(self, needs_graph=True)
-        with calling(self.name, "at the given point"), _explaining(self.name):
+        with calling(self.name, "at the given point"), explaining(self.name):
             outputs, inside = seen_inside(self.function, self.inputs.values())
         require_values(self, outputs)
         kept = [i for i, part in enumerate(outputs) if part.requires_grad]
@@ -104,7 +92,7 @@ class TorchProblem(Problem):
 
     def pull(self, dy: Sequence[Any], *leaves: Any) -> Tensors:
         """Return the products of cotangents with the Jacobian; zeros where nothing of the graph leads to a leaf."""
-        with _explaining(self.name):
+        with explaining(self.name):
             return pulled(*self.graph(*leaves), dy)
 
     def push(self, tangents: Sequence[Any], *leaves: Any) -> Tensors:
@@ -139,18 +127,6 @@ class TorchProblem(Problem):
 
         named = {f"grad_outputs[{i}]" if len(seeds) > 1 else "grad_outputs": seed for i, seed in free.items()}
         return TorchProblem(slope, {**self.inputs, **named}, self.name, needs_graph=True).tried()
-
-
-@contextmanager
-def _explaining(name: str) -> Iterator[None]:
-    """Raise `InvalidArgument`, with a remedy, where a function does what autograd does not allow."""
-    try:
-        yield
-    except RuntimeError as error:
-        remedy = next((remedy for words, remedy in FORBIDDEN.items() if words in str(error)), "")
-        if not remedy:
-            raise
-        raise InvalidArgument(f"{name} {remedy}.") from error
 
 
 def pulled(values: Tensors, leaves: Tensors, dy: Sequence[Any], **options: Any) -> Tensors:

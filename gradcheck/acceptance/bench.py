@@ -25,10 +25,10 @@ __all__ = ["Bench", "Claim", "Judgement", "Limit", "judged", "rms"]
 
 MOST_ROUNDOFF = 0.01
 """Largest round-off of a claim that may clear it, as a share of its leaf's typical size. With more the claim is
-undecided ..."""
+undecided, unless the leaf is `NEGLIGIBLE`."""
 
 NEGLIGIBLE = 1e-3
-"""... unless the leaf is negligible beside the others: below this share of the largest root mean square of another leaf."""
+"""Share of the largest root mean square of another leaf below which a leaf is negligible beside the others."""
 
 NOTHING_SEEN = (Limit.NOT_PROBED, Limit.NOISE, Limit.STEP)
 """Limits of elements that no measurement contradicts."""
@@ -269,8 +269,9 @@ class Bench:
         self.share_along = {leaf: np.full(len(base), np.inf) for leaf in claims}
         self.together: dict[int, int] = {}
         """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
-        self._known_scales: dict[int, tuple[Floats, tuple[Floats, Floats, Floats]]] = {}
         self._notes: dict[int, NDArray[np.int8]] = {}
+        # What was computed last for each leaf, behind what it holds for: the array of lengths, or the version of the ledger.
+        self._known_scales: dict[int, tuple[Floats, tuple[Floats, Floats, Floats]]] = {}
         self._known: dict[int, tuple[int, Judgement]] = {}
         self._known_wrong: dict[int, tuple[int, bool, bool]] = {}
         self._decided: dict[int, tuple[int, int, dict[bytes, Decision]]] = {}

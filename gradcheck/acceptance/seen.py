@@ -57,9 +57,7 @@ def others(rtol: float) -> list[float]:
 
 def _rejects_all(bench: Bench, leaf: int) -> bool:
     """Tell whether each of the other claims would have been called wrong."""
-    along = float(
-        np.fmin.reduce(bench.share_along[leaf])
-    )  # the share of every element that directions would have shown
+    along = float(np.fmin.reduce(bench.share_along[leaf]))  # an error of this share of every element would have shown
     waiting = [factor for factor in others(bench.rtol) if not along < abs(factor - 1)]
     for indices in _strongest_first(bench, leaf):
         if not waiting:
@@ -68,9 +66,8 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
         evidence, tolerance = bench.ledgers[leaf].evidence(indices), bench.tolerance(leaf, indices)
         excluded = excludes(np.multiply.outer(waiting, claim), evidence, tolerance)
         waiting = [factor for factor, each in zip(waiting, excluded, strict=True) if not each.any()]
-    return all(np.any(_pooled(bench, leaf, factor).significant) for factor in waiting) and not _is_contradicted(
-        bench, leaf
-    )
+    are_rejected = all(np.any(_pooled(bench, leaf, factor).significant) for factor in waiting)
+    return are_rejected and not _is_contradicted(bench, leaf)
 
 
 def _is_contradicted(bench: Bench, leaf: int) -> bool:

@@ -16,10 +16,10 @@ UNLUCKY = 2.33
 """Standard deviations that noise exceeds, on one side, as often as `MISSED` says."""
 
 COMMON = 0.05
-"""A relative error of this size, in every element of a leaf, must be detectable, or the leaf is undecided ..."""
+"""Relative error of every element of a leaf that must be detectable; otherwise the leaf is undecided, unless `WRONG_SIGN` applies."""
 
 WRONG_SIGN = 2.0
-"""... unless an error of this size in a single element is, in units of the leaf's root mean square."""
+"""Error of a single element, in units of the leaf's root mean square, which is enough to be detectable in place of `COMMON`."""
 
 
 class Shown:

@@ -14,7 +14,7 @@ GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E
 
 
 def random_bits(seeds: Words, places: Words, *streams: int) -> Words:
-    """Return 64 bits for each seed and place along some numbered streams; any other number gives others, as if drawn anew."""
+    """Return 64 bits for each seed and place. They follow from these and the streams alone; any other number gives unrelated bits."""
     bits = _avalanche(seeds + (places + np.uint64(1)) * GOLDEN)
     for stream in np.array([number % 2**64 for number in streams], np.uint64):
         bits = _avalanche(bits + _avalanche(np.array([stream]) * GOLDEN + FIRST))

@@ -81,7 +81,7 @@ class JaxProblem(Problem):
         return self.both("fwd", tangents, *leaves)[1]
 
     def both(self, mode: str, seeds: Sequence[Any], *leaves: Any) -> tuple[Arrays, Arrays]:
-        """Return the values where the function is differentiated in a mode, and the products."""
+        """Return the values that the function has while it is differentiated in a mode, and the products of that mode."""
         point = list(map(jnp.asarray, leaves))
         if mode == "rev":
             return self._pulled(seeds, point, wide=False)

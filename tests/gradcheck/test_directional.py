@@ -552,3 +552,15 @@ def test_a_barrier_that_any_usual_step_crosses_is_seen_from_inside(slack, factor
     with np.errstate(invalid="ignore"):
         report = check_gradient(lambda x: -np.sum(np.log(1 - x)), lambda x: factor / (1 - x), x, method="directional")
     assert report.verdict == verdict
+
+
+@pytest.mark.parametrize("count", [20, 200, 20_000])
+def test_a_stationary_point_passes_and_a_wrong_element_there_fails(count):
+    x = np.ones(count)
+    f, zero = (lambda x: 3 * np.sum((x - 1) ** 2)), np.zeros(count)
+    report = check_gradient(f, zero, x, method="directional")
+    assert report.ok and report.evaluations <= 100, str(report)
+    wrong = zero.copy()
+    wrong[3] = 1e-3
+    assert check_gradient(f, wrong, x, method="directional").verdict == "fail"
+    assert check_gradient(lambda x: f(x) + 1e-3 * x[3], zero, x, method="directional").verdict != "pass"

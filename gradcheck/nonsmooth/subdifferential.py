@@ -113,7 +113,7 @@ def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
             if id(member) in flagged and hull.gradients and near.gradients:
                 member.conclude((member.stake > 0) & ~(wrong[0] | wrong[1]))
         either = hull.wrong | near.wrong
-        unclear = hull.blind() | hull.unsettled(either) | near.unsettled(either)
+        unclear = hull.blind() | near.bent | hull.unsettled(either) | near.unsettled(either)
         for member, left in zip(hull.members, unclear, strict=True):
             # Where noise hides the error itself, that no sampled gradient contradicts the claim does not make it valid.
             member.valid, member.open = member.valid & ~left, member.open | left
@@ -194,7 +194,8 @@ class _Hull:
         self.starts: list[_Start] = []
         self.gradients: list[Floats] = []
         self.moved_alike: set[int] = set()
-        self.wrong = np.zeros(self.claim.shape, dtype=bool)
+        self.wrong, self.bent = np.zeros((2, *self.claim.shape), dtype=bool)
+        """Claims that are contradicted, and those whose error is not told from curvature."""
 
     def move(self, moves: dict[int, Floats], place: Floats) -> None:
         """Set the members in a displacement of all elements."""
@@ -215,7 +216,7 @@ class _Hull:
         return float(np.max(affordable, initial=0.0)) if self.gradients else 0.0
 
     def settle_curvature(self) -> None:
-        """Call claims wrong that lie among the gradients by curvature alone.
+        """Call claims wrong that lie among the gradients by curvature alone, and leave those open that may.
 
         Along the errors, the derivatives at the two outermost places are extrapolated to the point itself: what curvature adds is
         linear in the distance, and what a kink makes of them stays. Costs eight calls for each column with such errors.
@@ -226,13 +227,19 @@ class _Hull:
             signed = self.claim[:, column] - self.scale[:, 0] * np.array([m.reference[column] for m in self.members])
             along = np.where(errors[:, column] > 0, signed, 0.0) / np.max(errors[:, column])
             slopes = [float(gradient[:, column] @ along) for gradient in self.gradients]
-            ends = [self._at_the_point(int(pick(slopes)), along)[column] for pick in (np.argmin, np.argmax)]
+            found = [self._at_the_point(int(pick(slopes)), along)[:, column] for pick in (np.argmin, np.argmax)]
+            ends, shifts = np.transpose(found)
             claimed, unsure = along @ self.claim[:, column], 17 / 3 * self.noise[column] + SLACK * self.stake[column]
             if not min(ends) - unsure <= claimed <= max(ends) + unsure:
                 self.wrong[:, column] |= errors[:, column] > 0
+            elif max(shifts) > along @ signed / 2:  # so far away curvature alone may make up for the error
+                self.bent[:, column] |= errors[:, column] > 0
 
     def _at_the_point(self, sample: int, along: Floats) -> Floats:
-        """Return the derivative along a direction, shape (K,), at a place and a quarter of the way to it, extrapolated to the point."""
+        """Return a derivative along a direction, extrapolated to the point, and by how much that moved it, shape (2, K).
+
+        It is taken at a place and a quarter of the way to it.
+        """
         slopes = []
         for share in (1.0, 0.25):
             moves = self.starts[sample].moves(self.ball, share)
@@ -241,10 +248,11 @@ class _Hull:
                 self.move(moves, share * (self.places[sample] + step * along))
                 ends.append(self.ball.outputs(moves))
             slopes.append(self.ball.read(ends[1] - ends[0], self.outputs) / (STEP * share * self.unit))
-        return np.asarray((4 * slopes[1] - slopes[0]) / 3)
+        shift = (slopes[1] - slopes[0]) / 3
+        return np.array([slopes[1] + shift, np.abs(shift)])
 
     def blind(self) -> Bools:
-        """Tell where noise exceeds the error, shape (m, K)."""
+        """Tell where noise exceeds half of the error, shape (m, K)."""
         return np.asarray(self.unsure > self._smooth_errors() / 2)
 
     def unsettled(self, wrong: Bools) -> Bools:
@@ -316,7 +324,7 @@ class _Hull:
         for row in tested[np.max(beyond[tested], axis=1) > 0]:
             own = yield from self._contradictions(np.arange(len(self.members)) == row)
             found[row, list(own)] = True
-        return found | (beyond > 0) if np.all(np.any(found[tested], axis=1)) else found
+        return np.asarray(found | (beyond > 0)) if np.all(np.any(found[tested], axis=1)) else found
 
     def _contradicted_parts(self, rows: Indices, column: int) -> Generator[Question, Floats, Indices]:
         """Return the members that are contradicted with those alone whose effects do not add up with theirs; none if all add up.

@@ -309,9 +309,12 @@ def test_a_derivative_is_extrapolated_to_the_point():
 
     hull = hull_of(f, [1.0, 1.0], 0.0, noise=1e-10)
     hull.places, hull.starts = [np.array([2.0, -1.0]), np.array([-2.0, 0.5])], [_Start(0, hull.unit)] * 2
-    np.testing.assert_allclose(hull._at_the_point(0, np.array([1.0, 0.0])), 5.0, atol=1e-3)
-    np.testing.assert_allclose(hull._at_the_point(1, np.array([1.0, 0.0])), -1.0, atol=1e-3)
-    np.testing.assert_allclose(hull._at_the_point(0, np.array([0.5, 1.0])), 1.5, atol=1e-3)
+    np.testing.assert_allclose(hull._at_the_point(0, np.array([1.0, 0.0]))[0], 5.0, atol=1e-3)
+    np.testing.assert_allclose(hull._at_the_point(1, np.array([1.0, 0.0]))[0], -1.0, atol=1e-3)
+    end, shift = hull._at_the_point(0, np.array([0.5, 1.0]))
+    np.testing.assert_allclose(end, 1.5, atol=1e-3)
+    # A quarter of the way curvature adds 2e5 times the component along, 0.25 (2 * 0.5 - 1 * 1 + 0.05 * 1.25 / 2).
+    np.testing.assert_allclose(shift, 2e5 * hull.unit * 0.25 * 0.05 * 1.25 / 2, atol=1e-3)
 
 
 @pytest.mark.parametrize(("claim", "wrong"), [(1.0, False), (1.5, True), (0.6, True)])
@@ -469,7 +472,7 @@ class Stub:
     def __init__(self, ball, group, radius):
         self.group, self.members, self.unit, self.nearer = group, group.members, radius, Stub.nearer
         self.gradients, self.wrong = list(Stub.gradients), np.array(Stub.wrong[len(Stub.made)])
-        self.settled = False
+        self.settled, self.bent = False, np.zeros_like(self.wrong)
         Stub.made.append(self)
 
     def compare(self):
@@ -589,7 +592,7 @@ def test_what_is_extrapolated_is_unsure_by_its_noise_and_a_thousandth_of_the_sta
 
     def at_the_point(hull, sample, along):
         asked.append((sample, along.tolist()))
-        return np.array([{0: 1.0, 1: 2.0}[sample]])
+        return np.array([[{0: 1.0, 1: 2.0}[sample]], [0.0]])
 
     monkeypatch.setattr(_Hull, "_at_the_point", at_the_point)
     hull.settle_curvature()
@@ -597,9 +600,20 @@ def test_what_is_extrapolated_is_unsure_by_its_noise_and_a_thousandth_of_the_sta
     assert hull.wrong[:, 0].tolist() == [wrong, False]
 
 
+@pytest.mark.parametrize(("shift", "bent"), [(0.7, False), (0.8, True)])
+def test_a_claim_is_open_where_extrapolation_moves_an_end_by_more_than_half_of_its_error(monkeypatch, shift, bent):
+    """A claim of 1.5 between ends at 1 and 2, where 0 was measured."""
+    hull = hull_of(total, [1.5, 1.0], [0.0, 1.0], bounds=1e-3, stakes=1.0)
+    with_samples(hull, (0.5, 1.0), (2.5, 1.0))
+    ends = {0: [[1.0], [0.1]], 1: [[2.0], [shift]]}
+    monkeypatch.setattr(_Hull, "_at_the_point", lambda hull, sample, along: np.array(ends[sample]))
+    hull.settle_curvature()
+    assert hull.bent[:, 0].tolist() == [bent, False] and not hull.wrong.any()
+
+
 def test_no_curvature_is_looked_for_in_columns_with_something_wrong_or_without_a_sample(monkeypatch):
     asked = []
-    monkeypatch.setattr(_Hull, "_at_the_point", lambda hull, sample, along: asked.append(sample) or np.zeros(2))
+    monkeypatch.setattr(_Hull, "_at_the_point", lambda hull, sample, along: asked.append(sample) or np.zeros((2, 2)))
     hull = hull_of(linear, np.full((3, 2), 9.0), 1.0, cotangents=np.eye(2))
     hull.settle_curvature()
     assert not asked

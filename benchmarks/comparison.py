@@ -28,7 +28,7 @@ __all__ = ["cause", "main", "wrong_elements"]
 
 PAGE = Path(__file__).parent.parent / "docs" / "comparison.md"
 MUTANTS = "## Some forty wrong gradients"
-"""Where the section of `benchmarks.mutants` begins, which stays."""
+"""Heading of the section that `benchmarks.mutants` writes, which stays."""
 OURS = "gradcheck"
 MODULES = {OURS: "numpy", **{name: module for name, (_, module) in LAYER_JUDGES.items()}}
 

@@ -1,6 +1,6 @@
 """The article's network: evaluations, and the time of a vectorised check beside PyTorch's own.
 
-Both run in turn in one thread; what counts is the time of the processor, so that neighbours disturb less.
+Both run in turn in one thread; what counts is CPU time, so that neighbours disturb less.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ SIZE, CALLS, ROUNDS = 1_000, 500, 30
 
 def main() -> None:
     """Print one row for each library."""
-    print(f"a call at the boundary, one parameter of {SIZE:,} elements and one number, in time of the processor")
+    print(f"a call at the boundary, one parameter of {SIZE:,} elements and one number, in CPU time")
     x = np.linspace(0.1, 0.9, SIZE)
     for name, array, number, own in _kinds(x):
         cost, its_own, evaluation = _costs(array, number, own)

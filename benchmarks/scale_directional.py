@@ -50,7 +50,7 @@ def _large(name: str, sizes: tuple[int, ...], activation: str, seeds: int) -> No
 
 
 def _own_time(f: Any, grad: Any, params: Tree) -> float:
-    """Return the seconds, in time of the processor, that a check takes for each evaluation beside those of f and grad."""
+    """Return the CPU seconds that a check takes for each evaluation, beside those of f and grad."""
     spent = []
 
     def timed(function: Callable[[Tree], Any]) -> Callable[[Tree], Any]:

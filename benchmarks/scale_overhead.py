@@ -1,4 +1,4 @@
-"""What a check adds to each evaluation of a function that costs nothing, and small checks as a whole, in time of the processor."""
+"""What a check adds to each evaluation of a function that costs nothing, and small checks as a whole, in CPU time."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from gradcheck import Report
 from gradcheck.torch import check_module
 
 WORDS = 50257
-"""Of GPT-2."""
+"""Size of GPT-2's vocabulary."""
 
 SIZES = ("width", "depth", "words")
 

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 AUTHOR_SEED = 12747
-"""Of the author's published run."""
+"""Seed of the author's published run."""
 
 PUBLISHED_SIZE = (28, 36)
 

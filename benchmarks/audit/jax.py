@@ -39,7 +39,7 @@ POINTS: dict[str, tuple[list, ...]] = {
     "matrices": ([[2.0, 0.3], [0.4, 1.4]], [[0.5, -0.2], [0.7, 1.1]]),
     "three": ([0.3, 0.55, 1.8], [1.3, 0.9, 2.1], [0.6, 0.2, 0.4]),
 }
-"""Of one array inside of the unit interval, beyond it and below zero; a matrix; and of several."""
+"""Points of one array inside of the unit interval, beyond it and below zero; of a matrix; and of several arrays."""
 
 
 def cases() -> Iterator[tuple[str, Callable[[], Report]]]:

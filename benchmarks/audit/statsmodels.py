@@ -37,7 +37,7 @@ def _as_after_fit(kind: str) -> Any:
 
 
 B = [0.4, 0.3, -0.2]
-"""Of the mean: near what made the data, and not the optimum."""
+"""Coefficients of the mean: near those that made the data, and not the optimum."""
 
 Model = Callable[[], Any]
 

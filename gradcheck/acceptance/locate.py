@@ -17,7 +17,7 @@ from gradcheck.aliases import Floats
 __all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "strongest"]
 
 FAINT = 1.5
-"""Where neither half disagrees clearly, the likelier one is searched further from this many standard deviations on."""
+"""Standard deviations from which the likelier of two halves is searched further if neither disagrees clearly."""
 
 CERTAIN = 20.0
 """Standard deviations from which the residual of a half is obtained by subtraction; a smaller one is measured again."""

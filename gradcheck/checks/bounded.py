@@ -20,7 +20,7 @@ __all__ = ["check_inside", "held", "inside"]
 Function = Callable[..., Any]
 
 CALLS_BEYOND = 3
-"""Of a function for its continuation beyond a bound."""
+"""Calls of a function for one value of its continuation beyond a bound."""
 
 
 def check_inside(check: Callable[..., Report], box: Box, f: Function, claim: Function, options: CheckOptions) -> Report:

@@ -54,10 +54,10 @@ CONTRACTION = 0.9
 """Each value of a sequence that converges is nearer to the one before than that is to its own predecessor."""
 
 VISIBLE = 1e-4
-"""An entry is cleared where what could hide in it is no more than this share of the matrix's root mean square."""
+"""Largest error that may hide in an entry that is cleared, as a share of the matrix's root mean square; see `UNAVOIDABLE`."""
 
 UNAVOIDABLE = 100.0
-"""Or this many times the noise at the longest step, below which no step shows anything."""
+"""The same in units of the noise at the longest step, where that is more: below it no step shows anything."""
 
 
 class HessianSubject(JacobianSubject):

@@ -18,7 +18,7 @@ from gradcheck.functions.probe import Probe
 __all__ = ["ignores_its_point"]
 
 PLACES = np.array([1.31e-3, -0.117, 0.371, -0.913, 2.17])
-"""Where the function is called, in lengths of the elements: near by, and beyond zero."""
+"""Places where the function is called, in lengths of the elements: near by, and beyond zero."""
 
 
 def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -> bool:

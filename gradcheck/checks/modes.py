@@ -15,8 +15,8 @@ from gradcheck.reports.report import Finding
 __all__ = ["compare_modes"]
 
 TANGENTS, NUDGES, ROUNDINGS = 3, 4, 16.0
-"""For each leaf, along which forward mode is compared with reverse mode; points an ulp away, at which the round-off of both
-shows; and how many standard deviations of that they may differ by, beside half the digits of their dtype."""
+"""Tangents of each leaf along which forward mode is compared with reverse mode; points an ulp away, at which the round-off of both
+shows; and standard deviations of that by which the two may differ, beside half the digits of their dtype."""
 
 
 def compare_modes(problem: Problem, calls: dict[str, Callable[..., Any]]) -> list[Finding]:

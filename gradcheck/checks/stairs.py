@@ -17,8 +17,8 @@ Move = Callable[[str, Sequence[float]], tuple[NDArray[np.float64], NDArray[np.fl
 """As in `gradcheck.diagnosis.Case`."""
 
 SHORT = 1e-4
-"""In units of its elements' lengths: a parameter moved so far changes any function that has a slope there, also one that is rounded to
-single precision."""
+"""Short move of a parameter, in units of its elements' lengths: it changes any function that has a slope there, also one that is
+rounded to single precision."""
 
 SPACINGS = 16
 """Numbers of a parameter's dtype in such a move, at least: half precision stands still over it whatever the function does."""

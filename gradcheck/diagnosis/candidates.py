@@ -27,7 +27,7 @@ ENOUGH = 4.0
 """Evidence that is no chance: once in ten thousand."""
 
 LEAST_FIT = 0.9
-"""Of the error that noise lets anyone explain; a fit within the noise of a noisy function may be as low as that."""
+"""Least share of the error, as far as noise lets anyone explain it, that a candidate explains."""
 
 SLACK = 2.0
 """Largest distance of a claim from its prediction, in margins: one for the error of the reference, one for what was made of it."""

@@ -26,7 +26,7 @@ MOST_OTHERS = 200
 """Other parameters whose gradient the claim is compared with."""
 
 MOST_MOVED = 200_000
-"""Of larger arrays only the common rearrangements are tried."""
+"""Largest number of elements of an array of which all rearrangements are tried, not only the common ones."""
 
 
 def rearrangements(clues: Clues, case: Case) -> Iterator[Candidate]:

@@ -16,7 +16,7 @@ from gradcheck.reports.report import Diagnosis
 __all__ = ["Form", "axes_in_words", "cuts", "explain_shape", "forms_of", "reductions"]
 
 MOST_AXES = 6
-"""Of arrays with more axes no forms are tried."""
+"""Largest number of axes of an array of which other forms are tried."""
 
 
 @dataclass(frozen=True, eq=False)

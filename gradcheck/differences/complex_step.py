@@ -21,13 +21,13 @@ from gradcheck.functions.probe import BudgetExhaustedError, Probe
 __all__ = ["ROUNDING", "NotAnalyticError", "complex_slopes"]
 
 STEP = 1e-20
-"""In units of the element's length. Its square is far below rounding, so there is no truncation error."""
+"""Step along the imaginary axis, in units of the element's length. Its square is far below rounding, so there is no truncation error."""
 
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Relative error of a derivative: there is no cancellation beyond that of the function itself."""
 
 DIRECTIONS = 3
-"""Along which derivatives are compared with differences: whether the function takes complex numbers."""
+"""Directions along which derivatives are compared with differences, to see whether the function takes complex numbers."""
 
 
 class NotAnalyticError(Exception):

@@ -28,7 +28,7 @@ PLACES, DEGREE = 25, 8
 """Points along a direction, and the degree of the polynomial that is taken away from the values there."""
 
 HALVINGS = 12
-"""Of the interval between two points in which the jump is, before its size is read."""
+"""Halvings of the interval in which a jump is, before its size is read."""
 
 STAYS = 0.8
 """A jump keeps this share of its size, at least, however short the interval that it is in."""
@@ -41,10 +41,10 @@ SEEN = 4.0
 """Jumps that are so many times what noise may do to a value are looked for."""
 
 DIRECTIONS = 4
-"""Along which jumps are looked for until one is found."""
+"""Directions along which jumps are looked for, until one is found."""
 
 FIRST_PLACE = 16.0
-"""Where an outward scan begins, in whole moves: inside the samples whose noise is small, four doublings from the point."""
+"""Place where an outward scan begins, in whole moves: inside the samples whose noise is small, four doublings from the point."""
 
 ONE_OF_MANY = 0.03
 """The least share of a noise that one of the jumps making it is taken to have. What is no jump has shrunk by a factor of

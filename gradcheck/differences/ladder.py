@@ -55,10 +55,10 @@ GROWS, STEADY = 1.15, 0.1
 """Slopes that grow by more than this factor from level to level, by the same to within this share, have no limit."""
 
 NOISE_LIMITED = 0.3
-"""Where noise is so much of the bound, a step longer than the first one may do better."""
+"""Share of the bound from which noise limits it, so that a step longer than the first one may do better."""
 
 NOISY = 1e-6
-"""Where noise is more than this share of a difference, kinks are looked for in the second differences as well."""
+"""Noise, as a share of a difference, from which kinks are looked for in the second differences as well."""
 
 JITTER_SPREAD = 30.0
 """Three successive differences this close, each times its step, are noise: truncation shrinks by 512 a level."""

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 OFFSETS = np.array([0.0, 8.1317, 13.2903, 22.3711, 27.0519, 36.7713, 41.1931, 50.2347])
-"""Where a function is sampled for its noise, in units of a spacing."""
+"""Places where a function is sampled for its noise, in units of a spacing."""
 
 WHOLE_OFFSETS = np.rint(OFFSETS)
 """The same for parameters coarser than float64: a spacing that their dtype holds exactly makes all points exact."""

@@ -30,7 +30,7 @@ from gradcheck.functions.probe import BudgetExhaustedError, Probe
 __all__ = ["OF_ROUNDING", "SPACING", "SUSPICIOUS", "lost_in_rounding", "measure_noise", "most_of_single"]
 
 SPACING = 1.8834172961e-7
-"""Of the points at which noise is measured first, in units of the elements' lengths."""
+"""Spacing of the points at which noise is measured first, in units of the elements' lengths."""
 
 SAMPLES = (
     (5507.0, SPACING),
@@ -40,7 +40,7 @@ SAMPLES = (
     (0.0, 1.8834172961e-14),
     (0.0, 1.8834172961e-16),
 )
-"""Where noise is sampled along a direction: distance from the point in spacings, spacing. The next is tried where the function is
+"""Samples of noise along a direction: distance from the point in spacings, spacing. The next is tried where the function is
 not finite, or where what looks like noise may be something else."""
 
 SUSPICIOUS = 1e3

@@ -21,7 +21,7 @@ __all__ = ["Box"]
 
 
 SHORTEST = 0.5
-"""In units of the move that is continued: with less room inside, noise is amplified more than 21 times, and there is no value."""
+"""Least room inside the bounds, in units of the move that is continued: with less, noise is amplified more than 21 times, and there is no value."""
 
 
 class Box:

@@ -31,10 +31,10 @@ from gradcheck.functions.workers import WorkerPool, WorkersLostError
 __all__ = ["CHUNK_LENGTH", "Budget", "BudgetExhaustedError", "Probe", "calling", "means_undefined", "quoted", "unit_of"]
 
 CHUNK_BYTES = 2**21
-"""Perturbed copies that go through a vectorised function in one call: they should stay in the second-level cache."""
+"""Bytes of perturbed copies that go through a vectorised function in one call: they should stay in the second-level cache."""
 
 CHUNK_LENGTH = 256
-"""And no more than this many, since the function's own intermediates grow with them."""
+"""Most such copies in one call, since the function's own intermediates grow with them."""
 
 FEWEST_TASKS, POINTS_IN_A_TASK = 32, 16
 """A batch that goes to workers is parted into at least so many tasks, where it has as many points; a task has no more

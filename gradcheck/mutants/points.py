@@ -21,7 +21,7 @@ TINY = 1e-6
 """Root mean square of a leaf whose values are all small, such as a bias soon after initialisation."""
 
 LEARNING_RATE = 1e-3
-"""Of the one step from zeros: small, so that the point is near them."""
+"""Learning rate of the one step from zeros: small, so that the point is near them."""
 
 
 def read_points(names: Any) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ MOST_OF_REPORT = 5000
 """Elements of all parameters together, each of which keeps an equal share and one at least: a report stays below a megabyte."""
 
 MOST_CHARACTERS = 1_000_000
-"""Of a report that keeps wrong elements only: above it fewer are kept, one of each parameter at least."""
+"""Characters of a report that keeps wrong elements only, above which fewer are kept, one of each parameter at least."""
 
 Arrays = Literal["wrong", "all", "none"]
 ARRAYS = ("wrong", "all", "none")

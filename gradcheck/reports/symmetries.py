@@ -17,7 +17,7 @@ __all__ = ["Move", "reshapes", "shifts", "symmetries"]
 Array = NDArray[Any]
 
 MOST_AXES = 5
-"""With more axes only those of the last two are exchanged."""
+"""Largest number of axes all pairs of which are exchanged; of more only the last two are."""
 
 
 @dataclass(frozen=True)

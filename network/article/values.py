@@ -48,7 +48,7 @@ FEWEST_SHARING = 6
 """Images from which on it is faster to look for what copies of a weight have in common than to multiply with each."""
 
 LEAST_SHARE = 1 / 16
-"""Where a copy's own element, and a typical one too, is a smaller share than this of what it replaces, it would lose digits."""
+"""Least share of the element that it replaces that a copy's own one, or a typical one, has: with less it would lose digits."""
 
 LARGEST = 1e150
 """Beyond it products of two weights may overflow, and a difference of infinities is none."""

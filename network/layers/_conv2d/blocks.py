@@ -16,7 +16,7 @@ BLOCK_BYTES = 1_200_000
 """Columns and products of one block: what is computed from them finds them in the cache."""
 
 MIN_COLUMNS = 64
-"""Of a block, however large: narrower products waste the processor."""
+"""Least columns of a block, however large: narrower products waste the processor."""
 
 
 class Block(NamedTuple):

@@ -40,7 +40,7 @@ SMALL_COLUMNS = 32_768
 matrix would do."""
 
 LEAST_SAMPLES = 8
-"""Of a batch, for the whole layer's matrix to be worth being written."""
+"""Least samples of a batch for which the whole layer's matrix is worth being written."""
 
 MOST_PRODUCTS = 8
 """Products of the whole layer's matrix for each that the formula has: H * W / (KH * KW)."""

@@ -29,10 +29,10 @@ STEP, TILE = 4, 6
 """Results of a tile, and its pixels."""
 
 TILES = 32
-"""To a block, along the rows: the width of its matrix products."""
+"""Tiles of a block, along the rows: the width of its matrix products."""
 
 BLOCK_BYTES = 2_000_000
-"""Of a block's transformed pixels and products, measured; less makes the products too small."""
+"""Bytes of a block's transformed pixels and products, measured; less makes the products too small."""
 
 PIXELS = np.array(
     [

@@ -14,7 +14,7 @@ __all__ = ["Axis", "Cell", "Pair", "Plan", "plan_max_pool2d"]
 Pair = tuple[int, int]
 
 Cell = tuple[tuple[EllipsisType | slice, ...], tuple[EllipsisType | slice, ...]]
-"""Of a window: for which windows it lies inside the image (index into y), and where it is for these (into x)."""
+"""A cell of a window: for which windows it lies inside the image (index into y), and where it is for these (into x)."""
 
 
 class Axis(NamedTuple):

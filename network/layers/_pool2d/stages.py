@@ -18,7 +18,7 @@ from network.layers._pool2d.axes import Axis, Cell, Plan
 __all__ = ["blocks", "gradient", "images_of", "maximum"]
 
 BLOCK_BYTES = 600_000
-"""Of images that are worked on at a time, so that maxima, winners and remainders stay in the cache."""
+"""Bytes of images that are worked on at a time, so that maxima, winners and remainders stay in the cache."""
 
 
 def maximum(plan: Plan, x: Array) -> Array:

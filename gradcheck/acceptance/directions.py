@@ -73,8 +73,8 @@ ALLOWANCE = 3.0
 """What ``rtol`` allows to every element may add up to this many of its standard deviations along a direction."""
 
 MISSED, QUANTILE_OF = 0.01, 10_000
-"""How often an error as large as the detection limit is missed: that is based on this quantile of the displacements of a leaf's
-elements, of at most so many of them."""
+"""Probability that an error as large as the detection limit is missed: the limit is based on this quantile of the displacements of a
+leaf's elements, of at most `QUANTILE_OF` of them."""
 
 
 @dataclass(frozen=True, slots=True)

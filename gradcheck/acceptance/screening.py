@@ -246,14 +246,14 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
     """
     claim = bench.claims[leaf].values[indices]
     jitter = bench.multiplier * deviation
-    hazy = (jitter > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * jitter)
+    noisy = (jitter > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * jitter)
     sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
     # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
-    hazy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
-    if np.count_nonzero(hazy.any(axis=1)) < FEWEST_POOLED:  # mostly none
+    noisy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
+    if np.count_nonzero(noisy.any(axis=1)) < FEWEST_POOLED:  # mostly none
         return
     places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
-    deviation = np.where(hazy, deviation, np.nan)
+    deviation = np.where(noisy, deviation, np.nan)
     first = excess(claim, slope, deviation, places)
     seen = first.significant & (np.abs(first.share) > bench.rtol)
     if not np.any(seen):
@@ -261,7 +261,7 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
     if bench.probe.budget.left < 2 * len(indices):
         return
     shorter, _, deviation = bench.difference(leaf, indices, bench.steps[leaf] * POOLED_STEP)
-    deviation = np.where(hazy, deviation, np.nan)
+    deviation = np.where(noisy, deviation, np.nan)
     second = excess(claim, shorter, deviation, places)
     extrapolated = _extrapolated(shorter, slope, POOLED_STEP)
     best = excess(claim, extrapolated, deviation / (1 - POOLED_STEP**2), places)

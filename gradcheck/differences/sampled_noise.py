@@ -203,34 +203,39 @@ class _Seen:
         """
         if not np.any(self.noise <= sample.enough):
             return
-        last, width = sample.places[0], sample.offsets[-1]
         most = most_of_single(self.probe, self.base, list(sample.moves))
+        least = self._unexplained(sample, most)
+        if not np.all(np.isnan(least)):
+            size = jumps_between(self.probe, sample.moves, abs(sample.places[0]), least)
+            size = np.where(size <= most, size, 0.0)
+            self.jumps |= size > 0
+            self.noise = np.maximum(self.noise, size / np.sqrt(12))
+
+    def _unexplained(self, sample: _Sample, most: Floats) -> Floats:
+        """Return the least jump, ``most`` at most, that would explain the change on the way to a sample; NaN where the slopes explain it."""
+        last, width = sample.places[0], sample.offsets[-1]
         away = (sample.values[-1] - sample.values[0]) / width
         ahead, behind = (self.probe.ray(sample.moves, np.array([width, -width])) - self.base) / [[width], [-width]]
-        near = np.where(np.abs(behind - away) < np.abs(ahead - away), behind, ahead)  # or there is a jump on that side
-        off = (away - near) * width / 2 / last  # each is the slope in the middle of its places
+        near = np.where(
+            np.abs(behind - away) < np.abs(ahead - away), behind, ahead
+        )  # on the other side there may be a jump
+        # Each is the slope in the middle of the places that it is taken between, and from here on that at an end of the way.
+        off = (away - near) * width / 2 / last
         near, away = near - off, away - off
         change = sample.values[0] - self.base
         departs = np.abs(change - last * (near + away) / 2)
-        # Over so short a share of the length curvature changes it by no more than that share, or itself by ten times as much.
-        share = SPACING * abs(last)
-        bend = np.abs(last * (away - near))
-        least = departs * width / abs(last)  # of one jump, if there is one over each width
-        asked = (
-            (departs > share * np.maximum(np.abs(change), 10 * bend))
-            & (least > SAME_NOISE * self.noise)
-            & (least <= most)
-        )
+        # The way is a small share of the elements' lengths: the change of a smooth function departs by no more than that share of
+        # itself, or by ten times that share of what its curvature makes of it.
+        share, bend = SPACING * abs(last), np.abs(last * (away - near))
+        least = departs * width / abs(last)  # if there is one jump over each width
+        asked = departs > share * np.maximum(np.abs(change), 10 * bend)
+        asked &= (least > SAME_NOISE * self.noise) & (least <= most)
         if np.any(asked & (departs < bend)):  # past a kink the middle lies on the line through one of the ends
             middle = np.rint(last / 2)
             value = self.probe.ray(sample.moves, np.array([middle]))[0] - self.base
             ends = np.abs(value - [near * middle, change - away * (last - middle)])
             asked &= (departs >= bend) | (np.min(ends, axis=0) > departs / 8)
-        if np.any(asked):
-            size = jumps_between(self.probe, sample.moves, abs(last), np.where(asked, least, np.nan))
-            size = np.where(size <= most, size, 0.0)
-            self.jumps |= size > 0
-            self.noise = np.maximum(self.noise, size / np.sqrt(12))
+        return np.where(asked, least, np.nan)
 
     def _look_from_nearer(self, sample: _Sample, last: _Sample) -> None:
         """Take less noise for what it is, unless it is of jumps: a staircase stands still near by.

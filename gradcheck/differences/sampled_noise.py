@@ -230,11 +230,11 @@ class _Seen:
         least = departs * width / abs(last)  # if there is one jump over each width
         asked = departs > share * np.maximum(np.abs(change), 10 * bend)
         asked &= (least > SAME_NOISE * self.noise) & (least <= most)
-        if np.any(asked & (departs < bend)):  # past a kink the middle lies on the line through one of the ends
-            middle = np.rint(last / 2)
-            value = self.probe.ray(sample.moves, np.array([middle]))[0] - self.base
-            ends = np.abs(value - [near * middle, change - away * (last - middle)])
-            asked &= (departs >= bend) | (np.min(ends, axis=0) > departs / 8)
+        if np.any(asked & (departs < bend)):
+            # Half-way the slope of a smooth function is that between both; past kinks it is not.
+            ends = np.rint(last / 2) + width * np.array([-0.5, 0.5])
+            halfway = np.diff(self.probe.ray(sample.moves, ends), axis=0)[0] / width
+            asked &= (departs >= bend) | (np.abs(last * (halfway - (near + away) / 2)) < departs / 8)
         return np.where(asked, least, np.nan)
 
     def _look_from_nearer(self, sample: _Sample, last: _Sample) -> None:

@@ -211,8 +211,7 @@ def _pairs(one: Floats, other: Floats) -> Iterator[tuple[Floats, Floats]]:
 
 def _norm(pieces: Callable[[], Iterable[Floats]]) -> tuple[float, float]:
     """Return the Euclidean norm of a vector in pieces as (largest element, factor), whose product might overflow."""
-    sizes = [float(np.abs(piece).max()) for piece in pieces()]
-    largest = sizes[0] if len(sizes) == 1 else float(np.max(sizes))
+    largest = float(np.max([np.abs(piece).max() for piece in pieces()]))
     if largest == 0 or not math.isfinite(largest):
         return largest, 1.0
     return largest, _length(piece / largest for piece in pieces())

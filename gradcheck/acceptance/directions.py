@@ -195,6 +195,10 @@ class Directions:
         held[self._held[leaf]] = held[indices] = True
         self._held[leaf] = np.flatnonzero(held)
 
+    def holds(self, chosen: Chosen) -> bool:
+        """Tell whether some of a few elements stand still."""
+        return any(np.any(np.isin(indices, self._held[leaf])) for leaf, indices in chosen.items())
+
     def release(self, leaf: int, indices: Indices) -> None:
         """Let them move again."""
         self._held[leaf] = without(self._held[leaf], indices, len(self.believed[leaf]))

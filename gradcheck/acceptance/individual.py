@@ -61,7 +61,8 @@ class Individual:
             self.bench.note(leaf, indices, Limit.NONE)
             self.choose_step(leaf)
         screen(self.bench, fresh)
-        look_closer(self.bench)
+        if self.directions.holds(fresh):  # no direction compares them together
+            look_closer(self.bench)
         self._confirm(fresh)
         for leaf, indices in fresh.items():
             self._keep_strongest(leaf, indices, most)
@@ -70,11 +71,15 @@ class Individual:
             self._tell(leaf, indices)
 
     def _confirm(self, fresh: Chosen) -> None:
-        """Confirm elements that contradict their claims together, where that is cheaper than a ladder for each."""
+        """Confirm elements that contradict their claims together, where they are too many for a ladder each.
+
+        Of a few, a kink that they share may lie in too small a part of the directions.
+        """
         excluded = {
             leaf: indices[np.any(self.bench.decide(leaf, indices).excluded, axis=1)] for leaf, indices in fresh.items()
         }
-        confirm_together(self.bench, excluded)
+        if sum(map(len, excluded.values())) >= DOZEN:
+            confirm_together(self.bench, excluded)
 
     def contradicted(self, leaf: int, indices: Indices) -> Bools:
         """Return which elements that were looked at contradict their claims, or could not be decided, shape (m,)."""

@@ -60,6 +60,12 @@ VALID = [
     ("least of three relus, a quarter of one", least_of_relus, np.zeros(3), [0.25, 0, 0]),
     ("capped maximum of three, a tenth of one", capped_maximum, np.ones(3), [0.1, 0, 0]),
     ("capped maximum of four, shares of two", capped_maximum, np.ones(4), [0.1, 0, 0, 0.05]),
+    (
+        "capped maximum beside another element, shares of three",
+        lambda x: capped_maximum(x[:-1]) + x[-1],
+        np.ones(7),
+        [0.1, 0.1, 0.1, 0, 0, 0, 1],
+    ),
     ("median of absolute values", lambda x: np.median(np.abs(x)), np.zeros(5), [-1.0, 0, 0, 0, 0]),
     ("relu of a product", lambda x: relu(np.array([-0.7, 0.6, -0.03, 0.4]) @ x), np.zeros(4), [0.0] * 4),
 ]

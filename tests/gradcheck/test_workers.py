@@ -44,7 +44,7 @@ KINDS = ["processes", "threads", "process executor", "Pool.map", "Pool.imap_unor
 
 
 @pytest.fixture(scope="module")
-def crews():
+def pools():
     with (
         ThreadPoolExecutor(3) as threads,
         ProcessPoolExecutor(2) as processes,
@@ -78,9 +78,9 @@ def cosines(x):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("grad", [functions.gradient, functions.wrong_gradient])
-def test_the_report_is_the_same_whatever_the_workers(crews, kind, grad):
+def test_the_report_is_the_same_whatever_the_workers(pools, kind, grad):
     alone = check_gradient(functions.value, grad, PARAMS)
-    helped = check_gradient(functions.value, grad, PARAMS, workers=crews[kind])
+    helped = check_gradient(functions.value, grad, PARAMS, workers=pools[kind])
     assert told(alone) == told(helped)
     assert helped.verdict == ("pass" if grad is functions.gradient else "fail")
 
@@ -112,11 +112,11 @@ RNG0 = np.random.default_rng(3)
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_every_check_takes_workers(crews, name):
+def test_every_check_takes_workers(pools, name):
     state = RNG0.bit_generator.state
     alone = CHECKS[name]()
     RNG0.bit_generator.state = state
-    helped = CHECKS[name](workers=crews["process executor"])
+    helped = CHECKS[name](workers=pools["process executor"])
     assert told(alone) == told(helped) and helped.verdict == "pass"
 
 
@@ -130,18 +130,18 @@ def stages(wrong=None):
 
 
 @pytest.mark.parametrize("wrong", [None, lambda dy, x: dy * (1 - x**2)])
-def test_a_chain_takes_workers(crews, wrong):
+def test_a_chain_takes_workers(pools, wrong):
     x = np.random.default_rng(4).normal(size=(2, 3))
     alone = check_chain(stages(wrong), x)
-    for workers in (2, crews["threads"], crews["process executor"]):
+    for workers in (2, pools["threads"], pools["process executor"]):
         assert told(check_chain(stages(wrong), x, workers=workers)) == told(alone)
     assert alone.verdict == ("fail" if wrong else "pass")
 
 
-def test_directions_take_workers(crews):
+def test_directions_take_workers(pools):
     for grad in (functions.gradient, functions.wrong_gradient):
         alone = check_gradient(functions.value, grad, PARAMS, method="directional")
-        helped = check_gradient(functions.value, grad, PARAMS, method="directional", workers=crews["process executor"])
+        helped = check_gradient(functions.value, grad, PARAMS, method="directional", workers=pools["process executor"])
         assert told(alone) == told(helped)
 
 
@@ -188,19 +188,19 @@ def test_a_chain_whose_workers_are_lost_does_not_pass():
     assert report.verdict == "inconclusive" and any(f.code == "workers-lost" for f in report.findings)
 
 
-def test_numerical_derivatives_take_workers(crews):
+def test_numerical_derivatives_take_workers(pools):
     for find in (
         functools.partial(numerical_gradient, functions.cubes, X),
         functools.partial(numerical_jacobian, functions.product, X[:2]),
     ):
-        alone, helped = find(), find(workers=crews["process executor"])
+        alone, helped = find(), find(workers=pools["process executor"])
         np.testing.assert_array_equal(alone.value, helped.value)
         np.testing.assert_array_equal(alone.error_bound, helped.error_bound)
         assert alone.evaluations == helped.evaluations
 
 
 @pytest.mark.parametrize("limit", [1, 3, 11, 12, 20, 37, 60])
-def test_the_budget_is_exact_with_workers(crews, limit):
+def test_the_budget_is_exact_with_workers(pools, limit):
     count = []
 
     def f(params):
@@ -208,20 +208,20 @@ def test_the_budget_is_exact_with_workers(crews, limit):
         return functions.value(params)
 
     alone = check_gradient(functions.value, functions.gradient, PARAMS, max_evaluations=limit)
-    helped = check_gradient(f, functions.gradient, PARAMS, max_evaluations=limit, workers=crews["threads"])
+    helped = check_gradient(f, functions.gradient, PARAMS, max_evaluations=limit, workers=pools["threads"])
     assert told(alone) == told(helped)
     assert helped.evaluations == len(count) <= limit
 
 
-def test_an_executor_stays_open(crews):
+def test_an_executor_stays_open(pools):
     for kind in ("threads", "process executor"):
-        check_gradient(functions.value, functions.gradient, PARAMS, workers=crews[kind])
-        assert crews[kind].submit(int, "3").result() == 3
+        check_gradient(functions.value, functions.gradient, PARAMS, workers=pools[kind])
+        assert pools[kind].submit(int, "3").result() == 3
 
 
-def test_threads_take_any_function(crews):
+def test_threads_take_any_function(pools):
     y = np.arange(3.0)
-    assert check_gradient(lambda x: float(x @ y), lambda x: y.copy(), np.ones(3), workers=crews["threads"])
+    assert check_gradient(lambda x: float(x @ y), lambda x: y.copy(), np.ones(3), workers=pools["threads"])
 
 
 def test_nothing_is_left_behind():
@@ -248,10 +248,10 @@ def test_other_workers_are_refused(workers):
 
 
 @pytest.mark.parametrize("kind", ["processes", "process executor", "Pool.map"])
-def test_a_function_that_cannot_be_pickled_gets_the_remedy(crews, kind):
+def test_a_function_that_cannot_be_pickled_gets_the_remedy(pools, kind):
     y = np.arange(3.0)
     with pytest.raises(InvalidArgument, match=r"top level of a module.*ThreadPoolExecutor.*loky"):
-        check_gradient(lambda x: float(x @ y), lambda x: y, np.ones(3), workers=crews[kind])
+        check_gradient(lambda x: float(x @ y), lambda x: y, np.ones(3), workers=pools[kind])
 
 
 def test_the_gradient_need_not_be_pickled():
@@ -264,9 +264,9 @@ def test_something_unlike_map_is_refused():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_function_raises_comes_through(crews, kind):
+def test_what_the_function_raises_comes_through(pools, kind):
     with pytest.raises(IndexError, match="on purpose") as caught:
-        check_gradient(functions.RaisesAfter("zero"), cosines, X, workers=crews[kind])
+        check_gradient(functions.RaisesAfter("zero"), cosines, X, workers=pools[kind])
     assert any("gradcheck was calling f with params slightly displaced" in note for note in caught.value.__notes__)
 
 
@@ -281,9 +281,9 @@ def test_what_the_function_raises_leaves_nothing_behind(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["processes", "process executor", "Pool.map"])
-def test_an_exception_that_cannot_be_pickled_is_told_all_the_same(crews, kind):
+def test_an_exception_that_cannot_be_pickled_is_told_all_the_same(pools, kind):
     with pytest.raises(RuntimeError, match="Custom: no") as caught:
-        check_gradient(functions.RaisesAfter("custom"), cosines, X, workers=crews[kind])
+        check_gradient(functions.RaisesAfter("custom"), cosines, X, workers=pools[kind])
     assert any("gradcheck was calling f" in note for note in caught.value.__notes__)
 
 

@@ -50,18 +50,13 @@ def arguments_of(
     Raises
     ------
     InvalidArgument
-        For keyword arguments that are no dict, and without any argument.
+        For keyword arguments that are no dict.
     """
     if not isinstance(kwargs or {}, Mapping):
         raise InvalidArgument(f"kwargs is {described(kwargs)}; a dict of keyword arguments was required.")
     keywords = dict(kwargs or {})
     given = input_names(function, len(inputs))
-    names = [
-        f"input {name}"
-        if any(is_part_of(other, name) for other in (*taken, *(keywords if i < len(given) else ())))
-        else name
-        for i, name in enumerate([*given, *keywords])
-    ]
+    names = [*(_untaken(name, (*taken, *keywords)) for name in given), *(_untaken(name, taken) for name in keywords)]
     things = [*inputs, *keywords.values()]
     parts: list[tuple[Leaves, Callable[[list[Any]], Any] | None]] = [
         ({}, None) if i in static else opened({names[i]: thing}, "inputs") for i, thing in enumerate(things)
@@ -75,6 +70,11 @@ def arguments_of(
         return made[: len(inputs)], dict(zip(keywords, made[len(inputs) :], strict=True))
 
     return [own for own, _ in parts], spread
+
+
+def _untaken(name: str, others: Iterable[str]) -> str:
+    """Return a name, and another one where leaves with that name are among others."""
+    return f"input {name}" if any(is_part_of(other, name) for other in others) else name
 
 
 def require_some(free: Leaves, leaves: Leaves, what: str) -> None:

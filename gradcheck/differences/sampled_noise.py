@@ -217,9 +217,8 @@ class _Seen:
         last, width = sample.places[0], sample.offsets[-1]
         away = (sample.values[-1] - sample.values[0]) / width
         ahead, behind = (self.probe.ray(sample.moves, np.array([width, -width])) - self.base) / [[width], [-width]]
-        near = np.where(
-            np.abs(behind - away) < np.abs(ahead - away), behind, ahead
-        )  # on the other side there may be a jump
+        # On the side whose slope is farther from that of the sample there may be a jump.
+        near = np.where(np.abs(behind - away) < np.abs(ahead - away), behind, ahead)
         # Each is the slope in the middle of the places that it is taken between, and from here on that at an end of the way.
         off = (away - near) * width / 2 / last
         near, away = near - off, away - off

@@ -37,8 +37,8 @@ def of_function(
         _require_real(leaf, f"args: {name}", "pass its real and imaginary parts as two arrays")
         if callable(leaf):
             raise InvalidArgument(
-                f"args: {name} is a function, and nothing to differentiate: JAX gives the derivatives that are checked, so none is "
-                "passed; check_grad(f, x, y), with static_argnums=, argnums= where an argument of f is a function."
+                f"args: {name} is a function, which nothing is differentiated by: JAX computes the derivatives that are checked, so none is "
+                "passed; check_grad(f, x, y). Where f itself takes a function, give static_argnums= or argnums=."
             )
     free = {name: leaf for name, leaf in asked.items() if _is_a(leaf, jnp.floating)}
     require_some(free, asked, "array")

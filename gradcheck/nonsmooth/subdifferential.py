@@ -436,9 +436,9 @@ class _Hull:
 
         The distance is in whole multiples of the share `SLACK` of the gap, infinite without a gap.
         """
-        sides = self.scale * np.array(
-            [[abs(member.slope(sign)[column] - member.claimed[column]) for sign in (1, -1)] for member in self.members]
-        )
+        slopes = np.array([[member.slope(sign)[column] for sign in (1, -1)] for member in self.members])
+        claimed = np.array([member.claimed[column] for member in self.members])
+        sides = self.scale * np.abs(slopes - claimed[:, None])
         gap = self._gaps(column)
         share = np.full(len(gap), np.inf)
         np.divide(np.min(sides, axis=1), SLACK * gap, out=share, where=gap > 0)

@@ -30,7 +30,7 @@ Question = tuple[Floats, Floats]
 Asking = Generator[Question, Floats, None]
 
 SAMPLES = 24
-"""Gradients sampled beside the first ones, or three for each element if these are more. A claim still outside their hull has
+"""Gradients sampled beside the first ones, or three for each element, up to `MOST_RANKS`. A claim still outside their hull has
 agreed along as many directions chosen to contradict it, and stays open."""
 
 MOST_RANKS, SEARCHES, SEARCHED_FROM = 129, 2, 3
@@ -294,7 +294,7 @@ class _Hull:
     def _contradictions(self, among: Bools) -> Generator[Question, Floats, dict[int, Floats]]:
         """Return the columns in which the claims of some members are contradicted together, and along which direction."""
         found: dict[int, Floats] = {}
-        for _ in range(max(SAMPLES, 3 * len(among))):
+        for _ in range(max(SAMPLES, min(3 * len(among), MOST_RANKS))):
             beyond, directions = self._outside(among)
             beyond[list(found)] = 0.0
             if not np.any(beyond) or len(found) == LOOKED_AT:

@@ -91,8 +91,9 @@ def search(bench: Bench, key: int) -> bool:
     run.locate_all(first_look(run.directions, run.individual))
     run.look_at_largest()
     run.conclude()
-    is_open = run.shown.is_blurred or any(np.any(found.undecided) for found in bench.judgements.values())
-    return bench.has_wrong or not is_open
+    found = bench.judgements.values()
+    is_open = run.shown.is_blurred or any(np.any(each.undecided) for each in found)
+    return any(np.any(each.wrong) for each in found) or not is_open
 
 
 def glance(bench: Bench, key: int, *, sampled: bool) -> bool:

@@ -17,6 +17,7 @@ from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.noise import OFFSETS, SAME_NOISE, noise_from_samples, ulp
 from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, SUSPICIOUS, measure_noise
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step
+from gradcheck.nonsmooth.groups import LINKED
 
 __all__ = ["MOST_GROUPS", "quiet_elements", "without_others"]
 
@@ -96,8 +97,8 @@ def _hidden(bench: Bench, leaf: int) -> Indices:
         return known
     found = bench.decide(leaf, known)
     size = np.median(np.abs(np.nan_to_num(found.reference)), axis=0)
-    # What is valid at a kink may be so by noise alone, unless noise hides nothing of it.
-    shown = bench.rtol * np.fmax(np.abs(bench.claims[leaf].values[known]), np.abs(found.gap))
+    # What is valid at a kink may be so by noise alone, unless the gap stands out of that, or noise hides nothing of the claim.
+    shown = np.fmax(bench.rtol * np.abs(bench.claims[leaf].values[known]), LINKED * np.abs(found.gap))
     may_be_noise = (bench.ledgers[leaf].membership[known] == Membership.VALID) & (found.noise > shown)
     cleared = (found.outcome == Outcome.RIGHT) & ~may_be_noise
     cleared |= (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & (found.bound <= bench.rtol * size)

@@ -79,3 +79,15 @@ def test_near_an_extremum_of_a_fast_wave_the_right_gradient_passes(speed, seed):
     wave, amplitude = speed * x[0], np.exp(x[1])
     right = np.array([amplitude * speed * np.cos(wave), amplitude * np.sin(wave), x[3] ** 2, 2 * x[2] * x[3]])
     assert check_gradient(f, right, x, rng=seed).ok
+
+
+@pytest.mark.parametrize("seed", [64001, 64005, 64018])
+def test_elements_that_share_a_kink_are_not_judged_apart_though_its_gap_is_known_to_few_digits(seed):
+    """A layer of ReLUs at zero: the gradient of the piece in which none is active is valid for all elements together."""
+    rng = np.random.default_rng(seed)
+    a, c = rng.normal(size=(6, 64)), rng.normal(size=6)
+    f = lambda w: float(c @ np.maximum(a @ w, 0))  # noqa: E731
+    assert check_gradient(f, lambda w: a.T @ (c * (a @ w > 0)), np.zeros(64), rng=seed - 64000).ok
+    assert (
+        check_gradient(f, lambda w: a.T @ c * np.where(np.arange(64) == 2, 3, 1), np.zeros(64), rng=1).verdict == "fail"
+    )

@@ -15,13 +15,11 @@ from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.options import CheckOptions, require_known
 
 __all__ = [
-    "INFINITE", "Floats", "Function", "behind", "both", "columns", "derivative", "limits", "listed", "number", "of_checks", "point", "sides",
+    "INFINITE", "Function", "behind", "both", "columns", "derivative", "limits", "listed", "number", "of_checks", "point", "sides",
 ]  # fmt: skip
 
 Function = Callable[..., Any]
-
 INFINITE = (-np.inf, np.inf)
-
 SCHEMES = ("2-point", "3-point", "cs")
 """SciPy's names for differences of its own."""
 

@@ -51,7 +51,7 @@ class Kind:
 
     @property
     def can_be_shared(self) -> bool:
-        """Whether the same thing may be handed over every time: nobody can change it, or it is the user's own."""
+        """Whether one object may be given to every call without a copy: it is immutable, or the user's own."""
         return False
 
     def can_hold(self, array: Array) -> bool:

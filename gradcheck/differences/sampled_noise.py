@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradcheck.aliases import Bools, Floats
+from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.jumps import jumps_between
 from gradcheck.differences.lengths import BEYOND, scale_is_hidden
 from gradcheck.differences.noise import (
@@ -208,9 +208,13 @@ class _Seen:
         least = self._unexplained(sample, most)
         if not np.all(np.isnan(least)):
             size = jumps_between(self.probe, sample.moves, abs(sample.places[0]), least)
-            size = np.where(size <= most, size, 0.0)
+            size = np.where(self._stands_out(size) & (size <= most), size, 0.0)
             self.jumps |= size > 0
             self.noise = np.maximum(self.noise, size / np.sqrt(12))
+
+    def _stands_out(self, jump: Floats) -> Bools:
+        """Tell which jumps make more noise than was seen: the change from one place to the next is noise as well."""
+        return np.asarray(jump / np.sqrt(12) > SAME_NOISE * self.noise)
 
     def _unexplained(self, sample: _Sample, most: Floats) -> Floats:
         """Return the least jump, ``most`` at most, that would explain the change on the way to a sample; NaN where the slopes explain it."""
@@ -229,7 +233,7 @@ class _Seen:
         share, bend = SPACING * abs(last), np.abs(last * (away - near))
         least = departs * width / abs(last)  # if there is one jump over each width
         asked = departs > share * np.maximum(np.abs(change), 10 * bend)
-        asked &= (least > SAME_NOISE * self.noise) & (least <= most)
+        asked &= self._stands_out(least) & (least <= most)
         if np.any(asked & (departs < bend)):
             # Half-way the slope of a smooth function is that between both; past kinks it is not.
             ends = np.rint(last / 2) + width * np.array([-0.5, 0.5])
@@ -322,9 +326,10 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
     They are looked at further away. One that never moves is constant; one that moves steadily once it moves was in a flat region,
     as of a ReLU.
     """
-    values, offsets, start, noise = sample.values, sample.offsets, sample.places[0], sample.noise
-    still = np.any(np.diff(values, axis=0) == 0, axis=0)
-    wide = 1.0
+    values, offsets, start = sample.values, sample.offsets, sample.places[0]
+    stairs = np.any(np.diff(values, axis=0) == 0, axis=0)
+    noise = np.where(stairs, np.maximum(sample.noise, _height(values, offsets)), sample.noise)
+    still, wide = stairs & (_distinct(values) < DISTINCT), 1.0
     while np.any(still) and (wide := wide * WIDER) * SPACING < 1:
         wider, width = _far_away(probe, sample.moves, start + wide * offsets), np.full(still.shape, wide)
         many = still & (np.ptp(wider, axis=0) > WIDER * _least_change(wider))
@@ -333,7 +338,7 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
             many &= _is_moved(nearer, values)
             wider, width = np.where(many, nearer, wider), np.where(many, wide / 8, width)
         moved = still & _is_moved(wider, values)
-        height, distinct = _height(wider, offsets), np.array([len(np.unique(column)) for column in wider.T])
+        height, distinct = _height(wider, offsets), _distinct(wider)
         furthest = width * offsets[np.argmax(np.abs(wider - values[0]), axis=0)]
         for away in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
             there = _far_away(probe, sample.moves, start + away + offsets)
@@ -347,6 +352,11 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
 def _is_moved(there: Floats, here: Floats) -> Bools:
     """Tell which functions have another value there, shape (K,)."""
     return np.asarray(np.any(np.abs(there - here[0]) > 0, axis=0))
+
+
+def _distinct(values: Floats) -> Indices:
+    """Return how many different values functions take, shape (K,)."""
+    return np.array([len(np.unique(column)) for column in values.T])
 
 
 def _least_change(values: Floats) -> Floats:

@@ -49,9 +49,9 @@ MOST_SCATTERED = 2
 MOST_CLOSER = 96
 """Calls spent on such leaves: six sets of four directions."""
 
-GROSS = 0.3
+GROSS = 0.2
 """Leaves that contradict their claims by this share of what the claims predict are wrong in more than a few places: one wrong
-element among a hundred contributes less than that."""
+element among a hundred contributes no more than that."""
 
 VERIFYING = 2
 """Fresh directions that must agree with an explanation."""

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench, rms
-from gradcheck.acceptance.drawn import SMALL_LEAF, PackedLeaves, draw, exact, pack, reach, seed_of
-from gradcheck.acceptance.parts import Part, Span, without
+from gradcheck.acceptance.drawn import draw, exact, reach, seed_of
+from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
-from gradcheck.functions.blocks import BLOCK, product
+from gradcheck.functions.blocks import BLOCK
 from gradcheck.functions.displacements import Moves
-from gradcheck.functions.formats import Format
 
 __all__ = [
     "ALLOWANCE",
@@ -125,6 +124,18 @@ class Slopes:
         return bool(np.any((unsure > BLURRED * noise * np.sqrt(len(self.predicted))) & (unsure > measured)))
 
 
+class _Piece(NamedTuple):
+    """Elements of one span that follow one another, and where they are among those that are drawn together."""
+
+    row: int
+    leaf: int
+    start: int
+    stop: int
+    where: slice | Indices
+    first: int
+    last: int
+
+
 class Directions:
     """Directions through all leaves of a bench, and what is believed of their derivatives.
 
@@ -155,14 +166,14 @@ class Directions:
         self.leaves = [leaf for leaf, claim in bench.claims.items() if claim.values.size]
         self.believed = {leaf: bench.claims[leaf].values for leaf in self.leaves}
         self.elements = sum(len(values) for values in self.believed.values())
-        self._held = {leaf: np.flatnonzero(~np.isfinite(values).all(axis=1)) for leaf, values in self.believed.items()}
+        self._held: dict[int, Bools] = {}
+        for leaf, values in self.believed.items():
+            self.hold(leaf, np.flatnonzero(~np.isfinite(values).all(axis=1)))
         self._roundoff = {
             leaf: of_claims * ROUNDOFF_SHARE * bench.claims[leaf].roundoff(rms(values))
             for leaf, values in self.believed.items()
         }
         self._seeds = {leaf: seed_of(bench.leaves[leaf].name) for leaf in self.leaves}
-        self._packed: tuple[list[int], list[PackedLeaves]] = [], []
-        """Small leaves that moved together last, and the same laid end to end."""
         self._drawn = 0
         self.choose_step()
 
@@ -191,17 +202,17 @@ class Directions:
 
     def hold(self, leaf: int, indices: Indices) -> None:
         """Let some elements stand still from now on."""
-        held = np.zeros(len(self.believed[leaf]), dtype=bool)
-        held[self._held[leaf]] = held[indices] = True
-        self._held[leaf] = np.flatnonzero(held)
+        if len(indices):
+            self._held.setdefault(leaf, np.zeros(len(self.believed[leaf]), dtype=bool))[indices] = True
 
     def holds(self, chosen: Chosen) -> bool:
         """Tell whether some of a few elements stand still."""
-        return any(np.any(np.isin(indices, self._held[leaf])) for leaf, indices in chosen.items())
+        return any(leaf in self._held and bool(self._held[leaf][indices].any()) for leaf, indices in chosen.items())
 
     def release(self, leaf: int, indices: Indices) -> None:
         """Let them move again."""
-        self._held[leaf] = without(self._held[leaf], indices, len(self.believed[leaf]))
+        if len(indices):
+            self._held[leaf][indices] = False
 
     def correct(self, leaf: int, indices: Indices, derivatives: Floats) -> None:
         """Believe this of some elements from now on, shape (m, K); those whose claims are infinite stand still."""
@@ -245,77 +256,74 @@ class Directions:
 
     def predict(self, parts: Sequence[Part], leaf: int, derivatives: Floats) -> Floats:
         """Return the changes that other derivatives of a leaf, shape (n, K), predict, shape (P, K)."""
-        changes = np.zeros((len(parts), len(self.bench.base)))
-        for row, part in enumerate(parts):
-            for span in part.spans:
-                if span.leaf == leaf:
-                    for where, move in self._blocks(part, span):
-                        changes[row] += _product(move, derivatives[where])
-        return changes
+        own = [replace(part, spans=tuple(span for span in part.spans if span.leaf == leaf)) for part in parts]
+        return np.array([self._summed(part, {leaf: derivatives}, 1) for part in own])
+
+    def _summed(self, part: Part, derivatives: dict[int, Floats], power: int) -> Floats:
+        """Return the sum of powers of what the moves of all elements change, shape (K,)."""
+        changes = (np.sum(changes**power, axis=0) for *_, changes in self._changes(part, derivatives))
+        return sum(changes, np.zeros(len(self.bench.base)))
 
     def _along(self, part: Part) -> tuple[Moves, Floats, Floats]:
         """Return moves, the changes predicted for each span, shape (S, K), and the variance of their round-off, (K,)."""
         columns = len(self.bench.base)
         moves: Moves = {}
         predicted, variance = np.zeros((len(part.spans), columns)), np.zeros(columns)
-        for packed, joined in self._packed_moves(part):
-            made = packed.parts(joined.astype(_dtype_of_moves(packed.form), copy=False))
-            moves |= made
-            rows = [row for row, span in enumerate(part.spans) if span.leaf in made]
-            believed = np.concatenate([self.believed[leaf] for leaf in packed.leaves])
-            # What stands still may have no derivative.
-            changes = np.where(joined[:, None] != 0, joined[:, None] * believed, 0.0)
-            predicted[rows] = np.add.reduceat(changes, packed.starts)
-            squares = np.add.reduceat(joined**2, packed.starts)
-            variance += squares @ np.array([self._roundoff[leaf] for leaf in packed.leaves]) ** 2
-        is_made = set(moves)
-        for row, span in enumerate(part.spans):
-            if span.leaf in is_made:
-                continue
-            believed, roundoff = self.believed[span.leaf], self._roundoff[span.leaf] ** 2
-            value = self.bench.leaves[span.leaf].value
-            dtype = _dtype_of_moves(self.bench.leaves[span.leaf].format)
-            move = moves.setdefault(span.leaf, np.zeros(value.size, dtype))
-            for where, block in self._blocks(part, span):
-                move[where] = block
-                predicted[row] += _product(block, believed[where])
-                variance += roundoff * product(block, block)
+        for pieces, moved, changes in self._changes(part, self.believed):
+            starts = [piece.first for piece in pieces]
+            predicted[[piece.row for piece in pieces]] += np.add.reduceat(changes, starts)
+            squares = np.add.reduceat(moved**2, starts)
+            variance += squares @ np.array([self._roundoff[piece.leaf] for piece in pieces]) ** 2
+            for piece in pieces:
+                held = self.bench.leaves[piece.leaf]
+                if piece.leaf not in moves:
+                    dtype = held.format.dtype if held.format.dtype.itemsize >= 4 else np.dtype(np.float64)
+                    moves[piece.leaf] = np.zeros(held.value.size, dtype)
+                moves[piece.leaf][piece.where] = moved[piece.first : piece.last]
         return moves, predicted, variance
 
-    def _packed_moves(self, part: Part) -> list[tuple[PackedLeaves, Floats]]:
-        """Return the moves of the small leaves that move as a whole, computed together; nothing if there are fewer than two."""
-        leaves = [span.leaf for span in part.spans if self._is_small_and_whole(span)]
-        if len(leaves) < 2:
-            return []
-        if self._packed[0] != leaves:
-            self._packed = leaves, pack(leaves, self.bench.leaves, self._seeds)
-        made = []
-        for packed in self._packed[1]:
-            lengths = np.concatenate([self.bench.lengths[leaf] for leaf in packed.leaves])
-            joined = packed.moves(self.key, part.number, part.step, lengths)
-            for leaf, move in packed.parts(joined).items():
-                if len(self._held[leaf]):
-                    move[self._held[leaf]] = 0.0
-            made.append((packed, joined))
-        return made
+    def _changes(self, part: Part, derivatives: dict[int, Floats]) -> Iterator[tuple[list[_Piece], Floats, Floats]]:
+        """Give the elements of a direction piece by piece, how far they move, shape (m,), and what that changes, (m, K)."""
+        for pieces, moved in self._moved(part):
+            slopes = np.concatenate([derivatives[piece.leaf][piece.where] for piece in pieces])
+            changes = moved[:, None] * slopes
+            changes[moved == 0] = 0.0  # what stands still may have no derivative
+            yield pieces, moved, changes
 
-    def _is_small_and_whole(self, span: Span) -> bool:
-        return span.order is None and span.size == len(self.believed[span.leaf]) <= SMALL_LEAF
+    def _moved(self, part: Part) -> Iterator[tuple[list[_Piece], Floats]]:
+        """Give the elements of a direction piece by piece, and how far they move: a NumPy call takes as long for one small leaf as for all."""
+        for pieces in self._pieces(part.spans):
+            leaves = [self.bench.leaves[piece.leaf] for piece in pieces]
+            sizes = np.concatenate(
+                [np.abs(leaf.value.ravel()[piece.where]) for leaf, piece in zip(leaves, pieces, strict=True)]
+            )
+            lengths = np.concatenate([self.bench.lengths[piece.leaf][piece.where] for piece in pieces])
+            places = ([piece.start for piece in pieces], [piece.stop for piece in pieces])
+            integers = draw([self._seeds[piece.leaf] for piece in pieces], *places, self.key, part.number)
+            sizes = sizes.astype(np.float64, copy=False)
+            moved = exact(integers, sizes, reach(sizes, lengths, part.step), leaves[0].format)
+            for piece in pieces:
+                if piece.leaf in self._held:
+                    moved[piece.first : piece.last][self._held[piece.leaf][piece.where]] = 0.0
+            yield pieces, moved
 
-    def _blocks(self, part: Part, span: Span) -> Iterator[tuple[slice | Indices, Floats]]:
-        """Give the moves of a span block by block, with the elements that they are of."""
-        value, lengths = self.bench.leaves[span.leaf].value.ravel(), self.bench.lengths[span.leaf]
-        held, form = self._held[span.leaf], self.bench.leaves[span.leaf].format
-        for number in range(span.start // BLOCK, -(-span.stop // BLOCK)):
-            first = number * BLOCK
-            low, high = max(span.start, first), min(span.stop, first + BLOCK)
-            where = span.where(low, high)
-            integers = draw(self._seeds[span.leaf], self.key, part.number, len(value), number, high - first)
-            size = np.abs(value[where]).astype(np.float64)
-            move = exact(integers[low - first :], size, reach(size, lengths[where], part.step), form)
-            if len(held):
-                move[_among(held, where)] = 0.0
-            yield where, move
+    def _pieces(self, spans: Sequence[Span]) -> Iterator[list[_Piece]]:
+        """Cut spans into pieces of no more than a block, and give those of one format together that follow one another."""
+        pieces: list[_Piece] = []
+        for row, span in enumerate(spans):
+            for start in range(span.start, span.stop, BLOCK):
+                stop = min(start + BLOCK, span.stop)
+                first = pieces[-1].last if pieces else 0
+                if pieces and (first + stop - start > BLOCK or self._kind(span.leaf) != self._kind(pieces[-1].leaf)):
+                    yield pieces
+                    pieces, first = [], 0
+                pieces.append(_Piece(row, span.leaf, start, stop, span.where(start, stop), first, first + stop - start))
+        if pieces:
+            yield pieces
+
+    def _kind(self, leaf: int) -> tuple[str, np.dtype]:
+        held = self.bench.leaves[leaf]
+        return held.format.name, held.value.dtype
 
     # ---- measuring --------------------------------------------------------------------------------------------------
 
@@ -337,7 +345,7 @@ class Directions:
         even = half_ahead + half_behind - (ahead + behind) / 4 - 1.5 * self.bench.base
         apart = np.hypot(odd, even)  # of noise of one: 2.2, where that of the slope is 0.71
         typical = np.sort(apart, axis=0)[(len(apart) - 1) // LUCKY]
-        residual = _summed(predicted, slope) - slope
+        residual = _of_parts(predicted, slope) - slope
         if len(parts) >= DIRECTIONS and any(claim.assumed for claim in self.bench.claims.values()):
             variance = np.minimum(variance, (SHOWS_LESS * np.abs(residual).max(axis=0)) ** 2)
         deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
@@ -366,7 +374,7 @@ class Directions:
     def compare(self, parts: Sequence[Part]) -> tuple[Floats, Floats]:
         """Return predicted changes along some directions and these minus the measured ones, shape (P, K), at two calls each."""
         values, predicted, _ = self._values(parts, PLACES[:2])
-        changes = _summed(predicted, values)
+        changes = _of_parts(predicted, values)
         return changes, changes - (values[:, 0] - values[:, 1]) / 2
 
     def _values(self, parts: Sequence[Part], lengths: Floats) -> tuple[Floats, list[Floats], Floats]:
@@ -389,17 +397,7 @@ class Directions:
 
     def spread(self, parts: Sequence[Part], deviations: dict[int, Floats]) -> Floats:
         """Return the standard deviation along directions, shape (P, K), of independent ones of the elements, (n, K) in each leaf."""
-        squares = np.zeros((len(parts), len(self.bench.base)))
-        for row, part in enumerate(parts):
-            is_made: set[int] = set()
-            for packed, joined in self._packed_moves(part):
-                known = np.concatenate([deviations[leaf] for leaf in packed.leaves])
-                squares[row] += _product(joined**2, known**2)
-                is_made.update(packed.leaves)
-            for span in part.spans:
-                for where, move in () if span.leaf in is_made else self._blocks(part, span):
-                    squares[row] += _product(move**2, deviations[span.leaf][where] ** 2)
-        return np.sqrt(squares)
+        return np.sqrt([self._summed(part, deviations, 2) for part in parts])
 
     def choose_step(self) -> None:
         """Choose a step for the noise of the functions, at which they are finite. Blind to the claims."""
@@ -422,28 +420,6 @@ class Directions:
         self.step = float(np.clip(noisiest**EXPONENT, SHORTEST_STEP, LONGEST_STEP))
 
 
-def _dtype_of_moves(form: Format) -> np.dtype[Any]:
-    """Return the dtype of moves: that of the leaf, where it holds them."""
-    return form.dtype if form.dtype.itemsize >= 4 else np.dtype(np.float64)
-
-
-def _among(held: Indices, where: slice | Indices) -> Indices | Bools:
-    """Return which of some elements are held, as places among them."""
-    if isinstance(where, slice):
-        low, high = np.searchsorted(held, [where.start, where.stop])
-        return np.asarray(held[low:high] - where.start)
-    return np.isin(where, held)
-
-
-def _summed(predicted: list[Floats], values: Floats) -> Floats:
+def _of_parts(predicted: list[Floats], values: Floats) -> Floats:
     """Return the changes predicted along directions, shape (P, K), from those of their spans."""
     return np.array([changes.sum(axis=0) for changes in predicted]).reshape(len(predicted), values.shape[-1])
-
-
-def _product(move: Floats, derivatives: Floats) -> Floats:
-    """Return the change predicted for a move; what stands still may have no derivative."""
-    change = product(move, derivatives)
-    if np.isfinite(change).all():
-        return change
-    moving = np.flatnonzero(move)
-    return product(move[moving], derivatives[moving])

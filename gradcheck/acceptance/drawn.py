@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.aliases import Floats, Indices
-from gradcheck.functions.bits import Words, random_bits
+from gradcheck.aliases import Floats
+from gradcheck.functions.bits import random_bits
 from gradcheck.functions.formats import Format
-from gradcheck.functions.trees import Leaf
 
-__all__ = ["LARGEST", "SMALLEST", "SMALL_LEAF", "PackedLeaves", "draw", "exact", "pack", "reach", "seed_of"]
+__all__ = ["LARGEST", "SMALLEST", "draw", "exact", "reach", "seed_of"]
 
 SMALLEST, LARGEST = 0.5, 1.32
 """Range of the components, in units of the elements' lengths times the step. With these one wrong element shows at
 4.5 to 7 standard deviations, and two equal errors do not cancel as they do with plain signs."""
-
-SMALL_LEAF = 64
-"""Elements of a leaf up to which a generator takes longer to be set up than to draw: small leaves are drawn many at a time."""
 
 HALF_RANGE = 2.0**15
 """Half the range of the 16-bit integers that give sign and size of a component."""
@@ -43,14 +38,19 @@ def seed_of(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
 
 
-def draw(seed: int, key: int, number: int, size: int, block: int, count: int) -> NDArray[np.int16]:
-    """Draw integers for the first ``count`` elements of a block of a leaf with ``size`` elements, for the direction ``number``."""
-    words = -(-count // IN_A_WORD)
-    if size <= SMALL_LEAF:
-        bits = random_bits(np.full(words, seed, np.uint64), np.arange(words, dtype=np.uint64), key, number)
-    else:
-        bits = np.random.SFC64([key, number, seed, block]).random_raw(words)
-    return bits.view(np.int16)[:count]
+def draw(seeds: Sequence[int], starts: Sequence[int], stops: Sequence[int], key: int, number: int) -> NDArray[np.int16]:
+    """Draw integers for places ``start`` to ``stop`` of some leaves, end to end, for the direction of a number."""
+    first, count = np.array(starts) // IN_A_WORD, np.subtract(stops, starts)
+    words = -(-np.array(stops) // IN_A_WORD) - first
+    before, after = np.cumsum(words) - words, np.cumsum(count)
+    places = np.arange(words.sum()) + np.repeat(first - before, words)
+    streams = random_bits(np.array(seeds, np.uint64), np.zeros(len(words), np.uint64), key, number)
+    bits = random_bits(np.repeat(streams, words), places.astype(np.uint64)).view(np.int16)
+    if len(words) == 1:
+        return bits[starts[0] % IN_A_WORD :][: count[0]]
+    return np.asarray(
+        bits[np.arange(after[-1]) + np.repeat(IN_A_WORD * (before - first) + starts - after + count, count)]
+    )
 
 
 def reach(size: Floats, length: Floats, step: float) -> Floats:
@@ -83,69 +83,3 @@ def exact(integers: NDArray[np.int16], size: Floats, farthest: Floats, form: For
     if not np.isfinite(anchor).all():
         rounded = np.where(np.isfinite(anchor), rounded, moves)
     return np.copysign(rounded, signed, out=rounded)
-
-
-@dataclass(frozen=True, slots=True)
-class PackedLeaves:
-    """Whole small leaves of one format, laid end to end: there may be thousands, and a NumPy call takes as long for one as for all.
-
-    Attributes
-    ----------
-    leaves : list of int
-    form : Format
-    sizes : array, shape (n,)
-        Absolute values of all elements.
-    starts : array of int
-        Where each leaf starts among them.
-    ranges : list of pairs of int
-        Where each leaf starts and stops.
-    """
-
-    leaves: list[int]
-    form: Format
-    sizes: Floats
-    starts: Indices
-    ranges: list[tuple[int, int]]
-    _seeds: Words
-    """For each word of random bits the seed of its leaf."""
-    _places: Words
-    """For each word its place in the leaf."""
-    _where: Indices
-    """For each element the place of its integer among those of all words."""
-
-    @classmethod
-    def of(cls, leaves: Sequence[int], held: Sequence[Leaf], seeds: dict[int, int]) -> PackedLeaves:
-        """Lay leaves end to end."""
-        own = [held[leaf] for leaf in leaves]
-        counts = np.array([leaf.value.size for leaf in own])
-        words = -(-counts // IN_A_WORD)
-        starts = np.cumsum(counts) - counts
-        first = np.cumsum(words) - words
-        within = np.arange(counts.sum()) - np.repeat(starts, counts)
-        return cls(
-            list(leaves),
-            own[0].format,
-            np.concatenate([np.abs(leaf.value.reshape(-1)).astype(np.float64) for leaf in own]),
-            starts,
-            list(zip(starts.tolist(), (starts + counts).tolist(), strict=True)),
-            np.repeat(np.array([seeds[leaf] for leaf in leaves], np.uint64), words),
-            (np.arange(words.sum()) - np.repeat(first, words)).astype(np.uint64),
-            IN_A_WORD * np.repeat(first, counts) + within,
-        )
-
-    def moves(self, key: int, number: int, step: float, lengths: Floats) -> Floats:
-        """Return by how much all elements move along the direction of a number."""
-        integers = random_bits(self._seeds, self._places, key, number).view(np.int16)[self._where]
-        return exact(integers, self.sizes, reach(self.sizes, lengths, step), self.form)
-
-    def parts(self, joined: Floats) -> dict[int, Floats]:
-        """Split an array of all elements into those of each leaf."""
-        return {leaf: joined[start:end] for leaf, (start, end) in zip(self.leaves, self.ranges, strict=True)}
-
-
-def pack(leaves: Sequence[int], held: Sequence[Leaf], seeds: dict[int, int]) -> list[PackedLeaves]:
-    """Lay small leaves end to end, those of one format together."""
-    kinds: dict[tuple[str, np.dtype], list[int]] = {}
-    for leaf in leaves:
-        kinds.setdefault((held[leaf].format.name, held[leaf].value.dtype), []).append(leaf)
-    return [PackedLeaves.of(some, held, seeds) for some in kinds.values()]

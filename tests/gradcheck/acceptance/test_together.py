@@ -227,7 +227,7 @@ def test_what_no_measurement_excludes_is_confirmed_too():
     assert all(Kind.MULTIPLE in kinds(bench, i) for i in range(4))
 
 
-@pytest.mark.parametrize(("times", "made"), [(1.0, 18), (5.0, 18 + 8 + 18)])
+@pytest.mark.parametrize(("times", "made"), [(1.0, 18), (10.0, 18 + 8 + 18)])
 def test_directions_disagree_beyond_the_noise_of_one_deviation(times, made):
     """What was entered is off by so many deviations in every element."""
     bench, noise = linear(np.full(4, 3.0)), 1e-3

@@ -15,7 +15,7 @@ from gradcheck.functions.arrays import as_numpy, format_in, is_array, is_still
 from gradcheck.functions.probe import Budget, calling
 from gradcheck.functions.trees import Leaf, flatten
 
-__all__ = ["LinearMap", "UnfitError", "norm", "vector_like"]
+__all__ = ["CANCELLED", "MOST_ELEMENTS", "LinearMap", "UnfitError", "norm", "vector_like"]
 
 Array = NDArray[Any]
 
@@ -24,6 +24,12 @@ NUDGE = 64
 
 NOT_ROUNDING = 30.0
 """A difference this many times the measured rounding is not rounding."""
+
+CANCELLED = 16.0
+"""What a map loses of terms that cancel, as a saturated softmax does, is at most so many epsilons of the vector."""
+
+MOST_ELEMENTS = 1000
+"""Largest number of elements that are tested one by one; of more, this many are drawn at random."""
 
 
 class UnfitError(Exception):
@@ -137,6 +143,17 @@ class LinearMap:
         self.eps = max(self.eps, format_in(given).eps)
         return _double(array.astype(np.complex128)) if like.dtype.kind == "c" else _double(array)
 
+    def loses(self, vector: Array, image: Array, rtol: float) -> bool:
+        """Tell whether the image of a vector lacks what the images of its elements add up to: large elements hide what small ones give."""
+        if vector.size > MOST_ELEMENTS:
+            return False
+        total, unit = np.zeros_like(image), np.zeros_like(vector)
+        for place in np.ndindex(*vector.shape):
+            unit[place] = 1
+            total = total + vector[place] * self(unit)
+            unit[place] = 0
+        return norm(total - image) > max(100 * self.eps, rtol) * max(norm(total), norm(image))
+
     def measure(self, vectors: list[Array], images: list[Array], weights: Array, rtol: float) -> list[tuple[str, str]]:
         """Check that it is repeatable and linear, and measure its rounding.
 
@@ -170,7 +187,11 @@ class LinearMap:
             terms = sum(np.abs(weights[i] * images[i]) for i in pair)
             defect = np.abs(combined - sum(weights[i] * images[i] for i in pair))
             relative = norm(defect) / max(norm(terms), np.finfo(float).tiny)
-            alone = (defect > allowed * terms) & (defect > 100 * np.median(defect) + 1000 * self.eps * terms)
+            lost = CANCELLED * self.eps * norm(sum(np.abs(weights[i] * vectors[i]) for i in pair))
+            if relative > allowed and norm(defect) <= lost:
+                self.noise = 1.0
+                continue
+            alone = (defect > allowed * terms) & (defect > 100 * np.median(defect) + 1000 * self.eps * terms + lost)
             is_linear &= relative <= allowed and not np.any(alone)
             worst = max(worst, float(np.max(defect)))
             self.noise = max(self.noise, min(relative, allowed))

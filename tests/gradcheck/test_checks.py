@@ -461,6 +461,31 @@ def test_huge_and_tiny_maps(size):
     assert check_adjoint(lambda x: A @ x, lambda y: A.T @ y, np.full(4, size), np.full(5, size)).ok
 
 
+@pytest.mark.parametrize("sharpness", [1, 12, 20, 40, 100])
+@pytest.mark.parametrize("seed", range(8))
+def test_adjoints_of_a_saturated_softmax_never_fail_when_right_nor_pass_when_wrong(sharpness, seed):
+    rng = np.random.default_rng(seed)
+    logits = sharpness * rng.normal(size=5)
+    p = np.exp(logits - logits.max())
+    p /= p.sum()
+    product, x, y = (lambda v: p * v - p * (p @ v)), rng.normal(size=5), rng.normal(size=5)
+    matrix = np.diag(p) - np.outer(p, p)
+    for right in (product, lambda v: matrix @ v):  # the one loses what cancels, the other less of it
+        verdict = check_adjoint(product, right, x, y, rng=seed).verdict
+        assert verdict == "pass" if sharpness == 1 else verdict != "fail"
+    for wrong in (lambda v: -product(v), lambda v: 2 * product(v), lambda v: p * v):
+        assert not check_adjoint(product, wrong, x, y, rng=seed) or not np.any(product(x))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-18])
+def test_small_maps_are_judged_in_their_own_units(size):
+    x, y = np.ones(4), np.ones(5)
+    for bend in (0.5 * np.abs(A), -A, np.where(np.arange(20).reshape(5, 4) == 7, -A, A)):
+        assert check_adjoint(lambda x: size * (A @ x), lambda y, bend=bend: size * (bend.T @ y), x, y).verdict == "fail"
+    report = check_adjoint(lambda x: size * np.maximum(A @ x, 0), lambda y: size * (A.T @ y), x, y)
+    assert report.verdict != "pass"
+
+
 def test_without_the_calls_nothing_is_said_about_an_adjoint():
     for limit in (1, 9, 11):
         report = check_adjoint(*MAPS["matrix"], max_evaluations=limit)

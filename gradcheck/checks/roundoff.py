@@ -83,7 +83,7 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
     found = {}
     for leaf, most in largest.items():
         level = np.zeros(columns)
-        if leaf in levels:  # not for the blocks of a Hessian, which are leaves of no point
+        if leaf in levels:
             # One that is tiny as a whole is moved as one of ordinary size: its values say nothing of a scale of the functions.
             level = levels[leaf] * (min(1.0, _typical(lengths_of(check.point.leaves[leaf].value))) / CANCELLED)
         least = _least(readings, leaf, level)
@@ -110,8 +110,11 @@ def _assumed(level: Floats, reading: Reading, leaf: int) -> Roundoff:
 def _rounding_levels(check: Check, readings: list[Reading], base: Floats) -> dict[int, Floats]:
     """Return by how much a claim may change through rounding alone whatever its own size, shape (K,) for each leaf.
 
-    By the change that a step of one length in any leaf makes, or by the value itself, in units of the leaf.
+    By the change that a step of one length in any leaf makes, or by the value itself, in units of the leaf. Of second derivatives
+    nothing is known.
     """
+    if not check.subject.is_slope:
+        return {}
     lengths = {leaf: _typical(lengths_of(check.point.leaves[leaf].value)) for leaf in check.point.free()}
     effects = [
         np.nan_to_num([_typical(reading.values[leaf]) * length for reading in readings], posinf=0.0)

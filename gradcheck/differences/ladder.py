@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, resolution_of
 from gradcheck.differences.noise import ulp
+from gradcheck.differences.tableau import at_level, extrapolate, settle
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 
@@ -172,26 +173,26 @@ class Ladder:
 
         shrink = h[:, :-1] / h[:, 1:]
         bend = np.where(both, forward - backward, np.nan)
-        gap, gap_bound, _, _ = _settle(_extrapolate(bend, shrink), 4 * noise)
+        gap, gap_bound, _, _ = settle(extrapolate(bend, shrink), 4 * noise)
         sharp = np.isfinite(gap_bound) & (np.abs(gap) > KINK_SIGNIFICANCE * gap_bound)
         gap = np.where(sharp, gap, 0.0)
         crossing = np.where(sharp[:, None, :], 0.0, self._crossing(bend, shrink, noise, central))
-        value, bound, floor, level = _settle(_extrapolate(central, shrink**2), noise, crossing)
+        value, bound, floor, level = settle(extrapolate(central, shrink**2), noise, crossing)
         for side, other in ((forward, self.minus), (backward, self.plus)):
             # One-sided only where the other side never was finite: at the edge of the domain.
             edge = ~np.isfinite(other).any(axis=1)
             if not edge.any():
                 continue
-            sided = _settle(_extrapolate(_extrapolate(side, shrink), shrink**2), 2 * noise)
+            sided = settle(extrapolate(extrapolate(side, shrink), shrink**2), 2 * noise)
             edge &= np.isfinite(sided[0])
             value, bound, floor, level = (
                 np.where(edge, new, old) for new, old in zip(sided, (value, bound, floor, level), strict=True)
             )
 
-        curvature = _at(bend / h, level)
+        curvature = at_level(bend / h, level)
         curvature = np.where(np.isfinite(curvature), curvature, 0.0)
         # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
-        asymmetry = _at(np.broadcast_to(np.abs(ahead - behind), bend.shape), level) / 2
+        asymmetry = at_level(np.broadcast_to(np.abs(ahead - behind), bend.shape), level) / 2
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
         diverges = self._diverges(forward, backward, noise)
         bound = np.where(diverges, np.inf, bound)
@@ -264,50 +265,6 @@ class Ladder:
             is_noise |= JITTER_SPREAD * again >= largest
             largest = np.fmax(largest, again)
         return np.asarray(np.where(is_noise, largest, 0.0))
-
-
-def _extrapolate(sequence: Floats, shrink: Floats) -> Floats:
-    """Remove the leading error term, which shrinks by ``shrink`` from level to level, shape (m, J - 1, 1).
-
-    The first entry is kept as it is, so that level ``j`` never uses steps shorter than the ``j``-th.
-    """
-    better = sequence.copy()
-    better[:, 1:] += (sequence[:, 1:] - sequence[:, :-1]) / (shrink - 1)
-    better[:, 1:] = np.where(np.isfinite(sequence[:, :-1]), better[:, 1:], sequence[:, 1:])
-    return better
-
-
-def _settle(
-    sequence: Floats, noise: Floats, more: Floats | float = 0.0
-) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
-    """Choose the level of least bound.
-
-    The bound of a level is its distance to the level before, plus its noise and what more there is. Where a finer level says
-    something else than its noise explains, or shows a kink, it reaches as far as the interval of that level.
-
-    Returns
-    -------
-    value, bound, noise : arrays, shape (m, K)
-    level : array of int, shape (m, K)
-    """
-    bound = np.full_like(sequence, np.inf)
-    bound[:, 1:] = np.abs(np.diff(sequence, axis=1)) + noise[:, 1:]
-    bound += more
-    bound = np.where(np.isfinite(bound), bound, np.inf)
-    kinked = more > noise
-    explained, reach = np.where(kinked, -np.inf, noise), noise + np.where(kinked, more, 0.0)
-    for finer in range(1, sequence.shape[1]):
-        level = slice(finer, finer + 1)
-        distance = np.abs(sequence[:, :finer] - sequence[:, level])
-        contradicts = distance > explained[:, level]
-        bound[:, :finer] = np.fmax(bound[:, :finer], np.where(contradicts, distance + reach[:, level], 0.0))
-    best = bound.argmin(axis=1)
-    return _at(sequence, best), _at(bound, best), _at(noise, best), best
-
-
-def _at(values: Floats, level: NDArray[np.intp]) -> Floats:
-    """Return the entries of the chosen levels, shape (m, K)."""
-    return np.asarray(values[np.arange(len(values))[:, None], level, np.arange(values.shape[2])])
 
 
 def climb(

@@ -7,6 +7,8 @@ step that a zero would get, as long as the function is seen to be smooth over th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gradcheck.aliases import Floats
@@ -16,7 +18,7 @@ from gradcheck.differences.sampled_noise import measure_noise, most_of_single
 from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED
 from gradcheck.functions.probe import Probe
 
-__all__ = ["measure_noise_and_lengths", "widened"]
+__all__ = ["ZERO_LENGTH", "measure_noise_and_lengths", "reach_of", "widened"]
 
 SMALL = 1e-2
 """Below what weights usually are: to look how far they may be moved takes calls for every leaf."""
@@ -100,21 +102,42 @@ def widened(
 
 
 def _reach(probe: Probe, leaf: int, direction: Floats, length: float, jitter: Floats, rtol: float) -> float:
-    """Return the length, at least the given one, at which noise and truncation are least together along a direction."""
-    best, least = length, np.inf
-    before = np.full_like(jitter, np.nan)
-    while True:
-        step = FIRST_STEP * length
+    """Return the length, at least the given one, at which noise and truncation of the slope are least together along a direction."""
+    # Once for the step with which elements are screened, a share of this one; once for elements whose own slope is as
+    # much smaller than that of the sampled ones together.
+    enough = rtol * (DEFAULT_STEP / FIRST_STEP) ** 2
+
+    def slope(step: float) -> tuple[Floats, Floats]:
         values = probe.ray({leaf: direction}, np.array([step, -step]))
-        slope, blur = (values[0] - values[1]) / (2 * step), jitter / step
-        change = np.abs(slope - before)
-        truncation = np.where(np.isfinite(change), np.maximum(change - blur - blur * RATIO, 0.0), 0.0)
-        error, size = float(np.max(blur + truncation)), float(np.max(np.abs(slope)))
+        return (values[0] - values[1]) / (2 * step), jitter / step
+
+    return reach_of(lambda length: slope(FIRST_STEP * length), length, enough, RATIO)
+
+
+def reach_of(
+    derivative: Callable[[float], tuple[Floats, Floats]], length: float, enough: float, amplified: float
+) -> float:
+    """Return the length at which noise and truncation of a derivative are least together, tried from the given one up to `ZERO_LENGTH`.
+
+    Parameters
+    ----------
+    derivative : callable
+        ``derivative(length) -> value, noise``, both of shape (K,).
+    enough : float
+        A length is not left when the error there is this share of the derivative, or less.
+    amplified : float
+        By how much noise grows when the length is `RATIO` times shorter.
+    """
+    best, least = length, np.inf
+    before: Floats | float = np.nan
+    while True:
+        value, blur = derivative(length)
+        change = np.abs(value - before)
+        truncation = np.where(np.isfinite(change), np.maximum(change - blur - blur * amplified, 0.0), 0.0)
+        error, size = float(np.max(blur + truncation)), float(np.max(np.abs(value)))
         if not error < least:  # the function is undefined there, or truncation outweighs noise
             return best
-        best, least, before = length, error, slope
-        # Once for the step with which elements are screened, a share of this one; once for elements whose own slope is as
-        # much smaller than that of the sampled ones together.
-        if error <= rtol * size * (DEFAULT_STEP / FIRST_STEP) ** 2 or length >= ZERO_LENGTH:
+        best, least, before = length, error, value
+        if error <= enough * size or length >= ZERO_LENGTH:
             return best
         length = min(length * RATIO, ZERO_LENGTH)

@@ -36,6 +36,32 @@ def test_near_zero_the_right_hessian_passes_and_no_wrong_one(size, dtype, seed):
         assert report.verdict == "fail", f"{name}: {report}"
 
 
+@pytest.mark.parametrize("seed", seeds(3))
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_large_value_of_the_function_excuses_no_wrong_hessian(dtype, seed):
+    """The second derivatives are a billionth of the value, and a thousandth of the slopes."""
+    rng = np.random.default_rng(seed)
+    matrix, x = rng.normal(size=(3, 3)), (1e-3 * rng.normal(size=3)).astype(dtype)
+
+    def offset(x):
+        return 1e6 + float(np.sin(matrix @ x.astype(np.float64)).sum())
+
+    def right(x):
+        return (matrix.T @ np.diag(-np.sin(matrix @ x.astype(np.float64))) @ matrix).astype(dtype)
+
+    assert check_hessian(offset, right, x).ok
+    for name, bug in list(WRONG.items())[:3]:
+        report = check_hessian(offset, lambda x, bug=bug: bug(right(x)), x)
+        assert report.verdict == "fail", f"{name}: {report}"
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_dead_unit_has_no_second_derivative(dtype):
+    x = np.array([-0.5, -1.0], dtype)
+    assert check_hessian(lambda x: float(np.maximum(x, 0).sum() ** 2), lambda x: np.zeros((2, 2), x.dtype), x).ok
+    assert not check_hessian(lambda x: float(np.maximum(x, 0).sum() ** 2), lambda x: np.eye(2, dtype=x.dtype), x).ok
+
+
 @pytest.mark.parametrize(
     ("size", "dtype"),
     [

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from gradcheck.differences.ladder import Ladder, Measurement, _extrapolate, _Pairs
+from gradcheck.differences.ladder import Ladder, Measurement, _Pairs
+from gradcheck.differences.tableau import extrapolate
 
 INF, NAN = math.inf, math.nan
 NAMES = ("value", "bound", "noise", "gap", "curvature", "exhausted")
@@ -192,7 +193,7 @@ def test_one_level_on_one_side_says_what_the_slope_is_and_not_how_far_off():
 def test_extrapolation_starts_anew_behind_what_is_not_finite(at):
     sequence, shrink = np.array([3.0, 2.5, 2.1, 2.0, 1.99]), np.array([7.0, 8.0, 7.5, 9.0])
     sequence[at] = NAN
-    found = _extrapolate(sequence[None, :, None], shrink[None, :, None])
+    found = extrapolate(sequence[None, :, None], shrink[None, :, None])
     np.testing.assert_allclose(found[0, :, 0], extrapolated(sequence, shrink))
 
 

@@ -11,7 +11,7 @@ from gradcheck.acceptance.decide import MOST_HIDDEN
 from gradcheck.acceptance.ledger import Kind, Membership, by_leaf
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
 from gradcheck.acceptance.refinement import FEW, SECOND_STEP
-from gradcheck.acceptance.together import bends_less
+from gradcheck.acceptance.together import bends_less, may_tie
 from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
@@ -138,6 +138,9 @@ def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list
     rest = [pair for pair in elements if np.any(pair[0].gap)]
     for leaf in dict.fromkeys(flagged.leaf for flagged, _ in elements):
         smooth = [pair for pair in elements if pair[0].leaf == leaf and not np.any(pair[0].gap)]
+        tied = may_tie(bench, leaf, np.array([flagged.index for flagged, _ in smooth], dtype=np.intp))
+        rest += [pair for pair, is_tied in zip(smooth, tied, strict=True) if is_tied]
+        smooth = [pair for pair, is_tied in zip(smooth, tied, strict=True) if not is_tied]
         indices = np.array([flagged.index for flagged, _ in smooth], dtype=np.intp)
         wrong = np.zeros_like(bench.base, dtype=bool)
         if len(indices) >= FEWEST_POOLED and bench.probe.budget.left > COMMON_CALLS:

@@ -102,7 +102,9 @@ def _hidden(bench: Bench, leaf: int) -> Indices:
     may_be_noise = (bench.ledgers[leaf].membership[known] == Membership.VALID) & (found.noise > shown)
     cleared = (found.outcome == Outcome.RIGHT) & ~may_be_noise
     cleared |= (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & (found.bound <= bench.rtol * size)
-    return np.asarray(known[np.any(~cleared & (found.outcome != Outcome.WRONG), axis=1)])
+    # Others held fixed say nothing of a kink that they share.
+    is_shared = (bench.ledgers[leaf].membership[known] == Membership.OPEN) & (found.outcome == Outcome.OPEN)
+    return np.asarray(known[np.any(~cleared & ~is_shared & (found.outcome != Outcome.WRONG), axis=1)])
 
 
 def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:

@@ -27,7 +27,7 @@ from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
 from gradcheck.acceptance.screening import DOZEN, prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
-from gradcheck.acceptance.together import contradicted_plainly
+from gradcheck.acceptance.together import contradicted_plainly, may_tie
 from gradcheck.aliases import Chosen, Floats
 from gradcheck.functions.probe import Probe, unit_of
 from gradcheck.functions.repeated import NotRepeatableError
@@ -190,7 +190,9 @@ def _many_contradict(bench: Bench) -> bool:
     excluded = sum(np.count_nonzero(bench.decide(*each).excluded.any(axis=1)) for each in known.items())
     if excluded < DOZEN:  # mostly none
         return False
-    plainly = sum(np.count_nonzero(contradicted_plainly(bench, *each)) for each in known.items())
+    plainly = sum(
+        np.count_nonzero(contradicted_plainly(bench, *each) & ~may_tie(bench, *each)) for each in known.items()
+    )
     return bool(plainly >= max(DOZEN, excluded / 2))
 
 

@@ -17,7 +17,7 @@ from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, INFORMATIVE, D
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 
-__all__ = ["BRIEF_STEP", "bends_less", "confirm_together", "contradicted_plainly"]
+__all__ = ["BRIEF_STEP", "bends_less", "confirm_together", "contradicted_plainly", "may_tie"]
 
 FEWEST_TOGETHER = 3
 """Smallest number of elements for which confirming them together, in 18 calls, costs less than ladders."""
@@ -60,10 +60,18 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
     Costs 18 calls, however many elements there are, and 18 more beside two an element where directions disagree with
     what screening gave: then those are tried of which a shorter step says the same as a longer one.
     """
-    screened = {leaf: (indices, bench.decide(leaf, indices)) for leaf, indices in waiting.items() if len(indices)}
+    apart = {leaf: indices[~may_tie(bench, leaf, indices)] for leaf, indices in waiting.items()}
+    screened = {leaf: (indices, bench.decide(leaf, indices)) for leaf, indices in apart.items() if len(indices)}
     known = {leaf: _Measured(indices, found.reference, found.noise) for leaf, (indices, found) in screened.items()}
     if not _confirm(bench, known):
         _confirm(bench, {leaf: _steady(bench, leaf, before) for leaf, before in known.items()})
+
+
+def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
+    """Tell which elements are as large as another one of them: few directions lead to the other side of a kink that many share."""
+    values = np.abs(bench.leaves[leaf].value.ravel()[indices])
+    _, kinds, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray(counts[kinds] > 1)
 
 
 def _steady(bench: Bench, leaf: int, before: _Measured) -> _Measured:

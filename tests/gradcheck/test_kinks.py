@@ -316,6 +316,15 @@ def test_equal_shares_of_a_median_pass_along_directions_too(seed):
     assert {verdict(0.5), verdict(2.0)} == {"fail"}
 
 
+@pytest.mark.parametrize("seed", seeds(3))
+@pytest.mark.parametrize("count", [6, 10, 20])
+def test_a_kink_that_nearly_all_directions_miss_makes_claims_valid(count, seed):
+    """Where some element rises the cap holds: no difference, and hardly any direction, sees that all may fall."""
+    for claim, verdict in ((0.6 / count, "pass"), (1.2 / count, "fail"), (-0.6 / count, "fail")):
+        report = check_gradient(capped_maximum, lambda x, c=claim: np.full(count, c), np.ones(count), rng=seed)
+        assert report.verdict == verdict, str(report)
+
+
 @pytest.mark.parametrize("claim", [0.1, 1.0, -1.0])
 def test_a_kink_that_thousands_share_is_left_open_at_little_cost(claim):
     x = np.ones(3001)

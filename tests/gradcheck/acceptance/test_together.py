@@ -16,6 +16,7 @@ from gradcheck.acceptance.together import (
     bends_less,
     confirm_together,
     contradicted_plainly,
+    may_tie,
 )
 
 from .benches import bench_of, calls, enter
@@ -83,7 +84,9 @@ def test_a_bend_that_noise_makes_is_none(times, plain):
 
 
 def test_an_error_in_one_function_is_enough():
-    bench = bench_of(lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(2)}, {"x": np.array([[1.0, 3.0], [1.0, 1.0]])})
+    bench = bench_of(
+        lambda p: np.full(2, np.sum(p["x"])), {"x": np.arange(1.0, 3)}, {"x": np.array([[1.0, 3.0], [1.0, 1.0]])}
+    )
     ones = np.ones((2, 2))
     bench.ledgers[0].add(Estimate.difference(np.arange(2), ones, 1e-9 * ones, 0 * ones))
     assert contradicted_plainly(bench, 0, np.arange(2)).tolist() == [True, False]
@@ -123,7 +126,7 @@ def test_so_few_are_not_worth_eighteen_calls(count, made):
 
 
 def test_the_few_of_several_leaves_count_together():
-    x = {"a": np.ones(2), "b": np.ones(2)}
+    x = {"a": np.arange(1.0, 3), "b": np.arange(1.0, 3)}
     bench = bench_of(lambda p: float(np.sum(p["a"]) + np.sum(p["b"])), x, {"a": np.full(2, 3.0), "b": np.full(2, -1.0)})
     for leaf in range(2):
         enter(bench, np.ones(2), 1e-9, leaf=leaf)
@@ -166,7 +169,9 @@ def test_what_noise_does_to_the_longer_step_is_no_difference(noise, steady):
 def both(claims, **options):
     """Two functions that are the same, and what was measured of one element of one of them is off."""
     claims = np.asarray(claims, float)
-    return bench_of(lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(len(claims))}, {"x": claims}, **options)
+    return bench_of(
+        lambda p: np.full(2, np.sum(p["x"])), {"x": np.arange(1.0, 1 + len(claims))}, {"x": claims}, **options
+    )
 
 
 def test_a_shorter_step_says_the_same_in_every_function():
@@ -245,7 +250,7 @@ def test_derivatives_may_be_off_by_what_matters_three_times(off, made):
 
 
 def test_where_one_function_is_not_finite_directions_do_not_agree():
-    x = np.ones(4)
+    x = np.arange(1.0, 5)
     bench = bench_of(
         lambda p: np.array([np.sum(p["x"]), 0.0 if np.array_equal(p["x"], x) else NAN]),
         {"x": x},
@@ -316,7 +321,7 @@ def test_three_directions_of_four_must_contradict_a_claim(monkeypatch, shown, co
 def test_each_function_has_slopes_of_its_own():
     bench = bench_of(
         lambda p: np.array([np.sum(p["x"]), -3 * np.sum(p["x"])]),
-        {"x": np.ones(4)},
+        {"x": np.arange(1.0, 5)},
         {"x": np.tile([1.0, -3.3], (4, 1))},
     )
     assert bends_less(bench, 0, np.arange(4), np.tile([1.0, -3.0], (4, 1))).tolist() == [False, True]
@@ -324,11 +329,22 @@ def test_each_function_has_slopes_of_its_own():
 
 def test_what_is_confirmed_is_known_to_two_digits_in_every_function_that_excludes_its_claim():
     claims = np.array([[3.0, 1.001], [3.0, 3.0], [3.0, 3.0], [3.0, 1.0]])
-    bench = bench_of(lambda p: np.full(2, np.sum(p["x"])), {"x": np.ones(4)}, {"x": claims})
+    bench = bench_of(lambda p: np.full(2, np.sum(p["x"])), {"x": np.arange(1.0, 5)}, {"x": claims})
     ones = np.ones((4, 2))
     bench.ledgers[0].add(Estimate.difference(np.arange(4), ones, 2e-5 * ones, 0 * ones))
     confirm_together(bench, {0: np.arange(4)})
     assert [Kind.MULTIPLE in kinds(bench, i) for i in range(4)] == [False, True, True, True]
+
+
+def test_elements_that_may_tie_are_not_confirmed_together():
+    """Few directions lead to the other side of a kink that many share."""
+    x = np.array([1.0, 2.0, -2.0, 3.0, 4.0, 4.0, 5.0])
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": x}, {"x": np.full(7, 3.0)})
+    enter(bench, np.ones(7), 1e-9)
+    assert may_tie(bench, 0, np.arange(7)).tolist() == [False, True, True, False, True, True, False]
+    assert not may_tie(bench, 0, np.array([0, 1, 4])).any()
+    confirm_together(bench, {0: np.arange(7)})
+    assert [i for i in range(7) if Kind.MULTIPLE in kinds(bench, i)] == [0, 3, 6]
 
 
 @pytest.mark.parametrize(("claimed", "bends"), [(1.1, True), (1.0, False)])

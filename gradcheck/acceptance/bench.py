@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import Measurement, climb, noise_multiplier
-from gradcheck.differences.lengths import lengths_of, own_sizes, resolution_of, smallest_of_a_kind
+from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_of_a_kind
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.blocks import SMALL_ARRAY
 from gradcheck.functions.probe import Probe
@@ -254,19 +255,24 @@ class Bench:
         self.leaves = probe.point.leaves
         self.lengths = {leaf: lengths_of(self.leaves[leaf].value) for leaf in claims}
         self.smallest = {leaf: smallest_of_a_kind(self.leaves[leaf].value) for leaf in claims}
-        self.ledgers = {leaf: Ledger(*claim.values.shape) for leaf, claim in claims.items()}
         self.spent_before = 0
         self.elements = sum(claim.values.shape[0] for claim in claims.values())
         self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
         self.noise = np.full(len(base), np.nan)
         self.negligible = _negligible(claims)
+        self.shortened: dict[int, float] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin without evidence."""
+        claims, functions = self.claims, len(self.base)
+        self.ledgers = {leaf: Ledger(*claim.values.shape) for leaf, claim in claims.items()}
         self.noise_seen: dict[int, Floats] = {}
         self.steps: dict[int, float] = {}
-        self.shortened: dict[int, float] = {}
         self.exact: dict[int, Floats] = {}
-        self.excess = {leaf: np.zeros(len(base)) for leaf in claims}
-        self.floor_along = {leaf: np.full(len(base), np.nan) for leaf in claims}
-        self.share_along = {leaf: np.full(len(base), np.inf) for leaf in claims}
+        self.excess = dict.fromkeys(claims, np.zeros(functions))
+        self.floor_along = dict.fromkeys(claims, np.full(functions, np.nan))
+        self.share_along = dict.fromkeys(claims, np.full(functions, np.inf))
         self.together: dict[int, int] = {}
         """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
         self._notes: dict[int, NDArray[np.int8]] = {}
@@ -278,8 +284,9 @@ class Bench:
 
     def afresh(self) -> Bench:
         """Return a bench on which nothing is known but noise and lengths."""
-        bench = Bench(self.probe, self.base, self.claims, self.rtol, self.rng)
-        bench.noise, bench.lengths, bench.shortened = self.noise, dict(self.lengths), dict(self.shortened)
+        bench = copy(self)
+        bench.lengths, bench.shortened = dict(self.lengths), dict(self.shortened)
+        bench._forget()
         return bench
 
     # ---- what is decided ----------------------------------------------------------------------------------------------
@@ -436,20 +443,25 @@ class Bench:
     def slopes(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
         """Return first derivatives for screening, second ones, and the deviation of the first; shapes (m, K)."""
         if leaf not in self.exact:
-            coarse = 2 * resolution_of(self.probe, leaf, indices) / self.lengths[leaf][indices]  # half the noise
+            coarse = 2 * self.resolution(leaf, indices) / self.lengths[leaf][indices]  # half the noise
             return self.difference(leaf, indices, np.maximum(self.steps[leaf], coarse))
         exact = self.exact[leaf][indices]
         return exact, np.zeros_like(exact), ROUNDING * np.abs(exact) / self.multiplier
 
     def difference(self, leaf: int, indices: Indices, step: float | Floats) -> tuple[Floats, Floats, Floats]:
         """Return the central differences, the second ones, and what noise does to the first; shapes (m, K)."""
-        steps = np.maximum(self.lengths[leaf][indices] * step, resolution_of(self.probe, leaf, indices))
-        both = np.stack([steps, -steps], axis=1).ravel()
-        values, moved = elements(self.probe, leaf, np.repeat(indices, 2), both, self.noise)
+        steps = np.maximum(self.lengths[leaf][indices] * step, self.resolution(leaf, indices))
+        both = steps.repeat(2)
+        both[1::2] *= -1
+        values, moved = elements(self.probe, leaf, indices.repeat(2), both, self.noise)
         plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]
         bend = (plus - 2 * self.base + minus) / (width / 2) ** 2
         deviation = np.fmax(self.noise, np.spacing(np.fmax(np.abs(plus), np.abs(minus))) / 2)
         return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
+
+    def resolution(self, leaf: int, indices: Indices) -> Floats:
+        """Return the shortest steps that the dtype of the parameters still resolves."""
+        return 2 * self._scales(leaf, indices)[0]
 
     def climb(
         self, leaf: int, indices: Indices, first_step: float, *, noise: Floats | None = None, kind: int = Kind.LADDER

@@ -10,7 +10,7 @@ from gradcheck.acceptance.ledger import Estimate, Kind, Limit, by_leaf
 from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import BRIEF_STEP, confirm_together, contradicted_plainly
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
-from gradcheck.differences.lengths import FIRST_STEP, resolution_of
+from gradcheck.differences.lengths import FIRST_STEP
 
 __all__ = ["FEW", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
 
@@ -211,7 +211,7 @@ def _look_close(bench: Bench, leaf: int, indices: Indices) -> None:
     chosen = indices[rows]
     apart = np.abs(bench.claims[leaf].values[chosen] - found.reference[rows])
     needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / apart, 0.0)
-    shortest = np.maximum(CLOSEST_STEP, resolution_of(bench.probe, leaf, chosen) / bench.lengths[leaf][chosen])
+    shortest = np.maximum(CLOSEST_STEP, bench.resolution(leaf, chosen) / bench.lengths[leaf][chosen])
     wanted = np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1)
     wanted = np.maximum(wanted, np.minimum(MARGIN * wanted, CLOSE_STEP))
     slope, bend, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))

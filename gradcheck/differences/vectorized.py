@@ -66,8 +66,8 @@ def require_same_alone(probe: Probe, direction: Moves, place: float, among: Floa
     """
     if not probe.vectorized:
         return
-    name = ", ".join(probe.point.leaves[leaf].name for leaf in direction)
-    _require_same(among, probe.one_by_one().ray(direction, np.array([place]))[0], noise, name)
+    (leaf,) = direction
+    _require_same(among, probe.one_by_one().ray(direction, np.array([place]))[0], noise, probe.point.leaves[leaf].name)
 
 
 def elements(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noise: Floats) -> tuple[Floats, Floats]:
@@ -93,7 +93,7 @@ def elements(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, 
 def _require_same(among: Floats, alone: Floats, noise: Floats, name: str) -> None:
     """Raise `InvalidArgument` where values for a point among others and alone differ by more than rounding."""
     is_same = (np.abs(among - alone) <= DIFFERENT * noise) | (among == alone)
-    if not np.all(is_same | (np.isnan(among) & np.isnan(alone))):
+    if not (is_same | (np.isnan(among) & np.isnan(alone))).all():
         raise InvalidArgument(
             f"vectorized=True, but f gives {among[0]:.9g} for a point of {name} that is one of several along a leading "
             f"axis, and {alone[0]:.9g} for that point alone; each entry along the axis must be treated as a point of its "

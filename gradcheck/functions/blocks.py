@@ -42,6 +42,8 @@ def are_equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Tell whether two arrays hold the same numbers, NaN in the same places."""
     if one.shape != other.shape:
         return False
+    if one.size <= BLOCK and (one == other).all():  # nearly always
+        return True
     is_nan_equal = one.dtype.kind in "fc" and other.dtype.kind in "fc"
     pairs = zip(blocks(one), blocks(other), strict=True)
     return all(np.array_equal(a, b) or (is_nan_equal and np.array_equal(a, b, equal_nan=True)) for a, b in pairs)

@@ -10,7 +10,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Mapping, MappingView
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,7 @@ def is_number_list(node: Any) -> bool:
     return type(node) is list and set(map(type, node)) in ({float}, {float, int})
 
 
+@lru_cache(maxsize=1024)
 def _attribute(name: str) -> Key:
     return Key(f".{name}", f".{name}")
 
@@ -104,9 +105,18 @@ def _place(i: Any) -> Key:
 
 
 def _item(key: Any) -> Key:
-    """Name an entry of a mapping; line breaks and the like are written as escapes, since names stand in lines of a report."""
+    """Name an entry of a mapping."""
+    return _entry(key) if type(key) is str else _exactly(key)
+
+
+def _exactly(key: Any) -> Key:
+    """Do it; line breaks and the like are written as escapes, since names stand in lines of a report."""
     said = repr(key) if repr(key).isprintable() else repr(key).encode("unicode_escape").decode()
     return Key(f".{key}" if isinstance(key, str) and key.isprintable() else f"[{said}]", f"[{said}]")
+
+
+_entry = lru_cache(maxsize=1024)(_exactly)
+"""For text alone: of other keys some are equal that read otherwise, such as 1 and True."""
 
 
 def _nothing(parts: list[Any]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["as_the_user_set", "at_our_own_points", "silent"]
+__all__ = ["SILENT", "as_the_user_set", "at_our_own_points", "silent"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,9 +63,9 @@ class _Setting:
         _users.reset(self._token)
 
 
-def as_the_user_set() -> _Setting:
-    """Call the user's function in a block, entered at once, as outside of the check; a check that it makes is one of its own."""
-    return _Setting(_users.get() or {}, None)
+def as_the_user_set(errors: dict[str, Any] | None = None) -> _Setting:
+    """Call the user's function in a block, entered at once, as outside of the check or as given; a check that it makes is one of its own."""
+    return _Setting(errors or _users.get() or {}, None)
 
 
 def at_our_own_points() -> _Setting:

@@ -7,7 +7,6 @@ a layer with a thousand outputs look the same from here on: each point gives one
 
 from __future__ import annotations
 
-import copy
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ from gradcheck.aliases import Floats
 from gradcheck.errors import GradcheckError, InvalidArgument
 from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.displacements import Displacements, Elements, Line, Moves, Parts, Ray
-from gradcheck.functions.float_errors import as_the_user_set, at_our_own_points, silent
+from gradcheck.functions.float_errors import SILENT, as_the_user_set, silent
 from gradcheck.functions.points import Output, Point
 from gradcheck.functions.tasks import Evaluated
 from gradcheck.functions.workers import WorkerPool, WorkersLostError
@@ -72,7 +71,7 @@ ARITY = re.compile(
 class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
     """Call a user's function as outside of the check, and note on an exception who was called, and where.
 
-    Where the arguments do not fit, ``remedy`` says how others are handed over.
+    Where the arguments do not fit, ``remedy`` says how others are handed over. ``is_ours``: the point is ours, see `at_our_own_points`.
     """
 
     def __init__(
@@ -80,11 +79,13 @@ class calling:  # noqa: N801 - reads as a statement: with calling("f", "at x"):
         name: str,
         where: str,
         remedy: str = "further arguments are handed over by kwargs={...} or, of a gradient, args=(...); inputs one by one, in no tuple or dict",
+        *,
+        is_ours: bool = False,
     ) -> None:
         self.name = name
         self.where = where
         self.remedy = remedy
-        self.float_errors = as_the_user_set()
+        self.float_errors = as_the_user_set(SILENT if is_ours else None)
 
     def __enter__(self) -> None:
         self.float_errors.__enter__()
@@ -238,9 +239,8 @@ class Probe:
         return self._like(vectorized=False)
 
     def _like(self, **changed: Any) -> Self:
-        other = copy.copy(self)
-        for name, value in changed.items():
-            setattr(other, name, value)
+        other = object.__new__(type(self))  # `copy.copy` takes five times as long
+        vars(other).update(vars(self), **changed)
         return other
 
     def read(self, value: Any) -> Floats:
@@ -329,9 +329,11 @@ class Probe:
         values : array, shape (P, K)
             The same whoever evaluates.
         """
+        if self.pool is None:
+            return self.evaluate(batch)
         size = self._points_in_a_call(batch)
         calls = len(Parts(batch, size or 1))
-        if self.pool is None or calls <= 1:
+        if calls <= 1:
             return self.evaluate(batch)
         if calls > self.budget.left:  # as in this thread: as far as it goes
             self.values(batch.rows(slice(int(self.budget.left) * (size or 1))))
@@ -373,7 +375,7 @@ class Probe:
                 values[number * size : number * size + len(block)] = self._values_of_block(block, names)
             return values
         where = f"with {names} slightly displaced" if names else "at the given point"
-        with at_our_own_points(), calling(self.output.name, where):
+        with calling(self.output.name, where, is_ours=True):
             function, point, read, spend = self.function, self.point, self._reader(), self.budget.spend
             is_imaginary = batch.is_imaginary
             for row in range(len(batch)):
@@ -414,7 +416,7 @@ class Probe:
         self.budget.spend(count)
         tree = self.point.tree(block.block(self.point))
         where = f"with {count} perturbed copies of {name} (vectorized=True)"
-        with at_our_own_points(), calling(self.output.name, where):
+        with calling(self.output.name, where, is_ours=True):
             value = self.function(tree)
             if block.is_imaginary:
                 value = self.output.imaginary(value)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -168,17 +169,18 @@ def divergence_of(
             digits=_digits(0.0),
         )
     with np.errstate(all="ignore"):
-        # Halved, so that the difference of two huge numbers of opposite sign stays finite.
+        pairs = list(zip(blocks(c), blocks(n), strict=True))
         size_c, size_n = _norm(lambda: blocks(c)), _norm(lambda: blocks(n))
-        apart = _norm(lambda: (a / 2 - b / 2 for a, b in _pairs(c, n)))
+        # Halved, so that the difference of two huge numbers of opposite sign stays finite.
+        apart = _norm(lambda: (a / 2 - b / 2 for a, b in pairs))
         relative = _ratio(apart, size_n, 2.0)
         if size_c[0] == 0 or size_n[0] == 0:
             same = size_c[0] == size_n[0]
             cosine, angle = (1.0, 0.0) if same else (0.0, 90.0)
         else:
             # From the chords: the scalar product has no digits left near 0 and 180 degrees.
-            chord = _length(_unit(a, size_c) - _unit(b, size_n) for a, b in _pairs(c, n))
-            opposite = _length(_unit(a, size_c) + _unit(b, size_n) for a, b in _pairs(c, n))
+            chord = _length(_unit(a, size_c) - _unit(b, size_n) for a, b in pairs)
+            opposite = _length(_unit(a, size_c) + _unit(b, size_n) for a, b in pairs)
             cosine = 1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1
             angle = math.degrees(2 * math.atan2(chord, opposite))
         largest = apart[0]
@@ -190,7 +192,7 @@ def divergence_of(
         cosine=cosine,
         angle=angle,
         norm_ratio=norm_ratio,
-        sign_agreement=sum(int(np.count_nonzero(np.sign(a) == np.sign(b))) for a, b in _pairs(c, n)) / c.size,
+        sign_agreement=sum(int(np.count_nonzero(np.sign(a) == np.sign(b))) for a, b in pairs) / c.size,
         max_abs_error=2 * largest if not largest > LARGEST / 2 else LARGEST if math.isfinite(largest) else largest,
         digits=_digits(max(relative, limit) if math.isfinite(relative) else relative),
     )
@@ -204,14 +206,9 @@ def _unfold(array: NDArray[Any]) -> Floats:
     return np.asarray(flat, dtype=np.float64)
 
 
-def _pairs(one: Floats, other: Floats) -> Iterator[tuple[Floats, Floats]]:
-    """Give two vectors a piece at a time."""
-    return zip(blocks(one), blocks(other), strict=True)
-
-
 def _norm(pieces: Callable[[], Iterable[Floats]]) -> tuple[float, float]:
     """Return the Euclidean norm of a vector in pieces as (largest element, factor), whose product might overflow."""
-    largest = float(np.max([np.abs(piece).max() for piece in pieces()]))
+    largest = float(reduce(np.maximum, (np.abs(piece).max() for piece in pieces())))
     if largest == 0 or not math.isfinite(largest):
         return largest, 1.0
     return largest, _length(piece / largest for piece in pieces())

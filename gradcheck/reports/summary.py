@@ -220,7 +220,7 @@ def _parameter(
     claims = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
     wrong = judgement.wrong | ~np.isfinite(claims)
     valid_there = _valid_at_kinks(claims, judgement, wrong)
-    first = int(np.argmax(wrong.sum(axis=0))) if np.any(wrong) else 0
+    first = int(wrong.sum(axis=0).argmax()) if wrong.any() else 0
     divergence = _divergence(claims[:, first], judgement, first, valid_there[:, first])
     worst = _worst_columns(claims, judgement, wrong)
     claimed, reference, bound = (_picked(array, worst) for array in (claims, judgement.reference, judgement.bound))
@@ -231,9 +231,9 @@ def _parameter(
         claimed=claimed.reshape(shape).copy(),
         reference=reference.reshape(shape),
         error_bound=bound.reshape(shape),
-        wrong=np.any(wrong, axis=1).reshape(shape),
-        undecided=(np.any(judgement.undecided, axis=1) & ~np.any(wrong, axis=1)).reshape(shape),
-        kink=np.any((judgement.gap != 0) | valid_there, axis=1).reshape(shape),
+        wrong=wrong.any(axis=1).reshape(shape),
+        undecided=(judgement.undecided.any(axis=1) & ~wrong.any(axis=1)).reshape(shape),
+        kink=((judgement.gap != 0) | valid_there).any(axis=1).reshape(shape),
         looked_at=int(np.count_nonzero(~np.isnan(reference))),
         divergence=divergence,
         detection_floor=judgement.detection_floor,
@@ -250,8 +250,7 @@ def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_
     """Return for each element the cotangent under which it looks worst, shape (n,)."""
     if claims.shape[1] == 1 or not len(claims):
         return np.broadcast_to(np.intp(0), len(claims))
-    with np.errstate(all="ignore"):
-        rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
+    rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
     rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
     return np.asarray(np.argmax(rank, axis=1))
 
@@ -259,10 +258,9 @@ def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_
 def _valid_at_kinks(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the elements at kinks whose claims are valid, though others than what was measured."""
     valid_there = np.zeros(claims.shape, dtype=bool)
-    known = np.flatnonzero(np.any(~np.isnan(judgement.reference), axis=1))
-    with np.errstate(all="ignore"):
-        apart = np.abs(claims[known] - judgement.reference[known])
-        at_kink = (judgement.gap[known] != 0) | (apart > np.fmax(judgement.bound[known], judgement.floor[known]))
+    known = (~np.isnan(judgement.reference)).any(axis=1).nonzero()[0]
+    apart = np.abs(claims[known] - judgement.reference[known])
+    at_kink = (judgement.gap[known] != 0) | (apart > np.fmax(judgement.bound[known], judgement.floor[known]))
     valid_there[known] = at_kink & ~wrong[known] & ~judgement.undecided[known]
     return valid_there
 

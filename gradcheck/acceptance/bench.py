@@ -64,7 +64,7 @@ class Claim:
 
     def in_units(self, unit: Floats) -> Claim:
         """Return the claim in units of the function's values."""
-        if np.all(unit == 1):
+        if (unit == 1).all():
             return self
         own = None if self.own is None else (self.own / unit).astype(np.float32)
         return Claim(self.values / unit, self.spread / unit, self.eps, own, self.assumed)
@@ -116,7 +116,7 @@ class Judgement:
 
     def in_plain_units(self, unit: Floats) -> Judgement:
         """Convert numbers in units of the function's values to plain ones."""
-        if np.all(unit == 1):
+        if (unit == 1).all():
             return self
         scaled = ("reference", "bound", "noise", "gap", "floor", "noise_of_f", "floor_along")
         return Judgement(
@@ -133,7 +133,7 @@ class Judgement:
 
     def updated(self, other: Judgement, indices: Indices) -> Judgement:
         """Return the judgement, with some elements replaced by those of another one if it says more than that nothing is seen."""
-        says_more = ~np.any(np.isin(other.doubt[indices], NOTHING_SEEN), axis=1)
+        says_more = ~np.isin(other.doubt[indices], NOTHING_SEEN).any(axis=1)
         indices, parts = indices[says_more], {}
         for name in ("reference", "bound", "noise", "gap", "wrong", "doubt", "limited", "floor"):
             parts[name] = getattr(self, name).copy()
@@ -148,8 +148,8 @@ class Judgement:
     @property
     def detection_floor(self) -> float:
         """The smallest error in one element that would have been called wrong."""
-        floors = self.floor if np.all(np.isnan(self.floor_along)) else self.floor_along
-        return float(np.min(floors[np.isfinite(floors)], initial=np.inf))
+        floors = self.floor if np.isnan(self.floor_along).all() else self.floor_along
+        return float(floors[np.isfinite(floors)].min(initial=np.inf))
 
 
 def judged(
@@ -211,8 +211,7 @@ def in_parts(ledger: Ledger) -> list[Indices]:
     """Return the elements about which something is known, those with about as many estimates together."""
     parts, most = [], int(ledger.count.max(initial=0))
     if len(ledger.count) * most * ledger.columns <= SMALL_ARRAY:
-        known = ledger.count.nonzero()[0]
-        return [known] if len(known) else []
+        return [ledger.known] if len(ledger.known) else []
     for few, many in ((1, 1), (2, most)):
         if few <= many:
             known = ((ledger.count >= few) & (ledger.count <= many)).nonzero()[0]
@@ -286,7 +285,7 @@ class Bench:
         """Return a bench on which nothing is known but noise and lengths."""
         bench = copy(self)
         bench.lengths, bench.shortened = dict(self.lengths), dict(self.shortened)
-        bench._forget()
+        bench._forget()  # noqa: SLF001 - its own
         return bench
 
     # ---- what is decided ----------------------------------------------------------------------------------------------
@@ -371,7 +370,7 @@ class Bench:
         notes = self._notes.get(leaf, np.zeros(len(wrong), dtype=np.int8))[:, None]
         unseen = self.ledgers[leaf].count[:, None] == 0
         noted = (notes != Limit.NONE) & ~wrong & (unseen | (doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
-        if not np.any(noted) and not np.any(self.excess[leaf]):  # nearly always
+        if not noted.any() and not self.excess[leaf].any():  # nearly always
             return judgement
         error = np.abs(self.excess[leaf] * self.claims[leaf].values)
         common = ~wrong & self.has_common_error(leaf, self.claims[leaf].values, judgement.reference, judgement.noise)
@@ -400,13 +399,13 @@ class Bench:
         """Contradicted elements that have not been tested for nearby kinks yet, each with the columns concerned, shape (K,)."""
         found = []
         for leaf, ledger in self.ledgers.items():
-            many = np.flatnonzero(ledger.count > 1)
+            many = (ledger.count > 1).nonzero()[0]
             if not len(many):
                 continue
             decision = self.decide(leaf, many)
             untested = decision.untested & (ledger.membership[many] == Membership.UNTESTED)
-            for row in np.flatnonzero(np.any(untested, axis=1)):
-                stake = np.abs(decision.joint[row]) if np.any(decision.joint[row]) else None
+            for row in untested.any(axis=1).nonzero()[0]:
+                stake = np.abs(decision.joint[row]) if decision.joint[row].any() else None
                 flagged = Flagged(
                     leaf,
                     int(many[row]),

@@ -47,7 +47,7 @@ def look_closer(bench: Bench) -> None:
 
 def _accepted(bench: Bench, leaf: int) -> Indices:
     """Return the elements that differences alone clear."""
-    known = np.flatnonzero(bench.ledgers[leaf].count)
+    known = bench.ledgers[leaf].known
     if not len(known):
         return known
     found = bench.decide(leaf, known)

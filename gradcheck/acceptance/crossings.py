@@ -30,7 +30,7 @@ def crossings(shape: tuple[int, ...], values: Floats, rng: np.random.Generator) 
     counts = [1] * len(shape)
     while math.prod(counts) < min(DOZEN, math.prod(shape)):
         counts[min((axis for axis in range(len(shape)) if counts[axis] < shape[axis]), key=counts.__getitem__)] += 1
-    order = rng.permutation(np.flatnonzero(np.any(values, axis=1)))
+    order = rng.permutation(np.flatnonzero(values.any(axis=1)))
     along = []
     for places, count, length in zip(np.unravel_index(order, shape), counts, shape, strict=True):
         taken = list(dict.fromkeys([*places.tolist(), *range(length)]))

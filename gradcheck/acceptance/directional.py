@@ -92,8 +92,8 @@ def search(bench: Bench, key: int) -> bool:
     run.look_at_largest()
     run.conclude()
     found = bench.judgements.values()
-    is_open = run.shown.is_blurred or any(np.any(each.undecided) for each in found)
-    return any(np.any(each.wrong) for each in found) or not is_open
+    is_open = run.shown.is_blurred or any(each.undecided.any() for each in found)
+    return any(each.wrong.any() for each in found) or not is_open
 
 
 def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
@@ -122,7 +122,7 @@ def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
     """
     run = _search(bench, key)
     slopes = first_look(run.directions, run.individual)
-    if not np.any(slopes.significance > DISAGREES) or not run.is_gross(slopes):
+    if not (slopes.significance > DISAGREES).any() or not run.is_gross(slopes):
         return False
     run.locate_all(run.directions.look() if run.throughout else slopes)
     if not bench.has_wrong or not (sampled or run.is_explained):
@@ -178,13 +178,13 @@ class _Search:
             allowed = np.zeros_like(slopes.residual)
             if number and not self.bench.has_wrong:  # all may be a little off, by what is allowed to each
                 allowed = ALLOWANCE * self.directions.allowed(slopes.parts)
-            if not np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
+            if not (np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed).any():
                 self.shown.record(slopes, allowed)
                 break
             # What disagrees still is what the fault spoils; none of it is searched.
             is_spoilt = bool(number and self._explained)
             if fruitless == MOST_FRUITLESS or is_spoilt:
-                self.contradicted = is_spoilt or bool(np.max(slopes.significance) >= CERTAIN)
+                self.contradicted = is_spoilt or bool(slopes.significance.max() >= CERTAIN)
                 self.shown.forget(leaves)
                 break
             fruitless += not self.find(slopes)
@@ -203,7 +203,7 @@ class _Search:
         if not left and self._explain_together(leaves, slopes):
             return True
         predicted = np.linalg.norm(slopes.predicted_of(leaves), axis=0)
-        return bool(np.any(np.linalg.norm(slopes.residual, axis=0) > GROSS * predicted))
+        return bool((np.linalg.norm(slopes.residual, axis=0) > GROSS * predicted).any())
 
     def find(self, slopes: Slopes) -> bool:
         """Find what is wrong along some directions; tell whether there was anything new."""
@@ -228,7 +228,7 @@ class _Search:
 
     def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
         """Return the leaves that disagree along the direction that disagrees most, and groups that were not told apart."""
-        worst = groups_of(slopes)[int(np.argmax(slopes.significance))]
+        worst = groups_of(slopes)[int(slopes.significance.argmax())]
         return contradicted_leaves(self.directions, worst, MOST_LEAVES, LAST_LEAVES)
 
     # ---- leaves that are wrong throughout -------------------------------------------------------------------------------
@@ -310,10 +310,10 @@ class _Search:
         if found is None:
             return None
         unknown = np.isnan(found.factors)
-        if np.all(unknown):
+        if unknown.all():
             return None
         factors = np.where(unknown, 1.0, found.factors)
-        if np.all(factors == 1):
+        if (factors == 1).all():
             return found.edges or [group]
         edges = np.flatnonzero(unknown)
         self.directions.hold(leaf, edges)
@@ -343,16 +343,16 @@ class _Search:
 
         Not where it concerns a few elements: a kink that does not show along directions may make their claims valid.
         """
-        if sum(np.count_nonzero(np.any(values, axis=1)) for values in claims.values()) <= DOZEN:
+        if sum(np.count_nonzero(values.any(axis=1)) for values in claims.values()) <= DOZEN:
             return False
         before = {leaf: self.directions.believed[leaf] for leaf in claims}
         for leaf, values in claims.items():
             self.directions.believe(leaf, factors * values)
         slopes = self.directions.look(claims, count=VERIFYING, longer=True)
         predicted = np.abs(slopes.predicted_of())
-        unknown = uncertainty * predicted / max(float(np.min(np.abs(factors))), uncertainty)
+        unknown = uncertainty * predicted / max(float(np.abs(factors).min()), uncertainty)
         allowed = DISAGREES * self._deviation(slopes) + unknown
-        agree = np.all(np.abs(slopes.residual) <= allowed) and np.all(np.isfinite(slopes.deviation))
+        agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(slopes.deviation).all()
         if not agree or slopes.are_unresolved(self.bench.noise):
             for leaf, values in before.items():
                 self.directions.believe(leaf, values)
@@ -366,7 +366,7 @@ class _Search:
         self._explained.add(leaf)
         rearranged = values is not self.bench.claims[leaf].values
         wrong = (factors[:, 0] != 1) | rearranged
-        if np.all(wrong):
+        if wrong.all():
             self.throughout.add(leaf)
         new = np.flatnonzero(wrong & ~self.individual.looked_at[leaf])
         reference = self.directions.believed[leaf]
@@ -383,8 +383,8 @@ class _Search:
         for leaf, indices in chosen.items():
             found = self.bench.decide(leaf, indices)
             seen = np.maximum(np.abs(self.bench.claims[leaf].values[indices]), np.abs(found.reference))
-            shows = np.any(seen > found.noise, axis=1)
-            if np.any(self.individual.contradicted(leaf, indices)[shows]):  # of a few no sample has any
+            shows = (seen > found.noise).any(axis=1)
+            if self.individual.contradicted(leaf, indices)[shows].any():  # of a few no sample has any
                 self.throughout.add(leaf)
                 self.individual.leave(leaf)
 
@@ -406,7 +406,7 @@ class _Search:
         """Tell whether groups disagree by no more than ``rtol`` allows to all their elements together."""
         allowed = ALLOWANCE * self.directions.allowed([group.part for group in groups])
         slack = [DISAGREES * np.sqrt(group.variance) + each for group, each in zip(groups, allowed, strict=True)]
-        return all(np.all(np.abs(group.residual) <= each) for group, each in zip(groups, slack, strict=True))
+        return all((np.abs(group.residual) <= each).all() for group, each in zip(groups, slack, strict=True))
 
     def _sample_groups(self, leaf: int, indices: Indices, left: list[Group]) -> list[Group]:
         """Look at a sample of many groups of a leaf that disagree; if few are wrong, return the elements that disagree most, in groups.
@@ -441,7 +441,7 @@ class _Search:
     def _look_at_stationary(self) -> None:
         """Look at a few elements where all claims are zero: zero is seen beside how the functions bend, as at a minimum."""
         leaves = self.directions.leaves
-        if not self.bench.has_wrong and not any(np.any(self.bench.claims[leaf].values) for leaf in leaves):
+        if not self.bench.has_wrong and not any(self.bench.claims[leaf].values.any() for leaf in leaves):
             self.individual.look_at({leaf: self.individual.typical(leaf, LEAST) for leaf in leaves[: DOZEN // LEAST]})
 
     def _unseen(self) -> list[int]:
@@ -486,7 +486,7 @@ class _Search:
             step = self.directions.step
             self.directions.step = min(step * LONGER, FIRST_STEP)
             slopes = self.directions.look(leaves)
-            worst = float(np.max(slopes.significance))
+            worst = float(slopes.significance.max())
             if worst >= CERTAIN and not tries:  # what is wrong is small beside the noise along shorter steps
                 tries += 1
                 self.find(slopes)

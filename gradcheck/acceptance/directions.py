@@ -112,7 +112,7 @@ class Slopes:
 
     def are_blurred(self, noise: Floats) -> bool:
         """Tell whether most directions are far less certain than noise explains, in some function: kinks are in the way."""
-        return bool(np.any(np.median(self.deviation, axis=0) > BLURRED * noise))
+        return bool((np.median(self.deviation, axis=0) > BLURRED * noise).any())
 
     def are_unresolved(self, noise: Floats) -> bool:
         """Tell whether the uncertainty of differences exceeds their size, in some function, and noise does not explain it.
@@ -121,7 +121,7 @@ class Slopes:
         """
         measured = np.linalg.norm(self.predicted_of() - self.residual, axis=0)
         unsure = np.linalg.norm(self.deviation, axis=0)
-        return bool(np.any((unsure > BLURRED * noise * np.sqrt(len(self.predicted))) & (unsure > measured)))
+        return bool(((unsure > BLURRED * noise * np.sqrt(len(self.predicted))) & (unsure > measured)).any())
 
 
 class _Piece(NamedTuple):

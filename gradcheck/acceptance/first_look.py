@@ -27,7 +27,7 @@ def first_look(directions: Directions, individual: Individual) -> Slopes:
         uncertain, step = np.median(slopes.deviation, axis=0), directions.step
         directions.step = step / LONGER
         shorter = directions.look()
-        if np.any(np.median(shorter.deviation, axis=0) * LONGER > uncertain):
+        if (np.median(shorter.deviation, axis=0) * LONGER > uncertain).any():
             directions.step = step
             break
         slopes = shorter
@@ -37,7 +37,7 @@ def first_look(directions: Directions, individual: Individual) -> Slopes:
 def _shorten_lengths(directions: Directions, individual: Individual, slopes: Slopes) -> bool:
     """Shorten the lengths of leaves that are far too long, where directions contradict the claims; tell whether some were."""
     bench = directions.bench
-    if not slopes.are_unresolved(bench.noise) or not np.any(slopes.significance > DISAGREES):
+    if not slopes.are_unresolved(bench.noise) or not (slopes.significance > DISAGREES).any():
         return False
     leaves = sorted(directions.leaves, key=lambda leaf: -len(bench.claims[leaf].values))
     before = dict(bench.shortened)
@@ -56,14 +56,14 @@ def _set_zeros_apart(directions: Directions, individual: Individual, slopes: Slo
     """
     bench = directions.bench
     values = {leaf: bench.leaves[leaf].value.ravel() for leaf in bench.claims}
-    zeros = {leaf: np.flatnonzero(value == 0) for leaf, value in values.items() if np.any(value == 0)}
+    zeros = {leaf: np.flatnonzero(value == 0) for leaf, value in values.items() if (value == 0).any()}
     uncertain = np.median(slopes.deviation, axis=0)
     if not 0 < sum(map(len, zeros.values())) <= SMALL or not slopes.are_blurred(bench.noise):
         return slopes
     for leaf, indices in zeros.items():
         directions.hold(leaf, indices)
     without = directions.measure(slopes.parts)
-    if np.any(np.median(without.deviation, axis=0) > uncertain / LONGER):
+    if (np.median(without.deviation, axis=0) > uncertain / LONGER).any():
         for leaf, indices in zeros.items():
             directions.release(leaf, indices)
         return slopes

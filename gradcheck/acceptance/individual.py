@@ -49,9 +49,9 @@ class Individual:
         fresh = {}
         for leaf, indices in chosen.items():
             known = self.looked_at[leaf][indices]
-            if np.any(known):
+            if known.any():
                 self._look_again(leaf, indices[known])
-            if not np.all(known):
+            if not known.all():
                 fresh[leaf] = indices[~known]
         if not fresh:
             return
@@ -76,7 +76,7 @@ class Individual:
         Of a few, a kink that they share may lie in too small a part of the directions.
         """
         excluded = {
-            leaf: indices[np.any(self.bench.decide(leaf, indices).excluded, axis=1)] for leaf, indices in fresh.items()
+            leaf: indices[self.bench.decide(leaf, indices).excluded.any(axis=1)] for leaf, indices in fresh.items()
         }
         if sum(map(len, excluded.values())) >= DOZEN:
             confirm_together(self.bench, excluded)
@@ -84,19 +84,19 @@ class Individual:
     def contradicted(self, leaf: int, indices: Indices) -> Bools:
         """Return which elements that were looked at contradict their claims, or could not be decided, shape (m,)."""
         outcome = self.bench.decide(leaf, indices).outcome
-        return np.asarray(np.any((outcome == Outcome.WRONG) | (outcome == Outcome.OPEN), axis=1))
+        return np.asarray(((outcome == Outcome.WRONG) | (outcome == Outcome.OPEN)).any(axis=1))
 
     def _tell(self, leaf: int, indices: Indices) -> None:
         """Correct what is believed of elements that are wrong, and let those stand still that are undecided."""
         found = self.bench.decide(leaf, indices)
-        untested = np.any(found.untested, axis=1)
+        untested = found.untested.any(axis=1)
         replaced = self.directions.believed[leaf] is not self.bench.claims[leaf].values
-        finite = np.all(np.isfinite(self.bench.claims[leaf].values[indices]), axis=1)
-        known = np.all(np.isfinite(found.reference), axis=1) & finite
-        corrected = known & (replaced | untested | np.any(found.outcome == Outcome.WRONG, axis=1))
-        if np.any(corrected):
+        finite = np.isfinite(self.bench.claims[leaf].values[indices]).all(axis=1)
+        known = np.isfinite(found.reference).all(axis=1) & finite
+        corrected = known & (replaced | untested | (found.outcome == Outcome.WRONG).any(axis=1))
+        if corrected.any():
             self.directions.correct(leaf, indices[corrected], found.reference[corrected])
-        doubtful = np.any(found.outcome == Outcome.OPEN, axis=1) & ~untested
+        doubtful = (found.outcome == Outcome.OPEN).any(axis=1) & ~untested
         self.directions.hold(leaf, indices[doubtful])
 
     def _affordable(self, fresh: Chosen) -> tuple[Chosen, int | None]:
@@ -129,14 +129,14 @@ class Individual:
         if len(right):
             slopes = self.directions.look(chosen={leaf: right})
             allowed = ALLOWANCE * self.directions.allowed(slopes.parts)
-            if np.any(np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed):
+            if (np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed).any():
                 self.bench.note(leaf, right, Limit.UNCONFIRMED)
         self.directions.hold(leaf, indices)
 
     def look_at_infinite(self) -> None:
         """Look at elements whose claim is infinite: no direction can. NaN is wrong anyway."""
         infinite = {
-            leaf: np.flatnonzero(np.any(np.isinf(claim.values), axis=1) & ~np.any(np.isnan(claim.values), axis=1))
+            leaf: np.flatnonzero(np.isinf(claim.values).any(axis=1) & ~np.isnan(claim.values).any(axis=1))
             for leaf, claim in self.bench.claims.items()
         }
         for leaf, indices in infinite.items():
@@ -149,19 +149,19 @@ class Individual:
         if most is None:
             return
         found = self.bench.decide(leaf, indices)
-        waits = np.any(found.outcome == Outcome.OPEN, axis=1)
+        waits = (found.outcome == Outcome.OPEN).any(axis=1)
         apart = np.abs(self.bench.claims[leaf].values[indices] - found.reference) / found.noise
-        strength = np.max(np.nan_to_num(apart, nan=0.0), axis=1, initial=0.0)[waits]
+        strength = np.nan_to_num(apart, nan=0.0).max(axis=1, initial=0.0)[waits]
         self.bench.note(leaf, indices[waits][np.argsort(-strength, kind="stable")[most:]], Limit.GROUP)
 
     def typical(self, leaf: int, count: int) -> Indices:
         """Draw elements of a leaf: half of them such whose claims are not small in it, a quarter such that are claimed to be zero."""
         size = np.abs(self.bench.claims[leaf].values)
         fresh = np.flatnonzero(~self.looked_at[leaf])
-        usual = fresh[np.any(size[fresh] >= TYPICAL * rms(size), axis=1)]
+        usual = fresh[(size[fresh] >= TYPICAL * rms(size)).any(axis=1)]
         half = self.bench.rng.choice(usual, size=min((count + 1) // 2, len(usual)), replace=False)
         rest = without(fresh, half, len(size))
-        zeros = rest[~np.any(size[rest], axis=1)]
+        zeros = rest[~size[rest].any(axis=1)]
         dropped = self.bench.rng.choice(zeros, size=min((count - len(half)) // 2, len(zeros)), replace=False)
         rest = without(rest, dropped, len(size))
         left = min(count - len(half) - len(dropped), len(rest))

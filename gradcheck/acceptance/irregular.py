@@ -51,25 +51,25 @@ def look_for_jumps(bench: Bench) -> None:
     for flagged, concerned in bench.flagged:
         size = np.maximum(np.abs(flagged.reference), bench.ledgers[flagged.leaf].typical_size())
         apart = np.abs(flagged.claimed - flagged.reference)
-        if np.all((flagged.gap == 0) & (apart <= MOST_HIDDEN * size) | ~concerned):
+        if ((flagged.gap == 0) & (apart <= MOST_HIDDEN * size) | ~concerned).all():
             small.append((flagged, concerned, apart * bench.lengths[flagged.leaf][flagged.index]))
     if not small:
         return
     lengths = {leaf: np.zeros_like(length) for leaf, length in bench.lengths.items()}
     for flagged, _, _ in small:  # jumps along other elements explain nothing here
         lengths[flagged.leaf][flagged.index] = bench.lengths[flagged.leaf][flagged.index]
-    lengths = {leaf: length for leaf, length in lengths.items() if np.any(length)}
+    lengths = {leaf: length for leaf, length in lengths.items() if length.any()}
     jump, away = jump_nearby(bench.probe, lengths, bench.multiplier * bench.noise, bench.rng)
     noise = np.maximum(bench.noise, jump)
     near = [
         (flagged.leaf, flagged.index)
         for flagged, concerned, drift in small
-        if np.any(jump) and np.all((drift * away <= MADE_UP * noise) | ~concerned)
+        if jump.any() and ((drift * away <= MADE_UP * noise) | ~concerned).all()
     ]
     for leaf, indices in by_leaf(near).items():
         for part in (indices[:FEW], indices[FEW:]):
             bench.climb(leaf, part, FIRST_STEP, noise=noise, kind=Kind.JUMPS)
-            if np.all(bench.decide(leaf, part).contradicted.any(axis=1)):
+            if bench.decide(leaf, part).contradicted.any(axis=1).all():
                 break
             bench.noise_seen[leaf] = noise
 
@@ -82,7 +82,7 @@ def look_for_stairs(bench: Bench) -> None:
         if tried[leaf] >= FEW:
             continue
         height = _stair(bench, leaf, index, bench.multiplier * bench.noise)
-        if not np.any(height):
+        if not height.any():
             tried[leaf] += 1
             continue
         noise = np.maximum(bench.noise, height * OF_A_STAIR)
@@ -97,13 +97,14 @@ def look_for_zeros_on_stairs(bench: Bench) -> None:
     A few elements of each leaf are examined, and the result is applied to the others.
     """
     for leaf, ledger in bench.ledgers.items():
-        known = np.flatnonzero((ledger.count > 1) & np.any(bench.claims[leaf].values == 0, axis=1))
+        many = (ledger.count > 1).nonzero()[0]
+        known = many[(bench.claims[leaf].values[many] == 0).any(axis=1)]
         if not len(known):
             continue
         found = bench.decide(leaf, known)
         zero = found.contradicted & (bench.claims[leaf].values[known] == 0)
         zero &= ledger.membership[known] != Membership.STANDING
-        rows = np.flatnonzero(np.any(zero, axis=1))
+        rows = np.flatnonzero(zero.any(axis=1))
         some = rows[:: len(rows) // FEW + 1]
         if len(some) and all(_is_on_coarse_stair(bench, leaf, int(known[i]), found.reference[i]) for i in some):
             membership = np.where(zero[rows], Membership.STANDING, Membership.UNTESTED)
@@ -126,7 +127,7 @@ def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> b
     formats = bench.probe.output, bench.leaves[leaf].format
     of_value, of_element = (SINGLE * max(float(np.finfo(np.float32).eps), each.eps) for each in formats)
     usual, length = of_value * np.abs(bench.base), of_element * bench.lengths[leaf][index]
-    return bool(np.any((height > usual) & (height > length * np.abs(slope))))
+    return bool(((height > usual) & (height > length * np.abs(slope))).any())
 
 
 def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list[FlaggedColumns]:
@@ -135,7 +136,7 @@ def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list
     Noise hides a kink in each of them, and not in their sum: one that made the claims valid would bend the functions along
     all of them together by as much as the claims are off.
     """
-    rest = [pair for pair in elements if np.any(pair[0].gap)]
+    rest = [pair for pair in elements if pair[0].gap.any()]
     for leaf in dict.fromkeys(flagged.leaf for flagged, _ in elements):
         smooth = [pair for pair in elements if pair[0].leaf == leaf and not np.any(pair[0].gap)]
         tied = may_tie(bench, leaf, np.array([flagged.index for flagged, _ in smooth], dtype=np.intp))
@@ -148,10 +149,10 @@ def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list
             claim, deviation = bench.claims[leaf].values[indices], found.noise / bench.multiplier
             places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
             wrong = excess(claim, found.reference, deviation, places).significant
-            if np.any(wrong):
+            if wrong.any():
                 wrong &= bends_less(bench, leaf, indices, found.reference)
         for flagged, concerned in smooth:
-            if np.any(concerned & ~wrong):
+            if (concerned & ~wrong).any():
                 rest.append((flagged, concerned))
             else:
                 membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
@@ -164,7 +165,7 @@ def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]
 
     A value that is wrong at a single call looks like a kink, and among so many calls there may be several.
     """
-    hidden = [flagged for flagged, _ in elements if not np.any(flagged.gap) and np.any(flagged.valid)]
+    hidden = [flagged for flagged, _ in elements if not flagged.gap.any() and flagged.valid.any()]
     if not hidden:
         return
     count = int(min(MOST_REPEATED, ball.probe.budget.used // 10))

@@ -271,6 +271,7 @@ class Ledger:
         self.nonlinear = np.zeros((elements, columns), dtype=bool)
         self.version = 0
         self._size: tuple[int, Floats] | None = None
+        self._known: Indices | None = None
         self._estimates: list[Estimate] = []
         self._slots: list[NDArray[np.int32]] = []
 
@@ -281,6 +282,14 @@ class Ledger:
             self._slots.append(self.count[estimate.indices])
             self.count[estimate.indices] += 1
             self.version += 1
+            self._known = None
+
+    @property
+    def known(self) -> Indices:
+        """The elements of which there is an estimate."""
+        if self._known is None:
+            self._known = self.count.nonzero()[0]
+        return self._known
 
     def examine(self, indices: Indices, membership: NDArray[np.int8]) -> None:
         """Enter whether claims are generalised derivatives, shape (m, K), where that was examined."""
@@ -311,7 +320,7 @@ class Ledger:
                 place = everything * depth + slots
             else:
                 near = np.minimum(np.searchsorted(sorted_indices, estimate.indices), count - 1)
-                asked = np.flatnonzero(sorted_indices[near] == estimate.indices)
+                asked = (sorted_indices[near] == estimate.indices).nonzero()[0]
                 if not len(asked):
                     continue
                 rows = rows if len(asked) == len(slots) else asked
@@ -348,7 +357,7 @@ class Ledger:
         return self._size[1]
 
     def _best(self) -> Floats:
-        known = np.flatnonzero(self.count)
+        known = self.known
         if len(self._estimates) == 1 and self._estimates[0].kind not in (Kind.CLOSEST, Kind.JOINT):
             return self._estimates[0].value
         best, rank = np.full((len(known), self.columns), np.nan), np.full((len(known), self.columns), -np.inf)

@@ -53,7 +53,7 @@ class Group:
     def significance(self) -> float:
         """Return how many deviations the residual is, in the worst function."""
         ratio = np.abs(self.residual) / np.sqrt(self.variance)
-        return float(np.max(np.where(self.residual == 0, 0.0, ratio), initial=0.0))
+        return float(np.where(self.residual == 0, 0.0, ratio).max(initial=0.0))
 
 
 def groups_of(slopes: Slopes) -> list[Group]:

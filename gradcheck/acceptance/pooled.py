@@ -85,8 +85,8 @@ def excess(
         return Excess(np.zeros(len(enough)), np.zeros(len(enough)))
     weighted = np.where(usable, claimed / deviation, 0.0)
     apart = np.where(usable, (claimed - measured) / deviation, 0.0)
-    evidence = np.sum(weighted**2, axis=0)
-    share = np.sum(weighted * apart, axis=0) / evidence
+    evidence = (weighted**2).sum(axis=0)
+    share = (weighted * apart).sum(axis=0) / evidence
     deviations = share * np.sqrt(evidence)
     matters = enough & (np.abs(deviations) > SIGNIFICANT) & (np.abs(share) > least)
     if matters.any():  # else noise that is alike makes it less significant still
@@ -100,7 +100,7 @@ def _of_sums(values: Floats, place: Indices) -> Floats:
     """Return the squares of sums over what has a place in common, all of them together; shape (K,)."""
     count = len(np.unique(place))
     sums = np.array([np.bincount(place, weights=column) for column in values.T])
-    return np.asarray(np.sum(sums**2, axis=1) * count / max(count - 1, 1))
+    return np.asarray((sums**2).sum(axis=1) * count / max(count - 1, 1))
 
 
 def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
@@ -111,7 +111,7 @@ def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
     far = probe.ray(moves, np.array([1.0, -1.0]))
     slope = (far[0] - far[1]) / 2
     seen = np.abs(slope) > jitter
-    if not np.any(seen):
+    if not seen.any():
         return np.zeros_like(slope)
     near = probe.ray(moves, np.array([CLOSER, -CLOSER]))
     closer = (near[0] - near[1]) / (2 * CLOSER)

@@ -40,8 +40,8 @@ def quiet_elements(bench: Bench) -> Chosen:
     No calls unless noise is far more than rounding, or a step far shorter than usual, and some element hidden; then 16, and
     8 to about 50 for each of up to `MOST_GROUPS` groups where some are quiet. None where elements were judged along random directions.
     """
-    each = [leaf for leaf, floor in bench.floor_along.items() if np.all(np.isnan(floor))]
-    leaves = [leaf for leaf in each if _is_loud(bench) or _has_short_step(bench, leaf)]
+    each, is_loud = [leaf for leaf, floor in bench.floor_along.items() if np.isnan(floor).all()], _is_loud(bench)
+    leaves = [leaf for leaf in each if is_loud or _has_short_step(bench, leaf)]
     places = [(leaf, int(index)) for leaf in leaves for index in _hidden(bench, leaf)]
     places = [places[i] for i in bench.rng.permutation(len(places))]
     size = -(-len(places) // SHARE)
@@ -79,7 +79,7 @@ def _lengths(bench: Bench, chosen: Chosen) -> dict[int, Floats]:
 def _is_loud(bench: Bench) -> bool:
     """Tell whether noise is far more than the dtype of the values makes."""
     floor = np.maximum(SUSPICIOUS * ulp(bench.base[None]), OF_ROUNDING * bench.probe.rounding())
-    return bool(np.any(bench.noise > floor))
+    return bool((bench.noise > floor).any())
 
 
 def _has_short_step(bench: Bench, leaf: int) -> bool:
@@ -92,7 +92,7 @@ def _hidden(bench: Bench, leaf: int) -> Indices:
 
     The median is unaffected by one element that is far larger than the others.
     """
-    known = np.flatnonzero(bench.ledgers[leaf].count)
+    known = bench.ledgers[leaf].known
     if not len(known):
         return known
     found = bench.decide(leaf, known)
@@ -111,15 +111,15 @@ def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
     """Tell whether noise, over the step that may be taken, hides less when some elements move alone."""
     lengths = _lengths(bench, by_leaf(sorted(group)))
     near = _noise_near(bench, lengths)
-    if not any(_has_short_step(bench, leaf) for leaf in lengths) and np.any(QUIETER * near > bench.noise):
+    if not any(_has_short_step(bench, leaf) for leaf in lengths) and (QUIETER * near > bench.noise).any():
         return False
     # The larger of both: of many groups that one is found in which noise was not seen.
     noise = np.maximum(near, measure_noise(bench.probe, bench.base, lengths, bench.rng))
-    if np.any(noise > SAME_NOISE * bench.noise):
+    if (noise > SAME_NOISE * bench.noise).any():
         return False
     for leaf, own in lengths.items():
         step = choose_step(bench.probe, leaf, own, bench.base, noise, bench.rtol, bench.rng) or FIRST_STEP
-        if np.any(QUIETER * noise / step > bench.noise / (bench.shortened.get(leaf, 1.0) * bench.steps[leaf])):
+        if (QUIETER * noise / step > bench.noise / (bench.shortened.get(leaf, 1.0) * bench.steps[leaf])).any():
             return False
     return True
 

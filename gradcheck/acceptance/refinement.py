@@ -52,8 +52,8 @@ def refine(bench: Bench) -> None:
     for leaf, indices in _confirm_many(bench, by_leaf(_queue(bench))).items():
         if _refine_leaf(bench, leaf, np.sort(indices)):
             # Where some elements are wrong, others that noise hides may be: now they are worth their calls.
-            once = np.flatnonzero(bench.ledgers[leaf].count)
-            rest = np.setdiff1d(once[np.any(_worth_it(bench, leaf, once), axis=1)], indices)
+            once = bench.ledgers[leaf].known
+            rest = np.setdiff1d(once[_worth_it(bench, leaf, once).any(axis=1)], indices)
             if len(rest):
                 _refine_leaf(bench, leaf, rest)
 
@@ -68,13 +68,13 @@ def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
     if len(places) <= FEW or bench.exact:
         return waiting
     few = by_leaf(places[:: len(places) // FEW][:FEW])
-    if not all(np.all(_climb_leaf(bench, leaf, indices)[1]) for leaf, indices in few.items()):
+    if not all(_climb_leaf(bench, leaf, indices)[1].all() for leaf, indices in few.items()):
         return waiting
     confirm_together(bench, against)
     decided = {
-        leaf: np.all(bench.decide(leaf, indices).outcome != Outcome.OPEN, axis=1) for leaf, indices in waiting.items()
+        leaf: (bench.decide(leaf, indices).outcome != Outcome.OPEN).all(axis=1) for leaf, indices in waiting.items()
     }
-    return {leaf: indices[~decided[leaf]] for leaf, indices in waiting.items() if not np.all(decided[leaf])}
+    return {leaf: indices[~decided[leaf]] for leaf, indices in waiting.items() if not decided[leaf].all()}
 
 
 def _queue(bench: Bench) -> list[tuple[int, int]]:
@@ -85,18 +85,20 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     """
     rows = []
     for leaf, ledger in bench.ledgers.items():
-        once = np.flatnonzero(ledger.count)
+        once = ledger.known
         once = once[~ledger.measured(once)]
         claim, found = bench.claims[leaf].values[once], bench.decide(leaf, once)
+        if (found.outcome == Outcome.RIGHT).all():  # nearly always
+            continue
         excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
         # Not finite: the difference is not, so only the ladder can tell. A claim that is NaN is wrong already.
-        evidence = np.max(np.where(np.isfinite(excess), excess, np.inf), axis=1, initial=0.0)
+        evidence = np.where(np.isfinite(excess), excess, np.inf).max(axis=1, initial=0.0)
         waits = (found.outcome == Outcome.OPEN) | found.rough
         waits &= ~bench.has_common_error(leaf, claim, found.reference, found.noise)
         waits &= ~(np.isnan(claim) | bench.is_noted(leaf)[once][:, None])
-        for_calls = np.any(waits & (found.limit == Limit.CALLS), axis=1)
-        hidden = np.any(waits, axis=1)
-        asked = np.flatnonzero(for_calls | hidden | np.any(_worth_it(bench, leaf, once), axis=1))
+        for_calls = (waits & (found.limit == Limit.CALLS)).any(axis=1)
+        hidden = waits.any(axis=1)
+        asked = (for_calls | hidden | _worth_it(bench, leaf, once).any(axis=1)).nonzero()[0]
         if len(asked):
             rank = np.select([for_calls, hidden], [0, 1], 2)
             rows += [(rank[i], -evidence[i], leaf, int(once[i])) for i in asked]
@@ -123,18 +125,18 @@ def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
 
     Returns whether the claim of some element is contradicted by independent measurements.
     """
-    against = np.any(bench.decide(leaf, indices).excluded, axis=1)
-    few = np.zeros_like(against)
+    against = np.asarray(bench.decide(leaf, indices).excluded.any(axis=1))
+    few = np.zeros(len(indices), dtype=bool)
     few[np.flatnonzero(against)[:: max(1, np.count_nonzero(against) // FEW)]] = True
     if np.count_nonzero(against) < DOZEN // 2:
         few |= against
     contradicted, plain, gaps = _climb_leaf(bench, leaf, indices[few | ~against])
     rest, examples = indices[against & ~few], against[few | ~against]
-    if np.count_nonzero(against) >= DOZEN and np.all(plain[examples]):
+    if np.count_nonzero(against) >= DOZEN and plain[examples].all():
         rest = rest[~_measure_briefly(bench, leaf, rest)]
-    elif len(rest) and np.all(np.any(gaps[examples], axis=1)):
-        rest = rest[~_measure_at_kinks(bench, leaf, rest, np.max(np.abs(gaps), axis=0))]
-    return bool(np.any(contradicted)) | bool(np.any(_climb_leaf(bench, leaf, rest)[0]))
+    elif len(rest) and gaps[examples].any(axis=1).all():
+        rest = rest[~_measure_at_kinks(bench, leaf, rest, np.abs(gaps).max(axis=0))]
+    return bool(contradicted.any()) | bool(_climb_leaf(bench, leaf, rest)[0].any())
 
 
 def _climb_leaf(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools, Floats]:
@@ -148,11 +150,11 @@ def _climb_leaf(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools
         Right minus left derivatives.
     """
     first = bench.climb(leaf, indices, FIRST_STEP)
-    excluded = np.any(bench.decide(leaf, indices).excluded, axis=1)
+    excluded = bench.decide(leaf, indices).excluded.any(axis=1)
     bench.climb(leaf, indices[excluded], SECOND_STEP)
     _look_close(bench, leaf, indices)
-    contradicted = np.any(bench.decide(leaf, indices).contradicted, axis=1)
-    return contradicted, contradicted & ~np.any(first.kink, axis=1), first.gap
+    contradicted = np.asarray(bench.decide(leaf, indices).contradicted.any(axis=1))
+    return contradicted, np.asarray(contradicted & ~first.kink.any(axis=1)), first.gap
 
 
 def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
@@ -168,7 +170,7 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     bench.ledgers[leaf].add(Estimate.pair(indices, slope, np.fmax(np.abs(slope - before) + noise, gap / BENT), noise))
     _look_close(bench, leaf, indices)
     found = bench.decide(leaf, indices)
-    return np.asarray(np.any(found.contradicted, axis=1) & np.all(found.contradicted | ~found.excluded, axis=1))
+    return np.asarray(found.contradicted.any(axis=1) & (found.contradicted | ~found.excluded).all(axis=1))
 
 
 def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -> Bools:
@@ -178,11 +180,11 @@ def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -
     is so short that a kink that it sees is at the point for every ladder; where noise forbids it nothing is measured.
     """
     needed = np.where(gaps > 0, 2 * MARGIN * bench.multiplier * bench.noise / gaps, 0.0)
-    steps = np.maximum(CLOSE_STEP, np.max(needed) / bench.lengths[leaf][indices])
-    if np.max(steps) > MARGIN * CLOSE_STEP:
+    steps = np.maximum(CLOSE_STEP, needed.max() / bench.lengths[leaf][indices])
+    if steps.max() > MARGIN * CLOSE_STEP:
         return np.zeros(len(indices), dtype=bool)
     known = _add_sides(bench, leaf, indices, steps, gaps)
-    outside = known & np.any(bench.decide(leaf, indices).excluded, axis=1)
+    outside = known & bench.decide(leaf, indices).excluded.any(axis=1)
     _add_sides(bench, leaf, indices[outside], MARGIN * steps[outside], gaps)
     return known
 
@@ -194,7 +196,7 @@ def _add_sides(bench: Bench, leaf: int, indices: Indices, steps: Floats, gaps: F
     gap = bend * (steps * bench.lengths[leaf][indices])[:, None]
     gap = np.where(np.abs(gap) > MARGIN * noise, gap, 0.0)
     # Many times those of the others is a cusp or a jump.
-    known = np.all(np.isfinite(slope) & (np.abs(gap) <= MARGIN * gaps), axis=1) & np.any(gap, axis=1)
+    known = (np.isfinite(slope) & (np.abs(gap) <= MARGIN * gaps)).all(axis=1) & gap.any(axis=1)
     bench.ledgers[leaf].add(Estimate.sides(indices[known], slope[known], gap[known], noise[known]))
     return np.asarray(known)
 
@@ -205,14 +207,14 @@ def _look_close(bench: Bench, leaf: int, indices: Indices) -> None:
     A kink very near makes all longer steps wrong, and they may agree with each other.
     """
     found = bench.decide(leaf, indices)
-    rows = np.any(found.contradicted, axis=1)
-    if not np.any(rows):
+    rows = found.contradicted.any(axis=1)
+    if not rows.any():
         return
     chosen = indices[rows]
     apart = np.abs(bench.claims[leaf].values[chosen] - found.reference[rows])
     needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / apart, 0.0)
     shortest = np.maximum(CLOSEST_STEP, bench.resolution(leaf, chosen) / bench.lengths[leaf][chosen])
-    wanted = np.max(needed / bench.lengths[leaf][chosen][:, None], axis=1)
+    wanted = (needed / bench.lengths[leaf][chosen][:, None]).max(axis=1)
     wanted = np.maximum(wanted, np.minimum(MARGIN * wanted, CLOSE_STEP))
     slope, bend, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))
     noise = bench.multiplier * deviation

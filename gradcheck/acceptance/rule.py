@@ -114,7 +114,7 @@ def judge(
     if apart is not None:
         for leaf, indices in chosen.items():
             judgements[leaf] = judgements[leaf].updated(apart.judgement(leaf), indices)
-    passes = [leaf for leaf, found in judgements.items() if not np.any(found.wrong | found.undecided)]
+    passes = [leaf for leaf, found in judgements.items() if not (found.wrong | found.undecided).any()]
     reason = Limit.RTOL if rtol >= 1 else Limit.UNSEEN  # zero is within rtol of anything
     blind = unseen(bench, passes)
     if apart is not None:
@@ -186,7 +186,7 @@ def _look(bench: Bench, chosen: Chosen | None = None, *, complex_step: bool = Fa
 
 def _many_contradict(bench: Bench) -> bool:
     """Tell whether enough claims are plainly off, and not at kinks, for one error of all to be likely."""
-    known = {leaf: np.flatnonzero(ledger.count) for leaf, ledger in bench.ledgers.items()}
+    known = {leaf: ledger.known for leaf, ledger in bench.ledgers.items()}
     excluded = sum(np.count_nonzero(bench.decide(*each).excluded.any(axis=1)) for each in known.items())
     if excluded < DOZEN:  # mostly none
         return False

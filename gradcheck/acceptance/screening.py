@@ -59,7 +59,7 @@ def prepare(bench: Bench) -> None:
         pilot(bench, leaf)
     others = {leaf: scale for leaf, scale in bench.lengths.items() if leaf not in largest}
     require_rowwise(bench.probe, others, bench.noise, bench.rng)
-    noisy = np.any(bench.noise > SUSPICIOUS * ulp(bench.base[None]))
+    noisy = (bench.noise > SUSPICIOUS * ulp(bench.base[None])).any()
     usual = float(np.median(list(bench.steps.values()))) if bench.steps else FIRST_STEP if noisy else DEFAULT_STEP
     bench.steps = {leaf: bench.steps.get(leaf, usual) for leaf in bench.claims}
 
@@ -80,14 +80,14 @@ def _shorten(bench: Bench, leaf: int, factor: float) -> None:
     Where some element is longer than its own size that may be what is too long, and the others are not.
     """
     size = np.abs(bench.leaves[leaf].value.ravel())
-    if np.all(bench.lengths[leaf] <= 2 * size):
+    if (bench.lengths[leaf] <= 2 * size).all():
         bench.shortened[leaf] = factor
         bench.lengths[leaf] = factor * bench.lengths[leaf]
 
 
 def measure_noise(bench: Bench) -> None:
     """Measure noise and lengths, where they are not known."""
-    if np.any(np.isnan(bench.noise)):
+    if np.isnan(bench.noise).any():
         bench.noise, bench.lengths = measure_noise_and_lengths(
             bench.probe, bench.base, bench.lengths, bench.rtol, bench.rng
         )
@@ -131,7 +131,7 @@ def _require_repeatable(bench: Bench, screened: dict[int, tuple[Indices, Floats]
             continue
         apart = np.where(found.excluded, np.abs(bench.claims[leaf].values[indices] - found.reference), 0.0)
         excess = np.nan_to_num((apart / np.maximum(found.noise, np.finfo(float).tiny)).max(axis=1, initial=0.0))
-        row = int(np.argmax(excess))
+        row = int(excess.argmax())
         worst = max(worst, (float(excess[row]), leaf, row))
     _, leaf, row = worst
     if leaf < 0 or leaf in bench.exact:
@@ -174,7 +174,7 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
     """
     if leaf in bench.exact:
         return
-    rows = np.flatnonzero(np.any(_contradict(bench, leaf, indices)[0], axis=1))
+    rows = np.asarray(_contradict(bench, leaf, indices)[0].any(axis=1)).nonzero()[0]
     if not len(rows):
         return
     dozen, rest = rows, rows[:0]
@@ -182,7 +182,7 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
         dozen = rows[np.unique(np.linspace(0, len(rows) - 1, DOZEN, dtype=np.intp))]
         rest = np.setdiff1d(rows, dozen)
     _screen_with_other_steps(bench, leaf, indices[dozen], slope[dozen], len(indices))
-    if len(rest) and not np.all(np.any(_contradict(bench, leaf, indices[dozen])[0], axis=1)):
+    if len(rest) and not _contradict(bench, leaf, indices[dozen])[0].any(axis=1).all():
         _screen_with_other_steps(bench, leaf, indices[rest], slope[rest], len(indices))
 
 
@@ -195,7 +195,7 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
     step, before = bench.steps[leaf], among + 1
     while True:  # fewer and fewer elements
         contradicted, improves = _contradict(bench, leaf, indices)
-        rows = np.any(contradicted & improves, axis=1)
+        rows = (contradicted & improves).any(axis=1)
         count = int(np.count_nonzero(rows))
         if not count or count >= CLEARED * before:
             return
@@ -217,8 +217,8 @@ def _take_truncation_away(bench: Bench, leaf: int, indices: Indices, slope: Floa
     """Screen elements with the extrapolation of their first difference and one with a longer step."""
     contradicted, improves = _contradict(bench, leaf, indices)
     concerned = contradicted & ~improves
-    rows = np.any(concerned, axis=1)
-    if not np.any(rows):
+    rows = concerned.any(axis=1)
+    if not rows.any():
         return
     longer, bend, deviation = bench.difference(leaf, indices[rows], bench.steps[leaf] / SHORTER)
     better = _extrapolated(slope[rows], longer)
@@ -247,16 +247,18 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
     claim = bench.claims[leaf].values[indices]
     jitter = bench.multiplier * deviation
     noisy = (jitter > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * jitter)
+    if np.count_nonzero(noisy) < FEWEST_POOLED:  # mostly none
+        return
     sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
     # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
     noisy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
-    if np.count_nonzero(noisy.any(axis=1)) < FEWEST_POOLED:  # mostly none
+    if np.count_nonzero(noisy.any(axis=1)) < FEWEST_POOLED:
         return
     places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
     deviation = np.where(noisy, deviation, np.nan)
     first = excess(claim, slope, deviation, places)
     seen = first.significant & (np.abs(first.share) > bench.rtol)
-    if not np.any(seen):
+    if not seen.any():
         return
     if bench.probe.budget.left < 2 * len(indices):
         return
@@ -274,20 +276,20 @@ def _move_zeros(bench: Bench) -> None:
     """Move elements together whose claim and difference are both zero; where that moves ``f``, enter by how much."""
     zeros = {}
     for leaf, ledger in bench.ledgers.items():
-        known = np.flatnonzero(ledger.count)
-        known = known[np.all(bench.claims[leaf].values[known] == 0, axis=1)]
+        known = ledger.known
+        known = known[(bench.claims[leaf].values[known] == 0).all(axis=1)]
         if not len(known):
             continue
         found = bench.decide(leaf, known)
-        zeros[leaf] = known[np.all(np.abs(found.reference) <= found.noise, axis=1)]
+        zeros[leaf] = known[(np.abs(found.reference) <= found.noise).all(axis=1)]
     moves = {leaf: _common_move(bench, leaf, indices) for leaf, indices in zeros.items() if len(indices)}
     jitter = bench.multiplier * bench.noise
-    if not moves or not np.any(together(bench.probe, moves, jitter)):
+    if not moves or not together(bench.probe, moves, jitter).any():
         return
     for leaf in moves:
         for group in tied_groups(bench.leaves[leaf].value, zeros[leaf]):
             slope = together(bench.probe, {leaf: _common_move(bench, leaf, group)}, jitter)
-            if np.any(slope):
+            if slope.any():
                 step = np.mean(bench.lengths[leaf][group]) * bench.steps[leaf]
                 bench.ledgers[leaf].add(Estimate.joint(group, jitter / step, slope / step))
 

@@ -61,7 +61,7 @@ class _Slices:
 
     @property
     def is_right(self) -> bool:
-        return bool(np.all(np.abs(self.residual) <= DISAGREES * np.sqrt(self.noise)))
+        return bool((np.abs(self.residual) <= DISAGREES * np.sqrt(self.noise)).all())
 
     def less(self, part: _Slices) -> _Slices:
         """Return the rest, without slices at the beginning."""

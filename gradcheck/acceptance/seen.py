@@ -66,7 +66,7 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
         evidence, tolerance = bench.ledgers[leaf].evidence(indices), bench.tolerance(leaf, indices)
         excluded = excludes(np.multiply.outer(waiting, claim), evidence, tolerance)
         waiting = [factor for factor, each in zip(waiting, excluded, strict=True) if not each.any()]
-    are_rejected = all(np.any(_pooled(bench, leaf, factor).significant) for factor in waiting)
+    are_rejected = all(_pooled(bench, leaf, factor).significant.any() for factor in waiting)
     return are_rejected and not _is_contradicted(bench, leaf)
 
 
@@ -76,17 +76,18 @@ def _is_contradicted(bench: Bench, leaf: int) -> bool:
     A change of slope along all of them together keeps them from being wrong, and clears none of them.
     """
     found = bench.judgement(leaf)
-    within = np.all(np.abs(bench.claims[leaf].values - found.reference) <= found.noise, axis=1)
+    within = np.asarray((np.abs(bench.claims[leaf].values - found.reference) <= found.noise).all(axis=1))
     if np.count_nonzero(within) < FEWEST_POOLED:  # as of a number
         return False
     pooled = _pooled(bench, leaf, 1.0, within, GROSS)
-    return bool(np.any(pooled.significant & (np.abs(pooled.share) > GROSS)))
+    return bool((pooled.significant & (np.abs(pooled.share) > GROSS)).any())
 
 
 def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
-    parts = in_parts(bench.ledgers[leaf])
-    known = np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)
-    sizes = np.nan_to_num(np.max(np.abs(bench.claims[leaf].values[known]), axis=1, initial=0.0), posinf=0.0)
+    parts, known = in_parts(bench.ledgers[leaf]), bench.ledgers[leaf].known
+    if len(known) <= FEW:
+        return parts
+    sizes = np.nan_to_num(np.abs(bench.claims[leaf].values[known]).max(axis=1, initial=0.0), posinf=0.0)
     first = np.sort(known[np.argsort(-sizes, kind="stable")[:FEW]])
     return [first, *parts]
 
@@ -94,7 +95,7 @@ def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
 def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None, least: float = 0.0) -> Excess:
     """Return what elements, all or some of those that were looked at, say together of a multiple of the claim, as `excess` does."""
     looked_at = bench.ledgers[leaf].count > 0
-    known = np.flatnonzero(looked_at if among is None else looked_at & among)
+    known = (looked_at if among is None else looked_at & among).nonzero()[0]
     found = bench.judgement(leaf)
     claim, reference, noise = (array[known] for array in (bench.claims[leaf].values, found.reference, found.noise))
     # The error of the other claim, as one of the claim itself, of which it is a multiple.
@@ -105,9 +106,9 @@ def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None, 
 
 def _is_constant(bench: Bench, leaf: int) -> bool:
     """Tell whether zero is claimed of functions that stood still wherever they were looked at: of a dead unit there is no more to see."""
-    if np.any(bench.claims[leaf].values) or np.any(bench.judgement(leaf).reference):
+    if bench.claims[leaf].values.any() or bench.judgement(leaf).reference.any():
         return False
-    return bool(np.all(bench.noise == lost_in_rounding(bench.probe, bench.base, list(bench.claims))))
+    return bool((bench.noise == lost_in_rounding(bench.probe, bench.base, list(bench.claims))).all())
 
 
 def _is_negligible(bench: Bench, leaf: int) -> bool:
@@ -116,14 +117,14 @@ def _is_negligible(bench: Bench, leaf: int) -> bool:
     They are compared with the gradients of the other leaves, or if there are none with the functions over the longest usable step.
     """
     found, claim = bench.judgement(leaf), bench.claims[leaf].values
-    along = np.all(np.isfinite(bench.floor_along[leaf]))
+    along = np.isfinite(bench.floor_along[leaf]).all()
     floor = np.broadcast_to(bench.floor_along[leaf], claim.shape) if along else found.floor
     floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
-    largest = np.max(np.fmax(np.abs(claim), floor), axis=0)
+    largest = np.fmax(np.abs(claim), floor).max(axis=0)
     negligible = bench.negligible[leaf]
-    if np.any(negligible <= 0):
+    if (negligible <= 0).any():
         negligible = np.where(negligible > 0, negligible, NEGLIGIBLE * _steepest(bench, leaf))
-    return bool(np.all(largest <= np.maximum(negligible, UNDERFLOW)))
+    return bool((largest <= np.maximum(negligible, UNDERFLOW)).all())
 
 
 def _steepest(bench: Bench, leaf: int) -> Floats:
@@ -133,15 +134,15 @@ def _steepest(bench: Bench, leaf: int) -> Floats:
     noise hides all that they change by over the lengths of the elements, at two calls: then nothing shows that they depend on the leaf.
     """
     lengths = bench.lengths[leaf]
-    known = np.flatnonzero(bench.ledgers[leaf].count)
+    known = bench.ledgers[leaf].known
     curvature = np.abs(bench.ledgers[leaf].evidence(known[:FEW]).curvature)
     # At a longer step than that of the differences f may be curved in another way.
-    step = bench.steps.get(leaf, FIRST_STEP) * np.max(lengths, initial=0.0)
-    bend = np.max(np.where(np.isfinite(curvature), curvature, 0.0), axis=(0, 1), initial=0.0) * step**2 / 2
+    step = bench.steps.get(leaf, FIRST_STEP) * lengths.max(initial=0.0)
+    bend = np.where(np.isfinite(curvature), curvature, 0.0).max(axis=(0, 1), initial=0.0) * step**2 / 2
     values = bench.base[None]
     with bench.probe.budget.until_exhausted():
         move = lengths * bench.rng.choice([-1.0, 1.0], len(lengths))
         values = bench.probe.ray({leaf: move}, np.array([1.0, -1.0]))
-    changes = np.any(np.abs(values - bench.base) > bench.multiplier * bench.noise, axis=0)
+    changes = (np.abs(values - bench.base) > bench.multiplier * bench.noise).any(axis=0)
     size = bend + np.where(changes, 0.0, np.abs(bench.base))
-    return np.asarray(size / (FIRST_STEP * np.max(lengths, initial=1.0)))
+    return np.asarray(size / (FIRST_STEP * lengths.max(initial=1.0)))

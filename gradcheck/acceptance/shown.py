@@ -43,10 +43,10 @@ class Shown:
         for place, span in enumerate(slopes.parts[0].spans):
             leaf, before = span.leaf, self.bench.floor_along[span.leaf]
             contributed = np.abs([changes[place] for changes in slopes.predicted])
-            share = np.min(needed / contributed, axis=0)
+            share = (needed / contributed).min(axis=0)
             floor = np.maximum(hidden / self.directions.shortest(leaf), self.bench.rtol * self._size(leaf))
-            self.is_blurred |= is_blurred and bool(np.any(COMMON * floor > self.bench.rtol * self._size(leaf)))
-            improved |= bool(np.any(floor < before) or np.any(share < self.bench.share_along[leaf]))
+            self.is_blurred |= is_blurred and bool((COMMON * floor > self.bench.rtol * self._size(leaf)).any())
+            improved |= bool((floor < before).any() or (share < self.bench.share_along[leaf]).any())
             self.bench.floor_along[leaf] = np.minimum(before, floor)
             self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
         return improved
@@ -63,16 +63,16 @@ class Shown:
         The typical element of a leaf that has no gradient at all is that of all leaves, by its effect.
         """
         floor = self.bench.floor_along[leaf]
-        if not np.any(np.isfinite(floor)):
+        if not np.isfinite(floor).any():
             return False
         size, least = self._size(leaf), WRONG_SIGN
-        if not np.any(size):
+        if not size.any():
             size = self._typical_effect() / np.median(self.bench.lengths[leaf])
             least = max(WRONG_SIGN, COMMON * np.sqrt(len(self.bench.claims[leaf].values)))
         visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
         # Round-off that was only assumed may be an error of a few elements as well.
         shares = np.full_like(floor, np.inf) if self.bench.claims[leaf].assumed else self.bench.share_along[leaf]
-        return bool(np.any(floor <= np.maximum(least * size, visible)) or np.any(shares <= COMMON))
+        return bool((floor <= np.maximum(least * size, visible)).any() or (shares <= COMMON).any())
 
     def _size(self, leaf: int) -> Floats:
         """Return the root mean square of the claims for a leaf, shape (K,)."""
@@ -85,7 +85,7 @@ class Shown:
         leaves = self.directions.leaves
         effects = np.array([self._size(leaf) * float(np.median(self.bench.lengths[leaf])) for leaf in leaves])
         counts = np.array([len(self.bench.claims[leaf].values) for leaf in leaves])
-        return np.asarray(np.sqrt(counts @ effects**2 / np.sum(counts)))
+        return np.asarray(np.sqrt(counts @ effects**2 / counts.sum()))
 
 
 def _hidden(needed: Floats, jitter: Floats) -> Floats:
@@ -95,4 +95,4 @@ def _hidden(needed: Floats, jitter: Floats) -> Floats:
     """
     easiest = np.sort(needed, axis=0) + jitter
     components = SMALLEST + (LARGEST - SMALLEST) * MISSED ** (1 / np.arange(1, len(needed) + 1))
-    return np.asarray(np.min(easiest / components[:, None], axis=0))
+    return np.asarray((easiest / components[:, None]).min(axis=0))

@@ -36,12 +36,12 @@ longer one crossed."""
 def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Tell which claims screening contradicts by far more than the functions bend between its points, as at a kink; shape (m,)."""
     found, evidence = bench.decide(leaf, indices), bench.ledgers[leaf].evidence(indices)
-    bend = np.max(np.nan_to_num(np.abs(evidence.curvature), nan=np.inf), axis=1, initial=0.0)
+    bend = np.nan_to_num(np.abs(evidence.curvature), nan=np.inf).max(axis=1, initial=0.0)
     gap = bend * (bench.steps[leaf] * bench.lengths[leaf][indices])[:, None]
     gap = np.maximum(gap - BEND_NOISE * found.noise, 0.0)
     plain = found.excluded & (found.outcome == Outcome.OPEN)
     plain &= np.abs(bench.claims[leaf].values[indices] - found.reference) > PLAINLY * gap
-    return np.asarray(np.any(plain, axis=1))
+    return np.asarray(plain.any(axis=1))
 
 
 class _Measured(NamedTuple):
@@ -80,7 +80,7 @@ def _steady(bench: Bench, leaf: int, before: _Measured) -> _Measured:
     error = np.abs(bench.claims[leaf].values[before.indices] - slope)
     noise = bench.multiplier * deviation
     apart = np.maximum(np.abs(slope - before.value) - before.noise - noise, 0.0)
-    steady = np.all(PRECISE * apart <= error, axis=1)
+    steady = (PRECISE * apart <= error).all(axis=1)
     return _Measured(before.indices[steady], slope[steady], noise[steady])
 
 
@@ -101,17 +101,17 @@ def _confirm(bench: Bench, measured: dict[int, _Measured]) -> bool:
     chosen = {leaf: known.indices for leaf, known in measured.items()}
     slopes = directions.look(chosen=chosen, longer=True)
     allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(slopes.parts, blur))
-    agree = np.all(np.abs(slopes.residual) <= allowed) and np.all(np.isfinite(allowed))
+    agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(allowed).all()
     if not agree or slopes.are_unresolved(bench.noise):
         return False
     needed = np.abs(slopes.residual) + DISAGREES * slopes.deviation
     moves = [directions.moves(part) for part in slopes.parts]
     for leaf, (indices, value, noise) in measured.items():
         moved = np.abs([move[leaf][indices] for move in moves])[..., None]
-        bound = np.min(2 * needed[:, None] / moved, axis=0) + noise
+        bound = (2 * needed[:, None] / moved).min(axis=0) + noise
         error = np.abs(bench.claims[leaf].values[indices] - value)
-        sure = np.all(np.isfinite(bound) & np.isfinite(value), axis=1)
-        sure &= np.all((error > PRECISE * bound) | ~bench.decide(leaf, indices).excluded, axis=1)
+        sure = (np.isfinite(bound) & np.isfinite(value)).all(axis=1)
+        sure &= ((error > PRECISE * bound) | ~bench.decide(leaf, indices).excluded).all(axis=1)
         bench.ledgers[leaf].add(Estimate.multiple(indices[sure], value[sure], bound[sure]))
     return True
 

@@ -70,7 +70,7 @@ def fit(predicted: Floats, measured: Floats, deviation: Floats, claimed: Floats)
     if not evidence > 0 or not np.isfinite(evidence):
         return None
     factor, uncertainty = float(x @ y) / evidence, DISAGREES / float(np.sqrt(evidence))
-    agrees = np.all(np.abs(y - factor * x) <= DISAGREES)
+    agrees = (np.abs(y - factor * x) <= DISAGREES).all()
     difference = float(np.linalg.norm(factor * x - claimed / deviation))
     if not agrees or not difference >= DISAGREES / INFORMATIVE:
         return None

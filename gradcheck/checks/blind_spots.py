@@ -127,18 +127,18 @@ def _has_batch_of_many(arrays: list[NDArray[Any]]) -> bool:
 
 
 def _has_no_negative(array: NDArray[Any]) -> bool:
-    return array.size > 1 and bool(np.all(array > 0)) and not np.all(array == 1)  # of ones more is said
+    return array.size > 1 and bool((array > 0).all()) and not (array == 1).all()  # of ones more is said
 
 
 def _has_no_ties(array: NDArray[Any]) -> bool:
-    return array.size > 1 and np.unique(array).size == array.size and bool(np.all(array != 0))
+    return array.size > 1 and np.unique(array).size == array.size and bool((array != 0).all())
 
 
 PROPERTIES: list[tuple[Callable[[NDArray[Any]], bool], str]] = [
     (_is_square, "square, so a transposed gradient has the right shape too; try unequal sizes"),
     (_has_size_one, "an axis of size one, over which a missing sum would not show; try a longer one"),
-    (lambda a: bool(np.all(a == 1)), "all ones, so a missing factor of it would not show; try other values"),
-    (lambda a: bool(np.all(a == 0)), "all zeros, so a missing term with it would not show; try other values"),
+    (lambda a: bool((a == 1).all()), "all ones, so a missing factor of it would not show; try other values"),
+    (lambda a: bool((a == 0).all()), "all zeros, so a missing term with it would not show; try other values"),
     (_has_no_negative, "no negative element; if there may be some, what happens there was not seen"),
     (_has_no_ties, "no zeros and no equal elements; what happens at kinks and ties was not seen"),
 ]

@@ -189,16 +189,16 @@ def are_single(*arrays: Floats) -> bool:
     is_rough = False
     for block in (block for array in arrays for block in blocks(array)):
         values = block[np.isfinite(block)]
-        if not np.all(values == values.astype(np.float32)):
+        if not (values == values.astype(np.float32)).all():
             return False
         mantissas = np.frexp(values)[0] * 2.0**ROUND_BITS
-        is_rough |= bool(np.any(mantissas != np.rint(mantissas)))
+        is_rough |= bool((mantissas != np.rint(mantissas)).any())
     return is_rough
 
 
 def _largest(values: Floats) -> float:
     """Return the largest of the finite absolute values."""
-    return float(np.max(np.abs(values), initial=0.0, where=np.isfinite(values)))
+    return float(np.abs(values).max(initial=0.0, where=np.isfinite(values)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def examine_places(check: Check) -> None:
     """
     values, free = check.readings[0].values, check.point.free()
     leaves = dict(enumerate(check.point.leaves))
-    if not any(np.any(found.wrong) for found in check.judgements.values()) or any(i not in values for i in free):
+    if not any(found.wrong.any() for found in check.judgements.values()) or any(i not in values for i in free):
         return
     at, claimed = (
         np.concatenate([part[i].ravel() for i in free]) for part in ({i: leaves[i].value for i in free}, values)
@@ -108,4 +108,4 @@ def walk(check: Check, seen: Callable[[Any], Floats], point: Point | None = None
 
 def is_like(change: float, terms: Floats) -> bool:
     """Tell whether a change is the sum of some terms."""
-    return bool(abs(change - np.sum(terms)) <= LIKE * np.sum(np.abs(terms)))
+    return bool(abs(change - terms.sum()) <= LIKE * np.abs(terms).sum())

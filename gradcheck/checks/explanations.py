@@ -67,7 +67,7 @@ def explain(
     """
     point, readings, judgements = reported
     claims = _stacked(point, readings)
-    if not any(np.any(_wrong(claims[point.leaves[i].name], found)) for i, found in judgements.items()):
+    if not any(_wrong(claims[point.leaves[i].name], found).any() for i, found in judgements.items()):
         return _explain_shapes(check, probe, base, point, readings)
     values = {
         leaf.name: np.asarray(leaf.value, dtype=np.float64).reshape(_shape(leaf.value)) for leaf in check.point.leaves
@@ -211,7 +211,7 @@ def _reaches(check: Check, probe: Probe, name: str, output: str) -> bool:
     moved = _move(check, alone, base, name, (-LONG_MOVE, LONG_MOVE))
     if moved is None:
         return False
-    return bool(np.any(np.abs(moved[1][1] - moved[1][0]) > SEEN * np.maximum(alone.rounding(), np.abs(base) * EPS)))
+    return bool((np.abs(moved[1][1] - moved[1][0]) > SEEN * np.maximum(alone.rounding(), np.abs(base) * EPS)).any())
 
 
 def _explain_shapes(check: Check, probe: Probe, base: Floats, point: Point, readings: list[Reading]) -> Explanations:
@@ -224,7 +224,7 @@ def _explain_shapes(check: Check, probe: Probe, base: Floats, point: Point, read
         if max(leaf.value.ndim, misfits[0].ndim) > MOST_AXES:
             continue
         claimed, shape = np.stack(misfits), (len(misfits), *leaf.value.shape)
-        if not claimed.size or not leaf.value.size or not np.all(np.isfinite(claimed)):
+        if not claimed.size or not leaf.value.size or not np.isfinite(claimed).all():
             continue
         forms = forms_of(claimed, leaf.value.shape, leaf.name)
         values = (forms[0].values if forms else np.zeros(shape)).reshape(len(base), -1).T

@@ -31,7 +31,7 @@ def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int
     Costs nothing where the value at the second point is another; else six calls, and one more where no second point was
     visited.
     """
-    if not check.subject.may_ignore_its_point or not np.all(np.isfinite(base)):
+    if not check.subject.may_ignore_its_point or not np.isfinite(base).all():
         return False
     if (
         check.settings.vectorized
@@ -49,9 +49,7 @@ def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int
         for leaf, moves in directions.items()
         if leaf in claims
     ]
-    if np.all(
-        np.linalg.norm(changes, axis=0) * np.max(PLACES) < np.maximum(np.spacing(np.abs(base)), probe.rounding())
-    ):
+    if (np.linalg.norm(changes, axis=0) * PLACES.max() < np.maximum(np.spacing(np.abs(base)), probe.rounding())).all():
         return False
     alone = probe.one_by_one()
     # Values of elements that are all tiny may be lost beside what they are added to, so at last they move as zeros do.

@@ -147,15 +147,15 @@ def examine_repeated_value(
 ) -> None:
     """Call a function again at a point: it must give what it gave first, but for the rounding of its own arithmetic."""
     eps = max(output.eps, *(leaf.format.eps for leaf in point.leaves if leaf.is_differentiable), _hidden_eps(value))
-    size = float(np.max(np.abs(value), initial=0.0, where=np.isfinite(value)))
+    size = float(np.abs(value).max(initial=0.0, where=np.isfinite(value)))
     for _ in range(REPETITIONS):
         check.budget.spend()
         with calling(output.name, "at the given point"):
             again = output.read(function(point.hand().tree))
         apart = np.abs(again - value)
         beyond = apart > REPEATED * eps * size
-        if np.any(beyond):
-            largest = float(np.max(apart[beyond]))
+        if beyond.any():
+            largest = float(apart[beyond].max())
             check.find(
                 "f-not-deterministic",
                 f"{output.name} gave something else when called again at the same point: they differ by up to "
@@ -203,7 +203,7 @@ def _apart_in(values: Floats, others: Floats) -> tuple[float, float]:
     finite = np.abs(values[np.isfinite(values)])
     difference = np.where(values == others, 0.0, np.abs(values - others))
     both_nan = np.isnan(values) & np.isnan(others)
-    return float(np.max(np.where(both_nan, 0.0, difference), initial=0.0)), float(np.max(finite, initial=0.0))
+    return float(np.where(both_nan, 0.0, difference).max(initial=0.0)), float(finite.max(initial=0.0))
 
 
 def _is_rounding(check: Check, apart: float, size: float) -> bool:
@@ -248,7 +248,7 @@ def _examine_repetition(check: Check, cotangents: Floats, here: list[Reading], a
 def _same_steps(one: Floats, two: Floats, three: Floats) -> bool:
     """Tell whether three vectors lie on a line at equal distances."""
     first, second = two - one, three - two
-    return bool(np.any(first != 0)) and _apart(first, second)[0] <= 1e-3 * _apart(first, first)[1]
+    return bool((first != 0).any()) and _apart(first, second)[0] <= 1e-3 * _apart(first, first)[1]
 
 
 def _lags(check: Check, cotangents: Floats, here: list[Reading]) -> bool:
@@ -412,10 +412,10 @@ def examine_linearity(
         apart, size = _off(values, parts, weights)
         if not apart > max(100 * combined.eps, check.rtol) * size:
             continue
-        if apart <= COARSE * float(np.sum(np.abs(weights))) * coarse_format(np.stack([values, *parts]))[1] * size:
+        if apart <= COARSE * float(np.abs(weights).sum()) * coarse_format(np.stack([values, *parts]))[1] * size:
             continue  # rounding of a backward in half precision, which the values show
         check.roundoff = check.roundoff or measure_roundoff(check, first, cotangents, np.zeros(len(first)))
-        if apart > ROUNDED * float(np.sum(np.abs(weights))) * float(np.max(check.roundoff[leaf].own, initial=0.0)):
+        if apart > ROUNDED * float(np.abs(weights).sum()) * float(check.roundoff[leaf].own.max(initial=0.0)):
             check.find(
                 "not-linear",
                 f"{check.subject.derivative} is not linear in {check.subject.seed}: a combination of two is off by "
@@ -441,7 +441,7 @@ def examine_zero(check: Check, reading: Reading, first: Reading) -> set[str]:
     for leaf, values in reading.values.items():
         name = reading.names[leaf]
         is_asked = np.isfinite(first.values[leaf]) if leaf in first.values else True  # elsewhere zeros give NaN
-        if not np.any((values != 0) & is_asked):
+        if not ((values != 0) & is_asked).any():
             continue
         if leaf in first.values and np.array_equal(values, first.values[leaf]):
             ignored.add(name)

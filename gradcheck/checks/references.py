@@ -115,12 +115,12 @@ def _difference(check: Check, better: Differenced) -> str:
     signed = np.where((value == check.value) | (np.isnan(value) & np.isnan(check.value)), 0.0, value - check.value)
     apart = np.abs(signed)
     allowed = np.sqrt(eps or np.finfo(np.float64).eps) * _sizes(check, value)
-    if np.all(apart <= allowed):
+    if (apart <= allowed).all():
         return ""
     allowed = np.maximum(allowed, ROUND_OFF * _measured_rounding(check, better, signed))
-    if np.all(apart <= allowed):
+    if (apart <= allowed).all():
         return ""
-    worst = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
+    worst = int(np.where(np.isnan(apart), np.inf, apart).argmax())
     return f"gives {value[worst]:.6g} where {check.output.name} gives {check.value[worst]:.6g}"
 
 
@@ -129,7 +129,7 @@ def _sizes(check: Check, value: Floats) -> Floats:
     parts, start = [np.zeros(0)], 0
     for leaf in check.output.leaves:
         part = np.abs(value[start : start + leaf.value.size])
-        parts.append(np.full(leaf.value.size, np.max(part[np.isfinite(part)], initial=0.0)))
+        parts.append(np.full(leaf.value.size, part[np.isfinite(part)].max(initial=0.0)))
         start += leaf.value.size
     return np.concatenate(parts)
 

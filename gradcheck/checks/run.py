@@ -105,11 +105,11 @@ def _look(check: Check, meter: Meter | None, pool: WorkerPool | None) -> None:
         pool=pool,
     )
     check.base = base = probe.read(differenced.value)
-    if not np.all(np.isfinite(base)):
+    if not np.isfinite(base).all():
         name = differenced.output.name
         check.find("value-not-finite", f"{name} is not finite at the given point: no derivative exists")
     claims = _read(check, cotangents, base)
-    if not np.any(np.isfinite(base)) or is_random(check) or ignores_its_point(check, probe, base, claims):
+    if not np.isfinite(base).any() or is_random(check) or ignores_its_point(check, probe, base, claims):
         return
     try:
         check.judgements = judgements = _judge(check, probe, base, claims)
@@ -224,7 +224,7 @@ def _judge(check: Check, probe: Probe, base: Floats, claims: dict[int, Claim]) -
 
 def _looked_at_each(judgements: dict[int, Judgement]) -> bool:
     """Tell whether nothing was judged along random directions."""
-    return all(np.all(np.isnan(found.floor_along)) for found in judgements.values())
+    return all(np.isnan(found.floor_along).all() for found in judgements.values())
 
 
 def _look_again(
@@ -241,7 +241,7 @@ def _look_again(
 
 def _unexplained(check: Check, probe: Probe, base: Floats, judgements: dict[int, Judgement]) -> list[int]:
     """Return the leaves of which a sample is wrong and shows no cause."""
-    sampled = [leaf for leaf, found in judgements.items() if np.any(found.wrong) and np.any(np.isnan(found.reference))]
+    sampled = [leaf for leaf, found in judgements.items() if found.wrong.any() and np.isnan(found.reference).any()]
     if not sampled:
         return []
     explained = explain(check, probe, base, check.subject.laid_out(check.point, check.readings, judgements))

@@ -52,7 +52,7 @@ def visit(check: Check) -> Elsewhere | None:
             with at_our_own_points():
                 value = check.subject.value(check.point.hand([array.copy() for array in arrays]).tree)
                 check.output = check.subject.output(value)
-                if not np.all(np.isfinite(check.output.read(value))):
+                if not np.isfinite(check.output.read(value)).all():
                     continue
                 cotangents = check.subject.cotangents(check.output, check.settings.rng)
                 claims = check.subject.sample(check, check.point.hand([array.copy() for array in arrays]), cotangents)
@@ -79,13 +79,13 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
     same = [leaf for leaf in there.same if leaf in judgements]
     if not same:
         return
-    wrong = {leaf for leaf in same if np.any(judgements[leaf].wrong)}
+    wrong = {leaf for leaf in same if judgements[leaf].wrong.any()}
     signs = {leaf: check.settings.rng.choice([-1.0, 1.0], there.arrays[leaf].size) for leaf in same}
     directions = {leaf: lengths_of(there.arrays[leaf]) * signs[leaf] for leaf in same}
     # The points are so near that noise is the same there.
     noise = np.max([judgement.noise_of_f for judgement in judgements.values()], axis=0)
     joint = disagreement(check, probe, there.arrays, claims, [directions], noise)
-    if not wrong and not np.any(np.abs(joint.apart) > CERTAIN * joint.allowed):
+    if not wrong and not (np.abs(joint.apart) > CERTAIN * joint.allowed).any():
         return
     alone = [{leaf: directions[leaf]} for leaf in same]
     far = disagreement(check, probe, there.arrays, claims, alone, noise)
@@ -94,10 +94,10 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
         for leaf, b in zip(check.point.leaves, there.arrays, strict=True)
     ]
     close = disagreement(check, probe, near, claims, alone, noise)
-    agrees = np.all(np.abs(far.apart) <= far.allowed, axis=1)
-    if wrong and np.any(agrees):
+    agrees = np.asarray((np.abs(far.apart) <= far.allowed).all(axis=1))
+    if wrong and agrees.any():
         start = disagreement(check, probe, check.point.copies(), claims, alone, noise)
-        agrees &= np.any(np.abs(start.apart - far.apart) > start.allowed + far.allowed, axis=1)
+        agrees &= (np.abs(start.apart - far.apart) > start.allowed + far.allowed).any(axis=1)
     disagrees = (np.abs(far.apart) > CERTAIN * far.allowed) & ~far.kink
     disagrees &= np.abs(close.apart) + close.allowed < np.abs(far.apart) / 2
     derivative = check.subject.derivative
@@ -106,7 +106,7 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
         if leaf in wrong and agrees[row]:
             message = f"{derivative} always returns the gradient of the point at which it was first called"
             check.find("stale-gradient", message, where=name, fatal=True)
-        elif leaf not in wrong and np.any(disagrees[row]):
+        elif leaf not in wrong and disagrees[row].any():
             message = f"{derivative} gives the same at a second point, where the slope is another: is it a constant?"
             check.find("constant-gradient", message, where=name)
 
@@ -124,7 +124,7 @@ def _same(check: Check, here: Reading, there: Reading) -> list[int]:
     equal = [
         leaf
         for leaf, values in here.values.items()
-        if np.any(values != 0) and leaf in there.values and np.array_equal(values, there.values[leaf])
+        if (values != 0).any() and leaf in there.values and np.array_equal(values, there.values[leaf])
     ]
     if len(here.names) == len(check.point.leaves) and all(
         name == check.point.leaves[leaf].name for leaf, name in here.names.items()

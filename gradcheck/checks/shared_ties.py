@@ -33,8 +33,8 @@ def judge_without_others(
     Costs nothing unless two parameters are wrong, one of them at kinks only. Otherwise one gradient, some twenty calls for
     each wrong parameter, and the calls of judging again those that are right at the other point.
     """
-    wrong = [leaf for leaf, found in judgements.items() if np.any(found.wrong)]
-    at_kinks = [leaf for leaf in wrong if np.all(judgements[leaf].gap[judgements[leaf].wrong] != 0)]
+    wrong = [leaf for leaf, found in judgements.items() if found.wrong.any()]
+    at_kinks = [leaf for leaf in wrong if (judgements[leaf].gap[judgements[leaf].wrong] != 0).all()]
     if len(wrong) < 2 or not at_kinks or check.subject.is_given or not check.subject.is_whole:
         return judgements
     rng, one = check.settings.rng, probe.with_cotangents(probe.cotangents[:1])
@@ -53,10 +53,10 @@ def judge_without_others(
     apart, allowed = np.abs(seen.apart[:, 0]), seen.allowed[:, 0]
     wrong_there = (apart > CERTAIN * allowed) & ~seen.kink[:, 0]
     others = {leaf: claims[leaf] for leaf, ok in zip(wrong, apart <= allowed, strict=True) if ok and leaf in at_kinks}
-    if not np.any(wrong_there) or not others:
+    if not wrong_there.any() or not others:
         return judgements
     found = judge(probe, base, others, rtol=check.rtol, rng=rng, sampled=False)
-    return judgements | {leaf: again for leaf, again in found.items() if not np.any(again.wrong)}
+    return judgements | {leaf: again for leaf, again in found.items() if not again.wrong.any()}
 
 
 def _claimed_there(check: Check, arrays: list[NDArray[Any]], cotangents: Floats) -> dict[int, Floats]:

@@ -61,7 +61,7 @@ def stairs(
         name = point.leaves[position].name
         resolved = point.leaves[position].format.eps < SHORT / SPACINGS
         undecided = judgement.doubt[judgement.undecided] if resolved else np.zeros(0)
-        if not len(undecided) or not np.any(np.isin(undecided, NOISY)):
+        if not len(undecided) or not np.isin(undecided, NOISY).any():
             continue
         moved = move(name, (SHORT, -SHORT, *LONG, *(share + SHORT for share in LONG)))
         if moved is not None:
@@ -74,12 +74,12 @@ def _described(name: str, changes: NDArray[np.float64], base: NDArray[np.float64
     """Say what the changes of the function, shape (moves, values), show of it, if they do."""
     near, first, second = changes[:2], changes[2 : 2 + len(LONG)], changes[2 + len(LONG) :]
     still = np.concatenate([near == 0, first == second])
-    if not np.any(changes):
+    if not changes.any():
         return (
             f"f does not change when {name} alone moves by up to {max(map(abs, LONG)):.0%} of its size, only further away, or with others, does it: "
             "it is flat here and its slope is 0, which is all that a check can see; move the point to where f changes"
         )
-    if np.mean(np.all(still, axis=1)) < STILL or np.max(np.abs(changes)) <= COARSE * np.max(np.abs(base)):
+    if np.mean(still.all(axis=1)) < STILL or np.abs(changes).max() <= COARSE * np.abs(base).max():
         return ""
     return (
         f"f is a step function of {name}: it stands still at short moves and jumps at longer ones, as rounding does; its slope is 0, "

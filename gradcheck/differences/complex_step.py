@@ -95,7 +95,7 @@ def _compare(
     plus, minus = values[None, :FEWEST_LEVELS], values[None, FEWEST_LEVELS:]
     measured = Ladder(steps[None], steps[None], plus, minus, base, noise, multiplier).measure()
     parts = np.concatenate([direction[leaf][:, None] * slopes[leaf] for leaf in direction])
-    apart = np.abs(np.sum(parts, axis=0) - measured.value[0])
-    unsure = measured.bound[0] + ROUNDING * np.sum(np.abs(parts), axis=0)
-    if not np.all(apart <= unsure):
+    apart = np.abs(parts.sum(axis=0) - measured.value[0])
+    unsure = measured.bound[0] + ROUNDING * np.abs(parts).sum(axis=0)
+    if not (apart <= unsure).all():
         raise NotAnalyticError("what it gives for complex arguments disagrees with differences")

@@ -91,15 +91,15 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
     # The parabola through the point and the two places before: rises are linear in the distance.
     departures = np.abs(rises[2:] - (3 * rises[1:-1] - 2 * rises[:-2])) * places[2:, None]
     departs = departures > ONE_OF_MANY * noise
-    asked = np.flatnonzero(np.any(departs, axis=0))
+    asked = np.flatnonzero(departs.any(axis=0))
     for column in asked[:MOST_BISECTED]:
-        level = int(np.argmax(departs[:, column])) + 1
+        level = int(departs[:, column].argmax()) + 1
         smooth = (rises[level, column], (rises[level, column] - rises[level - 1, column]) / places[level - 1])
         rest = partial(_departure, probe, direction, int(column), at[column], places[level], smooth)
         interval = (places[level], places[level + 1], 0.0, rest(places[level + 1]))
         size = _jump_within(probe, direction, int(column), rest, interval)
         jumps[column] = size if size > ONE_OF_MANY * noise[column] else 0.0
-    jumps[asked[MOST_BISECTED:]] = np.max(jumps)
+    jumps[asked[MOST_BISECTED:]] = jumps.max()
     return jumps
 
 
@@ -179,7 +179,7 @@ def jump_nearby(
     """
     found, away = np.zeros_like(jitter), 0.0
     for _ in range(DIRECTIONS):
-        if np.any(found):
+        if found.any():
             break
         direction = {leaf: scale * signed(scale.size, rng) for leaf, scale in lengths.items()}
         found, away = _along(probe, direction, jitter)
@@ -191,7 +191,7 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
     for reach in REACHES:
         places = reach * np.linspace(-1.0, 1.0, PLACES)
         values = probe.ray(direction, places)
-        if np.all(np.isfinite(values)):
+        if np.isfinite(values).all():
             break
     else:
         return np.zeros_like(jitter), 0.0
@@ -202,7 +202,7 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
 
     rests = values - np.array([polynomial(places) for polynomial in smooth]).T
     evidence = np.abs(np.diff(rests, axis=0)) / jitter
-    first, column = np.unravel_index(int(np.argmax(evidence)), evidence.shape)
+    first, column = np.unravel_index(int(evidence.argmax()), evidence.shape)
     if evidence[first, column] <= SEEN:
         return np.zeros_like(jitter), 0.0
     interval = (places[first], places[first + 1], rests[first, column], rests[first + 1, column])
@@ -212,7 +212,7 @@ def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, floa
         interval, before = _halved(lambda place: float(rest(place)[column]), *interval, halvings), size
         size = _step_between(probe, direction, interval[0], interval[1])
         size = np.where(_is_kept(before, size) & (size > SEEN * jitter), size, 0.0)
-        if not np.any(size):
+        if not size.any():
             break
     return size, float(np.abs(interval[0]))
 
@@ -232,14 +232,14 @@ def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) 
     nothing = np.zeros_like(jitter)
     still = max(SHORTEST_STEP, _least_move(probe, direction))
     for side in (1.0, -1.0):
-        if not np.all(probe.ray(direction, side * np.array([still, still * RATIO])) == base):
+        if not (probe.ray(direction, side * np.array([still, still * RATIO])) == base).all():
             return nothing
     low = still * RATIO
     while low < REACHES[0]:
         place = min(low * RATIO, REACHES[0])
         values = probe.ray(direction, np.array([place, -place]))
         moved = np.abs(values - base) > SEEN * jitter
-        if np.any(moved):
+        if moved.any():
             row, column = np.argwhere(moved)[0]
             side = 1 - 2 * row
             size = _end_of_stair(probe, side * low, side * place, direction, base, int(column))
@@ -254,7 +254,7 @@ def _least_move(probe: Probe, direction: Moves) -> float:
     for leaf, move in direction.items():
         moved = np.flatnonzero(move)
         unit = probe.point.leaves[leaf].format.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[moved]))
-        least = max(least, float(np.max(unit / np.abs(move[moved]), initial=0.0)))
+        least = max(least, float((unit / np.abs(move[moved])).max(initial=0.0)))
     return least
 
 

@@ -78,7 +78,7 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
     seen = _Seen(probe, base)
     for sample in _samples(probe, lengths, floor, rng):
         seen.add(sample)
-        if sample.is_nearest or np.all(seen.jumps | (seen.noise <= sample.enough) | (seen.noise == seen.quantum)):
+        if sample.is_nearest or (seen.jumps | (seen.noise <= sample.enough) | (seen.noise == seen.quantum)).all():
             break
     noise = np.maximum(np.where(np.isfinite(seen.noise), seen.noise, 4 * floor), floor)
     lost = np.maximum(noise, lost_in_rounding(probe, base, list(lengths)))
@@ -153,7 +153,7 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
             for leaf, scale in lengths.items()
         }
         values = probe.ray(moves, distance + offsets)
-        if np.all(np.isfinite(values)):
+        if np.isfinite(values).all():
             enough = np.maximum(SUSPICIOUS * ulp(values), OF_ROUNDING * floor)
             if distance > 0 and is_rounded:
                 enough = np.zeros_like(enough)
@@ -180,7 +180,7 @@ class _Seen:
 
     def add(self, sample: _Sample) -> None:
         """Take a sample into account."""
-        self._stood_still &= np.all(sample.values == self.base, axis=0)
+        self._stood_still &= (sample.values == self.base).all(axis=0)
         self.quantum = np.maximum(self.quantum, sample.quantum(self.base))
         if sample.places[0]:  # a kink among the samples looks like noise, on one side of the point only
             estimate = _of_staircase(self.probe, sample)
@@ -191,7 +191,7 @@ class _Seen:
             self.noise = np.maximum(np.where(is_kink, less, more), self.quantum)
             self._look_between(sample)
         elif self.last is None:
-            stands = np.any(self._stood_still)  # as half precision may, whose units are not sampled farther away
+            stands = self._stood_still.any()  # as half precision may, whose units are not sampled farther away
             self.noise = np.maximum(_of_staircase(self.probe, sample) if stands else sample.noise, self.quantum)
         else:
             self._look_from_nearer(sample, self.last)
@@ -202,11 +202,11 @@ class _Seen:
 
         The stairs of single precision beside something steeper and smooth may be longer than the whole sample.
         """
-        if not np.any(self.noise <= sample.enough):
+        if not (self.noise <= sample.enough).any():
             return
         most = most_of_single(self.probe, self.base, list(sample.moves))
         least = self._unexplained(sample, most)
-        if not np.all(np.isnan(least)):
+        if not np.isnan(least).all():
             size = jumps_between(self.probe, sample.moves, abs(sample.places[0]), least)
             size = np.where(self._stands_out(size) & (size <= most), size, 0.0)
             self.jumps |= size > 0
@@ -248,12 +248,12 @@ class _Seen:
         """
         is_known = np.isfinite(self.noise)
         still = np.diff(sample.values, axis=0) == 0
-        self.jumps = self.jumps | (is_known & np.all(still, axis=0))  # nearer yet there is no more to see
-        staircase = is_known & (self.jumps | np.any(still, axis=0))
+        self.jumps = self.jumps | (is_known & still.all(axis=0))  # nearer yet there is no more to see
+        staircase = is_known & (self.jumps | still.any(axis=0))
         less = np.maximum(np.minimum(self.noise, sample.noise), self.quantum)
         falls = is_known & ~staircase & (less * SAME_NOISE < self.noise)
-        if np.any(falls):
-            reach = float(np.max(np.abs(last.places))) * last.length / sample.length
+        if falls.any():
+            reach = float(np.abs(last.places).max()) * last.length / sample.length
             asked = np.where(falls, self.noise, np.nan)
             self.jumps = self.jumps | (jumps_between(self.probe, sample.moves, reach, asked) > 0)
         self.noise = np.where(staircase | self.jumps, self.noise, less)
@@ -271,9 +271,9 @@ def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int], eps: float =
     classified well. They are computed from numbers as large as 1, as the value or as the parameters, with that epsilon at least.
     """
     values = (probe.point.leaves[leaf].value for leaf in leaves)
-    largest = max((float(np.max(np.abs(value), initial=1.0)) for value in values), default=1.0)
+    largest = max((float(np.abs(value).max(initial=1.0)) for value in values), default=1.0)
     eps = max(eps, probe.output.eps, float(np.finfo(np.float64).eps))
-    weight = np.sum(np.abs(probe.cotangents), axis=1)
+    weight = np.abs(probe.cotangents).sum(axis=1)
     return np.asarray(eps / 2 * np.maximum(np.abs(base), weight * largest))
 
 
@@ -333,7 +333,7 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
     while np.any(still) and (wide := wide * WIDER) * SPACING < 1:
         wider, width = _far_away(probe, sample.moves, start + wide * offsets), np.full(still.shape, wide)
         many = still & (np.ptp(wider, axis=0) > WIDER * _least_change(wider))
-        if np.any(many):
+        if many.any():
             nearer = _far_away(probe, sample.moves, start + wide / 8 * offsets)
             many &= _is_moved(nearer, values)
             wider, width = np.where(many, nearer, wider), np.where(many, wide / 8, width)
@@ -343,7 +343,7 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
         for away in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
             there = _far_away(probe, sample.moves, start + away + offsets)
             found = moved & (furthest == away)
-            stairs = found & np.any(np.diff(there, axis=0) == 0, axis=0)
+            stairs = found & (np.diff(there, axis=0) == 0).any(axis=0)
             noise = np.where(stairs, np.maximum(noise, height), noise)
             still &= ~found | (stairs & (distinct < DISTINCT))
     return noise
@@ -351,7 +351,7 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
 
 def _is_moved(there: Floats, here: Floats) -> Bools:
     """Tell which functions have another value there, shape (K,)."""
-    return np.asarray(np.any(np.abs(there - here[0]) > 0, axis=0))
+    return np.asarray((np.abs(there - here[0]) > 0).any(axis=0))
 
 
 def _distinct(values: Floats) -> Indices:
@@ -362,7 +362,7 @@ def _distinct(values: Floats) -> Indices:
 def _least_change(values: Floats) -> Floats:
     """Return the least change of functions between neighbouring places, 0 for constants, shape (K,)."""
     changes = np.abs(np.diff(values, axis=0))
-    return np.asarray(np.min(np.where(changes > 0, changes, np.ptp(values, axis=0)), axis=0))
+    return np.asarray(np.where(changes > 0, changes, np.ptp(values, axis=0)).min(axis=0))
 
 
 def _height(values: Floats, offsets: Floats) -> Floats:

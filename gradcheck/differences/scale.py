@@ -54,7 +54,7 @@ def _hidden_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
 
     Moved by their own sizes such functions do not change at all, and show none.
     """
-    small = {leaf: own for leaf, own in lengths.items() if np.any((own > 0) & (own < SMALL))}
+    small = {leaf: own for leaf, own in lengths.items() if ((own > 0) & (own < SMALL)).any()}
     if not small:
         return np.zeros_like(base)
     wide = {leaf: np.where(own > 0, np.maximum(own, ZERO_LENGTH), 0.0) for leaf, own in small.items()}
@@ -86,16 +86,16 @@ def widened(
     factor of eight by which the length grows. It grows while noise, and not the difference between two steps, limits what is seen.
     """
     multiplier = noise_multiplier(lengths.size)
-    relative = float(np.max(multiplier * noise / np.abs(base), initial=0.0))  # infinite where the value is zero
+    relative = float((multiplier * noise / np.abs(base)).max(initial=0.0))  # infinite where the value is zero
     # The gradient of small leaves may be as small as they, as in a network all of whose weights are.
     reach = FIRST_STEP * lengths * np.where(lengths < SMALL, lengths, 1.0)
     short = np.flatnonzero((lengths > 0) & (lengths < ZERO_LENGTH) & (reach < relative / rtol))
-    if not len(short) or not np.any(noise > 0):
+    if not len(short) or not (noise > 0).any():
         return lengths
     chosen = rng.choice(short, size=min(SAMPLED, len(short)), replace=False)
     direction = np.zeros_like(lengths)
     direction[chosen] = np.where(rng.random(len(chosen)) < 0.5, -1.0, 1.0) * rng.uniform(0.7, 1.0, len(chosen))
-    length = _reach(probe, leaf, direction, float(np.min(lengths[chosen])), multiplier * noise, rtol)
+    length = _reach(probe, leaf, direction, float(lengths[chosen].min()), multiplier * noise, rtol)
     result = lengths.copy()
     result[short] = np.maximum(lengths[short], length)
     return result

@@ -58,7 +58,7 @@ def choose_step(
     longer, was_seen, even_before = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool), np.zeros_like(noise)
     held, is_narrow = probe.point.leaves[leaf], False
     spacing = held.format.spacing(np.abs(held.value.ravel()[chosen]))
-    step, shortest = FIRST_STEP, min(SHORTEST_STEP, SPACINGS * float(np.max(spacing / lengths[chosen], initial=0.0)))
+    step, shortest = FIRST_STEP, min(SHORTEST_STEP, SPACINGS * float((spacing / lengths[chosen]).max(initial=0.0)))
     pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
     require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
     while step > shortest:
@@ -71,12 +71,12 @@ def choose_step(
         seen = size > jitter
         even = np.abs(ahead + behind - 2 * base)
         is_even = even > np.maximum(np.abs(ahead - behind), 4 * multiplier * noise)
-        passed_over = np.any(is_even & (even > PASSED_OVER * even_before))  # by both points
-        is_narrow |= bool(passed_over and np.any(even_before > 0))
-        if np.all(np.isfinite(change)) and not passed_over:
-            if not np.any(seen):  # noise leaves no choice but the longest step
-                return step * RATIO if np.any(was_seen) else None
-            if np.all(change[seen] <= CONVERGED * size[seen] + jitter[seen]):
+        passed_over = (is_even & (even > PASSED_OVER * even_before)).any()  # by both points
+        is_narrow |= bool(passed_over and (even_before > 0).any())
+        if np.isfinite(change).all() and not passed_over:
+            if not seen.any():  # noise leaves no choice but the longest step
+                return step * RATIO if was_seen.any() else None
+            if (change[seen] <= CONVERGED * size[seen] + jitter[seen]).all():
                 best = _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
                 return max(best, min(SHORTEST_STEP, step))
         longer, was_seen, even_before = slope, seen, even
@@ -97,7 +97,7 @@ def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> flo
         An error that does not matter.
     """
     share = np.maximum(share, np.finfo(np.float64).tiny)
-    longest = float(np.min(step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))))
+    longest = float((step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))).min())
     enough = _middle(jitter * step / (NOISE_SHARES * share))
     if enough > longest:  # no step makes both small: take the one where they are least together
         least = _middle(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share)))

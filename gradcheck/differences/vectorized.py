@@ -45,7 +45,7 @@ def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng
         for distance in FIRST_STEP * RATIO ** np.array([0.0, -3.0]):  # the nearer one where the function is not finite
             among = probe.ray({leaf: direction}, distance * PLACES)
             require_same_alone(probe, {leaf: direction}, distance * PLACES[1], among[1], noise)
-            if np.all(np.isfinite(among)):
+            if np.isfinite(among).all():
                 break
 
 

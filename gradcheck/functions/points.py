@@ -93,7 +93,7 @@ class Point:
         """
         arrays = self.copies()
         for i in self.free():
-            is_small = np.all(np.abs(arrays[i]) <= tiny)
+            is_small = (np.abs(arrays[i]) <= tiny).all()
             for part in blocks(arrays[i]):
                 shares = away * rng.uniform(0.3, 1.0, part.size)
                 with np.errstate(under="ignore"):
@@ -174,7 +174,7 @@ def _checked(point: Point, argument: str) -> Point:
                 f"{argument}: {leaf.name} is complex ({leaf.value.dtype}); real parameters are required; "
                 "pass its real and imaginary parts as two leaves."
             )
-        if leaf.is_differentiable and not np.all(np.isfinite(leaf.value)):
+        if leaf.is_differentiable and not np.isfinite(leaf.value).all():
             raise InvalidArgument(
                 f"{argument}: {leaf.name} holds NaN or infinity; there is no derivative there; give a finite point."
             )

@@ -255,7 +255,7 @@ class Probe:
 
         A constant stretch of a coarse output shows no noise, and hides a slope all the same.
         """
-        return np.asarray(np.sqrt(np.sum((self.cotangents * self.output.rounding()) ** 2, axis=1)))
+        return np.asarray(np.sqrt(((self.cotangents * self.output.rounding()) ** 2).sum(axis=1)))
 
     # ---- where the points are -----------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ def _by_outputs(ball: Ball, members: list[Flagged], base: Floats) -> list[Group]
     for member in members:
         move = step * ball.scales[member.leaf][member.index]
         values, _ = ball.each.elements(member.leaf, np.array([member.index] * 2), np.array([move, -move]))
-        merged = ([member], {int(o) for o in np.flatnonzero(np.any(_differ(values, base), axis=0))})
+        merged = ([member], {int(o) for o in np.flatnonzero(_differ(values, base).any(axis=0))})
         for group in {id(heads[o]): heads[o] for o in merged[1] if o in heads}.values():
             merged = (group[0] + merged[0], group[1] | merged[1])
         for head in merged[1] or [(member.leaf, member.index)]:
@@ -121,7 +121,7 @@ class _Additivity:
         self.ball, self.group, self.members, self.base = ball, group, group.members, base
         self.unit = ball.radius(self.members)
         self.scale = ball.scale(self.members)
-        self.stake = np.max(self.scale[:, None] * np.array([member.stake for member in self.members]), axis=0)
+        self.stake = (self.scale[:, None] * np.array([member.stake for member in self.members])).max(axis=0)
         self.patterns = list(self._patterns())
 
     def parts(self) -> list[Group]:
@@ -198,9 +198,9 @@ class _Additivity:
         seen = (self.stake > 0) & (np.abs(far) > blur + LINKED * self.stake * self.unit)
         # Twice: what curvature of several orders leaves over may come to as much at two distances by chance.
         for nearer in (1 / 4, 1 / 16):
-            if not np.any(seen):
+            if not seen.any():
                 break
             close = left(nearer)
             seen &= np.abs(close - far) <= np.abs(far) / 4 + 2 * noise / nearer
             far = close
-        return bool(np.any(seen))
+        return bool(seen.any())

@@ -29,7 +29,7 @@ def nearest_in_hull(points: Floats, target: Floats) -> Floats:
     array, shape (m,)
     """
     apart = points - target
-    size = np.max(np.abs(apart), initial=0.0)
+    size = np.abs(apart).max(initial=0.0)
     if size == 0:
         return target.copy()
     system = np.vstack([apart.T / size, np.ones(len(points))])
@@ -37,7 +37,7 @@ def nearest_in_hull(points: Floats, target: Floats) -> Floats:
     weights, used = np.zeros(len(points)), np.zeros(len(points), dtype=bool)
     for _ in range(3 * len(points)):
         gain = np.where(used, -np.inf, system.T @ (wanted - system @ weights))
-        best = int(np.argmax(gain))
+        best = int(gain.argmax())
         if not gain[best] > EXHAUSTED:
             break
         used[best] = True
@@ -51,8 +51,8 @@ def _fit(system: Floats, wanted: Floats, weights: Floats, used: Bools) -> Floats
         fitted = np.zeros_like(weights)
         fitted[used] = np.linalg.lstsq(system[:, used], wanted, rcond=None)[0]
         negative = used & (fitted <= 0)
-        if not np.any(negative):
+        if not negative.any():
             return fitted
         fall = np.maximum(weights[negative] - fitted[negative], np.finfo(np.float64).tiny)
-        weights = weights + float(np.min(weights[negative] / fall)) * (fitted - weights)
+        weights = weights + float((weights[negative] / fall).min()) * (fitted - weights)
         used &= ~(negative & (weights <= EXHAUSTED))

@@ -154,16 +154,16 @@ class Ball:
         one would stand still beside another. Equal elements of a leaf are moved alike, since they may be tied.
         """
         own = np.array([self.scales[element.leaf][element.index] for element in elements])
-        stakes = np.array([np.max(element.stake, initial=0.0) for element in elements])
+        stakes = np.array([element.stake.max(initial=0.0) for element in elements])
         values = [self.probe.point.leaves[e.leaf].value.ravel()[e.index] for e in elements]
         kinds: dict[tuple[int, object], list[int]] = {}
         for number, (element, value) in enumerate(zip(elements, values, strict=True)):
             kinds.setdefault((element.leaf, value), []).append(number)
-        effects = [np.min(own[members]) * np.max(stakes[members]) for members in kinds.values()]
+        effects = [own[members].min() * stakes[members].max() for members in kinds.values()]
         usable = [effect for effect in effects if 0 < effect < np.inf]
         for members, effect in zip(kinds.values(), effects, strict=True):
             share = min(usable) / effect if effect in usable else 1.0
-            own[members] = np.min(own[members]) * share
+            own[members] = own[members].min() * share
         return own
 
     def radius(self, elements: list[Flagged]) -> float:
@@ -172,10 +172,10 @@ class Ball:
         The smallest radius at which noise does not hide what is at stake.
         """
         stakes = self.scale(elements)[:, None] * np.array([element.stake for element in elements])
-        stake = np.max(stakes, axis=0)
-        blur = self.noise + np.max(self.rounded(elements), axis=0)
+        stake = stakes.max(axis=0)
+        blur = self.noise + self.rounded(elements).max(axis=0)
         needed = SHARPNESS * blur / stake  # not finite where nothing is at stake
-        radius = float(np.max(np.nan_to_num(needed, nan=0.0, posinf=0.0)))
+        radius = float(np.nan_to_num(needed, nan=0.0, posinf=0.0).max())
         return float(np.clip(radius, CLOSEST, np.clip(radius / 20, FARTHEST, FARTHEST_IN_NOISE)))
 
     def rounded(self, elements: list[Flagged]) -> Floats:

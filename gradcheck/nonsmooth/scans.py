@@ -47,7 +47,7 @@ def scan(ball: Ball, element: Flagged) -> bool:
     while True:
         within, is_bent, left = _within(ball, element, radius)
         hidden = blurred = np.zeros_like(within)
-        if not np.any(within):
+        if not within.any():
             break
         from_afar = within
         nearer, _, more = _within(ball, element, radius / RATIO)
@@ -55,7 +55,7 @@ def scan(ball: Ball, element: Flagged) -> bool:
         # What a kink leaves of the slopes stays in a shorter scan, what noise leaves grows: where that is as large as the error
         # a longer one shows more.
         blurred = (more > np.sqrt(RATIO) * left) & (RATIO * left > np.abs(element.claimed - element.reference))
-        if not np.any(within & blurred) or radius * RATIO > FARTHEST:
+        if not (within & blurred).any() or radius * RATIO > FARTHEST:
             # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
             hidden = from_afar & ~within & is_bent & (radius >= FARTHEST)
             break
@@ -65,7 +65,7 @@ def scan(ball: Ball, element: Flagged) -> bool:
     # What still grows the nearer the scan is noise, or a pole, at which slopes of any size are met.
     unclear = within & blurred & element.contradicted
     element.valid, element.open = element.valid & ~unclear, unclear
-    return is_bent or bool(np.any(element.valid))
+    return is_bent or bool(element.valid.any())
 
 
 def has_steady_gap(ball: Ball, element: Flagged) -> Bools:
@@ -97,16 +97,16 @@ def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, F
         residual = np.ptp(slopes - smooth, axis=0)
         left = np.fmax(left, residual)
         kinked = at_stake & (residual > 0.5 * apart + unsure)
-        is_bent |= bool(np.any(kinked))
-        if np.any(kinked & (element.gap == 0)):  # a value that was another one at some call looks like a kink
+        is_bent |= bool(kinked.any())
+        if (kinked & (element.gap == 0)).any():  # a value that was another one at some call looks like a kink
             require_same(ball.probe.line(others, element.leaf, element.index, shifts), values, ball.noise)
         # Without a kink the slope at the point is the derivative; with others moved it says nothing about it.
         alone = np.broadcast_to(middle if spread == 0 else np.nan, slopes.shape)
-        use = kinked & np.all(np.isfinite(slopes), axis=0)
+        use = kinked & np.isfinite(slopes).all(axis=0)
         slopes, unsure = np.where(use, slopes, alone), np.where(use, unsure, blur * unsure)
         slack = SLACK * min(1.0, radius / FARTHEST) * np.ptp(slopes, axis=0)
-        low = np.fmin(low, np.min(slopes, axis=0) - unsure - slack)
-        high = np.fmax(high, np.max(slopes, axis=0) + unsure + slack)
+        low = np.fmin(low, slopes.min(axis=0) - unsure - slack)
+        high = np.fmax(high, slopes.max(axis=0) + unsure + slack)
     return at_stake & (element.claimed >= low) & (element.claimed <= high), is_bent, left
 
 

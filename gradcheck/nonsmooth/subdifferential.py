@@ -75,7 +75,7 @@ def judge(ball: Ball, flagged: list[Flagged]) -> None:
     100 to 200 more if not.
     """
     # Nothing is decided on an infinite bound.
-    known = [element for element in flagged if np.all(np.isfinite(element.bound[element.stake > 0]))]
+    known = [element for element in flagged if np.isfinite(element.bound[element.stake > 0]).all()]
     if not known:
         return
     groups = groups_of(ball, known)
@@ -89,11 +89,11 @@ def _judge_singles(ball: Ball, elements: list[Flagged]) -> None:
     """Decide about elements that share no kink."""
     smooth: Counter[int] = Counter()
     for element in elements:
-        if np.any(element.gap) and not np.any(element.contradicted & (element.stake > 0)):
+        if element.gap.any() and not (element.contradicted & (element.stake > 0)).any():
             element.conclude(element.gap != 0)  # between the one-sided derivatives, which nothing else changes
-        elif np.any(element.gap) and not np.all(has_steady_gap(ball, element)):
+        elif element.gap.any() and not has_steady_gap(ball, element).all():
             continue
-        elif np.any(element.gap) or smooth[element.leaf] < LOOKED_AT:
+        elif element.gap.any() or smooth[element.leaf] < LOOKED_AT:
             smooth[element.leaf] += not scan(ball, element)
         else:
             element.conclude(np.zeros_like(element.valid))
@@ -186,7 +186,7 @@ class _Hull:
         self.unit = radius
         self.scale = ball.scale(self.members)[:, None]
         self.claim = self.scale * np.array([member.claimed for member in self.members])
-        self.stake = np.max(self.scale * np.array([member.stake for member in self.members]), axis=0)
+        self.stake = (self.scale * np.array([member.stake for member in self.members])).max(axis=0)
         self.noise = 2 * ball.noise / (STEP * self.unit)
         self.unsure = self.noise + SLACK * self.stake
         self.places: list[Floats] = []
@@ -211,9 +211,9 @@ class _Hull:
 
     def closer(self) -> float:
         """Return by what factor the radius may shrink before noise hides such an error; 0 where there is none."""
-        blur = self.noise + 2 * np.max(self.ball.rounded(self.members), axis=0) / (STEP * self.unit)
+        blur = self.noise + 2 * self.ball.rounded(self.members).max(axis=0) / (STEP * self.unit)
         affordable = np.nan_to_num(self._smooth_errors() / (CLEAR * blur), nan=0.0)
-        return float(np.max(affordable, initial=0.0)) if self.gradients else 0.0
+        return float(affordable.max(initial=0.0)) if self.gradients else 0.0
 
     def settle_curvature(self) -> None:
         """Call claims wrong that lie among the gradients by curvature alone, and leave those open that may.
@@ -222,10 +222,10 @@ class _Hull:
         linear in the distance, and what a kink makes of them stays. Costs eight calls for each column with such errors.
         """
         errors = np.nan_to_num(self._smooth_errors(), nan=0.0)
-        errors[:, np.any(self.wrong, axis=0)] = 0.0  # their samples were taken to find what is wrong
-        for column in np.flatnonzero(np.any(errors > 0, axis=0)) if self.gradients else ():
+        errors[:, self.wrong.any(axis=0)] = 0.0  # their samples were taken to find what is wrong
+        for column in np.flatnonzero((errors > 0).any(axis=0)) if self.gradients else ():
             signed = self.claim[:, column] - self.scale[:, 0] * np.array([m.reference[column] for m in self.members])
-            along = np.where(errors[:, column] > 0, signed, 0.0) / np.max(errors[:, column])
+            along = np.where(errors[:, column] > 0, signed, 0.0) / errors[:, column].max()
             slopes = [float(gradient[:, column] @ along) for gradient in self.gradients]
             found = [self._at_the_point(int(pick(slopes)), along)[:, column] for pick in (np.argmin, np.argmax)]
             ends, shifts = np.transpose(found)
@@ -257,10 +257,10 @@ class _Hull:
 
     def unsettled(self, wrong: Bools) -> Bools:
         """Tell which claims are still outside of the hull, shape (m, K), beside some wrong ones, in columns without any."""
-        left, among = np.zeros_like(wrong), ~np.any(wrong, axis=1)
-        if self.gradients and np.any(among):
+        left, among = np.zeros_like(wrong), np.asarray(~wrong.any(axis=1))
+        if self.gradients and among.any():
             beyond, directions = self._outside(among)
-            for column in np.flatnonzero((beyond > 0) & ~np.any(wrong, axis=0)):
+            for column in np.flatnonzero((beyond > 0) & ~wrong.any(axis=0)):
                 left[:, column] = directions[column] != 0
         return left
 
@@ -271,25 +271,25 @@ class _Hull:
         """
         for place in self._first_places():
             yield from self._sample(place)
-            if self.gradients and not np.any(self._outside(np.ones(len(place), dtype=bool))[0]):
+            if self.gradients and not self._outside(np.ones(len(place), dtype=bool))[0].any():
                 return
         among = np.ones(len(self.members), dtype=bool)
-        while np.any(among) and self.gradients:
+        while among.any() and self.gradients:
             contradicted = yield from self._contradictions(among)
             alone = yield from self._alone(contradicted, among)
             if not all(self._is_beyond(direction, column) for column, direction in contradicted.items()):
                 continue  # a place that was not found before was met in the meantime
-            if not np.any(alone):
+            if not alone.any():
                 left = self._outside(among)[1]
                 for column, direction in contradicted.items():
                     # Claims that are outside of the hull only when all move alike have no other direction.
-                    involved = left[column] if np.any(left[column]) else direction
+                    involved = left[column] if left[column].any() else direction
                     rows = np.flatnonzero(np.abs(involved) > INVOLVED)
                     wrong = yield from self._contradicted_parts(rows, column)
                     self.wrong[rows if len(wrong) == 0 else wrong, column] = True
                 return
             self.wrong |= alone
-            among &= ~np.any(alone, axis=1)
+            among &= ~alone.any(axis=1)
 
     def _contradictions(self, among: Bools) -> Generator[Question, Floats, dict[int, Floats]]:
         """Return the columns in which the claims of some members are contradicted together, and along which direction."""
@@ -297,9 +297,9 @@ class _Hull:
         for _ in range(max(SAMPLES, min(3 * len(among), MOST_RANKS))):
             beyond, directions = self._outside(among)
             beyond[list(found)] = 0.0
-            if not np.any(beyond) or len(found) == LOOKED_AT:
+            if not beyond.any() or len(found) == LOOKED_AT:
                 break
-            column = int(np.argmax(beyond))
+            column = int(beyond.argmax())
             place = yield from self._search(directions[column], column)
             self.moved_alike.add(column)
             if place is None:
@@ -319,12 +319,12 @@ class _Hull:
         beyond = np.maximum(low - self.claim, self.claim - high) / self.unsure
         beyond[~among] = 0.0
         beyond[:, [column for column in range(len(self.stake)) if column not in contradicted]] = 0.0
-        tested = np.argsort(-np.max(beyond, axis=1))[:2]
+        tested = np.argsort(-beyond.max(axis=1))[:2]
         found = np.zeros_like(self.wrong)
-        for row in tested[np.max(beyond[tested], axis=1) > 0]:
+        for row in tested[beyond[tested].max(axis=1) > 0]:
             own = yield from self._contradictions(np.arange(len(self.members)) == row)
             found[row, list(own)] = True
-        return np.asarray(found | (beyond > 0)) if np.all(np.any(found[tested], axis=1)) else found
+        return np.asarray(found | (beyond > 0)) if found[tested].any(axis=1).all() else found
 
     def _contradicted_parts(self, rows: Indices, column: int) -> Generator[Question, Floats, Indices]:
         """Return the members that are contradicted with those alone whose effects do not add up with theirs; none if all add up.
@@ -333,7 +333,7 @@ class _Hull:
         """
         labels = self._linked(rows, column) if len(rows) <= MOST_PARTED else np.zeros(len(rows), dtype=np.intp)
         wrong = []
-        for label in np.unique(labels) if np.any(labels != labels[0]) else ():
+        for label in np.unique(labels) if (labels != labels[0]).any() else ():
             part = rows[labels == label]
             found = yield from self._contradictions(np.isin(np.arange(len(self.members)), part))
             wrong += [part] if column in found else []
@@ -368,9 +368,9 @@ class _Hull:
             claim, hull = self.claim[among, column], points[:, among, column]
             # All moved alike: there each valid claim agrees with the derivative, however many share the kink.
             left = np.ones(len(claim)) * (claim.sum() - np.clip(claim.sum(), hull.sum(1).min(), hull.sum(1).max()))
-            if column in self.moved_alike or not np.max(np.abs(left)) > unsure:
+            if column in self.moved_alike or not np.abs(left).max() > unsure:
                 left = claim - nearest_in_hull(hull, claim)
-            size = np.max(np.abs(left), initial=0.0)
+            size = np.abs(left).max(initial=0.0)
             if self.stake[column] > 0 and not size <= unsure:
                 beyond[column] = size / unsure
                 direction[among] = left / size
@@ -387,7 +387,7 @@ class _Hull:
             slopes = yield place, np.vstack([np.eye(count), -np.ones(count)])
             gradient, joint = slopes[:-1], slopes[-1]
             apart = np.abs(gradient.sum(axis=0) + joint)
-            if np.all((apart <= LINKED * self.stake + count * self.unsure) | (self.stake == 0)):
+            if ((apart <= LINKED * self.stake + count * self.unsure) | (self.stake == 0)).all():
                 self.places.append(place)
                 self.starts.append(self.start)
                 self.gradients.append(gradient)
@@ -411,7 +411,7 @@ class _Hull:
         for column in np.flatnonzero(self.stake):
             claim = self.claim[:, column]
             found.append(self._axis(int(column)))
-            size = np.max(np.abs(claim))
+            size = np.abs(claim).max()
             if size > 0:
                 ranked = self._ranked(claim)
                 found += [claim / size, -claim / size, ranked, -ranked]
@@ -441,8 +441,8 @@ class _Hull:
         sides = self.scale * np.abs(slopes - claimed[:, None])
         gap = self._gaps(column)
         share = np.full(len(gap), np.inf)
-        np.divide(np.min(sides, axis=1), SLACK * gap, out=share, where=gap > 0)
-        return 1.0 - 2 * np.argmin(sides, axis=1), np.rint(share)
+        np.divide(sides.min(axis=1), SLACK * gap, out=share, where=gap > 0)
+        return 1.0 - 2 * sides.argmin(axis=1), np.rint(share)
 
     def _axis(self, column: int) -> Floats:
         """Return the axis, upwards or downwards, along which a one-sided derivative is nearest to the claim beside its gap."""
@@ -471,7 +471,7 @@ class _Hull:
             self._ranked(direction),
             self._held(column),
         )
-        for side in (held, np.zeros_like(held)) if np.any(held) else (held,):
+        for side in (held, np.zeros_like(held)) if held.any() else (held,):
             met = [(float(g[:, column] @ direction), at) for g, at in zip(self.gradients, self.places, strict=True)]
             ahead = [self._by_rank(direction, column)] if self.gradients else []
             ahead += [self._towards(part, 0.0) for part in (direction, -direction)]

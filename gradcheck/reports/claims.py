@@ -175,7 +175,7 @@ def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any,
             reading.misfits[position] = array.astype(np.float64)
         return
     if array.dtype.kind == "c":
-        if np.any(array.imag != 0):
+        if (array.imag != 0).any():
             message = f"{words.claim} is complex ({array.dtype}) with an imaginary part, {words.like} is real"
             reading.findings.append(Finding(code="wrong-dtype", where=leaf.name, message=message))
             return
@@ -193,7 +193,7 @@ def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any,
         reading.findings.append(Finding(code="coarse-dtype", where=leaf.name, message=message))
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
-        first = [int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(values))), leaf.value.shape)]
+        first = [int(i) for i in np.unravel_index(int(np.isfinite(values).argmin()), leaf.value.shape)]
         where = f" in {bad:,} of {values.size:,} elements, the first at {first}" if values.size > 1 else ""
         message = f"{words.claim} is NaN or infinite{where}"
         reading.findings.append(

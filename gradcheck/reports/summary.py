@@ -220,7 +220,8 @@ def _parameter(
     claims = np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None]
     wrong = judgement.wrong | ~np.isfinite(claims)
     valid_there = _valid_at_kinks(claims, judgement, wrong)
-    first = int(wrong.sum(axis=0).argmax()) if wrong.any() else 0
+    is_wrong = np.asarray(wrong.any(axis=1))
+    first = int(wrong.sum(axis=0).argmax()) if is_wrong.any() else 0
     divergence = _divergence(claims[:, first], judgement, first, valid_there[:, first])
     worst = _worst_columns(claims, judgement, wrong)
     claimed, reference, bound = (_picked(array, worst) for array in (claims, judgement.reference, judgement.bound))
@@ -231,8 +232,8 @@ def _parameter(
         claimed=claimed.reshape(shape).copy(),
         reference=reference.reshape(shape),
         error_bound=bound.reshape(shape),
-        wrong=wrong.any(axis=1).reshape(shape),
-        undecided=(judgement.undecided.any(axis=1) & ~wrong.any(axis=1)).reshape(shape),
+        wrong=is_wrong.reshape(shape),
+        undecided=(np.asarray(judgement.undecided.any(axis=1)) & ~is_wrong).reshape(shape),
         kink=((judgement.gap != 0) | valid_there).any(axis=1).reshape(shape),
         looked_at=int(np.count_nonzero(~np.isnan(reference))),
         divergence=divergence,
@@ -252,13 +253,13 @@ def _worst_columns(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_
         return np.broadcast_to(np.intp(0), len(claims))
     rank = np.abs(claims - judgement.reference) / np.maximum(judgement.bound, np.finfo(float).tiny)
     rank = np.where(wrong, np.inf, np.where(judgement.undecided, 1e300, np.nan_to_num(rank, posinf=1e299)))
-    return np.asarray(np.argmax(rank, axis=1))
+    return np.asarray(rank.argmax(axis=1))
 
 
 def _valid_at_kinks(claims: Floats, judgement: Judgement, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the elements at kinks whose claims are valid, though others than what was measured."""
     valid_there = np.zeros(claims.shape, dtype=bool)
-    known = (~np.isnan(judgement.reference)).any(axis=1).nonzero()[0]
+    known = np.asarray((~np.isnan(judgement.reference)).any(axis=1)).nonzero()[0]
     apart = np.abs(claims[known] - judgement.reference[known])
     at_kink = (judgement.gap[known] != 0) | (apart > np.fmax(judgement.bound[known], judgement.floor[known]))
     valid_there[known] = at_kink & ~wrong[known] & ~judgement.undecided[known]
@@ -278,16 +279,16 @@ def _divergence(claims: Floats, judgement: Judgement, column: int, valid_there: 
         return divergence_of(claims, reference, resolution=bound)
     unseen = np.isnan(reference)
     cleared = unseen & (judgement.doubt[:, column] == Limit.NONE)
-    if np.all(unseen & ~cleared):
+    if (unseen & ~cleared).all():
         return divergence_of(claims, reference)
-    known = slice(None) if np.all(cleared) else ~unseen | cleared
+    known = slice(None) if cleared.all() else ~unseen | cleared
     reference, bound = np.where(cleared, claims, reference), np.where(cleared, floor, bound)
     return divergence_of(claims[known], reference[known], resolution=bound[known])
 
 
 def _wrong_values(report: ParameterReport) -> Finding:
     found, total = int(report.wrong.sum()), report.wrong.size
-    is_sample = bool(np.any(np.isnan(report.reference) & report.undecided))
+    is_sample = bool((np.isnan(report.reference) & report.undecided).any())
     number = (
         f"{found:,} of the {counted(report.looked_at, 'element')} looked at, of {total:,},"
         if is_sample
@@ -307,7 +308,7 @@ def _wrong_values(report: ParameterReport) -> Finding:
 def _distance(report: ParameterReport) -> str:
     """Say how far a claim is from the true gradient: of a few elements each, of many by what they have in common."""
     few = np.argwhere(report.wrong)
-    if len(few) <= FEW_NAMED and not np.any(report.kink[report.wrong]):
+    if len(few) <= FEW_NAMED and not report.kink[report.wrong].any():
         return "; ".join(_one(report, tuple(int(i) for i in place)) for place in few)
     if report.norm_ratio >= np.finfo(np.float64).max:
         return f"the true gradient is zero, the largest error {report.max_abs_error:.2g}"
@@ -321,8 +322,8 @@ def _holder(report: ParameterReport) -> str:
     """Name the element that holds most of the error, where one does."""
     with np.errstate(all="ignore"):
         error = np.nan_to_num(np.abs(report.claimed - report.reference), posinf=0.0)
-        share = (error / np.max(error)) ** 2
-    total, place = float(np.sum(share)), np.unravel_index(int(np.argmax(error)), report.shape)
+        share = (error / error.max()) ** 2
+    total, place = float(share.sum()), np.unravel_index(int(error.argmax()), report.shape)
     if not total <= 2:
         return ""
     return f"; {[int(i) for i in place]} holds {1 / total:.0%} of the squared error"
@@ -367,8 +368,8 @@ def _reason(
 ) -> Finding:
     """Say of some elements what keeps the check from deciding."""
     found, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
-    noise = float(np.max(judgement.noise_of_f, initial=0.0))
-    bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.all(np.isnan(bounds)) else report.detection_floor
+    noise = float(judgement.noise_of_f.max(initial=0.0))
+    bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.isnan(bounds).all() else report.detection_floor
     return Finding(
         code="step-function" if doubt == Limit.STAIR else f"undecided-{NAMES[doubt]}",
         where=report.name,
@@ -401,7 +402,8 @@ def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> li
     bound = float(np.nanmax(judgement.bound[hidden]))
     if bound <= ROUNDING * float(np.nanmax(np.abs(judgement.reference))):
         return []
-    number = f"{int(hidden.any(axis=1).sum()):,} of {counted(len(hidden), 'element')}"
-    noise = float(np.max(judgement.noise_of_f, initial=0.0))
-    elements = f"{report.name}: in {number}{_first(np.any(hidden, axis=1), report.shape)}"
-    return [f"{elements} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]
+    elements = np.asarray(hidden.any(axis=1))
+    number = f"{np.count_nonzero(elements):,} of {counted(len(hidden), 'element')}"
+    noise = float(judgement.noise_of_f.max(initial=0.0))
+    where = f"{report.name}: in {number}{_first(elements, report.shape)}"
+    return [f"{where} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]

@@ -76,7 +76,7 @@ class Claim:
         alone does not cover it. In float64 there is no such term: a huge element must not hide a small one.
         """
         if self.eps <= np.finfo(np.float64).eps:
-            return np.zeros_like(scale)
+            return np.zeros(scale.shape)
         usual = np.maximum(8 * self.eps * scale, 16 * self.spread)
         return usual if indices is None or self.own is None else np.maximum(usual, 16.0 * self.own[indices])
 

@@ -14,6 +14,8 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import by_leaf, rms
 from gradcheck.acceptance.quiet import MOST_GROUPS
 from gradcheck.aliases import Chosen, Floats, Indices
+from gradcheck.functions.blocks import random_signs
+from gradcheck.functions.displacements import Moves
 
 __all__ = ["look_closer"]
 
@@ -65,13 +67,11 @@ class _Line:
         for leaf, indices in accepted.items():
             move = np.zeros_like(bench.lengths[leaf])
             step = bench.steps[leaf] * bench.lengths[leaf][indices]
-            move[indices] = (
-                step * bench.rng.choice([-1.0, 1.0], len(indices)) * bench.rng.uniform(0.5, 1.0, len(indices))
-            )
+            move[indices] = step * random_signs(len(indices), bench.rng) * bench.rng.uniform(0.5, 1.0, len(indices))
             self.moves[leaf] = move
         parts = [self._parts(leaf, indices) for leaf, indices in accepted.items()]
         self.size = rms(np.concatenate(parts)) * np.sqrt(sum(map(len, parts)))
-        self._claimed: tuple[Chosen, Floats] = {}, np.zeros((3, len(bench.base)))
+        self._last: tuple[Chosen, Moves, Floats] = {}, {}, np.zeros((3, len(bench.base)))
 
     def _parts(self, leaf: int, indices: Indices) -> Floats:
         """Return what each element adds to the claimed derivative along the direction, shape (m, K)."""
@@ -87,17 +87,21 @@ class _Line:
 
     def residual(self, group: Chosen, share: float) -> Floats:
         """Return claimed minus measured derivative along the direction of a group, and what noise and tolerance make of it, (2, K)."""
-        bench, moves = self.bench, {}
-        for leaf, indices in group.items():
-            moves[leaf] = np.zeros_like(self.moves[leaf])
-            moves[leaf][indices] = self.moves[leaf][indices]
-        if self._claimed[0] is not group:  # the same one several times, with shorter and shorter steps
-            self._claimed = group, self._claimed_along(group)
-        claimed, rounding, allowed = self._claimed[1]
+        bench = self.bench
+        if self._last[0] is not group:  # the same one several times, with shorter and shorter steps
+            self._last = group, self._moves_of(group), self._claimed_along(group)
+        _, moves, (claimed, rounding, allowed) = self._last
         values = bench.probe.ray(moves, np.array([share, -share]))
         deviation = np.fmax(bench.noise, np.spacing(np.abs(values)).max(axis=0) / 2)
         hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share + allowed
         return np.array([claimed - (values[0] - values[1]) / (2 * share), hidden])
+
+    def _moves_of(self, group: Chosen) -> Moves:
+        """Return how the elements of a group move."""
+        moves = {leaf: np.zeros_like(self.moves[leaf]) for leaf in group}
+        for leaf, indices in group.items():
+            moves[leaf][indices] = self.moves[leaf][indices]
+        return moves
 
     def _claimed_along(self, group: Chosen) -> Floats:
         """Return the claimed derivative along the direction of a group, and what rounding of the elements and tolerance make of it, (3, K)."""

@@ -198,12 +198,12 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
         rank = np.where(agrees, 0, np.where(usual | rough, 1, 2)) + 3 * ~asked
         first = rank == rank.min(axis=1, keepdims=True)
         best = _least(np.where(first, np.fmin(apart, HUGE), np.inf))
-    is_right, is_usual, is_rough = (np.asarray(array.any(axis=1)) for array in (agrees, usual, rough))
+    is_right, is_usual, is_rough = agrees.any(axis=1), usual.any(axis=1), np.asarray(rough.any(axis=1))
     outcome = np.where(
         is_right, Outcome.RIGHT, np.where(is_usual | is_rough, Outcome.RIGHT_TO_RESOLUTION, Outcome.OPEN)
     )
     apart, noise = _take(apart, best), _take(noise, best)
-    contradicted = apart > noise
+    contradicted, nothing = apart > noise, np.zeros(claim.shape)
     limit = np.where(contradicted, Limit.CALLS, np.where(noise > ROUGHLY * np.abs(claim), Limit.NOISE, Limit.CALLS))
     return Decision(
         outcome.astype(np.int8),
@@ -211,10 +211,10 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
         _take(evidence.value, best),
         apart + noise,
         noise,
-        np.zeros_like(noise),
-        np.zeros_like(noise),
+        nothing,
+        nothing,
         _take(wrong_by, best) + noise,
-        np.zeros_like(contradicted),
+        np.zeros(claim.shape, dtype=bool),
         contradicted,
         is_rough & ~is_usual & ~is_right,
     )

@@ -201,7 +201,6 @@ class Estimate:
         """Return this estimate as all that is known of its elements; nothing large is copied."""
         floats = (self.value, self.noise, self.bound, self.gap, self.curvature)
         value, noise, bound, gap, curvature = (part[:, None] for part in floats)
-        typical = np.broadcast_to(self.typical, self.value.shape)[:, None]
         return Evidence(
             np.full((len(self.indices), 1, 1), self.kind, dtype=np.int8),
             value,
@@ -211,7 +210,7 @@ class Estimate:
             curvature,
             self.limited[:, None],
             self.ended[:, None],
-            typical,
+            self.typical[None, None],
             membership,
             nonlinear,
         )
@@ -240,7 +239,7 @@ class Evidence(NamedTuple):
     curvature: Floats
     limited: Bools
     ended: Bools
-    typical: Floats
+    typical: Floats  # or (1, 1, K)
     membership: NDArray[np.int8]  # (m, K)
     nonlinear: Bools  # (m, K): differences are known not to be of first order
 
@@ -304,7 +303,8 @@ class Ledger:
 
     def evidence(self, indices: Indices) -> Evidence:
         """Return all that is known of some elements."""
-        if len(self._estimates) == 1 and np.array_equal(self._estimates[0].indices, indices):  # as of many small leaves
+        first = self._estimates[0].indices if len(self._estimates) == 1 else None
+        if first is indices or (first is not None and np.array_equal(first, indices)):  # as of many small leaves
             return self._estimates[0].alone(self.membership[indices], self.nonlinear[indices])
         order = np.argsort(indices, kind="stable")
         sorted_indices = indices[order]

@@ -16,6 +16,7 @@ from gradcheck.acceptance.pooled import FEWEST_POOLED, Excess, excess
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
+from gradcheck.functions.blocks import random_signs
 
 __all__ = ["others", "unseen"]
 
@@ -65,7 +66,8 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
         claim = bench.claims[leaf].values[indices]
         evidence, tolerance = bench.ledgers[leaf].evidence(indices), bench.tolerance(leaf, indices)
         excluded = excludes(np.multiply.outer(waiting, claim), evidence, tolerance)
-        waiting = [factor for factor, each in zip(waiting, excluded, strict=True) if not each.any()]
+        rejected = np.asarray(excluded.any(axis=(1, 2)))
+        waiting = [factor for factor, is_rejected in zip(waiting, rejected, strict=True) if not is_rejected]
     are_rejected = all(_pooled(bench, leaf, factor).significant.any() for factor in waiting)
     return are_rejected and not _is_contradicted(bench, leaf)
 
@@ -141,7 +143,7 @@ def _steepest(bench: Bench, leaf: int) -> Floats:
     bend = np.where(np.isfinite(curvature), curvature, 0.0).max(axis=(0, 1), initial=0.0) * step**2 / 2
     values = bench.base[None]
     with bench.probe.budget.until_exhausted():
-        move = lengths * bench.rng.choice([-1.0, 1.0], len(lengths))
+        move = lengths * random_signs(len(lengths), bench.rng)
         values = bench.probe.ray({leaf: move}, np.array([1.0, -1.0]))
     changes = (np.abs(values - bench.base) > bench.multiplier * bench.noise).any(axis=0)
     size = bend + np.where(changes, 0.0, np.abs(bench.base))

@@ -20,6 +20,7 @@ from gradcheck.checks.layers import LayerSubject
 from gradcheck.checks.run import run
 from gradcheck.checks.stages import Passage
 from gradcheck.differences.lengths import lengths_of
+from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.options import Settings
 from gradcheck.functions.points import point_of
@@ -158,7 +159,7 @@ class _Composition:
                 value = passage.point.leaves[leaf].value
                 lengths = lengths_of(value)
                 self.start[number, leaf] = value.ravel() + away * lengths * rng.uniform(-1, 1, value.size)
-                self.directions[number, leaf] = lengths * rng.choice([-1.0, 1.0], value.size)
+                self.directions[number, leaf] = lengths * random_signs(value.size, rng)
                 self.directions[number, leaf] *= rng.uniform(0.5, 1.5, value.size)
 
     @property

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradcheck.checks.autodiff import Problem
 from gradcheck.functions.arrays import format_in
+from gradcheck.functions.blocks import random_signs
 from gradcheck.reports.report import Finding
 
 __all__ = ["compare_modes"]
@@ -70,4 +71,4 @@ def _norm(leaf: Any) -> float:
 def _signed(rng: np.random.Generator, like: Any) -> NDArray[Any]:
     """Draw numbers of either sign, none of them small."""
     shape = np.shape(like)
-    return np.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)).astype(like.dtype)
+    return np.asarray(rng.uniform(0.5, 1.5, shape) * random_signs(shape, rng)).astype(like.dtype)

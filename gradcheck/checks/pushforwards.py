@@ -15,6 +15,7 @@ from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
 from gradcheck.checks.protocol import examine_zero
 from gradcheck.checks.subjects import require_floats, spread
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.points import Handed, Layout, Output, as_given
 from gradcheck.functions.probe import calling
 from gradcheck.functions.tangents import differentiable, read_tangent, tangent
@@ -147,7 +148,7 @@ class JvpSubject(Subject):
     def _mixed(self, check: Check) -> Floats:
         rng = np.random.default_rng(MIXED)
         size = _length(check)
-        drawn = rng.uniform(0.5, 1.5, size) * rng.choice([-1.0, 1.0], size)
+        drawn = rng.uniform(0.5, 1.5, size) * random_signs(size, rng)
         return read_tangent(check.point, tangent(check.point, drawn))
 
     def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:

@@ -16,6 +16,7 @@ from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Elsewhere
 from gradcheck.differences.ladder import climb, noise_multiplier
 from gradcheck.differences.lengths import lengths_of
+from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.points import point_of
@@ -80,7 +81,7 @@ def examine_constancy(check: Check, probe: Probe, claims: dict[int, Claim], judg
     if not same:
         return
     wrong = {leaf for leaf in same if judgements[leaf].wrong.any()}
-    signs = {leaf: check.settings.rng.choice([-1.0, 1.0], there.arrays[leaf].size) for leaf in same}
+    signs = {leaf: random_signs(there.arrays[leaf].size, check.settings.rng) for leaf in same}
     directions = {leaf: lengths_of(there.arrays[leaf]) * signs[leaf] for leaf in same}
     # The points are so near that noise is the same there.
     noise = np.max([judgement.noise_of_f for judgement in judgements.values()], axis=0)

@@ -17,6 +17,7 @@ from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check
 from gradcheck.checks.second_point import AWAY, CERTAIN, disagreement
 from gradcheck.differences.lengths import lengths_of
+from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
@@ -47,7 +48,7 @@ def judge_without_others(
         one,
         arrays,
         {leaf: replace(claims[leaf], values=there[leaf][:, None]) for leaf in wrong},
-        [{leaf: lengths_of(arrays[leaf]) * rng.choice([-1.0, 1.0], arrays[leaf].size)} for leaf in wrong],
+        [{leaf: lengths_of(arrays[leaf]) * random_signs(arrays[leaf].size, rng)} for leaf in wrong],
         np.max([found.noise_of_f for found in judgements.values()], axis=0)[:1],
     )
     apart, allowed = np.abs(seen.apart[:, 0]), seen.allowed[:, 0]

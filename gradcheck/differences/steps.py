@@ -50,7 +50,7 @@ def choose_step(
     -----
     Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length, or a pulse narrower.
     """
-    movable = np.flatnonzero(lengths)
+    movable = lengths.nonzero()[0]
     chosen = movable[rng.choice(len(movable), size=min(SAMPLED, len(movable)), replace=False)]
     direction = np.zeros_like(lengths)
     direction[chosen] = np.copysign(lengths[chosen], rng.random(len(chosen)) - 0.5)

@@ -120,10 +120,10 @@ class Elements(Displacements):
 
     def block(self, point: Point) -> Arrays:
         """Return as many copies as there are points, one element changed in each."""
-        value = point.leaves[self.leaf].value
-        copies = np.empty((len(self), value.size), self.targets.dtype)
+        value, count = point.leaves[self.leaf].value, len(self.indices)
+        copies = np.empty((count, value.size), self.targets.dtype)
         copies[:] = value.ravel()
-        copies[np.arange(len(self)), self.indices] = self.targets
+        copies[np.arange(count), self.indices] = self.targets
         return {self.leaf: copies.reshape(-1, *value.shape)}
 
 

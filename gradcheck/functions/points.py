@@ -14,6 +14,7 @@ from gradcheck.aliases import Floats
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import NUMBERS, as_numpy, is_still
 from gradcheck.functions.blocks import blocks
+from gradcheck.functions.kinds import Kind
 from gradcheck.functions.selection import Wrt, is_part_of, selected
 from gradcheck.functions.trees import Leaf, flatten, holds_settings
 
@@ -41,6 +42,8 @@ class Point:
     """Inputs that are handed through as they are."""
     shared: list[Any] = field(init=False)
     """For each leaf what it is handed over as, where that can be the same every time, as numbers can."""
+    plain: list[tuple[int, NDArray[Any]]] = field(init=False)
+    """Positions and arrays of the leaves that are handed over as plain copies."""
     copied: list[tuple[int, Leaf]] = field(init=False)
     """The other leaves, with their positions."""
 
@@ -48,12 +51,17 @@ class Point:
         is_shared = [leaf.restore.can_be_shared for leaf in self.leaves]
         pairs = list(zip(self.leaves, is_shared, strict=True))
         object.__setattr__(self, "shared", [leaf.restore(leaf.value) if same else None for leaf, same in pairs])
-        object.__setattr__(self, "copied", [(i, leaf) for i, (leaf, same) in enumerate(pairs) if not same])
+        others = [(i, leaf) for i, (leaf, same) in enumerate(pairs) if not same]
+        object.__setattr__(self, "plain", [(i, leaf.value) for i, leaf in others if type(leaf.restore) is Kind])
+        object.__setattr__(self, "copied", [(i, leaf) for i, leaf in others if type(leaf.restore) is not Kind])
 
     def tree(self, replaced: dict[int, NDArray[Any]] | None = None) -> Any:
         """Build the tree from fresh copies, some leaves replaced by arrays that are handed over as they are."""
         replaced = replaced or {}
         entries = self.shared.copy()  # called for every point, of thousands of numbers perhaps
+        for i, value in self.plain:
+            if i not in replaced:
+                entries[i] = value.copy()
         for i, leaf in self.copied:
             if i not in replaced:
                 entries[i] = leaf.restore(leaf.value.copy())

@@ -278,7 +278,7 @@ class Probe:
         original = self.point.leaves[leaf].value
         start = original.ravel()[indices]
         targets = self.point.leaves[leaf].format.rounded(start + steps)
-        moved = np.real(targets - start).astype(np.float64)
+        moved = (targets - start).astype(np.float64, copy=False)
         return self.values(Elements(leaf, indices, targets)), moved
 
     def imaginary(self, leaf: int, indices: NDArray[np.intp], steps: Floats) -> Floats:
@@ -367,18 +367,21 @@ class Probe:
 
     def evaluate(self, batch: Displacements) -> Floats:
         """Evaluate a batch in this thread, values of shape (P, K); NaN at displaced points where the function raises."""
-        values = np.empty((len(batch), len(self.cotangents)))
-        size = self._points_in_a_call(batch)
-        names = ", ".join(self.point.leaves[i].name for i in batch.leaves)
+        count, size = len(batch), self._points_in_a_call(batch)
+        names = ", ".join([self.point.leaves[i].name for i in batch.leaves])
+        if 0 < count <= size:
+            return self._values_of_block(batch, names)
+        values = np.empty((count, len(self.cotangents)))
         if size:
-            for number, block in enumerate(Parts(batch, size)):
-                values[number * size : number * size + len(block)] = self._values_of_block(block, names)
+            for start in range(0, count, size):
+                part = slice(start, start + size)
+                values[part] = self._values_of_block(batch.rows(part), names)
             return values
         where = f"with {names} slightly displaced" if names else "at the given point"
         with calling(self.output.name, where, is_ours=True):
             function, point, read, spend = self.function, self.point, self._reader(), self.budget.spend
             is_imaginary = batch.is_imaginary
-            for row in range(len(batch)):
+            for row in range(count):
                 spend()
                 try:
                     value = function(point.tree(batch.arrays(point, row)))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats, Indices
+from gradcheck.functions.blocks import random_signs
 from gradcheck.nonsmooth.sampling import Ball, Flagged, Place
 
 __all__ = ["LINKED", "Group", "groups_of"]
@@ -143,9 +144,9 @@ class _Additivity:
     def _patterns(self) -> Iterator[Floats]:
         """Give joint moves, shape (m,)."""
         rng, count = self.ball.rng, len(self.members)
-        against = np.array([[1.0, -1.0], [-1.0, 1.0]]) if count == 2 else rng.choice([-1.0, 1.0], (PATTERNS, count))
-        for signs in (np.ones(count), -np.ones(count), *against):
-            yield signs * rng.uniform(1.2, 1.8, count)
+        against = np.array([[1.0, -1.0], [-1.0, 1.0]]) if count == 2 else random_signs((PATTERNS, count), rng)
+        for ways in (np.ones(count), -np.ones(count), *against):
+            yield ways * rng.uniform(1.2, 1.8, count)
 
     def _partitions(self) -> Iterator[Indices]:
         """Give a label to each element: its leaf, its size, or its index along the last axis, or the first."""

@@ -11,6 +11,7 @@ from dataclasses import InitVar, dataclass, field
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.outputs import EachOutput
 from gradcheck.functions.probe import Probe
@@ -143,7 +144,7 @@ class Ball:
         """Draw a displacement of all elements: random signs times a spread of sizes, so that ties break in every order."""
         rng = rng or self.rng
         return {
-            leaf: radius * scale * rng.choice([-1.0, 1.0], scale.shape) * rng.uniform(0.3, 1.0, scale.shape)
+            leaf: radius * scale * random_signs(scale.shape, rng) * rng.uniform(0.3, 1.0, scale.shape)
             for leaf, scale in self.scales.items()
         }
 

@@ -154,11 +154,12 @@ def _beside(entry: Any, leaf: Leaf) -> str:
 def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any, words: Words) -> None:
     """Read the claim of one leaf into ``reading``."""
     leaf = leaves[position]
-    beside = _beside(entry, leaf)
-    if beside:
-        reading.findings.append(Finding(code="wrong-structure", where=leaf.name, message=f"{words.claim} {beside}"))
-        return
-    entry = leaf.restore.aligned(written_out(entry, leaf.value.shape))
+    if type(entry) is not np.ndarray:
+        beside = _beside(entry, leaf)
+        if beside:
+            reading.findings.append(Finding(code="wrong-structure", where=leaf.name, message=f"{words.claim} {beside}"))
+            return
+        entry = leaf.restore.aligned(written_out(entry, leaf.value.shape))
     try:
         array = as_numpy(entry)
     except (TypeError, ValueError, RuntimeError):

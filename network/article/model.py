@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -190,10 +190,12 @@ def _check_shapes(shapes: tuple[Shape, ...]) -> None:
     broadcast(**{argument: shape[:-2] for argument, shape in zip(ARGUMENTS, shapes, strict=True)})
 
 
-def leading_axes(params: Mapping[str, Array]) -> Shape:
-    """Return what the leading axes of the (checked) weights broadcast to."""
-    shapes = {array.shape[:-2] for array in params.values()} - {()}
-    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+def leading_axes(matrices: Iterable[Array]) -> Shape:
+    """Return what the leading axes of (checked) weights, or other matrices, broadcast to."""
+    shapes = {array.shape[:-2] for array in matrices} - {()}
+    if len(shapes) <= 1:  # nearly always
+        return shapes.pop() if shapes else ()
+    return np.broadcast_shapes(*shapes)
 
 
 def check_data(params: Mapping[str, Array], images: Array) -> Array:
@@ -202,7 +204,7 @@ def check_data(params: Mapping[str, Array], images: Array) -> Array:
     if images.ndim < 3 or images.shape[-2:] != (8, 8):
         raise ValueError(f"images has shape {images.shape}, but must be (..., N, 8, 8).")
     if images.ndim > 3:
-        broadcast(params=leading_axes(params), images=images.shape[:-3])
+        broadcast(params=leading_axes(params.values()), images=images.shape[:-3])
     return images
 
 
@@ -214,7 +216,7 @@ def check_labels(labels: Array, params: Mapping[str, Array], images: Array | Non
         count = "N" if samples is None else f"N={samples}"
         raise ValueError(f"labels has shape {labels.shape}, but must be (..., {count}), one for each image.")
     if labels.ndim > 1:
-        shapes = {"params": leading_axes(params), "labels": labels.shape[:-1]}
+        shapes = {"params": leading_axes(params.values()), "labels": labels.shape[:-1]}
         broadcast(**(shapes if images is None else shapes | {"images": images.shape[:-3]}))
     return labels
 
@@ -225,8 +227,8 @@ def _width(shape: Shape) -> Any:
 
 def _floating(name: str, value: Any) -> Array:
     array = np.asarray(value)
-    if array.dtype.kind in "iub":
-        return array.astype(float)
-    if array.dtype not in FLOATS:
+    if array.dtype in FLOATS:
+        return array
+    if array.dtype.kind not in "iub":
         raise ValueError(f"{name} has dtype {array.dtype}; give float64, float32 or integers.")
-    return array
+    return array.astype(float)

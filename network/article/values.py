@@ -73,8 +73,9 @@ def predict(params: Mapping[str, Array], images: Array, *, shared_kernel: bool =
     """
     checked = check_params(params)
     images = check_data(checked, images)
-    parts = [_outputs(checked, images[..., part, :, :], shared_kernel=shared_kernel) > 0.5 for part in _parts(images)]
-    return np.concatenate(parts, axis=-1).astype(int)
+    with np.errstate(all="ignore"):
+        outputs = [_outputs(checked, images[..., part, :, :], shared_kernel=shared_kernel) for part in _parts(images)]
+    return (np.concatenate(outputs, axis=-1) > 0.5).astype(int)
 
 
 def loss(params: Mapping[str, Array], images: Array, labels: Array, *, shared_kernel: bool = False) -> Array:
@@ -110,7 +111,7 @@ def loss(params: Mapping[str, Array], images: Array, labels: Array, *, shared_ke
             sums.append(np.add.reduce(residual * residual, axis=-1))
         value = (sums[0] if len(sums) == 1 else np.add.reduce(sums)) / 2
     # A weight that the shared kernel makes idle still says how many networks there are.
-    leading = broadcast(value=value.shape, params=leading_axes(checked))
+    leading = broadcast(value=value.shape, params=leading_axes(checked.values()))
     return value if value.shape == leading else np.broadcast_to(value, leading).copy()
 
 
@@ -132,13 +133,12 @@ def _outputs(weights: dict[str, Array], images: Array, *, shared_kernel: bool) -
     kernels += [weights["W1b"]] * 4 if shared_kernel else [weights[name] for name in KERNELS[2]]
     dense = [weights[name] for name in ("W3", "W4", "W5")]
     width = max(dense[1].shape[-2:])
-    with np.errstate(all="ignore"):
-        if all(kernel.ndim == 2 for kernel in kernels):
-            units = _pooled_layers(columns, samples, np.array(kernels).reshape(-1, KERNEL))
-            return _dense_layers(units, *dense)[..., 0]
-        layers = partial(_all_layers, columns, samples)
-        width += WIDTHS[0] if any(kernel.ndim > 2 for kernel in kernels[:2]) else WIDTHS[1]
-        return _in_blocks(layers, samples * width, *kernels, *dense)[..., 0]
+    if not leading_axes(kernels):
+        units = _pooled_layers(columns, samples, np.array(kernels).reshape(-1, KERNEL))
+        return _dense_layers(units, *dense)[..., 0]
+    layers = partial(_all_layers, columns, samples)
+    width += WIDTHS[0] if leading_axes(kernels[:2]) else WIDTHS[1]
+    return _in_blocks(layers, samples * width, *kernels, *dense)[..., 0]
 
 
 def _in_blocks(compute: Callable[..., Array], width: int, *operands: Array) -> Array:
@@ -146,7 +146,7 @@ def _in_blocks(compute: Callable[..., Array], width: int, *operands: Array) -> A
 
     ``width`` is how many numbers there are on the way for each network.
     """
-    leading = np.broadcast_shapes(*{operand.shape[:-2] for operand in operands})
+    leading = leading_axes(operands)
     each = max(1, BLOCK_BYTES // (np.dtype(np.float64).itemsize * max(1, width)))
     if (count := math.prod(leading)) <= each:
         return compute(*operands)
@@ -299,9 +299,11 @@ def _behind(common: Array, w5: Array, change: Array, row: Array) -> Array:
 
 def _moved_element(units: Array, w3: Array, w4: Array, w5: Array) -> MovedElements | None:
     """Return what copies of W3 or W4 have in common, None where there is nothing of that kind, or no use in it."""
+    if units.ndim > 2 or len(units) < FEWEST_SHARING or w5.ndim > 2:
+        return None
     weights = (w3, w4, w5)
     copied = [w for w in weights if w.ndim > 2]
-    if units.ndim > 2 or len(units) < FEWEST_SHARING or len(copied) != 1 or w5.ndim > 2:
+    if len(copied) != 1:
         return None
     (copies,) = copied
     if copies.ndim > 3 or len(copies) < 3 or not copies.size:

@@ -198,9 +198,11 @@ class Estimate:
         )
 
     def alone(self, membership: NDArray[np.int8], nonlinear: Bools) -> Evidence:
-        """Return this estimate as all that is known of its elements; nothing large is copied."""
+        """Return this estimate as all that is known of its elements; hardly anything is copied."""
         floats = (self.value, self.noise, self.bound, self.gap, self.curvature)
         value, noise, bound, gap, curvature = (part[:, None] for part in floats)
+        typical = np.empty(value.shape)
+        typical[:] = self.typical
         return Evidence(
             np.full((len(self.indices), 1, 1), self.kind, dtype=np.int8),
             value,
@@ -210,7 +212,7 @@ class Estimate:
             curvature,
             self.limited[:, None],
             self.ended[:, None],
-            self.typical[None, None],
+            typical,
             membership,
             nonlinear,
         )
@@ -239,7 +241,7 @@ class Evidence(NamedTuple):
     curvature: Floats
     limited: Bools
     ended: Bools
-    typical: Floats  # or (1, 1, K)
+    typical: Floats
     membership: NDArray[np.int8]  # (m, K)
     nonlinear: Bools  # (m, K): differences are known not to be of first order
 

@@ -9,9 +9,8 @@ import copy
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Mapping, MappingView
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,7 @@ __all__ = ["Key", "assembler_of", "is_mapping", "is_number_list", "parts_of", "t
 Assembler = Callable[[list[Any]], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One step into a container: how it reads in a path, and how where that would be ambiguous."""
 
     plain: str

@@ -56,8 +56,8 @@ def are_equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
 
 def product(vector: Floats, matrix: Floats) -> Floats:
     """Return ``vector @ matrix``, shapes (n,) and (n, K) or (n,), in one thread."""
-    size = max(1, UNTHREADED * len(matrix) // max(1, matrix.size))
-    if len(vector) <= size:
+    if matrix.size <= UNTHREADED:
         return np.asarray(vector @ matrix)
+    size = max(1, UNTHREADED * len(matrix) // matrix.size)
     starts = range(0, len(vector), size)
     return np.asarray(sum(vector[start : start + size] @ matrix[start : start + size] for start in starts))

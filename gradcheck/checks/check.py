@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.rule import Claim, Judgement, judge
 from gradcheck.aliases import Floats
 from gradcheck.functions.blocks import blocks
+from gradcheck.functions.displacements import Moves
 from gradcheck.functions.formats import Format
 from gradcheck.functions.options import Settings, default_rtol
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
@@ -121,6 +122,15 @@ class Subject(ABC):
     def forecast(self, elements: int) -> int:
         """Return about how many calls of the function a check of so many elements takes."""
         return 2 * elements + OVERHEAD
+
+    def claimed_changes(self, claims: dict[int, Claim], moves: Moves) -> Floats:
+        """Return by about how much the functions change along moves of the leaves if the claims are right; shape (K,)."""
+        changes = [
+            np.linalg.norm(move[:, None] * claims[leaf].values, axis=0)
+            for leaf, move in moves.items()
+            if leaf in claims
+        ]
+        return np.asarray(np.linalg.norm(changes, axis=0))
 
     def judge(
         self, probe: Probe, base: Floats, claims: dict[int, Claim], *, rtol: float, rng: np.random.Generator

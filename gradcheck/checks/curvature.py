@@ -19,8 +19,9 @@ from gradcheck.checks.jacobians import JacobianSubject, block
 from gradcheck.differences.ladder import FEWEST_LEVELS
 from gradcheck.differences.mixed import FIRST_STEP, SECOND_STEP, MixedDifferences, SecondDerivatives
 from gradcheck.errors import InvalidArgument
+from gradcheck.functions.displacements import Moves
 from gradcheck.functions.points import Output
-from gradcheck.functions.probe import Probe
+from gradcheck.functions.probe import Probe, unit_of
 from gradcheck.functions.trees import MISSING, Leaf, align
 from gradcheck.reports.claims import Reading, Words, read_gradient
 from gradcheck.reports.report import Finding
@@ -33,6 +34,7 @@ class HessianSubject(JacobianSubject):
 
     derivative = "hess"
     is_slope = False
+    may_ignore_its_point = True
     probe = Probe
     words = Words("the Hessian", "x.shape + x.shape")
 
@@ -108,6 +110,12 @@ class HessianSubject(JacobianSubject):
         """Return four calls an entry above the diagonal and two on it, for each step."""
         return 2 * FEWEST_LEVELS * elements**2 + 20
 
+    def claimed_changes(self, claims: dict[int, Claim], moves: Moves) -> Floats:
+        """Return half of the product of the moves with the sizes of the claimed entries between them."""
+        sizes = np.abs(self._full({k: claim.values[:, 0] for k, claim in claims.items()}, fill=0.0))
+        move = np.abs(np.concatenate([moves[leaf] for leaf in sorted(moves)]))
+        return np.array([move @ sizes @ move / 2])
+
     def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
         """Check also that the claim is symmetric."""
         super().protocol(check, cotangents, first)
@@ -141,7 +149,9 @@ class HessianSubject(JacobianSubject):
         values = self._full({k: claim.values[:, 0] for k, claim in claims.items()})
         spread = np.max([claim.spread for claim in claims.values()], axis=0)
         whole = Claim(values.reshape(-1, 1), spread, max(claim.eps for claim in claims.values()))
-        found = _Run(probe, base, whole, rtol).judge(rng)
+        unit = unit_of(base)
+        probe = probe.with_cotangents(probe.cotangents / unit[:, None])
+        found = _Run(probe, base / unit, whole.in_units(unit), rtol).judge(rng).in_plain_units(unit)
         shape = values.shape
         parts = {
             field.name: self._blocks(array.reshape(shape))

@@ -44,17 +44,14 @@ def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int
     for leaf in check.point.free():
         lengths = lengths_of(probe.point.leaves[leaf].value)
         directions[leaf] = lengths * signed(lengths.size, rng)
-    changes = [
-        np.linalg.norm(moves[:, None] * claims[leaf].values, axis=0)
-        for leaf, moves in directions.items()
-        if leaf in claims
-    ]
-    if (np.linalg.norm(changes, axis=0) * PLACES.max() < np.maximum(np.spacing(np.abs(base)), probe.rounding())).all():
-        return False
-    alone = probe.one_by_one()
     # Values of elements that are all tiny may be lost beside what they are added to, so at last they move as zeros do.
     as_zero = {leaf: np.copysign(np.maximum(np.abs(move), 1.0), move) for leaf, move in directions.items()}
     places = [*((directions, place) for place in PLACES), (as_zero, PLACES[1])]
+    claimed = check.subject.claimed_changes
+    changes = np.max([abs(place) * claimed(claims, moves) for moves, place in places[-2:]], axis=0)
+    if np.all(changes < np.maximum(np.spacing(np.abs(base)), probe.rounding())):
+        return False
+    alone = probe.one_by_one()
     for moves, place in places:  # one at a time: nearly always the first is enough
         if not np.array_equal(alone.ray(moves, np.array([place]))[0], base):
             return False

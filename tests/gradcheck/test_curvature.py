@@ -88,3 +88,20 @@ def test_where_noise_hides_the_whole_hessian_it_is_not_seen():
     for factor in (1.0, -1.0, 0.0):
         report = check_hessian(noisy, lambda x, c=factor: c * 1e-3 * np.eye(3), rng.normal(size=3))
         assert not report.ok
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e150, 1e250])
+def test_the_size_of_the_function_is_no_matter(size):
+    x = np.array([0.3, -0.2, 0.5])
+    scaled = lambda x: size * f(x)  # noqa: E731
+    assert check_hessian(scaled, lambda x: size * hessian(x), x).ok
+    for name, bug in WRONG.items():
+        assert check_hessian(scaled, lambda x, bug=bug: size * bug(hessian(x)), x).verdict == "fail", name
+
+
+@pytest.mark.parametrize("curvature", [2e-3, 0.1])
+def test_the_hessian_of_what_rounding_keeps_constant_is_not_wrong(curvature):
+    report = check_hessian(
+        lambda x: round(100 + curvature * (x @ x) / 2), lambda x: curvature * np.eye(2), np.array([0.7, -0.4])
+    )
+    assert report.verdict == "inconclusive" and report.findings[0].code == "f-ignores-params"

@@ -129,3 +129,12 @@ def test_what_only_moves_with_others_is_not_said_to_change_further_away():
     )
     assert report.verdict != "fail"
     assert all("alone" in finding.message for finding in report.findings if finding.code == "step-function")
+
+
+def test_tiny_elements_of_what_rounding_keeps_constant_are_not_wrong():
+    """They are moved as far as zeros are, and so are the changes that the claim says."""
+    x = np.array([3e-6, -2e-6])
+    report = check_gradient(lambda x: 0.3 * round((3000 + 0.01 * (x @ x)) / 0.3), lambda x: 0.02 * x, x)
+    assert report.verdict == "inconclusive"
+    assert check_gradient(lambda x: 100 + 0.01 * (x @ x), lambda x: 0.02 * x, x)
+    assert check_gradient(lambda x: 100 + 0.01 * (x @ x), lambda x: -0.02 * x, x).verdict != "pass"

@@ -44,6 +44,7 @@ def scan(ball: Ball, element: Flagged) -> bool:
         When the functions give something else where they seemed to have such a kink.
     """
     radius = ball.radius([element])
+    curved = np.zeros(element.reference.shape, dtype=bool)
     while True:
         within, is_bent, left = _within(ball, element, radius)
         hidden = blurred = np.zeros_like(within)
@@ -54,6 +55,8 @@ def scan(ball: Ball, element: Flagged) -> bool:
         within = within & nearer  # a fast oscillation looks like a kink only from afar
         # What a kink leaves of the slopes stays in a shorter scan, what noise leaves grows: where that is as large as the error
         # a longer one shows more.
+        # What curvature leaves shrinks with a high power of the radius, and that of a kink, also of the slope, with the first at most.
+        curved = more * RATIO**2 < left
         blurred = (more > np.sqrt(RATIO) * left) & (RATIO * left > np.abs(element.claimed - element.reference))
         if not (within & blurred).any() or radius * RATIO > FARTHEST:
             # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
@@ -62,8 +65,8 @@ def scan(ball: Ball, element: Flagged) -> bool:
         radius *= RATIO
     element.hidden = hidden
     element.conclude(within | ((element.gap != 0) & ~element.contradicted))
-    # What still grows the nearer the scan is noise, or a pole, at which slopes of any size are met.
-    unclear = within & blurred & element.contradicted
+    # What still grows the nearer the scan is noise, or a pole, at which slopes of any size are met; nor is curvature a kink.
+    unclear = within & (blurred | curved) & element.contradicted
     element.valid, element.open = element.valid & ~unclear, unclear
     return is_bent or bool(element.valid.any())
 

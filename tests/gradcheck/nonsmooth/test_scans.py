@@ -300,3 +300,12 @@ def test_a_kink_in_one_column_is_told_though_no_claim_is_valid_and_a_valid_claim
     assert scan(ball, element) and not element.valid.any()
     ball, element = columns(lambda x: np.array([x[0], x[0]]), [1.0, 2.0], [1.5, 1.0])
     assert scan(ball, element) and element.valid.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("power", [7, 8, 10])
+def test_where_noise_forbids_a_nearer_look_curvature_of_a_high_order_makes_no_claim_valid(power):
+    """What it leaves of the slopes is larger than the error, and 7.8**6 times less in the nearer scan: of a kink as much is left."""
+    element, *_ = scanned(lambda x: float(x[0] ** power), 1e-12, 0.0, noise=2e-15, bound=1e-13)
+    assert not element.valid.any() and (element.open | element.hidden).all()
+    element, *_ = scanned(lambda x: float(x[0] ** power + 2e-12 * abs(x[0])), 1e-12, 0.0, noise=2e-16, bound=1e-13)
+    assert outcome(element)[0] or element.open.all()

@@ -22,13 +22,13 @@ from gradcheck.acceptance.first_look import LONGER, first_look
 from gradcheck.acceptance.individual import SMALL, Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate
-from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, strongest
-from gradcheck.acceptance.parts import elements_of, without
+from gradcheck.acceptance.locate import CERTAIN, FEW, Group, contradicted_leaves, groups_of, locate, strongest
+from gradcheck.acceptance.parts import elements_of
 from gradcheck.acceptance.screening import DOZEN, measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.shown import Shown
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
-from gradcheck.aliases import Floats, Indices
+from gradcheck.aliases import Floats
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP
 
@@ -40,14 +40,11 @@ MOST_ROUNDS = 8
 MOST_FRUITLESS = 2
 """Searches in which nothing new was found before the search is given up."""
 
-MOST_LEAVES, LAST_LEAVES = 8, 4
-"""Contradicted leaves that one search tells apart, and the number of them where there are more."""
-
-MOST_SCATTERED = 2
-"""Leaves without an explanation that are examined before the same fault is assumed in the others."""
+MOST_LEAVES = 4
+"""Contradicted leaves that one search tells apart, the last ones first."""
 
 MOST_CLOSER = 96
-"""Calls spent on such leaves: six sets of four directions."""
+"""Calls spent on leaves of which too little shows: six sets of four directions."""
 
 GROSS = 0.2
 """Leaves that contradict their claims by this share of what the claims predict are wrong in more than a few places: one wrong
@@ -57,13 +54,10 @@ VERIFYING = 2
 """Fresh directions that must agree with an explanation."""
 
 LEAST = 3
-"""Elements of one leaf that are looked at, at least, where a `DOZEN` is shared by several."""
+"""Elements of each leaf that are looked at where all claims are zero."""
 
-MOST_CONTRADICTED = 100
-"""Largest number of contradicted groups that are halved on: with more, the wrong elements are not few, and a sample is looked at."""
-
-NARROWED, FOLLOWED = 4, 2
-"""Most significant of more contradicted groups than that which are halved on, and halves that are followed in each."""
+NARROWED = 8
+"""Most significant groups that are halved on where more disagree than can be looked at."""
 
 
 def search(bench: Bench, key: int) -> bool:
@@ -124,7 +118,7 @@ def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
     slopes = first_look(run.directions, run.individual)
     if not (slopes.significance > DISAGREES).any() or not run.is_gross(slopes):
         return False
-    run.locate_all(run.directions.look() if run.throughout else slopes)
+    run.locate_all(run.directions.look() if run.wrong else slopes)
     if not bench.has_wrong or not (sampled or run.is_explained):
         return False
     run.conclude()
@@ -144,28 +138,25 @@ class _Search:
         self.bench = bench
         self.directions = directions
         self.individual = Individual(bench, directions)
-        self.throughout: set[int] = set()
-        """Leaves that are wrong as a whole: explained, or sampled."""
-        self._explained: set[int] = set()
-        """Leaves of which a factor, of all or of sections, explains what is wrong."""
+        self.shown = Shown(bench, directions)
+        self.wrong: dict[int, bool] = {}
+        """Leaves that are wrong in more than a few elements; whether a factor, of all or of sections, explains it."""
         self.contradicted = False
         """Whether directions of all elements contradict the claims beyond doubt, and no element does, or what was explained spoils it."""
         self._tried: set[int] = set()
-        self._wrong_in: set[int] = set()
-        """Leaves of which slices are wrong that nothing explains."""
-        self.shown = Shown(bench, directions)
+        """Leaves that nothing explains."""
 
     @property
     def is_explained(self) -> bool:
-        """Whether factors explain every leaf that was found to be wrong."""
-        return bool(self._explained) and self.throughout <= self._explained
+        """Whether factors explain every leaf that is wrong in more than a few elements."""
+        return bool(self.wrong) and all(self.wrong.values())
 
     # ---- what is wrong --------------------------------------------------------------------------------------------------
 
     def look_at_largest(self) -> None:
         """Measure the largest leaf alone, where the round-off of the claims for others hides more of it than its own."""
         leaf = max(self.directions.leaves, key=lambda leaf: len(self.bench.claims[leaf].values))
-        if leaf not in self.throughout and not self.contradicted and self.directions.is_hidden_by_others(leaf):
+        if leaf not in self.wrong and not self.contradicted and self.directions.is_hidden_by_others(leaf):
             self.locate_all(self.directions.look([leaf]))
 
     def locate_all(self, slopes: Slopes) -> None:
@@ -182,18 +173,16 @@ class _Search:
                 self.shown.record(slopes, allowed)
                 break
             # What disagrees still is what the fault spoils; none of it is searched.
-            is_spoilt = bool(number and self._explained)
+            is_spoilt = bool(number and any(self.wrong.values()))
             if fruitless == MOST_FRUITLESS or is_spoilt:
-                self.contradicted = is_spoilt or bool(slopes.significance.max() >= CERTAIN)
-                self.shown.forget(leaves)
+                self.contradicted = is_spoilt or bool(np.max(slopes.significance) >= CERTAIN)
                 break
             fruitless += not self.find(slopes)
         look_for_kinks(self.bench)
 
     def is_gross(self, slopes: Slopes) -> bool:
         """Tell whether claims for many elements are off by a factor, which is believed then, or by much of what they predict."""
-        leaves = self.directions.leaves
-        if self._explain_together(leaves, slopes):
+        if self._explain_together(self.directions.leaves, slopes):
             return True
         groups, left = self._contradicted(slopes)
         leaves = list(dict.fromkeys(leaf for group in groups + left for leaf in group.part.leaves))
@@ -206,32 +195,63 @@ class _Search:
         return bool((np.linalg.norm(slopes.residual, axis=0) > GROSS * predicted).any())
 
     def find(self, slopes: Slopes) -> bool:
-        """Find what is wrong along some directions; tell whether there was anything new."""
+        """Find what is wrong along some directions; tell whether there was anything new.
+
+        The last leaves come first. Once one is wrong in more than a few elements, those before it stay undecided: a backward pass
+        meets it first, and what is wrong there spoils the gradients of what comes before.
+        """
         groups, left = self._contradicted(slopes)
-        before = self.individual.count, len(self._explained | self.throughout)
-        if self._explained:
-            self._leave_all(groups + left)
-            return False
-        self._leave_all([group for group in groups + left if self._is_spoilt(group)])
-        groups, left = ([group for group in part if not self._is_spoilt(group)] for part in (groups, left))
-        leaves = dict.fromkeys(leaf for group in groups + left for leaf in group.part.leaves)
-        fresh = [leaf for leaf in leaves if leaf not in self._tried | self.throughout]
-        if fresh and not self._explain_together(fresh, slopes):
-            groups = self._explain_each(groups, left)
-        rest = [group for group in groups if not self.throughout.issuperset(group.part.leaves)]
-        if self._explained:
-            self._leave_all(rest)
-            rest = [group for group in rest if self._explained.issuperset(group.part.leaves)]
-        if rest:
-            self._locate(rest, DOZEN if self._explained else MOST_CONTRADICTED)
-        return before != (self.individual.count, len(self._explained | self.throughout))
+        before = self.individual.count, len(self.wrong)
+        fresh = {leaf for group in groups + left for leaf in group.part.leaves} - self._tried
+        if not self.wrong and not self._explain_together(sorted(fresh), slopes):
+            found: list[Group] = []
+            while groups and not self.wrong:
+                found += self._examine(groups.pop(), self.individual.count + sum(group.part.size for group in found))
+            self.individual.look_at(elements_of(group.part for group in found))
+        if self.wrong:
+            for leaf in {leaf for group in groups + left for leaf in group.part.leaves} - set(self.wrong):
+                self.individual.leave(leaf)
+        return before != (self.individual.count, len(self.wrong))
 
     def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
         """Return the leaves that disagree along the direction that disagrees most, and groups that were not told apart."""
-        worst = groups_of(slopes)[int(slopes.significance.argmax())]
-        return contradicted_leaves(self.directions, worst, MOST_LEAVES, LAST_LEAVES)
+        worst = groups_of(slopes)[int(np.argmax(slopes.significance))]
+        return contradicted_leaves(self.directions, worst, MOST_LEAVES)
 
-    # ---- leaves that are wrong throughout -------------------------------------------------------------------------------
+    def _examine(self, group: Group, count: int) -> list[Group]:
+        """Explain what is wrong in a leaf, or return the elements to look at; of more than a few a sample is looked at."""
+        (leaf,) = group.part.leaves
+        edges, most = [group], SMALL // FEW
+        if leaf not in self._tried and count + group.part.size > SMALL:
+            self._tried.add(leaf)
+            explained = self._explain_sections(group)
+            if explained is None and self._explain(leaf):
+                return []
+            if explained is not None:
+                edges = explained
+                most = most if sum(group.part.size for group in edges) <= SMALL else DOZEN
+        found, left = locate(self.directions, edges, most)
+        if not edges or (left and not self.bench.has_wrong and self._is_allowed(edges)):
+            return []
+        return found or self._sample(leaf, left or edges)
+
+    def _sample(self, leaf: int, groups: list[Group]) -> list[Group]:
+        """Look at a sample of groups of a leaf that disagree; return those that disagree most if the sample shows nothing."""
+        indices = elements_of(group.part for group in groups)[leaf]
+        if leaf not in self.wrong and self.individual.is_wrong_in(leaf, indices):
+            self.wrong[leaf] = False
+        found = [] if leaf in self.wrong else strongest(self.directions, groups, NARROWED)
+        near = elements_of(group.part for group in found).get(leaf, indices[:0])
+        self.individual.leave(leaf, np.setdiff1d(indices, near))
+        return found
+
+    def _is_allowed(self, groups: list[Group]) -> bool:
+        """Tell whether groups disagree by no more than ``rtol`` allows to all their elements together."""
+        allowed = ALLOWANCE * self.directions.allowed([group.part for group in groups])
+        slack = [DISAGREES * np.sqrt(group.variance) + each for group, each in zip(groups, allowed, strict=True)]
+        return all(np.all(np.abs(group.residual) <= each) for group, each in zip(groups, slack, strict=True))
+
+    # ---- factors ----------------------------------------------------------------------------------------------------------
 
     def _explain_together(self, leaves: list[int], slopes: Slopes) -> bool:
         """Explain the claims of several leaves by one factor; return whether that was verified."""
@@ -241,60 +261,6 @@ class _Search:
             return False
         claims = {leaf: self.directions.believed[leaf] for leaf in leaves}
         return self._is_verified(claims, multiple.factor, multiple.uncertainty)
-
-    def _explain_each(self, groups: list[Group], left: list[Group]) -> list[Group]:
-        """Explain leaf by leaf, the last one first; return what is to be searched for single elements.
-
-        What cannot be explained, and is not in a few places either, is sampled. Then leaves that were not reached, or are too
-        large to be looked at beside that, stay undecided: a fault spoils the gradients of what comes before it.
-        """
-        search: list[Group] = []
-        scattered: list[Group] = []
-        waiting = list(groups)
-        while waiting and len(scattered) < MOST_SCATTERED:
-            group = waiting.pop()
-            (leaf,) = group.part.leaves
-            is_known = leaf in self._tried | self.throughout
-            few = self.individual.count + sum(each.part.size for each in [*search, group]) <= SMALL
-            edges = [group] if is_known or few else None if self._explained else self._explain_sections(group)
-            if edges is None and not self._explain(leaf):
-                scattered.append(group)
-            self._tried.add(leaf)
-            if edges and not few and not scattered and self._is_wrong_in(leaf, edges):
-                self._leave_all(waiting + left)
-                return search
-            search += edges or []
-        leaves = [group.part.leaves[0] for group in scattered]
-        self._sample([] if self._explained else leaves)
-        if self.throughout.intersection(leaves):
-            spoilt = [group for group in scattered + search if self._is_spoilt(group)]
-            self._leave_all([group for group in spoilt if group.part.size > DOZEN] + waiting + left)
-            waiting, scattered = [], [group for group in scattered if group not in spoilt]
-            search = [group for group in search if group not in spoilt or group.part.size <= DOZEN]
-        return search + scattered + waiting
-
-    def _is_wrong_in(self, leaf: int, edges: list[Group]) -> bool:
-        """Tell whether slices of a leaf that no factor explains, as where a gradient is dropped, are wrong: a sample of them is."""
-        indices = elements_of(group.part for group in edges)[leaf]
-        if len(indices) <= SMALL or not self.individual.is_dense(leaf, indices):
-            return False
-        self._wrong_in.add(leaf)
-        self.individual.leave(leaf, indices)
-        return True
-
-    def _is_spoilt(self, group: Group) -> bool:
-        """Tell whether all leaves of a group come before one that is wrong throughout."""
-        return max(group.part.leaves) < self._last_wrong and self.throughout.isdisjoint(group.part.leaves)
-
-    @property
-    def _last_wrong(self) -> int:
-        """The last leaf that is wrong throughout, or in whole slices: a backward pass meets it first, and spoils those before it."""
-        return max(self.throughout | self._wrong_in, default=-1)
-
-    def _leave_all(self, groups: list[Group]) -> None:
-        """Leave undecided what is not explained of the leaves of some groups: a fault spoils the gradients of what comes before it."""
-        for leaf in {leaf for group in groups for leaf in group.part.leaves} - self._explained:
-            self.individual.leave(leaf)
 
     def _explain_sections(self, group: Group) -> list[Group] | None:
         """Explain the claim of a leaf by factors of sections of it.
@@ -310,8 +276,6 @@ class _Search:
         if found is None:
             return None
         unknown = np.isnan(found.factors)
-        if unknown.all():
-            return None
         factors = np.where(unknown, 1.0, found.factors)
         if (factors == 1).all():
             return found.edges or [group]
@@ -346,16 +310,14 @@ class _Search:
         if sum(np.count_nonzero(values.any(axis=1)) for values in claims.values()) <= DOZEN:
             return False
         before = {leaf: self.directions.believed[leaf] for leaf in claims}
-        for leaf, values in claims.items():
-            self.directions.believe(leaf, factors * values)
+        self.directions.believed |= {leaf: factors * values for leaf, values in claims.items()}
         slopes = self.directions.look(claims, count=VERIFYING, longer=True)
         predicted = np.abs(slopes.predicted_of())
         unknown = uncertainty * predicted / max(float(np.abs(factors).min()), uncertainty)
         allowed = DISAGREES * self._deviation(slopes) + unknown
         agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(slopes.deviation).all()
         if not agree or slopes.are_unresolved(self.bench.noise):
-            for leaf, values in before.items():
-                self.directions.believe(leaf, values)
+            self.directions.believed |= before
             return False
         for leaf, values in claims.items():
             self._call_wrong(leaf, values, np.broadcast_to(factors, (len(values), 1)), uncertainty)
@@ -363,65 +325,12 @@ class _Search:
 
     def _call_wrong(self, leaf: int, values: Floats, factors: Floats, uncertainty: float) -> None:
         """Record multiples of some values, other than once, as derivatives of a leaf, and what differs from them as wrong."""
-        self._explained.add(leaf)
+        self.wrong[leaf] = True
         rearranged = values is not self.bench.claims[leaf].values
-        wrong = (factors[:, 0] != 1) | rearranged
-        if wrong.all():
-            self.throughout.add(leaf)
-        new = np.flatnonzero(wrong & ~self.individual.looked_at[leaf])
+        new = np.flatnonzero(((factors[:, 0] != 1) | rearranged) & ~self.individual.looked_at[leaf])
         reference = self.directions.believed[leaf]
         bound = uncertainty * np.abs(values) + self.bench.rtol * np.abs(reference)
         self.bench.ledgers[leaf].add(Estimate.multiple(new, reference[new], bound[new]))
-
-    def _sample(self, leaves: list[int]) -> None:
-        """Look at a dozen elements of some leaves; those in which some contradict their claims are wrong throughout."""
-        if not leaves:
-            return
-        share = max(LEAST, DOZEN // len(leaves))
-        chosen = {leaf: self.individual.typical(leaf, share) for leaf in leaves[: DOZEN // LEAST]}
-        self.individual.look_at(chosen)
-        for leaf, indices in chosen.items():
-            found = self.bench.decide(leaf, indices)
-            seen = np.maximum(np.abs(self.bench.claims[leaf].values[indices]), np.abs(found.reference))
-            shows = (seen > found.noise).any(axis=1)
-            if self.individual.contradicted(leaf, indices)[shows].any():  # of a few no sample has any
-                self.throughout.add(leaf)
-                self.individual.leave(leaf)
-
-    # ---- elements that are wrong in leaves that are not ----------------------------------------------------------------
-
-    def _locate(self, groups: list[Group], most: int) -> None:
-        """Locate wrong elements in some groups and look at them; where more than ``most`` groups disagree, at a sample."""
-        found, left = locate(self.directions, groups, most)
-        if left and not self.bench.has_wrong and self._is_allowed(groups):
-            return
-        for leaf, indices in sorted(elements_of(group.part for group in left).items(), reverse=True):
-            if leaf in self._explained:
-                self.individual.leave(leaf, indices)
-            else:
-                found += self._sample_groups(leaf, indices, left)
-        self.individual.look_at(elements_of(group.part for group in found))
-
-    def _is_allowed(self, groups: list[Group]) -> bool:
-        """Tell whether groups disagree by no more than ``rtol`` allows to all their elements together."""
-        allowed = ALLOWANCE * self.directions.allowed([group.part for group in groups])
-        slack = [DISAGREES * np.sqrt(group.variance) + each for group, each in zip(groups, allowed, strict=True)]
-        return all((np.abs(group.residual) <= each).all() for group, each in zip(groups, slack, strict=True))
-
-    def _sample_groups(self, leaf: int, indices: Indices, left: list[Group]) -> list[Group]:
-        """Look at a sample of many groups of a leaf that disagree; if few are wrong, return the elements that disagree most, in groups.
-
-        Once something is wrong no more than the sample is looked at. The others stay undecided: the check fails anyway.
-        """
-        found: list[Group] = []
-        has_wrong = self.bench.has_wrong
-        if not self.individual.is_dense(leaf, indices) and not has_wrong:
-            inside = [group for group in left if leaf in group.part.leaves]
-            for group in sorted(inside, key=lambda group: -group.significance)[:NARROWED]:
-                found += strongest(self.directions, group, FOLLOWED)
-        near = elements_of(group.part for group in found).get(leaf, indices[:0])
-        self.individual.leave(leaf, without(indices, near, len(self.bench.claims[leaf].values)))
-        return found
 
     # ---- what could hide ------------------------------------------------------------------------------------------------
 
@@ -434,19 +343,20 @@ class _Search:
             self._clear_seen()
         for leaf in self._unseen():
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE
-            self._settle(leaf, Limit.GROUP if self.contradicted or leaf < self._last_wrong else hides)
+            self._settle(leaf, Limit.GROUP if self.contradicted or leaf < max(self.wrong, default=-1) else hides)
         self._look_at_stationary()
         look_for_zeros_on_stairs(self.bench)
 
     def _look_at_stationary(self) -> None:
         """Look at a few elements where all claims are zero: zero is seen beside how the functions bend, as at a minimum."""
         leaves = self.directions.leaves
-        if not self.bench.has_wrong and not any(self.bench.claims[leaf].values.any() for leaf in leaves):
-            self.individual.look_at({leaf: self.individual.typical(leaf, LEAST) for leaf in leaves[: DOZEN // LEAST]})
+        if not self.bench.has_wrong and not any(np.any(self.bench.claims[leaf].values) for leaf in leaves):
+            some = {leaf: np.arange(len(self.bench.claims[leaf].values)) for leaf in leaves[: DOZEN // LEAST]}
+            self.individual.look_at({leaf: self.individual.sample(leaf, each, LEAST) for leaf, each in some.items()})
 
     def _unseen(self) -> list[int]:
         """Return the leaves of which directions do not show enough."""
-        return [leaf for leaf in self.directions.leaves if leaf not in self.throughout and not self.shown.sees(leaf)]
+        return [leaf for leaf in self.directions.leaves if leaf not in self.wrong and not self.shown.sees(leaf)]
 
     def _clear_seen(self) -> None:
         """Clear the elements that were not looked at in leaves of which directions show enough."""
@@ -477,7 +387,7 @@ class _Search:
                 self.individual.look_at({leaf: np.flatnonzero(~self.individual.looked_at[leaf])})
 
     def _obscure(self) -> list[int]:
-        return [leaf for leaf in self._unseen() if leaf > self._last_wrong]
+        return [leaf for leaf in self._unseen() if leaf > max(self.wrong, default=-1)]
 
     def _lengthen(self, leaves: list[int], until: int) -> None:
         """Measure some leaves with longer and longer steps, while directions agree and show more."""

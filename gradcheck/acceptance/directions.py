@@ -220,10 +220,6 @@ class Directions:
             self.believed[leaf] = self.believed[leaf].copy()
         self.believed[leaf][indices] = derivatives
 
-    def believe(self, leaf: int, derivatives: Floats) -> None:
-        """Believe this of all elements of a leaf, shape (n, K)."""
-        self.believed[leaf] = derivatives
-
     # ---- moving them ------------------------------------------------------------------------------------------------
 
     def lengths(self, leaf: int, where: slice | Indices, step: float) -> Floats:

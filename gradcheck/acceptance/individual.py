@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.bench import Bench, Limit, rms
+from gradcheck.acceptance.bench import Bench, Limit
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions
-from gradcheck.acceptance.parts import without
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import DOZEN, pilot, screen
 from gradcheck.acceptance.together import confirm_together
@@ -22,12 +21,6 @@ and looked at one by one if directions do not see enough of them, or cannot, as 
 
 SCREENING_CALLS, CONFIRMING_CALLS = 4, 20
 """Calls of screening an element, and of confirming its error."""
-
-TYPICAL = 0.3
-"""Half of a sample is drawn from elements whose claims are at least this share of the leaf's root mean square."""
-
-DENSE = 0.2
-"""Share of a sample that contradict their claims from which many elements are taken to be wrong."""
 
 
 class Individual:
@@ -154,18 +147,17 @@ class Individual:
         strength = np.nan_to_num(apart, nan=0.0).max(axis=1, initial=0.0)[waits]
         self.bench.note(leaf, indices[waits][np.argsort(-strength, kind="stable")[most:]], Limit.GROUP)
 
-    def typical(self, leaf: int, count: int) -> Indices:
-        """Draw elements of a leaf: half of them such whose claims are not small in it, a quarter such that are claimed to be zero."""
-        size = np.abs(self.bench.claims[leaf].values)
-        fresh = np.flatnonzero(~self.looked_at[leaf])
-        usual = fresh[(size[fresh] >= TYPICAL * rms(size)).any(axis=1)]
-        half = self.bench.rng.choice(usual, size=min((count + 1) // 2, len(usual)), replace=False)
-        rest = without(fresh, half, len(size))
-        zeros = rest[~size[rest].any(axis=1)]
-        dropped = self.bench.rng.choice(zeros, size=min((count - len(half)) // 2, len(zeros)), replace=False)
-        rest = without(rest, dropped, len(size))
-        left = min(count - len(half) - len(dropped), len(rest))
-        return np.sort(np.concatenate([half, dropped, self.bench.rng.choice(rest, size=left, replace=False)]))
+    def sample(self, leaf: int, indices: Indices, count: int) -> Indices:
+        """Draw some of a leaf's elements: half of them the likelier the larger their claims, others neighbours, or at random."""
+        if len(indices) <= count:
+            return indices
+        size = np.max(np.abs(np.nan_to_num(self.bench.claims[leaf].values[indices], posinf=0.0, neginf=0.0)), axis=1)
+        large = np.divide(size, np.max(size), out=np.ones_like(size), where=np.max(size) > 0)
+        drawn = self.bench.rng.choice(indices, size=count // 2, p=large / np.sum(large))
+        start = int(self.bench.rng.integers(len(indices) - count // 4))
+        some = np.union1d(drawn, indices[start : start + count // 4])
+        rest = self.bench.rng.choice(np.setdiff1d(indices, some), size=count - len(some), replace=False)
+        return np.union1d(some, rest)
 
     def leave(self, leaf: int, indices: Indices | None = None) -> None:
         """Leave elements of a leaf, or all, undecided that were not looked at, and out of all directions."""
@@ -174,13 +166,10 @@ class Individual:
         self.bench.note(leaf, rest, Limit.GROUP)
         self.directions.hold(leaf, rest)
 
-    def is_dense(self, leaf: int, indices: Indices) -> bool:
-        """Look at a sample of some elements, half of it neighbours; tell whether many contradict their claims."""
-        if not len(indices):
-            return False
-        count = min(DOZEN, len(indices))
-        start = int(self.bench.rng.integers(len(indices) - count // 2))
-        drawn = self.bench.rng.choice(len(indices), size=count - count // 2, replace=False)
-        sample = indices[np.union1d(drawn, np.arange(start, start + count // 2))]
+    def is_wrong_in(self, leaf: int, indices: Indices) -> bool:
+        """Look at a sample of some elements; tell whether any contradict their claims, and are not just hidden by noise."""
+        sample = self.sample(leaf, indices, DOZEN)
         self.look_at({leaf: sample})
-        return bool(np.count_nonzero(self.contradicted(leaf, sample)) >= DENSE * len(sample))
+        found = self.bench.decide(leaf, sample)
+        seen = np.maximum(np.abs(self.bench.claims[leaf].values[sample]), np.abs(found.reference))
+        return bool(np.any(self.contradicted(leaf, sample) & np.any(seen > found.noise, axis=1)))

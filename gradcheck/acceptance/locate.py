@@ -14,7 +14,7 @@ from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
 from gradcheck.acceptance.parts import Part
 from gradcheck.aliases import Floats
 
-__all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "locate", "strongest"]
+__all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "halves", "locate", "strongest"]
 
 FAINT = 1.5
 """Standard deviations from which the likelier of two halves is searched further if neither disagrees clearly."""
@@ -38,6 +38,8 @@ class Group:
     ----------
     part : Part
         Which, and along which direction.
+    predicted : array, shape (K,)
+        The change that is predicted.
     residual, variance : arrays, shape (K,)
         Predicted minus measured change, and its variance.
     fresh : array, shape (K,)
@@ -45,6 +47,7 @@ class Group:
     """
 
     part: Part
+    predicted: Floats
     residual: Floats
     variance: Floats
     fresh: Floats
@@ -58,14 +61,14 @@ class Group:
 
 def groups_of(slopes: Slopes) -> list[Group]:
     """Return the elements of some directions as groups, with what was measured along them."""
-    rows = zip(slopes.parts, slopes.residual, slopes.deviation**2, strict=True)
-    return [Group(part, residual, variance, variance) for part, residual, variance in rows]
+    rows = zip(slopes.parts, slopes.predicted, slopes.residual, slopes.deviation**2, strict=True)
+    return [Group(part, each.sum(axis=0), residual, variance, variance) for part, each, residual, variance in rows]
 
 
-def contradicted_leaves(directions: Directions, group: Group, most: int, few: int) -> tuple[list[Group], list[Group]]:
+def contradicted_leaves(directions: Directions, group: Group, most: int) -> tuple[list[Group], list[Group]]:
     """Halve a group of leaves until each group is one leaf.
 
-    Where more than ``most`` groups disagree, the last ``few`` of them are followed: a backward pass meets those first, and what is
+    Where more than ``most`` groups disagree, the last ones are followed: a backward pass meets those first, and what is
     wrong there spoils the others. Costs as `locate` does.
 
     Returns
@@ -75,12 +78,10 @@ def contradicted_leaves(directions: Directions, group: Group, most: int, few: in
     """
     followed: list[Group] = [group]
     left: list[Group] = []
-    while any(len(group.part.spans) > 1 for group in followed):
-        several = [group for group in followed if len(group.part.spans) > 1]
+    while several := [group for group in followed if len(group.part.spans) > 1]:
         single = [group for group in followed if len(group.part.spans) == 1]
-        followed = sorted(single + _followed(_halves(directions, several)), key=lambda group: group.part.leaves[0])
-        if len(followed) > most:
-            left, followed = left + followed[:-few], followed[-few:]
+        followed = sorted(single + _followed(halves(directions, several)), key=lambda group: group.part.leaves[0])
+        left, followed = left + followed[:-most], followed[-most:]
     return followed, left
 
 
@@ -92,7 +93,7 @@ def locate(directions: Directions, groups: list[Group], most: int) -> tuple[list
     Returns
     -------
     found, left : list of Group
-        Groups of at most four elements each, and larger ones where the search ended early.
+        Groups of at most four elements each; or none, and all groups where the search ended early.
 
     Notes
     -----
@@ -100,23 +101,26 @@ def locate(directions: Directions, groups: list[Group], most: int) -> tuple[list
     """
     found, left = _split(groups)
     counts = [len(left)]
-    while left and len(found) + len(left) <= most and counts[-1] < 2**SATURATED * counts[0]:
-        few, left = _split(_followed(_halves(directions, left)))
+    while left and counts[-1] < 2**SATURATED * counts[0]:
+        few, left = _split(_followed(halves(directions, left)))
         found += few
+        if len(found) + len(left) > most:
+            break
         counts = [*counts, len(left)][-SATURATED - 1 :]
-    return found, left
+    return ([], found + left) if left or len(found) > most else (found, [])
 
 
-def strongest(directions: Directions, group: Group, most: int) -> list[Group]:
-    """Halve a group until few elements are left, and follow no more than the ``most`` halves that disagree most: of many some.
+def strongest(directions: Directions, groups: list[Group], most: int) -> list[Group]:
+    """Halve groups until few elements are left in each, and follow no more than the ``most`` that disagree most: of many some.
 
     Costs as `locate` does, for the halves that are followed.
     """
-    groups = [group]
-    while (parted := _split(groups))[1]:
-        done, large = parted
-        groups = sorted(done + _followed(_halves(directions, large)), key=lambda group: -group.significance)[:most]
-    return groups
+    done: list[Group] = []
+    while groups:
+        best = sorted(done + groups, key=lambda group: -group.significance)[:most]
+        done, large = _split(best)
+        groups = _followed(halves(directions, large))
+    return done
 
 
 def _split(groups: list[Group]) -> tuple[list[Group], list[Group]]:
@@ -124,25 +128,26 @@ def _split(groups: list[Group]) -> tuple[list[Group], list[Group]]:
     return [group for group in groups if group.part.size <= FEW], [group for group in groups if group.part.size > FEW]
 
 
-def _followed(halves: list[Group]) -> list[Group]:
+def _followed(pairs: list[tuple[Group, Group]]) -> list[Group]:
     """Choose the halves that disagree, or the likelier of two where neither does clearly: their whole did."""
     chosen = []
-    for pair in zip(halves[::2], halves[1::2], strict=True):
+    for pair in pairs:
         clear = [half for half in pair if half.significance > DISAGREES]
         likelier = max(pair, key=lambda half: half.significance)
         chosen += clear or [half for half in [likelier] if half.significance > FAINT]
     return chosen
 
 
-def _halves(directions: Directions, groups: list[Group]) -> list[Group]:
-    """Return both halves of every group, one after the other."""
+def halves(directions: Directions, groups: list[Group]) -> list[tuple[Group, Group]]:
+    """Return both halves of every group."""
     sure = [group for group in groups if group.significance >= CERTAIN]
-    unsure = [group for group in groups if group.significance < CERTAIN]
-    halves = []
+    unsure = [half for group in groups if group.significance < CERTAIN for half in group.part.halves()]
     pairs = [group.part.halves() for group in sure]
-    _, residuals = directions.compare([left for left, _ in pairs])
-    for group, (left, right), residual in zip(sure, pairs, residuals, strict=True):
-        halves.append(Group(left, residual, group.fresh, group.fresh))
-        halves.append(Group(right, group.residual - residual, group.variance + group.fresh, group.fresh))
-    parts = [directions.redraw(half) for group in unsure for half in group.part.halves()]
-    return halves + groups_of(directions.measure(parts))
+    compared = zip(*directions.compare([left for left, _ in pairs]), strict=True)
+    found = []
+    for group, (left, right), (predicted, residual) in zip(sure, pairs, compared, strict=True):
+        rest = group.predicted - predicted, group.residual - residual, group.variance + group.fresh
+        one = Group(left, predicted, residual, group.fresh, group.fresh)
+        found.append((one, Group(right, *rest, group.fresh)))
+    measured = groups_of(directions.measure([directions.redraw(half) for half in unsure]))
+    return found + list(zip(measured[::2], measured[1::2], strict=True))

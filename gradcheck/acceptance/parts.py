@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck.aliases import Chosen, Indices
 
-__all__ = ["Part", "Span", "elements_of", "without"]
+__all__ = ["Part", "Span", "elements_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,15 @@ class Span:
     leaf, start, stop : int
     order : array of indices, optional
         Which element is at which position; without it the order is that of the leaf.
+    width : int
+        Elements of a slice: they are told apart after the slices are.
     """
 
     leaf: int
     start: int
     stop: int
     order: Indices | None = None
+    width: int = 1
 
     @property
     def size(self) -> int:
@@ -78,7 +81,8 @@ class Part:
             cut = 1 + int(np.abs(edges[:-1] - edges[-1] / 2).argmin())
             return replace(self, spans=self.spans[:cut]), replace(self, spans=self.spans[cut:])
         (span,) = self.spans
-        middle = (span.start + span.stop) // 2
+        width = span.width if span.size > span.width else 1
+        middle = (span.start // width + span.stop // width) // 2 * width
         left, right = replace(span, stop=middle), replace(span, start=middle)
         return replace(self, spans=(left,)), replace(self, spans=(right,))
 
@@ -90,11 +94,3 @@ def elements_of(parts: Iterable[Part]) -> Chosen:
         for span in part.spans:
             chosen.setdefault(span.leaf, []).append(span.indices)
     return {leaf: np.unique(np.concatenate(indices)) for leaf, indices in chosen.items()}
-
-
-def without(indices: Indices, others: Indices, size: int) -> Indices:
-    """Return the first that are not among the second, in order, all of them below ``size``; quick for a million."""
-    chosen = np.zeros(size, dtype=bool)
-    chosen[indices] = True
-    chosen[others] = False
-    return np.flatnonzero(chosen)

@@ -7,13 +7,12 @@ agrees with it, or when both its halves are off by the same factor, so only the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from gradcheck.acceptance.directions import DISAGREES, Directions
-from gradcheck.acceptance.locate import Group
+from gradcheck.acceptance.locate import FEW, Group, groups_of, halves
 from gradcheck.acceptance.parts import Span
 from gradcheck.acceptance.whole_claim import Multiple, fit
 from gradcheck.aliases import Floats
@@ -25,8 +24,7 @@ MOST_EDGES = 6
 which the factor is not known yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sections:
+class Sections(NamedTuple):
     """Factors that explain a claim, constant over sections of one axis.
 
     Attributes
@@ -36,92 +34,12 @@ class Sections:
     uncertainty : float
         The half-width of the widest interval of a factor.
     edges : list of Group
-        The slices that are neither right nor off by a factor that others have.
+        Few elements each, or claims of zero, that are neither right nor off by a factor that others have.
     """
 
     factors: Floats
     uncertainty: float
     edges: list[Group]
-
-
-@dataclass(frozen=True, slots=True)
-class _Slices:
-    """What is measured of slices ``start`` to ``stop``; arrays have shape (K,).
-
-    ``noise`` is the variance of the residual, ``allowed`` that of what ``rtol`` allows to the claims: a section whose claims
-    are small in their leaf may be off by less than the others may.
-    """
-
-    start: int
-    stop: int
-    predicted: Floats
-    residual: Floats
-    noise: Floats
-    allowed: Floats
-
-    @property
-    def is_right(self) -> bool:
-        return bool((np.abs(self.residual) <= DISAGREES * np.sqrt(self.noise)).all())
-
-    def less(self, part: _Slices) -> _Slices:
-        """Return the rest, without slices at the beginning."""
-        predicted, residual = self.predicted - part.predicted, self.residual - part.residual
-        allowed = np.maximum(self.allowed - part.allowed, 0.0)
-        return _Slices(part.stop, self.stop, predicted, residual, self.noise + part.noise, allowed)
-
-    def multiple(self) -> Multiple | None:
-        """Return by which factor the claim is off; None where the functions do not agree, or it is not known well enough."""
-        deviation = np.sqrt(self.noise + self.allowed)
-        return fit(self.predicted, self.predicted - self.residual, deviation, self.predicted)
-
-
-class _Axis:
-    """Measures slices along one axis of a leaf, all of them with the same direction."""
-
-    def __init__(self, directions: Directions, leaf: int, axis: int) -> None:
-        shape = directions.bench.leaves[leaf].value.shape
-        self.directions, self.leaf, self.count = directions, leaf, shape[axis]
-        places = np.arange(np.prod(shape)).reshape(shape)
-        self.order = None if axis == 0 else np.moveaxis(places, axis, 0).ravel()
-        self.width = places.size // self.count
-        self.direction = directions.redraw(directions.draw((self._span(0, self.count),)))
-        self.slopes = directions.measure([self.direction])
-
-    def _span(self, start: int, stop: int) -> Span:
-        return Span(self.leaf, start * self.width, stop * self.width, self.order)
-
-    def whole(self) -> _Slices:
-        """Return what was measured of the whole leaf."""
-        allowed = self.directions.allowed([self.direction])[0]
-        predicted, residual = self.slopes.predicted[0].sum(axis=0), self.slopes.residual[0]
-        return _Slices(0, self.count, predicted, residual, self.slopes.deviation[0] ** 2, allowed**2)
-
-    def halves(self, each: Sequence[_Slices]) -> list[tuple[_Slices, _Slices]]:
-        """Measure the first halves of some parts; the others are what is left."""
-        middles = [(part.start + part.stop) // 2 for part in each]
-        parts = [
-            replace(self.direction, spans=(self._span(part.start, middle),))
-            for part, middle in zip(each, middles, strict=True)
-        ]
-        predicted, residual = self.directions.compare(parts)
-        allowed = self.directions.allowed(parts) ** 2
-        first = [
-            _Slices(part.start, middle, predicted[i], residual[i], self.slopes.deviation[0] ** 2, allowed[i])
-            for i, (part, middle) in enumerate(zip(each, middles, strict=True))
-        ]
-        return [(half, part.less(half)) for part, half in zip(each, first, strict=True)]
-
-    def group(self, part: _Slices) -> Group:
-        """Return slices as a group that disagrees."""
-        direction = replace(self.direction, spans=(self._span(part.start, part.stop),))
-        return Group(direction, part.residual, part.noise, self.slopes.deviation[0] ** 2)
-
-    def spread(self, factors: Floats) -> Floats:
-        """Return the factors of slices for all elements, shape (n, 1)."""
-        values = np.repeat(factors, self.width)
-        if self.order is not None:
-            values[self.order] = values.copy()
-        return values[:, None]
 
 
 def sections(directions: Directions, leaf: int) -> Sections | None:
@@ -133,33 +51,45 @@ def sections(directions: Directions, leaf: int) -> Sections | None:
     section among a thousand slices, 18 an axis where there are no sections.
     """
     shape = directions.bench.leaves[leaf].value.shape
-    along = (_along(_Axis(directions, leaf, axis)) for axis in range(len(shape)) if shape[axis] > 1)
+    along = (_along(directions, leaf, axis) for axis in range(len(shape)) if shape[axis] > 1)
     return next((found for found in along if found is not None), None)
 
 
-def _along(axis: _Axis) -> Sections | None:
-    """Explain the claim by factors of sections along one axis."""
-    factors, widest = np.full(axis.count, np.nan), 0.0
-    known: list[float] = []
-    single: list[_Slices] = []
-    edges = [axis.whole()]
-    for _ in range(axis.count.bit_length()):
-        if len(edges) + len(single) > MOST_EDGES:
+def _along(directions: Directions, leaf: int, axis: int) -> Sections | None:
+    """Explain the claim by factors of sections along one axis, all of them measured along one direction while that is sure."""
+    places = np.arange(len(directions.believed[leaf])).reshape(directions.bench.leaves[leaf].value.shape)
+    order = None if axis == 0 else np.moveaxis(places, axis, 0).ravel()
+    span = Span(leaf, 0, places.size, order, places.size // places.shape[axis])
+    factors, known, widest = np.full(places.size, np.nan), [], 0.0
+    single: list[Group] = []
+    waiting = groups_of(directions.measure([directions.redraw(directions.draw((span,)))]))
+    while waiting:
+        if len(waiting) + len(single) > MOST_EDGES:
             return None
-        waiting: list[_Slices] = []
-        for left, right in axis.halves(edges):
-            common = _common(left.multiple(), right.multiple())
+        pairs, waiting = halves(directions, waiting), []
+        for pair in pairs:
+            multiples = [_multiple(directions, half) for half in pair]
+            common = _common(*multiples)
             if common is not None:
-                factors[left.start : right.stop] = common.factor
                 widest = max(widest, common.uncertainty)
                 known.append(common.factor)
-                continue
-            for half in (left, right):
-                factors[half.start : half.stop] = factor = 1.0 if half.is_right else _known(half.multiple(), known)
-                if np.isnan(factor):
-                    (waiting if half.stop - half.start > 1 else single).append(half)
-        edges = waiting
-    return Sections(axis.spread(factors), widest, [axis.group(part) for part in single])
+            for half, multiple in zip(pair, multiples, strict=True):
+                (part,) = half.part.spans
+                factor = 1.0 if half.significance <= DISAGREES else _known(multiple, known)
+                factors[part.indices] = common.factor if common is not None else factor
+                if common is None and np.isnan(factor):  # zeros times any factor are zeros
+                    is_open = part.size > FEW and np.any(directions.believed[leaf][part.indices])
+                    (waiting if is_open else single).append(half)
+    return Sections(factors[:, None], widest, single)
+
+
+def _multiple(directions: Directions, group: Group) -> Multiple | None:
+    """Return by which factor the claim is off; None where the functions do not agree, or it is not known well enough.
+
+    A section whose claims are small in their leaf may be off by less than the others may.
+    """
+    deviation = np.sqrt(group.variance + directions.allowed([group.part])[0] ** 2)
+    return fit(group.predicted, group.predicted - group.residual, deviation, group.predicted)
 
 
 def _common(one: Multiple | None, other: Multiple | None) -> Multiple | None:
@@ -172,6 +102,4 @@ def _common(one: Multiple | None, other: Multiple | None) -> Multiple | None:
 
 def _known(multiple: Multiple | None, known: list[float]) -> float:
     """Return the factor in an interval that other slices have too, else NaN."""
-    if multiple is None:
-        return np.nan
-    return next((factor for factor in known if multiple.low <= factor <= multiple.high), np.nan)
+    return next((factor for factor in known if multiple and multiple.low <= factor <= multiple.high), np.nan)

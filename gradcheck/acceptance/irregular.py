@@ -12,9 +12,10 @@ from gradcheck.acceptance.ledger import Kind, Membership, by_leaf
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
 from gradcheck.acceptance.refinement import FEW, SECOND_STEP
 from gradcheck.acceptance.together import bends_less, may_tie
-from gradcheck.aliases import Bools, Floats
+from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
+from gradcheck.differences.sampled_noise import SPACING
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import Ball, Flagged
@@ -98,9 +99,10 @@ def look_for_zeros_on_stairs(bench: Bench) -> None:
     """
     for leaf, ledger in bench.ledgers.items():
         many = (ledger.count > 1).nonzero()[0]
-        known = many[(bench.claims[leaf].values[many] == 0).any(axis=1)]
+        known = many[((bench.claims[leaf].values[many] == 0) | bench.jumps).any(axis=1)]
         if not len(known):
             continue
+        _look_between_jumps(bench, leaf, known)
         found = bench.decide(leaf, known)
         zero = found.contradicted & (bench.claims[leaf].values[known] == 0)
         zero &= ledger.membership[known] != Membership.STANDING
@@ -109,6 +111,19 @@ def look_for_zeros_on_stairs(bench: Bench) -> None:
         if len(some) and all(_is_on_coarse_stair(bench, leaf, int(known[i]), found.reference[i]) for i in some):
             membership = np.where(zero[rows], Membership.STANDING, Membership.UNTESTED)
             ledger.examine(known[rows], membership)
+
+
+def _look_between_jumps(bench: Bench, leaf: int, indices: Indices) -> None:
+    """Enter which contradicted claims are the slope between jumps that are higher than rounding to single precision makes them."""
+    high = bench.jumps & (bench.noise > SINGLE * np.finfo(np.float32).eps * np.abs(bench.base))
+    against = np.any(bench.decide(leaf, indices).contradicted & high, axis=1)
+    if not np.any(against):
+        return
+    indices = indices[against]
+    slope, _, _ = bench.difference(leaf, indices, SPACING)
+    hidden = bench.multiplier * np.spacing(np.abs(bench.base)) / (SPACING * bench.lengths[leaf][indices][:, None])
+    stands = high & (np.abs(bench.claims[leaf].values[indices] - slope) <= bench.rtol * np.abs(slope) + hidden)
+    bench.ledgers[leaf].examine(indices, np.where(stands, Membership.STANDING, Membership.UNTESTED))
 
 
 def _stair(bench: Bench, leaf: int, index: int, jitter: Floats) -> Floats:

@@ -88,7 +88,7 @@ def _shorten(bench: Bench, leaf: int, factor: float) -> None:
 def measure_noise(bench: Bench) -> None:
     """Measure noise and lengths, where they are not known."""
     if np.isnan(bench.noise).any():
-        bench.noise, bench.lengths = measure_noise_and_lengths(
+        bench.noise, bench.jumps, bench.lengths = measure_noise_and_lengths(
             bench.probe, bench.base, bench.lengths, bench.rtol, bench.rng
         )
 

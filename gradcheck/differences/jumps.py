@@ -8,7 +8,6 @@ by about what it may be off anyway: those jumps are its noise, seen from farther
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,9 +42,6 @@ SEEN = 4.0
 DIRECTIONS = 4
 """Directions along which jumps are looked for, until one is found."""
 
-FIRST_PLACE = 16.0
-"""Place where an outward scan begins, in whole moves: inside the samples whose noise is small, four doublings from the point."""
-
 ONE_OF_MANY = 0.03
 """The least share of a noise that one of the jumps making it is taken to have. What is no jump has shrunk by a factor of
 30,000 when its size is read."""
@@ -55,17 +51,16 @@ MOST_BISECTED = 4
 
 
 def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) -> Floats:
-    """Return by how much functions jump on the way from samples without noise to samples with it, 0 where they do not.
+    """Return by how much functions jump on the way from the point to a place, 0 where they do not.
 
     What looks like noise from afar and is smooth from near by is an oscillation, a kink, or a staircase beside something
-    smooth, as of single precision inside. The smooth function near the point is continued outwards, by a parabola through
-    points at halved distances, until values depart from it; bisection towards the larger change tells what is there: a
-    jump keeps its size, an oscillation and a kink shrink with the interval.
+    smooth, as of single precision inside. What slopes between those at both ends leave of the change is followed by bisection:
+    a jump keeps its size, what is left of an oscillation or a kink shrinks with the interval.
 
     Parameters
     ----------
     direction : dict
-        A move short enough that the functions are smooth over some tens of it.
+        A move short enough that the functions are smooth over one of it, but for jumps.
     last : float
         How far to look, in moves.
     noise : array, shape (K,)
@@ -78,48 +73,36 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
 
     Notes
     -----
-    Costs a call for each doubling of the distance from 16 moves, and 16 for a function that departs, four of them at most.
+    Costs about 20 calls for a function, four of them at most.
     """
     jumps = np.zeros_like(noise)
-    doublings = int(np.ceil(np.log2(max(last / FIRST_PLACE, 1.0))))
-    places = FIRST_PLACE * 2.0 ** np.arange(-2, doublings + 1)
-    if len(places) < 4:
-        return jumps
-    values = probe.ray(direction, np.concatenate([[0.0], places]))
-    at, values = values[0], values[1:]
-    rises = (values - at) / places[:, None]
-    # The parabola through the point and the two places before: rises are linear in the distance.
-    departures = np.abs(rises[2:] - (3 * rises[1:-1] - 2 * rises[:-2])) * places[2:, None]
-    departs = departures > ONE_OF_MANY * noise
-    asked = np.flatnonzero(departs.any(axis=0))
+    asked = np.flatnonzero(noise > 0)
     for column in asked[:MOST_BISECTED]:
-        level = int(departs[:, column].argmax()) + 1
-        smooth = (rises[level, column], (rises[level, column] - rises[level - 1, column]) / places[level - 1])
-        rest = partial(_departure, probe, direction, int(column), at[column], places[level], smooth)
-        interval = (places[level], places[level + 1], 0.0, rest(places[level + 1]))
-        size = _jump_within(probe, direction, int(column), rest, interval)
+        size = _jump_within(probe, direction, int(column), last)
         jumps[column] = size if size > ONE_OF_MANY * noise[column] else 0.0
     jumps[asked[MOST_BISECTED:]] = jumps.max()
     return jumps
 
 
-def _jump_within(
-    probe: Probe,
-    direction: Moves,
-    column: int,
-    rest: Callable[[float], float],
-    interval: tuple[float, float, float, float],
-) -> float:
-    """Return the size of what jumps in an interval of a whole number of moves, 0 where nothing does.
+def _jump_within(probe: Probe, direction: Moves, column: int, last: float) -> float:
+    """Return the size of what jumps between the point and a place, 0 where nothing does.
 
     Moves of a dtype coarser than float64 cannot be divided: the change over one that is no jump is like those beside it.
     """
+    values = probe.ray(direction, np.array([0.0, 1.0, last, last + 1.0]))[:, column]
+    slope, bend = values[1] - values[0], (values[3] - values[2] - values[1] + values[0]) / last
+
+    def rest(place: float) -> float:
+        return float(_values(probe, direction, place)[column] - place * (slope + bend * place / 2))
+
+    interval = (0.0, last, float(values[0]), float(values[2] - last * (slope + bend * last / 2)))
+    down_to_one = int(np.log2(last))
     if not _is_fine(probe, direction):
-        low, high, below, above = _halved(rest, *interval, int(np.log2(interval[1] - interval[0])))
+        low, high, below, above = _halved(rest, *interval, down_to_one, np.rint)
         left, size = float(_step_between(probe, direction, low, high)[column]), abs(above - below)
         return left if left >= STAYS * size else 0.0
     sizes = []
-    for halvings in (HALVINGS, CLOSER):
+    for halvings in (down_to_one, CLOSER):
         interval = _halved(rest, *interval, halvings)
         sizes.append(abs(interval[3] - interval[2]))
     return sizes[1] if _is_kept(sizes[0], sizes[1]) else 0.0
@@ -138,20 +121,18 @@ def _is_fine(probe: Probe, direction: Moves) -> bool:
     return all(probe.point.leaves[leaf].value.dtype == np.float64 for leaf in direction)
 
 
-def _departure(
-    probe: Probe, direction: Moves, column: int, at: float, near: float, smooth: tuple[float, float], place: float
-) -> float:
-    """Return by how much a value departs from the parabola with some rise at ``near`` and some change of rise per move."""
-    value = _values(probe, direction, place)[column]
-    return float(value - at - place * (smooth[0] + smooth[1] * (place - near)))
-
-
 def _halved(
-    rest: Callable[[float], float], low: float, high: float, below: float, above: float, halvings: int
+    rest: Callable[[float], float],
+    low: float,
+    high: float,
+    below: float,
+    above: float,
+    halvings: int,
+    rounded: Callable[[float], float] = float,
 ) -> tuple[float, float, float, float]:
     """Halve an interval, with the values at its ends, a number of times towards the larger change."""
     for _ in range(halvings):
-        middle = (low + high) / 2
+        middle = float(rounded((low + high) / 2))
         between = rest(middle)
         if abs(between - below) > abs(above - between):
             high, above = middle, between

@@ -90,7 +90,7 @@ class MixedDifferences:
 
     def prepare(self, rng: np.random.Generator) -> None:
         """Measure the noise, and how far the elements may be moved."""
-        noise, longer = measure_noise_and_lengths(self.probe, self.base, self._moves(self.lengths), self.rtol, rng)
+        noise, _, longer = measure_noise_and_lengths(self.probe, self.base, self._moves(self.lengths), self.rtol, rng)
         self.noise, self.lengths = float(noise[0]), np.concatenate([np.zeros(0), *longer.values()])
         for a, b in zip(self.ends, self.ends[1:], strict=False):
             self.lengths[a:b] = self._widened(slice(a, b), rng)

@@ -27,7 +27,15 @@ from gradcheck.functions.blocks import BLOCK, signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
-__all__ = ["OF_ROUNDING", "SPACING", "SUSPICIOUS", "lost_in_rounding", "measure_noise", "most_of_single"]
+__all__ = [
+    "OF_ROUNDING",
+    "SPACING",
+    "SUSPICIOUS",
+    "lost_in_rounding",
+    "measure_noise",
+    "most_of_single",
+    "noise_and_jumps",
+]
 
 SPACING = 1.8834172961e-7
 """Spacing of the points at which noise is measured first, in units of the elements' lengths."""
@@ -46,6 +54,9 @@ not finite, or where what looks like noise may be something else."""
 SUSPICIOUS = 1e3
 """Noise, in units in the last place of the values, from which it may be a fast oscillation."""
 
+FAR = 0.0613
+"""How far stairs are looked for beside something smooth, in units of the elements' lengths: several of those of half precision."""
+
 OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
 
@@ -59,7 +70,9 @@ ONE_SIDED = 10.0
 less."""
 
 
-def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
+def measure_noise(
+    probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator, fewest: int = 2
+) -> Floats:
     """Measure the standard deviation of the functions' noise near the point.
 
     Returns
@@ -69,7 +82,19 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
 
     Notes
     -----
-    Costs 8 to 10 calls, 18 where parameters are in single precision and values in double; up to 40 more at the edge of a domain and
+    See `noise_and_jumps`.
+    """
+    return noise_and_jumps(probe, base, lengths, rng, fewest)[0]
+
+
+def noise_and_jumps(
+    probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator, fewest: int = 2
+) -> tuple[Floats, Bools]:
+    """Measure the noise, and tell where it is made of jumps beside something smooth, ``fewest`` of them, shapes (K,).
+
+    Notes
+    -----
+    Costs 8 to 13 calls, 21 where parameters are in single precision and values in double; up to 40 more at the edge of a domain and
     where what looks like noise may be a fast oscillation, those of `jumps_between` where it may jump, and 24 to 72 for each side of
     the point on which the function stands still.
     """
@@ -80,9 +105,10 @@ def measure_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: n
         seen.add(sample)
         if sample.is_nearest or (seen.jumps | (seen.noise <= sample.enough) | (seen.noise == seen.quantum)).all():
             break
+    jumps = seen.look_far(floor, fewest)
     noise = np.maximum(np.where(np.isfinite(seen.noise), seen.noise, 4 * floor), floor)
     lost = np.maximum(noise, lost_in_rounding(probe, base, list(lengths)))
-    return np.asarray(np.where(seen.stands_still, lost, noise))
+    return np.asarray(np.where(seen.stands_still, lost, noise)), jumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +196,7 @@ class _Seen:
         self.quantum = np.zeros_like(base)
         self.jumps = np.zeros(base.shape, dtype=bool)
         """Where it is made of jumps, which looking from nearer does not make smaller."""
+        self.first: _Sample | None = None
         self.last: _Sample | None = None
         self._stood_still = np.ones(base.shape, dtype=bool)
 
@@ -189,56 +216,46 @@ class _Seen:
             by_chance = sample.is_rounded & (SAME_NOISE * less < np.finfo(np.float32).eps / 2 * np.abs(self.base))
             is_kink = (more > ONE_SIDED * less) & ~by_chance
             self.noise = np.maximum(np.where(is_kink, less, more), self.quantum)
-            self._look_between(sample)
         elif self.last is None:
             stands = self._stood_still.any()  # as half precision may, whose units are not sampled farther away
             self.noise = np.maximum(_of_staircase(self.probe, sample) if stands else sample.noise, self.quantum)
         else:
             self._look_from_nearer(sample, self.last)
-        self.last = sample
+        self.first, self.last = self.first or sample, sample
 
-    def _look_between(self, sample: _Sample) -> None:
-        """Look for jumps on the way to a sample without noise, if the slopes at both ends of the way do not explain the change over it.
+    def look_far(self, floor: Floats, fewest: int) -> Bools:
+        """Look for jumps beside something smooth, if what is smooth does not explain the change over a long way; tell where there are.
 
-        The stairs of single precision beside something steeper and smooth may be longer than the whole sample.
+        The stairs of single or half precision may be longer than the whole sample.
         """
-        if not (self.noise <= sample.enough).any():
-            return
-        most = most_of_single(self.probe, self.base, list(sample.moves))
-        least = self._unexplained(sample, most)
-        if not np.isnan(least).all():
-            size = jumps_between(self.probe, sample.moves, abs(sample.places[0]), least)
-            size = np.where(self._stands_out(size) & (size <= most), size, 0.0)
-            self.jumps |= size > 0
-            self.noise = np.maximum(self.noise, size / np.sqrt(12))
+        sample = self.first
+        if sample is None or np.all(self.jumps | (self.noise > sample.enough)):
+            return np.zeros_like(self.jumps)
+        way = 2 * np.rint(FAR / SPACING / 2)
+        self.noise = np.maximum(self.noise, floor)
+        least = self._unexplained(sample, way, fewest)
+        noise = jumps_between(self.probe, sample.moves, way, least) / np.sqrt(12)
+        jumps = np.asarray(noise > SAME_NOISE * self.noise)  # the change from one place to the next is noise as well
+        self.noise = np.where(jumps, noise, self.noise)
+        return jumps
 
-    def _stands_out(self, jump: Floats) -> Bools:
-        """Tell which jumps make more noise than was seen: the change from one place to the next is noise as well."""
-        return np.asarray(jump / np.sqrt(12) > SAME_NOISE * self.noise)
+    def _unexplained(self, sample: _Sample, way: float, fewest: int) -> Floats:
+        """Return the least jump that would explain the change over a way; NaN where the slopes at its ends and half-way explain it.
 
-    def _unexplained(self, sample: _Sample, most: Floats) -> Floats:
-        """Return the least jump, ``most`` at most, that would explain the change on the way to a sample; NaN where the slopes explain it."""
-        last, width = sample.places[0], sample.offsets[-1]
-        away = (sample.values[-1] - sample.values[0]) / width
-        ahead, behind = (self.probe.ray(sample.moves, np.array([width, -width])) - self.base) / [[width], [-width]]
-        # On the side whose slope is farther from that of the sample there may be a jump.
-        near = np.where(np.abs(behind - away) < np.abs(ahead - away), behind, ahead)
-        # Each is the slope in the middle of the places that it is taken between, and from here on that at an end of the way.
-        off = (away - near) * width / 2 / last
-        near, away = near - off, away - off
-        change = sample.values[0] - self.base
-        departs = np.abs(change - last * (near + away) / 2)
-        # The way is a small share of the elements' lengths: the change of a smooth function departs by no more than that share of
-        # itself, or by ten times that share of what its curvature makes of it.
-        share, bend = SPACING * abs(last), np.abs(last * (away - near))
-        least = departs * width / abs(last)  # if there is one jump over each width
-        asked = departs > share * np.maximum(np.abs(change), 10 * bend)
-        asked &= self._stands_out(least) & (least <= most)
-        if np.any(asked & (departs < bend)):
-            # Half-way the slope of a smooth function is that between both; past kinks it is not.
-            ends = np.rint(last / 2) + width * np.array([-0.5, 0.5])
-            halfway = np.diff(self.probe.ray(sample.moves, ends), axis=0)[0] / width
-            asked &= (departs >= bend) | (np.abs(last * (halfway - (near + away) / 2)) < departs / 8)
+        They make up the change of a smooth function. Past kinks that half-way is not between the others. What stairs make beside
+        something smooth is missing from the slopes, and over both halves alike.
+        """
+        places = np.array([1.0, way / 2, way / 2 + 1, way, way + 1])
+        values = np.stack([self.base, *_far_away(self.probe, sample.moves, places)]).reshape(3, 2, -1)
+        at, slopes = values.mean(axis=1), values[:, 1] - values[:, 0]
+        missing = np.diff(at, axis=0) - way / 2 * (slopes[1:] + slopes[:-1]) / 2
+        bent = way / 2 * np.abs(slopes[1] - (slopes[0] + slopes[2]) / 2)
+        less, more = np.sort(np.abs(missing), axis=0)
+        alike = (missing[0] * missing[1] > 0) & (SAME_NOISE * less > more)
+        less = less if fewest > 1 else more
+        least = 2 * less * sample.offsets[-1] / way  # if there is one jump over each width of the sample
+        asked = (alike | (fewest == 1)) & (less > 8 * bent)
+        asked &= less > SAME_NOISE * way * self.noise  # noise of the slopes
         return np.where(asked, least, np.nan)
 
     def _look_from_nearer(self, sample: _Sample, last: _Sample) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gradcheck.aliases import Floats
+from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.ladder import noise_multiplier
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
-from gradcheck.differences.sampled_noise import measure_noise, most_of_single
+from gradcheck.differences.sampled_noise import most_of_single, noise_and_jumps
 from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED
 from gradcheck.functions.probe import Probe
 
@@ -30,36 +30,41 @@ others: what a function does over the scale of one must not be passed over becau
 
 def measure_noise_and_lengths(
     probe: Probe, base: Floats, lengths: dict[int, Floats], rtol: float, rng: np.random.Generator
-) -> tuple[Floats, dict[int, Floats]]:
+) -> tuple[Floats, Bools, dict[int, Floats]]:
     """Measure the noise of the functions, and how far the elements of each leaf may be moved.
 
     Returns
     -------
     noise : array, shape (K,)
-        See `gradcheck.differences.sampled_noise.measure_noise`.
+    jumps : array of bool, shape (K,)
+        See `gradcheck.differences.sampled_noise.noise_and_jumps`.
     lengths : dict
         Of each leaf, see `widened`.
     """
-    noise = measure_noise(probe, base, lengths, rng)
-    hidden = np.maximum(noise, _hidden_noise(probe, base, lengths, rng))
+    noise, jumps = noise_and_jumps(probe, base, lengths, rng)
+    far, are_far = _hidden_noise(probe, base, lengths, rng)
+    hidden, jumps = np.maximum(noise, far), jumps | are_far
     longer = {leaf: widened(probe, leaf, own, base, hidden, rtol, rng) for leaf, own in lengths.items()}
     changed = {leaf: longer[leaf] for leaf in lengths if longer[leaf] is not lengths[leaf]}
     if changed:  # by their own sizes they were moved too little for the function to show its noise
-        noise = np.maximum(hidden, measure_noise(probe, base, changed, rng))
-    return noise, longer
+        more, are_more = noise_and_jumps(probe, base, changed, rng)
+        noise, jumps = np.maximum(hidden, more), jumps | are_more
+    return noise, jumps, longer
 
 
-def _hidden_noise(probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator) -> Floats:
-    """Return the noise that small elements show when they are moved farther, where single precision inside the functions explains it.
+def _hidden_noise(
+    probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator
+) -> tuple[Floats, Bools]:
+    """Return the noise that small elements show when they are moved farther, where it is of jumps or of single precision inside.
 
     Moved by their own sizes such functions do not change at all, and show none.
     """
     small = {leaf: own for leaf, own in lengths.items() if ((own > 0) & (own < SMALL)).any()}
     if not small:
-        return np.zeros_like(base)
+        return np.zeros_like(base), np.zeros(base.shape, dtype=bool)
     wide = {leaf: np.where(own > 0, np.maximum(own, ZERO_LENGTH), 0.0) for leaf, own in small.items()}
-    noise = measure_noise(probe, base, wide, rng)
-    return np.where(noise <= most_of_single(probe, base, list(small)), noise, 0.0)
+    noise, jumps = noise_and_jumps(probe, base, wide, rng)
+    return np.where(jumps | (noise <= most_of_single(probe, base, list(small))), noise, 0.0), jumps
 
 
 def widened(

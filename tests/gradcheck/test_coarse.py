@@ -264,6 +264,44 @@ def test_stairs_of_single_precision_longer_than_what_is_sampled_are_noise_beside
     assert right.count("pass") >= 19 and dropped.count("fail") >= 19
 
 
+HALF = {
+    "input in half precision": lambda x: float(waves(x.astype(np.float16).astype(float))),
+    "value in half precision": lambda x: float(np.float16(3 + waves(x))),
+    "all in half precision": lambda x: float(3 + np.sum(WEIGHTS.astype(np.float16) * np.sin(x.astype(np.float16)))),
+    "two decimals": lambda x: round(float(waves(x)), 2),
+}
+
+
+@pytest.mark.parametrize("name", HALF)
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_stairs_of_half_precision_beside_something_smooth_are_noise(name, scale):
+    """Shorter steps agree to many digits on the slope of the penalty alone. That is the derivative nearly everywhere, and not the trend."""
+    right, penalty = [], []
+    for seed in range(6):
+        x, centre = scale * point(seed), np.random.default_rng(seed).normal(size=6)
+        f = lambda x, centre=centre: HALF[name](x) + float(np.sum((x - centre) ** 2))  # noqa: E731
+        alone = 2 * (x - centre)
+        trend = slope(x) + alone
+        right.append(check_gradient(f, trend, x, rng=seed).verdict)
+        penalty.append(check_gradient(f, alone, x, rng=seed).verdict)
+        for factor in (-1.0, 0.0, 2.0):
+            assert check_gradient(f, factor * trend, x, rng=seed).verdict == "fail"
+    assert "fail" not in right and right.count("pass") >= 5
+    is_fine = (
+        scale < 1 and name == "input in half precision"
+    )  # its grid is absolute there, and finer than single precision makes one
+    assert set(penalty) == ({"fail"} if is_fine else {"inconclusive"})
+
+
+@pytest.mark.parametrize("seed", seeds(3))
+def test_a_single_jump_beside_something_smooth_hides_nothing(seed):
+    x = point(seed)
+    f = lambda y: waves(y) + float(y[0] > 1.01 * x[0]) - float(y[1] < 0.97 * x[1])  # noqa: E731
+    assert check_gradient(f, slope, x, rng=seed).ok
+    for factor in (-1.0, 0.0, 1.0001):
+        assert check_gradient(f, lambda x, c=factor: c * slope(x), x, rng=seed).verdict == "fail"
+
+
 @pytest.mark.parametrize("scale", [1e-5, 1e-6, 0.0])
 def test_a_dropped_gradient_of_tiny_parameters_in_half_precision_fails(scale):
     """Over as many of their units as noise is sampled in, a sum in single precision stands still."""

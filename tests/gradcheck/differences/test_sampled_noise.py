@@ -98,10 +98,10 @@ def test_noise_of_a_known_level_is_measured(level, seed):
     assert level / 4 < found[0] < 4 * level
 
 
-def test_the_noise_of_a_smooth_function_is_rounding_at_ten_calls():
+def test_the_noise_of_a_smooth_function_is_rounding_at_thirteen_calls():
     probe = probe_of(lambda x: float(np.sum(np.sin(x))), np.linspace(0.5, 1.5, 5))
     found = measure_noise(probe, np.array([4.2]), {0: np.ones(5)}, np.random.default_rng(0))
-    assert 2.0**-52 / 2 <= found[0] < 1e-14 and probe.budget.used == 10
+    assert 2.0**-52 / 2 <= found[0] < 1e-14 and probe.budget.used == 13
 
 
 def measured(f, x, seed=0):
@@ -288,7 +288,7 @@ def test_values_are_those_at_the_places_and_the_noise_is_never_below_half_a_unit
         np.testing.assert_allclose(sample.values[:, 0] - 4101, moved, rtol=1e-3, atol=1e-12)
     assert measured(lambda x: float(4096 * np.rint(x[0])), np.ones(1))[0][0] >= np.spacing(4096.0) / 2
     linear, calls = measured(lambda x: float(x[0] + 2 * x[1]), x)
-    assert linear[0] >= np.spacing(5.0) / 2 and calls == 10
+    assert linear[0] >= np.spacing(5.0) / 2 and calls == 13
 
 
 def asked_far_away(f, first=5507.0):
@@ -397,7 +397,7 @@ def test_what_stands_still_has_the_noise_that_rounding_may_hide_in_it():
 def test_a_wave_is_looked_at_from_nearer_beside_what_is_smooth():
     alone, calls = measured(lambda x: float(np.sin(1e6 * x[0])), X)
     beside, as_many = measured(lambda x: np.array([np.sum(np.sin(x)), np.sin(1e6 * x[0])]), X)
-    assert alone[0] < 1e-9 and np.all(beside < 1e-9) and as_many - 4 <= calls > 10
+    assert alone[0] < 1e-9 and np.all(beside < 1e-9) and as_many - 5 <= calls > 13
 
 
 def test_samples_are_a_thousandth_away_on_both_sides_and_then_at_the_point():

@@ -122,6 +122,8 @@ def _is_negligible(bench: Bench, leaf: int) -> bool:
     along = np.isfinite(bench.floor_along[leaf]).all()
     floor = np.broadcast_to(bench.floor_along[leaf], claim.shape) if along else found.floor
     floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
+    # A zero that is measured as well has no round-off: no sum was so near to it by luck.
+    floor = np.where((claim == 0) & (np.abs(found.reference) <= found.noise), np.fmin(floor, found.noise), floor)
     largest = np.fmax(np.abs(claim), floor).max(axis=0)
     negligible = bench.negligible[leaf]
     if (negligible <= 0).any():

@@ -128,3 +128,29 @@ def test_a_gradient_that_is_zero_but_for_rounding_passes_alone():
         assert check_gradient(lambda x: np.sum(np.exp(x - np.max(x)) / np.sum(np.exp(x - np.max(x)))), claim, point).ok
         at_optimum = lambda x, best=point: 3 + np.sum((x - best) ** 2)  # noqa: E731
         assert check_gradient(at_optimum, lambda x, best=point: 2 * (x - best), point).ok
+
+
+STATIONARY = {
+    "cosine": (lambda x: np.cos(x).sum(), lambda x: -np.sin(x)),
+    "norm": (lambda x: np.sqrt(0.01 + x @ x), lambda x: x / np.sqrt(0.01 + x @ x)),
+    "product": (lambda x: np.sqrt(np.prod(1 + x**2)), lambda x: np.sqrt(np.prod(1 + x**2)) * x / (1 + x**2)),
+}
+
+
+@pytest.mark.parametrize("size", [1, 6, 300])
+@pytest.mark.parametrize("name", STATIONARY)
+def test_where_all_slopes_vanish_a_zero_in_single_precision_passes_and_nothing_else(name, size):
+    f, grad = STATIONARY[name]
+
+    def check(x, error):
+        return check_gradient(
+            lambda x: float(f(x.astype(np.float64))), lambda x: (grad(x.astype(np.float64)) + error).astype(x.dtype), x
+        ).verdict
+
+    origin = np.zeros(size, np.float32)
+    assert check(origin, 0.0) == "pass"
+    assert check(origin, 1e-3) == "fail"
+    near = (1e-8 * np.random.default_rng(size).normal(size=size)).astype(np.float32)
+    for factor in (-2.0, 1.0, -1.0):  # minus, twice and zero
+        wrong = factor * grad(near.astype(np.float64))
+        assert check(near, wrong) != "pass"

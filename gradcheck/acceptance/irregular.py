@@ -21,7 +21,7 @@ from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 
-__all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
+__all__ = ["MOST_REPEATED", "look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
 
 FlaggedColumns = tuple[Flagged, Bools]
 

@@ -669,3 +669,13 @@ def test_a_value_that_is_off_makes_no_kink(period, seed):
         claim = slopes(x)
         claim[element] *= -1
         assert not check_gradient(glitching(period, 1.0), claim, x).ok
+
+
+@pytest.mark.parametrize("period", [3, 5, 7, 11])
+@pytest.mark.parametrize("count", [5, 25, 45])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_function_that_is_off_so_often_that_it_looks_noisy_never_passes(period, count, dtype):
+    x = np.random.default_rng(count).normal(size=count).astype(dtype)
+    calls = itertools.count(1)
+    report = check_gradient(lambda x: np.sin(x).sum() + dtype(1e-2) * (next(calls) % period == 0), np.cos, x)
+    assert report.verdict == "inconclusive", str(report)

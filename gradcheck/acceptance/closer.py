@@ -107,11 +107,13 @@ class _Line:
         """Return the claimed derivative along the direction of a group, and what rounding of the elements and tolerance make of it, (3, K)."""
         bench, sums = self.bench, np.zeros((3, len(self.bench.base)))
         for leaf, indices in group.items():
-            free, parts = bench.leaves[leaf], self._parts(leaf, indices)
-            spacing = free.format.spacing(np.abs(free.value.ravel()[indices]))
-            roundoff = bench.tolerance(leaf, indices).roundoff * np.abs(self.moves[leaf][indices, None])
+            claim, parts = bench.claims[leaf], self._parts(leaf, indices)
+            spacing = bench.resolution(leaf, indices) / 2
+            roundoff = claim.roundoff(bench.ledgers[leaf].typical_size(), indices) * np.abs(
+                self.moves[leaf][indices, None]
+            )
             sums[0] += parts.sum(axis=0)
-            sums[1] += (np.abs(bench.claims[leaf].values[indices]) * spacing[:, None]).sum(axis=0)
+            sums[1] += (np.abs(claim.values[indices]) * spacing[:, None]).sum(axis=0)
             sums[2] += (bench.rtol * np.abs(parts) + roundoff).sum(axis=0)
         return sums
 

@@ -189,10 +189,12 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
     wrong_by, right_to = tolerance.of(evidence)
     noise = evidence.noise
     agrees = np.isfinite(right_to) & np.isfinite(noise) & (apart <= right_to) & ~evidence.nonlinear[:, None]
-    inside = (apart <= noise) & np.isfinite(noise) & ~evidence.nonlinear[:, None]
-    usual = inside & (apart + noise <= np.maximum(tolerance.rtol * tolerance.size, 2 * USUAL * evidence.typical))
-    known = np.maximum(tolerance.size, np.abs(evidence.value))
-    rough = inside & evidence.limited & (apart + noise <= ROUGHLY * known)
+    usual = rough = np.zeros_like(agrees)
+    if not agrees.any(axis=1).all():  # where all are right, it is no matter what else agrees
+        inside = (apart <= noise) & np.isfinite(noise) & ~evidence.nonlinear[:, None]
+        usual = inside & (apart + noise <= np.maximum(tolerance.rtol * tolerance.size, 2 * USUAL * evidence.typical))
+        known = np.maximum(tolerance.size, np.abs(evidence.value))
+        rough = inside & evidence.limited & (apart + noise <= ROUGHLY * known)
     best = np.zeros(claim.shape, dtype=np.intp)
     if evidence.kind.shape[1] > 1:
         rank = np.where(agrees, 0, np.where(usual | rough, 1, 2)) + 3 * ~asked

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
@@ -83,7 +86,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     Without a ladder the first stay undecided, whatever the claim. The others, hidden by noise, are measured while calls are
     left: a longer step may show more of them.
     """
-    rows = []
+    rows: list[tuple[NDArray[Any], ...]] = []
     for leaf, ledger in bench.ledgers.items():
         once = ledger.known
         once = once[~ledger.measured(once)]
@@ -99,17 +102,18 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
         for_calls = (waits & (found.limit == Limit.CALLS)).any(axis=1)
         hidden = waits.any(axis=1)
         asked = (for_calls | hidden | _worth_it(bench, leaf, once).any(axis=1)).nonzero()[0]
-        if len(asked):
-            rank = np.select([for_calls, hidden], [0, 1], 2)
-            rows += [(rank[i], -evidence[i], leaf, int(once[i])) for i in asked]
-    rows.sort()
-    needed = sum(1 for rank, *_ in rows if rank == 0)
-    undecided = sum(1 for rank, *_ in rows if rank == 1)
+        rank = np.select([for_calls, hidden], [0, 1], 2)
+        rows.append((once[asked], np.full(len(asked), leaf), -evidence[asked], rank[asked]))
+    if not rows:
+        return []
+    columns = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+    places, leaves, _, ranks = (column[np.lexsort(columns)] for column in columns)
+    needed, undecided = (int(np.count_nonzero(ranks == rank)) for rank in (0, 1))
     left = 2 * bench.elements + MOST_OVERHEAD - KEPT_BACK - (bench.probe.budget.points - bench.spent_before)
     allowed = min(left, REFINING_CALLS + FEWEST_CALLS * min(undecided, bench.elements // 80))
     anyway = min(undecided, UNDECIDED_ANYWAY) if needed else 0
     affordable = needed + max(anyway, allowed // FEWEST_CALLS - needed)
-    return [(leaf, index) for _, _, leaf, index in rows[:affordable]]
+    return list(zip(leaves[:affordable].tolist(), places[:affordable].tolist(), strict=True))
 
 
 def _worth_it(bench: Bench, leaf: int, indices: Indices) -> Bools:

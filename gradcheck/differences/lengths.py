@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def _sizes(value: NDArray[np.generic]) -> Floats:
 def _rms(sizes: Floats) -> float:
     """Return the root mean square of numbers of any size."""
     largest = float(sizes.max(initial=0.0))
-    return largest * float(np.sqrt(np.mean((sizes / largest) ** 2))) if largest else 0.0
+    return largest * math.sqrt(float(((sizes / largest) ** 2).sum()) / sizes.size) if largest else 0.0
 
 
 def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:

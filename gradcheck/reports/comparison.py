@@ -179,8 +179,8 @@ def divergence_of(
             cosine, angle = (1.0, 0.0) if same else (0.0, 90.0)
         else:
             # From the chords: the scalar product has no digits left near 0 and 180 degrees.
-            chord = _length(_unit(a, size_c) - _unit(b, size_n) for a, b in pairs)
-            opposite = _length(_unit(a, size_c) + _unit(b, size_n) for a, b in pairs)
+            units = ((_unit(a, size_c), _unit(b, size_n)) for a, b in pairs)
+            chord, opposite = np.sqrt(np.sum([(_square(a - b), _square(a + b)) for a, b in units], axis=0)).tolist()
             cosine = 1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1
             angle = math.degrees(2 * math.atan2(chord, opposite))
         largest = apart[0]
@@ -220,7 +220,11 @@ def _unit(vector: Floats, norm: tuple[float, float]) -> Floats:
 
 def _length(pieces: Iterable[Floats]) -> float:
     """Return the Euclidean norm of a vector in pieces, whose elements are about one at most."""
-    return math.sqrt(sum(float(product(piece, piece)) for piece in pieces))
+    return math.sqrt(sum(map(_square, pieces)))
+
+
+def _square(vector: Floats) -> float:
+    return float(product(vector, vector))
 
 
 def _ratio(over: tuple[float, float], under: tuple[float, float], factor: float = 1.0, *, zero: float = 0.0) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.decide import Decision, Outcome, Tolerance, decide
-from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, Membership, rms
+from gradcheck.acceptance.ledger import Estimate, Evidence, Kind, Ledger, Limit, Membership, rms
 from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
@@ -33,6 +33,9 @@ NEGLIGIBLE = 1e-3
 
 NOTHING_SEEN = (Limit.NOT_PROBED, Limit.NOISE, Limit.STEP)
 """Limits of elements that no measurement contradicts."""
+
+Known = tuple[Decision, Evidence, Tolerance]
+"""What is decided, and on what."""
 
 AT_ONCE = 200_000
 """Numbers decided about at a time: a limit on memory."""
@@ -281,7 +284,7 @@ class Bench:
         self._known_scales: dict[int, tuple[Floats, tuple[Floats, Floats, Floats]]] = {}
         self._known: dict[int, tuple[int, Judgement]] = {}
         self._known_wrong: dict[int, tuple[int, bool, bool]] = {}
-        self._decided: dict[int, tuple[int, int, dict[bytes, Decision]]] = {}
+        self._decided: dict[int, tuple[int, int, dict[bytes, Known]]] = {}
 
     def afresh(self) -> Bench:
         """Return a bench on which nothing is known but noise and lengths."""
@@ -322,16 +325,21 @@ class Bench:
         return self.leaves[leaf].format.spacing(value), own_sizes(value, self.lengths[leaf][where]), dwarfed
 
     def decide(self, leaf: int, indices: Indices) -> Decision:
-        """Decide about some elements on the evidence so far; what was decided on the same evidence is remembered, as far as it fits."""
+        """Decide about some elements on the evidence so far."""
+        return self.known(leaf, indices)[0]
+
+    def known(self, leaf: int, indices: Indices) -> Known:
+        """Decide about some elements, and return on what; while there is no further evidence it is remembered, as far as it fits."""
         ledger, asked = self.ledgers[leaf], indices.tobytes()
         version, room, known = self._decided.get(leaf, (-1, 0, {}))
         if version != ledger.version:
             room, known = AT_ONCE, {}
         if asked not in known:
-            found = decide(self.claims[leaf].values[indices], ledger.evidence(indices), self.tolerance(leaf, indices))
+            evidence, tolerance = ledger.evidence(indices), self.tolerance(leaf, indices)
+            found = decide(self.claims[leaf].values[indices], evidence, tolerance)
             if found.outcome.size > room:
-                return found
-            known[asked] = found
+                return found, evidence, tolerance
+            known[asked] = found, evidence, tolerance
             self._decided[leaf] = ledger.version, room - found.outcome.size, known
         return known[asked]
 

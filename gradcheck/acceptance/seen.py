@@ -16,7 +16,7 @@ from gradcheck.acceptance.pooled import FEWEST_POOLED, Excess, excess
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
-from gradcheck.functions.blocks import random_signs
+from gradcheck.functions.blocks import SMALL_ARRAY, random_signs
 
 __all__ = ["others", "unseen"]
 
@@ -27,7 +27,7 @@ FACTORS = (-1.0, 2.0, HALF, 0.0)
 """The other claims, as multiples of the one that is checked."""
 
 FEW = 64
-"""Elements with the largest claims that are tested first: mostly they suffice."""
+"""Elements of a large leaf, with the largest claims, that are tested first: mostly they suffice."""
 
 GROSS = 0.25
 """Half of the share by which twice the gradient is too large, the least of the other claims."""
@@ -64,7 +64,7 @@ def _rejects_all(bench: Bench, leaf: int) -> bool:
         if not waiting:
             break
         claim = bench.claims[leaf].values[indices]
-        evidence, tolerance = bench.ledgers[leaf].evidence(indices), bench.tolerance(leaf, indices)
+        _, evidence, tolerance = bench.known(leaf, indices)
         excluded = excludes(np.multiply.outer(waiting, claim), evidence, tolerance)
         rejected = np.asarray(excluded.any(axis=(1, 2)))
         waiting = [factor for factor, is_rejected in zip(waiting, rejected, strict=True) if not is_rejected]
@@ -87,7 +87,7 @@ def _is_contradicted(bench: Bench, leaf: int) -> bool:
 
 def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
     parts, known = in_parts(bench.ledgers[leaf]), bench.ledgers[leaf].known
-    if len(known) <= FEW:
+    if known.size * bench.ledgers[leaf].columns <= SMALL_ARRAY:
         return parts
     sizes = np.nan_to_num(np.abs(bench.claims[leaf].values[known]).max(axis=1, initial=0.0), posinf=0.0)
     first = np.sort(known[np.argsort(-sizes, kind="stable")[:FEW]])

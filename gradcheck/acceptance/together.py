@@ -35,7 +35,7 @@ longer one crossed."""
 
 def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Tell which claims screening contradicts by far more than the functions bend between its points, as at a kink; shape (m,)."""
-    found, evidence = bench.decide(leaf, indices), bench.ledgers[leaf].evidence(indices)
+    found, evidence, _ = bench.known(leaf, indices)
     bend = np.nan_to_num(np.abs(evidence.curvature), nan=np.inf).max(axis=1, initial=0.0)
     gap = bend * (bench.steps[leaf] * bench.lengths[leaf][indices])[:, None]
     gap = np.maximum(gap - BEND_NOISE * found.noise, 0.0)

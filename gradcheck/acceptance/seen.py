@@ -123,30 +123,34 @@ def _is_negligible(bench: Bench, leaf: int) -> bool:
     floor = np.broadcast_to(bench.floor_along[leaf], claim.shape) if along else found.floor
     floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
     # A zero that is measured as well has no round-off: no sum was so near to it by luck.
-    floor = np.where((claim == 0) & (np.abs(found.reference) <= found.noise), np.fmin(floor, found.noise), floor)
+    is_zero = (claim == 0) & (np.abs(found.reference) <= found.noise)
+    floor = np.where(is_zero, np.fmin(floor, found.noise), floor)
     largest = np.fmax(np.abs(claim), floor).max(axis=0)
     negligible = bench.negligible[leaf]
     if (negligible <= 0).any():
-        negligible = np.where(negligible > 0, negligible, NEGLIGIBLE * _steepest(bench, leaf))
+        steepest = _steepest(bench, leaf, is_stationary=bool(is_zero.all()))
+        negligible = np.where(negligible > 0, negligible, NEGLIGIBLE * steepest)
     return bool((largest <= np.maximum(negligible, UNDERFLOW)).all())
 
 
-def _steepest(bench: Bench, leaf: int) -> Floats:
+def _steepest(bench: Bench, leaf: int, *, is_stationary: bool) -> Floats:
     """Return a slope beside which the gradient of a leaf without others may be as good as zero; shape (K,).
 
-    It is by how much the functions bend over the step of the differences, divided by the longest step. Their values count too where
-    noise hides all that they change by over the lengths of the elements, at two calls: then nothing shows that they depend on the leaf.
+    It is by how much the functions bend over the step of the differences, divided by the longest step; where all slopes are measured
+    as zero, by how much they change over the longest step, at four calls. Their values count too where noise hides all that they
+    change by over the lengths of the elements: then nothing shows that they depend on the leaf.
     """
     lengths = bench.lengths[leaf]
     known = bench.ledgers[leaf].known
     curvature = np.abs(bench.ledgers[leaf].evidence(known[:FEW]).curvature)
     # At a longer step than that of the differences f may be curved in another way.
     step = bench.steps.get(leaf, FIRST_STEP) * lengths.max(initial=0.0)
-    bend = np.where(np.isfinite(curvature), curvature, 0.0).max(axis=(0, 1), initial=0.0) * step**2 / 2
-    values = bench.base[None]
+    size = np.where(np.isfinite(curvature), curvature, 0.0).max(axis=(0, 1), initial=0.0) * step**2 / 2
+    beyond = np.zeros((2, len(bench.base)))
     with bench.probe.budget.until_exhausted():
         move = lengths * random_signs(len(lengths), bench.rng)
-        values = bench.probe.ray({leaf: move}, np.array([1.0, -1.0]))
-    changes = (np.abs(values - bench.base) > bench.multiplier * bench.noise).any(axis=0)
-    size = bend + np.where(changes, 0.0, np.abs(bench.base))
+        reaches = np.array([1.0, -1.0, FIRST_STEP, -FIRST_STEP][: 4 if is_stationary else 2])
+        change = np.abs(bench.probe.ray({leaf: move}, reaches) - bench.base) - bench.multiplier * bench.noise
+        beyond[: len(reaches) // 2] = np.nan_to_num(change).reshape(-1, 2, len(bench.base)).max(axis=1)
+    size = np.maximum(size, beyond[1] / len(lengths)) + np.where(beyond[0] > 0, 0.0, np.abs(bench.base))
     return np.asarray(size / (FIRST_STEP * lengths.max(initial=1.0)))

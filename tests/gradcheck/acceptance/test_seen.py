@@ -154,3 +154,18 @@ def test_where_all_slopes_vanish_a_zero_in_single_precision_passes_and_nothing_e
     for factor in (-2.0, 1.0, -1.0):  # minus, twice and zero
         wrong = factor * grad(near.astype(np.float64))
         assert check(near, wrong) != "pass"
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("size", [1, 40])
+@pytest.mark.parametrize("power", [3, 4, 5])
+def test_a_power_at_zero_passes_and_a_millionth_beside_it_fails(power, size, dtype):
+    def check(error):
+        return check_layer(
+            lambda x: (x**power, x),
+            lambda dy, x: (dy * power * x ** (power - 1) + x.dtype.type(error),),
+            np.zeros(size, dtype),
+        ).verdict
+
+    assert check(0.0) == "pass"
+    assert check(1e-6) == "fail"

@@ -179,12 +179,15 @@ def divergence_of(
             cosine, angle = (1.0, 0.0) if same else (0.0, 90.0)
         else:
             # From the chords: the scalar product has no digits left near 0 and 180 degrees.
-            units = ((_unit(a, size_c), _unit(b, size_n)) for a, b in pairs)
-            chord, opposite = np.sqrt(np.sum([(_square(a - b), _square(a + b)) for a, b in units], axis=0)).tolist()
+            chord = opposite = 0.0
+            for a, b in pairs:
+                one, other = a / size_c[0] / size_c[1], b / size_n[0] / size_n[1]
+                chord, opposite = chord + _square(one - other), opposite + _square(one + other)
+            chord, opposite = math.sqrt(chord), math.sqrt(opposite)
             cosine = 1 - chord**2 / 2 if chord < opposite else opposite**2 / 2 - 1
             angle = math.degrees(2 * math.atan2(chord, opposite))
         largest = apart[0]
-        unknown = np.broadcast_to(np.asarray(resolution, dtype=np.float64), n.shape)
+        unknown = resolution if isinstance(resolution, np.ndarray) else np.full(n.shape, resolution)
         limit = _ratio(_norm(lambda: (np.where(np.isfinite(u), u, 0.0) for u in blocks(unknown))), size_n)
         norm_ratio = _ratio(size_c, size_n, zero=1.0)
     return Divergence(
@@ -212,10 +215,6 @@ def _norm(pieces: Callable[[], Iterable[Floats]]) -> tuple[float, float]:
     if largest == 0 or not math.isfinite(largest):
         return largest, 1.0
     return largest, _length(piece / largest for piece in pieces())
-
-
-def _unit(vector: Floats, norm: tuple[float, float]) -> Floats:
-    return vector / norm[0] / norm[1]
 
 
 def _length(pieces: Iterable[Floats]) -> float:

@@ -167,3 +167,8 @@ def test_no_key_breaks_a_line_of_the_report(key):
 
 def test_keys_that_read_alike_with_their_escapes_have_names_of_their_own():
     assert len(set(names({"a\nb": 1.0, "a\\nb": 2.0, "['a\\nb']": 3.0}))) == 3
+
+
+def test_keys_that_are_equal_keep_their_own_names():
+    leaves = [flatten({key: 1.0, "other": 2.0})[0][0].name for key in (1, True, 1.0, "1", np.int64(1))]
+    assert leaves == ["[1]", "[True]", "[1.0]", "1", "[np.int64(1)]"]

@@ -239,6 +239,15 @@ def test_one_estimate_alone_is_the_evidence_that_it_is_beside_others():
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_what_is_known_grows_with_every_estimate():
+    ledger = Ledger(5, 1)
+    assert ledger.known.tolist() == []
+    ledger.add(difference([3, 1], [3.0, 4.0]))
+    assert ledger.known.tolist() == [1, 3]
+    ledger.add(pair([4, 1], [9.0, 4.0]))
+    assert ledger.known.tolist() == [1, 3, 4]
+
+
 def test_elements_leaf_by_leaf_in_their_order():
     found = by_leaf([(1, 4), (0, 2), (1, 0), (0, 7)])
     assert {leaf: indices.tolist() for leaf, indices in found.items()} == {1: [4, 0], 0: [2, 7]}

@@ -20,10 +20,17 @@ from gradcheck.differences.sampled_noise import (
     lost_in_rounding,
     measure_noise,
 )
-from gradcheck.functions.blocks import BLOCK, signed
+from gradcheck.functions.blocks import BLOCK, random_signs, signed
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, BudgetExhaustedError, Probe
 from tests.gradcheck.differences.test_steps import probe_of
+
+
+@pytest.mark.parametrize("shape", [0, 7, (3, 5)])
+def test_random_signs_are_those_that_numpy_chooses(shape):
+    ours, theirs = np.random.default_rng(3), np.random.default_rng(3)
+    np.testing.assert_array_equal(random_signs(shape, ours), theirs.choice([-1.0, 1.0], shape), strict=True)
+    assert ours.random() == theirs.random()
 
 
 def test_signs_and_sizes_are_of_both_kinds_and_go_on_beyond_a_block():

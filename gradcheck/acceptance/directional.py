@@ -14,16 +14,20 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench, Limit
 from gradcheck.acceptance.directions import (
     ALLOWANCE,
+    DIRECTIONS,
     DISAGREES,
+    LONGER,
+    PLACES,
     Directions,
     Slopes,
 )
-from gradcheck.acceptance.first_look import LONGER, first_look
+from gradcheck.acceptance.first_look import first_look
 from gradcheck.acceptance.individual import SMALL, Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.locate import CERTAIN, FEW, Group, contradicted_leaves, groups_of, locate, strongest
 from gradcheck.acceptance.parts import elements_of
+from gradcheck.acceptance.refinement import MOST_OVERHEAD
 from gradcheck.acceptance.screening import DOZEN, measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.shown import Shown
@@ -43,21 +47,9 @@ MOST_FRUITLESS = 2
 MOST_LEAVES = 4
 """Contradicted leaves that one search tells apart, the last ones first."""
 
-MOST_CLOSER = 96
-"""Calls spent on leaves of which too little shows: six sets of four directions."""
-
 GROSS = 0.2
 """Leaves that contradict their claims by this share of what the claims predict are wrong in more than a few places: one wrong
 element among a hundred contributes no more than that."""
-
-VERIFYING = 2
-"""Fresh directions that must agree with an explanation."""
-
-LEAST = 3
-"""Elements of each leaf that are looked at where all claims are zero."""
-
-NARROWED = 8
-"""Most significant groups that are halved on where more disagree than can be looked at."""
 
 
 def search(bench: Bench, key: int) -> bool:
@@ -77,13 +69,12 @@ def search(bench: Bench, key: int) -> bool:
 
     Notes
     -----
-    A right gradient costs about 26 calls, 16 more when the round-off of other claims hides most of the largest leaf, and up
-    to 96 more when the gradient of some leaf is small beside the noise. A wrong element costs two calls a halving and about 25 to
-    confirm; a leaf that is wrong throughout a dozen such elements, or nothing where a multiple of the claim is right.
+    A right gradient costs about 26 calls, and up to 96 more when the gradient of some leaf is small beside the noise. A wrong
+    element costs two calls a halving and about 25 to confirm; a leaf that is wrong throughout a dozen such elements, or nothing
+    where a multiple of the claim is right.
     """
     run = _search(bench, key)
     run.locate_all(first_look(run.directions, run.individual))
-    run.look_at_largest()
     run.conclude()
     found = bench.judgements.values()
     is_open = run.shown.is_blurred or any(each.undecided.any() for each in found)
@@ -152,12 +143,6 @@ class _Search:
         return bool(self.wrong) and all(self.wrong.values())
 
     # ---- what is wrong --------------------------------------------------------------------------------------------------
-
-    def look_at_largest(self) -> None:
-        """Measure the largest leaf alone, where the round-off of the claims for others hides more of it than its own."""
-        leaf = max(self.directions.leaves, key=lambda leaf: len(self.bench.claims[leaf].values))
-        if leaf not in self.wrong and not self.contradicted and self.directions.is_hidden_by_others(leaf):
-            self.locate_all(self.directions.look([leaf]))
 
     def locate_all(self, slopes: Slopes) -> None:
         """Search until fresh directions agree with what is believed of all elements that move along the first ones."""
@@ -240,7 +225,7 @@ class _Search:
         indices = elements_of(group.part for group in groups)[leaf]
         if leaf not in self.wrong and self.individual.is_wrong_in(leaf, indices):
             self.wrong[leaf] = False
-        found = [] if leaf in self.wrong else strongest(self.directions, groups, NARROWED)
+        found = [] if leaf in self.wrong else strongest(self.directions, groups, DOZEN)
         near = elements_of(group.part for group in found).get(leaf, indices[:0])
         self.individual.leave(leaf, np.setdiff1d(indices, near))
         return found
@@ -311,7 +296,7 @@ class _Search:
             return False
         before = {leaf: self.directions.believed[leaf] for leaf in claims}
         self.directions.believed |= {leaf: factors * values for leaf, values in claims.items()}
-        slopes = self.directions.look(claims, count=VERIFYING, longer=True)
+        slopes = self.directions.look(claims, count=DIRECTIONS // 2, longer=True)
         predicted = np.abs(slopes.predicted_of())
         unknown = uncertainty * predicted / max(float(np.abs(factors).min()), uncertainty)
         allowed = DISAGREES * self._deviation(slopes) + unknown
@@ -351,8 +336,8 @@ class _Search:
         """Look at a few elements where all claims are zero: zero is seen beside how the functions bend, as at a minimum."""
         leaves = self.directions.leaves
         if not self.bench.has_wrong and not any(np.any(self.bench.claims[leaf].values) for leaf in leaves):
-            some = {leaf: np.arange(len(self.bench.claims[leaf].values)) for leaf in leaves[: DOZEN // LEAST]}
-            self.individual.look_at({leaf: self.individual.sample(leaf, each, LEAST) for leaf, each in some.items()})
+            some = {leaf: np.arange(len(self.bench.claims[leaf].values)) for leaf in leaves[: DOZEN // FEW]}
+            self.individual.look_at({leaf: self.individual.sample(leaf, each, FEW) for leaf, each in some.items()})
 
     def _unseen(self) -> list[int]:
         """Return the leaves of which directions do not show enough."""
@@ -374,7 +359,7 @@ class _Search:
 
         Not those that come before one that is wrong throughout.
         """
-        step, until = self.directions.step, self.bench.probe.budget.used + MOST_CLOSER
+        step, until = self.directions.step, self.bench.probe.budget.used + MOST_OVERHEAD
         self._lengthen(self._obscure(), until)
         for leaf in self._obscure():
             self.directions.step = step
@@ -392,7 +377,8 @@ class _Search:
     def _lengthen(self, leaves: list[int], until: int) -> None:
         """Measure some leaves with longer and longer steps, while directions agree and show more."""
         tries = 0
-        while leaves and self.directions.step < FIRST_STEP and self.bench.probe.budget.used < until:
+        until -= len(PLACES) * DIRECTIONS
+        while leaves and self.directions.step < FIRST_STEP and self.bench.probe.budget.used <= until:
             step = self.directions.step
             self.directions.step = min(step * LONGER, FIRST_STEP)
             slopes = self.directions.look(leaves)

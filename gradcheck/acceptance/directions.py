@@ -18,15 +18,16 @@ from gradcheck.acceptance.bench import Bench, rms
 from gradcheck.acceptance.drawn import draw, exact, reach, seed_of
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
-from gradcheck.functions.blocks import BLOCK
+from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.displacements import Moves
 
 __all__ = [
     "ALLOWANCE",
     "DIRECTIONS",
     "DISAGREES",
-    "INFORMATIVE",
+    "LONGER",
     "MISSED",
+    "PLACES",
     "Directions",
     "Slopes",
 ]
@@ -38,13 +39,13 @@ crosses one."""
 EXPONENT = 0.375
 """The step is this power of the noise of a function, relative to its change along a direction of length one."""
 
-NEARER = 16.0
-"""The step is shortened by this factor until the functions are finite."""
+LONGER = 4.0
+"""Factor between steps along directions: shorter ones until the functions are finite, or kinks hide less; longer ones where noise hides much."""
 
 PLACES = np.array([1.0, -1.0, 0.5, -0.5])
 """Positions along a direction, in units of the move, for two central differences, the first two of them for one."""
 
-TYPICAL, LUCKY = 0.4, 3
+TYPICAL = 0.4
 """Two steps can agree by chance. The uncertainty of a directional derivative is therefore at least 0.4 times the
 second-smallest disagreement among four directions, which is what that noise level would produce."""
 
@@ -65,15 +66,12 @@ DISAGREES = 3.3
 BLURRED = 4.0
 """A directional derivative that is this many times less certain than noise explains is measured with a shorter step."""
 
-INFORMATIVE = 3
-"""Directions along which an error must show before it is said to be there, or not."""
-
 ALLOWANCE = 3.0
 """What ``rtol`` allows to every element may add up to this many of its standard deviations along a direction."""
 
-MISSED, QUANTILE_OF = 0.01, 10_000
+MISSED = 0.01
 """Probability that an error as large as the detection limit is missed: the limit is based on this quantile of the displacements of a
-leaf's elements, of at most `QUANTILE_OF` of them."""
+leaf's elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,18 +228,11 @@ class Directions:
     def shortest(self, leaf: int, step: float | None = None) -> float:
         """Return by how much the elements of a leaf move, at a low quantile."""
         count = len(self.believed[leaf])
-        some = slice(None) if count <= QUANTILE_OF else np.linspace(0, count - 1, QUANTILE_OF, dtype=np.intp)
+        some = slice(None) if count <= SMALL_ARRAY else np.linspace(0, count - 1, SMALL_ARRAY, dtype=np.intp)
         lengths = self.lengths(leaf, some, step or self.step)
         if count == 1:  # for which NumPy's quantile takes ten times as long as the rest
             return float(lengths[0])
         return float(np.quantile(lengths, MISSED))
-
-    def is_hidden_by_others(self, leaf: int) -> bool:
-        """Tell whether the claims for other leaves contribute most of the round-off along a direction of all."""
-        variances = {
-            other: (each * np.linalg.norm(self.bench.lengths[other])) ** 2 for other, each in self._roundoff.items()
-        }
-        return bool((variances[leaf] < np.sum(list(variances.values()), axis=0) / 2).any())
 
     def moves(self, part: Part) -> Moves:
         """Return by how much the elements of a direction move, in the dtype of each leaf.
@@ -340,7 +331,7 @@ class Directions:
         odd = slope - (half_ahead - half_behind)
         even = half_ahead + half_behind - (ahead + behind) / 4 - 1.5 * self.bench.base
         apart = np.hypot(odd, even)  # of noise of one: 2.2, where that of the slope is 0.71
-        typical = np.sort(apart, axis=0)[(len(apart) - 1) // LUCKY]
+        typical = np.sort(apart, axis=0)[len(apart) // DIRECTIONS]
         residual = _of_parts(predicted, slope) - slope
         if len(parts) >= DIRECTIONS and any(claim.assumed for claim in self.bench.claims.values()):
             variance = np.minimum(variance, (SHOWS_LESS * np.abs(residual).max(axis=0)) ** 2)
@@ -399,11 +390,11 @@ class Directions:
         """Choose a step for the noise of the functions, at which they are finite. Blind to the claims."""
         self.step = SHORTEST_STEP
         direction = self.whole()
-        while self.step > SHORTEST_STEP / NEARER**4:
+        while self.step > SHORTEST_STEP / LONGER**8:
             values = self.bench.probe.rays([self.moves(direction)], PLACES[:2])[0]
             if np.isfinite(values).all():
                 break
-            self.step /= NEARER
+            self.step /= LONGER
             direction = replace(direction, step=self.step)
         if self.step < SHORTEST_STEP:
             return

@@ -22,9 +22,6 @@ SMALLEST, LARGEST = 0.5, 1.32
 """Range of the components, in units of the elements' lengths times the step. With these one wrong element shows at
 4.5 to 7 standard deviations, and two equal errors do not cancel as they do with plain signs."""
 
-HALF_RANGE = 2.0**15
-"""Half the range of the 16-bit integers that give sign and size of a component."""
-
 WITHIN = 0.1
 """Largest move of an element, as a share of its own size: the edge of a domain may be at zero."""
 
@@ -70,7 +67,7 @@ def exact(integers: NDArray[np.int16], size: Floats, farthest: Floats, form: For
     signed += 0.5
     unit = max(form.eps / np.finfo(np.float64).eps, 1.0)
     moves = np.abs(signed)  # in place from here on: this takes most of the time of a check of a cheap function
-    moves *= (LARGEST - SMALLEST) / HALF_RANGE
+    moves *= (SMALLEST - LARGEST) / np.iinfo(np.int16).min
     moves += SMALLEST
     moves *= farthest
     near = size + moves

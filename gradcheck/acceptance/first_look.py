@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
+from gradcheck.acceptance.directions import DISAGREES, LONGER, Directions, Slopes
 from gradcheck.acceptance.individual import SMALL, Individual
 from gradcheck.acceptance.screening import PILOTED_LEAVES
 
-__all__ = ["LONGER", "first_look"]
+__all__ = ["first_look"]
 
-LONGER, MOST_SHORTENED = 4.0, 3
-"""Factor between successive steps along directions, and number of shorter steps that are tried. The step grows by the
-same factor for leaves whose gradient is small beside the noise."""
+MOST_SHORTENED = 3
+"""Number of shorter steps along directions that are tried."""
 
 
 def first_look(directions: Directions, individual: Individual) -> Slopes:

@@ -19,9 +19,6 @@ SMALL = 128
 """With at most this many elements a difference of each is cheap: they are compared together only if many contradict their claims,
 and looked at one by one if directions do not see enough of them, or cannot, as of infinite claims."""
 
-SCREENING_CALLS, CONFIRMING_CALLS = 4, 20
-"""Calls of screening an element, and of confirming its error."""
-
 
 class Individual:
     """Judges elements one by one, and tells the directions: what is wrong is corrected there, what stays undecided stands still."""
@@ -48,7 +45,6 @@ class Individual:
                 fresh[leaf] = indices[~known]
         if not fresh:
             return
-        fresh, most = self._affordable(fresh)
         for leaf, indices in fresh.items():
             self.looked_at[leaf][indices] = True
             self.bench.note(leaf, indices, Limit.NONE)
@@ -57,8 +53,6 @@ class Individual:
         if self.directions.holds(fresh):  # no direction compares them together
             look_closer(self.bench)
         self._confirm(fresh)
-        for leaf, indices in fresh.items():
-            self._keep_strongest(leaf, indices, most)
         refine(self.bench)
         for leaf, indices in fresh.items():
             self._tell(leaf, indices)
@@ -92,21 +86,6 @@ class Individual:
         doubtful = (found.outcome == Outcome.OPEN).any(axis=1) & ~untested
         self.directions.hold(leaf, indices[doubtful])
 
-    def _affordable(self, fresh: Chosen) -> tuple[Chosen, int | None]:
-        """Leave out, undecided, what ``max_evaluations`` is too few for: also return how many in a leaf can be confirmed."""
-        left = self.bench.probe.budget.left
-        if np.isinf(left):
-            return fresh, None
-        total = sum(map(len, fresh.values()))
-        kept = {}
-        for leaf, indices in fresh.items():
-            count = int(max(1.0, min(1.0, left / 2 / (SCREENING_CALLS * total)) * len(indices)))
-            kept[leaf], rest = indices[:count], indices[count:]
-            self.bench.note(leaf, rest, Limit.GROUP)
-            self.directions.hold(leaf, rest)
-        left -= SCREENING_CALLS * sum(map(len, kept.values()))
-        return kept, int(max(1.0, left / (CONFIRMING_CALLS * len(fresh))))
-
     def choose_step(self, leaf: int) -> None:
         """Choose with which step the elements of a leaf are screened, once."""
         if leaf not in self._piloted:
@@ -136,16 +115,6 @@ class Individual:
             if len(indices) > SMALL:
                 self.bench.note(leaf, indices[SMALL:], Limit.GROUP)
         self.look_at({leaf: indices[:SMALL] for leaf, indices in infinite.items() if len(indices)})
-
-    def _keep_strongest(self, leaf: int, indices: Indices, most: int | None) -> None:
-        """Leave what contradicts its claim undecided but for that with most evidence."""
-        if most is None:
-            return
-        found = self.bench.decide(leaf, indices)
-        waits = (found.outcome == Outcome.OPEN).any(axis=1)
-        apart = np.abs(self.bench.claims[leaf].values[indices] - found.reference) / found.noise
-        strength = np.nan_to_num(apart, nan=0.0).max(axis=1, initial=0.0)[waits]
-        self.bench.note(leaf, indices[waits][np.argsort(-strength, kind="stable")[most:]], Limit.GROUP)
 
     def sample(self, leaf: int, indices: Indices, count: int) -> Indices:
         """Draw some of a leaf's elements: half of them the likelier the larger their claims, others neighbours, or at random."""

@@ -39,9 +39,6 @@ SINGLE = 16.0
 """Values rounded to single precision, once or several times in a row, stand still over at most this many of its
 epsilons and jump by at most as many. On such a stair a claim of zero stays wrong: the gradient was dropped."""
 
-COMMON_CALLS = 18
-"""Calls of a test along directions for an error that elements have in common."""
-
 
 def look_for_jumps(bench: Bench) -> None:
     """Measure contradicted elements again whose errors nearby discontinuities may explain, such as those of a solver that stops early.
@@ -159,7 +156,7 @@ def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list
         smooth = [pair for pair, is_tied in zip(smooth, tied, strict=True) if not is_tied]
         indices = np.array([flagged.index for flagged, _ in smooth], dtype=np.intp)
         wrong = np.zeros_like(bench.base, dtype=bool)
-        if len(indices) >= FEWEST_POOLED and bench.probe.budget.left > COMMON_CALLS:
+        if len(indices) >= FEWEST_POOLED:
             found = bench.decide(leaf, indices)
             claim, deviation = bench.claims[leaf].values[indices], found.noise / bench.multiplier
             places = np.unravel_index(indices, bench.leaves[leaf].value.shape)

@@ -27,8 +27,8 @@ leaves, which is no error of the claim, changes with the step."""
 FEWEST_POOLED = 8
 """Smallest number of elements in which a common error can be distinguished from noise."""
 
-CLOSER, SAME_SLOPE = 0.125, 0.25
-"""The shorter of two steps, in units of the longer, and how close slopes of first order are at both, relatively."""
+CLOSER = 0.125
+"""The shorter of two steps, in units of the longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
         return np.zeros_like(slope)
     near = probe.ray(moves, np.array([CLOSER, -CLOSER]))
     closer = (near[0] - near[1]) / (2 * CLOSER)
-    steady = np.abs(slope - closer) <= SAME_SLOPE * np.abs(closer) + jitter / CLOSER
+    steady = np.abs(slope - closer) <= CONSISTENT * np.abs(closer) + jitter / CLOSER
     return np.where(seen & steady & (np.abs(closer) > jitter / CLOSER), closer, 0.0)
 
 

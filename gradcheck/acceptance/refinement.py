@@ -11,7 +11,7 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit, by_leaf
 from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
-from gradcheck.acceptance.together import BRIEF_STEP, confirm_together, contradicted_plainly
+from gradcheck.acceptance.together import confirm_together, contradicted_plainly
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.lengths import FIRST_STEP
 
@@ -21,7 +21,7 @@ REFINING_CALLS = 40
 """Largest number of calls for elements that noise hides. Only where some are undecided is it more, in proportion to
 the elements."""
 
-MOST_OVERHEAD, KEPT_BACK = 100, 20
+MOST_OVERHEAD = 100
 """Calls, beside two an element, that a right smooth gradient may take in all, and those of them kept for the later
 stages."""
 
@@ -41,6 +41,10 @@ FEW = 3
 BENT = 3.0
 """Least error bound of a difference whose one-sided slopes differ, in units of what they differ by: there may be a
 kink, which only a ladder shows."""
+
+BRIEF_STEP = 0.0937
+"""Step of a further difference of each element, in units of that of screening: it rarely crosses a kink that the
+longer one crossed."""
 
 MARGIN, CLOSE_STEP = 10.0, 1.07e-10
 """A step below `CLOSE_STEP` is lengthened by this factor: there the rounding of the element may add noise that was
@@ -109,7 +113,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     columns = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
     places, leaves, _, ranks = (column[np.lexsort(columns)] for column in columns)
     needed, undecided = (int(np.count_nonzero(ranks == rank)) for rank in (0, 1))
-    left = 2 * bench.elements + MOST_OVERHEAD - KEPT_BACK - (bench.probe.budget.points - bench.spent_before)
+    left = 2 * bench.elements + MOST_OVERHEAD - (bench.probe.budget.points - bench.spent_before)
     allowed = min(left, REFINING_CALLS + FEWEST_CALLS * min(undecided, bench.elements // 80))
     anyway = min(undecided, UNDECIDED_ANYWAY) if needed else 0
     affordable = needed + max(anyway, allowed // FEWEST_CALLS - needed)

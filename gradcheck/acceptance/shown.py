@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench, rms
@@ -12,7 +14,7 @@ from gradcheck.differences.lengths import FIRST_STEP
 
 __all__ = ["Shown"]
 
-UNLUCKY = 2.33
+UNLUCKY = -NormalDist().inv_cdf(MISSED)
 """Standard deviations that noise exceeds, on one side, as often as `MISSED` says."""
 
 COMMON = 0.05

@@ -7,30 +7,21 @@ ahead and behind show no kink, every one of the derivatives is confirmed to what
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import PLAINLY, Outcome
-from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, INFORMATIVE, Directions
+from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Directions
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 
-__all__ = ["BRIEF_STEP", "bends_less", "confirm_together", "contradicted_plainly", "may_tie"]
-
-FEWEST_TOGETHER = 3
-"""Smallest number of elements for which confirming them together, in 18 calls, costs less than ladders."""
+__all__ = ["bends_less", "confirm_together", "contradicted_plainly", "may_tie"]
 
 PRECISE = 100.0
 """Smallest ratio of an error to the bound that directions give it: a diagnosis needs two digits of the error."""
 
 BEND_NOISE = float(np.sqrt(12))
 """Noise of the difference of the slopes ahead and behind, in units of that of their mean."""
-
-BRIEF_STEP = 0.0937
-"""Step of a further difference of each element, in units of that of screening: it rarely crosses a kink that the
-longer one crossed."""
 
 
 def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> Bools:
@@ -44,27 +35,42 @@ def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     return np.asarray(plain.any(axis=1))
 
 
-class _Measured(NamedTuple):
-    """Derivatives of some elements of a leaf, shapes (m,) and (m, K)."""
-
-    indices: Indices
-    value: Floats
-    noise: Floats
-
-
 def confirm_together(bench: Bench, waiting: Chosen) -> None:
     """Enter derivatives of contradicted elements, which were screened, as confirmed, with a bound, if random directions agree with them.
 
+    Those are confirmed whose claims are off by far more than the bound.
+
     Notes
     -----
-    Costs 18 calls, however many elements there are, and 18 more beside two an element where directions disagree with
-    what screening gave: then those are tried of which a shorter step says the same as a longer one.
+    Costs 18 calls, however many elements there are.
     """
     apart = {leaf: indices[~may_tie(bench, leaf, indices)] for leaf, indices in waiting.items()}
-    screened = {leaf: (indices, bench.decide(leaf, indices)) for leaf, indices in apart.items() if len(indices)}
-    known = {leaf: _Measured(indices, found.reference, found.noise) for leaf, (indices, found) in screened.items()}
-    if not _confirm(bench, known):
-        _confirm(bench, {leaf: _steady(bench, leaf, before) for leaf, before in known.items()})
+    apart = {leaf: indices for leaf, indices in apart.items() if len(indices)}
+    if not apart:
+        return
+    screened = {leaf: bench.decide(leaf, indices) for leaf, indices in apart.items()}
+    directions = Directions(bench, int(bench.rng.integers(2**32)), of_claims=False)
+    blur: dict[int, Floats] = {}
+    for leaf, indices in apart.items():
+        value, noise = screened[leaf].reference, screened[leaf].noise
+        directions.correct(leaf, indices, value)
+        blur[leaf] = np.zeros_like(directions.believed[leaf])
+        blur[leaf][indices] = np.hypot(noise / bench.multiplier, ALLOWANCE * bench.rtol * value)
+    slopes = directions.look(chosen=apart, longer=True)
+    allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(slopes.parts, blur))
+    agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(allowed).all()
+    if not agree or slopes.are_unresolved(bench.noise):
+        return
+    needed = np.abs(slopes.residual) + DISAGREES * slopes.deviation
+    moves = [directions.moves(part) for part in slopes.parts]
+    for leaf, indices in apart.items():
+        value, excluded = screened[leaf].reference, screened[leaf].excluded
+        moved = np.abs([move[leaf][indices] for move in moves])[..., None]
+        bound = (2 * needed[:, None] / moved).min(axis=0) + screened[leaf].noise
+        error = np.abs(bench.claims[leaf].values[indices] - value)
+        sure = (np.isfinite(bound) & np.isfinite(value)).all(axis=1)
+        sure &= ((error > PRECISE * bound) | ~excluded).all(axis=1)
+        bench.ledgers[leaf].add(Estimate.multiple(indices[sure], value[sure], bound[sure]))
 
 
 def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
@@ -72,48 +78,6 @@ def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
     values = np.abs(bench.leaves[leaf].value.ravel()[indices])
     _, kinds, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray(counts[kinds] > 1)
-
-
-def _steady(bench: Bench, leaf: int, before: _Measured) -> _Measured:
-    """Return derivatives with a shorter step, where they are those of a longer one by far more than the claim is off."""
-    slope, _, deviation = bench.difference(leaf, before.indices, BRIEF_STEP * bench.steps[leaf])
-    error = np.abs(bench.claims[leaf].values[before.indices] - slope)
-    noise = bench.multiplier * deviation
-    apart = np.maximum(np.abs(slope - before.value) - before.noise - noise, 0.0)
-    steady = (PRECISE * apart <= error).all(axis=1)
-    return _Measured(before.indices[steady], slope[steady], noise[steady])
-
-
-def _confirm(bench: Bench, measured: dict[int, _Measured]) -> bool:
-    """Enter derivatives as confirmed where directions agree with all of them and the claims are off by far more than the bound.
-
-    Returns whether they agree; there may be too few to ask.
-    """
-    measured = {leaf: known for leaf, known in measured.items() if len(known.indices)}
-    if sum(len(known.indices) for known in measured.values()) < FEWEST_TOGETHER:
-        return True
-    directions = Directions(bench, int(bench.rng.integers(2**32)), of_claims=False)
-    blur: dict[int, Floats] = {}
-    for leaf, known in measured.items():
-        directions.correct(leaf, known.indices, known.value)
-        blur[leaf] = np.zeros_like(directions.believed[leaf])
-        blur[leaf][known.indices] = np.hypot(known.noise / bench.multiplier, ALLOWANCE * bench.rtol * known.value)
-    chosen = {leaf: known.indices for leaf, known in measured.items()}
-    slopes = directions.look(chosen=chosen, longer=True)
-    allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(slopes.parts, blur))
-    agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(allowed).all()
-    if not agree or slopes.are_unresolved(bench.noise):
-        return False
-    needed = np.abs(slopes.residual) + DISAGREES * slopes.deviation
-    moves = [directions.moves(part) for part in slopes.parts]
-    for leaf, (indices, value, noise) in measured.items():
-        moved = np.abs([move[leaf][indices] for move in moves])[..., None]
-        bound = (2 * needed[:, None] / moved).min(axis=0) + noise
-        error = np.abs(bench.claims[leaf].values[indices] - value)
-        sure = (np.isfinite(bound) & np.isfinite(value)).all(axis=1)
-        sure &= ((error > PRECISE * bound) | ~bench.decide(leaf, indices).excluded).all(axis=1)
-        bench.ledgers[leaf].add(Estimate.multiple(indices[sure], value[sure], bound[sure]))
-    return True
 
 
 def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> Bools:
@@ -132,4 +96,4 @@ def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -
     claimed = directions.predict(slopes.parts, leaf, bench.claims[leaf].values)
     agrees = np.abs(slopes.residual) <= DISAGREES * slopes.deviation
     contradicts = np.abs(claimed - measured) > 2 * DISAGREES * slopes.deviation
-    return np.asarray(np.count_nonzero(agrees & contradicts, axis=0) >= INFORMATIVE)
+    return np.asarray(np.count_nonzero(agrees & contradicts, axis=0) >= DIRECTIONS - 1)

@@ -14,13 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradcheck.acceptance.directions import DISAGREES
+from gradcheck.acceptance.directions import DIRECTIONS, DISAGREES
 from gradcheck.aliases import Floats
 
 __all__ = ["Multiple", "fit", "multiple_of", "rearranged"]
-
-FEWEST_NUMBERS = 3
-"""Directional derivatives from which a factor is fitted: one fixes it, the others confirm it."""
 
 INFORMATIVE = 0.1
 """Largest uncertainty of the difference between claim and derivative, as a share of it: with more, noise would let
@@ -58,7 +55,7 @@ def multiple_of(predicted: Floats, measured: Floats, deviation: Floats, claimed:
         The changes that the claim predicts: those of ``predicted``, unless that is the claim in another order.
     """
     known = np.isfinite(predicted) & np.isfinite(measured) & np.isfinite(deviation) & (deviation > 0)
-    if np.count_nonzero(known) < FEWEST_NUMBERS:
+    if np.count_nonzero(known) < DIRECTIONS - 1:  # one fixes a factor, the others confirm it
         return None
     return fit(predicted[known], measured[known], deviation[known], claimed[known])
 

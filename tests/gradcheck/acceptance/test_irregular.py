@@ -339,13 +339,6 @@ def test_a_kink_that_all_of_them_share_makes_none_wrong():
     assert len(rest) == 12 and not bench.ledgers[0].membership.any()
 
 
-@pytest.mark.parametrize(("left", "alone"), [(18, True), (19, False)])
-def test_directions_are_not_tried_without_the_calls_for_them(left, alone):
-    bench = in_common(1.01, budget=left)
-    rest = _without_common_errors(bench, bench.flagged)
-    assert len(rest) == (12 if alone else 0)
-
-
 def test_what_noise_makes_of_an_error_in_common_is_that_of_one_deviation():
     """The bound of an element allows for several of them: four, of twelve elements."""
     bench = in_common(1.01, bound=6.8e-3)

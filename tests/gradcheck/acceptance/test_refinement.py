@@ -9,6 +9,7 @@ from gradcheck.acceptance import refinement
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit
 from gradcheck.acceptance.refinement import (
+    BRIEF_STEP,
     CLOSE_STEP,
     CLOSEST_STEP,
     FEW,
@@ -25,7 +26,6 @@ from gradcheck.acceptance.refinement import (
     refine,
 )
 from gradcheck.acceptance.screening import DOZEN
-from gradcheck.acceptance.together import BRIEF_STEP
 from gradcheck.differences.lengths import FIRST_STEP
 
 from .benches import bench_of, calls, enter
@@ -81,8 +81,8 @@ def undecided(count, noise=0.5, **options):
         (20, 0, 5),  # forty calls, eight each
         (159, 0, 6),  # and one more in eighty elements
         (160, 0, 7),
-        (20, 20 * 2 + 80 - 16, 2),  # two ladders are left of two calls an element and eighty
-        (20, 20 * 2 + 80 - 15, 1),
+        (20, 20 * 2 + 100 - 16, 2),  # two ladders are left of two calls an element and a hundred
+        (20, 20 * 2 + 100 - 15, 1),
         (20, 1000, 0),
     ],
 )

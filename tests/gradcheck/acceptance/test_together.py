@@ -10,8 +10,6 @@ from gradcheck.acceptance.ledger import Estimate, Kind
 from gradcheck.acceptance.screening import screen
 from gradcheck.acceptance.together import (
     BEND_NOISE,
-    BRIEF_STEP,
-    FEWEST_TOGETHER,
     PRECISE,
     bends_less,
     confirm_together,
@@ -116,13 +114,10 @@ def test_beside_a_kink_nothing_is_confirmed():
     assert not np.any(outcomes(bench) == Outcome.WRONG)
 
 
-@pytest.mark.parametrize(("count", "made"), [(0, 0), (FEWEST_TOGETHER - 1, 0), (FEWEST_TOGETHER, 18)])
-def test_so_few_are_not_worth_eighteen_calls(count, made):
+def test_nothing_costs_nothing():
     bench = linear(np.full(5, 3.0))
-    enter(bench, np.ones(5), 1e-9)
-    confirm_together(bench, {0: np.arange(count)})
-    assert calls(bench) == made
-    assert [Kind.MULTIPLE in kinds(bench, i) for i in range(5)] == [made > 0 and i < count for i in range(5)]
+    confirm_together(bench, {0: np.arange(0)})
+    assert calls(bench) == 0
 
 
 def test_the_few_of_several_leaves_count_together():
@@ -135,37 +130,6 @@ def test_the_few_of_several_leaves_count_together():
     assert [np.any(kind == Kind.MULTIPLE, axis=1).tolist() for kind in found] == [[True, True], [False, True]]
 
 
-def test_where_directions_disagree_those_are_confirmed_of_which_a_shorter_step_says_the_same():
-    """Of six, two were measured across something: with the error of their claims as large as what that made."""
-    bench = linear(np.full(6, 3.0))
-    enter(bench, [1.0, 1.0, 1.5, 1.0, 1.0, 0.5], 1e-9)
-    asked, measured = [], bench.difference
-    bench.difference = lambda *args: asked.append(args[2]) or measured(*args)
-    confirm_together(bench, {0: np.arange(6)})
-    assert asked == [BRIEF_STEP * bench.steps[0]] and 0.05 < BRIEF_STEP < 0.2 and calls(bench) == 18 + 12 + 18
-    assert [Kind.MULTIPLE in kinds(bench, i) for i in range(6)] == [True, True, False, True, True, False]
-    np.testing.assert_allclose(bench.ledgers[0].evidence(np.array([3])).value[0, -1], 1.0, rtol=1e-9)
-
-
-@pytest.mark.parametrize(("apart", "steady"), [(0.018, True), (0.022, False)])
-def test_a_shorter_step_says_the_same_to_a_hundredth_of_the_error(apart, steady):
-    bench = linear(np.full(4, 3.0))
-    enter(bench, [1.0 + apart, *np.full(3, 1.5)], 1e-9)
-    bench.ledgers[0].add(Estimate.pair(np.arange(1, 4), *(np.full((3, 1), v) for v in (1.0, 1e-9, 1e-9))))
-    confirm_together(bench, {0: np.arange(4)})
-    assert (Kind.MULTIPLE in kinds(bench, 0)) is steady
-
-
-@pytest.mark.parametrize(("noise", "steady"), [(1e-9, False), (0.9e-2, True)])
-def test_what_noise_does_to_the_longer_step_is_no_difference(noise, steady):
-    """Off by 0.0275, of which the noise explains so much that a hundredth of the error, 0.02, is left."""
-    bench = linear(np.full(4, 3.0))
-    enter(bench, [1.0275, *np.full(3, 1.5)], [noise, 1e-9, 1e-9, 1e-9], typical=1e-9)
-    bench.ledgers[0].add(Estimate.pair(np.arange(1, 4), *(np.full((3, 1), v) for v in (1.0, 1e-9, 1e-9))))
-    confirm_together(bench, {0: np.arange(4)})
-    assert (Kind.MULTIPLE in kinds(bench, 0)) is steady
-
-
 def both(claims, **options):
     """Two functions that are the same, and what was measured of one element of one of them is off."""
     claims = np.asarray(claims, float)
@@ -174,14 +138,13 @@ def both(claims, **options):
     )
 
 
-def test_a_shorter_step_says_the_same_in_every_function():
+def test_one_function_that_disagrees_is_enough_to_confirm_nothing():
     bench = both(np.full((5, 2), 3.0))
     values = np.ones((5, 2))
     values[3, 1] = 1.5
     bench.ledgers[0].add(Estimate.difference(np.arange(5), values, 1e-9 * np.ones((5, 2)), np.zeros((5, 2))))
     confirm_together(bench, {0: np.arange(5)})
-    assert calls(bench) == 18 + 10 + 18  # one function that disagrees is enough
-    assert [Kind.MULTIPLE in kinds(bench, i) for i in range(5)] == [True, True, True, False, True]
+    assert calls(bench) == 18 and not any(Kind.MULTIPLE in kinds(bench, i) for i in range(5))
 
 
 def test_what_has_no_derivative_in_one_function_is_not_confirmed(monkeypatch):
@@ -232,21 +195,21 @@ def test_what_no_measurement_excludes_is_confirmed_too():
     assert all(Kind.MULTIPLE in kinds(bench, i) for i in range(4))
 
 
-@pytest.mark.parametrize(("times", "made"), [(1.0, 18), (10.0, 18 + 8 + 18)])
-def test_directions_disagree_beyond_the_noise_of_one_deviation(times, made):
+@pytest.mark.parametrize(("times", "agrees"), [(1.0, True), (10.0, False)])
+def test_directions_disagree_beyond_the_noise_of_one_deviation(times, agrees):
     """What was entered is off by so many deviations in every element."""
     bench, noise = linear(np.full(4, 3.0)), 1e-3
     enter(bench, np.full(4, 1.0 + times * noise / bench.multiplier), noise)
     confirm_together(bench, {0: np.arange(4)})
-    assert calls(bench) == made
+    assert calls(bench) == 18 and (Kind.MULTIPLE in kinds(bench, 0)) is agrees
 
 
-@pytest.mark.parametrize(("off", "made"), [(2e-4, 18), (5e-3, 18 + 8 + 18)])
-def test_derivatives_may_be_off_by_what_matters_three_times(off, made):
+@pytest.mark.parametrize(("off", "agrees"), [(2e-4, True), (5e-3, False)])
+def test_derivatives_may_be_off_by_what_matters_three_times(off, agrees):
     bench = linear(np.full(4, 300.0), slopes=100.0, rtol=1e-4)
     enter(bench, np.full(4, 100.0 * (1 + off)), 1e-9)
     confirm_together(bench, {0: np.arange(4)})
-    assert calls(bench) == made
+    assert calls(bench) == 18 and (Kind.MULTIPLE in kinds(bench, 0)) is agrees
 
 
 def test_where_one_function_is_not_finite_directions_do_not_agree():

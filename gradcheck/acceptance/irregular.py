@@ -13,7 +13,7 @@ from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
 from gradcheck.acceptance.refinement import FEW, SECOND_STEP
 from gradcheck.acceptance.together import bends_less, may_tie
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.jumps import jump_nearby, nearest_stair
+from gradcheck.differences.jumps import REACHES, jump_nearby, jumps_between, nearest_stair
 from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
 from gradcheck.differences.sampled_noise import SPACING
 from gradcheck.differences.steps import DEFAULT_STEP
@@ -80,6 +80,8 @@ def look_for_stairs(bench: Bench) -> None:
         if tried[leaf] >= FEW:
             continue
         height = _stair(bench, leaf, index, bench.multiplier * bench.noise)
+        if not height.any() and _agrees_from_afar(bench, flagged):
+            height = _jump_beside(bench, leaf, index)
         if not height.any():
             tried[leaf] += 1
             continue
@@ -128,6 +130,23 @@ def _stair(bench: Bench, leaf: int, index: int, jitter: Floats) -> Floats:
     direction = np.zeros_like(bench.lengths[leaf])
     direction[index] = bench.lengths[leaf][index]
     return nearest_stair(bench.probe, {leaf: direction}, bench.base, jitter)
+
+
+def _agrees_from_afar(bench: Bench, flagged: Flagged) -> bool:
+    """Tell whether a contradicted claim agrees better with a difference over a step longer than any before: stairs may be as long."""
+    far, _, _ = bench.difference(flagged.leaf, np.array([flagged.index]), REACHES[0])
+    return bool((2 * np.abs(flagged.claimed - far[0]) < np.abs(flagged.claimed - flagged.reference)).any())
+
+
+def _jump_beside(bench: Bench, leaf: int, index: int) -> Floats:
+    """Return the size of a jump beside something smooth, on one side of the point or the other, within the longest step; 0 for none."""
+    found = np.zeros_like(bench.base)
+    for side in (SPACING, -SPACING):
+        move = np.zeros_like(bench.lengths[leaf])
+        move[index] = side * bench.lengths[leaf][index]
+        last = np.rint(REACHES[0] / SPACING)
+        found = np.fmax(found, jumps_between(bench.probe, {leaf: move}, last, bench.multiplier * bench.noise))
+    return found
 
 
 def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> bool:

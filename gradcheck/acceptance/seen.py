@@ -138,9 +138,11 @@ def _steepest(bench: Bench, leaf: int, *, is_stationary: bool) -> Floats:
 
     It is by how much the functions bend over the step of the differences, divided by the longest step; where all slopes are measured
     as zero, by how much they change over the longest step, at four calls. Their values count too where noise hides all that they
-    change by over the lengths of the elements: then nothing shows that they depend on the leaf.
+    change by over the lengths of the elements and the claim is zero but for rounding: then nothing shows that they depend on the leaf,
+    and nothing says so.
     """
-    lengths = bench.lengths[leaf]
+    claim, lengths = bench.claims[leaf], bench.lengths[leaf]
+    longest = FIRST_STEP * lengths.max(initial=1.0)
     known = bench.ledgers[leaf].known
     curvature = np.abs(bench.ledgers[leaf].evidence(known[:FEW]).curvature)
     # At a longer step than that of the differences f may be curved in another way.
@@ -152,5 +154,9 @@ def _steepest(bench: Bench, leaf: int, *, is_stationary: bool) -> Floats:
         reaches = np.array([1.0, -1.0, FIRST_STEP, -FIRST_STEP][: 4 if is_stationary else 2])
         change = np.abs(bench.probe.ray({leaf: move}, reaches) - bench.base) - bench.multiplier * bench.noise
         beyond[: len(reaches) // 2] = np.nan_to_num(change).reshape(-1, 2, len(bench.base)).max(axis=1)
-    size = np.maximum(size, beyond[1] / len(lengths)) + np.where(beyond[0] > 0, 0.0, np.abs(bench.base))
-    return np.asarray(size / (FIRST_STEP * lengths.max(initial=1.0)))
+    rounding = np.fmax(
+        claim.roundoff(np.zeros_like(bench.base)), np.finfo(np.float64).eps * np.abs(bench.base) / longest
+    )
+    depends = (beyond[0] > 0) | (np.abs(claim.values).max(axis=0, initial=0.0) > rounding)
+    size = np.maximum(size, beyond[1] / len(lengths)) + np.where(depends, 0.0, np.abs(bench.base))
+    return np.asarray(size / longest)

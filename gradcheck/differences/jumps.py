@@ -18,7 +18,7 @@ from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
-__all__ = ["jump_nearby", "jumps_between", "nearest_stair"]
+__all__ = ["REACHES", "jump_nearby", "jumps_between", "nearest_stair"]
 
 REACHES = (0.2437, 0.0305)
 """How far jumps are looked for, in units of the elements' lengths; the nearer one where the domain ends before."""

@@ -293,6 +293,30 @@ def test_stairs_of_half_precision_beside_something_smooth_are_noise(name, scale)
     assert set(penalty) == ({"fail"} if is_fine else {"inconclusive"})
 
 
+def test_the_trend_of_stairs_as_long_as_any_step_is_not_called_wrong():
+    """Over a fifteenth of the element it jumps once or not at all, and between the jumps the penalty alone shows."""
+    verdicts = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x, centre = rng.uniform(0.5, 1, 1), rng.normal()
+        f = lambda x, centre=centre: float(np.rint(24 * np.sin(x[0])) / 24 + (x[0] - centre) ** 2)  # noqa: E731
+        trend = np.cos(x) + 2 * (x - centre)
+        verdicts.append(check_gradient(f, trend, x, rng=seed).verdict)
+        assert check_gradient(f, trend + 2 * np.cos(x), x, rng=seed).verdict == "fail"
+    assert "fail" not in verdicts
+
+
+def test_a_gradient_that_a_constant_in_single_precision_hides_is_not_taken_for_zero():
+    """Nothing shows that the function depends on its only parameter; the claim says so."""
+    for seed in (6, 12, 17):
+        rng = np.random.default_rng(seed)
+        x, w = rng.normal(size=10), rng.normal(size=10)
+        f = lambda x, w=w: float(np.float32(1e8) + np.float32(w @ np.sin(x)))  # noqa: E731
+        for factor in (-1, 1, 2):
+            report = check_gradient(f, lambda x, c=factor, w=w: c * w * np.cos(x), x, rng=seed)
+            assert report.verdict == "inconclusive", str(report)
+
+
 @pytest.mark.parametrize("seed", seeds(3))
 def test_a_single_jump_beside_something_smooth_hides_nothing(seed):
     x = point(seed)

@@ -138,7 +138,7 @@ def test_elsewhere_three_elements_of_a_leaf_are_looked_at_for_four_calls_each():
     for index in range(6):
         sides(bench, 1.0, index=index)
     look_for_stairs(bench)
-    assert calls(bench) == FEW * 2 and not bench.noise_seen and all(Kind.STAIR not in kinds(bench, i) for i in range(6))
+    assert calls(bench) == FEW * 4 and not bench.noise_seen and all(Kind.STAIR not in kinds(bench, i) for i in range(6))
 
 
 def floors(x):

@@ -160,7 +160,7 @@ class _Search:
             # What disagrees still is what the fault spoils; none of it is searched.
             is_spoilt = bool(number and any(self.wrong.values()))
             if fruitless == MOST_FRUITLESS or is_spoilt:
-                self.contradicted = is_spoilt or bool(np.max(slopes.significance) >= CERTAIN)
+                self.contradicted = is_spoilt or bool(slopes.significance.max() >= CERTAIN)
                 break
             fruitless += not self.find(slopes)
         look_for_kinks(self.bench)
@@ -355,15 +355,24 @@ class _Search:
         self.bench.ledgers[leaf].version += 1
 
     def _look_closer(self) -> None:
-        """Measure leaves of which too little shows with longer steps: all of them, then each, then their few elements.
+        """Measure leaves of which too little shows with longer and longer steps, while directions agree; then their few elements.
 
         Not those that come before one that is wrong throughout.
         """
-        step, until = self.directions.step, self.bench.probe.budget.used + MOST_OVERHEAD
-        self._lengthen(self._obscure(), until)
-        for leaf in self._obscure():
-            self.directions.step = step
-            self._lengthen([leaf], until)
+        step, until = self.directions.step, self.bench.probe.budget.used + MOST_OVERHEAD - len(PLACES) * DIRECTIONS
+        leaves, is_searched = self._obscure(), False
+        while leaves and self.directions.step < FIRST_STEP and self.bench.probe.budget.used <= until:
+            before, self.directions.step = self.directions.step, min(self.directions.step * LONGER, FIRST_STEP)
+            slopes = self.directions.look(leaves)
+            if slopes.significance.max() <= DISAGREES:
+                self.shown.record(slopes)
+            elif slopes.significance.max() < CERTAIN or is_searched:
+                break
+            else:  # what is wrong is small beside the noise along shorter steps
+                is_searched = True
+                self.find(slopes)
+                self.directions.step = before
+            leaves = [leaf for leaf in leaves if leaf in self._unseen()]
         self.directions.step = step
         small = 0
         for leaf in sorted(self._obscure(), key=lambda leaf: len(self.bench.claims[leaf].values)):
@@ -373,20 +382,3 @@ class _Search:
 
     def _obscure(self) -> list[int]:
         return [leaf for leaf in self._unseen() if leaf > max(self.wrong, default=-1)]
-
-    def _lengthen(self, leaves: list[int], until: int) -> None:
-        """Measure some leaves with longer and longer steps, while directions agree and show more."""
-        tries = 0
-        until -= len(PLACES) * DIRECTIONS
-        while leaves and self.directions.step < FIRST_STEP and self.bench.probe.budget.used <= until:
-            step = self.directions.step
-            self.directions.step = min(step * LONGER, FIRST_STEP)
-            slopes = self.directions.look(leaves)
-            worst = float(slopes.significance.max())
-            if worst >= CERTAIN and not tries:  # what is wrong is small beside the noise along shorter steps
-                tries += 1
-                self.find(slopes)
-                self.directions.step = step
-            elif worst > DISAGREES or not self.shown.record(slopes):
-                return
-            leaves = [leaf for leaf in leaves if leaf in self._unseen()]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.directions import DISAGREES, LONGER, Directions, Slopes
+from gradcheck.acceptance.directions import LONGER, Directions, Slopes
 from gradcheck.acceptance.individual import SMALL, Individual
-from gradcheck.acceptance.screening import PILOTED_LEAVES
 
 __all__ = ["first_look"]
 
@@ -18,8 +17,6 @@ def first_look(directions: Directions, individual: Individual) -> Slopes:
     """Measure along four directions, with a shorter step when kinks and truncation leave more uncertain than noise."""
     individual.look_at_infinite()
     slopes = directions.look()
-    if _shorten_lengths(directions, individual, slopes):
-        slopes = directions.look()
     for _ in range(MOST_SHORTENED):
         if not slopes.are_blurred(directions.bench.noise):
             break
@@ -31,21 +28,6 @@ def first_look(directions: Directions, individual: Individual) -> Slopes:
             break
         slopes = shorter
     return _set_zeros_apart(directions, individual, slopes)
-
-
-def _shorten_lengths(directions: Directions, individual: Individual, slopes: Slopes) -> bool:
-    """Shorten the lengths of leaves that are far too long, where directions contradict the claims; tell whether some were."""
-    bench = directions.bench
-    if not slopes.are_unresolved(bench.noise) or not (slopes.significance > DISAGREES).any():
-        return False
-    leaves = sorted(directions.leaves, key=lambda leaf: -len(bench.claims[leaf].values))
-    before = dict(bench.shortened)
-    for leaf in leaves[:PILOTED_LEAVES]:
-        individual.choose_step(leaf)
-    if bench.shortened == before:
-        return False
-    directions.choose_step()
-    return True
 
 
 def _set_zeros_apart(directions: Directions, individual: Individual, slopes: Slopes) -> Slopes:

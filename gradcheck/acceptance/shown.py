@@ -36,22 +36,19 @@ class Shown:
         for leaf in bench.claims:
             bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
 
-    def record(self, slopes: Slopes, allowed: Floats | float = 0.0) -> bool:
-        """Record how small an error would have shown along some directions; tell whether any is smaller than before."""
+    def record(self, slopes: Slopes, allowed: Floats | float = 0.0) -> None:
+        """Record how small an error would have shown along some directions."""
         is_blurred = slopes.are_blurred(self.bench.noise)
         needed = DISAGREES * slopes.deviation + allowed
         hidden = _hidden(needed, UNLUCKY * self.bench.noise / np.sqrt(2))
-        improved = False
         for place, span in enumerate(slopes.parts[0].spans):
             leaf, before = span.leaf, self.bench.floor_along[span.leaf]
             contributed = np.abs([changes[place] for changes in slopes.predicted])
             share = (needed / contributed).min(axis=0)
             floor = np.maximum(hidden / self.directions.shortest(leaf), self.bench.rtol * self._size(leaf))
             self.is_blurred |= is_blurred and bool((COMMON * floor > self.bench.rtol * self._size(leaf)).any())
-            improved |= bool((floor < before).any() or (share < self.bench.share_along[leaf]).any())
             self.bench.floor_along[leaf] = np.minimum(before, floor)
             self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
-        return improved
 
     def sees(self, leaf: int) -> bool:
         """Tell whether directions show enough of a leaf: a share of every element, a wrong sign, or all that noise permits.

@@ -20,7 +20,6 @@ def test_small_leaves_are_looked_at_wherever_a_large_one_stands(order, monkeypat
     bench = bench_of(f, {name: np.ones(SIZES[name]) for name in order}, slopes)
     search = directional._Search(bench, Directions(bench, 0))
     monkeypatch.setattr(directional._Search, "_obscure", lambda self: list(range(len(order))))
-    monkeypatch.setattr(directional._Search, "_lengthen", lambda self, leaves, until: None)
     search._look_closer()
     looked_at = {name: bool(np.all(bench.ledgers[leaf].count > 0)) for leaf, name in enumerate(order)}
     assert looked_at == {"large": False, "small": True, "smaller": True}

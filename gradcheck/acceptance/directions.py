@@ -234,6 +234,13 @@ class Directions:
             return float(lengths[0])
         return float(np.quantile(lengths, MISSED))
 
+    def is_hidden_by_others(self, leaf: int) -> bool:
+        """Tell whether the claims for other leaves contribute most of the round-off along a direction of all."""
+        variances = {
+            other: (each * np.linalg.norm(self.bench.lengths[other])) ** 2 for other, each in self._roundoff.items()
+        }
+        return bool((variances[leaf] < np.sum(list(variances.values()), axis=0) / 2).any())
+
     def moves(self, part: Part) -> Moves:
         """Return by how much the elements of a direction move, in the dtype of each leaf.
 

@@ -250,6 +250,24 @@ def test_what_the_floor_promises_is_kept(seed, dtype):
     assert wrong_elements(report) == {"w0": {place}}
 
 
+def test_round_off_of_other_claims_does_not_hide_the_largest_leaf():
+    rng = np.random.default_rng(1)
+    slopes = {
+        "large": rng.normal(size=5000).astype(np.float32),
+        "steep": (1e4 * rng.normal(size=20)).astype(np.float32),
+    }
+    params = {name: rng.normal(size=slope.shape).astype(np.float32) for name, slope in slopes.items()}
+
+    def gradient(p):
+        return {name: slopes[name] * np.cos(p[name]) for name in slopes}
+
+    def f(p):
+        return sum(float(np.sum(slopes[name].astype(float) * np.sin(p[name].astype(float)))) for name in slopes)
+
+    report = check_gradient(f, gradient, params, method="directional")
+    assert report.ok and report.parameters["large"].detection_floor < 0.01
+
+
 def test_equal_and_opposite_errors_do_not_hide_each_other():
     f, grad, params = mlp(SIZES, "relu", 3)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.differences.lengths import RATIO, SHORTEST_STEP
+from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
@@ -36,7 +37,7 @@ CLOSER, MUCH_CLOSER = 3, 20
 """Halvings more after which its size is read again: a kink has lost seven eighths then, a cube root half. What is left after
 them is followed down to what float64 resolves: a function that rises over a billionth of an element's length does not jump."""
 
-SEEN = 4.0
+SEEN = SAME_NOISE
 """Jumps that are so many times what noise may do to a value are looked for."""
 
 DIRECTIONS = 4
@@ -113,7 +114,7 @@ def _is_kept(before: Any, size: Any) -> Any:
 
     A kink shrinks with its interval. Across a pole the change doubles with each halving; half of that is too much for a jump.
     """
-    return (STAYS * before <= size) & (size <= 2 ** (CLOSER - 1) * before)
+    return np.isfinite(size) & (STAYS * before <= size) & (size <= 2 ** (CLOSER - 1) * before)
 
 
 def _is_fine(probe: Probe, direction: Moves) -> bool:

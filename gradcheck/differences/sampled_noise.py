@@ -65,10 +65,6 @@ WIDER = 64.0
 than one step of a staircase then has at most this many, eight from place to place; one with more is taken again eight times nearer.
 With at most a quarter as many a polynomial may fit all steps."""
 
-ONE_SIDED = 10.0
-"""Ratio of the noise on the two sides of the point from which the larger is taken for a kink: two estimates of one noise differ by
-less."""
-
 
 def measure_noise(
     probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator, fewest: int = 2
@@ -214,7 +210,7 @@ class _Seen:
             before = np.where(np.isfinite(self.noise), self.noise, estimate)
             less, more = np.minimum(before, estimate), np.maximum(before, estimate)
             by_chance = sample.is_rounded & (SAME_NOISE * less < np.finfo(np.float32).eps / 2 * np.abs(self.base))
-            is_kink = (more > ONE_SIDED * less) & ~by_chance
+            is_kink = (more > SAME_NOISE * less) & ~by_chance
             self.noise = np.maximum(np.where(is_kink, less, more), self.quantum)
         elif self.last is None:
             stands = self._stood_still.any()  # as half precision may, whose units are not sampled farther away

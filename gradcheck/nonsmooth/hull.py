@@ -1,4 +1,4 @@
-"""The point of a convex hull that is nearest to a given one."""
+"""The point of a convex hull that is nearest to a given one, and a place on the sides of hyperplanes that are wanted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from gradcheck.aliases import Bools, Floats
 
-__all__ = ["nearest_in_hull"]
+__all__ = ["best_place", "nearest_in_hull"]
 
 EXHAUSTED = 1e-12
 """Largest weight or gain that rounding alone can produce."""
@@ -56,3 +56,44 @@ def _fit(system: Floats, wanted: Floats, weights: Floats, used: Bools) -> Floats
         fall = np.maximum(weights[negative] - fitted[negative], np.finfo(np.float64).tiny)
         weights = weights + float((weights[negative] / fall).min()) * (fitted - weights)
         used &= ~(negative & (weights <= EXHAUSTED))
+
+
+def best_place(normals: Floats, sides: Floats, direction: Floats, rng: np.random.Generator) -> Floats:
+    """Return a place at which the derivative along a direction is large, of a function that bends at hyperplanes through the origin.
+
+    Each bend adds most of its normal's part along the direction on one side. No more bends than dimensions have their sides all at
+    once, by least squares; of more the perceptron (F. Rosenblatt, 1958) finds a place with much of their weight.
+
+    Parameters
+    ----------
+    normals : array, shape (S, m)
+        By how much the gradient changes at each hyperplane.
+    sides : array, shape (S,)
+        1 where the gradient is larger by the normal on the side to which that points, -1 where on the other.
+    direction : array, shape (m,)
+    rng : Generator
+
+    Returns
+    -------
+    array, shape (m,)
+    """
+    along = normals @ direction
+    weights = np.abs(along)
+    matters = weights > EXHAUSTED * np.max(weights, initial=0.0)
+    if not np.any(matters):
+        return np.asarray(rng.normal(size=len(direction)))
+    weights, wanted = weights[matters], (sides * np.sign(along))[matters]
+    units = (normals / np.linalg.norm(normals, axis=1)[:, None])[matters]
+    place = np.linalg.lstsq(units, wanted * rng.uniform(0.5, 2.0, len(wanted)), rcond=None)[0]
+    best, most = place, -1.0
+    for _ in range(10 * len(wanted)):
+        wrong = wanted * (units @ place) <= 0
+        kept = float(np.sum(weights[~wrong]))
+        if kept > most:
+            best, most = place, kept
+        if not np.any(wrong):
+            break
+        chosen = rng.choice(np.flatnonzero(wrong), p=weights[wrong] / np.sum(weights[wrong]))
+        size, unit = float(np.linalg.norm(place)) or 1.0, units[chosen]
+        place = (place + (wanted[chosen] * rng.uniform(0.0, 0.7) * size - unit @ place) * unit) / size
+    return np.asarray(best)

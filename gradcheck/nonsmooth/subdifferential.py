@@ -3,23 +3,23 @@
 Gradients of the elements that share a kink are sampled, and the claim is projected on their hull. What is left over is the
 direction in which the claim and the hull lie farthest apart. By F. H. Clarke, "Optimization and Nonsmooth Analysis" (1983),
 the claim is valid only if some derivative along that direction, at a point very near, is as large as the claim says; such a
-point is looked for. If there is one its gradient joins the samples; if there is none the claim is wrong.
+point is looked for. If there is one its gradient joins the samples; if independent searches agree that there is none the claim is wrong.
 A valid claim thus needs few samples, and a wrong one is tested along the direction that contradicts it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from itertools import combinations
 
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.functions.displacements import Moves
 from gradcheck.nonsmooth.groups import LINKED, Group, groups_of
-from gradcheck.nonsmooth.hull import nearest_in_hull
+from gradcheck.nonsmooth.hull import best_place, nearest_in_hull
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
 from gradcheck.nonsmooth.scans import SLACK, has_steady_gap, scan
 
@@ -33,9 +33,13 @@ SAMPLES = 24
 """Gradients sampled beside the first ones, or three for each element, up to `MOST_RANKS`. A claim still outside their hull has
 agreed along as many directions chosen to contradict it, and stays open."""
 
-MOST_RANKS, SEARCHES, SEARCHED_FROM = 129, 2, 3
-"""Before a direction contradicts a claim its largest derivative is looked for: with every element in each of at most `MOST_RANKS`
-ranks, then `SEARCHES` times among `SEARCHED_FROM` neighbours of each of the `SEARCHED_FROM` places with the largest so far."""
+MOST_RANKS = 129
+"""Largest number of ranks in which every element is tried before a direction contradicts a claim, and of gradients sampled."""
+
+
+SEARCHES, LINES = 3, 2
+"""Searches for the largest derivative along a direction that start apart from each other, and as many as `LINES` where all kinks known
+bend the same way, so that none ends short; lines along which kinks are learned for them."""
 
 TRIES = 3
 """Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""
@@ -194,6 +198,9 @@ class _Hull:
         self.starts: list[_Start] = []
         self.gradients: list[Floats] = []
         self.moved_alike: set[int] = set()
+        self.kinks: dict[int, list[tuple[Floats, float]]] = defaultdict(list)
+        self.lines: Counter[int] = Counter()
+        self.refuted: list[tuple[int, Floats]] = []
         self.wrong, self.bent = np.zeros((2, *self.claim.shape), dtype=bool)
         """Claims that are contradicted, and those whose error is not told from curvature."""
 
@@ -279,12 +286,9 @@ class _Hull:
             alone = yield from self._alone(contradicted, among)
             if not all(self._is_beyond(direction, column) for column, direction in contradicted.items()):
                 continue  # a place that was not found before was met in the meantime
-            if not alone.any():
-                left = self._outside(among)[1]
+            if not np.any(alone):
                 for column, direction in contradicted.items():
-                    # Claims that are outside of the hull only when all move alike have no other direction.
-                    involved = left[column] if left[column].any() else direction
-                    rows = np.flatnonzero(np.abs(involved) > INVOLVED)
+                    rows = np.flatnonzero(np.abs(direction) > INVOLVED)
                     wrong = yield from self._contradicted_parts(rows, column)
                     self.wrong[rows if len(wrong) == 0 else wrong, column] = True
                 return
@@ -294,18 +298,20 @@ class _Hull:
     def _contradictions(self, among: Bools) -> Generator[Question, Floats, dict[int, Floats]]:
         """Return the columns in which the claims of some members are contradicted together, and along which direction."""
         found: dict[int, Floats] = {}
+        left: list[int] = []
         for _ in range(max(SAMPLES, min(3 * len(among), MOST_RANKS))):
             beyond, directions = self._outside(among)
-            beyond[list(found)] = 0.0
-            if not beyond.any() or len(found) == LOOKED_AT:
+            beyond[left] = 0.0
+            if not np.any(beyond) or len(found) == LOOKED_AT:
                 break
-            column = int(beyond.argmax())
-            place = yield from self._search(directions[column], column)
+            column = int(np.argmax(beyond))
+            is_met = yield from self._search(directions[column], column)
+            is_first = column not in self.moved_alike
             self.moved_alike.add(column)
-            if place is None:
+            if is_met is False:
                 found[column] = directions[column]
-            else:
-                yield from self._sample(place)
+            if not is_met and not is_first:
+                left.append(column)
         return found
 
     def _is_beyond(self, direction: Floats, column: int) -> bool:
@@ -377,7 +383,7 @@ class _Hull:
             directions.append(direction)
         return beyond, directions
 
-    def _sample(self, place: Floats) -> Generator[Question, Floats, None]:
+    def _sample(self, place: Floats, share: float = LINKED) -> Generator[Question, Floats, None]:
         """Sample a gradient at a place, or near it where a kink passes between the points of the differences.
 
         The differences along the axes then do not add up to the one along all of them.
@@ -387,7 +393,7 @@ class _Hull:
             slopes = yield place, np.vstack([np.eye(count), -np.ones(count)])
             gradient, joint = slopes[:-1], slopes[-1]
             apart = np.abs(gradient.sum(axis=0) + joint)
-            if ((apart <= LINKED * self.stake + count * self.unsure) | (self.stake == 0)).all():
+            if np.all((apart <= share * self.stake + np.sqrt(count) * self.unsure) | (self.stake == 0)):
                 self.places.append(place)
                 self.starts.append(self.start)
                 self.gradients.append(gradient)
@@ -461,54 +467,176 @@ class _Hull:
         ranks = np.unique(direction, return_inverse=True)[1]
         return np.asarray(2 * ranks / max(int(ranks.max()), 1) - 1)
 
-    def _search(self, direction: Floats, column: int) -> Generator[Question, Floats, Floats | None]:
-        """Look for a place where the derivative along a direction is as large as the claim says; None if there is none.
+    def _search(self, direction: Floats, column: int) -> Generator[Question, Floats, bool | None]:
+        """Look for a gradient that is along a direction as large as the claim says, and sample it; tell whether there is one.
+
+        None: there may be one. The largest derivative is looked for several times; if the claim is farther beyond what the best of
+        these searches found than what they found is apart, another one would not reach it.
+        """
+        if any(column == of and np.allclose(direction, known) for of, known in self.refuted):
+            return False
+        wanted = float(direction @ self.claim[:, column] - self.unsure[column])
+        largest, best = self._largest(direction, column)[0], -np.inf
+        reached: list[float] = []
+        for place in self._places(direction, column):
+            slope = yield from self._slope(place, direction, column)
+            best = max(best, slope)
+            if slope >= wanted:
+                yield from self._sample(place)
+                if self._largest(direction, column)[0] > largest:
+                    return True
+        while len(reached) < (SEARCHES if self._bends_both_ways(column) else LINES):
+            if self.lines[column] < LINES:
+                yield from self._learn(direction, column)
+                if self._largest(direction, column)[0] >= wanted > largest:
+                    return True
+            slope, place = yield from self._ascend(direction, column, wanted, is_first=not reached)
+            if slope >= wanted:
+                yield from self._sample(place)
+                if self._largest(direction, column)[0] > largest:
+                    return True
+            reached.append(slope)
+        best = max(best, *reached, self._largest(direction, column)[0])
+        # Convex or concave near the point, the function has its largest derivative at an end of the direction, which was tried.
+        apart = float(np.ptp(reached)) if self._bends_both_ways(column) else 0.0
+        if not wanted - best > apart:
+            return None
+        self.refuted.append((column, direction))
+        return False
+
+    def _bends_both_ways(self, column: int) -> bool:
+        """Tell whether the derivative across the kinks that are known grows at some and falls at others."""
+        return len({side for _, side in self.kinks[column]}) > 1
+
+    def _places(self, direction: Floats, column: int) -> Iterator[Floats]:
+        """Give places at which a derivative along a direction may be the largest.
 
         Elements that claim a one-sided slope are first held on that side: few random places have all of them there.
         """
-        wanted, ranked, held = (
-            direction @ self.claim[:, column] - self.unsure[column],
-            self._ranked(direction),
-            self._held(column),
-        )
-        for side in (held, np.zeros_like(held)) if held.any() else (held,):
-            met = [(float(g[:, column] @ direction), at) for g, at in zip(self.gradients, self.places, strict=True)]
+        if self.kinks[column]:
+            yield self._scaled(best_place(*self._normals(column), direction, self.ball.rng))
+        ranked, held = self._ranked(direction), self._held(column)
+        for side in (held, np.zeros_like(held)) if np.any(held) else (held,):
             ahead = [self._by_rank(direction, column)] if self.gradients else []
             ahead += [self._towards(part, 0.0) for part in (direction, -direction)]
             ahead += [self._towards(part) for part in (direction, -direction, ranked, -ranked)]
-            for number in range(SEARCHES + 1):
-                met.sort(key=lambda pair: -pair[0])
-                best = [place for _, place in met[:SEARCHED_FROM]]
-                for drawn in self._neighbours(best) if number else ahead + self._orders():
-                    place = np.where(side, len(side) * side, drawn)
-                    slope = float((yield place, direction[None])[0, column])
-                    if slope >= wanted:
-                        return place
-                    met.append((slope, place))
-        return None
+            yield from (np.where(side, len(side) * side, place) for place in ahead + self._orders())
+
+    def _slope(self, place: Floats, direction: Floats, column: int) -> Generator[Question, Floats, float]:
+        """Return a derivative along a direction."""
+        slopes = yield place, direction[None]
+        return float(slopes[0, column])
+
+    def _largest(self, direction: Floats, column: int) -> tuple[float, int]:
+        """Return the largest derivative along a direction among the gradients sampled, and its number."""
+        slopes = [float(gradient[:, column] @ direction) for gradient in self.gradients]
+        best = int(np.argmax(slopes))
+        return slopes[best], best
+
+    def _scaled(self, place: Floats) -> Floats:
+        """Return a place in the same direction, as far away as those where tied elements are moved apart."""
+        return np.asarray(len(place) * place / max(np.max(np.abs(place)), np.finfo(float).tiny))
+
+    def _learn(self, direction: Floats, column: int) -> Generator[Question, Floats, None]:
+        """Learn the kinks along a line: the difference of the gradients on both sides of one is normal to it.
+
+        The line goes through the place with the largest derivative so far at random, or through a random one along the direction.
+        """
+        drawn = self.ball.rng.normal(size=len(direction))
+        base, along = drawn, direction
+        if self.lines[column] % 2 == 0:
+            base, along = self.places[self._largest(direction, column)[1]], drawn
+        base, along = self._scaled(base), self._scaled(along)
+        self.lines[column] += 1
+
+        def sampled(angle: float) -> Generator[Question, Floats, bool]:
+            before = len(self.gradients)
+            yield from self._sample(self._scaled(np.cos(angle) * base + np.sin(angle) * along), 0.0)
+            if len(self.gradients) > before:
+                met.append((angle, self.gradients[-1][:, column], self.places[-1]))
+            return len(self.gradients) > before
+
+        aside, met = 2 * STEP / len(direction), list[tuple[float, Floats, Floats]]()
+        for angle in (-1.5, 1.5):
+            yield from sampled(angle)
+        waiting = [(met[0], met[1])] if len(met) == 2 else []
+        while waiting:
+            one, other = waiting.pop()
+            normal = other[1] - one[1]
+            if np.max(np.abs(normal)) <= self.unsure[column]:
+                continue
+            at = float(np.arctan2(-(normal @ base), normal @ along))
+            at -= float(np.pi * np.rint(at / np.pi))
+            if not one[0] < at < other[0]:
+                at = (one[0] + other[0]) / 2
+            for end, angle in ((one, at - aside), (other, at + aside)) if len(met) < SAMPLES // 2 else ():
+                turned = np.cos(angle) * along - np.sin(angle) * base
+                turned /= np.max(np.abs(turned))
+                place = self._scaled(np.cos(angle) * base + np.sin(angle) * along)
+                slope = yield from self._slope(place, turned, column)
+                if abs(slope - end[1] @ turned) > 2 * self.unsure[column] and (yield from sampled(angle)):
+                    waiting += [(one, met[-1]), (met[-1], other)]
+                    break
+            else:
+                self._enter(normal, float(np.sign(normal @ (other[2] - one[2]))), column)
+
+    def _enter(self, normal: Floats, side: float, column: int) -> None:
+        """Enter a kink if it is not known yet."""
+        for known, _ in self.kinks[column]:
+            if min(np.max(np.abs(normal - known)), np.max(np.abs(normal + known))) <= 2 * self.unsure[column]:
+                return
+        self.kinks[column].append((normal, side))
+
+    def _normals(self, column: int) -> tuple[Floats, Floats]:
+        """Return normals of the kinks that were met, and on which side of each the derivative along its normal is larger, 1 or -1."""
+        normals, sides = zip(*self.kinks[column], strict=True)
+        return np.array(normals), np.array(sides)
+
+    def _ascend(
+        self, direction: Floats, column: int, wanted: float, *, is_first: bool
+    ) -> Generator[Question, Floats, tuple[float, Floats]]:
+        """Climb to a larger derivative along a direction, from the best of places at random, by crossing one kink at a time.
+
+        Returns it and its place.
+        """
+        rng, best, at = self.ball.rng, -np.inf, np.zeros(len(direction))
+        known = self.kinks[column]
+        drawn = [rng.normal(size=len(direction)) + rng.normal() for _ in range(2 * len(direction) + 4)]
+        if known:
+            normals, sides = self._normals(column)
+        if known and is_first:
+            drawn.insert(0, best_place(normals, sides, direction, rng))
+        for place in map(self._scaled, drawn):
+            slope = yield from self._slope(place, direction, column)
+            if slope > best:
+                best, at = slope, place
+            if best >= wanted:
+                break
+        if not known:
+            return best, at
+        sides = sides * np.sign(normals @ direction)
+        unit = normals / np.linalg.norm(normals, axis=1)[:, None]
+        is_better = True
+        while is_better and best < wanted:
+            is_better = False
+            for number in np.argsort(sides * (unit @ at)):
+                away = unit[number] @ at
+                if away * sides[number] >= 0:
+                    continue
+                place = self._scaled(at - away * (1 + rng.uniform(0.05, 0.35)) * unit[number])
+                slope = yield from self._slope(place, direction, column)
+                if slope > best + self.unsure[column]:
+                    best, at, is_better = slope, place, True
+                if best >= wanted:
+                    break
+        return best, at
 
     def _orders(self) -> list[Floats]:
-        """Return places for every order of a few elements; of many, places in which every element has every rank.
+        """Return places in which every element has every rank, or `MOST_RANKS` of them.
 
         Those around the point first, then those where all elements are below it, or above: there nested kinks part.
         """
         count, rng = len(self.members), self.ball.rng
-        if count <= 4:
-            orders = [np.array(order) for order in permutations(range(count))]
-        else:
-            drawn = rng.permutation(count)
-            orders = [(drawn + j) % count for j in rng.permutation(count)[:MOST_RANKS]]
+        drawn = rng.permutation(count)
+        orders = [(drawn + j) % count for j in rng.permutation(count)[:MOST_RANKS]]
         return [np.asarray(order - (count - 1) / 2 + shift) for shift in (0, -count, count) for order in orders]
-
-    def _neighbours(self, places: list[Floats]) -> list[Floats]:
-        """Return places at random, and places like the given ones with two elements exchanged or one moved anew."""
-        rng, count = self.ball.rng, len(self.members)
-        found = list(count * rng.uniform(-0.7, 0.7, (2 * count, count)))
-        for number, place in enumerate(places * SEARCHED_FROM):
-            near = place.copy()
-            one, other = rng.integers(count, size=2)
-            near[one], near[other] = near[other], near[one]
-            if number % 3 == 0:
-                near[one] = rng.uniform(-0.7, 0.7) * count
-            found.append(near)
-        return found

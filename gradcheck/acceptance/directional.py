@@ -30,6 +30,7 @@ from gradcheck.acceptance.parts import elements_of
 from gradcheck.acceptance.refinement import MOST_OVERHEAD
 from gradcheck.acceptance.screening import DOZEN, measure_noise
 from gradcheck.acceptance.sections import sections
+from gradcheck.acceptance.seen import is_negligible
 from gradcheck.acceptance.shown import Shown
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats
@@ -333,10 +334,13 @@ class _Search:
             self._look_closer()
             look_for_kinks(self.bench)
             self._clear_seen()
+        self._look_at_stationary()
         for leaf in self._unseen():
+            if not self.bench.claims[leaf].values.any() and is_negligible(self.bench, leaf):
+                self._settle(leaf, Limit.NONE)
+                continue
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE
             self._settle(leaf, Limit.GROUP if self.contradicted or leaf < max(self.wrong, default=-1) else hides)
-        self._look_at_stationary()
         look_for_zeros_on_stairs(self.bench)
 
     def _look_at_stationary(self) -> None:

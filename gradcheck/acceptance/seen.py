@@ -18,7 +18,7 @@ from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
 from gradcheck.functions.blocks import SMALL_ARRAY, random_signs
 
-__all__ = ["others", "unseen"]
+__all__ = ["is_negligible", "others", "unseen"]
 
 HALF = 0.5
 """The factor from a claim that is twice the true gradient to the true one."""
@@ -46,7 +46,7 @@ def unseen(bench: Bench, leaves: list[int]) -> list[int]:
         for leaf in leaves
         if bench.claims[leaf].values.size
         and not _rejects_all(bench, leaf)
-        and not _is_negligible(bench, leaf)
+        and not is_negligible(bench, leaf)
         and not _is_constant(bench, leaf)
     ]
 
@@ -113,7 +113,7 @@ def _is_constant(bench: Bench, leaf: int) -> bool:
     return bool((bench.noise == lost_in_rounding(bench.probe, bench.base, list(bench.claims))).all())
 
 
-def _is_negligible(bench: Bench, leaf: int) -> bool:
+def is_negligible(bench: Bench, leaf: int) -> bool:
     """Tell whether claim, reference and what would have shown are as good as zero beside the other gradients.
 
     They are compared with the gradients of the other leaves, or if there are none with the functions over the longest usable step.
@@ -128,7 +128,8 @@ def _is_negligible(bench: Bench, leaf: int) -> bool:
     largest = np.fmax(np.abs(claim), floor).max(axis=0)
     negligible = bench.negligible[leaf]
     if (negligible <= 0).any():
-        steepest = _steepest(bench, leaf, is_stationary=bool(is_zero.all()))
+        is_stationary = bool((is_zero | (claim == 0) & np.isnan(found.reference)).all())
+        steepest = _steepest(bench, leaf, is_stationary=is_stationary)
         negligible = np.where(negligible > 0, negligible, NEGLIGIBLE * steepest)
     return bool((largest <= np.maximum(negligible, UNDERFLOW)).all())
 

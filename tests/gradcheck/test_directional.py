@@ -581,3 +581,19 @@ def test_a_stationary_point_passes_and_a_wrong_element_there_fails(count):
     wrong[3] = 1e-3
     assert check_gradient(f, wrong, x, method="directional").verdict == "fail"
     assert check_gradient(lambda x: f(x) + 1e-3 * x[3], zero, x, method="directional").verdict != "pass"
+
+
+@pytest.mark.parametrize("count", [300, 3000, 12000])
+def test_where_curvature_changes_along_the_way_a_stationary_point_is_seen_too(count):
+    """Noise hides more than where the function is a square, and yet nothing beside how it bends over the step."""
+    zeros = np.zeros(count)
+    assert check_gradient(lambda x: np.cos(x).sum(), lambda x: -np.sin(x), zeros, method="directional")
+    for slope in (1e-6, 1e-2, 1.0):
+        report = check_gradient(
+            lambda x, slope=slope: np.cos(x).sum() + slope * x[7], np.zeros_like, zeros, method="directional"
+        )
+        assert report.verdict == "fail", str(report)
+        report = check_gradient(
+            lambda x, slope=slope: np.cos(x + slope).sum(), np.zeros_like, zeros, method="directional"
+        )
+        assert report.verdict != "pass", str(report)

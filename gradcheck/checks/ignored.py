@@ -31,7 +31,7 @@ def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int
     Costs nothing where the value at the second point is another; else six calls, and one more where no second point was
     visited.
     """
-    if not check.subject.may_ignore_its_point or not np.isfinite(base).all():
+    if not check.subject.may_ignore_its_point or not check.point.free() or not np.isfinite(base).all():
         return False
     if (
         check.settings.vectorized

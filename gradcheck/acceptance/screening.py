@@ -21,7 +21,6 @@ from gradcheck.functions.repeated import require_same
 __all__ = [
     "DOZEN",
     "LONGEST_SHARE",
-    "PILOTED_LEAVES",
     "POOLED_STEP",
     "measure_noise",
     "pilot",

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.jumps import jumps_between
-from gradcheck.differences.lengths import BEYOND, scale_is_hidden
+from gradcheck.differences.lengths import BEYOND, FIRST_STEP, scale_is_hidden
 from gradcheck.differences.noise import (
     DISTINCT,
     OFFSETS,
@@ -53,9 +53,6 @@ not finite, or where what looks like noise may be something else."""
 
 SUSPICIOUS = 1e3
 """Noise, in units in the last place of the values, from which it may be a fast oscillation."""
-
-FAR = 0.0613
-"""How far stairs are looked for beside something smooth, in units of the elements' lengths: several of those of half precision."""
 
 OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
@@ -227,7 +224,7 @@ class _Seen:
         sample = self.first
         if sample is None or np.all(self.jumps | (self.noise > sample.enough)):
             return np.zeros_like(self.jumps)
-        way = 2 * np.rint(FAR / SPACING / 2)
+        way = 2 * np.rint(FIRST_STEP / SPACING)  # as far as a difference spans
         self.noise = np.maximum(self.noise, floor)
         least = self._unexplained(sample, way, fewest)
         noise = jumps_between(self.probe, sample.moves, way, least) / np.sqrt(12)

@@ -402,9 +402,14 @@ def test_what_stands_still_has_the_noise_that_rounding_may_hide_in_it():
 
 
 def test_a_wave_is_looked_at_from_nearer_beside_what_is_smooth():
-    alone, calls = measured(lambda x: float(np.sin(1e6 * x[0])), X)
-    beside, as_many = measured(lambda x: np.array([np.sum(np.sin(x)), np.sin(1e6 * x[0])]), X)
-    assert alone[0] < 1e-9 and np.all(beside < 1e-9) and as_many - 5 <= calls > 13
+    """At about as many calls: where what the slopes leave over of a wave is alike in both halves of a way, it is looked at there too."""
+    more = []
+    for wave in (0.9e6, 1e6, 1.1e6):
+        alone, calls = measured(lambda x, wave=wave: float(np.sin(wave * x[0])), X)
+        beside, as_many = measured(lambda x, wave=wave: np.array([np.sum(np.sin(x)), np.sin(wave * x[0])]), X)
+        assert alone[0] < 1e-9 and np.all(beside < 1e-9) and calls > 13
+        more.append(as_many - calls)
+    assert np.median(more) <= 5
 
 
 def test_samples_are_a_thousandth_away_on_both_sides_and_then_at_the_point():

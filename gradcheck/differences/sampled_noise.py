@@ -121,6 +121,8 @@ class _Sample:
         Noise of so much needs no look from nearer.
     is_nearest : bool
         Whether the places are one after another, as the dtypes of the parameters hold them.
+    is_coarse : bool
+        Whether a move is far longer than was asked for, as half precision holds no shorter ones.
     is_rounded : bool
         Whether single precision inside may have put the values on a line, of whole multiples of a move.
     """
@@ -131,6 +133,7 @@ class _Sample:
     values: Floats
     enough: Floats
     is_nearest: bool
+    is_coarse: bool = False
     is_rounded: bool = False
 
     @property
@@ -177,7 +180,16 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
             if distance > 0 and is_rounded:
                 enough = np.zeros_like(enough)
                 signs = {leaf: signed(len(scale), rng) for leaf, scale in lengths.items()}
-            yield _Sample(moves, _longest(moves), distance + offsets, values, enough, is_nearest, is_rounded)
+            yield _Sample(
+                moves,
+                _longest(moves),
+                distance + offsets,
+                values,
+                enough,
+                is_nearest,
+                len(samples) < len(SAMPLES),
+                is_rounded,
+            )
 
 
 class _Seen:
@@ -222,7 +234,7 @@ class _Seen:
         The stairs of single or half precision may be longer than the whole sample.
         """
         sample = self.first
-        if sample is None or np.all(self.jumps | (self.noise > sample.enough)):
+        if sample is None or sample.is_coarse or (self.jumps | (self.noise > sample.enough)).all():
             return np.zeros_like(self.jumps)
         way = 2 * np.rint(FIRST_STEP / SPACING)  # as far as a difference spans
         self.noise = np.maximum(self.noise, floor)

@@ -34,7 +34,7 @@ from gradcheck.functions.repeated import NotRepeatableError
 
 __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge", "judge_more"]
 
-SPARE = 2
+SPARE = 3
 """Calls for each of two further examinations once something is wrong, as a multiple of those that a right gradient
 may take."""
 
@@ -160,7 +160,7 @@ def judge_more(
 
     Notes
     -----
-    Costs about a hundred calls where one leaf is concerned, and four times that at most; none where the budget has fewer left.
+    Costs about a hundred calls where one leaf is concerned, and six times that at most; none where the budget has fewer left.
     """
     most = 2 * SPARE * MOST_OVERHEAD
     if probe.budget.left < most:

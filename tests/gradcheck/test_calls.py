@@ -560,7 +560,8 @@ def test_at_an_optimum_the_remedy_is_another_point():
         a, b = x[:-1], x[1:]
         return np.append(-400 * a * (b - a**2) - 2 * (1 - a), 0.0) + np.append(0.0, 200 * (b - a**2))
 
-    report = check_gradient(valley, slope, np.ones(3))
+    assert check_gradient(valley, slope, np.ones(3))
+    report = check_gradient(valley, slope, np.ones(3) + 1e-12)
     assert report.verdict == "inconclusive" and "as at an optimum; move the point" in report.findings[0].message
     assert check_gradient(valley, slope, np.full(3, 0.7))
     assert check_gradient(valley, lambda x: 1.01 * slope(x), np.full(3, 0.7)).verdict == "fail"

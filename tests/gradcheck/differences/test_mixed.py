@@ -52,12 +52,17 @@ def test_the_derivative_lies_within_its_bound_and_the_bound_says_something(name,
     matrix, x = rng.normal(size=(4, 3)), (size * rng.normal(size=3)).astype(dtype)
     f, hessian = smooth(name, matrix)
     pairs = pairs_of(3)
-    found = differences_of(f, x).measure(pairs, step)
+    with np.errstate(all="ignore"):
+        found = differences_of(f, x).measure(pairs, step)
     true = np.array([hessian(x)[pair] for pair in pairs])[:, None]
     # A move is rounded by half a unit in the last place, which takes the middle of a difference to another point.
-    away = np.finfo(dtype).eps / 2 * np.max(np.abs(x) + 2 * FIRST_STEP)
-    third = np.max(np.abs(hessian(x + away) - hessian(x))) / away if dtype != np.float64 else 0.0
-    assert np.all(np.abs(found.value - true) <= found.bound + 3 * away * third)
+    away = np.finfo(dtype).eps / 2 * np.max(np.abs(x) + 2 * FIRST_STEP) * (dtype != np.float64)
+    changes = [np.abs(hessian(x.astype(float) + sign * step) - hessian(x)).max() / step for sign in (1, -1)]
+    third = max(changes)
+    # In half precision two elements may be too coarse for any step that both resolve.
+    known = np.isfinite(found.bound)
+    assert np.all((np.abs(found.value - true) <= found.bound + 3 * away * third)[known])
+    assert known.all() or dtype == np.float16
     # Rounding x to its dtype falsifies nothing, however steep the function is.
     assert np.median(found.bound) <= (1e-3 if dtype == np.float16 else 1e-5) * np.abs(hessian(x)).max()
 

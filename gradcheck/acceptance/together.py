@@ -74,10 +74,32 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
 
 
 def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
-    """Tell which elements are as large as another one of them: few directions lead to the other side of a kink that many share."""
-    values = np.abs(bench.leaves[leaf].value.ravel()[indices])
-    _, kinds, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray(counts[kinds] > 1)
+    """Tell which contradicted elements may share a kink with others as large; shape (m,).
+
+    Few random directions lead to the other side of a kink that many share, as that of a largest element with a bound on it. So all that
+    are as large as another one are moved away from zero, and towards it, those of one size by as much: to both sides the functions must
+    change as the derivatives say, to within half of what the claim of an element is off by.
+
+    Notes
+    -----
+    Costs two calls where some elements are as large as others.
+    """
+    values = bench.leaves[leaf].value.ravel()[indices]
+    _, kinds, counts = np.unique(np.abs(values), return_inverse=True, return_counts=True)
+    tied = np.asarray(counts[kinds] > 1)
+    if not tied.any():
+        return tied
+    chosen, found = indices[tied], bench.decide(leaf, indices[tied])
+    away = bench.rng.uniform(0.5, 1.0, len(counts))[kinds[tied]] * bench.steps[leaf] * bench.lengths[leaf][chosen]
+    away = np.where(values[tied] < 0, -away, away)
+    move = np.zeros_like(bench.lengths[leaf])
+    move[chosen] = away
+    sides = np.array([[1.0], [-1.0]])
+    changes = (bench.probe.ray({leaf: move}, sides[:, 0]) - bench.base) * sides
+    departs = np.abs(changes - away @ found.reference).max(axis=0) - np.sqrt(2) * bench.multiplier * bench.noise
+    error = np.abs(away)[:, None] * np.abs(bench.claims[leaf].values[chosen] - found.reference)
+    tied[tied] = ~((2 * departs <= error) | ~found.excluded).all(axis=1)
+    return tied
 
 
 def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> Bools:

@@ -253,7 +253,26 @@ class _Search:
         if multiple is None:
             return False
         claims = {leaf: self.directions.believed[leaf] for leaf in leaves}
+        if len(leaves) > 1 and any(
+            self._is_right_alone(leaf, multiple.factor) for leaf in self._to_ask(leaves, slopes)
+        ):
+            return False
         return self._is_verified(claims, multiple.factor, multiple.uncertainty)
+
+    @staticmethod
+    def _to_ask(leaves: list[int], slopes: Slopes) -> list[int]:
+        """Return the leaves that predict most, up to a dozen; none of many of which no single one predicts half of the change."""
+        sizes = {leaf: float(np.linalg.norm(slopes.predicted_of([leaf]))) for leaf in leaves}
+        largest = sorted(sizes, key=lambda leaf: -sizes[leaf])[:DOZEN]
+        is_crowd = len(leaves) > DOZEN and 2 * sizes[largest[0]] < sum(sizes.values())
+        return [] if is_crowd else largest
+
+    def _is_right_alone(self, leaf: int, factor: float) -> bool:
+        """Tell whether a leaf that moves alone agrees with its claim where a factor would show: the error is that of larger ones."""
+        slopes = self.directions.look([leaf], count=DIRECTIONS // 2, longer=True)
+        allowed = DISAGREES * self._deviation(slopes)
+        shows = np.abs((1 - factor) * slopes.predicted_of()) > 2 * allowed
+        return bool((shows & (np.abs(slopes.residual) <= allowed)).any())
 
     def _explain_sections(self, group: Group) -> list[Group] | None:
         """Explain the claim of a leaf by factors of sections of it.

@@ -597,3 +597,22 @@ def test_where_curvature_changes_along_the_way_a_stationary_point_is_seen_too(co
             lambda x, slope=slope: np.cos(x + slope).sum(), np.zeros_like, zeros, method="directional"
         )
         assert report.verdict != "pass", str(report)
+
+
+@pytest.mark.parametrize("seed", seeds(6))
+def test_the_error_of_a_large_leaf_is_not_that_of_smaller_ones_beside_it(seed):
+    """Together they are off by nearly one factor, as far as single precision shows."""
+    rng = np.random.default_rng(seed)
+    params = {name: rng.normal(size=n).astype(np.float32) for name, n in (("w", 60), ("u", 50), ("b", 20))}
+    scales = {"w": 1.0, "u": 0.1, "b": 0.05}
+
+    def f(p):
+        return float(np.float32(sum(scales[name] * np.sin(np.float32(p[name])).sum() for name in p)))
+
+    def grad(p):
+        true = {name: (scales[name] * np.cos(p[name])).astype(np.float32) for name in p}
+        return true | {"w": np.float32(1.02) * true["w"]}
+
+    report = check_gradient(f, grad, params, rng=seed)
+    assert report.verdict == "fail"
+    assert {name for name, parameter in report.parameters.items() if parameter.wrong.any()} == {"w"}, str(report)

@@ -407,6 +407,12 @@ class _Hull:
         ranks = self.ball.rng.permutation(len(direction)) - (len(direction) - 1) / 2
         return np.asarray(len(direction) * direction + spread * ranks)
 
+    def _in_order(self, place: Floats) -> Floats:
+        """Return a place at which elements are in the same order, equal ones in any, and all apart."""
+        ranks = np.empty(len(place))
+        ranks[np.lexsort((self.ball.rng.permutation(len(place)), place))] = np.arange(len(place))
+        return ranks - (len(ranks) - 1) / 2
+
     def _first_places(self) -> Iterator[Floats]:
         """Give where gradients are sampled first: where a valid claim is likely to be the gradient.
 
@@ -481,20 +487,16 @@ class _Hull:
         for place in self._places(direction, column):
             slope = yield from self._slope(place, direction, column)
             best = max(best, slope)
-            if slope >= wanted:
-                yield from self._sample(place)
-                if self._largest(direction, column)[0] > largest:
-                    return True
+            if slope >= wanted and (yield from self._gains(place, direction, column)):
+                return True
         while len(reached) < (SEARCHES if self._bends_both_ways(column) else LINES):
             if self.lines[column] < LINES:
                 yield from self._learn(direction, column)
                 if self._largest(direction, column)[0] >= wanted > largest:
                     return True
             slope, place = yield from self._ascend(direction, column, wanted, is_first=not reached)
-            if slope >= wanted:
-                yield from self._sample(place)
-                if self._largest(direction, column)[0] > largest:
-                    return True
+            if slope >= wanted and (yield from self._gains(place, direction, column)):
+                return True
             reached.append(slope)
         best = max(best, *reached, self._largest(direction, column)[0])
         # Convex or concave near the point, the function has its largest derivative at an end of the direction, which was tried.
@@ -502,6 +504,18 @@ class _Hull:
         if not wanted - best > apart:
             return None
         self.refuted.append((column, direction))
+        return False
+
+    def _gains(self, place: Floats, direction: Floats, column: int) -> Generator[Question, Floats, bool]:
+        """Sample at a place; tell whether a larger derivative along a direction is known now.
+
+        Where kinks pass too near for that, as between elements that the direction does not tell apart, these are moved apart in its order.
+        """
+        before = self._largest(direction, column)[0]
+        for each in (place, self._in_order(place)):
+            yield from self._sample(each)
+            if self._largest(direction, column)[0] > before:
+                return True
         return False
 
     def _bends_both_ways(self, column: int) -> bool:

@@ -343,7 +343,7 @@ def links_gradient(y):
     return np.append(larger, False) + np.append(False, ~larger).astype(float)
 
 
-@pytest.mark.parametrize("seed", seeds(2))
+@pytest.mark.parametrize("seed", seeds(4, quick=2))
 def test_a_mean_of_many_gradients_of_a_wide_hull_passes_and_what_lies_slightly_outside_does_not(seed):
     rng = np.random.default_rng(seed)
     mean = sum(share * links_gradient(rng.normal(size=25)) for share in rng.dirichlet(np.ones(5)))

@@ -821,7 +821,7 @@ def test_a_place_will_do_where_the_derivative_is_what_is_claimed_less_what_is_un
     asking = hull._search(np.array([1.0, 0.0]), 0)
     place, _ = next(asking)
     asking.send(np.array([[slope]]))
-    assert len(sampled) == found and (not found or sampled[0] is place)
+    assert bool(sampled) == found and (not found or sampled[0] is place)
 
 
 def test_a_group_goes_no_nearer_than_the_dtype_lets_each_of_its_members_move():

@@ -85,7 +85,7 @@ def test_invalid_ones_and_which_elements(name, f, x, claim, expected, seed):
     wrong, calls = outcome(f, x, claim, seed=seed)
     assert wrong
     assert set(wrong) <= set(expected)  # at a tie several sets are defensible
-    assert calls <= 1000
+    assert calls <= 1100
 
 
 @pytest.mark.parametrize("seeds", [range(16), pytest.param(range(16, 40), marks=pytest.mark.slow)], ids=str)

@@ -10,17 +10,8 @@ from gradcheck.nonsmooth import subdifferential
 from gradcheck.nonsmooth.groups import Group
 from gradcheck.nonsmooth.hull import best_place, nearest_in_hull
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
-from gradcheck.nonsmooth.subdifferential import (
-    MOST_RANKS,
-    SAMPLES,
-    _answer,
-    _Hull,
-    _judge_groups,
-    _judge_singles,
-    _slopes,
-    _Start,
-    judge,
-)
+from gradcheck.nonsmooth.searches import MOST_RANKS, SAMPLES, Start
+from gradcheck.nonsmooth.subdifferential import _answer, _Hull, _judge_groups, _judge_singles, _slopes, judge
 
 from .balls import ball_of
 
@@ -336,7 +327,7 @@ def test_a_derivative_is_extrapolated_to_the_point():
         return float(x @ [2.0, -1.0] + 1e5 * (x @ x) + 3 * abs(x[0]))
 
     hull = hull_of(f, [1.0, 1.0], 0.0, noise=1e-10)
-    hull.places, hull.starts = [np.array([2.0, -1.0]), np.array([-2.0, 0.5])], [_Start(0, hull.unit)] * 2
+    hull.places, hull.starts = [np.array([2.0, -1.0]), np.array([-2.0, 0.5])], [Start(0, hull.unit)] * 2
     np.testing.assert_allclose(hull._at_the_point(0, np.array([1.0, 0.0]))[0], 5.0, atol=1e-3)
     np.testing.assert_allclose(hull._at_the_point(1, np.array([1.0, 0.0]))[0], -1.0, atol=1e-3)
     end, shift = hull._at_the_point(0, np.array([0.5, 1.0]))
@@ -390,7 +381,7 @@ def test_members_that_are_contradicted_alone_are_named_and_others_like_them():
 
 def test_a_start_is_drawn_from_its_seed_in_the_whole_radius_or_a_share_of_it():
     hull = hull_of(total, np.ones(3), 0.0)
-    start = _Start(5, hull.unit)
+    start = Start(5, hull.unit)
     for share, moves in ((1.0, start.moves(hull.ball)), (0.25, start.moves(hull.ball, 0.25))):
         expected = hull.ball.near(share * hull.unit, np.random.default_rng(5))
         np.testing.assert_array_equal(moves[0], expected[0])
@@ -616,7 +607,7 @@ def test_what_is_extrapolated_is_unsure_by_its_noise_and_a_thousandth_of_the_sta
     hull = hull_of(total, [claim, 1.0], [0.0, 1.0], bounds=1e-3, stakes=1.0)
     hull.noise = np.full(1, 0.03 * 0.999)
     with_samples(hull, (0.5, 1.0), (2.5, 1.0), (1.0, 1.0))
-    hull.places, hull.starts = [np.zeros(2)] * 3, [_Start(0, hull.unit)] * 3
+    hull.places, hull.starts = [np.zeros(2)] * 3, [Start(0, hull.unit)] * 3
     asked = []
 
     def at_the_point(hull, sample, along):

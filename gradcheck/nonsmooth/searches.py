@@ -1,0 +1,352 @@
+"""Gradients of elements that share a kink, sampled near the point, and the search for one with a larger derivative along a direction.
+
+What is evaluated is asked for: generators yield the slopes that they need, so that those of independent groups are taken in the same calls.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradcheck.aliases import Floats
+from gradcheck.functions.displacements import Moves
+from gradcheck.nonsmooth.groups import LINKED, Group
+from gradcheck.nonsmooth.hull import best_place
+from gradcheck.nonsmooth.sampling import STEP, Ball
+from gradcheck.nonsmooth.scans import SLACK
+
+__all__ = ["MOST_RANKS", "SAMPLES", "Asking", "Question", "Samples", "Start"]
+
+Question = tuple[Floats, Floats]
+"""For slopes at a place, shape (m,), along directions, shape (D, m). The answer has shape (D, K)."""
+Asking = Generator[Question, Floats, None]
+
+SAMPLES = 24
+"""Gradients sampled beside the first ones, or three for each element, up to `MOST_RANKS`. A claim still outside their hull has
+agreed along as many directions chosen to contradict it, and stays open."""
+
+MOST_RANKS = 129
+"""Largest number of ranks in which every element is tried before a direction contradicts a claim, and of gradients sampled."""
+
+SEARCHES, LINES = 3, 2
+"""Searches for the largest derivative along a direction that start apart from each other, and as many as `LINES` where all kinks known
+bend the same way, so that none ends short; lines along which kinks are learned for them."""
+
+TRIES = 3
+"""Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The displacement of all other elements, drawn again each time it is needed, since it may be large."""
+
+    seed: int
+    radius: float
+
+    def moves(self, ball: Ball, share: float = 1.0) -> Moves:
+        """Return the displacement, or a fraction of it."""
+        return ball.near(share * self.radius, np.random.default_rng(self.seed))
+
+
+class Samples:
+    """Gradients of elements that share a kink, sampled at points near by.
+
+    Each member is measured in its own scale, so that one does not stand still while another moves: places are displacements
+    in units of the distance between two that are moved apart, and gradients are taken with respect to them.
+    """
+
+    def __init__(self, ball: Ball, group: Group, radius: float) -> None:
+        self.ball, self.group, self.members, self.outputs = ball, group, group.members, group.outputs
+        self.unit = radius
+        self.scale = ball.scale(self.members)[:, None]
+        self.claim = self.scale * np.array([member.claimed for member in self.members])
+        self.stake = (self.scale * np.array([member.stake for member in self.members])).max(axis=0)
+        self.noise = 2 * ball.noise / (STEP * self.unit)
+        self.unsure = self.noise + SLACK * self.stake
+        self.places: list[Floats] = []
+        self.start: Start  # of the last slopes that were asked for
+        self.starts: list[Start] = []
+        self.gradients: list[Floats] = []
+        self.kinks: dict[int, list[tuple[Floats, float]]] = defaultdict(list)
+        self.lines: Counter[int] = Counter()
+        self.refuted: list[tuple[int, Floats]] = []
+
+    def move(self, moves: dict[int, Floats], place: Floats) -> None:
+        """Set the members in a displacement of all elements."""
+        for member, part in zip(self.members, place * self.scale[:, 0], strict=True):
+            moves[member.leaf][member.index] = part * self.unit
+
+    def _sample(self, place: Floats, share: float = LINKED) -> Generator[Question, Floats, None]:
+        """Sample a gradient at a place, or near it where a kink passes between the points of the differences.
+
+        The differences along the axes then do not add up to the one along all of them.
+        """
+        count = len(place)
+        for _ in range(TRIES):
+            slopes = yield place, np.vstack([np.eye(count), -np.ones(count)])
+            gradient, joint = slopes[:-1], slopes[-1]
+            apart = np.abs(gradient.sum(axis=0) + joint)
+            if np.all((apart <= share * self.stake + np.sqrt(count) * self.unsure) | (self.stake == 0)):
+                self.places.append(place)
+                self.starts.append(self.start)
+                self.gradients.append(gradient)
+                return
+            place = place + self.ball.rng.uniform(-0.7, 0.7, count)
+
+    # ---- where to look ----------------------------------------------------------------------------------------------
+
+    def _towards(self, direction: Floats, spread: float = 0.5) -> Floats:
+        """Return a place far along a direction, at which elements that it does not tell apart are in some order."""
+        ranks = self.ball.rng.permutation(len(direction)) - (len(direction) - 1) / 2
+        return np.asarray(len(direction) * direction + spread * ranks)
+
+    def _in_order(self, place: Floats) -> Floats:
+        """Return a place at which elements are in the same order, equal ones in any, and all apart."""
+        ranks = np.empty(len(place))
+        ranks[np.lexsort((self.ball.rng.permutation(len(place)), place))] = np.arange(len(place))
+        return ranks - (len(ranks) - 1) / 2
+
+    def _first_places(self) -> Iterator[Floats]:
+        """Give where gradients are sampled first: where a valid claim is likely to be the gradient.
+
+        Along the axis of the element whose one-sided derivative is nearest to its claim; along the claim, as for a maximum, and
+        against it, as for a minimum; all up and all down; then the orders that fit the claims, by the slopes of the first sample.
+        """
+        found = []
+        for column in np.flatnonzero(self.stake):
+            claim = self.claim[:, column]
+            found.append(self._axis(int(column)))
+            size = np.abs(claim).max()
+            if size > 0:
+                ranked = self._ranked(claim)
+                found += [claim / size, -claim / size, ranked, -ranked]
+        ones = np.ones(len(self.members))
+        yield from [self._towards(direction) for direction in [*found, ones, -ones]]
+        if self.gradients:
+            yield from [self._by_rank(self.claim[:, column], int(column)) for column in np.flatnonzero(self.stake)]
+
+    def _by_rank(self, direction: Floats, column: int) -> Floats:
+        """Return the place of the largest derivative along a direction if slopes go by ranks alone, as those of sorted elements do."""
+        ranked = np.argsort(self.places[0])
+        ranks = np.empty(len(ranked))
+        ranks[np.argsort(direction, kind="stable")] = np.argsort(self.gradients[0][ranked, column])
+        return ranks - (len(ranks) - 1) / 2
+
+    def _gaps(self, column: int) -> Floats:
+        """Return the sizes of the gaps between the derivatives on both sides, shape (m,)."""
+        return np.asarray(self.scale[:, 0] * np.array([abs(member.gap[column]) for member in self.members]))
+
+    def _nearest_side(self, column: int) -> tuple[Floats, Floats]:
+        """Return the side, 1 or -1, whose derivative is nearest to the claim, and its distance, shapes (m,).
+
+        The distance is in whole multiples of the share `SLACK` of the gap, infinite without a gap.
+        """
+        slopes = np.array([[member.slope(sign)[column] for sign in (1, -1)] for member in self.members])
+        claimed = np.array([member.claimed[column] for member in self.members])
+        sides = self.scale * np.abs(slopes - claimed[:, None])
+        gap = self._gaps(column)
+        share = np.full(len(gap), np.inf)
+        np.divide(sides.min(axis=1), SLACK * gap, out=share, where=gap > 0)
+        return 1.0 - 2 * sides.argmin(axis=1), np.rint(share)
+
+    def _axis(self, column: int) -> Floats:
+        """Return the axis, upwards or downwards, along which a one-sided derivative is nearest to the claim beside its gap."""
+        side, share = self._nearest_side(column)
+        row = np.lexsort((-self._gaps(column), -np.abs(self.claim[:, column]), share))[0]
+        return np.asarray(np.eye(len(side))[row] * side)
+
+    def _held(self, column: int) -> Floats:
+        """Return the side, 1 or -1, of elements that claim a one-sided slope: if f is convex no other place has it. 0 for the others."""
+        side, share = self._nearest_side(column)
+        return np.where(share == 0, side, 0.0)
+
+    @staticmethod
+    def _ranked(direction: Floats) -> Floats:
+        """Return a direction in the same order, so that no difference is too small to be seen among others."""
+        ranks = np.unique(direction, return_inverse=True)[1]
+        return np.asarray(2 * ranks / max(int(ranks.max()), 1) - 1)
+
+    def _search(self, direction: Floats, column: int) -> Generator[Question, Floats, bool | None]:
+        """Look for a gradient that is along a direction as large as the claim says, and sample it; tell whether there is one.
+
+        None: there may be one. The largest derivative is looked for several times; if the claim is farther beyond what the best of
+        these searches found than what they found is apart, another one would not reach it.
+        """
+        if any(column == of and np.allclose(direction, known) for of, known in self.refuted):
+            return False
+        wanted = float(direction @ self.claim[:, column] - self.unsure[column])
+        largest, best = self._largest(direction, column)[0], -np.inf
+        reached: list[float] = []
+        for place in self._places(direction, column):
+            slope = yield from self._slope(place, direction, column)
+            best = max(best, slope)
+            if slope >= wanted and (yield from self._gains(place, direction, column)):
+                return True
+        while len(reached) < (SEARCHES if self._bends_both_ways(column) else LINES):
+            if self.lines[column] < LINES:
+                yield from self._learn(direction, column)
+                if self._largest(direction, column)[0] >= wanted > largest:
+                    return True
+            slope, place = yield from self._ascend(direction, column, wanted, is_first=not reached)
+            if slope >= wanted and (yield from self._gains(place, direction, column)):
+                return True
+            reached.append(slope)
+        best = max(best, *reached, self._largest(direction, column)[0])
+        # Convex or concave near the point, the function has its largest derivative at an end of the direction, which was tried.
+        apart = float(np.ptp(reached)) if self._bends_both_ways(column) else 0.0
+        if not wanted - best > apart:
+            return None
+        self.refuted.append((column, direction))
+        return False
+
+    def _gains(self, place: Floats, direction: Floats, column: int) -> Generator[Question, Floats, bool]:
+        """Sample at a place; tell whether a larger derivative along a direction is known now.
+
+        Where kinks pass too near for that, as between elements that the direction does not tell apart, these are moved apart in its order.
+        """
+        before = self._largest(direction, column)[0]
+        for each in (place, self._in_order(place)):
+            yield from self._sample(each)
+            if self._largest(direction, column)[0] > before:
+                return True
+        return False
+
+    def _bends_both_ways(self, column: int) -> bool:
+        """Tell whether the derivative across the kinks that are known grows at some and falls at others."""
+        return len({side for _, side in self.kinks[column]}) > 1
+
+    def _places(self, direction: Floats, column: int) -> Iterator[Floats]:
+        """Give places at which a derivative along a direction may be the largest.
+
+        Elements that claim a one-sided slope are first held on that side: few random places have all of them there.
+        """
+        if self.kinks[column]:
+            yield self._scaled(best_place(*self._normals(column), direction, self.ball.rng))
+        ranked, held = self._ranked(direction), self._held(column)
+        for side in (held, np.zeros_like(held)) if np.any(held) else (held,):
+            ahead = [self._by_rank(direction, column)] if self.gradients else []
+            ahead += [self._towards(part, 0.0) for part in (direction, -direction)]
+            ahead += [self._towards(part) for part in (direction, -direction, ranked, -ranked)]
+            yield from (np.where(side, len(side) * side, place) for place in ahead + self._orders())
+
+    def _slope(self, place: Floats, direction: Floats, column: int) -> Generator[Question, Floats, float]:
+        """Return a derivative along a direction."""
+        slopes = yield place, direction[None]
+        return float(slopes[0, column])
+
+    def _largest(self, direction: Floats, column: int) -> tuple[float, int]:
+        """Return the largest derivative along a direction among the gradients sampled, and its number."""
+        slopes = [float(gradient[:, column] @ direction) for gradient in self.gradients]
+        best = int(np.argmax(slopes))
+        return slopes[best], best
+
+    def _scaled(self, place: Floats) -> Floats:
+        """Return a place in the same direction, as far away as those where tied elements are moved apart."""
+        return np.asarray(len(place) * place / max(np.max(np.abs(place)), np.finfo(float).tiny))
+
+    def _learn(self, direction: Floats, column: int) -> Generator[Question, Floats, None]:
+        """Learn the kinks along a line: the difference of the gradients on both sides of one is normal to it.
+
+        The line goes through the place with the largest derivative so far at random, or through a random one along the direction.
+        """
+        drawn = self.ball.rng.normal(size=len(direction))
+        base, along = drawn, direction
+        if self.lines[column] % 2 == 0:
+            base, along = self.places[self._largest(direction, column)[1]], drawn
+        base, along = self._scaled(base), self._scaled(along)
+        self.lines[column] += 1
+
+        def sampled(angle: float) -> Generator[Question, Floats, bool]:
+            before = len(self.gradients)
+            yield from self._sample(self._scaled(np.cos(angle) * base + np.sin(angle) * along), 0.0)
+            if len(self.gradients) > before:
+                met.append((angle, self.gradients[-1][:, column], self.places[-1]))
+            return len(self.gradients) > before
+
+        aside, met = 2 * STEP / len(direction), list[tuple[float, Floats, Floats]]()
+        for angle in (-1.5, 1.5):
+            yield from sampled(angle)
+        waiting = [(met[0], met[1])] if len(met) == 2 else []
+        while waiting:
+            one, other = waiting.pop()
+            normal = other[1] - one[1]
+            if np.max(np.abs(normal)) <= self.unsure[column]:
+                continue
+            at = float(np.arctan2(-(normal @ base), normal @ along))
+            at -= float(np.pi * np.rint(at / np.pi))
+            if not one[0] < at < other[0]:
+                at = (one[0] + other[0]) / 2
+            for end, angle in ((one, at - aside), (other, at + aside)) if len(met) < SAMPLES // 2 else ():
+                turned = np.cos(angle) * along - np.sin(angle) * base
+                turned /= np.max(np.abs(turned))
+                place = self._scaled(np.cos(angle) * base + np.sin(angle) * along)
+                slope = yield from self._slope(place, turned, column)
+                if abs(slope - end[1] @ turned) > 2 * self.unsure[column] and (yield from sampled(angle)):
+                    waiting += [(one, met[-1]), (met[-1], other)]
+                    break
+            else:
+                self._enter(normal, float(np.sign(normal @ (other[2] - one[2]))), column)
+
+    def _enter(self, normal: Floats, side: float, column: int) -> None:
+        """Enter a kink if it is not known yet."""
+        for known, _ in self.kinks[column]:
+            if min(np.max(np.abs(normal - known)), np.max(np.abs(normal + known))) <= 2 * self.unsure[column]:
+                return
+        self.kinks[column].append((normal, side))
+
+    def _normals(self, column: int) -> tuple[Floats, Floats]:
+        """Return normals of the kinks that were met, and on which side of each the derivative along its normal is larger, 1 or -1."""
+        normals, sides = zip(*self.kinks[column], strict=True)
+        return np.array(normals), np.array(sides)
+
+    def _ascend(
+        self, direction: Floats, column: int, wanted: float, *, is_first: bool
+    ) -> Generator[Question, Floats, tuple[float, Floats]]:
+        """Climb to a larger derivative along a direction, from the best of places at random, by crossing one kink at a time.
+
+        Returns it and its place.
+        """
+        rng, best, at = self.ball.rng, -np.inf, np.zeros(len(direction))
+        known = self.kinks[column]
+        drawn = [rng.normal(size=len(direction)) + rng.normal() for _ in range(2 * len(direction) + 4)]
+        if known:
+            normals, sides = self._normals(column)
+        if known and is_first:
+            drawn.insert(0, best_place(normals, sides, direction, rng))
+        for place in map(self._scaled, drawn):
+            slope = yield from self._slope(place, direction, column)
+            if slope > best:
+                best, at = slope, place
+            if best >= wanted:
+                break
+        if not known:
+            return best, at
+        sides = sides * np.sign(normals @ direction)
+        unit = normals / np.linalg.norm(normals, axis=1)[:, None]
+        is_better = True
+        while is_better and best < wanted:
+            is_better = False
+            for number in np.argsort(sides * (unit @ at)):
+                away = unit[number] @ at
+                if away * sides[number] >= 0:
+                    continue
+                place = self._scaled(at - away * (1 + rng.uniform(0.05, 0.35)) * unit[number])
+                slope = yield from self._slope(place, direction, column)
+                if slope > best + self.unsure[column]:
+                    best, at, is_better = slope, place, True
+                if best >= wanted:
+                    break
+        return best, at
+
+    def _orders(self) -> list[Floats]:
+        """Return places in which every element has every rank, or `MOST_RANKS` of them.
+
+        Those around the point first, then those where all elements are below it, or above: there nested kinks part.
+        """
+        count, rng = len(self.members), self.ball.rng
+        drawn = rng.permutation(count)
+        orders = [(drawn + j) % count for j in rng.permutation(count)[:MOST_RANKS]]
+        return [np.asarray(order - (count - 1) / 2 + shift) for shift in (0, -count, count) for order in orders]

@@ -15,7 +15,7 @@ PACKAGES = {
     "differences": "lengths noise tableau vectorized ladder complex_step jumps sampled_noise steps scale mixed",
     "nonsmooth": "hull sampling groups scans searches subdifferential",
     "acceptance": (
-        "pooled drawn parts ledger decide bench seen quiet screening closer directions together refinement irregular locate individual "
+        "pooled drawn parts ledger decide judgement bench seen quiet screening closer directions together refinement irregular locate individual "
         "first_look whole_claim sections shown crossings directional rule"
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.bench import Bench, Limit
+from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.directions import (
     ALLOWANCE,
     DIRECTIONS,
@@ -24,7 +24,7 @@ from gradcheck.acceptance.directions import (
 from gradcheck.acceptance.first_look import first_look
 from gradcheck.acceptance.individual import SMALL, Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
-from gradcheck.acceptance.ledger import Estimate
+from gradcheck.acceptance.ledger import Estimate, Limit
 from gradcheck.acceptance.locate import CERTAIN, FEW, Group, contradicted_leaves, groups_of, locate, strongest
 from gradcheck.acceptance.parts import elements_of
 from gradcheck.acceptance.refinement import MOST_OVERHEAD

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradcheck.acceptance.bench import Bench, rms
+from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.drawn import draw, exact, reach, seed_of
+from gradcheck.acceptance.ledger import rms
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.bench import Bench, Limit
+from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions
+from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import DOZEN, pilot, screen
 from gradcheck.acceptance.together import confirm_together

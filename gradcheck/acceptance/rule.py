@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gradcheck.acceptance.bench import Bench, Claim, Judgement
+from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.crossings import crossings
 from gradcheck.acceptance.directional import glance, search
@@ -22,6 +22,7 @@ from gradcheck.acceptance.irregular import (
     look_for_stairs,
     look_for_zeros_on_stairs,
 )
+from gradcheck.acceptance.judgement import Claim, Judgement
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine

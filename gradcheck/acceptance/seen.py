@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.bench import NEGLIGIBLE, Bench, in_parts
+from gradcheck.acceptance.bench import NEGLIGIBLE, Bench
 from gradcheck.acceptance.decide import excludes
+from gradcheck.acceptance.judgement import in_parts
 from gradcheck.acceptance.pooled import FEWEST_POOLED, Excess, excess
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.lengths import FIRST_STEP

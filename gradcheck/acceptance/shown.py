@@ -6,9 +6,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from gradcheck.acceptance.bench import Bench, rms
+from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.directions import DISAGREES, MISSED, Directions, Slopes
 from gradcheck.acceptance.drawn import LARGEST, SMALLEST
+from gradcheck.acceptance.ledger import rms
 from gradcheck.aliases import Floats
 from gradcheck.differences.lengths import FIRST_STEP
 

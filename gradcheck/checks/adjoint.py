@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import judged
 from gradcheck.acceptance.decide import Decision, Tolerance, decide
+from gradcheck.acceptance.judgement import judged
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger
 from gradcheck.acceptance.rule import Judgement, Limit
 from gradcheck.aliases import Bools, Floats

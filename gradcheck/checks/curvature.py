@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import NEGLIGIBLE, judged
+from gradcheck.acceptance.bench import NEGLIGIBLE
 from gradcheck.acceptance.decide import Decision, Tolerance, decide, excludes
+from gradcheck.acceptance.judgement import judged
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, rms
 from gradcheck.acceptance.rule import Claim, Judgement
 from gradcheck.acceptance.seen import others

@@ -16,8 +16,9 @@ from gradcheck import (
     check_vjp,
     numerical_gradient,
 )
-from gradcheck.acceptance.bench import Bench, Claim
+from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.directions import LONGEST_STEP, SHORTEST_STEP, Directions
+from gradcheck.acceptance.judgement import Claim
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 from tests.seeds import seeds

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from gradcheck.acceptance.bench import Bench, Claim, Limit
+from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.judgement import Claim
+from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.screening import SHORTER, screen
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradcheck.acceptance.bench import Bench, Claim
+from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.judgement import Claim
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe

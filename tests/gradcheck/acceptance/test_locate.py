@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from gradcheck.acceptance.bench import Bench, Claim, Limit
+from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.directions import Directions
 from gradcheck.acceptance.individual import SMALL, Individual
+from gradcheck.acceptance.judgement import Claim
+from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.locate import (
     CERTAIN,
     FAINT,

@@ -123,7 +123,7 @@ class MixedDifferences:
 
         Costs four calls a pair and step, two on the diagonal; four steps, more for pairs that have not settled.
         """
-        steps = of_few_bits(first_step * RATIO ** -np.arange(MOST_LEVELS, dtype=np.float64))
+        steps = _of_few_bits(first_step * RATIO ** -np.arange(MOST_LEVELS, dtype=np.float64))
         table, measured = np.full((3, len(pairs), MOST_LEVELS, 1), np.nan), 0
         with self.probe.budget.until_exhausted():
             for row, pair in enumerate(pairs):
@@ -160,6 +160,7 @@ class MixedDifferences:
             spread = np.maximum(spread, ulp(across.T) / 2)
             change = along.sum(axis=1) - across.sum(axis=1)
             area = np.prod([np.add(*self._displaced(k, steps)) for k in pair], axis=0)
+        # Squares of the weights add up to 6 on the diagonal (1, -2, 1) and to 4 off it: at most 2.5 deviations of one value.
         return np.array([change / area, self.multiplier * 2.5 * spread / area, area])
 
     def _displaced(self, i: int, steps: Floats) -> tuple[Floats, Floats]:
@@ -193,7 +194,7 @@ def _converges(sequence: Floats, noise: Floats) -> Bools:
     return np.concatenate([never, nearer[:, :1], nearer], axis=1)
 
 
-def of_few_bits(numbers: Floats) -> Floats:
-    """Round numbers to six bits."""
+def _of_few_bits(numbers: Floats) -> Floats:
+    """Round numbers to six bits: bfloat16 has eight, so that times a power of two they are exact in every dtype."""
     fraction, exponent = np.frexp(numbers)
     return np.asarray(np.ldexp(np.rint(64 * fraction) / 64, exponent))

@@ -128,6 +128,8 @@ def reach_of(
     ----------
     derivative : callable
         ``derivative(length) -> value, noise``, both of shape (K,).
+    length : float
+        The first one that is tried, in units of the parameters.
     enough : float
         A length is not left when the error there is this share of the derivative, or less.
     amplified : float

@@ -32,8 +32,8 @@ MOST_RANKS = 129
 """Largest number of ranks in which every element is tried before a direction contradicts a claim, and of gradients sampled."""
 
 SEARCHES, LINES = 3, 2
-"""Searches for the largest derivative along a direction that start apart from each other, and as many as `LINES` where all kinks known
-bend the same way, so that none ends short; lines along which kinks are learned for them."""
+"""Independent searches for the largest derivative along a direction, each of which may end at a lesser one; `LINES` of them where all known
+kinks bend the same way, so that none can. The other number is of the lines along which kinks are learned before a search."""
 
 TRIES = 3
 """Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""

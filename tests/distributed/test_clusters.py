@@ -59,11 +59,11 @@ def test_a_worker_of_loky_that_is_killed_is_said(loky):
 def client():
     distributed = pytest.importorskip("dask.distributed")
     with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-        ) as cluster,
+        # Workers are started again by processes of their own: in this one, closing while a start goes on would raise.
+        distributed.SubprocessCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
+        client.wait_for_workers(2)
         yield client
 
 

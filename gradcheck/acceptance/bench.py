@@ -16,6 +16,7 @@ from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import Measurement, climb, noise_multiplier
 from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_of_a_kind
+from gradcheck.differences.sampled_noise import is_smooth_afar, most_of_single
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.blocks import SMALL_ARRAY
 from gradcheck.functions.probe import Probe
@@ -88,6 +89,7 @@ class Bench:
         self.excess = dict.fromkeys(claims, np.zeros(functions))
         self.floor_along = dict.fromkeys(claims, np.full(functions, np.nan))
         self.share_along = dict.fromkeys(claims, np.full(functions, np.inf))
+        self._smooth: bool | None = None
         self.together: dict[int, int] = {}
         """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
         self._notes: dict[int, NDArray[np.int8]] = {}
@@ -297,6 +299,7 @@ class Bench:
             multiplier=self.multiplier,
             rtol=self.rtol,
             first_step=first_step,
+            is_smooth=self._is_smooth if noise is None else lambda: False,
         )
         if leaf in self.exact:
             exact = self.exact[leaf][indices]
@@ -306,6 +309,15 @@ class Bench:
             measured.noise = np.where(better, 0.0, measured.noise)
         self.ledgers[leaf].add(Estimate.measurement(indices, measured, kind))
         return measured
+
+    def _is_smooth(self) -> bool:
+        """Tell whether functions are smooth but for rounding, as far as elements are ever moved; eight calls once."""
+        if self._smooth is None:
+            is_rounding = ~self.jumps & (self.noise <= most_of_single(self.probe, self.base, list(self.claims)))
+            self._smooth = bool(
+                is_rounding.all() and is_smooth_afar(self.probe, self.lengths, self.noise, self.rng).all()
+            )
+        return self._smooth
 
 
 def _negligible(claims: dict[int, Claim]) -> dict[int, Floats]:

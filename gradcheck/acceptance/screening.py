@@ -10,7 +10,7 @@ from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, together
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
-from gradcheck.differences.lengths import FIRST_STEP, SHORTEST_STEP
+from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.sampled_noise import SUSPICIOUS
 from gradcheck.differences.scale import measure_noise_and_lengths
@@ -219,9 +219,10 @@ def _take_truncation_away(bench: Bench, leaf: int, indices: Indices, slope: Floa
     rows = concerned.any(axis=1)
     if not rows.any():
         return
-    longer, bend, deviation = bench.difference(leaf, indices[rows], bench.steps[leaf] / SHORTER)
-    better = _extrapolated(slope[rows], longer)
-    _enter(bench, leaf, indices[rows], better, bend, _amplified(deviation / SHORTER), concerned[rows])
+    ratio = max(SHORTER, bench.steps[leaf] / (RATIO * FIRST_STEP))
+    longer, bend, deviation = bench.difference(leaf, indices[rows], bench.steps[leaf] / ratio)
+    better = _extrapolated(slope[rows], longer, ratio)
+    _enter(bench, leaf, indices[rows], better, bend, _amplified(deviation / ratio, ratio), concerned[rows])
 
 
 def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Floats:
@@ -233,9 +234,9 @@ def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Fl
     return np.asarray(shorter + (shorter - longer) * ratio**2 / (1 - ratio**2))
 
 
-def _amplified(deviation: Floats) -> Floats:
-    """Return the largest deviation of an extrapolation from that with the shorter step; with the longer it is `SHORTER` times as large."""
-    return deviation * ((1 + SHORTER**3) / (1 - SHORTER**2))
+def _amplified(deviation: Floats, ratio: float = SHORTER) -> Floats:
+    """Return the largest deviation of an extrapolation from that with the shorter step; with the longer it is ``ratio`` times as large."""
+    return deviation * ((1 + ratio**3) / (1 - ratio**2))
 
 
 def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: Floats) -> None:

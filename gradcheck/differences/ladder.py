@@ -11,6 +11,7 @@ SIAM Journal on Scientific and Statistical Computing 4 (1983).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,7 +157,7 @@ class Ladder:
     base: Floats  # (K,)
     noise: Floats  # (K,)
     multiplier: float
-    longer: bool = False  # whether the first level is one beyond the usual ones
+    longer: int = 0  # how many of the levels are beyond the usual ones
     repeated: Pair | None = None  # one more pair, of nearly the last step
 
     def measure(self) -> Measurement:
@@ -278,6 +279,7 @@ def climb(
     multiplier: float,
     rtol: float,
     first_step: float = FIRST_STEP,
+    is_smooth: Callable[[], bool] = lambda: False,
 ) -> Measurement:
     """Differentiate with respect to some elements of one leaf.
 
@@ -291,6 +293,8 @@ def climb(
         An element has settled when its bound is a third of this, relatively.
     first_step : float
         The longest step, in units of ``lengths``.
+    is_smooth : callable
+        Whether functions are known to be smooth over steps longer than that one, so that two of them tell the truncation.
 
     Returns
     -------
@@ -340,9 +344,11 @@ def climb(
     if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
         result.put(short, pairs.ladder(short, FEWEST_LEVELS - 1).measure())
     wide = np.zeros_like(coarse) if half else coarse & (steps == lengths * first_step)
+    # Two longer steps tell how far off the longest is, but for kinks, which both may cross.
+    factors = [RATIO, RATIO ** (2 / 3)] if wide.any() and is_smooth() else [RATIO]
     for climbed in np.unique(pairs.levels[wide]):
         rows = np.flatnonzero(wide & (pairs.levels == climbed))
-        longer = _pair(probe, leaf, indices[rows], steps[rows] * RATIO, noise)
+        longer = [_pair(probe, leaf, indices[rows], steps[rows] * factor, noise) for factor in factors]
         result.improve(rows, pairs.ladder(rows, climbed, longer).measure())
     matters = np.isfinite(result.bound) & (result.bound > rtol / 3 * np.abs(result.value))
     unclear = (result.unexplained & matters).any(axis=1)
@@ -369,14 +375,12 @@ class _Pairs:
         for part, new in zip(self.parts, pair, strict=True):
             part[rows, level] = new
 
-    def ladder(self, rows: NDArray[np.intp], levels: int, longer: Pair | None = None) -> Ladder:
-        """Return what some elements met on their first levels, and at a step longer than those."""
+    def ladder(self, rows: NDArray[np.intp], levels: int, longer: Sequence[Pair] = ()) -> Ladder:
+        """Return what some elements met on their first levels, and at steps longer than those."""
         parts = [part[rows, :levels] for part in self.parts]
-        if longer is not None:
-            parts = [np.concatenate([new[:, None], part], axis=1) for new, part in zip(longer, parts, strict=True)]
-        return Ladder(
-            parts[0], parts[1], parts[2], parts[3], self.base, self.noise, self.multiplier, longer is not None
-        )
+        for pair in longer[::-1]:
+            parts = [np.concatenate([new[:, None], part], axis=1) for new, part in zip(pair, parts, strict=True)]
+        return Ladder(parts[0], parts[1], parts[2], parts[3], self.base, self.noise, self.multiplier, len(longer))
 
 
 def _pair(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noise: Floats) -> Pair:

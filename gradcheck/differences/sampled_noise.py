@@ -13,7 +13,7 @@ import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.jumps import jumps_between
-from gradcheck.differences.lengths import BEYOND, FIRST_STEP, scale_is_hidden
+from gradcheck.differences.lengths import BEYOND, FIRST_STEP, RATIO, scale_is_hidden
 from gradcheck.differences.noise import (
     DISTINCT,
     OFFSETS,
@@ -31,6 +31,7 @@ __all__ = [
     "OF_ROUNDING",
     "SPACING",
     "SUSPICIOUS",
+    "is_smooth_afar",
     "lost_in_rounding",
     "measure_noise",
     "most_of_single",
@@ -279,6 +280,22 @@ class _Seen:
             asked = np.where(falls, self.noise, np.nan)
             self.jumps = self.jumps | (jumps_between(self.probe, sample.moves, reach, asked) > 0)
         self.noise = np.where(staircase | self.jumps, self.noise, less)
+
+
+def is_smooth_afar(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng: np.random.Generator) -> Bools:
+    """Tell which functions are smooth, to within their noise, as far as elements are ever moved; shape (K,).
+
+    All elements are moved together, so that kinks and stairs of any of them show.
+
+    Notes
+    -----
+    Costs 8 calls.
+    """
+    moves = {leaf: scale * signed(len(scale), rng) for leaf, scale in lengths.items()}
+    reach = RATIO * FIRST_STEP
+    values = _far_away(probe, moves, reach * (2 * OFFSETS / OFFSETS[-1] - 1))
+    found = [noise_from_samples(column, OFFSETS) for column in values.T]
+    return np.array([settled and seen <= SAME_NOISE * own for (seen, settled), own in zip(found, noise, strict=True)])
 
 
 def most_of_single(probe: Probe, base: Floats, leaves: list[int]) -> Floats:

@@ -8,6 +8,7 @@ from gradcheck.aliases import Floats
 from gradcheck.differences.ladder import noise_multiplier
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.vectorized import require_same_alone
+from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
 __all__ = ["DEFAULT_STEP", "SAMPLED", "choose_step"]
@@ -48,7 +49,8 @@ def choose_step(
 
     Notes
     -----
-    Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length, or a pulse narrower.
+    Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length, or a pulse narrower, and 2
+    more where noise hides as much of the slope as truncation may be.
     """
     movable = lengths.nonzero()[0]
     chosen = movable[rng.choice(len(movable), size=min(SAMPLED, len(movable)), replace=False)]
@@ -61,6 +63,7 @@ def choose_step(
     step, shortest = FIRST_STEP, min(SHORTEST_STEP, SPACINGS * float((spacing / lengths[chosen]).max(initial=0.0)))
     pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
     require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
+    usual = (pairs[0] - pairs[1]) / (2 * step)
     while step > shortest:
         if not len(pairs):
             pairs = probe.ray({leaf: direction}, np.array([step, -step]))
@@ -78,13 +81,30 @@ def choose_step(
                 return step * RATIO if was_seen.any() else None
             if (change[seen] <= CONVERGED * size[seen] + jitter[seen]).all():
                 best = _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
+                if (jitter[seen] * step > CONVERGED * size[seen] * best).any():
+                    best = max(
+                        best, _farther(probe, {leaf: direction}, usual, multiplier * noise / FIRST_STEP, rtol / 8)
+                    )
                 return max(best, min(SHORTEST_STEP, step))
         longer, was_seen, even_before = slope, seen, even
         step /= RATIO
     return step * RATIO if is_narrow else DEFAULT_STEP
 
 
-def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> float:
+def _farther(probe: Probe, direction: Moves, slope: Floats, jitter: Floats, enough: float) -> float:
+    """Choose a step longer than the usual ones, at all of which noise hides too much; 0 where functions are not smooth so far.
+
+    It is compared with the slope of the longest usual one, at two calls; no element is moved farther than by the longest ladder.
+    """
+    step = RATIO * FIRST_STEP
+    ahead, behind = probe.ray(direction, np.array([step, -step]))
+    size, change = np.abs(slope), np.abs((ahead - behind) / (2 * step) - slope)
+    if not (change <= CONVERGED * size + jitter).all():  # nor where one is not finite
+        return 0.0
+    return _balanced(FIRST_STEP, change, jitter, enough * size, step / 2)
+
+
+def _balanced(step: float, change: Floats, jitter: Floats, share: Floats, most: float = FIRST_STEP) -> float:
     """Choose between truncation, which grows with the square of a step, and noise, which shrinks with it.
 
     Parameters
@@ -95,14 +115,16 @@ def _balanced(step: float, change: Floats, jitter: Floats, share: Floats) -> flo
         Per function.
     share : array
         An error that does not matter.
+    most : float
+        The longest step to choose.
     """
     share = np.maximum(share, np.finfo(np.float64).tiny)
     longest = float((step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))).min())
     enough = _middle(jitter * step / (NOISE_SHARES * share))
     if enough > longest:  # no step makes both small: take the one where they are least together
         least = _middle(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share)))
-        return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, FIRST_STEP)))
-    return min(longest, FIRST_STEP, max(DEFAULT_STEP, enough))
+        return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, most)))
+    return min(longest, most, max(DEFAULT_STEP, enough))
 
 
 def _middle(values: Floats) -> float:

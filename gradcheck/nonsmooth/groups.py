@@ -202,6 +202,6 @@ class _Additivity:
             if not seen.any():
                 break
             close = left(nearer)
-            seen &= np.abs(close - far) <= np.abs(far) / 4 + 2 * noise / nearer
+            seen &= np.abs(close - far) <= np.abs(far) / 4 + noise / nearer
             far = close
         return bool(seen.any())

@@ -17,6 +17,7 @@ from gradcheck.differences.sampled_noise import (
     _samples,
     _Seen,
     _settled,
+    is_smooth_afar,
     lost_in_rounding,
     measure_noise,
 )
@@ -501,3 +502,22 @@ def test_what_stands_still_at_some_places_from_nearer_keeps_its_noise():
     assert near[0].noise[0] * 4 < far[0].noise[0] < 1
     found, calls = seen(far, near)
     assert calls == 0 and found.noise[0] == far[0].noise[0]
+
+
+@pytest.mark.parametrize(
+    ("bent", "is_smooth"),
+    [
+        (np.sin, True),
+        (lambda x: np.log1p(np.exp(x)), True),
+        (lambda x: np.maximum(x, 1.1), False),  # a kink 0.1 away
+        (lambda x: np.round(x, 1), False),
+        (lambda x: np.sin(60 * x) / 60, False),
+        (lambda x: np.sqrt(x - 0.9), False),  # undefined over a part of the way
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_kinks_stairs_and_waves_of_any_element_show_when_all_are_moved_as_far_as_ever(bent, is_smooth):
+    noise, rng = 1e-5, np.random.default_rng(0)
+    probe = probe_of(lambda x: float(x[1] ** 2 + bent(x[0]) + noise * rng.normal()), np.array([1.0, 2.0]))
+    found = is_smooth_afar(probe, {0: np.array([1.0, 2.0])}, np.array([noise]), np.random.default_rng(1))
+    assert found.tolist() == [is_smooth] and probe.budget.used == 8

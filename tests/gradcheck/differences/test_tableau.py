@@ -221,8 +221,12 @@ def test_pairs_are_kept_by_level_and_a_longer_one_comes_first():
     assert pairs.levels.tolist() == [2, 0, 2]
     usual = pairs.ladder(np.array([2]), 2)
     assert not usual.longer and usual.ahead.tolist() == [[0, 10]] and usual.minus.tolist() == [[[3], [13]]]
-    longer = pairs.ladder(np.array([2]), 2, tuple(np.full((1, 1)[: 1 + (k > 1)], -1.0 - k) for k in range(4)))
-    assert longer.longer and longer.behind.tolist() == [[-2, 1, 11]] and longer.plus.tolist() == [[[-3], [2], [12]]]
+    pair = tuple(np.full((1, 1)[: 1 + (k > 1)], -1.0 - k) for k in range(4))
+    assert pairs.ladder(np.array([2]), 2, [pair, pair]).longer == 2
+    longer = pairs.ladder(np.array([2]), 2, [pair])
+    assert (
+        longer.longer == 1 and longer.behind.tolist() == [[-2, 1, 11]] and longer.plus.tolist() == [[[-3], [2], [12]]]
+    )
 
 
 def test_one_sided_slopes_have_twice_the_noise():

@@ -323,10 +323,10 @@ def scripted(left, count=2, noise=0.0):
         ((1.0, 1.24, 1.24), 0.0, True),
         ((1.0, 1.26, 1.26), 0.0, False),
         ((1.0, 1.0, 0.74), 0.0, False),  # at both
-        ((1.0, 0.4, 0.4), 0.05, True),  # and to what noise does nearer: 2 * 0.05 * 4
-        ((1.0, 0.3, 0.3), 0.05, False),
-        ((0.3, 0.3, 2.1), 0.05, False),  # 0.3 / 4 + 2 * 0.05 * 16
-        ((0.3, 0.3, 1.9), 0.05, True),
+        ((1.0, 0.6, 0.6), 0.05, True),  # and to what noise does nearer: 0.05 * 4
+        ((1.0, 0.5, 0.5), 0.05, False),
+        ((0.3, 0.3, 1.2), 0.05, False),  # 0.3 / 4 + 0.05 * 16
+        ((0.3, 0.3, 1.1), 0.05, True),
     ],
 )
 def test_what_is_left_over_links_where_it_is_of_first_order_and_more_than_noise(left, noise, linked):

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from gradcheck.acceptance.screening import DOZEN
 from gradcheck.aliases import Floats, Indices
+from gradcheck.differences.counts import DOZEN
 
 __all__ = ["crossings"]
 

@@ -22,18 +22,19 @@ from gradcheck.acceptance.directions import (
     Slopes,
 )
 from gradcheck.acceptance.first_look import first_look
-from gradcheck.acceptance.individual import SMALL, Individual
+from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate, Limit
-from gradcheck.acceptance.locate import CERTAIN, FEW, Group, contradicted_leaves, groups_of, locate, strongest
+from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, strongest
 from gradcheck.acceptance.parts import elements_of
 from gradcheck.acceptance.refinement import MOST_OVERHEAD
-from gradcheck.acceptance.screening import DOZEN, measure_noise
+from gradcheck.acceptance.screening import measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.seen import is_negligible
 from gradcheck.acceptance.shown import Shown
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats
+from gradcheck.differences.counts import DOZEN, FEW, SMALL
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP
 
@@ -44,9 +45,6 @@ MOST_ROUNDS = 8
 
 MOST_FRUITLESS = 2
 """Searches in which nothing new was found before the search is given up."""
-
-MOST_LEAVES = 4
-"""Contradicted leaves that one search tells apart, the last ones first."""
 
 GROSS = 0.2
 """Leaves that contradict their claims by this share of what the claims predict are wrong in more than a few places: one wrong
@@ -209,7 +207,7 @@ class _Search:
     def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
         """Return the leaves that disagree along the direction that disagrees most, and groups that were not told apart."""
         worst = groups_of(slopes)[int(np.argmax(slopes.significance))]
-        return contradicted_leaves(self.directions, worst, MOST_LEAVES)
+        return contradicted_leaves(self.directions, worst, FEW)
 
     def _examine(self, group: Group, count: int) -> list[Group]:
         """Explain what is wrong in a leaf, or return the elements to look at; of more than a few a sample is looked at."""

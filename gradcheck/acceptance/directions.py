@@ -19,6 +19,7 @@ from gradcheck.acceptance.drawn import draw, exact, reach, seed_of
 from gradcheck.acceptance.ledger import rms
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
+from gradcheck.differences.counts import evenly
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.displacements import Moves
 
@@ -229,7 +230,7 @@ class Directions:
     def shortest(self, leaf: int, step: float | None = None) -> float:
         """Return by how much the elements of a leaf move, at a low quantile."""
         count = len(self.believed[leaf])
-        some = slice(None) if count <= SMALL_ARRAY else np.linspace(0, count - 1, SMALL_ARRAY, dtype=np.intp)
+        some = slice(None) if count <= SMALL_ARRAY else evenly(np.arange(count), SMALL_ARRAY)
         lengths = self.lengths(leaf, some, step or self.step)
         if count == 1:  # for which NumPy's quantile takes ten times as long as the rest
             return float(lengths[0])

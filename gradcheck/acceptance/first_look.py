@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.acceptance.directions import LONGER, Directions, Slopes
-from gradcheck.acceptance.individual import SMALL, Individual
+from gradcheck.acceptance.individual import Individual
+from gradcheck.differences.counts import SMALL
 
 __all__ = ["first_look"]
 

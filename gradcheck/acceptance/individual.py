@@ -10,15 +10,12 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.refinement import refine
-from gradcheck.acceptance.screening import DOZEN, pilot, screen
+from gradcheck.acceptance.screening import pilot, screen
 from gradcheck.acceptance.together import confirm_together
 from gradcheck.aliases import Bools, Chosen, Indices
+from gradcheck.differences.counts import DOZEN, SMALL
 
-__all__ = ["SMALL", "Individual"]
-
-SMALL = 128
-"""With at most this many elements a difference of each is cheap: they are compared together only if many contradict their claims,
-and looked at one by one if directions do not see enough of them, or cannot, as of infinite claims."""
+__all__ = ["Individual"]
 
 
 class Individual:

@@ -10,9 +10,10 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import MOST_HIDDEN
 from gradcheck.acceptance.ledger import Kind, Membership, by_leaf
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
-from gradcheck.acceptance.refinement import FEW, SECOND_STEP
+from gradcheck.acceptance.refinement import EXAMPLES, SECOND_STEP
 from gradcheck.acceptance.together import bends_less, may_tie
 from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.differences.counts import evenly
 from gradcheck.differences.jumps import REACHES, jump_nearby, jumps_between, nearest_stair
 from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
 from gradcheck.differences.sampled_noise import SPACING
@@ -65,7 +66,7 @@ def look_for_jumps(bench: Bench) -> None:
         if jump.any() and ((drift * away <= MADE_UP * noise) | ~concerned).all()
     ]
     for leaf, indices in by_leaf(near).items():
-        for part in (indices[:FEW], indices[FEW:]):
+        for part in (indices[:EXAMPLES], indices[EXAMPLES:]):
             bench.climb(leaf, part, FIRST_STEP, noise=noise, kind=Kind.JUMPS)
             if bench.decide(leaf, part).contradicted.any(axis=1).all():
                 break
@@ -77,7 +78,7 @@ def look_for_stairs(bench: Bench) -> None:
     tried: Counter[int] = Counter()
     for flagged, _ in bench.flagged:
         leaf, index = flagged.leaf, flagged.index
-        if tried[leaf] >= FEW:
+        if tried[leaf] >= EXAMPLES:
             continue
         height = _stair(bench, leaf, index, bench.multiplier * bench.noise)
         if not height.any() and _agrees_from_afar(bench, flagged):
@@ -106,7 +107,7 @@ def look_for_zeros_on_stairs(bench: Bench) -> None:
         zero = found.contradicted & (bench.claims[leaf].values[known] == 0)
         zero &= ledger.membership[known] != Membership.STANDING
         rows = np.flatnonzero(zero.any(axis=1))
-        some = rows[:: len(rows) // FEW + 1]
+        some = evenly(rows, EXAMPLES)
         if len(some) and all(_is_on_coarse_stair(bench, leaf, int(known[i]), found.reference[i]) for i in some):
             membership = np.where(zero[rows], Membership.STANDING, Membership.UNTESTED)
             ledger.examine(known[rows], membership)

@@ -13,17 +13,15 @@ import numpy as np
 from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
 from gradcheck.acceptance.parts import Part
 from gradcheck.aliases import Floats
+from gradcheck.differences.counts import FEW
 
-__all__ = ["CERTAIN", "FEW", "Group", "contradicted_leaves", "groups_of", "halves", "locate", "strongest"]
+__all__ = ["CERTAIN", "Group", "contradicted_leaves", "groups_of", "halves", "locate", "strongest"]
 
 FAINT = 1.5
 """Standard deviations from which the likelier of two halves is searched further if neither disagrees clearly."""
 
 CERTAIN = 20.0
 """Standard deviations from which the residual of a half is obtained by subtraction; a smaller one is measured again."""
-
-FEW = 4
-"""Elements that are told apart one by one: halving them would cost as much."""
 
 SATURATED = 4
 """Halvings in which every half disagrees, after which the wrong elements are not few: with fewer than forty some half

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit, by_leaf
-from gradcheck.acceptance.screening import DOZEN, LONGEST_SHARE, POOLED_STEP
+from gradcheck.acceptance.screening import LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import confirm_together, contradicted_plainly
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
+from gradcheck.differences.counts import DOZEN, evenly
 from gradcheck.differences.lengths import FIRST_STEP
 
-__all__ = ["FEW", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
+__all__ = ["EXAMPLES", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
 
 REFINING_CALLS = 40
 """Largest number of calls for elements that noise hides. Only where some are undecided is it more, in proportion to
@@ -28,15 +29,11 @@ stages."""
 FEWEST_CALLS = 8
 """Fewest calls of a ladder."""
 
-UNDECIDED_ANYWAY = 3
-"""Undecided elements that are refined even when others have used up the calls. Without them an element noisier than
-the others would stay undecided: never more than one in each of 300 float32 networks."""
+EXAMPLES = 3
+"""Elements of many that are measured with ladders, or looked at for stairs, first."""
 
 CLOSEST_STEP = 1.07e-13
 """The shortest step of the last look at an element, in units of its length."""
-
-FEW = 3
-"""Elements measured with ladders first when a `DOZEN` or more contradict their claims."""
 
 BENT = 3.0
 """Least error bound of a difference whose one-sided slopes differ, in units of what they differ by: there may be a
@@ -72,9 +69,9 @@ def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
     """
     against = {leaf: indices[contradicted_plainly(bench, leaf, indices)] for leaf, indices in waiting.items()}
     places = [(leaf, index) for leaf, indices in against.items() for index in indices]
-    if len(places) <= FEW or bench.exact:
+    if len(places) <= EXAMPLES or bench.exact:
         return waiting
-    few = by_leaf(places[:: len(places) // FEW][:FEW])
+    few = by_leaf(places[i] for i in evenly(np.arange(len(places)), EXAMPLES))
     if not all(_climb_leaf(bench, leaf, indices)[1].all() for leaf, indices in few.items()):
         return waiting
     confirm_together(bench, against)
@@ -115,7 +112,8 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     needed, undecided = (int(np.count_nonzero(ranks == rank)) for rank in (0, 1))
     left = 2 * bench.elements + MOST_OVERHEAD - (bench.probe.budget.points - bench.spent_before)
     allowed = min(left, REFINING_CALLS + FEWEST_CALLS * min(undecided, bench.elements // 80))
-    anyway = min(undecided, UNDECIDED_ANYWAY) if needed else 0
+    # Else an element noisier than the others would stay undecided: never more than one in each of 300 float32 networks.
+    anyway = min(undecided, EXAMPLES) if needed else 0
     affordable = needed + max(anyway, allowed // FEWEST_CALLS - needed)
     return list(zip(leaves[:affordable].tolist(), places[:affordable].tolist(), strict=True))
 
@@ -135,7 +133,7 @@ def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
     """
     against = np.asarray(bench.decide(leaf, indices).excluded.any(axis=1))
     few = np.zeros(len(indices), dtype=bool)
-    few[np.flatnonzero(against)[:: max(1, np.count_nonzero(against) // FEW)]] = True
+    few[evenly(np.flatnonzero(against), EXAMPLES)] = True
     if np.count_nonzero(against) < DOZEN // 2:
         few |= against
     contradicted, plain, gaps = _climb_leaf(bench, leaf, indices[few | ~against])

@@ -15,7 +15,6 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.crossings import crossings
 from gradcheck.acceptance.directional import glance, search
-from gradcheck.acceptance.individual import SMALL
 from gradcheck.acceptance.irregular import (
     look_for_jumps,
     look_for_kinks,
@@ -26,10 +25,11 @@ from gradcheck.acceptance.judgement import Claim, Judgement
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
-from gradcheck.acceptance.screening import DOZEN, prepare, screen, step_along_the_imaginary_axis
+from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
 from gradcheck.acceptance.together import contradicted_plainly, may_tie
 from gradcheck.aliases import Chosen, Floats
+from gradcheck.differences.counts import DOZEN, SMALL
 from gradcheck.functions.probe import Probe, unit_of
 from gradcheck.functions.repeated import NotRepeatableError
 

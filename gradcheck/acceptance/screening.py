@@ -10,6 +10,7 @@ from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, together
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
+from gradcheck.differences.counts import DOZEN, evenly
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.sampled_noise import SUSPICIOUS
@@ -19,7 +20,6 @@ from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.functions.repeated import require_same
 
 __all__ = [
-    "DOZEN",
     "LONGEST_SHARE",
     "POOLED_STEP",
     "measure_noise",
@@ -35,16 +35,9 @@ CONFIRMING_CALLS = 14
 LONGEST_SHARE = 0.1
 """A step of this share of the longest one is long enough: a longer one would hardly show more."""
 
-PILOTED_LEAVES = 9
-"""Leaves, the largest ones, whose step is chosen by a pilot; the others take the usual one."""
-
 SHORTER, CLEARED = 0.2291, 0.7
 """Factor of the shorter step with which contradicted elements are screened again, and the share of them that, still open,
 shows that shorter steps do not help."""
-
-DOZEN = 12
-"""Size of a sample of contradicted elements: what holds for half of them holds for none of the sample in one of 4,096
-cases."""
 
 POOLED_STEP = 0.4373
 """The step of a second screening, in units of the first."""
@@ -53,7 +46,7 @@ POOLED_STEP = 0.4373
 def prepare(bench: Bench) -> None:
     """Measure noise and lengths, where they are not known, and choose a step for each leaf, the largest leaves first."""
     measure_noise(bench)
-    largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:PILOTED_LEAVES]
+    largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:DOZEN]
     for leaf in largest:
         pilot(bench, leaf)
     others = {leaf: scale for leaf, scale in bench.lengths.items() if leaf not in largest}
@@ -178,7 +171,7 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
         return
     dozen, rest = rows, rows[:0]
     if len(rows) > 2 * DOZEN:
-        dozen = rows[np.unique(np.linspace(0, len(rows) - 1, DOZEN, dtype=np.intp))]
+        dozen = evenly(rows, DOZEN)
         rest = np.setdiff1d(rows, dozen)
     _screen_with_other_steps(bench, leaf, indices[dozen], slope[dozen], len(indices))
     if len(rest) and not _contradict(bench, leaf, indices[dozen])[0].any(axis=1).all():

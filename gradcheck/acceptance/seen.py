@@ -15,6 +15,7 @@ from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.judgement import in_parts
 from gradcheck.acceptance.pooled import FEWEST_POOLED, Excess, excess
 from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.differences.counts import SMALL
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
 from gradcheck.functions.blocks import SMALL_ARRAY, random_signs
@@ -26,9 +27,6 @@ HALF = 0.5
 
 FACTORS = (-1.0, 2.0, HALF, 0.0)
 """The other claims, as multiples of the one that is checked."""
-
-FEW = 64
-"""Elements of a large leaf, with the largest claims, that are tested first: mostly they suffice."""
 
 GROSS = 0.25
 """Half of the share by which twice the gradient is too large, the least of the other claims."""
@@ -91,7 +89,7 @@ def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
     if known.size * bench.ledgers[leaf].columns <= SMALL_ARRAY:
         return parts
     sizes = np.nan_to_num(np.abs(bench.claims[leaf].values[known]).max(axis=1, initial=0.0), posinf=0.0)
-    first = np.sort(known[np.argsort(-sizes, kind="stable")[:FEW]])
+    first = np.sort(known[np.argsort(-sizes, kind="stable")[:SMALL]])
     return [first, *parts]
 
 
@@ -146,7 +144,7 @@ def _steepest(bench: Bench, leaf: int, *, is_stationary: bool) -> Floats:
     claim, lengths = bench.claims[leaf], bench.lengths[leaf]
     longest = FIRST_STEP * lengths.max(initial=1.0)
     known = bench.ledgers[leaf].known
-    curvature = np.abs(bench.ledgers[leaf].evidence(known[:FEW]).curvature)
+    curvature = np.abs(bench.ledgers[leaf].evidence(known[:SMALL]).curvature)
     # At a longer step than that of the differences f may be curved in another way.
     step = bench.steps.get(leaf, FIRST_STEP) * lengths.max(initial=0.0)
     size = np.where(np.isfinite(curvature), curvature, 0.0).max(axis=(0, 1), initial=0.0) * step**2 / 2

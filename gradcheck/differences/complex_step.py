@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.aliases import Floats
+from gradcheck.differences.counts import FEW
 from gradcheck.differences.ladder import FEWEST_LEVELS, Ladder
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.functions.blocks import signed
@@ -25,9 +26,6 @@ STEP = 1e-20
 
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Relative error of a derivative: there is no cancellation beyond that of the function itself."""
-
-DIRECTIONS = 3
-"""Directions along which derivatives are compared with differences, to see whether the function takes complex numbers."""
 
 
 class NotAnalyticError(Exception):
@@ -74,7 +72,7 @@ def complex_slopes(
         except Exception as error:
             raise NotAnalyticError(f"it raised {type(error).__name__} for a complex argument") from error
         slopes[leaf] = imaginary / steps[:, None]
-    for _ in range(DIRECTIONS):
+    for _ in range(FEW):
         _compare(probe, base, lengths, noise, multiplier, rng, slopes)
     return slopes
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.aliases import Floats
+from gradcheck.differences.counts import FEW
 from gradcheck.differences.lengths import RATIO, SHORTEST_STEP
 from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.functions.blocks import signed
@@ -40,15 +41,9 @@ them is followed down to what float64 resolves: a function that rises over a bil
 SEEN = SAME_NOISE
 """Jumps that are so many times what noise may do to a value are looked for."""
 
-DIRECTIONS = 4
-"""Directions along which jumps are looked for, until one is found."""
-
 ONE_OF_MANY = 0.03
 """The least share of a noise that one of the jumps making it is taken to have. What is no jump has shrunk by a factor of
 30,000 when its size is read."""
-
-MOST_BISECTED = 4
-"""Functions that are bisected for; of more than these one that jumps speaks for all that are asked about."""
 
 
 def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) -> Floats:
@@ -78,10 +73,10 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
     """
     jumps = np.zeros_like(noise)
     asked = np.flatnonzero(noise > 0)
-    for column in asked[:MOST_BISECTED]:
+    for column in asked[:FEW]:
         size = _jump_within(probe, direction, int(column), last)
         jumps[column] = size if size > ONE_OF_MANY * noise[column] else 0.0
-    jumps[asked[MOST_BISECTED:]] = jumps.max()
+    jumps[asked[FEW:]] = jumps.max()
     return jumps
 
 
@@ -160,7 +155,7 @@ def jump_nearby(
     where that seems to jump.
     """
     found, away = np.zeros_like(jitter), 0.0
-    for _ in range(DIRECTIONS):
+    for _ in range(FEW):
         if found.any():
             break
         direction = {leaf: scale * signed(scale.size, rng) for leaf, scale in lengths.items()}

@@ -12,10 +12,11 @@ from collections.abc import Callable
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats
+from gradcheck.differences.counts import FEW
 from gradcheck.differences.ladder import noise_multiplier
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.differences.sampled_noise import most_of_single, noise_and_jumps
-from gradcheck.differences.steps import DEFAULT_STEP, SAMPLED
+from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.probe import Probe
 
 __all__ = ["ZERO_LENGTH", "measure_noise_and_lengths", "reach_of", "widened"]
@@ -97,7 +98,7 @@ def widened(
     short = np.flatnonzero((lengths > 0) & (lengths < ZERO_LENGTH) & (reach < relative / rtol))
     if not len(short) or not (noise > 0).any():
         return lengths
-    chosen = rng.choice(short, size=min(SAMPLED, len(short)), replace=False)
+    chosen = rng.choice(short, size=min(FEW, len(short)), replace=False)
     direction = np.zeros_like(lengths)
     direction[chosen] = np.where(rng.random(len(chosen)) < 0.5, -1.0, 1.0) * rng.uniform(0.7, 1.0, len(chosen))
     length = _reach(probe, leaf, direction, float(lengths[chosen].min()), multiplier * noise, rtol)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.aliases import Floats
+from gradcheck.differences.counts import FEW
 from gradcheck.differences.ladder import noise_multiplier
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
-__all__ = ["DEFAULT_STEP", "SAMPLED", "choose_step"]
+__all__ = ["DEFAULT_STEP", "choose_step"]
 
 DEFAULT_STEP = 1.9130581736e-4
 """Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
@@ -28,9 +29,6 @@ UNLIKE = 0.6
 PASSED_OVER = 0.5
 """What keeps more than this share of its even part when the step is eight times shorter is narrower than that: a kink keeps an
 eighth of it, and what is smooth a sixty-fourth."""
-
-SAMPLED = 4
-"""Elements of a leaf that are moved together to see how far they may be."""
 
 CONVERGED = 0.02
 """Central differences at two successive steps this close, relatively: what is left is truncation."""
@@ -53,7 +51,7 @@ def choose_step(
     more where noise hides as much of the slope as truncation may be.
     """
     movable = lengths.nonzero()[0]
-    chosen = movable[rng.choice(len(movable), size=min(SAMPLED, len(movable)), replace=False)]
+    chosen = movable[rng.choice(len(movable), size=min(FEW, len(movable)), replace=False)]
     direction = np.zeros_like(lengths)
     direction[chosen] = np.copysign(lengths[chosen], rng.random(len(chosen)) - 0.5)
     multiplier = noise_multiplier(lengths.size)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats, Indices
+from gradcheck.differences.counts import DOZEN
 from gradcheck.functions.blocks import random_signs
 from gradcheck.nonsmooth.sampling import Ball, Flagged, Place
 
@@ -21,9 +22,6 @@ __all__ = ["LINKED", "Group", "groups_of"]
 
 LINKED = 0.05
 """Effects add up if their residual is below this share of the error in question; a shared kink leaves a large part of it."""
-
-FEW = 12
-"""A group of no more elements is not split further: testing them together costs less."""
 
 PATTERNS = 8
 """Joint moves with random signs, beside all up and all down, in which effects must add up. Two elements whose kink shows only where
@@ -129,7 +127,7 @@ class _Additivity:
         """Return the group in parts whose effects add up: single elements, leaves, equal elements, slices of leaves, or the whole."""
         if len(self.members) == 1 or self._singles_add_up():
             return [Group([member], self.group.outputs) for member in self.members]
-        for labels in self._partitions() if len(self.members) > FEW else ():
+        for labels in self._partitions() if len(self.members) > DOZEN else ():
             blocks = [np.flatnonzero(labels == label) for label in np.unique(labels)]
             parts_some = 1 < len(blocks) < len(self.members)
             if parts_some and all(self._blocks_add_up(pattern, blocks) for pattern in self.patterns[:4]):
@@ -139,7 +137,7 @@ class _Additivity:
 
     def _parts_of(self, group: Group) -> list[Group]:
         """Part a block of many elements further."""
-        return _Additivity(self.ball, group, self.base).parts() if len(group.members) > FEW else [group]
+        return _Additivity(self.ball, group, self.base).parts() if len(group.members) > DOZEN else [group]
 
     def _patterns(self) -> Iterator[Floats]:
         """Give joint moves, shape (m,)."""

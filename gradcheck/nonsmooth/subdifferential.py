@@ -16,6 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.differences.counts import FEW
 from gradcheck.nonsmooth.groups import LINKED, Group, groups_of
 from gradcheck.nonsmooth.hull import nearest_in_hull
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
@@ -37,9 +38,6 @@ of one search."""
 MOST_SHARED = 2000
 """Largest number of elements sharing a kink for which gradients are sampled: a sample takes a call for each element, and memory for
 the square of their number. Larger groups stay undecided."""
-
-LOOKED_AT = 4
-"""Smooth elements of a leaf that are scanned; if all of these are wrong, so are the other contradicted ones."""
 
 
 def judge(ball: Ball, flagged: list[Flagged]) -> None:
@@ -77,7 +75,7 @@ def _judge_singles(ball: Ball, elements: list[Flagged]) -> None:
             element.conclude(element.gap != 0)  # between the one-sided derivatives, which nothing else changes
         elif element.gap.any() and not has_steady_gap(ball, element).all():
             continue
-        elif element.gap.any() or smooth[element.leaf] < LOOKED_AT:
+        elif element.gap.any() or smooth[element.leaf] < FEW:
             smooth[element.leaf] += not scan(ball, element)
         else:
             element.conclude(np.zeros_like(element.valid))
@@ -248,7 +246,7 @@ class _Hull(Samples):
         for _ in range(max(SAMPLES, min(3 * len(among), MOST_RANKS))):
             beyond, directions = self._outside(among)
             beyond[left] = 0.0
-            if not np.any(beyond) or len(found) == LOOKED_AT:
+            if not np.any(beyond) or len(found) == FEW:
                 break
             column = int(np.argmax(beyond))
             is_met = yield from self._search(directions[column], column)

@@ -18,7 +18,7 @@ from gradcheck.acceptance.irregular import (
     look_for_zeros_on_stairs,
 )
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
-from gradcheck.acceptance.refinement import FEW, SECOND_STEP
+from gradcheck.acceptance.refinement import EXAMPLES, SECOND_STEP
 from gradcheck.differences.lengths import BEYOND, FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import NotRepeatableError
@@ -102,7 +102,7 @@ def test_a_jump_explains_an_error_up_to_five_times_itself_on_the_way_to_it(monke
 
 
 def test_three_are_measured_first_and_the_others_if_that_explains_one(monkeypatch):
-    for explains, measured in ((True, 7), (False, FEW)):
+    for explains, measured in ((True, 7), (False, EXAMPLES)):
         bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(7)}, {"x": np.full(7, 1.01)})
         for index in range(7):
             sides(bench, 1.0, index=index)
@@ -138,7 +138,11 @@ def test_elsewhere_three_elements_of_a_leaf_are_looked_at_for_four_calls_each():
     for index in range(6):
         sides(bench, 1.0, index=index)
     look_for_stairs(bench)
-    assert calls(bench) == FEW * 4 and not bench.noise_seen and all(Kind.STAIR not in kinds(bench, i) for i in range(6))
+    assert (
+        calls(bench) == EXAMPLES * 4
+        and not bench.noise_seen
+        and all(Kind.STAIR not in kinds(bench, i) for i in range(6))
+    )
 
 
 def floors(x):
@@ -178,9 +182,9 @@ def test_a_few_are_looked_at_and_the_others_taken_to_be_like_them(monkeypatch, c
         look_for_zeros_on_stairs(bench)
         stands = bench.ledgers[0].membership[:, 0] == Membership.STANDING
         assert np.all(stands) == (of_stair(1)) and np.any(stands) == of_stair(1)
-        assert asked[0] == 0 and len(asked) <= FEW + 1 and (len(asked) == min(count, len(asked)))
+        assert asked[0] == 0 and len(asked) <= EXAMPLES and (len(asked) == min(count, len(asked)))
         if of_stair(1):
-            assert len(asked) == len(range(0, count, count // FEW + 1))
+            assert len(asked) == min(count, EXAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -438,14 +442,14 @@ def test_a_jump_must_explain_the_error_in_every_function_in_question(monkeypatch
     assert Kind.JUMPS not in kinds(bench, 0)
 
 
-def test_without_a_stair_three_elements_are_looked_at_and_no_more(monkeypatch):
+def test_without_a_stair_a_few_elements_are_looked_at_and_no_more(monkeypatch):
     bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(6)}, {"x": np.full(6, 2.0)})
     for index in range(6):
         sides(bench, 1.0, index=index)
     asked = []
     monkeypatch.setattr(irregular, "_stair", lambda b, leaf, index, jitter: asked.append(index) or np.zeros(1))
     look_for_stairs(bench)
-    assert asked == [0, 1, 2]
+    assert asked == list(range(EXAMPLES))
 
 
 def test_a_stair_is_as_long_as_rounding_makes_one_of_a_larger_element(monkeypatch):

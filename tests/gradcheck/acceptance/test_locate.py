@@ -5,13 +5,12 @@ import pytest
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.directions import Directions
-from gradcheck.acceptance.individual import SMALL, Individual
+from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.judgement import Claim
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.locate import (
     CERTAIN,
     FAINT,
-    FEW,
     Group,
     _followed,
     contradicted_leaves,
@@ -21,6 +20,7 @@ from gradcheck.acceptance.locate import (
 )
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.acceptance.screening import _extrapolated, _sample, prepare, screen
+from gradcheck.differences.counts import FEW, SMALL
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.irregular import MOST_REPEATED
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, are_single
-from gradcheck.checks.roundoff import measure_roundoff
+from gradcheck.checks.roundoff import changes_by_rounding, measure_roundoff
 from gradcheck.checks.second_point import AWAY, compare
 from gradcheck.diagnosis.precision import coarse_format
 from gradcheck.functions.arrays import as_numpy, memory_of
@@ -384,6 +384,7 @@ def _examine_kept(check: Check, readings: list[Reading]) -> None:
 
 def _examine_layouts(check: Check, cotangents: Floats, here: list[Reading]) -> None:
     """Hand out the same numbers in other memory layouts: nothing may change but by rounding."""
+    nearby: dict[str, float] = {}
     for words, layout in LAYOUTS.items():
         if all(leaf.laid_out(leaf.value, layout).flags.c_contiguous for leaf in check.point.leaves):
             continue
@@ -396,6 +397,9 @@ def _examine_layouts(check: Check, cotangents: Floats, here: list[Reading]) -> N
             continue
         for name, apart, size in compared:
             if not _is_rounding(check, apart, size):
+                nearby = nearby or changes_by_rounding(check, cotangents, here)
+                if apart <= ROUNDED * nearby.get(name, 0.0):
+                    continue
                 _depends(check, name, check.subject.derivative if name else check.output.name, words, apart, size)
                 if not name:
                     return

@@ -14,9 +14,11 @@ from gradcheck.aliases import Floats
 from gradcheck.checks.check import NUDGES, Check, Roundoff
 from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.blocks import blocks, product
+from gradcheck.functions.float_errors import at_our_own_points
+from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading
 
-__all__ = ["measure_roundoff"]
+__all__ = ["changes_by_rounding", "measure_roundoff"]
 
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp may do so at a kink."""
@@ -90,6 +92,43 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
         own = np.maximum(most / USUAL_LARGEST, least.astype(np.float32))
         found[leaf] = Roundoff(np.maximum(np.sqrt(squares[leaf]), least), own)
     return found
+
+
+def changes_by_rounding(check: Check, cotangents: Floats, here: list[Reading]) -> dict[str, float]:
+    """Return how far the value, whose name is empty, and a claim change at most at points an ulp away.
+
+    Where terms cancel to all digits that is as much as they come to. What changes at a kink does not count.
+
+    Parameters
+    ----------
+    check, cotangents
+        As of `measure_roundoff`.
+    here : list of Reading
+        What `Subject.sample` gives at the point.
+
+    Notes
+    -----
+    Costs four calls of the function and of the derivative.
+    """
+    largest = np.abs(check.value).max(initial=0.0, where=np.isfinite(check.value))
+    levels = _rounding_levels(check, here, np.full(len(here), largest))
+    changes: dict[str, float] = {}
+    for _ in range(NUDGES):
+        arrays = check.point.nudged(here[0].eps, check.settings.rng)
+        check.budget.spend()
+        with calling(check.subject.name, "an ulp away from the given point"), at_our_own_points():
+            value = check.output.read(check.subject.value(check.point.hand([a.copy() for a in arrays]).tree))
+        with at_our_own_points():
+            moved = check.subject.sample(check, check.point.hand(arrays), cotangents)
+        found = [("", float(np.abs(value - check.value).max(initial=0.0)))]
+        for old, new in zip(here, moved, strict=True):
+            for leaf in old.values.keys() & new.values.keys():
+                limit = float(np.max(levels.get(leaf, 0.0), initial=0.0))
+                apart, _ = _apart(old.values[leaf], new.values[leaf], limit, JUMP)
+                found.append((old.names[leaf], float(apart.max(initial=0.0))))
+        for name, change in found:
+            changes[name] = max(changes.get(name, 0.0), change)
+    return changes
 
 
 def _least(readings: list[Reading], leaf: int, level: Floats) -> Floats:

@@ -227,6 +227,14 @@ def test_a_saturated_function_ignores_nothing():
     assert wrong.verdict != "pass"
 
 
+@pytest.mark.parametrize("number", [float, np.float32])
+def test_a_change_that_single_precision_loses_ignores_nothing(number):
+    """The slope of 1e-9 is lost beside 1e4, whose spacing is 1e-3, also where it came as a Python number."""
+    x = np.linspace(0.2, 0.9, 12, dtype=np.float32)
+    report = check_gradient(lambda x: number(np.float32(1e4) + np.float32(1e-9) * x.sum()), np.full_like(x, 1e-9), x)
+    assert "f-ignores-params" not in codes(report) and report.verdict != "fail"
+
+
 @pytest.mark.parametrize("grad", [True, "function", "tree"])
 def test_a_function_that_ignores_its_argument(grad):
     net = Net()

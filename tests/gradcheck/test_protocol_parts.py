@@ -229,6 +229,39 @@ def test_each_layout_is_tried_and_the_first_that_changes_a_value_is_told():
     assert (8, 24) in tried and (64, 16) not in tried
 
 
+def softmaxed(x):
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_left_where_terms_cancel_may_depend_on_the_layout(dtype, seed):
+    """The probabilities add up to 1, but for rounding, which hangs on the order of the terms in memory."""
+    x = np.random.default_rng(seed).normal(size=(7, 40)).astype(dtype)
+
+    def gradient(x):
+        p = softmaxed(x)
+        return 3 * p * (1 - p.sum(axis=-1, keepdims=True))
+
+    report = check_gradient(lambda x: 3 * softmaxed(x).sum(), gradient, x)
+    assert np.any(gradient(x) != gradient(np.asfortranarray(x)))
+    assert report.verdict != "fail" and not any(f.code == "layout-dependent" for f in report.findings)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_in_the_order_of_memory_are_no_rounding(dtype):
+    """Wrong by little beside f, and by much beside the gradient."""
+    x = np.random.default_rng(0).normal(size=(7, 40)).astype(dtype)
+
+    def gradient(x):
+        p = softmaxed(x)
+        return dtype(1e-3) * (x if x.flags.c_contiguous else x[:, ::-1]) + 3 * p * (1 - p.sum(axis=-1, keepdims=True))
+
+    report = check_gradient(lambda x: 3 * softmaxed(x).sum() + dtype(5e-4) * (x**2).sum(), gradient, x)
+    assert report.verdict == "fail" and any(f.code == "layout-dependent" for f in report.findings)
+
+
 def test_a_value_is_asked_for_twice_more():
     """Two in a row tell a function that alternates; more would only cost."""
     check, calls = Stub(), []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.ledger import HUGE, Evidence, Kind, Limit, Membership
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.ladder import NOISE_LIMITED
+from gradcheck.differences.ladder import KINK_SIGNIFICANCE, NOISE_LIMITED
 from gradcheck.differences.lengths import BEYOND, is_beyond
 
 __all__ = ["PLAINLY", "Decision", "Outcome", "Tolerance", "decide", "excludes"]
@@ -39,10 +39,6 @@ no ladder."""
 
 MOST_HIDDEN = 0.05
 """The share of an element, or of its leaf's typical size, up to which discontinuities near by may explain an error."""
-
-HIDDEN_KINK = 3.0
-"""Largest error, in bounds, that a kink hidden by noise can explain. Right claims were off by 2.1 at most, nine of
-940,000 elements in 840 single-precision networks by more than one."""
 
 
 class Outcome:
@@ -352,7 +348,7 @@ def _stands_still(claim: Floats, seen: _Interval, tolerance: Tolerance) -> Bools
 
 def _at_kinks(apart: Floats, seen: _Interval, membership: NDArray[np.int8], tolerance: Tolerance) -> NDArray[np.int8]:
     """Decide by whether a claim is a generalised derivative. Nothing is right on an infinite bound."""
-    explained = (membership == Membership.HIDDEN) & (apart <= HIDDEN_KINK * seen.bound)
+    explained = (membership == Membership.HIDDEN) & (apart <= KINK_SIGNIFICANCE * seen.bound)
     invalid = (membership == Membership.INVALID) | (membership == Membership.HIDDEN) & ~explained
     valid = (membership == Membership.VALID) & np.isfinite(seen.bound)
     small = explained & (apart <= ROUGHLY * tolerance.size) & np.isfinite(seen.bound)

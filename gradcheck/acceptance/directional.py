@@ -13,7 +13,6 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.directions import (
-    ALLOWANCE,
     DIRECTIONS,
     DISAGREES,
     LONGER,
@@ -30,7 +29,7 @@ from gradcheck.acceptance.parts import elements_of
 from gradcheck.acceptance.refinement import MOST_OVERHEAD
 from gradcheck.acceptance.screening import measure_noise
 from gradcheck.acceptance.sections import sections
-from gradcheck.acceptance.seen import is_negligible
+from gradcheck.acceptance.seen import GROSS, is_negligible
 from gradcheck.acceptance.shown import Shown
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats
@@ -45,10 +44,6 @@ MOST_ROUNDS = 8
 
 MOST_FRUITLESS = 2
 """Searches in which nothing new was found before the search is given up."""
-
-GROSS = 0.2
-"""Leaves that contradict their claims by this share of what the claims predict are wrong in more than a few places: one wrong
-element among a hundred contributes no more than that."""
 
 
 def search(bench: Bench, key: int) -> bool:
@@ -159,7 +154,7 @@ class _Search:
                 slopes = self.directions.look(leaves)
             allowed = np.zeros_like(slopes.residual)
             if number and not self.bench.has_wrong:  # all may be a little off, by what is allowed to each
-                allowed = ALLOWANCE * self.directions.allowed(slopes.parts)
+                allowed = DISAGREES * self.directions.allowed(slopes.parts)
             if not (np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed).any():
                 self.shown.record(slopes, allowed)
                 break
@@ -238,7 +233,7 @@ class _Search:
 
     def _is_allowed(self, groups: list[Group]) -> bool:
         """Tell whether groups disagree by no more than ``rtol`` allows to all their elements together."""
-        allowed = ALLOWANCE * self.directions.allowed([group.part for group in groups])
+        allowed = DISAGREES * self.directions.allowed([group.part for group in groups])
         slack = [DISAGREES * np.sqrt(group.variance) + each for group, each in zip(groups, allowed, strict=True)]
         return all(np.all(np.abs(group.residual) <= each) for group, each in zip(groups, slack, strict=True))
 

@@ -20,11 +20,11 @@ from gradcheck.acceptance.ledger import rms
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import evenly
+from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.displacements import Moves
 
 __all__ = [
-    "ALLOWANCE",
     "DIRECTIONS",
     "DISAGREES",
     "LONGER",
@@ -51,25 +51,12 @@ TYPICAL = 0.4
 """Two steps can agree by chance. The uncertainty of a directional derivative is therefore at least 0.4 times the
 second-smallest disagreement among four directions, which is what that noise level would produce."""
 
-ROUNDOFF_SHARE = 0.25
-"""Standard deviation of the round-off of a right gradient's elements, as a share of the largest round-off allowed to one."""
-
 DIRECTIONS = 4
 """Directions measured before anything is said of several elements together."""
-
-SHOWS_LESS = 4.0
-"""The residuals of four directions are all less than a quarter of their deviation in one of 700 cases: if they are, round-off that
-was assumed, and not measured, is less."""
 
 DISAGREES = 3.3
 """Standard deviations at which a residual is significant: along four directions a right gradient exceeds it in 1 of
 50,000 checks."""
-
-BLURRED = 4.0
-"""A directional derivative that is this many times less certain than noise explains is measured with a shorter step."""
-
-ALLOWANCE = 3.0
-"""What ``rtol`` allows to every element may add up to this many of its standard deviations along a direction."""
 
 MISSED = 0.01
 """Probability that an error as large as the detection limit is missed: the limit is based on this quantile of the displacements of a
@@ -112,7 +99,7 @@ class Slopes:
 
     def are_blurred(self, noise: Floats) -> bool:
         """Tell whether most directions are far less certain than noise explains, in some function: kinks are in the way."""
-        return bool((np.median(self.deviation, axis=0) > BLURRED * noise).any())
+        return bool((np.median(self.deviation, axis=0) > SAME_NOISE * noise).any())
 
     def are_unresolved(self, noise: Floats) -> bool:
         """Tell whether the uncertainty of differences exceeds their size, in some function, and noise does not explain it.
@@ -121,7 +108,7 @@ class Slopes:
         """
         measured = np.linalg.norm(self.predicted_of() - self.residual, axis=0)
         unsure = np.linalg.norm(self.deviation, axis=0)
-        return bool(((unsure > BLURRED * noise * np.sqrt(len(self.predicted))) & (unsure > measured)).any())
+        return bool(((unsure > SAME_NOISE * noise * np.sqrt(len(self.predicted))) & (unsure > measured)).any())
 
 
 class _Piece(NamedTuple):
@@ -170,7 +157,9 @@ class Directions:
         for leaf, values in self.believed.items():
             self.hold(leaf, np.flatnonzero(~np.isfinite(values).all(axis=1)))
         self._roundoff = {
-            leaf: of_claims * ROUNDOFF_SHARE * bench.claims[leaf].roundoff(rms(values))
+            leaf: of_claims
+            * bench.claims[leaf].roundoff(rms(values))
+            / DISAGREES  # a deviation, of the largest allowed
             for leaf, values in self.believed.items()
         }
         self._seeds = {leaf: seed_of(bench.leaves[leaf].name) for leaf in self.leaves}
@@ -343,7 +332,8 @@ class Directions:
         typical = np.sort(apart, axis=0)[len(apart) // DIRECTIONS]
         residual = _of_parts(predicted, slope) - slope
         if len(parts) >= DIRECTIONS and any(claim.assumed for claim in self.bench.claims.values()):
-            variance = np.minimum(variance, (SHOWS_LESS * np.abs(residual).max(axis=0)) ** 2)
+            # All of them are so small in one of 700 cases: then round-off that was assumed, and not measured, is less.
+            variance = np.minimum(variance, (SAME_NOISE * np.abs(residual).max(axis=0)) ** 2)
         deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
         known = np.isfinite(residual) & np.isfinite(deviation)
         residual, deviation = np.where(known, residual, 0.0), np.where(known, deviation, np.inf)

@@ -7,7 +7,7 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.directions import ALLOWANCE, DISAGREES, Directions
+from gradcheck.acceptance.directions import DISAGREES, Directions
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import pilot, screen
@@ -98,7 +98,7 @@ class Individual:
         right = indices[~self.contradicted(leaf, indices)]
         if len(right):
             slopes = self.directions.look(chosen={leaf: right})
-            allowed = ALLOWANCE * self.directions.allowed(slopes.parts)
+            allowed = DISAGREES * self.directions.allowed(slopes.parts)
             if (np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed).any():
                 self.bench.note(leaf, right, Limit.UNCONFIRMED)
         self.directions.hold(leaf, indices)

@@ -10,35 +10,25 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import MOST_HIDDEN
 from gradcheck.acceptance.ledger import Kind, Membership, by_leaf
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
-from gradcheck.acceptance.refinement import EXAMPLES, SECOND_STEP
+from gradcheck.acceptance.refinement import EXAMPLES, MOST_OVERHEAD, SECOND_STEP
 from gradcheck.acceptance.together import bends_less, may_tie
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import evenly
 from gradcheck.differences.jumps import REACHES, jump_nearby, jumps_between, nearest_stair
 from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
-from gradcheck.differences.sampled_noise import SPACING
+from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, most_of_single
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 
-__all__ = ["MOST_REPEATED", "look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
+__all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
 
 FlaggedColumns = tuple[Flagged, Bools]
 
 MADE_UP = 5.0
 """Largest error that a discontinuity can explain, integrated up to it, in units of the jump: 3.7 at most in the
 solvers of the tests."""
-
-MOST_REPEATED = 64
-"""Largest number of values at the point that are computed again."""
-
-OF_A_STAIR = float(1 / np.sqrt(12))
-"""Standard deviation of rounding to whole numbers, in units of a stair: of positions spread evenly over it."""
-
-SINGLE = 16.0
-"""Values rounded to single precision, once or several times in a row, stand still over at most this many of its
-epsilons and jump by at most as many. On such a stair a claim of zero stays wrong: the gradient was dropped."""
 
 
 def look_for_jumps(bench: Bench) -> None:
@@ -86,7 +76,7 @@ def look_for_stairs(bench: Bench) -> None:
         if not height.any():
             tried[leaf] += 1
             continue
-        noise = np.maximum(bench.noise, height * OF_A_STAIR)
+        noise = np.maximum(bench.noise, height / np.sqrt(12))  # positions are spread evenly over a stair
         for step in (FIRST_STEP, SECOND_STEP):
             bench.climb(leaf, np.array([index]), step, noise=noise, kind=Kind.STAIR)
         bench.noise_seen[leaf] = np.maximum(noise, bench.noise_seen.get(leaf, noise))
@@ -115,7 +105,7 @@ def look_for_zeros_on_stairs(bench: Bench) -> None:
 
 def _look_between_jumps(bench: Bench, leaf: int, indices: Indices) -> None:
     """Enter which contradicted claims are the slope between jumps that are higher than rounding to single precision makes them."""
-    high = bench.jumps & (bench.noise > SINGLE * np.finfo(np.float32).eps * np.abs(bench.base))
+    high = bench.jumps & (bench.noise > most_of_single(bench.probe, bench.base, list(bench.claims)))
     against = np.any(bench.decide(leaf, indices).contradicted & high, axis=1)
     if not np.any(against):
         return
@@ -157,7 +147,7 @@ def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> b
     """
     height = _stair(bench, leaf, index, np.spacing(np.abs(bench.base)))
     formats = bench.probe.output, bench.leaves[leaf].format
-    of_value, of_element = (SINGLE * max(float(np.finfo(np.float32).eps), each.eps) for each in formats)
+    of_value, of_element = (OF_ROUNDING / 2 * max(float(np.finfo(np.float32).eps), each.eps) for each in formats)
     usual, length = of_value * np.abs(bench.base), of_element * bench.lengths[leaf][index]
     return bool(((height > usual) & (height > length * np.abs(slope))).any())
 
@@ -200,7 +190,7 @@ def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]
     hidden = [flagged for flagged, _ in elements if not flagged.gap.any() and flagged.valid.any()]
     if not hidden:
         return
-    count = int(min(MOST_REPEATED, ball.probe.budget.used // 10))
+    count = int(min(MOST_OVERHEAD, ball.probe.budget.used // 10))
     leaf = hidden[0].leaf
     again = ball.probe.ray({leaf: np.zeros_like(ball.scales[leaf])}, np.zeros(count))
     require_same(again, base, ball.noise)

@@ -21,8 +21,8 @@ from gradcheck.functions.blocks import BLOCK
 __all__ = ["HUGE", "Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membership", "by_leaf", "numbers_of", "rms"]
 
 
-HUGE = 1e300
-"""Stands for a value or bound that is not finite where estimates are ranked."""
+HUGE = float(np.sqrt(np.finfo(np.float64).max))
+"""Stands for a value or bound that is not finite where estimates are ranked; it may be divided by a bound."""
 
 
 class Kind:

@@ -17,15 +17,8 @@ from gradcheck.differences.counts import FEW
 
 __all__ = ["CERTAIN", "Group", "contradicted_leaves", "groups_of", "halves", "locate", "strongest"]
 
-FAINT = 1.5
-"""Standard deviations from which the likelier of two halves is searched further if neither disagrees clearly."""
-
 CERTAIN = 20.0
 """Standard deviations from which the residual of a half is obtained by subtraction; a smaller one is measured again."""
-
-SATURATED = 4
-"""Halvings in which every half disagrees, after which the wrong elements are not few: with fewer than forty some half
-would agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +92,13 @@ def locate(directions: Directions, groups: list[Group], most: int) -> tuple[list
     """
     found, left = _split(groups)
     counts = [len(left)]
-    while left and counts[-1] < 2**SATURATED * counts[0]:
+    # Where every half disagrees in so many halvings the wrong elements are not few: with fewer than forty some half would agree.
+    while left and counts[-1] < 2**FEW * counts[0]:
         few, left = _split(_followed(halves(directions, left)))
         found += few
         if len(found) + len(left) > most:
             break
-        counts = [*counts, len(left)][-SATURATED - 1 :]
+        counts = [*counts, len(left)][-FEW - 1 :]
     return ([], found + left) if left or len(found) > most else (found, [])
 
 
@@ -132,7 +126,7 @@ def _followed(pairs: list[tuple[Group, Group]]) -> list[Group]:
     for pair in pairs:
         clear = [half for half in pair if half.significance > DISAGREES]
         likelier = max(pair, key=lambda half: half.significance)
-        chosen += clear or [half for half in [likelier] if half.significance > FAINT]
+        chosen += clear or [half for half in [likelier] if half.significance > DISAGREES / 2]
     return chosen
 
 

@@ -14,8 +14,8 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership, by_leaf
 from gradcheck.aliases import Chosen, Floats, Indices
 from gradcheck.differences.lengths import FIRST_STEP
-from gradcheck.differences.noise import OFFSETS, SAME_NOISE, noise_from_samples, ulp
-from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, SUSPICIOUS, measure_noise
+from gradcheck.differences.noise import OFFSETS, SAME_NOISE, SUSPICIOUS, noise_from_samples, ulp
+from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, measure_noise
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 from gradcheck.nonsmooth.groups import LINKED
 

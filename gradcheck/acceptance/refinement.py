@@ -14,6 +14,7 @@ from gradcheck.acceptance.screening import LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import confirm_together, contradicted_plainly
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import DOZEN, evenly
+from gradcheck.differences.ladder import FEWEST_LEVELS, KINK_SIGNIFICANCE
 from gradcheck.differences.lengths import FIRST_STEP
 
 __all__ = ["EXAMPLES", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
@@ -26,18 +27,11 @@ MOST_OVERHEAD = 100
 """Calls, beside two an element, that a right smooth gradient may take in all, and those of them kept for the later
 stages."""
 
-FEWEST_CALLS = 8
-"""Fewest calls of a ladder."""
-
 EXAMPLES = 3
 """Elements of many that are measured with ladders, or looked at for stairs, first."""
 
 CLOSEST_STEP = 1.07e-13
 """The shortest step of the last look at an element, in units of its length."""
-
-BENT = 3.0
-"""Least error bound of a difference whose one-sided slopes differ, in units of what they differ by: there may be a
-kink, which only a ladder shows."""
 
 BRIEF_STEP = 0.0937
 """Step of a further difference of each element, in units of that of screening: it rarely crosses a kink that the
@@ -111,10 +105,11 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     places, leaves, _, ranks = (column[np.lexsort(columns)] for column in columns)
     needed, undecided = (int(np.count_nonzero(ranks == rank)) for rank in (0, 1))
     left = 2 * bench.elements + MOST_OVERHEAD - (bench.probe.budget.points - bench.spent_before)
-    allowed = min(left, REFINING_CALLS + FEWEST_CALLS * min(undecided, bench.elements // 80))
+    ladder = 2 * FEWEST_LEVELS  # its calls, at least
+    allowed = min(left, REFINING_CALLS + ladder * min(undecided, bench.elements // 80))
     # Else an element noisier than the others would stay undecided: never more than one in each of 300 float32 networks.
     anyway = min(undecided, EXAMPLES) if needed else 0
-    affordable = needed + max(anyway, allowed // FEWEST_CALLS - needed)
+    affordable = needed + max(anyway, allowed // ladder - needed)
     return list(zip(leaves[:affordable].tolist(), places[:affordable].tolist(), strict=True))
 
 
@@ -173,7 +168,9 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     slope, bend, deviation = bench.difference(leaf, indices, step)
     noise = bench.multiplier * deviation
     gap = np.abs(bend) * step * bench.lengths[leaf][indices][:, None]
-    bench.ledgers[leaf].add(Estimate.pair(indices, slope, np.fmax(np.abs(slope - before) + noise, gap / BENT), noise))
+    bench.ledgers[leaf].add(
+        Estimate.pair(indices, slope, np.fmax(np.abs(slope - before) + noise, gap / KINK_SIGNIFICANCE), noise)
+    )
     _look_close(bench, leaf, indices)
     found = bench.decide(leaf, indices)
     return np.asarray(found.contradicted.any(axis=1) & (found.contradicted | ~found.excluded).all(axis=1))

@@ -11,9 +11,9 @@ from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, toge
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.counts import DOZEN, evenly
+from gradcheck.differences.ladder import FEWEST_LEVELS
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
-from gradcheck.differences.noise import ulp
-from gradcheck.differences.sampled_noise import SUSPICIOUS
+from gradcheck.differences.noise import SUSPICIOUS, ulp
 from gradcheck.differences.scale import measure_noise_and_lengths
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 from gradcheck.differences.vectorized import require_rowwise
@@ -28,9 +28,6 @@ __all__ = [
     "screen",
     "step_along_the_imaginary_axis",
 ]
-
-CONFIRMING_CALLS = 14
-"""Calls kept back before screening, so that a fault it finds can be confirmed."""
 
 LONGEST_SHARE = 0.1
 """A step of this share of the longest one is long enough: a longer one would hardly show more."""
@@ -101,7 +98,8 @@ def step_along_the_imaginary_axis(bench: Bench) -> None:
 def screen(bench: Bench, chosen: Chosen | None = None) -> None:
     """Compare every claim with one central difference, or those of the elements chosen in some leaves."""
     if chosen is None:
-        chosen = _sample(bench, max(0.0, bench.probe.budget.left - CONFIRMING_CALLS) / 2)
+        confirming = 2 * 2 * FEWEST_LEVELS  # calls of two ladders, of which the second confirms the first
+        chosen = _sample(bench, max(0.0, bench.probe.budget.left - confirming) / 2)
     plain = {}
     for leaf, indices in chosen.items():
         if len(indices):

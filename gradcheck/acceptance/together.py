@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import PLAINLY, Outcome
-from gradcheck.acceptance.directions import ALLOWANCE, DIRECTIONS, DISAGREES, Directions
+from gradcheck.acceptance.directions import DIRECTIONS, DISAGREES, Directions
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 
@@ -20,16 +20,13 @@ __all__ = ["bends_less", "confirm_together", "contradicted_plainly", "may_tie"]
 PRECISE = 100.0
 """Smallest ratio of an error to the bound that directions give it: a diagnosis needs two digits of the error."""
 
-BEND_NOISE = float(np.sqrt(12))
-"""Noise of the difference of the slopes ahead and behind, in units of that of their mean."""
-
 
 def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Tell which claims screening contradicts by far more than the functions bend between its points, as at a kink; shape (m,)."""
     found, evidence, _ = bench.known(leaf, indices)
     bend = np.nan_to_num(np.abs(evidence.curvature), nan=np.inf).max(axis=1, initial=0.0)
     gap = bend * (bench.steps[leaf] * bench.lengths[leaf][indices])[:, None]
-    gap = np.maximum(gap - BEND_NOISE * found.noise, 0.0)
+    gap = np.maximum(gap - np.sqrt(12) * found.noise, 0.0)  # their difference is so much noisier than their mean
     plain = found.excluded & (found.outcome == Outcome.OPEN)
     plain &= np.abs(bench.claims[leaf].values[indices] - found.reference) > PLAINLY * gap
     return np.asarray(plain.any(axis=1))
@@ -55,7 +52,7 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
         value, noise = screened[leaf].reference, screened[leaf].noise
         directions.correct(leaf, indices, value)
         blur[leaf] = np.zeros_like(directions.believed[leaf])
-        blur[leaf][indices] = np.hypot(noise / bench.multiplier, ALLOWANCE * bench.rtol * value)
+        blur[leaf][indices] = np.hypot(noise / bench.multiplier, DISAGREES * bench.rtol * value)
     slopes = directions.look(chosen=apart, longer=True)
     allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(slopes.parts, blur))
     agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(allowed).all()

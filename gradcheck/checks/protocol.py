@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.irregular import MOST_REPEATED
+from gradcheck.acceptance.refinement import MOST_OVERHEAD
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, are_single
 from gradcheck.checks.roundoff import changes_by_rounding, measure_roundoff
@@ -149,7 +149,7 @@ def examine_value(check: Check) -> None:
         for found in check.judgements.values()
     ]
     times = (
-        int(max(REPETITIONS, min(MOST_REPEATED, check.budget.used // 10, check.budget.left)))
+        int(max(REPETITIONS, min(MOST_OVERHEAD, check.budget.used // 10, check.budget.left)))
         if any(noisy)
         else REPETITIONS
     )

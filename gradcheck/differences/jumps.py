@@ -14,7 +14,7 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import FEW
-from gradcheck.differences.lengths import RATIO, SHORTEST_STEP
+from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
@@ -22,7 +22,7 @@ from gradcheck.functions.probe import Probe
 
 __all__ = ["REACHES", "jump_nearby", "jumps_between", "nearest_stair"]
 
-REACHES = (0.2437, 0.0305)
+REACHES = (RATIO * FIRST_STEP, FIRST_STEP)
 """How far jumps are looked for, in units of the elements' lengths; the nearer one where the domain ends before."""
 
 PLACES, DEGREE = 25, 8

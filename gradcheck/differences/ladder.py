@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, resolution_of
-from gradcheck.differences.noise import ulp
+from gradcheck.differences.noise import SUSPICIOUS, ulp
 from gradcheck.differences.tableau import at_level, extrapolate, settle
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
 
 __all__ = [
     "FEWEST_LEVELS",
+    "KINK_SIGNIFICANCE",
     "NOISE_LIMITED",
     "Ladder",
     "Measurement",
@@ -44,11 +45,6 @@ FEWEST_LEVELS, MOST_LEVELS, LEVELS_AT_KINKS = 4, 16, 11
 """Levels beyond the fourth are climbed only by elements that have not settled: near kinks, poles, fast oscillation. The
 sixteenth step is 1e-15 of an element's length, the resolution of float64; a gap that is still there at the eleventh, 4e-11 of
 it, is taken for a kink."""
-
-JITTER_EXCESS = 1e3
-"""Largest ratio of the noise that differences show to the noise that was measured, unless a repetition is as irregular. What is
-more may be a wave, a pole or a saturation that the steps do not resolve: its differences times their steps stand still as
-those of noise do."""
 
 REPEATED = 0.8731
 """The step of the repetition, in units of the last one: noise takes another value there, and a resolved difference hardly changes."""
@@ -250,7 +246,7 @@ class Ladder:
         """Return the noise that the finest levels show, shape (m, K); 0 where it cannot be told.
 
         There the differences of a smooth function have converged, and what is left of them, times the step, is
-        the noise. It may exceed what was measured along one direction, up to a factor of `JITTER_EXCESS`; by more, as beside a
+        the noise. It may exceed what was measured along one direction, up to a factor of `SUSPICIOUS`; by more, as beside a
         singularity, where a difference over nearly the last step is another one by as much.
         """
         if central.shape[1] - self.longer <= FEWEST_LEVELS:
@@ -258,7 +254,7 @@ class Ladder:
         jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
         largest = jitter.max(axis=1)
         is_noise = largest <= JITTER_SPREAD * jitter.min(axis=1)
-        is_noise &= largest <= JITTER_EXCESS * deviation[:, -1]
+        is_noise &= largest <= SUSPICIOUS * deviation[:, -1]
         if self.repeated is not None:
             ahead, behind, plus, minus = self.repeated
             step = (ahead + behind)[:, None] / 2

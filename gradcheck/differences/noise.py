@@ -13,12 +13,13 @@ from functools import lru_cache
 import numpy as np
 
 from gradcheck.aliases import Floats
+from gradcheck.differences.counts import FEW
 
 __all__ = [
-    "DISTINCT",
     "OFFSETS",
     "POINTS",
     "SAME_NOISE",
+    "SUSPICIOUS",
     "WHOLE_OFFSETS",
     "noise_from_samples",
     "output_quantum",
@@ -36,14 +37,12 @@ POINTS = len(OFFSETS)
 SAME_NOISE = 4.0
 """Largest factor between two estimates of one noise, be they successive ones of a sample or those of two samples."""
 
-DISTINCT = 4
-"""Fewer different values say nothing about the grid that they lie on: a constant lies on any."""
+SUSPICIOUS = 1e3
+"""Largest ratio of noise to what was measured of it, or to a unit in the last place of the values. What is more may be a fast
+oscillation, a pole or a saturation that no step resolves, or another value."""
 
 ZERO_BITS = 12
 """Values whose last bits are all zero, at least so many, lie on a grid."""
-
-MOST_PLACES = 12
-"""Decimal places to which functions round."""
 
 
 def ulp(values: Floats) -> Floats:
@@ -102,18 +101,18 @@ def output_quantum(values: Floats) -> float:
     are looked at, not their differences: those of a linear function at equal spacings lie on a grid of their own.
     """
     values = values[np.isfinite(values) & (values != 0)]
-    if len(values) < POINTS or len(np.unique(values)) < DISTINCT:
+    if len(values) < POINTS or len(np.unique(values)) < FEW:
         return 0.0
     mantissas, exponents = np.frexp(values)
     integers = np.abs(mantissas * 2.0**53).astype(np.int64)
     lowest = integers & -integers
     if (lowest >= 2**ZERO_BITS).all():
         return float(np.ldexp(lowest.astype(np.float64), exponents - 53).min())
-    for places in range(MOST_PLACES + 1):
+    for places in range(np.finfo(np.float64).precision):
         scaled = values * 10.0**places
         if np.abs(scaled).max() > 2.0**40:
             break
         whole = np.rint(scaled)
         if (np.abs(whole - scaled) <= 4 * np.spacing(np.abs(scaled))).all():
-            return float(10.0**-places) if len(np.unique(whole)) >= DISTINCT else 0.0
+            return float(10.0**-places) if len(np.unique(whole)) >= FEW else 0.0
     return 0.0

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.differences.counts import FEW
 from gradcheck.differences.jumps import jumps_between
 from gradcheck.differences.lengths import BEYOND, FIRST_STEP, RATIO, scale_is_hidden
 from gradcheck.differences.noise import (
-    DISTINCT,
     OFFSETS,
     SAME_NOISE,
+    SUSPICIOUS,
     WHOLE_OFFSETS,
     noise_from_samples,
     output_quantum,
@@ -30,7 +31,6 @@ from gradcheck.functions.probe import BudgetExhaustedError, Probe
 __all__ = [
     "OF_ROUNDING",
     "SPACING",
-    "SUSPICIOUS",
     "is_smooth_afar",
     "lost_in_rounding",
     "measure_noise",
@@ -51,9 +51,6 @@ SAMPLES = (
 )
 """Samples of noise along a direction: distance from the point in spacings, spacing. The next is tried where the function is
 not finite, or where what looks like noise may be something else."""
-
-SUSPICIOUS = 1e3
-"""Noise, in units in the last place of the values, from which it may be a fast oscillation."""
 
 OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
@@ -368,7 +365,7 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
     values, offsets, start = sample.values, sample.offsets, sample.places[0]
     stairs = np.any(np.diff(values, axis=0) == 0, axis=0)
     noise = np.where(stairs, np.maximum(sample.noise, _height(values, offsets)), sample.noise)
-    still, wide = stairs & (_distinct(values) < DISTINCT), 1.0
+    still, wide = stairs & (_distinct(values) < FEW), 1.0
     while np.any(still) and (wide := wide * WIDER) * SPACING < 1:
         wider, width = _far_away(probe, sample.moves, start + wide * offsets), np.full(still.shape, wide)
         many = still & (np.ptp(wider, axis=0) > WIDER * _least_change(wider))
@@ -384,7 +381,7 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
             found = moved & (furthest == away)
             stairs = found & (np.diff(there, axis=0) == 0).any(axis=0)
             noise = np.where(stairs, np.maximum(noise, height), noise)
-            still &= ~found | (stairs & (distinct < DISTINCT))
+            still &= ~found | (stairs & (distinct < FEW))
     return noise
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
+from gradcheck.differences.noise import SUSPICIOUS
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
@@ -19,9 +20,6 @@ PLACES = np.array([1.0, -0.6137, 0.3719])
 
 COMPARED = 0.618
 """Which row of a chunk is compared with the same point alone, as a share of the chunk: no middle, no end."""
-
-DIFFERENT = 1e3
-"""Values that differ by so many times the noise are not the same but for rounding."""
 
 
 def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng: np.random.Generator) -> None:
@@ -92,7 +90,7 @@ def elements(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, 
 
 def _require_same(among: Floats, alone: Floats, noise: Floats, name: str) -> None:
     """Raise `InvalidArgument` where values for a point among others and alone differ by more than rounding."""
-    is_same = (np.abs(among - alone) <= DIFFERENT * noise) | (among == alone)
+    is_same = (np.abs(among - alone) <= SUSPICIOUS * noise) | (among == alone)
     if not (is_same | (np.isnan(among) & np.isnan(alone))).all():
         raise InvalidArgument(
             f"vectorized=True, but f gives {among[0]:.9g} for a point of {name} that is one of several along a leading "

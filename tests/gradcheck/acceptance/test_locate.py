@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from gradcheck.acceptance.bench import Bench
-from gradcheck.acceptance.directions import Directions
+from gradcheck.acceptance.directions import DISAGREES, Directions
 from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.judgement import Claim
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.locate import (
     CERTAIN,
-    FAINT,
     Group,
     _followed,
     contradicted_leaves,
@@ -85,7 +84,7 @@ def test_a_group_is_as_far_off_as_in_the_worst_function_and_not_at_all_without_a
 
 
 def test_halves_that_disagree_are_followed_and_the_likelier_where_neither_does_clearly():
-    low, faint, likelier, clear, more = (group(x) for x in (0.9 * FAINT, 1.1 * FAINT, 3.2, 3.4, 50.0))
+    low, faint, likelier, clear, more = (group(x) for x in (0.45 * DISAGREES, 0.55 * DISAGREES, 3.2, 3.4, 50.0))
     for pair, chosen in (
         ((clear, more), [clear, more]),
         ((low, more), [more]),
@@ -224,4 +223,4 @@ def test_a_right_gradient_costs_two_calls_an_element_and_a_few_more():
 
 
 def test_certain_is_far_beyond_what_disagrees():
-    assert CERTAIN > 3.3 > FAINT
+    assert CERTAIN > DISAGREES

@@ -110,7 +110,8 @@ SMOOTH = np.sin(1 + OFFSETS / 100)
         (np.round(SMOOTH, 12), 1e-12),
         (np.round(SMOOTH, 13), 0.0),
         (np.round(SMOOTH * 1e-8, 12), 1e-12),
-        (np.round(SMOOTH * 1e-9, 14), 0.0),  # functions round to twelve places at most
+        (np.round(SMOOTH * 1e-9, 14), 1e-14),
+        (np.round(SMOOTH * 1e-11, 16), 0.0),  # functions round to the fifteen places of float64 at most
         (np.append(np.round(SMOOTH, 5), [0.0, np.nan, np.inf]), 1e-5),
         (np.round(SMOOTH, 5)[:-1], 0.0),  # too few
         (np.append(np.round(SMOOTH * 100, 9), 5e4 + 0.123456789), 0.0),  # one of them is too large for that many places

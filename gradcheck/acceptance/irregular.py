@@ -11,12 +11,13 @@ from gradcheck.acceptance.decide import MOST_HIDDEN
 from gradcheck.acceptance.ledger import Kind, Membership, by_leaf
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
 from gradcheck.acceptance.refinement import EXAMPLES, MOST_OVERHEAD, SECOND_STEP
-from gradcheck.acceptance.together import bends_less, may_tie
+from gradcheck.acceptance.together import bends_less, jump_from_afar, may_tie
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import evenly
-from gradcheck.differences.jumps import REACHES, jump_nearby, jumps_between, nearest_stair
+from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
 from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, most_of_single
+from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import Ball, Flagged
@@ -64,22 +65,38 @@ def look_for_jumps(bench: Bench) -> None:
 
 
 def look_for_stairs(bench: Bench) -> None:
-    """Measure contradicted elements anew that are on a stair, as of a coarser dtype: short steps tell nothing of the trend."""
+    """Measure contradicted elements anew that are on a stair, as of a coarser dtype: short steps tell nothing of the trend.
+
+    Where some are, others whose claims the same jump would explain over a longer way than was looked at may be too.
+    """
     tried: Counter[int] = Counter()
+    highest, rest = np.zeros_like(bench.base), []
     for flagged, _ in bench.flagged:
-        leaf, index = flagged.leaf, flagged.index
-        if tried[leaf] >= EXAMPLES:
-            continue
-        height = _stair(bench, leaf, index, bench.multiplier * bench.noise)
-        if not height.any() and _agrees_from_afar(bench, flagged):
-            height = _jump_beside(bench, leaf, index)
-        if not height.any():
-            tried[leaf] += 1
-            continue
-        noise = np.maximum(bench.noise, height / np.sqrt(12))  # positions are spread evenly over a stair
-        for step in (FIRST_STEP, SECOND_STEP):
-            bench.climb(leaf, np.array([index]), step, noise=noise, kind=Kind.STAIR)
-        bench.noise_seen[leaf] = np.maximum(noise, bench.noise_seen.get(leaf, noise))
+        height = np.zeros_like(bench.base)
+        if tried[flagged.leaf] < EXAMPLES:
+            height = _stair(bench, flagged.leaf, flagged.index, bench.multiplier * bench.noise)
+            if not height.any():
+                height = jump_from_afar(bench, {flagged.leaf: np.array([flagged.index])})
+        if height.any():
+            _climb_stair(bench, flagged, height)
+            highest = np.maximum(highest, height)
+        else:
+            tried[flagged.leaf] += 1
+            rest.append(flagged)
+    for flagged in rest:
+        way = max(float(bench.lengths[flagged.leaf][flagged.index]), ZERO_LENGTH)
+        height = np.where(way * np.abs(flagged.claimed - flagged.reference) < highest, highest, 0.0)
+        if height.any():
+            _climb_stair(bench, flagged, height)
+
+
+def _climb_stair(bench: Bench, flagged: Flagged, height: Floats) -> None:
+    """Measure an element with steps of the functions, of some height, for noise."""
+    leaf = flagged.leaf
+    noise = np.maximum(bench.noise, height / np.sqrt(12))  # positions are spread evenly over a stair
+    for step in (FIRST_STEP, SECOND_STEP):
+        bench.climb(leaf, np.array([flagged.index]), step, noise=noise, kind=Kind.STAIR)
+    bench.noise_seen[leaf] = np.maximum(noise, bench.noise_seen.get(leaf, noise))
 
 
 def look_for_zeros_on_stairs(bench: Bench) -> None:
@@ -121,23 +138,6 @@ def _stair(bench: Bench, leaf: int, index: int, jitter: Floats) -> Floats:
     direction = np.zeros_like(bench.lengths[leaf])
     direction[index] = bench.lengths[leaf][index]
     return nearest_stair(bench.probe, {leaf: direction}, bench.base, jitter)
-
-
-def _agrees_from_afar(bench: Bench, flagged: Flagged) -> bool:
-    """Tell whether a contradicted claim agrees better with a difference over a step longer than any before: stairs may be as long."""
-    far, _, _ = bench.difference(flagged.leaf, np.array([flagged.index]), REACHES[0])
-    return bool((2 * np.abs(flagged.claimed - far[0]) < np.abs(flagged.claimed - flagged.reference)).any())
-
-
-def _jump_beside(bench: Bench, leaf: int, index: int) -> Floats:
-    """Return the size of a jump beside something smooth, on one side of the point or the other, within the longest step; 0 for none."""
-    found = np.zeros_like(bench.base)
-    for side in (SPACING, -SPACING):
-        move = np.zeros_like(bench.lengths[leaf])
-        move[index] = side * bench.lengths[leaf][index]
-        last = np.rint(REACHES[0] / SPACING)
-        found = np.fmax(found, jumps_between(bench.probe, {leaf: move}, last, bench.multiplier * bench.noise))
-    return found
 
 
 def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> bool:

@@ -11,7 +11,7 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit, by_leaf
 from gradcheck.acceptance.screening import LONGEST_SHARE, POOLED_STEP
-from gradcheck.acceptance.together import confirm_together, contradicted_plainly
+from gradcheck.acceptance.together import confirm_together, contradicted_plainly, jump_from_afar
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import DOZEN, evenly
 from gradcheck.differences.ladder import FEWEST_LEVELS, KINK_SIGNIFICANCE
@@ -67,6 +67,8 @@ def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
         return waiting
     few = by_leaf(places[i] for i in evenly(np.arange(len(places)), EXAMPLES))
     if not all(_climb_leaf(bench, leaf, indices)[1].all() for leaf, indices in few.items()):
+        return waiting
+    if jump_from_afar(bench, few).any():  # they may be the trend of stairs
         return waiting
     confirm_together(bench, against)
     decided = {

@@ -14,8 +14,14 @@ from gradcheck.acceptance.decide import PLAINLY, Outcome
 from gradcheck.acceptance.directions import DIRECTIONS, DISAGREES, Directions
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
+from gradcheck.differences.jumps import REACHES, jump_along, jumps_between
+from gradcheck.differences.lengths import RATIO
+from gradcheck.differences.noise import SAME_NOISE
+from gradcheck.differences.sampled_noise import SPACING, most_of_half
+from gradcheck.differences.scale import ZERO_LENGTH
+from gradcheck.functions.displacements import Moves
 
-__all__ = ["bends_less", "confirm_together", "contradicted_plainly", "may_tie"]
+__all__ = ["bends_less", "confirm_together", "contradicted_plainly", "jump_from_afar", "may_tie"]
 
 PRECISE = 100.0
 """Smallest ratio of an error to the bound that directions give it: a diagnosis needs two digits of the error."""
@@ -68,6 +74,48 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
         sure = (np.isfinite(bound) & np.isfinite(value)).all(axis=1)
         sure &= ((error > PRECISE * bound) | ~excluded).all(axis=1)
         bench.ledgers[leaf].add(Estimate.multiple(indices[sure], value[sure], bound[sure]))
+
+
+def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
+    """Return the size of a jump beside something smooth, as far away as contradicted claims agree better, shape (K,); 0 for none.
+
+    Stairs may be longer than any step before, and than the elements. Differences are taken over longer and longer ways, up to the
+    elements' lengths or that of zeros, until one agrees: there, or nowhere, are jumps that make the claims the trend. Those of several
+    elements together, and beyond the usual reach, are no higher than half precision makes them.
+
+    Notes
+    -----
+    Costs two calls a way: six for elements of ordinary size, up to four more for each factor of eight by which they are smaller. Where claims
+    agree a jump is looked for at about 50 calls along all elements, and as many to each side of the point.
+    """
+    moves = {leaf: np.zeros_like(bench.lengths[leaf]) for leaf in contradicted}
+    claimed, measured = np.zeros((2, len(bench.base)))
+    for leaf, indices in contradicted.items():
+        moves[leaf][indices] = bench.lengths[leaf][indices] * (-1.0) ** np.arange(len(indices))
+        found, claim = bench.decide(leaf, indices), bench.claims[leaf].values[indices]
+        claimed = claimed + moves[leaf][indices] @ np.where(found.excluded, claim, found.reference)
+        measured = measured + moves[leaf][indices] @ found.reference
+    reach, farthest = REACHES[0], max(1.0, ZERO_LENGTH / max(float(np.abs(move).max()) for move in moves.values()))
+    while True:
+        ahead, behind = bench.probe.ray(moves, np.array([reach, -reach]))
+        if (SAME_NOISE * np.abs((ahead - behind) / (2 * reach) - claimed) < np.abs(measured - claimed)).any():
+            break
+        if reach == farthest:
+            return np.zeros_like(claimed)
+        reach = min(float(np.sqrt(RATIO)) * reach, farthest)
+
+    def times(factor: float) -> Moves:
+        return {leaf: factor * move for leaf, move in moves.items()}
+
+    jitter = bench.multiplier * bench.noise
+    size = jump_along(bench.probe, times(reach / REACHES[0]), jitter)[0]
+    for side in (SPACING, -SPACING):  # near the end of the way a polynomial may fit it
+        if not size.any():
+            beside = jumps_between(bench.probe, times(side), float(np.rint(reach / SPACING)), jitter)
+            size = np.where(beside > SAME_NOISE * jitter, beside, 0.0)
+    is_usual = reach == REACHES[0] and sum(map(len, contradicted.values())) == 1
+    highest = np.inf if is_usual else most_of_half(bench.probe, bench.base, list(bench.claims))
+    return np.where(size <= highest, size, 0.0)
 
 
 def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:

@@ -20,7 +20,7 @@ from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
-__all__ = ["REACHES", "jump_nearby", "jumps_between", "nearest_stair"]
+__all__ = ["REACHES", "jump_along", "jump_nearby", "jumps_between", "nearest_stair"]
 
 REACHES = (RATIO * FIRST_STEP, FIRST_STEP)
 """How far jumps are looked for, in units of the elements' lengths; the nearer one where the domain ends before."""
@@ -159,12 +159,12 @@ def jump_nearby(
         if found.any():
             break
         direction = {leaf: scale * signed(scale.size, rng) for leaf, scale in lengths.items()}
-        found, away = _along(probe, direction, jitter)
+        found, away = jump_along(probe, direction, jitter)
     return found, away
 
 
-def _along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, float]:
-    """Return the size of a jump along a direction, 0 where none was found, and where it is."""
+def jump_along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, float]:
+    """Return the size of a jump along a direction, within `REACHES` of it, 0 where none was found, and where it is."""
     for reach in REACHES:
         places = reach * np.linspace(-1.0, 1.0, PLACES)
         values = probe.ray(direction, places)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,7 @@ __all__ = [
     "is_smooth_afar",
     "lost_in_rounding",
     "measure_noise",
+    "most_of_half",
     "most_of_single",
     "noise_and_jumps",
 ]
@@ -297,7 +299,16 @@ def is_smooth_afar(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng:
 
 def most_of_single(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
     """Return the largest noise or jump that functions computed in single precision inside explain, shape (K,)."""
-    return OF_ROUNDING * lost_in_rounding(probe, base, leaves, float(np.finfo(np.float32).eps))
+    return _most_of(probe, base, leaves, np.float32)
+
+
+def most_of_half(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
+    """Return the same for half precision."""
+    return _most_of(probe, base, leaves, np.float16)
+
+
+def _most_of(probe: Probe, base: Floats, leaves: list[int], dtype: type[np.floating[Any]]) -> Floats:
+    return OF_ROUNDING * lost_in_rounding(probe, base, leaves, float(np.finfo(dtype).eps))
 
 
 def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int], eps: float = 0.0) -> Floats:

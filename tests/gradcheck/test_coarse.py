@@ -306,6 +306,30 @@ def test_the_trend_of_stairs_as_long_as_any_step_is_not_called_wrong():
     assert "fail" not in verdicts
 
 
+LONG = {
+    "value": lambda x: 20 * float(np.float16((20 + 1.2 * x.sum()) / 20)) + float(np.sum((x - 0.4) ** 2)),
+    "sum": lambda x: float(np.float16(3 + 1.2 * x.sum())) + float(np.sum((x - 0.4) ** 2)),
+    "decimals": lambda x: round(float(1.2 * x.sum()), 2) + float(np.sum((x - 0.4) ** 2)),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("scale", [1e-3, 1e-2, 0.1])
+@pytest.mark.parametrize("count", [1, 6])
+def test_the_trend_of_stairs_longer_than_the_elements_is_not_called_wrong(name, scale, count):
+    """A unit of half precision is up to 16 of them: over their own size the smooth term alone shows, to many digits."""
+    right, opposite = [], []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        x = scale * rng.uniform(0.5, 1.5, count) * rng.choice([-1, 1], count)
+        trend = 1.2 + 2 * (x - 0.4)
+        right.append(check_gradient(LONG[name], trend, x, rng=seed).verdict)
+        opposite.append(check_gradient(LONG[name], -trend, x, rng=seed).verdict)
+    assert right.count("fail") <= (count == 1)
+    assert "pass" not in opposite and opposite.count("fail") >= 4
+    assert check_gradient(lambda x: np.sum(np.sin(4 * x)), 5.2 * np.cos(4 * x), x).verdict == "fail"
+
+
 def test_a_gradient_that_a_constant_in_single_precision_hides_is_not_taken_for_zero():
     """Nothing shows that the function depends on its only parameter; the claim says so."""
     for seed in (6, 12, 17):

@@ -132,13 +132,13 @@ def test_on_a_stair_the_trend_is_measured_with_steps_longer_than_it():
     np.testing.assert_allclose(bench.noise_seen[0], 1e-6 / np.sqrt(12), rtol=1e-6)
 
 
-def test_elsewhere_three_elements_of_a_leaf_are_looked_at_for_four_calls_each():
+def test_elsewhere_three_elements_of_a_leaf_are_looked_at_for_eight_calls_each():
     bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(6)}, {"x": np.full(6, 2.0)})
     for index in range(6):
         sides(bench, 1.0, index=index)
     look_for_stairs(bench)
     assert (
-        calls(bench) == EXAMPLES * 4
+        calls(bench) == EXAMPLES * 8
         and not bench.noise_seen
         and all(Kind.STAIR not in kinds(bench, i) for i in range(6))
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.refinement import MOST_OVERHEAD
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, are_single
-from gradcheck.checks.roundoff import changes_by_rounding, measure_roundoff
+from gradcheck.checks.roundoff import changes_by_rounding
 from gradcheck.checks.second_point import AWAY, compare
 from gradcheck.diagnosis.precision import coarse_format
 from gradcheck.functions.arrays import as_numpy, memory_of
@@ -26,6 +26,7 @@ from gradcheck.functions.probe import BudgetExhaustedError, calling
 from gradcheck.reports.claims import Reading
 
 __all__ = [
+    "ROUNDED",
     "examine",
     "examine_first",
     "examine_linearity",
@@ -39,7 +40,7 @@ ROUNDINGS = 1000.0
 """A change of a gradient at another point by this many units in the last place is not rounding."""
 
 ROUNDED = 16.0
-"""Standard deviations of the round-off of a claim that rounding makes of it."""
+"""Largest difference that rounding makes, in units of what changes an ulp away."""
 
 COARSE = 4.0
 """Units of rounding of a coarse format, where all claims are numbers of one, that a combination may be off by."""
@@ -398,7 +399,7 @@ def _examine_layouts(check: Check, cotangents: Floats, here: list[Reading]) -> N
         for name, apart, size in compared:
             if not _is_rounding(check, apart, size):
                 nearby = nearby or changes_by_rounding(check, cotangents, here)
-                if apart <= ROUNDED * nearby.get(name, 0.0):
+                if apart <= ROUNDED * nearby[name]:
                     continue
                 _depends(check, name, check.subject.derivative if name else check.output.name, words, apart, size)
                 if not name:
@@ -437,6 +438,7 @@ def examine_linearity(
 
     Where the terms of all three sums cancel they differ by the round-off of the terms.
     """
+    nearby: dict[str, float] = {}
     for leaf, values in combined.values.items():
         parts = [reading.values[leaf] for reading in first if leaf in reading.values]
         if len(parts) < len(first) or combined.names[leaf] in ignored:
@@ -446,8 +448,11 @@ def examine_linearity(
             continue
         if apart <= COARSE * float(np.abs(weights).sum()) * coarse_format(np.stack([values, *parts]))[1] * size:
             continue  # rounding of a backward in half precision, which the values show
-        check.roundoff = check.roundoff or measure_roundoff(check, first, cotangents, np.zeros(len(first)))
-        if apart > ROUNDED * float(np.abs(weights).sum()) * float(check.roundoff[leaf].own.max(initial=0.0)):
+        most = ROUNDED * float(np.abs(weights).sum())
+        if leaf in check.roundoff and apart <= most * float(check.roundoff[leaf].own.max(initial=0.0)):
+            continue
+        nearby = nearby or changes_by_rounding(check, cotangents, first[:1])
+        if apart > most * nearby[combined.names[leaf]]:
             check.find(
                 "not-linear",
                 f"{check.subject.derivative} is not linear in {check.subject.seed}: a combination of two is off by "

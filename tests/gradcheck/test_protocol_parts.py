@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gradcheck import check_gradient, check_layer
+from gradcheck import check_gradient, check_jvp, check_layer
+from gradcheck.checks import protocol
 from gradcheck.checks.protocol import (
     LAYOUTS,
     _apart,
@@ -153,13 +154,22 @@ def test_zeros_must_give_zeros_and_what_ignores_the_seed_is_named():
     assert examine_zero(Stub(), reading(a=[0.0, NAN]), first) == set()
 
 
-def linearity(values, *, own=0.0, rtol=1e-6, ignored=(), eps=2.0**-52, parts=(([1.0, 2.0],), ([3.0, -1.0],))):
+def linearity(
+    values, *, own=0.0, nearby=0.0, rtol=1e-6, ignored=(), eps=2.0**-52, parts=(([1.0, 2.0],), ([3.0, -1.0],))
+):
     check = Stub(rtol=rtol, roundoff={0: SimpleNamespace(own=np.array([own, own / 2]))})
     combined = reading(x=values)
     combined.eps = eps
-    examine_linearity(
-        check, np.zeros((2, 1)), combined, [reading(x=part[0]) for part in parts], np.array([2.0, -1.0]), set(ignored)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol, "changes_by_rounding", lambda *_: {"x": nearby})
+        examine_linearity(
+            check,
+            np.zeros((2, 1)),
+            combined,
+            [reading(x=part[0]) for part in parts],
+            np.array([2.0, -1.0]),
+            set(ignored),
+        )
     return check.found
 
 
@@ -180,6 +190,59 @@ def test_linear_is_meant_to_a_hundred_roundings_of_the_dtype_and_sixteen_deviati
     wrong = [("not-linear", "x", True)]
     assert linearity([-1.0, 5.0 + 299e-5], eps=1e-5) == [] and linearity([-1.0, 5.0 + 301e-5], eps=1e-5) == wrong
     assert linearity([-1.0, 5.47], own=0.01) == [] and linearity([-1.0, 5.49], own=0.01) == wrong
+    assert linearity([-1.0, 5.47], nearby=0.01) == [] and linearity([-1.0, 5.49], nearby=0.01) == wrong
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_backward_whose_terms_all_cancel_is_linear(dtype, seed):
+    """The mean is taken away, so the bias moves nothing; its gradient is what rounding leaves, and the point has no part in it."""
+    rng = np.random.default_rng(seed)
+    x, w, b = (rng.normal(size=shape).astype(dtype) for shape in ((7, 3), (3, 4), (4,)))
+    x *= dtype(1e-3)
+
+    def centred(z):
+        return z - z.mean(axis=0)
+
+    def backward(dy, cache):
+        dz = centred(dy)
+        return dz @ w.T, x.T @ dz, dz.sum(axis=0)
+
+    def not_linear(dy, cache):
+        return *backward(dy, cache)[:2], dtype(1e-3) * (dy**2).sum(axis=0)
+
+    def forward(x, w, b):
+        return centred(x @ w + b), None
+
+    report = check_layer(forward, backward, x, w, b, rng=seed)
+    assert report.verdict != "fail" and not any(f.code == "not-linear" for f in report.findings), report
+    wrong = check_layer(forward, not_linear, x, w, b, rng=seed)
+    assert wrong.verdict == "fail" and any(f.code == "not-linear" and f.where == "b" for f in wrong.findings)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_forward_mode_whose_terms_all_cancel_is_linear(dtype, seed):
+    rng = np.random.default_rng(seed)
+    x, b = (rng.normal(size=shape).astype(dtype) for shape in ((7, 4), (4,)))
+
+    def centred(z):
+        return z - z.mean(axis=0)
+
+    def jvp(tangents, x, b):
+        dx, db = tangents
+        return centred(dx + db)
+
+    def not_linear(tangents, x, b):
+        return jvp(tangents, x, b) + dtype(1e-3) * tangents[1] ** 2
+
+    def f(x, b):
+        return centred(x + b)
+
+    report = check_jvp(f, jvp, x, b, rng=seed)
+    assert report.verdict != "fail" and not any(f.code == "not-linear" for f in report.findings), report
+    wrong = check_jvp(f, not_linear, x, b, rng=seed)
+    assert wrong.verdict == "fail" and any(f.code == "not-linear" for f in wrong.findings)
 
 
 class Wavering:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.points import Point
 
-__all__ = ["examine_places", "is_like", "is_marked", "note_on", "walk"]
+__all__ = ["examine_places", "is_marked", "is_slope", "note_on"]
 
 MARKS = {"not-linear", "wrong-shape", "wrong-structure", "wrong-type", "wrong-dtype"}
 """What a derivative that takes its arguments in another order is found to do, beside what it does with zeros."""
@@ -63,11 +62,12 @@ def examine_places(check: Check) -> None:
     for i in free:
         held = leaves[i].value
         leaves[i] = replace(leaves[i], value=values[i].reshape(held.shape).astype(held.dtype))
+    point = replace(check.point, leaves=list(leaves.values()))
     try:
-        steps, change = walk(check, check.output.read, replace(check.point, leaves=list(leaves.values())))
+        is_exchanged = is_slope(check, np.ones(1), lambda steps: at * np.concatenate([steps[i] for i in free]), point)
     except Exception:  # noqa: BLE001 - f need not be defined at what is no point
         return
-    if is_like(float(change[0]), at * np.concatenate([steps[i] for i in free])):
+    if is_exchanged:
         message = (
             "are grad and params swapped? The order is check_gradient(f, grad, params); what was given as params is the slope of f at "
             "what was given as grad"
@@ -75,21 +75,37 @@ def examine_places(check: Check) -> None:
         check.find("arguments-swapped", message, fatal=True)
 
 
-def walk(check: Check, seen: Callable[[Any], Floats], point: Point | None = None) -> tuple[dict[int, Floats], Floats]:
-    """Take a step to either side of a point, that of the check unless another is given, of all leaves together.
+def is_slope(
+    check: Check, row: Floats, terms: Callable[[dict[int, Floats]], Floats], point: Point | None = None
+) -> bool:
+    """Tell whether the function, seen through a cotangent, changes along two random walks by what terms add up to.
 
-    Returns
-    -------
-    steps : dict
-        Leaf -> the way from one side to the other, as one vector.
-    change : array
-        By how much the function changes along it.
+    Parameters
+    ----------
+    check : Check
+    row : array
+        The cotangent.
+    terms : callable
+        ``terms(steps)`` gives what should add up to the change, for the way from one side of the point to the other, one vector
+        by leaf.
+    point : Point, optional
+        That of the check unless another is given.
 
     Notes
     -----
-    Costs two calls of the function; raises `BudgetExhaustedError` where they are not left.
+    Along one walk terms of both signs may add up to the change by luck. Costs two calls of the function, and two more where they do;
+    raises `BudgetExhaustedError` where they are not left.
     """
-    point = point or check.point
+    for _ in range(2):
+        steps, change = _walk(check, point or check.point)
+        parts = terms(steps)
+        if not abs(float(row @ change) - parts.sum()) <= LIKE * np.abs(parts).sum():
+            return False
+    return True
+
+
+def _walk(check: Check, point: Point) -> tuple[dict[int, Floats], Floats]:
+    """Take a random step to either side of a point, of all leaves together; return the way between them and the change."""
     ahead, behind = point.copies(), point.copies()
     steps = {}
     for leaf in point.free():
@@ -102,10 +118,5 @@ def walk(check: Check, seen: Callable[[Any], Floats], point: Point | None = None
     with at_our_own_points():
         for arrays in (ahead, behind):
             check.budget.spend()
-            values.append(seen(check.subject.value(point.hand(arrays).tree)))
+            values.append(check.output.read(check.subject.value(point.hand(arrays).tree)))
     return steps, values[0] - values[1]
-
-
-def is_like(change: float, terms: Floats) -> bool:
-    """Tell whether a change is the sum of some terms."""
-    return bool(abs(change - terms.sum()) <= LIKE * np.abs(terms).sum())

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import NUDGES, Check, Subject
-from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
+from gradcheck.checks.exchanged import is_marked, is_slope, note_on
 from gradcheck.checks.protocol import ROUNDED, examine_zero
 from gradcheck.checks.subjects import require_floats, spread
 from gradcheck.errors import InvalidArgument
@@ -160,20 +160,21 @@ class JvpSubject(Subject):
 
     def _examine_order(self, check: Check, row: Floats) -> None:
         """Say where jvp takes its arguments in another order, and is right so."""
-        try:
-            steps, change = walk(check, check.output.read)
-            vector = np.concatenate([steps.get(leaf, np.zeros(0)) for leaf in differentiable(check.point)])
-        except Exception:  # noqa: BLE001 - whatever the function makes of it
-            return
         for words, order in ORDERS.items():
-            tangents, inputs = tangent(check.point, vector), check.point.hand().tree
             try:
-                dy = self._read(self.jvp(*order(tuple(tangents.values()), tuple(inputs.values()))))[0]
+                is_exchanged = is_slope(check, row, partial(self._terms, check, row, order))
             except Exception:  # noqa: BLE001, S112 - it is another order, or none
                 continue
-            if dy is not None and is_like(float(row @ change), row * dy):
+            if is_exchanged:
                 check.find("arguments-swapped", f"{_exchanged(words)} it gives the slope of {self.name}", fatal=True)
                 return
+
+    def _terms(self, check: Check, row: Floats, order: Callable[..., Any], steps: dict[int, Floats]) -> Floats:
+        """Return the products of a cotangent with what another order of arguments gives along some way; NaN where that does not fit."""
+        vector = np.concatenate([steps.get(leaf, np.zeros(0)) for leaf in differentiable(check.point)])
+        arguments = order(tuple(tangent(check.point, vector).values()), tuple(check.point.hand().tree.values()))
+        dy = self._read(self.jvp(*arguments))[0]
+        return np.full(1, np.nan) if dy is None else row * dy
 
     def _examine(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:
         handed = check.point.hand()

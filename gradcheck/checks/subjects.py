@@ -16,7 +16,7 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Subject
-from gradcheck.checks.exchanged import is_like, is_marked, note_on, walk
+from gradcheck.checks.exchanged import is_marked, is_slope, note_on
 from gradcheck.checks.protocol import examine_linearity, examine_zero
 from gradcheck.checks.scalar import pair_of
 from gradcheck.errors import InvalidArgument, described
@@ -158,11 +158,14 @@ class PullbackSubject(Subject):
             reading = self._read_exchanged(check, self.seed_of(row), prepared)
             if not self.fits(reading):
                 return
-            steps, change = walk(check, check.output.read)
+            is_exchanged = is_slope(
+                check,
+                row,
+                lambda steps: np.concatenate([v * steps[leaf] for leaf, v in reading.values.items() if leaf in steps]),
+            )
         except Exception:  # noqa: BLE001 - whatever it makes of them
             return
-        terms = np.concatenate([values * steps[leaf] for leaf, values in reading.values.items() if leaf in steps])
-        if is_like(float(row @ change), terms):
+        if is_exchanged:
             check.find("arguments-swapped", f"{self._exchanged} it gives the slope of {self.name}", fatal=True)
 
     def protocol(self, check: Check, cotangents: Floats, first: list[Reading]) -> None:

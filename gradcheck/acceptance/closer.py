@@ -15,6 +15,7 @@ from gradcheck.acceptance.ledger import by_leaf, rms
 from gradcheck.acceptance.quiet import MOST_GROUPS
 from gradcheck.aliases import Chosen, Floats, Indices
 from gradcheck.differences.counts import FEW
+from gradcheck.differences.lengths import CLOSEST
 from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.displacements import Moves
 
@@ -22,9 +23,6 @@ __all__ = ["look_closer"]
 
 SEEN = 0.1
 """Share of the directional derivative that noise may hide at the shortest step."""
-
-SHORTEST = 1e-10
-"""Lower limit of the shorter steps, in units of the step of screening, for functions without noise and claims of zero."""
 
 
 def look_closer(bench: Bench) -> None:
@@ -77,9 +75,9 @@ class _Line:
     def shares(self) -> Floats:
         """Return the steps, in units of that of screening, shortest last."""
         hidden = self.bench.multiplier * self.bench.noise / np.sqrt(2) / (SEEN * self.size)
-        shortest = np.clip(hidden[np.isfinite(hidden)].min(initial=1.0), SHORTEST, 1.0)
+        shortest = np.clip(hidden[np.isfinite(hidden)].min(initial=1.0), CLOSEST, 1.0)
         if not (self.size > 0).any():
-            shortest = SHORTEST
+            shortest = CLOSEST
         return np.asarray(shortest ** (np.arange(1, FEW + 1) / FEW))
 
     def residual(self, group: Chosen, share: float) -> Floats:

@@ -15,7 +15,6 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.directions import (
     DIRECTIONS,
     DISAGREES,
-    LONGER,
     PLACES,
     Directions,
     Slopes,
@@ -34,7 +33,7 @@ from gradcheck.acceptance.shown import Shown
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import DOZEN, FEW, SMALL
-from gradcheck.differences.lengths import FIRST_STEP
+from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["glance", "search"]
@@ -385,7 +384,7 @@ class _Search:
         step, until = self.directions.step, self.bench.probe.budget.used + MOST_OVERHEAD - len(PLACES) * DIRECTIONS
         leaves, is_searched = self._obscure(), False
         while leaves and self.directions.step < FIRST_STEP and self.bench.probe.budget.used <= until:
-            before, self.directions.step = self.directions.step, min(self.directions.step * LONGER, FIRST_STEP)
+            before, self.directions.step = self.directions.step, min(self.directions.step * RATIO, FIRST_STEP)
             slopes = self.directions.look(leaves)
             if slopes.significance.max() <= DISAGREES:
                 self.shown.record(slopes)

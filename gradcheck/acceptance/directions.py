@@ -20,6 +20,7 @@ from gradcheck.acceptance.ledger import rms
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import evenly
+from gradcheck.differences.lengths import CLOSEST, RATIO
 from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.displacements import Moves
@@ -27,7 +28,6 @@ from gradcheck.functions.displacements import Moves
 __all__ = [
     "DIRECTIONS",
     "DISAGREES",
-    "LONGER",
     "MISSED",
     "PLACES",
     "Directions",
@@ -40,9 +40,6 @@ crosses one."""
 
 EXPONENT = 0.375
 """The step is this power of the noise of a function, relative to its change along a direction of length one."""
-
-LONGER = 4.0
-"""Factor between steps along directions: shorter ones until the functions are finite, or kinks hide less; longer ones where noise hides much."""
 
 PLACES = np.array([1.0, -1.0, 0.5, -0.5])
 """Positions along a direction, in units of the move, for two central differences, the first two of them for one."""
@@ -389,11 +386,11 @@ class Directions:
         """Choose a step for the noise of the functions, at which they are finite. Blind to the claims."""
         self.step = SHORTEST_STEP
         direction = self.whole()
-        while self.step > SHORTEST_STEP / LONGER**8:
+        while self.step > CLOSEST:
             values = self.bench.probe.rays([self.moves(direction)], PLACES[:2])[0]
             if np.isfinite(values).all():
                 break
-            self.step /= LONGER
+            self.step /= RATIO
             direction = replace(direction, step=self.step)
         if self.step < SHORTEST_STEP:
             return

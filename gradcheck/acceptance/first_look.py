@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.directions import LONGER, Directions, Slopes
+from gradcheck.acceptance.directions import Directions, Slopes
 from gradcheck.acceptance.individual import Individual
 from gradcheck.differences.counts import SMALL
+from gradcheck.differences.lengths import RATIO
 
 __all__ = ["first_look"]
 
@@ -22,9 +23,9 @@ def first_look(directions: Directions, individual: Individual) -> Slopes:
         if not slopes.are_blurred(directions.bench.noise):
             break
         uncertain, step = np.median(slopes.deviation, axis=0), directions.step
-        directions.step = step / LONGER
+        directions.step = step / RATIO
         shorter = directions.look()
-        if (np.median(shorter.deviation, axis=0) * LONGER > uncertain).any():
+        if (np.median(shorter.deviation, axis=0) * RATIO > uncertain).any():
             directions.step = step
             break
         slopes = shorter
@@ -45,7 +46,7 @@ def _set_zeros_apart(directions: Directions, individual: Individual, slopes: Slo
     for leaf, indices in zeros.items():
         directions.hold(leaf, indices)
     without = directions.measure(slopes.parts)
-    if (np.median(without.deviation, axis=0) > uncertain / LONGER).any():
+    if (np.median(without.deviation, axis=0) > uncertain / RATIO).any():
         for leaf, indices in zeros.items():
             directions.release(leaf, indices)
         return slopes

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.differences.lengths import RATIO
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
@@ -26,9 +27,6 @@ leaves, which is no error of the claim, changes with the step."""
 
 FEWEST_POOLED = 8
 """Smallest number of elements in which a common error can be distinguished from noise."""
-
-CLOSER = 0.125
-"""The shorter of two steps, in units of the longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,10 @@ def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
     seen = np.abs(slope) > jitter
     if not seen.any():
         return np.zeros_like(slope)
-    near = probe.ray(moves, np.array([CLOSER, -CLOSER]))
-    closer = (near[0] - near[1]) / (2 * CLOSER)
-    steady = np.abs(slope - closer) <= CONSISTENT * np.abs(closer) + jitter / CLOSER
-    return np.where(seen & steady & (np.abs(closer) > jitter / CLOSER), closer, 0.0)
+    near = probe.ray(moves, np.array([1.0, -1.0]) / RATIO)
+    closer = RATIO * (near[0] - near[1]) / 2
+    steady = np.abs(slope - closer) <= CONSISTENT * np.abs(closer) + RATIO * jitter
+    return np.where(seen & steady & (np.abs(closer) > RATIO * jitter), closer, 0.0)
 
 
 def tied_groups(value: NDArray[np.generic], indices: Indices) -> list[Indices]:

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit, by_leaf
-from gradcheck.acceptance.screening import LONGEST_SHARE, POOLED_STEP
 from gradcheck.acceptance.together import confirm_together, contradicted_plainly, jump_from_afar
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import DOZEN, evenly
 from gradcheck.differences.ladder import FEWEST_LEVELS, KINK_SIGNIFICANCE
-from gradcheck.differences.lengths import FIRST_STEP
+from gradcheck.differences.lengths import BETWEEN, CLOSEST, FIRST_STEP, RATIO
 
 __all__ = ["EXAMPLES", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
 
@@ -30,18 +29,7 @@ stages."""
 EXAMPLES = 3
 """Elements of many that are measured with ladders, or looked at for stairs, first."""
 
-CLOSEST_STEP = 1.07e-13
-"""The shortest step of the last look at an element, in units of its length."""
-
-BRIEF_STEP = 0.0937
-"""Step of a further difference of each element, in units of that of screening: it rarely crosses a kink that the
-longer one crossed."""
-
-MARGIN, CLOSE_STEP = 10.0, 1.07e-10
-"""A step below `CLOSE_STEP` is lengthened by this factor: there the rounding of the element may add noise that was
-not measured."""
-
-SECOND_STEP = POOLED_STEP * FIRST_STEP
+SECOND_STEP = FIRST_STEP / BETWEEN
 """Longest step of an independent measurement: none of its points is used before."""
 
 
@@ -118,7 +106,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
 def _worth_it(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Return the elements hidden by noise of which a longer step could show an error, shape (m, K)."""
     found, claim = bench.decide(leaf, indices), np.abs(bench.claims[leaf].values[indices])
-    improves = bench.steps[leaf] < LONGEST_SHARE * FIRST_STEP
+    improves = RATIO * bench.steps[leaf] < FIRST_STEP
     limited = (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & ~found.rough
     return np.asarray(limited & improves & (found.noise > bench.rtol * claim))
 
@@ -166,7 +154,7 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     A cheap test of many elements, after ladders for a few of them.
     """
     before = bench.decide(leaf, indices).reference
-    step = bench.steps[leaf] * BRIEF_STEP
+    step = bench.steps[leaf] / RATIO  # which rarely crosses a kink that the longer one crossed
     slope, bend, deviation = bench.difference(leaf, indices, step)
     noise = bench.multiplier * deviation
     gap = np.abs(bend) * step * bench.lengths[leaf][indices][:, None]
@@ -184,24 +172,24 @@ def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -
     Used for many elements when ladders showed a few of them to be at kinks, with slopes that differ by ``gaps`` at most, shape (K,). The step
     is so short that a kink that it sees is at the point for every ladder; where noise forbids it nothing is measured.
     """
-    needed = np.where(gaps > 0, 2 * MARGIN * bench.multiplier * bench.noise / gaps, 0.0)
-    steps = np.maximum(CLOSE_STEP, needed.max() / bench.lengths[leaf][indices])
-    if steps.max() > MARGIN * CLOSE_STEP:
+    needed = np.where(gaps > 0, 2 * RATIO * bench.multiplier * bench.noise / gaps, 0.0)
+    steps = np.maximum(CLOSEST, needed.max() / bench.lengths[leaf][indices])
+    if steps.max() > RATIO * CLOSEST:
         return np.zeros(len(indices), dtype=bool)
     known = _add_sides(bench, leaf, indices, steps, gaps)
     outside = known & bench.decide(leaf, indices).excluded.any(axis=1)
-    _add_sides(bench, leaf, indices[outside], MARGIN * steps[outside], gaps)
+    _add_sides(bench, leaf, indices[outside], RATIO * steps[outside], gaps)
     return known
 
 
 def _add_sides(bench: Bench, leaf: int, indices: Indices, steps: Floats, gaps: Floats) -> Bools:
-    """Enter one-sided derivatives where they differ, by no more than ``MARGIN`` times ``gaps``; tell where, shape (m,)."""
+    """Enter one-sided derivatives where they differ, by no more than ``RATIO`` times ``gaps``; tell where, shape (m,)."""
     slope, bend, deviation = bench.difference(leaf, indices, steps)
     noise = 2 * bench.multiplier * deviation
     gap = bend * (steps * bench.lengths[leaf][indices])[:, None]
-    gap = np.where(np.abs(gap) > MARGIN * noise, gap, 0.0)
+    gap = np.where(np.abs(gap) > RATIO * noise, gap, 0.0)
     # Many times those of the others is a cusp or a jump.
-    known = (np.isfinite(slope) & (np.abs(gap) <= MARGIN * gaps)).all(axis=1) & gap.any(axis=1)
+    known = (np.isfinite(slope) & (np.abs(gap) <= RATIO * gaps)).all(axis=1) & gap.any(axis=1)
     bench.ledgers[leaf].add(Estimate.sides(indices[known], slope[known], gap[known], noise[known]))
     return np.asarray(known)
 
@@ -218,9 +206,9 @@ def _look_close(bench: Bench, leaf: int, indices: Indices) -> None:
     chosen = indices[rows]
     apart = np.abs(bench.claims[leaf].values[chosen] - found.reference[rows])
     needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / apart, 0.0)
-    shortest = np.maximum(CLOSEST_STEP, bench.resolution(leaf, chosen) / bench.lengths[leaf][chosen])
+    shortest = bench.resolution(leaf, chosen) / bench.lengths[leaf][chosen]
     wanted = (needed / bench.lengths[leaf][chosen][:, None]).max(axis=1)
-    wanted = np.maximum(wanted, np.minimum(MARGIN * wanted, CLOSE_STEP))
+    wanted = np.maximum(wanted, np.minimum(RATIO * wanted, CLOSEST))
     slope, bend, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))
     noise = bench.multiplier * deviation
     bench.ledgers[leaf].add(Estimate.difference(chosen, slope, noise, bend, kind=Kind.CLOSEST))

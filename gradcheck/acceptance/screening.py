@@ -12,7 +12,7 @@ from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.counts import DOZEN, evenly
 from gradcheck.differences.ladder import FEWEST_LEVELS
-from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
+from gradcheck.differences.lengths import BETWEEN, FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.noise import SUSPICIOUS, ulp
 from gradcheck.differences.scale import measure_noise_and_lengths
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step
@@ -20,8 +20,6 @@ from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.functions.repeated import require_same
 
 __all__ = [
-    "LONGEST_SHARE",
-    "POOLED_STEP",
     "measure_noise",
     "pilot",
     "prepare",
@@ -29,15 +27,8 @@ __all__ = [
     "step_along_the_imaginary_axis",
 ]
 
-LONGEST_SHARE = 0.1
-"""A step of this share of the longest one is long enough: a longer one would hardly show more."""
-
-SHORTER, CLEARED = 0.2291, 0.7
-"""Factor of the shorter step with which contradicted elements are screened again, and the share of them that, still open,
-shows that shorter steps do not help."""
-
-POOLED_STEP = 0.4373
-"""The step of a second screening, in units of the first."""
+CLEARED = 0.7
+"""Share of the contradicted elements that, still open when they are screened with a shorter step, shows that those do not help."""
 
 
 def prepare(bench: Bench) -> None:
@@ -141,7 +132,7 @@ def _enter(
     where: Bools | None = None,
 ) -> None:
     """Enter derivatives, second ones and the deviation of the first, where they are asked for."""
-    limited = bench.steps[leaf] >= LONGEST_SHARE * FIRST_STEP
+    limited = RATIO * bench.steps[leaf] >= FIRST_STEP  # a longer one would hardly show more
     noise = bench.multiplier * deviation
     bench.ledgers[leaf].add(Estimate.difference(indices, slope, noise, bend, limited=limited, where=where))
 
@@ -189,7 +180,7 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
         count = int(np.count_nonzero(rows))
         if not count or count >= CLEARED * before:
             return
-        step, before, last, indices = step * SHORTER, count, slope[rows], indices[rows]
+        step, before, last, indices = step / BETWEEN, count, slope[rows], indices[rows]
         slope, bend, deviation = bench.difference(leaf, indices, step)
         _enter(bench, leaf, indices, slope, bend, deviation)
         is_open = bench.decide(leaf, indices).outcome == Outcome.OPEN
@@ -199,7 +190,7 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
 def _contradict(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
     """Return where screening contradicts the claim, and where a shorter step may do better, shapes (m, K)."""
     found = bench.decide(leaf, indices)
-    improves = bench.rtol * np.abs(bench.claims[leaf].values[indices]) > found.noise / SHORTER
+    improves = bench.rtol * np.abs(bench.claims[leaf].values[indices]) > BETWEEN * found.noise
     return (found.outcome == Outcome.OPEN) & found.excluded, improves
 
 
@@ -210,13 +201,13 @@ def _take_truncation_away(bench: Bench, leaf: int, indices: Indices, slope: Floa
     rows = concerned.any(axis=1)
     if not rows.any():
         return
-    ratio = max(SHORTER, bench.steps[leaf] / (RATIO * FIRST_STEP))
+    ratio = max(1 / BETWEEN, bench.steps[leaf] / (RATIO * FIRST_STEP))
     longer, bend, deviation = bench.difference(leaf, indices[rows], bench.steps[leaf] / ratio)
     better = _extrapolated(slope[rows], longer, ratio)
     _enter(bench, leaf, indices[rows], better, bend, _amplified(deviation / ratio, ratio), concerned[rows])
 
 
-def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Floats:
+def _extrapolated(shorter: Floats, longer: Floats, ratio: float = 1 / BETWEEN) -> Floats:
     """Return differences without truncation error, from those with two steps of some ratio.
 
     That a claim may agree with the shorter one or with this gives it two chances: beside some thousand elements they
@@ -225,7 +216,7 @@ def _extrapolated(shorter: Floats, longer: Floats, ratio: float = SHORTER) -> Fl
     return np.asarray(shorter + (shorter - longer) * ratio**2 / (1 - ratio**2))
 
 
-def _amplified(deviation: Floats, ratio: float = SHORTER) -> Floats:
+def _amplified(deviation: Floats, ratio: float = 1 / BETWEEN) -> Floats:
     """Return the largest deviation of an extrapolation from that with the shorter step; with the longer it is ``ratio`` times as large."""
     return deviation * ((1 + ratio**3) / (1 - ratio**2))
 
@@ -253,11 +244,11 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
         return
     if bench.probe.budget.left < 2 * len(indices):
         return
-    shorter, _, deviation = bench.difference(leaf, indices, bench.steps[leaf] * POOLED_STEP)
+    shorter, _, deviation = bench.difference(leaf, indices, bench.steps[leaf] / BETWEEN)
     deviation = np.where(noisy, deviation, np.nan)
     second = excess(claim, shorter, deviation, places)
-    extrapolated = _extrapolated(shorter, slope, POOLED_STEP)
-    best = excess(claim, extrapolated, deviation / (1 - POOLED_STEP**2), places)
+    extrapolated = _extrapolated(shorter, slope)
+    best = excess(claim, extrapolated, deviation / (1 - BETWEEN**-2), places)
     wrong = first.significant & second.confirmed_by(best) & (np.abs(best.share) > bench.rtol)
     bench.excess[leaf] = np.where(wrong, best.share, 0.0)
     bench.ledgers[leaf].version += 1

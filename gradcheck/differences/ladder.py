@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Bools, Floats
-from gradcheck.differences.lengths import FIRST_STEP, RATIO, resolution_of
+from gradcheck.differences.lengths import CLOSEST, FIRST_STEP, RATIO, resolution_of
 from gradcheck.differences.noise import SUSPICIOUS, ulp
 from gradcheck.differences.tableau import at_level, extrapolate, settle
 from gradcheck.differences.vectorized import elements
@@ -41,10 +41,10 @@ Pair = tuple[Floats, Floats, Floats, Floats]
 HALF_PRECISION = float(np.finfo(np.float16).eps)
 """An epsilon no smaller leaves room for few steps."""
 
-FEWEST_LEVELS, MOST_LEVELS, LEVELS_AT_KINKS = 4, 16, 11
+FEWEST_LEVELS, MOST_LEVELS = 4, 16
 """Levels beyond the fourth are climbed only by elements that have not settled: near kinks, poles, fast oscillation. The
-sixteenth step is 1e-15 of an element's length, the resolution of float64; a gap that is still there at the eleventh, 4e-11 of
-it, is taken for a kink."""
+sixteenth step is 1e-15 of an element's length, the resolution of float64; a gap that is still there at `CLOSEST` is taken
+for a kink."""
 
 REPEATED = 0.8731
 """The step of the repetition, in units of the last one: noise takes another value there, and a resolved difference hardly changes."""
@@ -332,7 +332,7 @@ def climb(
         if level + 1 < FEWEST_LEVELS:  # too early to settle, but not to see that noise hides whatever comes
             settled = limited.all(axis=1) & (not half)
         else:
-            kink = part.kink & (level + 1 >= LEVELS_AT_KINKS)
+            kink = part.kink & (steps[active] * RATIO**-level <= CLOSEST * lengths[active])[:, None]
             settled = (part.exhausted | precise | kink).all(axis=1)
         result.put(active, part)
         active = active[~settled]

@@ -13,7 +13,9 @@ from gradcheck.functions.blocks import blocks
 from gradcheck.functions.probe import Probe
 
 __all__ = [
+    "BETWEEN",
     "BEYOND",
+    "CLOSEST",
     "FIRST_STEP",
     "RATIO",
     "SHORTEST_STEP",
@@ -35,6 +37,12 @@ FIRST_STEP = 0.0291438719
 SHORTEST_STEP = 1e-9
 """The shortest usual step, in units of the element's length. If the functions resolve nothing at longer ones, the size of the leaf
 says nothing of its scale."""
+
+BETWEEN = float(np.sqrt(RATIO))
+"""Divides a step into one between two of the ladder: none of its points was used before."""
+
+CLOSEST = 1.07e-10
+"""The shortest step of ladders at kinks, in units of the element's length: it leaves six digits of a displacement of float64."""
 
 REACH = 1e4
 """Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""

@@ -18,9 +18,9 @@ import numpy as np
 
 from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.ladder import FEWEST_LEVELS, GROWS, MOST_LEVELS, REPEATED, noise_multiplier
+from gradcheck.differences.lengths import BETWEEN, lengths_of
 from gradcheck.differences.lengths import FIRST_STEP as LADDER_STEP
 from gradcheck.differences.lengths import RATIO as LADDER_RATIO
-from gradcheck.differences.lengths import lengths_of
 from gradcheck.differences.noise import ulp
 from gradcheck.differences.scale import ZERO_LENGTH, measure_noise_and_lengths, reach_of
 from gradcheck.differences.tableau import extrapolate, settle
@@ -30,7 +30,7 @@ from gradcheck.functions.probe import Probe
 
 __all__ = ["FIRST_STEP", "SECOND_STEP", "MixedDifferences", "SecondDerivatives"]
 
-RATIO = float(np.sqrt(LADDER_RATIO))
+RATIO = BETWEEN
 """Each step is this many times shorter than the one before: half as fast as for first derivatives, since noise grows with the square."""
 
 FIRST_STEP = LADDER_STEP * LADDER_RATIO

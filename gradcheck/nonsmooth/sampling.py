@@ -11,6 +11,7 @@ from dataclasses import InitVar, dataclass, field
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.differences.lengths import CLOSEST
 from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.outputs import EachOutput
@@ -21,9 +22,9 @@ __all__ = ["FARTHEST", "STEP", "Ball", "Flagged", "Place"]
 Place = tuple[int, int]
 """Leaf and index of an element."""
 
-CLOSEST, FARTHEST, FARTHEST_IN_NOISE = 1.07e-10, 1.86e-2, 0.27
-"""Radii of the ball in units of an element's scale. The first leaves six digits of a displacement of float64; the second is
-shorter than the first step of the differences that flag an element. The third bounds the radius where noise hides the
+FARTHEST, FARTHEST_IN_NOISE = 1.86e-2, 0.27
+"""Radii of the ball in units of an element's scale. The first is
+shorter than the first step of the differences that flag an element. The second bounds the radius where noise hides the
 error even at the second; slopes are then read to a fifth of the error in place of a hundredth."""
 
 STEP = 0.05

@@ -6,7 +6,8 @@ import pytest
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.judgement import Claim
 from gradcheck.acceptance.ledger import Limit
-from gradcheck.acceptance.screening import SHORTER, screen
+from gradcheck.acceptance.screening import screen
+from gradcheck.differences.lengths import BETWEEN
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 
@@ -48,7 +49,7 @@ def test_they_do_not_clear_another(error):
 
 def test_what_the_shorter_step_has_cleared_stays_so():
     """The longer step crosses a kink of the second output, so its extrapolation is nonsense."""
-    kink = 1 + STEP * (1 + SHORTER) / 2
+    kink = 1 + STEP * (1 + 1 / BETWEEN) / 2
     found, calls = screened(lambda x: np.concatenate([wave(x), np.abs(x - kink)]), [WAVE_SLOPE, -1.0], 1.0)
     assert not found.undecided.any() and calls == 4 + REPEATED
     assert found.reference[0, 1] == pytest.approx(-1.0, rel=1e-9)

@@ -9,9 +9,6 @@ from gradcheck.acceptance import refinement
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit
 from gradcheck.acceptance.refinement import (
-    BRIEF_STEP,
-    CLOSE_STEP,
-    CLOSEST_STEP,
     EXAMPLES,
     SECOND_STEP,
     _add_sides,
@@ -26,7 +23,7 @@ from gradcheck.acceptance.refinement import (
     refine,
 )
 from gradcheck.differences.counts import DOZEN
-from gradcheck.differences.lengths import FIRST_STEP
+from gradcheck.differences.lengths import CLOSEST, FIRST_STEP, RATIO
 
 from .benches import bench_of, calls, enter
 
@@ -122,7 +119,7 @@ def test_beside_evidence_a_few_are_looked_at_anyway(contradicted, open_, spent, 
     ("value", "noise", "step", "limited", "worth"),
     [
         (1.001, 2e-3, 0.09, False, True),
-        (1.001, 2e-3, 0.1, False, False),  # its step was long
+        (1.001, 2e-3, 0.13, False, False),  # its step was long
         (1.0, 2e-3, 0.09, False, False),  # right, noise or not
         (1.5, 2e-3, 0.09, False, False),  # contradicted
         (1.001, 2e-3, 0.09, True, True),
@@ -187,9 +184,13 @@ def test_a_kink_very_near_is_seen_with_the_shortest_step_that_noise_allows():
 @pytest.mark.parametrize(
     ("noise", "apart", "expected"),
     [
-        (1e-15, 1.0, CLOSEST_STEP),
-        (1e-12, 1.0, 1.6e-11),  # ten times as long as noise demands: rounding of the element may be noise as well
-        (1e-11, 1.0, CLOSE_STEP),  # but no longer than this for that
+        (1e-15, 1.0, 1.6e-15 * RATIO),
+        (
+            1e-12,
+            1.0,
+            1.6e-12 * RATIO,
+        ),  # eight times as long as noise demands: rounding of the element may be noise as well
+        (1e-11, 1.0, CLOSEST),  # but no longer than this for that
         (1e-9, 1.0, 1.6e-9),  # 1.6 times what noise makes of the error
         (1e-9, 0.01, 1.6e-7),
         (1e-3, 1e-3, SECOND_STEP),  # no longer than that of a ladder
@@ -206,7 +207,7 @@ def test_how_close_a_look_is(monkeypatch, noise, apart, expected):
     _look_close(bench, 0, np.arange(2))
     ((_, indices, steps),) = asked
     length = bench.lengths[0][0]
-    scaled = expected if expected in (CLOSEST_STEP, CLOSE_STEP, SECOND_STEP) else expected * bench.multiplier / length
+    scaled = expected if expected in (CLOSEST, SECOND_STEP) else expected * bench.multiplier / length
     assert indices.tolist() == [0] and steps[0] == pytest.approx(scaled, rel=1e-6)
 
 
@@ -231,7 +232,7 @@ def test_a_brief_look_tells_an_error_that_is_plain(claims, plain):
     assert _measure_briefly(bench, 0, np.arange(2)).tolist() == plain
     assert kinds(bench, 0)[:2] == [Kind.DIFFERENCE, Kind.PAIR]
     found = bench.ledgers[0].evidence(np.arange(2))
-    step = 1e-2 * BRIEF_STEP * bench.lengths[0]
+    step = 1e-2 / RATIO * bench.lengths[0]
     np.testing.assert_allclose(found.value[:, 1, 0] - 1, step**2, rtol=1e-3)
     np.testing.assert_allclose(found.bound[:, 1, 0], (1e-2 * bench.lengths[0]) ** 2 - step**2, rtol=1e-2)
 
@@ -270,19 +271,19 @@ def test_kinks_of_many_are_measured_with_one_step_and_what_is_outside_with_two(n
         assert decided.contradicted[:, 0].tolist() == [False, False, True]
 
 
-@pytest.mark.parametrize(("gap", "known"), [(2.0, True), (19.9, True), (20.1, False), (0.0, False)])
-def test_a_gap_ten_times_as_large_as_those_of_others_is_no_such_kink(gap, known):
+@pytest.mark.parametrize(("gap", "known"), [(2.0, True), (1.99 * RATIO, True), (2.01 * RATIO, False), (0.0, False)])
+def test_a_gap_eight_times_as_large_as_those_of_others_is_no_such_kink(gap, known):
     bench = at_kinks([0.0, 0.0], gap=gap)
     found = _add_sides(bench, 0, np.arange(2), np.full(2, 1e-6), np.full(1, 2.0))
     assert found.tolist() == [known] * 2 and bench.ledgers[0].count.tolist() == [known] * 2
 
 
 @pytest.mark.parametrize(("noise", "known"), [(0.9, True), (1.1, False)])
-def test_a_gap_of_ten_times_the_noise_is_one(noise, known):
+def test_a_gap_of_eight_times_the_noise_is_one(noise, known):
     """Twice what noise does to a difference is the noise of a slope to one side."""
     bench = at_kinks([0.0])
     step = 1e-6 * bench.lengths[0][0]
-    bench.noise = np.full(1, noise * 2.0 / (10 * 2 * bench.multiplier * np.sqrt(2) / (2 * step)))
+    bench.noise = np.full(1, noise * 2.0 / (RATIO * 2 * bench.multiplier * np.sqrt(2) / (2 * step)))
     assert _add_sides(bench, 0, np.arange(1), np.full(1, 1e-6), np.full(1, 2.0)).tolist() == [known]
 
 
@@ -423,7 +424,7 @@ def test_what_is_outside_at_a_kink_is_measured_with_ten_times_the_step(monkeypat
     measured = bench.difference
     monkeypatch.setattr(bench, "difference", lambda *args: asked.append(args[2][0]) or measured(*args))
     _measure_at_kinks(bench, 0, np.arange(1), np.full(1, 2.0))
-    np.testing.assert_allclose(asked, [CLOSE_STEP, 10 * CLOSE_STEP])
+    np.testing.assert_allclose(asked, [CLOSEST, RATIO * CLOSEST])
 
 
 def test_a_close_look_moves_single_precision_by_two_units_at_least(monkeypatch):

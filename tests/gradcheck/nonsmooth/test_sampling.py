@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gradcheck.nonsmooth.sampling import CLOSEST, FARTHEST, STEP, Flagged
+from gradcheck.differences.lengths import CLOSEST
+from gradcheck.nonsmooth.sampling import FARTHEST, STEP, Flagged
 
 from .balls import ball_of, flag
 

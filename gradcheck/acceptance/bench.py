@@ -14,9 +14,9 @@ from gradcheck.acceptance.ledger import Estimate, Evidence, Kind, Ledger, Limit,
 from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
-from gradcheck.differences.ladder import Measurement, climb, noise_multiplier
+from gradcheck.differences.ladder import HALF_PRECISION, Measurement, climb, noise_multiplier
 from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_of_a_kind
-from gradcheck.differences.sampled_noise import is_smooth_afar, most_of_single
+from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, is_smooth_afar, most_of_single
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.blocks import SMALL_ARRAY
 from gradcheck.functions.probe import Probe
@@ -119,8 +119,23 @@ class Bench:
             np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
             *self._scales(leaf, indices),
             self.multiplier * self.noise,
+            self._unresolved(leaf, indices),
             smooth=leaf in self.exact,
         )
+
+    def _unresolved(self, leaf: int, indices: Indices) -> Bools | bool:
+        """Tell which functions half precision does not resolve at elements of a leaf, shape (m, K) or False.
+
+        Where neighbours of the point differ by more than what half precision inside the functions makes, that is no noise but how
+        they change between one number that the leaf can hold and the next: their slope may be anything.
+        """
+        eps = self.leaves[leaf].format.eps
+        if eps < HALF_PRECISION:
+            return False
+        differ = self.noise > OF_ROUNDING * np.maximum(eps / 2 * np.abs(self.base), self.probe.rounding())
+        spacing, own, _ = self._scales(leaf, indices)
+        are_neighbours = (own > 0) & (2 * spacing > SPACING * self.lengths[leaf][indices])
+        return np.asarray(are_neighbours[:, None] & differ)
 
     def _scales(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
         """Return spacings and scales of some elements, as in `Tolerance`; those of a small leaf are kept."""

@@ -70,6 +70,8 @@ class Tolerance(NamedTuple):
         The same of elements far smaller than others of their leaf, whose scale may be as small or theirs; zero for others.
     noise : array, shape (K,)
         By how much noise may change a value of the functions.
+    unresolved : array of bool, shape (m, K), or False
+        Where the numbers that a coarse dtype holds do not resolve the functions, so that nothing contradicts a claim.
     smooth : bool
         Whether derivatives without gap are known to exist, so that contradicted claims need no look at kinks.
     """
@@ -82,6 +84,7 @@ class Tolerance(NamedTuple):
     magnitude: Floats
     dwarfed: Floats
     noise: Floats
+    unresolved: Bools | bool = False
     smooth: bool = False
 
     def of(self, evidence: Evidence) -> tuple[Floats, Floats]:
@@ -293,7 +296,7 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     nearest = CLOSE * tolerance.noise / apart
     magnitude, dwarfed = tolerance.magnitude[:, None], tolerance.dwarfed[:, None]
     passed_over = (dwarfed > 0) & (nearest > dwarfed) & _stands_still(claim, seen, tolerance)
-    beyond = seen.confirmed & ~nearer & (is_beyond(magnitude, nearest) | passed_over)
+    beyond = seen.confirmed & ~nearer & (is_beyond(magnitude, nearest) | passed_over | tolerance.unresolved)
     contradicted = seen.confirmed & ~nearer & ~beyond
 
     right = seen.included & (apart + seen.bound <= seen.right_to)

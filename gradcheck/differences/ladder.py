@@ -27,6 +27,7 @@ from gradcheck.functions.probe import Probe
 
 __all__ = [
     "FEWEST_LEVELS",
+    "HALF_PRECISION",
     "KINK_SIGNIFICANCE",
     "NOISE_LIMITED",
     "Ladder",

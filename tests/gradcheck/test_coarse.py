@@ -371,3 +371,19 @@ def test_rounding_that_lies_on_a_line_by_chance_hides_no_dropped_gradient():
         for seed in (15, 53, 70, 74, 107, 133, 150, 210)
     ]
     assert verdicts == ["fail"] * 8
+
+
+@pytest.mark.parametrize("out", [np.float16, float])
+@pytest.mark.parametrize("size", [1000, 2000, 4000])
+def test_a_wave_that_the_points_of_half_precision_do_not_resolve_contradicts_no_claim(size, out):
+    """Neighbouring numbers are half a radian to four apart: what it does between them looks like noise, and its trend is zero."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x, w = (size * rng.uniform(0.55, 0.95, 3)).astype(np.float16), rng.uniform(0.5, 2, 3)
+        f = lambda x, w=w: out(np.sum(w * np.sin(x.astype(float))))  # noqa: E731
+        slope = lambda x, w=w: (w * np.cos(x.astype(float))).astype(np.float16)  # noqa: E731
+        assert check_gradient(f, slope, x, rng=seed).verdict != "fail"
+        steady = lambda x, w=w: out(np.sum(w * np.sin(x.astype(float) / 500)))  # noqa: E731
+        slope = lambda x, w=w: (w * np.cos(x.astype(float) / 500) / 500).astype(np.float16)  # noqa: E731
+        steadily = [check_gradient(steady, lambda x, c=c, g=slope: c * g(x), x, rng=seed).verdict for c in (1, -1)]
+        assert steadily == ["pass", "fail"] or (out is np.float16 and steadily[0] != "fail" and steadily[1] != "pass")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.lengths import CLOSEST, FIRST_STEP, RATIO, resolution_of
-from gradcheck.differences.noise import SUSPICIOUS, ulp
+from gradcheck.differences.noise import SAME_NOISE, SUSPICIOUS, ulp
 from gradcheck.differences.tableau import at_level, extrapolate, settle
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
@@ -92,6 +92,9 @@ class Measurement:
         The second derivative, roughly.
     exhausted : array of bool, shape (m, K)
         Where noise keeps any shorter step from doing better.
+    strays : array of bool, shape (m, K)
+        Where differences with the longest steps do not lead to the value as those of a smooth function: steps of the functions, or
+        kinks, may lie between.
     ended : array of bool, shape (m, 1)
         Where there is no shorter step.
     """
@@ -102,6 +105,7 @@ class Measurement:
     gap: Floats
     curvature: Floats
     exhausted: Bools
+    strays: Bools
     ended: Bools
 
     @property
@@ -115,7 +119,7 @@ class Measurement:
         shape = (elements, columns)
         value, bound, noise, gap, curvature = (np.full(shape, number) for number in (np.nan, np.inf, np.inf, 0.0, 0.0))
         exhausted, ended = np.zeros(shape, dtype=bool), np.zeros((elements, 1), dtype=bool)
-        return cls(value, bound, noise, gap, curvature, exhausted, ended)
+        return cls(value, bound, noise, gap, curvature, exhausted, ~exhausted, ended)
 
     @property
     def noise_limited(self) -> Bools:
@@ -175,7 +179,10 @@ class Ladder:
         sharp = np.isfinite(gap_bound) & (np.abs(gap) > KINK_SIGNIFICANCE * gap_bound)
         gap = np.where(sharp, gap, 0.0)
         crossing = np.where(sharp[:, None, :], 0.0, self._crossing(bend, shrink, noise, central))
-        value, bound, floor, level = settle(extrapolate(central, shrink**2), noise, crossing)
+        towards = extrapolate(central, shrink**2)
+        value, bound, floor, level = settle(towards, noise, crossing)
+        likely = np.abs(central[:, 0] - value) / (SAME_NOISE * RATIO**2) + noise[:, 1]
+        strays = ~(np.abs(towards[:, 1] - value) <= likely)
         for side, other in ((forward, self.minus), (backward, self.plus)):
             # One-sided only where the other side never was finite: at the edge of the domain.
             edge = ~np.isfinite(other).any(axis=1)
@@ -196,9 +203,8 @@ class Ladder:
         bound = np.where(diverges, np.inf, bound)
         gap = np.where(diverges & self._is_cusp(forward * ahead, backward * behind), bend[:, -1], gap)
         exhausted = np.isfinite(bound) & (self.multiplier * deviation[:, -1] * RATIO / h[:, -1] > bound)
-        return Measurement(
-            value, bound, floor, gap, curvature, exhausted & self.is_central(), np.zeros((len(h), 1), dtype=bool)
-        )
+        exhausted &= self.is_central()
+        return Measurement(value, bound, floor, gap, curvature, exhausted, strays, np.zeros((len(h), 1), dtype=bool))
 
     def is_central(self) -> Bools:
         """Where both sides are finite at some level. Elsewhere only the last level tells the edge of a domain."""

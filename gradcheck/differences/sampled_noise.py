@@ -81,9 +81,17 @@ def measure_noise(
 
 
 def noise_and_jumps(
-    probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator, fewest: int = 2
+    probe: Probe,
+    base: Floats,
+    lengths: dict[int, Floats],
+    rng: np.random.Generator,
+    fewest: int = 2,
+    *,
+    far: bool = True,
 ) -> tuple[Floats, Bools]:
     """Measure the noise, and tell where it is made of jumps beside something smooth, ``fewest`` of them, shapes (K,).
+
+    Those are farther away than the samples, and looked for unless ``far`` is False.
 
     Notes
     -----
@@ -98,7 +106,7 @@ def noise_and_jumps(
         seen.add(sample)
         if sample.is_nearest or (seen.jumps | (seen.noise <= sample.enough) | (seen.noise == seen.quantum)).all():
             break
-    jumps = seen.look_far(floor, fewest)
+    jumps = seen.look_far(floor, fewest) if far else np.zeros_like(seen.jumps)
     noise = np.maximum(np.where(np.isfinite(seen.noise), seen.noise, 4 * floor), floor)
     lost = np.maximum(noise, lost_in_rounding(probe, base, list(lengths)))
     return np.asarray(np.where(seen.stands_still, lost, noise)), jumps

@@ -30,9 +30,14 @@ others: what a function does over the scale of one must not be passed over becau
 
 
 def measure_noise_and_lengths(
-    probe: Probe, base: Floats, lengths: dict[int, Floats], rtol: float, rng: np.random.Generator
+    probe: Probe, base: Floats, lengths: dict[int, Floats], rtol: float, rng: np.random.Generator, *, far: bool = True
 ) -> tuple[Floats, Bools, dict[int, Floats]]:
     """Measure the noise of the functions, and how far the elements of each leaf may be moved.
+
+    Parameters
+    ----------
+    far : bool
+        Whether to look for jumps far away too.
 
     Returns
     -------
@@ -42,19 +47,19 @@ def measure_noise_and_lengths(
     lengths : dict
         Of each leaf, see `widened`.
     """
-    noise, jumps = noise_and_jumps(probe, base, lengths, rng)
-    far, are_far = _hidden_noise(probe, base, lengths, rng)
-    hidden, jumps = np.maximum(noise, far), jumps | are_far
+    noise, jumps = noise_and_jumps(probe, base, lengths, rng, far=far)
+    small, are_small = _hidden_noise(probe, base, lengths, rng, far=far)
+    hidden, jumps = np.maximum(noise, small), jumps | are_small
     longer = {leaf: widened(probe, leaf, own, base, hidden, rtol, rng) for leaf, own in lengths.items()}
     changed = {leaf: longer[leaf] for leaf in lengths if longer[leaf] is not lengths[leaf]}
     if changed:  # by their own sizes they were moved too little for the function to show its noise
-        more, are_more = noise_and_jumps(probe, base, changed, rng)
+        more, are_more = noise_and_jumps(probe, base, changed, rng, far=far)
         noise, jumps = np.maximum(hidden, more), jumps | are_more
     return noise, jumps, longer
 
 
 def _hidden_noise(
-    probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator
+    probe: Probe, base: Floats, lengths: dict[int, Floats], rng: np.random.Generator, *, far: bool
 ) -> tuple[Floats, Bools]:
     """Return the noise that small elements show when they are moved farther, where it is of jumps or of single precision inside.
 
@@ -64,7 +69,7 @@ def _hidden_noise(
     if not small:
         return np.zeros_like(base), np.zeros(base.shape, dtype=bool)
     wide = {leaf: np.where(own > 0, np.maximum(own, ZERO_LENGTH), 0.0) for leaf, own in small.items()}
-    noise, jumps = noise_and_jumps(probe, base, wide, rng)
+    noise, jumps = noise_and_jumps(probe, base, wide, rng, far=far)
     return np.where(jumps | (noise <= most_of_single(probe, base, list(small))), noise, 0.0), jumps
 
 

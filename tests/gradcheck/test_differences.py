@@ -32,6 +32,15 @@ def test_cost_is_at_most_eleven_calls_an_element():
     assert numerical_gradient(lambda x: float(np.tanh(x).sum()), x).evaluations <= 11 * x.size
 
 
+@pytest.mark.parametrize("f", [np.sin, np.exp, lambda x: x**3 - x, np.log, np.abs])
+def test_a_number_costs_seventeen_calls_and_more_where_its_differences_stray(f):
+    """Half precision beside something smooth shows in the ladder, and jumps are looked for then."""
+    assert numerical_gradient(f, np.asarray(1.3)).evaluations == 17
+    rounded = numerical_gradient(lambda x: float(np.float16(f(x))) + float((x - 0.2) ** 2), np.asarray(1.3))
+    right = (f(1.3 + 1e-3) - f(1.3 - 1e-3)) / 2e-3 + 2.2
+    assert rounded.evaluations > 17 and abs(rounded.value - right) <= rounded.error_bound + 1e-4
+
+
 def test_a_kink_is_flagged_and_the_interval_holds_both_sides():
     found = numerical_gradient(lambda x: float(np.abs(x).sum() + x.sum()), np.array([0.0, 1.0]))
     assert found.kink.tolist() == [True, False]

@@ -341,7 +341,7 @@ def test_columns_are_apart():
 
 def taken(value, bound, noise=0.0, gap=0.0, exhausted=True):
     columns = [np.array([[v]]) for v in (value, bound, noise, gap, 0.0)]
-    return Measurement(*columns, np.array([[exhausted]]), np.array([[False]]))
+    return Measurement(*columns, np.array([[exhausted]]), np.array([[False]]), np.array([[False]]))
 
 
 @pytest.mark.parametrize(
@@ -376,3 +376,20 @@ def test_nothing_is_no_kink_and_not_settled():
     assert np.isnan(nothing.value).all() and np.isinf(nothing.bound).all() and np.isinf(nothing.noise).all()
     assert not (nothing.kink | nothing.exhausted).any() and nothing.ended.shape == (2, 1) and not nothing.ended.any()
     assert nothing.curvature.shape == (2, 3) and not nothing.curvature.any()
+
+
+@pytest.mark.parametrize(
+    ("rounded", "strays"),
+    [
+        (lambda x: np.sin(x) + x**3, False),
+        (lambda x: 3 * x, False),
+        (lambda x: np.round(x, 2) + x**2, True),  # jumps within the longest step alone
+        (lambda x: np.round(x, 3) + np.sin(x), True),
+        (lambda x: np.maximum(x, 0.011) + np.exp(x), True),  # a kink there
+    ],
+)
+def test_differences_that_do_not_approach_their_value_as_those_of_a_smooth_function_stray(rounded, strays):
+    h = 0.03 / RATIO ** np.arange(5)[None]
+    shift = 0.0023
+    found = measure(h, h, rounded(shift + h), rounded(shift - h), base=rounded(shift))
+    assert found.strays.tolist() == [[strays]]

@@ -13,7 +13,7 @@ PACKAGES = {
     "": "aliases errors watching",
     "functions": "repeated bits blocks boxes formats containers kinds arrays dense trees selection tasks workers options calls progress points in_place displacements float_errors probe tangents outputs",
     "differences": "counts lengths noise tableau vectorized ladder complex_step jumps sampled_noise steps scale mixed",
-    "nonsmooth": "hull sampling groups scans searches subdifferential",
+    "nonsmooth": "hull lines sampling groups scans searches subdifferential",
     "acceptance": (
         "pooled drawn parts ledger decide judgement bench seen quiet screening closer directions together refinement irregular locate individual "
         "first_look whole_claim sections shown crossings directional rule"

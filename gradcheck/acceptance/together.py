@@ -14,6 +14,7 @@ from gradcheck.acceptance.decide import PLAINLY, Outcome
 from gradcheck.acceptance.directions import DIRECTIONS, DISAGREES, Directions
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
+from gradcheck.differences.counts import DOZEN
 from gradcheck.differences.jumps import REACHES, jump_along, jumps_between
 from gradcheck.differences.lengths import RATIO
 from gradcheck.differences.noise import SAME_NOISE
@@ -121,29 +122,36 @@ def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
 def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Tell which contradicted elements may share a kink with others as large; shape (m,).
 
-    Few random directions lead to the other side of a kink that many share, as that of a largest element with a bound on it. So all that
-    are as large as another one are moved away from zero, and towards it, those of one size by as much: to both sides the functions must
-    change as the derivatives say, to within half of what the claim of an element is off by.
+    Few random directions lead to the other side of a kink that many share, as that of a largest element with a bound on it. So a few that
+    are as large are never told apart so. Of more all that were looked at are moved away from zero, and towards it, those of one size by as
+    much: to both sides the functions must change as the derivatives say, to within half of what the claim of an element is off by.
 
     Notes
     -----
-    Costs two calls where some elements are as large as others.
+    Costs two calls where many elements are as large as others.
     """
-    values = bench.leaves[leaf].value.ravel()[indices]
-    _, kinds, counts = np.unique(np.abs(values), return_inverse=True, return_counts=True)
+    values = bench.leaves[leaf].value.ravel()
+    sizes, kinds = np.unique(np.abs(values[indices]), return_inverse=True)
+    equal = np.flatnonzero((bench.ledgers[leaf].count > 0) & np.isin(np.abs(values), sizes))
+    kind = np.searchsorted(sizes, np.abs(values[equal]))
+    counts = np.bincount(kind, minlength=len(sizes))
     tied = np.asarray(counts[kinds] > 1)
-    if not tied.any():
+    many = counts > DOZEN
+    if not many[kinds].any():
         return tied
-    chosen, found = indices[tied], bench.decide(leaf, indices[tied])
-    away = bench.rng.uniform(0.5, 1.0, len(counts))[kinds[tied]] * bench.steps[leaf] * bench.lengths[leaf][chosen]
-    away = np.where(values[tied] < 0, -away, away)
+    equal, kind = equal[many[kind]], kind[many[kind]]
+    away = bench.rng.uniform(0.5, 1.0, len(sizes))[kind] * bench.steps[leaf] * bench.lengths[leaf][equal]
+    away = np.where(values[equal] < 0, -away, away)
     move = np.zeros_like(bench.lengths[leaf])
-    move[chosen] = away
+    move[equal] = away
     sides = np.array([[1.0], [-1.0]])
     changes = (bench.probe.ray({leaf: move}, sides[:, 0]) - bench.base) * sides
-    departs = np.abs(changes - away @ found.reference).max(axis=0) - np.sqrt(2) * bench.multiplier * bench.noise
-    error = np.abs(away)[:, None] * np.abs(bench.claims[leaf].values[chosen] - found.reference)
-    tied[tied] = ~((2 * departs <= error) | ~found.excluded).all(axis=1)
+    expected = away @ bench.decide(leaf, equal).reference
+    departs = np.abs(changes - expected).max(axis=0) - np.sqrt(2) * bench.multiplier * bench.noise
+    chosen = indices[many[kinds]]
+    found = bench.decide(leaf, chosen)
+    error = np.abs(move[chosen])[:, None] * np.abs(bench.claims[leaf].values[chosen] - found.reference)
+    tied[many[kinds]] = ~((2 * departs <= error) | ~found.excluded).all(axis=1)
     return tied
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from gradcheck.aliases import Bools, Floats
 
-__all__ = ["best_place", "nearest_in_hull"]
+__all__ = ["best_place", "nearest_in_hull", "weights_of_nearest"]
 
 EXHAUSTED = 1e-12
 """Largest weight or gain that rounding alone can produce."""
@@ -14,10 +14,6 @@ EXHAUSTED = 1e-12
 
 def nearest_in_hull(points: Floats, target: Floats) -> Floats:
     """Return the point of the convex hull of ``points``, the rows, that is nearest to ``target``.
-
-    The weights of the points are found by non-negative least squares: least norm of the weighted sum of differences from the
-    target beside a sum of weights of one, with the active set method of C. Lawson and R. Hanson, "Solving Least Squares
-    Problems" (1974). P. Wolfe, "Finding the nearest point in a polytope", Mathematical Programming 11 (1976), is the same.
 
     Parameters
     ----------
@@ -28,10 +24,29 @@ def nearest_in_hull(points: Floats, target: Floats) -> Floats:
     -------
     array, shape (m,)
     """
+    return np.asarray(weights_of_nearest(points, target) @ points)
+
+
+def weights_of_nearest(points: Floats, target: Floats) -> Floats:
+    """Return the weights of ``points`` in that point of their convex hull which is nearest to ``target``; few of them are not zero.
+
+    They are found by non-negative least squares: least norm of the weighted sum of differences from the
+    target beside a sum of weights of one, with the active set method of C. Lawson and R. Hanson, "Solving Least Squares
+    Problems" (1974). P. Wolfe, "Finding the nearest point in a polytope", Mathematical Programming 11 (1976), is the same.
+
+    Parameters
+    ----------
+    points : array, shape (P, m)
+    target : array, shape (m,)
+
+    Returns
+    -------
+    array, shape (P,)
+    """
     apart = points - target
     size = np.abs(apart).max(initial=0.0)
     if size == 0:
-        return target.copy()
+        return np.full(len(points), 1 / len(points))
     system = np.vstack([apart.T / size, np.ones(len(points))])
     wanted = np.append(np.zeros(len(target)), 1.0)
     weights, used = np.zeros(len(points)), np.zeros(len(points), dtype=bool)
@@ -42,7 +57,7 @@ def nearest_in_hull(points: Floats, target: Floats) -> Floats:
             break
         used[best] = True
         weights = _fit(system, wanted, weights, used)
-    return np.asarray(weights @ points / weights.sum())
+    return np.asarray(weights / weights.sum())
 
 
 def _fit(system: Floats, wanted: Floats, weights: Floats, used: Bools) -> Floats:

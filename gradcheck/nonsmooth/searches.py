@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,13 +16,24 @@ from gradcheck.aliases import Floats
 from gradcheck.functions.displacements import Moves
 from gradcheck.nonsmooth.groups import LINKED, Group
 from gradcheck.nonsmooth.hull import best_place
-from gradcheck.nonsmooth.sampling import STEP, Ball
+from gradcheck.nonsmooth.lines import Line
+from gradcheck.nonsmooth.sampling import FARTHEST, STEP, Ball
 from gradcheck.nonsmooth.scans import SLACK
 
 __all__ = ["MOST_RANKS", "SAMPLES", "Asking", "Question", "Samples", "Start"]
 
-Question = tuple[Floats, Floats]
-"""For slopes at a place, shape (m,), along directions, shape (D, m). The answer has shape (D, K)."""
+
+class Question(NamedTuple):
+    """For slopes at a place, shape (m,), along directions, shape (D, m). The answer has shape (D, K).
+
+    With ``stays`` all other elements are where they were for the question before.
+    """
+
+    place: Floats
+    directions: Floats
+    stays: bool = False
+
+
 Asking = Generator[Question, Floats, None]
 
 SAMPLES = 24
@@ -31,9 +43,9 @@ agreed along as many directions chosen to contradict it, and stays open."""
 MOST_RANKS = 129
 """Largest number of ranks in which every element is tried before a direction contradicts a claim, and of gradients sampled."""
 
-SEARCHES, LINES = 3, 2
-"""Independent searches for the largest derivative along a direction, each of which may end at a lesser one; `LINES` of them where all known
-kinks bend the same way, so that none can. The other number is of the lines along which kinks are learned before a search."""
+LEARNED, LINES = 2, 10
+"""Lines along which kinks are learned where some may raise the derivative along a direction, and lines along a direction that show how large the derivative along it becomes:
+another one would show more than all of them in one case of eleven."""
 
 TRIES = 3
 """Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""
@@ -41,10 +53,14 @@ TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The displacement of all other elements, drawn again each time it is needed, since it may be large."""
+    """The displacement of all other elements, drawn again each time it is needed, since it may be large.
+
+    With the outputs there, for the groups that are moved to their places besides.
+    """
 
     seed: int
     radius: float
+    outputs: dict[tuple[int, ...], Floats] = field(default_factory=dict, compare=False)
 
     def moves(self, ball: Ball, share: float = 1.0) -> Moves:
         """Return the displacement, or a fraction of it."""
@@ -86,7 +102,7 @@ class Samples:
         """
         count = len(place)
         for _ in range(TRIES):
-            slopes = yield place, np.vstack([np.eye(count), -np.ones(count)])
+            slopes = yield Question(place, np.vstack([np.eye(count), -np.ones(count)]))
             gradient, joint = slopes[:-1], slopes[-1]
             apart = np.abs(gradient.sum(axis=0) + joint)
             if np.all((apart <= share * self.stake + np.sqrt(count) * self.unsure) | (self.stake == 0)):
@@ -172,35 +188,81 @@ class Samples:
     def _search(self, direction: Floats, column: int) -> Generator[Question, Floats, bool | None]:
         """Look for a gradient that is along a direction as large as the claim says, and sample it; tell whether there is one.
 
-        None: there may be one. The largest derivative is looked for several times; if the claim is farther beyond what the best of
-        these searches found than what they found is apart, another one would not reach it.
+        None: there may be one. Lines along the direction cross each kink that changes the derivative along it, though not in every order: it
+        is nowhere larger than where it begins and all rises on such a line together, if these are all the kinks.
         """
         if any(column == of and np.allclose(direction, known) for of, known in self.refuted):
             return False
         wanted = float(direction @ self.claim[:, column] - self.unsure[column])
-        largest, best = self._largest(direction, column)[0], -np.inf
-        reached: list[float] = []
         for place in self._places(direction, column):
-            slope = yield from self._slope(place, direction, column)
-            best = max(best, slope)
+            if (yield from self._reaches(place, direction, column, wanted)):
+                return True
+        behind = yield from self._slope(self._towards(-direction, 0.0), direction, column)
+        ends = behind, (yield from self._slope(self._towards(direction, 0.0), direction, column))
+        most, totals, points = max(self._largest(direction, column)[0], *ends), list[float](), 0
+        # Where noise lets gradients be sampled near by, lines pass farther away, so that kinks lie many steps apart.
+        stretch = float(np.clip(FARTHEST / (12 * len(direction) * self.unit), 1.0, 1 / STEP))
+        noise = float(self.noise[column]) * STEP / 2
+        curved = SLACK * float(self.stake[column]) * self.unit / FARTHEST
+        for number in range(LINES):
+            # Many kinks, all of which cross each line: there are no others.
+            agree = number > 1 and np.ptp(totals) <= LINKED * (wanted - most)
+            if points > 8 * LINES and (agree or number >= LINES // 3):
+                break
+            if most >= wanted and (yield from self._crosses(direction, column, wanted)):
+                return True
+            base = stretch * self._drawn(number)
+            reach, fine = 12 * stretch * len(base), LINKED * (wanted - most)
+            line = Line(reach, STEP, noise=noise, curved=curved, fine=fine, ends=ends, most_points=4 * SAMPLES)
+            yield from self._follow(line, base, direction, column, wanted)
+            slope, at = line.largest
+            place = self._scaled(base + at * direction)
             if slope >= wanted and (yield from self._gains(place, direction, column)):
                 return True
-        while len(reached) < (SEARCHES if self._bends_both_ways(column) else LINES):
-            if self.lines[column] < LINES:
-                yield from self._learn(direction, column)
-                if self._largest(direction, column)[0] >= wanted > largest:
-                    return True
-            slope, place = yield from self._ascend(direction, column, wanted, is_first=not reached)
-            if slope >= wanted and (yield from self._gains(place, direction, column)):
-                return True
-            reached.append(slope)
-        best = max(best, *reached, self._largest(direction, column)[0])
-        # Convex or concave near the point, the function has its largest derivative at an end of the direction, which was tried.
-        apart = float(np.ptp(reached)) if self._bends_both_ways(column) else 0.0
-        if not wanted - best > apart:
+            totals.append(line.most)
+            most, points = max(most, slope, line.most), points + line.points
+        if not wanted > most:
             return None
         self.refuted.append((column, direction))
         return False
+
+    def _crosses(self, direction: Floats, column: int, wanted: float) -> Generator[Question, Floats, bool]:
+        """Learn the kinks along a line, and look on the side of each that is wanted; tell whether a derivative as large is known now."""
+        if self.lines[column] >= LEARNED:
+            return False
+        yield from self._learn(direction, column)
+        if self._largest(direction, column)[0] >= wanted:
+            return True
+        if not self.kinks[column]:
+            return False
+        place = self._scaled(best_place(*self._normals(column), direction, self.ball.rng))
+        return (yield from self._reaches(place, direction, column, wanted))
+
+    def _reaches(
+        self, place: Floats, direction: Floats, column: int, wanted: float
+    ) -> Generator[Question, Floats, bool]:
+        """Tell whether the derivative at a place is as large as is wanted, and sample there if it is."""
+        slope = yield from self._slope(place, direction, column)
+        return slope >= wanted and (yield from self._gains(place, direction, column))
+
+    def _drawn(self, number: int) -> Floats:
+        """Draw a place through which a line goes: any, or one at which elements are equal and of very different sizes, where cells are narrow."""
+        rng, count = self.ball.rng, len(self.members)
+        place = rng.normal(size=count)
+        if number % 2:
+            sizes = 10.0 ** rng.uniform(-1.5, 0, count + 1)
+            place = rng.integers(-1, 2, count) * sizes[:-1] + place[0] * sizes[-1]
+        return self._scaled(place) / 2
+
+    def _follow(
+        self, line: Line, base: Floats, direction: Floats, column: int, wanted: float
+    ) -> Generator[Question, Floats, None]:
+        """Measure the derivative along a direction along a line, until it is as large as is wanted."""
+        stays = False
+        while len(asked := line.asked()) and not (stays and line.largest[0] >= wanted):
+            slopes = yield Question(base, asked[:, None] / STEP * direction, stays)
+            line.enter(STEP * slopes[:, column])
+            stays = True
 
     def _gains(self, place: Floats, direction: Floats, column: int) -> Generator[Question, Floats, bool]:
         """Sample at a place; tell whether a larger derivative along a direction is known now.
@@ -213,10 +275,6 @@ class Samples:
             if self._largest(direction, column)[0] > before:
                 return True
         return False
-
-    def _bends_both_ways(self, column: int) -> bool:
-        """Tell whether the derivative across the kinks that are known grows at some and falls at others."""
-        return len({side for _, side in self.kinks[column]}) > 1
 
     def _places(self, direction: Floats, column: int) -> Iterator[Floats]:
         """Give places at which a derivative along a direction may be the largest.
@@ -234,7 +292,7 @@ class Samples:
 
     def _slope(self, place: Floats, direction: Floats, column: int) -> Generator[Question, Floats, float]:
         """Return a derivative along a direction."""
-        slopes = yield place, direction[None]
+        slopes = yield Question(place, direction[None])
         return float(slopes[0, column])
 
     def _largest(self, direction: Floats, column: int) -> tuple[float, int]:
@@ -301,45 +359,6 @@ class Samples:
         """Return normals of the kinks that were met, and on which side of each the derivative along its normal is larger, 1 or -1."""
         normals, sides = zip(*self.kinks[column], strict=True)
         return np.array(normals), np.array(sides)
-
-    def _ascend(
-        self, direction: Floats, column: int, wanted: float, *, is_first: bool
-    ) -> Generator[Question, Floats, tuple[float, Floats]]:
-        """Climb to a larger derivative along a direction, from the best of places at random, by crossing one kink at a time.
-
-        Returns it and its place.
-        """
-        rng, best, at = self.ball.rng, -np.inf, np.zeros(len(direction))
-        known = self.kinks[column]
-        drawn = [rng.normal(size=len(direction)) + rng.normal() for _ in range(2 * len(direction) + 4)]
-        if known:
-            normals, sides = self._normals(column)
-        if known and is_first:
-            drawn.insert(0, best_place(normals, sides, direction, rng))
-        for place in map(self._scaled, drawn):
-            slope = yield from self._slope(place, direction, column)
-            if slope > best:
-                best, at = slope, place
-            if best >= wanted:
-                break
-        if not known:
-            return best, at
-        sides = sides * np.sign(normals @ direction)
-        unit = normals / np.linalg.norm(normals, axis=1)[:, None]
-        is_better = True
-        while is_better and best < wanted:
-            is_better = False
-            for number in np.argsort(sides * (unit @ at)):
-                away = unit[number] @ at
-                if away * sides[number] >= 0:
-                    continue
-                place = self._scaled(at - away * (1 + rng.uniform(0.05, 0.35)) * unit[number])
-                slope = yield from self._slope(place, direction, column)
-                if slope > best + self.unsure[column]:
-                    best, at, is_better = slope, place, True
-                if best >= wanted:
-                    break
-        return best, at
 
     def _orders(self) -> list[Floats]:
         """Return places in which every element has every rank, or `MOST_RANKS` of them.

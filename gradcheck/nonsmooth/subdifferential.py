@@ -3,22 +3,23 @@
 Gradients of the elements that share a kink are sampled, and the claim is projected on their hull. What is left over is the
 direction in which the claim and the hull lie farthest apart. By F. H. Clarke, "Optimization and Nonsmooth Analysis" (1983),
 the claim is valid only if some derivative along that direction, at a point very near, is as large as the claim says; such a
-point is looked for. If there is one its gradient joins the samples; if independent searches agree that there is none the claim is wrong.
+point is looked for. If there is one its gradient joins the samples. The claim is wrong if lines along the direction show that there is none: such
+a line crosses every kink that changes the derivative along it, though not in every order, and the derivative exceeds nowhere all that it rises by.
 A valid claim thus needs few samples, and a wrong one is tested along the direction that contradicts it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
-from itertools import combinations
+from collections.abc import Generator, Sequence
+from itertools import chain, combinations
 
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import FEW
 from gradcheck.nonsmooth.groups import LINKED, Group, groups_of
-from gradcheck.nonsmooth.hull import nearest_in_hull
+from gradcheck.nonsmooth.hull import nearest_in_hull, weights_of_nearest
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
 from gradcheck.nonsmooth.scans import SLACK, has_steady_gap, scan
 from gradcheck.nonsmooth.searches import MOST_RANKS, SAMPLES, Asking, Question, Samples, Start
@@ -87,7 +88,7 @@ def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
     _answer(ball, hulls, [hull.compare() for hull in hulls])
     # What gradients near by come to by curvature alone does not make a claim valid: nearer ones have less of it.
     nearer = {hull: _Hull(ball, hull.group, hull.unit / closer) for hull in hulls if (closer := hull.closer()) >= 2}
-    _answer(ball, list(nearer.values()), [hull.compare() for hull in nearer.values()])
+    _answer(ball, list(nearer.values()), [near.compare(hull.holding()) for hull, near in nearer.items()])
     for hull in hulls:
         near = nearer.get(hull, hull)
         near.settle_curvature()
@@ -106,7 +107,8 @@ def _answer(ball: Ball, hulls: list[_Hull], asking: list[Asking]) -> None:
     asked = {number: next(questions, None) for number, questions in enumerate(asking)}
     while any(question is not None for question in asked.values()):
         open_ = {number: question for number, question in asked.items() if question is not None}
-        for number, slopes in _slopes(ball, hulls, open_).items():
+        staying = {number: question for number, question in open_.items() if question.stays}
+        for number, slopes in _slopes(ball, hulls, staying or open_).items():
             try:
                 asked[number] = asking[number].send(slopes)
             except StopIteration:
@@ -118,13 +120,20 @@ def _slopes(ball: Ball, hulls: list[_Hull], asked: dict[int, Question]) -> dict[
 
     Outputs tell groups apart, and then they are moved at once; otherwise one after the other.
     """
-    drawn = Start(int(ball.rng.integers(2**63)), min(hulls[number].unit for number in asked))
+    some, question = next(iter(asked.items()))
+    drawn = (
+        hulls[some].start
+        if question.stays
+        else Start(int(ball.rng.integers(2**63)), min(hulls[number].unit for number in asked))
+    )
     start = drawn.moves(ball)
-    for number, (place, _) in asked.items():
+    for number, each in asked.items():
         hulls[number].start = drawn
-        hulls[number].move(start, place)
-    base = ball.outputs(start)
-    counts = {number: len(directions) for number, (_, directions) in asked.items()}
+        hulls[number].move(start, each.place)
+    if tuple(asked) not in drawn.outputs:
+        drawn.outputs[tuple(asked)] = ball.outputs(start)
+    base = drawn.outputs[tuple(asked)]
+    counts = {number: len(each.directions) for number, each in asked.items()}
     together = ball.tells_apart
     turns = (
         [[(number, turn) for number, count in counts.items() if turn < count] for turn in range(max(counts.values()))]
@@ -135,8 +144,7 @@ def _slopes(ball: Ball, hulls: list[_Hull], asked: dict[int, Question]) -> dict[
     for turn in turns:
         moves = {leaf: shift.copy() for leaf, shift in start.items()}
         for number, row in turn:
-            place, directions = asked[number]
-            hulls[number].move(moves, place + STEP * directions[row])
+            hulls[number].move(moves, asked[number].place + STEP * asked[number].directions[row])
         change = ball.outputs(moves) - base
         for number, row in turn:
             hull = hulls[number]
@@ -215,12 +223,19 @@ class _Hull(Samples):
                 left[:, column] = directions[column] != 0
         return left
 
-    def compare(self) -> Asking:
-        """Compare the claims with the hull of the gradients, and say which members are wrong.
+    def holding(self) -> list[Floats]:
+        """Return the places of those gradients whose hull holds the claims, or is nearest to them."""
+        points, held = np.array(self.gradients), np.zeros(len(self.gradients), dtype=bool)
+        for column in np.flatnonzero(self.stake) if len(points) else ():
+            held |= weights_of_nearest(points[:, :, column], self.claim[:, column]) > 0
+        return [place for place, is_held in zip(self.places, held, strict=True) if is_held]
+
+    def compare(self, places: Sequence[Floats] = ()) -> Asking:
+        """Compare the claims with the hull of the gradients, at some places first, and say which members are wrong.
 
         A member contradicted alone explains the contradictions in which it is involved with others.
         """
-        for place in self._first_places():
+        for place in chain(places, self._first_places()):
             yield from self._sample(place)
             if self.gradients and not self._outside(np.ones(len(place), dtype=bool))[0].any():
                 return

@@ -297,30 +297,38 @@ def test_what_is_confirmed_is_known_to_two_digits_in_every_function_that_exclude
     assert [Kind.MULTIPLE in kinds(bench, i) for i in range(4)] == [False, True, True, True]
 
 
+def test_few_elements_of_one_size_are_not_confirmed_together():
+    """Few directions lead to the other side of a kink that they may share; those of a size of their own share none."""
+    x = np.array([1.0, 2.0, -2.0, 3.0, 4.0, 4.0, 5.0])
+    bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": x}, {"x": np.full(7, 1.4)})
+    enter(bench, np.ones(7), 1e-9)
+    assert may_tie(bench, 0, np.arange(7)).tolist() == [False, True, True, False, True, True, False]
+    assert may_tie(bench, 0, np.array([0, 1, 4])).tolist() == [False, True, True]
+    confirm_together(bench, {0: np.arange(7)})
+    assert [i for i in range(7) if Kind.MULTIPLE in kinds(bench, i)] == [0, 3, 6]
+
+
 def capped(x, sizes):
     """The sum, and where the elements of some sizes all become smaller, as much less as the smallest change."""
-    moved = np.abs(x) - np.abs(TIED)
-    return float(np.sum(x) + sum(min(np.max(moved[np.abs(TIED) == size]), 0.0) for size in sizes))
+    moved = np.abs(x) - np.abs(MANY)
+    return float(np.sum(x) + sum(min(np.max(moved[np.abs(MANY) == size]), 0.0) for size in sizes))
 
 
-TIED = np.array([1.0, 2.0, -2.0, 3.0, 4.0, 4.0, 5.0])
+MANY = np.concatenate([[1.0], np.full(10, 2.0), np.full(10, -2.0), [3.0], np.full(30, 4.0)])
 
 
-@pytest.mark.parametrize(
-    ("sizes", "tied"), [([], []), ([2.0], [1, 2]), ([4.0], [4, 5]), ([2.0, 4.0], [1, 2, 4, 5]), ([1.0, 5.0], [])]
-)
-def test_elements_that_share_a_rare_kink_are_not_confirmed_together(sizes, tied):
-    """Few directions lead to the other side of a kink that many share; those of a size of their own share none."""
-    bench = bench_of(lambda p: capped(p["x"], sizes), {"x": TIED}, {"x": np.full(7, 1.4)})
-    enter(bench, np.ones(7), 1e-9)
-    suspected = np.flatnonzero(may_tie(bench, 0, np.arange(7))).tolist()
-    assert set(tied) <= set(suspected) <= {1, 2, 4, 5}
-    assert bool(suspected) == bool(tied)
-    assert not may_tie(bench, 0, np.array([0, 1, 4])).any()
-    confirm_together(bench, {0: np.arange(7)})
-    confirmed = {i for i in range(7) if Kind.MULTIPLE in kinds(bench, i)}
-    assert not confirmed & set(tied)
-    assert sizes or confirmed == set(range(7))
+@pytest.mark.parametrize("sizes", [[], [2.0], [4.0], [2.0, 4.0]])
+@pytest.mark.parametrize("count", [52, 25])
+def test_many_elements_of_one_size_are_where_moving_all_of_them_shows_no_kink(sizes, count):
+    """Also those whose claims agree."""
+    bench = bench_of(lambda p: capped(p["x"], sizes), {"x": MANY}, {"x": np.where(np.arange(52) < count, 1.4, 1.0)})
+    enter(bench, np.ones(52), 1e-9)
+    suspected = may_tie(bench, 0, np.arange(count))
+    assert bool(suspected.any()) == bool(sizes) and not suspected[[0, 21]].any()
+    assert suspected[np.isin(np.abs(MANY[:count]), sizes)].all()
+    confirm_together(bench, {0: np.arange(count)})
+    confirmed = np.array([Kind.MULTIPLE in kinds(bench, i) for i in range(count)])
+    assert not (confirmed & suspected).any() and (sizes or confirmed.all())
 
 
 @pytest.mark.parametrize(("claimed", "bends"), [(1.1, True), (1.0, False)])

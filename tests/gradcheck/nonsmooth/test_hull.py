@@ -10,7 +10,7 @@ from gradcheck.nonsmooth import subdifferential
 from gradcheck.nonsmooth.groups import Group
 from gradcheck.nonsmooth.hull import best_place, nearest_in_hull
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
-from gradcheck.nonsmooth.searches import MOST_RANKS, SAMPLES, Start
+from gradcheck.nonsmooth.searches import MOST_RANKS, SAMPLES, Question, Start
 from gradcheck.nonsmooth.subdifferential import _answer, _Hull, _judge_groups, _judge_singles, _slopes, judge
 
 from .balls import ball_of
@@ -183,7 +183,7 @@ def test_slopes_of_a_linear_function_are_its_coefficients_wherever_they_are_aske
     factor = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]) if together else np.eye(2)
     hull = hull_of(linear, np.ones((3, len(factor))), 0.0, cotangents=factor, scale=2.0)
     directions = np.array([[1.0, 0, 0], [0, 1, 0], [1, -1, 0.5]])
-    slopes = _slopes(hull.ball, [hull], {0: (np.array([3.0, -1.0, 0.5]), directions)})
+    slopes = _slopes(hull.ball, [hull], {0: Question(np.array([3.0, -1.0, 0.5]), directions)})
     table = 2.0 * np.array([[1.0, 2.0, -3.0], [0.5, 0.0, 4.0]])
     np.testing.assert_allclose(slopes[0], directions @ table.T @ factor.T, rtol=1e-4, atol=1e-12)
 
@@ -225,19 +225,42 @@ def test_a_gradient_is_looked_for_that_is_along_a_direction_as_large_as_claimed(
 
 
 @pytest.mark.parametrize(
-    ("reached", "told"), [([0.5, 0.5, 0.5], False), ([0.5, 0.1, 0.5], False), ([0.5, -0.1, 0.5], None)]
+    ("f", "claim", "told"),
+    [
+        (lambda x: max(x[0], 0.0) - max(x[1], 0.0), (0.9, 0.0), True),
+        (lambda x: max(x[0], 0.0) - max(x[1], 0.0), (1.1, 0.0), False),
+        # Up to slope one, down and up again: in another order of the same kinks it would be two.
+        (lambda x: x[0] - sorted((0.0, x[0], x[1]))[1], (1.0, 0.0), True),
+        (lambda x: x[0] - sorted((0.0, x[0], x[1]))[1], (1.5, 0.0), None),
+        (lambda x: x[0] - sorted((0.0, x[0], x[1]))[1], (2.1, 0.0), False),
+    ],
 )
-def test_a_claim_is_refuted_where_it_is_farther_beyond_all_searches_than_these_are_apart(monkeypatch, reached, told):
-    """A claim of one; what is found is at most a half."""
-    hull = with_samples(hull_of(total, (1.0, 0.0), 0.0), (0.5, 0.0))
-    hull.places, hull.unsure = [np.ones(2)], np.full(1, 1e-3)
-    hull.kinks[0] = [(np.ones(2), 1.0), (np.ones(2), -1.0)]
-    found = iter(reached)
-    monkeypatch.setattr(_Hull, "_places", lambda hull, direction, column: ())
-    monkeypatch.setattr(_Hull, "_learn", lambda hull, direction, column: given(None))
-    monkeypatch.setattr(_Hull, "_ascend", lambda hull, *rest, is_first: given((next(found), np.ones(2))))
+@pytest.mark.parametrize("seed", range(4))
+def test_a_claim_is_refuted_beyond_all_that_the_derivative_rises_by(f, claim, told, seed):
+    hull = hull_of(f, claim, 0.0, seed=seed)
+    answered(hull, hull._sample(np.array([-1.0, -2.0])))
     assert answered(hull, hull._search(np.array([1.0, 0.0]), 0)) is told
-    assert next(found, None) is None
+
+
+def test_places_whose_gradients_hold_a_claim():
+    hull = with_samples(hull_of(np.max, (0.3, 0.7), 0.0), (1, 0), (0.5, -3), (0, 1))
+    hull.places = [np.array([3.0, 0.0]), np.array([0.0, 0.0]), np.array([0.0, 3.0])]
+    assert [place.tolist() for place in hull.holding()] == [[3.0, 0.0], [0.0, 3.0]]
+
+
+def test_elements_stay_where_they_were_while_a_line_is_followed():
+    """What all others are displaced by is drawn for every other question."""
+    hull, places = hull_of(total, np.ones(2), 0.0), []
+    hull.ball.scales[0] = np.ones(3)
+    hull.ball.claims[0] = np.ones((3, 1))
+
+    def asking():
+        for stays in (False, True, True, False):
+            yield Question(np.ones(2), np.eye(2), stays)
+            places.append(hull.start)
+
+    answered(hull, asking())
+    assert places[0] is places[1] is places[2] and places[3] is not places[0]
 
 
 def hinges(seed, count, many):
@@ -392,7 +415,7 @@ def test_groups_that_are_moved_at_once_start_within_the_smallest_of_their_radii(
     one, other = (hull_of(linear, np.ones((3, 2)), 0.0, cotangents=np.eye(2)) for _ in range(2))
     other.unit = one.unit / 8
     place = np.zeros(3)
-    _slopes(one.ball, [one, other], {0: (place, np.eye(3)), 1: (place, np.eye(3))})
+    _slopes(one.ball, [one, other], {0: Question(place, np.eye(3)), 1: Question(place, np.eye(3))})
     assert one.start.radius == other.start.radius == other.unit
 
 
@@ -495,8 +518,11 @@ class Stub:
         self.settled, self.bent = False, np.zeros_like(self.wrong)
         Stub.made.append(self)
 
-    def compare(self):
+    def compare(self, places=()):
         return given(None)
+
+    def holding(self):
+        return []
 
     def closer(self):
         return self.nearer
@@ -572,7 +598,10 @@ def test_hulls_are_moved_at_once_though_they_ask_for_different_numbers_of_slopes
         whole = hull_of(f, np.ones((3, 3 if cotangents is not None else 1)), 0.0, cotangents=cotangents)
         ball = whole.ball
         hulls = [_Hull(ball, Group([ball_member]), whole.unit) for ball_member in (whole.members[0], whole.members[2])]
-        asked = {0: (np.zeros(1), np.ones((3, 1)) * [[1.0], [2.0], [-1.0]]), 1: (np.zeros(1), np.ones((1, 1)))}
+        asked = {
+            0: Question(np.zeros(1), np.ones((3, 1)) * [[1.0], [2.0], [-1.0]]),
+            1: Question(np.zeros(1), np.ones((1, 1))),
+        }
         ball.probe.budget.used = 0
         slopes = _slopes(ball, hulls, asked)
         assert ball.probe.budget.used == calls
@@ -810,7 +839,7 @@ def test_a_place_will_do_where_the_derivative_is_what_is_claimed_less_what_is_un
     sampled = []
     monkeypatch.setattr(_Hull, "_sample", lambda hull, place: given(sampled.append(place)))
     asking = hull._search(np.array([1.0, 0.0]), 0)
-    place, _ = next(asking)
+    place = next(asking).place
     asking.send(np.array([[slope]]))
     assert bool(sampled) == found and (not found or sampled[0] is place)
 

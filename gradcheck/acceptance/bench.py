@@ -112,14 +112,16 @@ class Bench:
         """Return how far off the claims for some elements may be."""
         size = self.ledgers[leaf].typical_size()
         roundoff = self.claims[leaf].roundoff(size, indices)
+        scales = self._scales(leaf, indices)
         return Tolerance(
             self.rtol,
             size,
             roundoff,
             np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
-            *self._scales(leaf, indices),
+            *scales,
             self.multiplier * self.noise,
             self._unresolved(leaf, indices),
+            (scales[1] == 0) & (self.leaves[leaf].value.ravel()[indices] != 0),
             smooth=leaf in self.exact,
         )
 

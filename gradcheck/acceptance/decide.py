@@ -72,6 +72,8 @@ class Tolerance(NamedTuple):
         By how much noise may change a value of the functions.
     unresolved : array of bool, shape (m, K), or False
         Where the numbers that a coarse dtype holds do not resolve the functions, so that nothing contradicts a claim.
+    widened : array of bool, shape (m,), or False
+        Elements that are moved farther than their own size: a kink that shows may be anywhere as near, and not at the point.
     smooth : bool
         Whether derivatives without gap are known to exist, so that contradicted claims need no look at kinks.
     """
@@ -85,6 +87,7 @@ class Tolerance(NamedTuple):
     dwarfed: Floats
     noise: Floats
     unresolved: Bools | bool = False
+    widened: Bools | bool = False
     smooth: bool = False
 
     def of(self, evidence: Evidence) -> tuple[Floats, Floats]:
@@ -407,7 +410,7 @@ def excludes(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Bools:
     outside = np.abs(claim[..., None, :] - evidence.value) > blur + tolerance.of(evidence)[0]
     half = np.abs(evidence.gap) / 2
     at_kink = ((half > evidence.bound - half) & (evidence.kind >= Kind.LADDER)).any(axis=1)
-    at_kink |= evidence.membership == Membership.VALID
+    at_kink |= (evidence.membership == Membership.VALID) & ~np.expand_dims(tolerance.widened, -1)
     return np.asarray((outside | ~asked).all(axis=-2) & asked.any(axis=1) | at_kink)
 
 

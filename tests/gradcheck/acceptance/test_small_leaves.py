@@ -49,3 +49,24 @@ def test_a_gradient_kept_from_the_first_call_is_noticed_at_every_size(size):
 
     assert check_gradient(loss, stale, at(size)).verdict == "fail"
     assert check_gradient(loss, gradient, at(size)).ok
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize(("size", "constant"), [(1e-13, 7e3), (1e-11, 7e3)])
+def test_where_noise_hides_on_which_side_of_a_bend_an_element_is_no_sign_passes(count, size, constant):
+    """The slope of ``|x|**1.5`` goes from -1 to 1 nearer to zero than noise lets anyone see: what holds for one sign holds for the other."""
+    x = size * np.random.default_rng(2).uniform(0.5, 1.5, count)
+
+    def f(x):
+        return np.sum(np.abs(x) ** 1.5) + constant
+
+    claims = [factor * 1.5 * np.sqrt(x) for factor in (1, -1, 2)]
+    assert [check_gradient(f, claim, x).verdict for claim in claims] == ["inconclusive"] * 3
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_at_zeros_and_at_a_kink_that_shows_any_valid_claim_passes(dtype):
+    x = np.zeros(4, dtype=dtype)
+    for slope in (0.0, 1.0, 0.3):
+        assert check_gradient(lambda x: dtype(np.maximum(x, 0).sum()) + 7, np.full(4, slope, dtype), x).ok
+    assert check_gradient(lambda x: dtype(np.maximum(x, 0).sum()) + 7, np.full(4, -0.3, dtype), x).verdict == "fail"

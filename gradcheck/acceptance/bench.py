@@ -16,7 +16,8 @@ from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.ladder import HALF_PRECISION, Measurement, climb, noise_multiplier
 from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_of_a_kind
-from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, is_smooth_afar, most_of_single
+from gradcheck.differences.noise import OF_ROUNDING
+from gradcheck.differences.sampled_noise import SPACING, is_smooth_afar, most_of_single
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.blocks import SMALL_ARRAY
 from gradcheck.functions.probe import Probe

@@ -35,7 +35,7 @@ CLOSE = 1.6
 
 PLAINLY = 30.0
 """An error this many times the bound of two plain differences, or the second difference between their points, needs
-no ladder."""
+no ladder. A residual of so many standard deviations is one of any half of it, and no chance."""
 
 MOST_HIDDEN = 0.05
 """The share of an element, or of its leaf's typical size, up to which discontinuities near by may explain an error."""

@@ -9,9 +9,12 @@ agree with what is believed by then.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.decide import PLAINLY
 from gradcheck.acceptance.directions import (
     DIRECTIONS,
     DISAGREES,
@@ -23,7 +26,7 @@ from gradcheck.acceptance.first_look import first_look
 from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate, Limit
-from gradcheck.acceptance.locate import CERTAIN, Group, contradicted_leaves, groups_of, locate, strongest
+from gradcheck.acceptance.locate import Group, contradicted_leaves, groups_of, locate, strongest
 from gradcheck.acceptance.parts import elements_of
 from gradcheck.acceptance.refinement import MOST_OVERHEAD
 from gradcheck.acceptance.screening import measure_noise
@@ -37,12 +40,6 @@ from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["glance", "search"]
-
-MOST_ROUNDS = 8
-"""Searches, each of which begins with fresh directions."""
-
-MOST_FRUITLESS = 2
-"""Searches in which nothing new was found before the search is given up."""
 
 
 def search(bench: Bench, key: int) -> bool:
@@ -146,9 +143,8 @@ class _Search:
 
     def locate_all(self, slopes: Slopes) -> None:
         """Search until fresh directions agree with what is believed of all elements that move along the first ones."""
-        leaves = slopes.parts[0].leaves
-        fruitless = 0
-        for number in range(MOST_ROUNDS):
+        leaves, is_fruitful = slopes.parts[0].leaves, True
+        for number in itertools.count():
             if number:
                 slopes = self.directions.look(leaves)
             allowed = np.zeros_like(slopes.residual)
@@ -159,10 +155,10 @@ class _Search:
                 break
             # What disagrees still is what the fault spoils; none of it is searched.
             is_spoilt = bool(number and any(self.wrong.values()))
-            if fruitless == MOST_FRUITLESS or is_spoilt:
-                self.contradicted = is_spoilt or bool(slopes.significance.max() >= CERTAIN)
+            if is_spoilt or not is_fruitful:
+                self.contradicted = is_spoilt or bool(slopes.significance.max() >= PLAINLY)
                 break
-            fruitless += not self.find(slopes)
+            is_fruitful = self.find(slopes)
         look_for_kinks(self.bench)
 
     def is_gross(self, slopes: Slopes) -> bool:
@@ -388,7 +384,7 @@ class _Search:
             slopes = self.directions.look(leaves)
             if slopes.significance.max() <= DISAGREES:
                 self.shown.record(slopes)
-            elif slopes.significance.max() < CERTAIN or is_searched:
+            elif slopes.significance.max() < PLAINLY or is_searched:
                 break
             else:  # what is wrong is small beside the noise along shorter steps
                 is_searched = True

@@ -19,7 +19,7 @@ from gradcheck.acceptance.drawn import draw, exact, reach, seed_of
 from gradcheck.acceptance.ledger import rms
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
-from gradcheck.differences.counts import evenly
+from gradcheck.differences.counts import FEW, evenly
 from gradcheck.differences.lengths import CLOSEST, RATIO
 from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
@@ -48,7 +48,7 @@ TYPICAL = 0.4
 """Two steps can agree by chance. The uncertainty of a directional derivative is therefore at least 0.4 times the
 second-smallest disagreement among four directions, which is what that noise level would produce."""
 
-DIRECTIONS = 4
+DIRECTIONS = FEW
 """Directions measured before anything is said of several elements together."""
 
 DISAGREES = 3.3

@@ -16,7 +16,8 @@ from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import evenly
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
-from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, most_of_single
+from gradcheck.differences.noise import OF_ROUNDING
+from gradcheck.differences.sampled_noise import SPACING, most_of_single
 from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import require_same

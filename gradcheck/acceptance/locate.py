@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradcheck.acceptance.decide import PLAINLY
 from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
 from gradcheck.acceptance.parts import Part
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import FEW
 
-__all__ = ["CERTAIN", "Group", "contradicted_leaves", "groups_of", "halves", "locate", "strongest"]
-
-CERTAIN = 20.0
-"""Standard deviations from which the residual of a half is obtained by subtraction; a smaller one is measured again."""
+__all__ = ["Group", "contradicted_leaves", "groups_of", "halves", "locate", "strongest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +130,8 @@ def _followed(pairs: list[tuple[Group, Group]]) -> list[Group]:
 
 def halves(directions: Directions, groups: list[Group]) -> list[tuple[Group, Group]]:
     """Return both halves of every group."""
-    sure = [group for group in groups if group.significance >= CERTAIN]
-    unsure = [half for group in groups if group.significance < CERTAIN for half in group.part.halves()]
+    sure = [group for group in groups if group.significance >= PLAINLY]
+    unsure = [half for group in groups if group.significance < PLAINLY for half in group.part.halves()]
     pairs = [group.part.halves() for group in sure]
     compared = zip(*directions.compare([left for left, _ in pairs]), strict=True)
     found = []

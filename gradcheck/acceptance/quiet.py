@@ -13,16 +13,16 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership, by_leaf
 from gradcheck.aliases import Chosen, Floats, Indices
-from gradcheck.differences.lengths import FIRST_STEP
-from gradcheck.differences.noise import OFFSETS, SAME_NOISE, SUSPICIOUS, noise_from_samples, ulp
-from gradcheck.differences.sampled_noise import OF_ROUNDING, SPACING, measure_noise
+from gradcheck.differences.lengths import FIRST_STEP, RATIO
+from gradcheck.differences.noise import OF_ROUNDING, OFFSETS, SAME_NOISE, SUSPICIOUS, noise_from_samples, ulp
+from gradcheck.differences.sampled_noise import SPACING, measure_noise
 from gradcheck.differences.steps import DEFAULT_STEP, choose_step
 from gradcheck.nonsmooth.groups import LINKED
 
 __all__ = ["MOST_GROUPS", "quiet_elements", "without_others"]
 
-QUIETER = 30.0
-"""Factor by which noise over step must fall to be worth it: one decimal digit and a half. Estimates of one noise differ by up to four."""
+QUIETER = SAME_NOISE * RATIO
+"""Factor by which noise over step must fall to be worth it. Estimates of one noise differ by up to the one, choices of a step by the other."""
 
 SHARE = 8
 """Two groups of this share of the hidden elements, drawn at random, are moved first: where both are as noisy as all of them, the

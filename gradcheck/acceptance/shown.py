@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.decide import MOST_HIDDEN
 from gradcheck.acceptance.directions import DISAGREES, MISSED, Directions, Slopes
 from gradcheck.acceptance.drawn import LARGEST, SMALLEST
 from gradcheck.acceptance.ledger import rms
@@ -18,11 +19,8 @@ __all__ = ["Shown"]
 UNLUCKY = -NormalDist().inv_cdf(MISSED)
 """Standard deviations that noise exceeds, on one side, as often as `MISSED` says."""
 
-COMMON = 0.05
-"""Relative error of every element of a leaf that must be detectable; otherwise the leaf is undecided, unless `WRONG_SIGN` applies."""
-
 WRONG_SIGN = 2.0
-"""Error of a single element, in units of the leaf's root mean square, which is enough to be detectable in place of `COMMON`."""
+"""Error of a single element, in units of the leaf's root mean square, which is enough to be detectable in place of `MOST_HIDDEN`."""
 
 
 class Shown:
@@ -47,7 +45,7 @@ class Shown:
             contributed = np.abs([changes[place] for changes in slopes.predicted])
             share = (needed / contributed).min(axis=0)
             floor = np.maximum(hidden / self.directions.shortest(leaf), self.bench.rtol * self._size(leaf))
-            self.is_blurred |= is_blurred and bool((COMMON * floor > self.bench.rtol * self._size(leaf)).any())
+            self.is_blurred |= is_blurred and bool((MOST_HIDDEN * floor > self.bench.rtol * self._size(leaf)).any())
             self.bench.floor_along[leaf] = np.minimum(before, floor)
             self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
 
@@ -62,11 +60,11 @@ class Shown:
         size, least = self._size(leaf), WRONG_SIGN
         if not size.any():
             size = self._typical_effect() / np.median(self.bench.lengths[leaf])
-            least = max(WRONG_SIGN, COMMON * np.sqrt(len(self.bench.claims[leaf].values)))
+            least = max(WRONG_SIGN, MOST_HIDDEN * np.sqrt(len(self.bench.claims[leaf].values)))
         visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
         # Round-off that was only assumed may be an error of a few elements as well.
         shares = np.full_like(floor, np.inf) if self.bench.claims[leaf].assumed else self.bench.share_along[leaf]
-        return bool((floor <= np.maximum(least * size, visible)).any() or (shares <= COMMON).any())
+        return bool((floor <= np.maximum(least * size, visible)).any() or (shares <= MOST_HIDDEN).any())
 
     def _size(self, leaf: int) -> Floats:
         """Return the root mean square of the claims for a leaf, shape (K,)."""

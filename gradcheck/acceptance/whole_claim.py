@@ -14,14 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gradcheck.acceptance.decide import PLAINLY
 from gradcheck.acceptance.directions import DIRECTIONS, DISAGREES
 from gradcheck.aliases import Floats
 
 __all__ = ["Multiple", "fit", "multiple_of", "rearranged"]
-
-INFORMATIVE = 0.1
-"""Largest uncertainty of the difference between claim and derivative, as a share of it: with more, noise would let
-any factor fit."""
 
 
 class Multiple(NamedTuple):
@@ -69,7 +66,7 @@ def fit(predicted: Floats, measured: Floats, deviation: Floats, claimed: Floats)
     factor, uncertainty = float(x @ y) / evidence, DISAGREES / float(np.sqrt(evidence))
     agrees = (np.abs(y - factor * x) <= DISAGREES).all()
     difference = float(np.linalg.norm(factor * x - claimed / deviation))
-    if not agrees or not difference >= DISAGREES / INFORMATIVE:
+    if not agrees or not difference >= PLAINLY:  # else noise would let any factor fit
         return None
     return Multiple(factor - uncertainty, factor + uncertainty)
 

@@ -16,16 +16,17 @@ from gradcheck.aliases import Floats
 from gradcheck.differences.counts import FEW
 from gradcheck.differences.ladder import FEWEST_LEVELS, Ladder
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
+from gradcheck.differences.noise import OF_ROUNDING
 from gradcheck.functions.blocks import signed
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
 __all__ = ["ROUNDING", "NotAnalyticError", "complex_slopes"]
 
+ROUNDING = OF_ROUNDING * float(np.finfo(np.float64).eps)
+"""Relative error of a derivative: there is no cancellation beyond that of the function itself."""
+
 STEP = 1e-20
 """Step along the imaginary axis, in units of the element's length. Its square is far below rounding, so there is no truncation error."""
-
-ROUNDING = 64 * float(np.finfo(np.float64).eps)
-"""Relative error of a derivative: there is no cancellation beyond that of the function itself."""
 
 
 class NotAnalyticError(Exception):

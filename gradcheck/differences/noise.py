@@ -17,6 +17,7 @@ from gradcheck.differences.counts import FEW
 
 __all__ = [
     "OFFSETS",
+    "OF_ROUNDING",
     "POINTS",
     "SAME_NOISE",
     "SUSPICIOUS",
@@ -36,6 +37,9 @@ POINTS = len(OFFSETS)
 
 SAME_NOISE = 4.0
 """Largest factor between two estimates of one noise, be they successive ones of a sample or those of two samples."""
+
+OF_ROUNDING = 30.0
+"""Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
 
 SUSPICIOUS = 1e3
 """Largest ratio of noise to what was measured of it, or to a unit in the last place of the values. What is more may be a fast

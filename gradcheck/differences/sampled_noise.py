@@ -17,6 +17,7 @@ from gradcheck.differences.counts import FEW
 from gradcheck.differences.jumps import jumps_between
 from gradcheck.differences.lengths import BEYOND, FIRST_STEP, RATIO, scale_is_hidden
 from gradcheck.differences.noise import (
+    OF_ROUNDING,
     OFFSETS,
     SAME_NOISE,
     SUSPICIOUS,
@@ -30,7 +31,6 @@ from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import BudgetExhaustedError, Probe
 
 __all__ = [
-    "OF_ROUNDING",
     "SPACING",
     "is_smooth_afar",
     "lost_in_rounding",
@@ -53,9 +53,6 @@ SAMPLES = (
 )
 """Samples of noise along a direction: distance from the point in spacings, spacing. The next is tried where the function is
 not finite, or where what looks like noise may be something else."""
-
-OF_ROUNDING = 30.0
-"""Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
 
 WIDER = 64.0
 """Factor by which a sample of a function that stands still is spread, again and again, up to the elements' lengths. One that had less

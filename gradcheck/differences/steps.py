@@ -8,6 +8,7 @@ from gradcheck.aliases import Floats
 from gradcheck.differences.counts import FEW
 from gradcheck.differences.ladder import noise_multiplier
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
+from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
@@ -16,12 +17,6 @@ __all__ = ["DEFAULT_STEP", "choose_step"]
 
 DEFAULT_STEP = 1.9130581736e-4
 """Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
-
-SPACINGS = 64.0
-"""Units in the last place that the shortest step of a leaf has, at least: a move is then rounded by less than a hundredth of it."""
-
-NOISE_SHARES = 4.0
-"""Noise may be so many times the truncation error of the elements sampled: that of others may be much larger."""
 
 UNLIKE = 0.6
 """A step that balances noise and truncation is shortened to this: truncation is larger elsewhere in the leaf, noise is not."""
@@ -58,7 +53,8 @@ def choose_step(
     longer, was_seen, even_before = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool), np.zeros_like(noise)
     held, is_narrow = probe.point.leaves[leaf], False
     spacing = held.format.spacing(np.abs(held.value.ravel()[chosen]))
-    step, shortest = FIRST_STEP, min(SHORTEST_STEP, SPACINGS * float((spacing / lengths[chosen]).max(initial=0.0)))
+    # A move of the shortest step is rounded by no more than what counts as converged.
+    step, shortest = FIRST_STEP, min(SHORTEST_STEP, float((spacing / lengths[chosen]).max(initial=0.0)) / CONVERGED)
     pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
     require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
     usual = (pairs[0] - pairs[1]) / (2 * step)
@@ -118,7 +114,8 @@ def _balanced(step: float, change: Floats, jitter: Floats, share: Floats, most: 
     """
     share = np.maximum(share, np.finfo(np.float64).tiny)
     longest = float((step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))).min())
-    enough = _middle(jitter * step / (NOISE_SHARES * share))
+    # Truncation of other elements may be as many times that of those sampled as estimates of noise differ.
+    enough = _middle(jitter * step / (SAME_NOISE * share))
     if enough > longest:  # no step makes both small: take the one where they are least together
         least = _middle(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share)))
         return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, most)))

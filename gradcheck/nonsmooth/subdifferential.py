@@ -29,9 +29,6 @@ __all__ = ["judge"]
 CLEAR = 20.0
 """The error over the noise of a slope at the nearest radius: the extrapolation to the point, six times as noisy, still tells them."""
 
-INVOLVED = 0.05
-"""A member is part of a contradiction if its component of the direction exceeds this share of the largest component."""
-
 MOST_PARTED = 8
 """Largest number of members of a contradiction that are separated pair by pair, at two calls a pair: about the cost
 of one search."""
@@ -247,7 +244,7 @@ class _Hull(Samples):
                 continue  # a place that was not found before was met in the meantime
             if not np.any(alone):
                 for column, direction in contradicted.items():
-                    rows = np.flatnonzero(np.abs(direction) > INVOLVED)
+                    rows = np.flatnonzero(np.abs(direction) > LINKED)
                     wrong = yield from self._contradicted_parts(rows, column)
                     self.wrong[rows if len(wrong) == 0 else wrong, column] = True
                 return

@@ -9,7 +9,6 @@ from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.judgement import Claim
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.locate import (
-    CERTAIN,
     Group,
     _followed,
     contradicted_leaves,
@@ -220,7 +219,3 @@ def test_a_right_gradient_costs_two_calls_an_element_and_a_few_more():
     assert bench.probe.budget.used - before == 80  # nothing contradicts, so nothing is taken again
     for leaf in (0, 1):
         assert not bench.judgements[leaf].undecided.any()
-
-
-def test_certain_is_far_beyond_what_disagrees():
-    assert CERTAIN > DISAGREES

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
-from gradcheck.differences.steps import DEFAULT_STEP, SPACINGS, _balanced, _middle, choose_step
+from gradcheck.differences.steps import CONVERGED, DEFAULT_STEP, _balanced, _middle, choose_step
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
@@ -92,9 +92,9 @@ def test_where_no_step_makes_both_small_they_are_least_together():
 def test_no_step_is_shorter_than_numbers_resolve():
     """A wave of a hundred spacings, a tenth of a spacing long: none is resolved."""
     step, _ = chosen(lambda x: np.sum(np.sin(x / (0.1 * np.spacing(0.7)))), n=1)
-    assert step is None or step >= SPACINGS * np.spacing(0.7)
+    assert step is None or step >= 1 / CONVERGED * np.spacing(0.7)
     step, _ = chosen(lambda x: np.sum(np.sin((x - 0.7) / (3000 * np.spacing(0.7)))), n=1)
-    assert SPACINGS * np.spacing(0.7) <= step <= 3000 * np.spacing(0.7)
+    assert 1 / CONVERGED * np.spacing(0.7) <= step <= 3000 * np.spacing(0.7)
 
 
 @pytest.mark.parametrize("width", [1e-3, 1e-6, 1e-9, 1e-12])
@@ -195,7 +195,7 @@ def test_a_needle_takes_the_shortest_step_that_numbers_resolve_by_the_coarsest_o
     x, lengths = np.array([1.0, 100.0, 3.0]), np.array([0.5, 2.0, 4.0])
     probe = probe_of(lambda at: height * float(np.any(at != x)), x)
     step = choose_step(probe, 0, lengths, np.zeros(1), np.full(1, 1e-20), 1e-6, np.random.default_rng(0))
-    coarsest = SPACINGS * np.spacing(100.0) / 2.0
+    coarsest = 1 / CONVERGED * np.spacing(100.0) / 2.0
     assert coarsest < step <= RATIO * coarsest
 
 

@@ -169,6 +169,12 @@ def decide(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Decision:
     bounded = _by_intervals(claim, evidence, tolerance)
     agrees = (plain.outcome == Outcome.RIGHT) & ~bounded.excluded & (bounded.gap == 0) & (bounded.joint == 0)
     is_bounded = has_interval & ~(agrees & (bounded.outcome == Outcome.OPEN))
+    denied = (bounded.outcome == Outcome.RIGHT_TO_RESOLUTION) & bounded.excluded
+    denied &= _excluded_within(claim, evidence, tolerance, plain, bounded.bound)
+    bounded = bounded._replace(
+        outcome=np.where(denied, Outcome.OPEN, bounded.outcome).astype(np.int8),
+        limit=np.where(denied, Limit.UNCONFIRMED, bounded.limit).astype(np.int8),
+    )
     pairs: Any = zip(bounded, plain, strict=True)
     return Decision(*(np.where(is_bounded, ours, theirs) for ours, theirs in pairs))
 
@@ -222,6 +228,22 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
         contradicted,
         is_rough & ~is_usual & ~is_right,
     )
+
+
+def _excluded_within(claim: Floats, evidence: Evidence, tolerance: Tolerance, plain: Decision, bound: Floats) -> Bools:
+    """Tell where two plain differences exclude a claim, and they say more than an interval of some bound.
+
+    Truncation changes with the step, so it is about as large as the differences are apart; a kink that both cross is not, but
+    they are off by no more than slopes on both sides differ. Stairs and jumps may make differences with short steps wrong.
+    """
+    asked = evidence.kind == Kind.DIFFERENCE
+    asked &= ~np.isin(evidence.kind, (Kind.STAIR, Kind.JUMPS)).any(axis=1, keepdims=True)
+    high, low = (np.where(asked, evidence.value, outside) for outside in (-np.inf, np.inf))
+    step = tolerance.noise / np.maximum(evidence.noise, np.finfo(float).tiny)
+    bend = np.where(asked, np.abs(evidence.curvature) * step, 0.0)
+    apart = high.max(axis=1) - low.min(axis=1) + bend.max(axis=1)
+    error = np.where(asked.sum(axis=1) >= 2, plain.noise + apart, np.inf)
+    return np.asarray((error < bound) & (np.abs(claim - plain.reference) > error))
 
 
 class _Interval(NamedTuple):

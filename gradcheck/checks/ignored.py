@@ -50,7 +50,7 @@ def ignores_its_point(check: Check, probe: Probe, base: Floats, claims: dict[int
     claimed = check.subject.claimed_changes
     changes = np.max([abs(place) * claimed(claims, moves) for moves, place in places[-2:]], axis=0)
     # The values of single precision may have come as a Python number.
-    if np.all(changes < np.maximum(check.eps() * np.abs(base), probe.rounding())):
+    if np.all(changes <= np.maximum(check.eps() * np.abs(base), probe.rounding())):
         return False
     alone = probe.one_by_one()
     for moves, place in places:  # one at a time: nearly always the first is enough

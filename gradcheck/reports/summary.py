@@ -111,7 +111,7 @@ REASONS = {
 
 NAMES = {number: name.lower().replace("_", "-") for name, number in numbers_of(Limit).items()}
 
-NOISY = (Limit.NOISE, Limit.STEP, Limit.UNSEEN)
+NOISY = (Limit.NOISE, Limit.STEP, Limit.UNCONFIRMED, Limit.UNSEEN)
 """Reasons that a step function seems to be."""
 
 

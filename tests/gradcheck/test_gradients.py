@@ -33,6 +33,13 @@ def test_a_constant_function_may_be_one_that_ignores_its_argument():
     assert report.verdict == "inconclusive" and report.findings[0].code == "f-ignores-params"
 
 
+def test_a_function_that_is_zero_wherever_it_is_called_has_no_slope():
+    """The one row of a batch is its mean: its centred values are zero to the last bit, and so is every gradient."""
+    x = np.array([[0.3, -1.2, 0.7]])
+    report = check_gradient(lambda x: float(np.abs(x - x.mean(axis=0)).sum()), lambda x: np.zeros_like(x), x)
+    assert report.ok, report
+
+
 @pytest.mark.parametrize("case", EASY, ids=str)
 @pytest.mark.parametrize("error", [1e-4, 1e-5, 1e-6])
 def test_small_relative_errors_are_seen_in_float64(case, error):

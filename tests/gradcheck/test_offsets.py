@@ -138,3 +138,27 @@ def test_a_tenth_of_one_element_is_seen_behind_a_constant_that_rounds_much_of_it
             assert check_gradient(value, gradient, x, rng=seed).verdict != "fail"
             seen.append(check_gradient(value, off, x, rng=seed).verdict != "pass")
     assert np.mean(seen) >= 0.85
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_zero_in_one_element_that_single_precision_shows_does_not_pass(seed):
+    """Behind 1e4, whose spacing is 1e-3, plain differences show the element and a ladder of shorter steps hardly does."""
+    rng = np.random.default_rng(seed)
+    x, w, b = (rng.normal(size=shape).astype(np.float32) for shape in ((3, 6), (6, 5), (5,)))
+    x *= np.float32(rng.choice([1, 10]))
+
+    def value(p):
+        return float(np.float32(1e4) + np.sqrt((p["x"] @ p["w"] + p["b"]) ** 2 + np.float32(0.1)).sum())
+
+    def gradient(p):
+        z = p["x"] @ p["w"] + p["b"]
+        dz = z / np.sqrt(z**2 + np.float32(0.1))
+        return {"x": dz @ p["w"].T, "w": p["x"].T @ dz, "b": dz.sum(axis=0)}
+
+    point = {"x": x, "w": w, "b": b}
+    right = gradient(point)
+    assert check_gradient(value, gradient, point, rng=seed).verdict != "fail"
+    for name, values in right.items():
+        place = int(np.argmax(np.abs(values)))
+        wrong = {**right, name: np.where(np.arange(values.size).reshape(values.shape) == place, 0, values)}
+        assert check_gradient(value, wrong, point, rng=seed).verdict != "pass", (name, place)

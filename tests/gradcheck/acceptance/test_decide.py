@@ -115,6 +115,32 @@ TABLE = [
         Outcome.RIGHT_TO_RESOLUTION,
         Limit.NONE,
     ),
+    (
+        "what differences and a ladder exclude, a wider one does not clear",
+        0.0,
+        [
+            difference(1.0, 0.1),
+            difference(1.01, 0.1),
+            ladder(1.0, 0.6, exhausted=True),
+            ladder(1.0, 1.2, exhausted=True),
+        ],
+        Membership.UNTESTED,
+        Outcome.OPEN,
+        Limit.UNCONFIRMED,
+    ),
+    (
+        "differences that are apart exclude nothing",
+        0.0,
+        [
+            difference(1.0, 0.1),
+            difference(2.3, 0.1),
+            ladder(1.0, 0.6, exhausted=True),
+            ladder(1.0, 1.2, exhausted=True),
+        ],
+        Membership.UNTESTED,
+        Outcome.RIGHT_TO_RESOLUTION,
+        Limit.NONE,
+    ),
     ("another quantity", 2.0, [ladder(1.0, 1e-9, kind=Kind.EXACT)], Membership.INVALID, Outcome.WRONG, Limit.NONE),
     ("NaN", np.nan, TWICE, Membership.UNTESTED, Outcome.OPEN, Limit.STEP),
 ]

@@ -81,8 +81,8 @@ def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
     """Return the size of a jump beside something smooth, as far away as contradicted claims agree better, shape (K,); 0 for none.
 
     Stairs may be longer than any step before, and than the elements. Differences are taken over longer and longer ways, up to the
-    elements' lengths or that of zeros, until one agrees: there, or nowhere, are jumps that make the claims the trend. Those of several
-    elements together, and beyond the usual reach, are no higher than half precision makes them.
+    elements' lengths or that of zeros, until one agrees: there, or nowhere, are jumps that make the claims the trend. Those that several
+    elements together meet within their own lengths are no higher than half precision makes them: others are of a layer that is rounded.
 
     Notes
     -----
@@ -114,8 +114,8 @@ def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
         if not size.any():
             beside = jumps_between(bench.probe, times(side), float(np.rint(reach / SPACING)), jitter)
             size = np.where(beside > SAME_NOISE * jitter, beside, 0.0)
-    is_usual = reach == REACHES[0] and sum(map(len, contradicted.values())) == 1
-    highest = np.inf if is_usual else most_of_half(bench.probe, bench.base, list(bench.claims))
+    is_of_layer = reach <= 1 and sum(map(len, contradicted.values())) > 1
+    highest = most_of_half(bench.probe, bench.base, list(bench.claims)) if is_of_layer else np.inf
     return np.where(size <= highest, size, 0.0)
 
 

@@ -96,7 +96,8 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     needed, undecided = (int(np.count_nonzero(ranks == rank)) for rank in (0, 1))
     left = 2 * bench.elements + MOST_OVERHEAD - (bench.probe.budget.points - bench.spent_before)
     ladder = 2 * FEWEST_LEVELS  # its calls, at least
-    allowed = min(left, REFINING_CALLS + ladder * min(undecided, bench.elements // 80))
+    # As many are kept for a ladder that takes more, and to repeat values.
+    allowed = min(left - 2 * ladder, REFINING_CALLS + ladder * min(undecided, bench.elements // 80))
     # Else an element noisier than the others would stay undecided: never more than one in each of 300 float32 networks.
     anyway = min(undecided, EXAMPLES) if needed else 0
     affordable = needed + max(anyway, allowed // ladder - needed)

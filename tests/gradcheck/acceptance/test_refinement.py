@@ -78,8 +78,8 @@ def undecided(count, noise=0.5, **options):
         (20, 0, 5),  # forty calls, eight each
         (159, 0, 6),  # and one more in eighty elements
         (160, 0, 7),
-        (20, 20 * 2 + 100 - 16, 2),  # two ladders are left of two calls an element and a hundred
-        (20, 20 * 2 + 100 - 15, 1),
+        (20, 20 * 2 + 100 - 32, 2),  # four ladders are left of two calls an element and a hundred, and two are kept
+        (20, 20 * 2 + 100 - 31, 1),
         (20, 1000, 0),
     ],
 )

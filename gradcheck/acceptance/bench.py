@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.decide import Decision, Outcome, Tolerance, decide
-from gradcheck.acceptance.judgement import AT_ONCE, Claim, Judgement, in_parts, judged
+from gradcheck.acceptance.judgement import Claim, Judgement, in_parts, judged
 from gradcheck.acceptance.ledger import Estimate, Evidence, Kind, Ledger, Limit, Membership, rms
 from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.aliases import Bools, Floats, Indices
@@ -19,7 +19,7 @@ from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_of_a_k
 from gradcheck.differences.noise import OF_ROUNDING
 from gradcheck.differences.sampled_noise import SPACING, is_smooth_afar, most_of_single
 from gradcheck.differences.vectorized import elements
-from gradcheck.functions.blocks import SMALL_ARRAY
+from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged
 
@@ -164,7 +164,7 @@ class Bench:
         ledger, asked = self.ledgers[leaf], indices.tobytes()
         version, room, known = self._decided.get(leaf, (-1, 0, {}))
         if version != ledger.version:
-            room, known = AT_ONCE, {}
+            room, known = BLOCK, {}
         if asked not in known:
             evidence, tolerance = ledger.evidence(indices), self.tolerance(leaf, indices)
             found = decide(self.claims[leaf].values[indices], evidence, tolerance)

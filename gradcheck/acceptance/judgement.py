@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.decide import Decision, Outcome
 from gradcheck.acceptance.ledger import Ledger, Limit
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.functions.blocks import SMALL_ARRAY
+from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 
-__all__ = ["AT_ONCE", "Claim", "Judgement", "in_parts", "judged"]
+__all__ = ["Claim", "Judgement", "in_parts", "judged"]
 
 NOTHING_SEEN = (Limit.NOT_PROBED, Limit.NOISE, Limit.STEP)
 """Limits of elements that no measurement contradicts."""
-
-AT_ONCE = 200_000
-"""Numbers decided about at a time: a limit on memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +197,6 @@ def in_parts(ledger: Ledger) -> list[Indices]:
     for few, many in ((1, 1), (2, most)):
         if few <= many:
             known = ((ledger.count >= few) & (ledger.count <= many)).nonzero()[0]
-            size = max(1, AT_ONCE // (many * ledger.columns + 1))
+            size = max(1, BLOCK // (many * ledger.columns + 1))
             parts += [known[start : start + size] for start in range(0, len(known), size)]
     return parts

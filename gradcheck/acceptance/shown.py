@@ -19,9 +19,6 @@ __all__ = ["Shown"]
 UNLUCKY = -NormalDist().inv_cdf(MISSED)
 """Standard deviations that noise exceeds, on one side, as often as `MISSED` says."""
 
-WRONG_SIGN = 2.0
-"""Error of a single element, in units of the leaf's root mean square, which is enough to be detectable in place of `MOST_HIDDEN`."""
-
 
 class Shown:
     """Records what directions have shown so far."""
@@ -57,10 +54,10 @@ class Shown:
         floor = self.bench.floor_along[leaf]
         if not np.isfinite(floor).any():
             return False
-        size, least = self._size(leaf), WRONG_SIGN
+        size, least = self._size(leaf), 2.0  # by so many times its size an element of the wrong sign is off
         if not size.any():
             size = self._typical_effect() / np.median(self.bench.lengths[leaf])
-            least = max(WRONG_SIGN, MOST_HIDDEN * np.sqrt(len(self.bench.claims[leaf].values)))
+            least = max(least, MOST_HIDDEN * np.sqrt(len(self.bench.claims[leaf].values)))
         visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
         # Round-off that was only assumed may be an error of a few elements as well.
         shares = np.full_like(floor, np.inf) if self.bench.claims[leaf].assumed else self.bench.share_along[leaf]

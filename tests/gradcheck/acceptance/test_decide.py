@@ -323,7 +323,7 @@ INTERVALS = [
     (0.0, [ladder(0.0, 1.0, gap=0.5)], {}, INVALID, WRONG, 0, 1),
     (0.0, [ladder(0.0, 1.0, gap=0.5)], {}, VALID, RIGHT, 0, 1),
     (0.0, [ladder(0.0, 1.0, gap=0.5)], {"smooth": True}, UNSEEN, OPEN, Limit.KINK, 1),
-    # HIDDEN_KINK: three bounds, at a kink that noise hides; ROUGHLY: accepted up to 0.3 of the leaf's typical size
+    # KINK_SIGNIFICANCE: three bounds, at a kink that noise hides; ROUGHLY: accepted up to 0.3 of the leaf's typical size
     (30.0, [ladder(0.0, 10.0)] * 2, {}, HIDDEN, RESOLVED, 0, 30),
     (30.5, [ladder(0.0, 10.0)] * 2, {}, HIDDEN, WRONG, 0, 10),
     (30.5, [ladder(0.0, 11.0)] * 2, {}, HIDDEN, OPEN, Limit.KINK, 30.5),

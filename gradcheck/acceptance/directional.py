@@ -33,6 +33,7 @@ from gradcheck.acceptance.screening import measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.seen import GROSS, is_negligible
 from gradcheck.acceptance.shown import Shown
+from gradcheck.acceptance.together import bends_where_equal
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import DOZEN, FEW, SMALL
@@ -305,7 +306,7 @@ class _Search:
     def _is_verified(self, claims: dict[int, Floats], factors: Floats | float, uncertainty: float) -> bool:
         """Believe factors times claims if two fresh directions agree, and call those elements wrong that differ from it.
 
-        Not where it concerns a few elements: a kink that does not show along directions may make their claims valid.
+        Not where it concerns a few elements, or equal ones that share a kink: one that does not show along directions may make their claims valid.
         """
         if sum(np.count_nonzero(values.any(axis=1)) for values in claims.values()) <= DOZEN:
             return False
@@ -316,7 +317,8 @@ class _Search:
         unknown = uncertainty * predicted / max(float(np.abs(factors).min()), uncertainty)
         allowed = DISAGREES * self._deviation(slopes) + unknown
         agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(slopes.deviation).all()
-        if not agree or slopes.are_unresolved(self.bench.noise):
+        agree &= not slopes.are_unresolved(self.bench.noise)
+        if not agree or bends_where_equal(self.bench, before, self.directions.believed, self.directions.step):
             self.directions.believed |= before
             return False
         for leaf, values in claims.items():

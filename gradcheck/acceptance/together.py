@@ -22,7 +22,7 @@ from gradcheck.differences.sampled_noise import SPACING, most_of_half
 from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.functions.displacements import Moves
 
-__all__ = ["bends_less", "confirm_together", "contradicted_plainly", "jump_from_afar", "may_tie"]
+__all__ = ["bends_less", "bends_where_equal", "confirm_together", "contradicted_plainly", "jump_from_afar", "may_tie"]
 
 PRECISE = 100.0
 """Smallest ratio of an error to the bound that directions give it: a diagnosis needs two digits of the error."""
@@ -153,6 +153,32 @@ def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
     error = np.abs(move[chosen])[:, None] * np.abs(bench.claims[leaf].values[chosen] - found.reference)
     tied[many[kinds]] = ~((2 * departs <= error) | ~found.excluded).all(axis=1)
     return tied
+
+
+def bends_where_equal(bench: Bench, claims: dict[int, Floats], derivatives: dict[int, Floats], step: float) -> bool:
+    """Tell whether leaves may have a kink that equal elements share, which derivatives along directions do not show and claims do.
+
+    Of elements that are as large as others of their leaf those of one size are moved alike, all away from zero and all towards it. To
+    both sides the functions must change as the derivatives say, to within half of what the claims are off by.
+
+    Notes
+    -----
+    Costs two calls where there are such elements.
+    """
+    moves, expected, error = {}, np.zeros_like(bench.base), np.zeros_like(bench.base)
+    for leaf, claimed in claims.items():
+        values = bench.leaves[leaf].value.ravel()
+        _, kinds, counts = np.unique(np.abs(values), return_inverse=True, return_counts=True)
+        away = bench.rng.uniform(0.5, 1.0, len(counts))[kinds] * step * bench.lengths[leaf]
+        moves[leaf] = np.where(counts[kinds] > 1, np.where(values < 0, -away, away), 0.0)
+        expected += moves[leaf] @ derivatives[leaf]
+        error += moves[leaf] ** 2 @ (claimed - derivatives[leaf]) ** 2
+    if not any(np.any(move) for move in moves.values()):
+        return False
+    sides = np.array([[1.0], [-1.0]])
+    changes = (bench.probe.ray(moves, sides[:, 0]) - bench.base) * sides
+    departs = np.abs(changes - expected).max(axis=0) - np.sqrt(2) * bench.multiplier * bench.noise
+    return not bool((2 * departs <= np.sqrt(error)).all())
 
 
 def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> Bools:

@@ -155,6 +155,8 @@ class _Hull(Samples):
     def __init__(self, ball: Ball, group: Group, radius: float) -> None:
         super().__init__(ball, group, radius)
         self.moved_alike: set[int] = set()
+        self.has_too_few = False
+        """Whether claims were still outside of the hull when no more gradients were sampled."""
         self.wrong, self.bent = np.zeros((2, *self.claim.shape), dtype=bool)
         """Claims that are contradicted, and those whose error is not told from curvature."""
 
@@ -179,7 +181,7 @@ class _Hull(Samples):
         """
         errors = np.nan_to_num(self._smooth_errors(), nan=0.0)
         errors[:, self.wrong.any(axis=0)] = 0.0  # their samples were taken to find what is wrong
-        for column in np.flatnonzero((errors > 0).any(axis=0)) if self.gradients else ():
+        for column in np.flatnonzero((errors > 0).any(axis=0)) if self.gradients and not self.has_too_few else ():
             signed = self.claim[:, column] - self.scale[:, 0] * np.array([m.reference[column] for m in self.members])
             along = np.where(errors[:, column] > 0, signed, 0.0) / errors[:, column].max()
             slopes = [float(gradient[:, column] @ along) for gradient in self.gradients]
@@ -255,7 +257,9 @@ class _Hull(Samples):
         """Return the columns in which the claims of some members are contradicted together, and along which direction."""
         found: dict[int, Floats] = {}
         left: list[int] = []
-        for _ in range(max(SAMPLES, min(3 * len(among), MOST_RANKS))):
+        count = len(among)
+        # What is outside of the hull of a few gradients of very many elements stays so until as many were sampled: too many.
+        for _ in range(FEW if count > MOST_RANKS else max(SAMPLES, min(3 * count, MOST_RANKS))):
             beyond, directions = self._outside(among)
             beyond[left] = 0.0
             if not np.any(beyond) or len(found) == FEW:
@@ -268,6 +272,8 @@ class _Hull(Samples):
                 found[column] = directions[column]
             if not is_met and not is_first:
                 left.append(column)
+        else:
+            self.has_too_few = True
         return found
 
     def _is_beyond(self, direction: Floats, column: int) -> bool:

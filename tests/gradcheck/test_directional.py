@@ -617,3 +617,23 @@ def test_the_error_of_a_large_leaf_is_not_that_of_smaller_ones_beside_it(seed):
     report = check_gradient(f, grad, params, rng=seed)
     assert report.verdict == "fail"
     assert {name for name, parameter in report.parameters.items() if parameter.wrong.any()} == {"w"}, str(report)
+
+
+@pytest.mark.parametrize("count", [30, 130, 300])
+@pytest.mark.parametrize("total", [0.6, 1.0])
+def test_many_elements_that_tie_at_a_cap_are_not_called_wrong(count, total):
+    """Directions show nothing of a cap that holds unless all fall; that is the gradient they believe in until all of one size are moved."""
+    rest = np.random.default_rng(count).normal(size=2000)
+    x = np.append(np.ones(count), rest)
+
+    def report(total):
+        claim = np.append(np.full(count, total / count), np.cos(rest))
+        return check_gradient(
+            lambda x: min(np.max(x[:count]), 1.0) + np.sum(np.sin(x[count:])), claim, x, method="directional"
+        )
+
+    right = report(total)
+    assert right.verdict == ("pass" if count == 30 else "inconclusive"), str(right)
+    assert right.evaluations <= 4 * (2 * len(x) + 100)
+    for wrong in (-total, 3.0 * total):
+        assert report(wrong).verdict == "fail"

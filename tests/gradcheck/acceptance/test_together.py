@@ -11,6 +11,7 @@ from gradcheck.acceptance.screening import screen
 from gradcheck.acceptance.together import (
     PRECISE,
     bends_less,
+    bends_where_equal,
     confirm_together,
     contradicted_plainly,
     may_tie,
@@ -338,3 +339,14 @@ def test_elements_together_contradict_claims_and_agree_with_derivatives(claimed,
     assert bends_less(bench, 0, np.arange(30), truth).tolist() == [bends]
     assert calls(bench) == 18
     assert not bends_less(bench, 0, np.arange(30), 1.3 * truth).any()  # nor where the derivatives are wrong themselves
+
+
+@pytest.mark.parametrize(
+    ("sizes", "claimed", "bends"),
+    [([], 1.04, False), ([2.0], 1.04, True), ([4.0], 0.96, True), ([1.0, 3.0], 1.04, False), ([4.0], 4.0, False)],
+)
+def test_a_kink_that_equal_elements_share_is_seen_where_all_of_one_size_are_moved(sizes, claimed, bends):
+    """Derivatives of one, which directions agree with; where claims are off by far more than the kink bends it does not explain them."""
+    bench = bench_of(lambda p: capped(p["x"], sizes), {"x": MANY}, {"x": np.full(52, claimed)})
+    assert bends_where_equal(bench, {0: np.full((52, 1), claimed)}, {0: np.ones((52, 1))}, 1e-6) == bends
+    assert bench.probe.budget.used == 2

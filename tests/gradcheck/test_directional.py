@@ -637,3 +637,23 @@ def test_many_elements_that_tie_at_a_cap_are_not_called_wrong(count, total):
     assert right.evaluations <= 4 * (2 * len(x) + 100)
     for wrong in (-total, 3.0 * total):
         assert report(wrong).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("f", "slopes"), [(np.abs, (-1.0, 1.0)), (lambda x: np.maximum(x, 0), (0.0, 1.0))], ids=["lasso", "relu"]
+)
+@pytest.mark.parametrize("zeros", [200, 400])
+def test_hundreds_of_zeros_at_their_kinks_are_judged_apart_from_the_others(f, slopes, zeros):
+    rng = np.random.default_rng(zeros)
+    x, factors = np.append(np.zeros(zeros), rng.normal(size=1600)), rng.normal(size=zeros + 1600)
+
+    def report(at_zero):
+        claim = factors * np.where(x == 0, at_zero, np.where(x > 0, slopes[1], slopes[0]))
+        return check_gradient(lambda x: float(f(x) @ factors), claim, x, method="directional")
+
+    for share in (0.0, 0.5, 1.0):
+        right = report(slopes[0] + share * (slopes[1] - slopes[0]))
+        assert right.ok and right.evaluations <= 2 * len(x) + 100, str(right)
+    for outside in (slopes[0] - 0.5, slopes[1] + 0.5):
+        wrong = report(outside)
+        assert wrong.verdict == "fail" and not wrong.parameters["params"].wrong[zeros:].any()

@@ -11,21 +11,17 @@ from gradcheck.differences.lengths import RATIO
 
 __all__ = ["first_look"]
 
-MOST_SHORTENED = 3
-"""Number of shorter steps along directions that are tried."""
-
 
 def first_look(directions: Directions, individual: Individual) -> Slopes:
     """Measure along four directions, with a shorter step when kinks and truncation leave more uncertain than noise."""
     individual.look_at_infinite()
     slopes = directions.look()
-    for _ in range(MOST_SHORTENED):
-        if not slopes.are_blurred(directions.bench.noise):
-            break
+    while slopes.are_blurred(directions.bench.noise):
         uncertain, step = np.median(slopes.deviation, axis=0), directions.step
         directions.step = step / RATIO
         shorter = directions.look()
-        if (np.median(shorter.deviation, axis=0) * RATIO > uncertain).any():
+        left = np.median(shorter.deviation, axis=0)
+        if ((left * RATIO > uncertain) | np.isinf(left)).any():
             directions.step = step
             break
         slopes = shorter

@@ -189,7 +189,10 @@ class _Search:
             found: list[Group] = []
             while groups and not self.wrong:
                 found += self._examine(groups.pop(), self.individual.count + sum(group.part.size for group in found))
-            self.individual.look_at(elements_of(group.part for group in found))
+            chosen = elements_of(group.part for group in found)
+            self.individual.look_at(chosen)
+            if not self.bench.has_wrong:  # they may tie with others, and do nothing without these
+                self.individual.look_at(self.individual.equals(chosen))
         if self.wrong:
             for leaf in {leaf for group in groups + left for leaf in group.part.leaves} - set(self.wrong):
                 self.individual.leave(leaf)

@@ -126,6 +126,16 @@ class Individual:
         rest = self.bench.rng.choice(np.setdiff1d(indices, some), size=count - len(some), replace=False)
         return np.union1d(some, rest)
 
+    def equals(self, chosen: Chosen) -> Chosen:
+        """Return the elements that are as large, exactly, as chosen ones of their leaf, where they are not too many, and were not looked at."""
+        found = {}
+        for leaf, indices in chosen.items():
+            values = self.bench.leaves[leaf].value.ravel()
+            equal = np.flatnonzero(np.isin(values, values[indices]) & ~self.looked_at[leaf])
+            if 0 < len(equal) <= SMALL:
+                found[leaf] = equal
+        return found
+
     def leave(self, leaf: int, indices: Indices | None = None) -> None:
         """Leave elements of a leaf, or all, undecided that were not looked at, and out of all directions."""
         indices = np.arange(len(self.bench.claims[leaf].values)) if indices is None else indices

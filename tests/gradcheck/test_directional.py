@@ -657,3 +657,17 @@ def test_hundreds_of_zeros_at_their_kinks_are_judged_apart_from_the_others(f, sl
     for outside in (slopes[0] - 0.5, slopes[1] + 0.5):
         wrong = report(outside)
         assert wrong.verdict == "fail" and not wrong.parameters["params"].wrong[zeros:].any()
+
+
+@pytest.mark.parametrize("seed", seeds(30, quick=10))
+def test_a_median_of_many_that_tie_whose_claims_are_dropped_does_not_pass(seed):
+    """Of the seven that tie no few that halving comes down to move the median, and each of them agrees with its claim of zero."""
+    x = np.append(np.full(7, 0.3), np.random.default_rng(seed).normal(size=200))
+
+    def verdict(total):
+        claim = np.append(np.full(7, total / 7), np.cos(x[7:]))
+        f = lambda x: np.median(x[:7]) + np.sum(np.sin(x[7:]))  # noqa: E731
+        return check_gradient(f, claim, x, method="directional", rng=seed).verdict
+
+    assert verdict(1.0) != "fail"
+    assert verdict(0.0) != "pass" and verdict(-1.0) == "fail"

@@ -29,6 +29,10 @@ stages."""
 EXAMPLES = 3
 """Elements of many that are measured with ladders, or looked at for stairs, first."""
 
+CLOSEST_STEP = 1.07e-13
+"""The shortest step of the last look at an element, in units of its length: over shorter ones functions that amplify the rounding of
+their elements may agree with any claim."""
+
 SECOND_STEP = FIRST_STEP / BETWEEN
 """Longest step of an independent measurement: none of its points is used before."""
 
@@ -207,7 +211,7 @@ def _look_close(bench: Bench, leaf: int, indices: Indices) -> None:
     chosen = indices[rows]
     apart = np.abs(bench.claims[leaf].values[chosen] - found.reference[rows])
     needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / apart, 0.0)
-    shortest = bench.resolution(leaf, chosen) / bench.lengths[leaf][chosen]
+    shortest = np.maximum(CLOSEST_STEP, bench.resolution(leaf, chosen) / bench.lengths[leaf][chosen])
     wanted = (needed / bench.lengths[leaf][chosen][:, None]).max(axis=1)
     wanted = np.maximum(wanted, np.minimum(RATIO * wanted, CLOSEST))
     slope, bend, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))

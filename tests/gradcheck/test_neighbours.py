@@ -133,3 +133,20 @@ def test_a_pole_in_reach_of_one_element_hides_no_error_of_another(factor):
     assert check_gradient(f, right, x).ok
     for element in range(4):
         assert check_gradient(f, right * np.where(np.arange(4) == element, factor, 1.0), x).verdict == "fail"
+
+
+def test_an_element_dropped_beside_an_amplified_rounding_is_seen():
+    """The last look at an element with a step of a few units in the last place would agree with zero, as with anything."""
+    missed, basis = 0, np.eye(3)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        left, right = (np.linalg.qr(rng.normal(size=basis.shape))[0] for _ in range(2))
+        matrix = (left * np.logspace(0, -7, 3)) @ right
+        for dropped in range(basis.size):
+            kept = np.arange(basis.size).reshape(basis.shape) != dropped
+            report = check_gradient(
+                lambda a: np.linalg.slogdet(a)[1], lambda a, kept=kept: kept * np.linalg.inv(a).T, matrix
+            )
+            assert report.verdict != "pass"
+            missed += report.verdict != "fail"
+    assert missed <= 1

@@ -93,8 +93,9 @@ def numerical_gradient(
 
     Notes
     -----
-    Costs eight calls of ``f`` an element and nine in all; more for elements near a kink, on a fast oscillation or
-    at the edge of the domain. See `gradcheck.differences.ladder` for the method.
+    Costs eight calls of ``f`` an element and nine more; further ones for elements near a kink, on a fast oscillation or
+    at the edge of the domain. Where differences with the longest steps stray, the noise is measured again and those elements may be
+    measured twice. See `gradcheck.differences.ladder` for the method.
 
     Examples
     --------
@@ -147,8 +148,8 @@ def numerical_jacobian(
 
     Notes
     -----
-    All outputs come from the same evaluations: eight calls of ``f`` an element of ``x`` and nine in all, however
-    many outputs; more where some output has a kink near by, oscillates, or is so flat that noise hides its slope.
+    All outputs come from the same evaluations: eight calls of ``f`` an element of ``x`` and nine more, however
+    many outputs; further ones where some output has a kink near by, oscillates, or is so flat that noise hides its slope.
 
     Examples
     --------

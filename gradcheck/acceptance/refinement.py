@@ -34,7 +34,7 @@ CLOSEST_STEP = 1.07e-13
 their elements may agree with any claim."""
 
 SECOND_STEP = FIRST_STEP / BETWEEN
-"""Longest step of an independent measurement: none of its points is used before."""
+"""Longest step of the second ladder: none of the first ladder's points is used again."""
 
 
 def refine(bench: Bench) -> None:

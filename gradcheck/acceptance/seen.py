@@ -23,7 +23,8 @@ from gradcheck.functions.blocks import SMALL_ARRAY, random_signs
 __all__ = ["is_negligible", "others", "unseen"]
 
 GROSS = 0.2
-"""Half of the share by which twice the gradient is too large, the least of the other claims."""
+"""Share of what the claims predict beyond which many elements count as wrong together. Twice the gradient is off by half of itself,
+and one wrong element among a hundred contributes no more than this."""
 
 UNDERFLOW = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
 """What noise hides where the functions are zero throughout: less than this, in units of the functions, is nothing."""

@@ -16,7 +16,7 @@ from gradcheck.acceptance.ledger import Estimate
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import DOZEN
 from gradcheck.differences.jumps import REACHES, jump_along, jumps_between
-from gradcheck.differences.lengths import RATIO
+from gradcheck.differences.lengths import BETWEEN, SHORTEST_STEP
 from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.differences.sampled_noise import SPACING, most_of_half
 from gradcheck.differences.scale import ZERO_LENGTH
@@ -78,16 +78,17 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
 
 
 def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
-    """Return the size of a jump beside something smooth, as far away as contradicted claims agree better, shape (K,); 0 for none.
+    """Return the size of a jump that may make contradicted claims the trend of a staircase, shape (K,); 0 for none.
 
-    Stairs may be longer than any step before, and than the elements. Differences are taken over longer and longer ways, up to the
-    elements' lengths or that of zeros, until one agrees: there, or nowhere, are jumps that make the claims the trend. Those that several
-    elements together meet within their own lengths are no higher than half precision makes them: others are of a layer that is rounded.
+    Differences are taken over longer and longer ways, up to the elements' lengths or that of zeros, until one agrees four times better
+    with the claims; a jump is looked for along that way only. Within the lengths of several elements a jump higher than half precision
+    makes is ignored: it belongs to a rounded layer.
 
     Notes
     -----
-    Costs two calls a way: six for elements of ordinary size, up to four more for each factor of eight by which they are smaller. Where claims
-    agree a jump is looked for at about 50 calls along all elements, and as many to each side of the point.
+    Costs two calls a way: six for elements of ordinary size, up to four more for each factor of eight by which they are smaller. If a way
+    agrees, 25 calls look for a jump along all elements, up to 72 if one is there; if none is found, about 20 a function, for at most
+    four, look on each side of the point.
     """
     moves = {leaf: np.zeros_like(bench.lengths[leaf]) for leaf in contradicted}
     claimed, measured = np.zeros((2, len(bench.base)))
@@ -96,14 +97,15 @@ def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
         found, claim = bench.decide(leaf, indices), bench.claims[leaf].values[indices]
         claimed = claimed + moves[leaf][indices] @ np.where(found.excluded, claim, found.reference)
         measured = measured + moves[leaf][indices] @ found.reference
-    reach, farthest = REACHES[0], max(1.0, ZERO_LENGTH / max(float(np.abs(move).max()) for move in moves.values()))
+    longest = max(float(np.abs(move).max()) for move in moves.values())
+    reach, farthest = REACHES[0], max(1.0, min(ZERO_LENGTH / longest, 1 / SHORTEST_STEP))
     while True:
         ahead, behind = bench.probe.ray(moves, np.array([reach, -reach]))
         if (SAME_NOISE * np.abs((ahead - behind) / (2 * reach) - claimed) < np.abs(measured - claimed)).any():
             break
         if reach == farthest:
             return np.zeros_like(claimed)
-        reach = min(float(np.sqrt(RATIO)) * reach, farthest)
+        reach = min(BETWEEN * reach, farthest)
 
     def times(factor: float) -> Moves:
         return {leaf: factor * move for leaf, move in moves.items()}
@@ -122,9 +124,9 @@ def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
 def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Tell which contradicted elements may share a kink with others as large; shape (m,).
 
-    Few random directions lead to the other side of a kink that many share, as that of a largest element with a bound on it. So a few that
-    are as large are never told apart so. Of more all that were looked at are moved away from zero, and towards it, those of one size by as
-    much: to both sides the functions must change as the derivatives say, to within half of what the claim of an element is off by.
+    Few random directions lead to the other side of a kink that many share, as that of a largest element with a bound on it. Two to a
+    dozen elements of one size are therefore always taken to tie. More are moved together away from zero and towards it (all of that size
+    that were looked at): they tie unless the functions change on both sides as the derivatives say, to within half of the claim's error.
 
     Notes
     -----
@@ -144,10 +146,7 @@ def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
     away = np.where(values[equal] < 0, -away, away)
     move = np.zeros_like(bench.lengths[leaf])
     move[equal] = away
-    sides = np.array([[1.0], [-1.0]])
-    changes = (bench.probe.ray({leaf: move}, sides[:, 0]) - bench.base) * sides
-    expected = away @ bench.decide(leaf, equal).reference
-    departs = np.abs(changes - expected).max(axis=0) - np.sqrt(2) * bench.multiplier * bench.noise
+    departs = _departs(bench, {leaf: move}, away @ bench.decide(leaf, equal).reference)
     chosen = indices[many[kinds]]
     found = bench.decide(leaf, chosen)
     error = np.abs(move[chosen])[:, None] * np.abs(bench.claims[leaf].values[chosen] - found.reference)
@@ -159,7 +158,8 @@ def bends_where_equal(bench: Bench, claims: dict[int, Floats], derivatives: dict
     """Tell whether leaves may have a kink that equal elements share, which derivatives along directions do not show and claims do.
 
     Of elements that are as large as others of their leaf those of one size are moved alike, all away from zero and all towards it. To
-    both sides the functions must change as the derivatives say, to within half of what the claims are off by.
+    both sides the functions must change as the derivatives say, to within half of the root of the summed squares of what the claims are
+    off by. Elements whose claims are not finite stay where they are.
 
     Notes
     -----
@@ -170,15 +170,20 @@ def bends_where_equal(bench: Bench, claims: dict[int, Floats], derivatives: dict
         values = bench.leaves[leaf].value.ravel()
         _, kinds, counts = np.unique(np.abs(values), return_inverse=True, return_counts=True)
         away = bench.rng.uniform(0.5, 1.0, len(counts))[kinds] * step * bench.lengths[leaf]
-        moves[leaf] = np.where(counts[kinds] > 1, np.where(values < 0, -away, away), 0.0)
-        expected += moves[leaf] @ derivatives[leaf]
-        error += moves[leaf] ** 2 @ (claimed - derivatives[leaf]) ** 2
+        known = (np.isfinite(claimed) & np.isfinite(derivatives[leaf])).all(axis=1)
+        moves[leaf] = np.where(known & (counts[kinds] > 1), np.where(values < 0, -away, away), 0.0)
+        expected += moves[leaf][known] @ derivatives[leaf][known]
+        error += moves[leaf][known] ** 2 @ (claimed - derivatives[leaf])[known] ** 2
     if not any(np.any(move) for move in moves.values()):
         return False
+    return not bool((2 * _departs(bench, moves, expected) <= np.sqrt(error)).all())
+
+
+def _departs(bench: Bench, moves: Moves, expected: Floats) -> Floats:
+    """Return by how much functions depart from expected changes on either side of the point, beyond noise, shape (K,); two calls."""
     sides = np.array([[1.0], [-1.0]])
     changes = (bench.probe.ray(moves, sides[:, 0]) - bench.base) * sides
-    departs = np.abs(changes - expected).max(axis=0) - np.sqrt(2) * bench.multiplier * bench.noise
-    return not bool((2 * departs <= np.sqrt(error)).all())
+    return np.asarray(np.abs(changes - expected).max(axis=0) - np.sqrt(2) * bench.multiplier * bench.noise)
 
 
 def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> Bools:

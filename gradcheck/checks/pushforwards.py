@@ -13,6 +13,7 @@ from gradcheck.aliases import Floats
 from gradcheck.checks.check import NUDGES, Check, Subject
 from gradcheck.checks.exchanged import is_marked, is_slope, note_on
 from gradcheck.checks.protocol import ROUNDED, examine_zero
+from gradcheck.checks.roundoff import nudged
 from gradcheck.checks.subjects import require_floats, spread
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.blocks import random_signs
@@ -227,18 +228,19 @@ class JvpSubject(Subject):
                 )
 
     def _rounding(self, check: Check, cotangents: Floats, vector: Floats, dy: Floats) -> Floats:
-        """Return what rounding makes of the products of dy for a tangent, or of its elements' columns, shape (K,).
+        """Return the round-off of the products of cotangents with dy for one tangent, shape (K,).
 
-        Where terms cancel inside jvp, as in front of a normalisation, that is as much as they come to. The one shows for
-        tangents an ulp away, the other was measured where the dtype is coarse.
+        It is the larger of the change for tangents an ulp away and, for coarse dtypes, the round-off measured for single columns. Where
+        terms cancel inside jvp, as in front of a normalisation, that is as much as they come to.
         """
         eps, changes = check.eps(), np.zeros(len(cotangents))
         if check.roundoff:
             own = np.concatenate([check.roundoff[leaf].own for leaf in differentiable(check.point)])
             changes = np.linalg.norm(own * vector[:, None], axis=0)
         for _ in range(NUDGES):
-            signs = np.where(check.settings.rng.random(vector.size) < 0.5, -eps, eps)
-            moved = self._push(tangent(check.point, vector * (1 + signs)), check.point.hand().tree)[0]
+            moved = self._push(tangent(check.point, nudged(vector, eps, check.settings.rng)), check.point.hand().tree)[
+                0
+            ]
             if moved is not None:
                 changes = np.maximum(changes, np.abs(_contract(cotangents, moved - dy)))
         return changes

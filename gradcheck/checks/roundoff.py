@@ -18,7 +18,7 @@ from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading
 
-__all__ = ["changes_by_rounding", "measure_roundoff"]
+__all__ = ["changes_by_rounding", "measure_roundoff", "nudged"]
 
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp may do so at a kink."""
@@ -73,8 +73,9 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
     inside = check.subject.inside
     share = readings[0].eps if inside is None else max(readings[0].eps, inside.eps)
     for _ in range(NUDGES):
-        nudged = check.point.hand(check.point.nudged(share, check.settings.rng))
-        moved = check.subject.readings(check, nudged, cotangents)
+        moved = check.subject.readings(
+            check, check.point.hand(check.point.nudged(share, check.settings.rng)), cotangents
+        )
         for leaf, most in largest.items():
             limits = levels.get(leaf, np.zeros(columns))
             for k, (new, old) in enumerate(zip(moved, readings, strict=True)):
@@ -95,9 +96,9 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
 
 
 def changes_by_rounding(check: Check, cotangents: Floats, here: list[Reading]) -> dict[str, float]:
-    """Return how far the value, whose name is empty, and a claim change at most at points, and for seeds, an ulp away.
+    """Return the largest change of the value (key "") and of each claim (by name) when the point or the seed moves by an ulp.
 
-    Where terms cancel to all digits that is as much as they come to. What changes at a kink does not count.
+    Where terms cancel to all digits that is as much as they come to. Changes at a kink are left out.
 
     Parameters
     ----------
@@ -130,9 +131,15 @@ def changes_by_rounding(check: Check, cotangents: Floats, here: list[Reading]) -
         changes[""] = max(changes[""], float(np.abs(value - check.value).max(initial=0.0)))
         with at_our_own_points():
             enter(sample(check, check.point.hand(arrays), cotangents), JUMP)
-        signs = np.where(rng.random(cotangents.shape) < 0.5, -eps, eps)
-        enter(sample(check, check.point.hand(), cotangents * (1 + signs)), np.inf)  # no kink is crossed at one point
+        enter(
+            sample(check, check.point.hand(), nudged(cotangents, eps, rng)), np.inf
+        )  # no kink is crossed at one point
     return changes
+
+
+def nudged(values: Floats, eps: float, rng: np.random.Generator) -> Floats:
+    """Return numbers each moved by ``eps`` of its size, up or down."""
+    return np.asarray(values * (1 + np.where(rng.random(values.shape) < 0.5, -eps, eps)))
 
 
 def _least(readings: list[Reading], leaf: int, level: Floats) -> Floats:

@@ -61,7 +61,7 @@ def complex_slopes(
 
     Notes
     -----
-    Costs one call an element and 24 for the comparison with differences.
+    Costs one call an element and 32 for the comparison with differences.
     """
     slopes = {}
     for leaf, scale in lengths.items():

@@ -297,7 +297,8 @@ def climb(
     first_step : float
         The longest step, in units of ``lengths``.
     is_smooth : callable
-        Whether functions are known to be smooth over steps longer than that one, so that two of them tell the truncation.
+        Returns whether the functions are smooth over steps longer than that one, so that two of them tell the truncation. Called at
+        most once, and only if noise limits some bound.
 
     Returns
     -------
@@ -305,9 +306,9 @@ def climb(
 
     Notes
     -----
-    Costs eight calls of the function an element, two more for every level that an unsettled one climbs further, two
-    where only noise limits the bound or nothing explains it, and two for every factor of eight by which the edge of the domain is nearer than
-    the first step.
+    Costs eight calls of the function an element, and two more for every level that an unsettled one climbs further. Where noise alone
+    limits the bound: two for one longer step, or four for two of them where ``is_smooth`` holds, beside what that costs. Two where nothing
+    explains the bound; two for every factor of eight by which the edge of the domain is nearer than the first step.
     """
     count, columns = len(indices), len(base)
     result = Measurement.nothing(count, columns)

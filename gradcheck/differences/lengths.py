@@ -39,7 +39,7 @@ SHORTEST_STEP = 1e-9
 says nothing of its scale."""
 
 BETWEEN = float(np.sqrt(RATIO))
-"""Divides a step into one between two of the ladder: none of its points was used before."""
+"""Ratio of a step to one halfway to the ladder's next. Screening with shorter steps may have used the same points."""
 
 CLOSEST = 1.07e-10
 """The shortest step of ladders at kinks, in units of the element's length: it leaves six digits of a displacement of float64."""

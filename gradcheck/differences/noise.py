@@ -112,7 +112,7 @@ def output_quantum(values: Floats) -> float:
     lowest = integers & -integers
     if (lowest >= 2**ZERO_BITS).all():
         return float(np.ldexp(lowest.astype(np.float64), exponents - 53).min())
-    for places in range(np.finfo(np.float64).precision):
+    for places in range(np.finfo(np.float64).precision + 1):
         scaled = values * 10.0**places
         if np.abs(scaled).max() > 2.0**40:
             break

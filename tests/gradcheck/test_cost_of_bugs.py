@@ -171,3 +171,19 @@ def test_what_a_fault_spoils_is_not_searched(factor, depth, width, at, seed):
     wrong = report.parameters[f"W{at}"].wrong
     assert not wrong[:, : faulty.start].any() and not wrong[:, faulty.stop :].any()
     assert np.all(wrong[:, faulty]) == (factor != 0)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_one_claim_that_is_not_finite_among_equal_elements_hides_no_common_factor(number):
+    claim = np.full(3000, 4.0)
+    claim[7] = number
+    report = check_gradient(lambda x: float(np.sum(x**2)), lambda x: claim, np.ones(3000))
+    assert report.verdict == "fail" and report.parameters["params"].wrong.all()
+    assert report.evaluations <= 250
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-310])
+def test_ways_to_stairs_end_where_elements_are_next_to_nothing(size):
+    x = np.array([1.0, 2.0, -3.0]) * size
+    report = check_gradient(lambda x: float(np.sum(3 * x)), lambda x: np.full(3, 6.0), x)
+    assert report.verdict == "fail" and report.evaluations <= 1250  # most of them for the scale

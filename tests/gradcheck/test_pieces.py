@@ -82,7 +82,7 @@ SOLVERS = [FixedPoint, Descent, Quadrature]
 
 @pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 8), marks=pytest.mark.slow)], ids=str)
 def test_the_gradient_of_the_exact_solution_is_hardly_ever_called_wrong(seeds):
-    """Where no jump is near by, the function computed is a smooth one with another gradient: so it is at one point in twelve."""
+    """Where no jump is near by, the function computed is a smooth one with another gradient: so it is at up to one point in six."""
     failed = 0
     for solver in SOLVERS:
         problem = solver()

@@ -10,7 +10,7 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import MOST_HIDDEN
 from gradcheck.acceptance.ledger import Kind, Membership, by_leaf
 from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
-from gradcheck.acceptance.refinement import EXAMPLES, MOST_OVERHEAD, SECOND_STEP
+from gradcheck.acceptance.refinement import EXAMPLES, SECOND_STEP
 from gradcheck.acceptance.together import bends_less, jump_from_afar, may_tie
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import evenly
@@ -24,13 +24,16 @@ from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 
-__all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
+__all__ = ["MOST_REPEATED", "look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
 
 FlaggedColumns = tuple[Flagged, Bools]
 
 MADE_UP = 5.0
 """Largest error that a discontinuity can explain, integrated up to it, in units of the jump: 3.7 at most in the
 solvers of the tests."""
+
+MOST_REPEATED = 64
+"""Largest number of values at the point that are computed again."""
 
 
 def look_for_jumps(bench: Bench) -> None:
@@ -191,7 +194,7 @@ def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]
     hidden = [flagged for flagged, _ in elements if not flagged.gap.any() and flagged.valid.any()]
     if not hidden:
         return
-    count = int(min(MOST_OVERHEAD, ball.probe.budget.used // 10))
+    count = int(min(MOST_REPEATED, ball.probe.budget.used // 10))
     leaf = hidden[0].leaf
     again = ball.probe.ray({leaf: np.zeros_like(ball.scales[leaf])}, np.zeros(count))
     require_same(again, base, ball.noise)

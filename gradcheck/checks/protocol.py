@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.refinement import MOST_OVERHEAD
+from gradcheck.acceptance.irregular import MOST_REPEATED
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, are_single
 from gradcheck.checks.roundoff import changes_by_rounding
@@ -40,7 +40,8 @@ ROUNDINGS = 1000.0
 """A change of a gradient at another point by this many units in the last place is not rounding."""
 
 ROUNDED = 16.0
-"""Largest difference that rounding makes, in units of what changes an ulp away."""
+"""Ratio of a difference between two results to their change when point or seed moves by an ulp, up to which rounding
+explains it."""
 
 COARSE = 4.0
 """Units of rounding of a coarse format, where all claims are numbers of one, that a combination may be off by."""
@@ -150,7 +151,7 @@ def examine_value(check: Check) -> None:
         for found in check.judgements.values()
     ]
     times = (
-        int(max(REPETITIONS, min(MOST_OVERHEAD, check.budget.used // 10, check.budget.left)))
+        int(max(REPETITIONS, min(MOST_REPEATED, check.budget.used // 10, check.budget.left)))
         if any(noisy)
         else REPETITIONS
     )

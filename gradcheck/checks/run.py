@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from gradcheck.acceptance.refinement import MOST_OVERHEAD
 from gradcheck.acceptance.rule import Claim, Judgement, NotRepeatableError, judge, judge_more
 from gradcheck.aliases import Floats
 from gradcheck.checks.blind_spots import unseen
@@ -32,9 +33,6 @@ __all__ = ["run"]
 
 MOST_EXHAUSTIVE = 10_000
 """Elements up to which each is looked at, unless the user says otherwise."""
-
-MOST_OVERHEAD = 100
-"""Calls beside two an element that looking at each may take."""
 
 DIRECTIONAL_CALLS = 60
 """What a right gradient takes along random directions, about."""

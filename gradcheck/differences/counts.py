@@ -9,11 +9,12 @@ from gradcheck.aliases import Indices
 __all__ = ["DOZEN", "FEW", "SMALL", "evenly"]
 
 FEW = 4
-"""Elements, leaves, functions or directions that are as cheap to look at one by one as to tell apart, or that speak for many others."""
+"""Smallest number that counts as several: a group of no more elements costs as little one by one as halved; so many
+directions or elements speak for others; fewer distinct values show no grid."""
 
 DOZEN = 12
 """Size of a sample of contradicted elements: what holds for half of them holds for none of the sample in one of 4,096
-cases."""
+cases. Also the largest group not split further (`groups`), and the leaves that get a pilot (`screening.prepare`)."""
 
 SMALL = 128
 """With at most this many elements a difference of each is cheap: they are compared together only if many contradict their claims,

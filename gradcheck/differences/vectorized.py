@@ -18,6 +18,9 @@ __all__ = ["elements", "require_rowwise", "require_same_alone"]
 PLACES = np.array([1.0, -0.6137, 0.3719])
 """Three points along one direction: their mean, their sums and each other's values are unlike the value of the second."""
 
+COMPARED = 0.618
+"""Which row of a chunk is compared with the same point alone, as a share of the chunk: no middle, no end."""
+
 
 def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng: np.random.Generator) -> None:
     """Compare what a function gives for a point among three with what it gives for that point alone, leaf by leaf.
@@ -79,7 +82,7 @@ def elements(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, 
     values, moved = probe.elements(leaf, indices, steps)
     if probe.vectorized and leaf not in probe.compared and len(indices):
         probe.compared.add(leaf)
-        row = int(-PLACES[1] * min(len(indices), probe.chunk_length(leaf)))
+        row = int(COMPARED * min(len(indices), probe.chunk_length(leaf)))
         alone, _ = probe.one_by_one().elements(leaf, indices[row : row + 1], steps[row : row + 1])
         _require_same(values[row], alone[0], noise, probe.point.leaves[leaf].name)
     return values, moved

@@ -129,8 +129,8 @@ class Bench:
     def _unresolved(self, leaf: int, indices: Indices) -> Bools | bool:
         """Tell which functions half precision does not resolve at elements of a leaf, shape (m, K) or False.
 
-        Where neighbours of the point differ by more than what half precision inside the functions makes, that is no noise but how
-        they change between one number that the leaf can hold and the next: their slope may be anything.
+        If neighbouring numbers give values that differ by more than half precision explains, the difference is the
+        function's own: its slope between them is unknown.
         """
         eps = self.leaves[leaf].format.eps
         if eps < HALF_PRECISION:

@@ -34,8 +34,10 @@ CLOSE = 1.6
 """Smallest ratio of a claim's error to the noise of a difference at which the difference shows the error."""
 
 PLAINLY = 30.0
-"""An error this many times the bound of two plain differences, or the second difference between their points, needs
-no ladder. A residual of so many standard deviations is one of any half of it, and no chance."""
+"""Ratio of an error to its uncertainty beyond which no further measurement is needed: the bound of two plain
+differences, the second difference between their points, or a residual along directions in standard deviations. The
+residual of one half may then be obtained by subtraction, and a factor is known to a few per cent of its distance
+from one."""
 
 MOST_HIDDEN = 0.05
 """The share of an element, or of its leaf's typical size, up to which discontinuities near by may explain an error."""
@@ -71,9 +73,10 @@ class Tolerance(NamedTuple):
     noise : array, shape (K,)
         By how much noise may change a value of the functions.
     unresolved : array of bool, shape (m, K), or False
-        Where the numbers that a coarse dtype holds do not resolve the functions, so that nothing contradicts a claim.
+        Functions that change by more than rounding between neighbouring numbers of a half-precision dtype: no
+        measurement contradicts a claim.
     widened : array of bool, shape (m,), or False
-        Elements that are moved farther than their own size: a kink that shows may be anywhere as near, and not at the point.
+        Elements moved farther than their own size: a kink that shows may lie beside the point.
     smooth : bool
         Whether derivatives without gap are known to exist, so that contradicted claims need no look at kinks.
     """
@@ -231,10 +234,10 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
 
 
 def _excluded_within(claim: Floats, evidence: Evidence, tolerance: Tolerance, plain: Decision, bound: Floats) -> Bools:
-    """Tell where two plain differences exclude a claim, and they say more than an interval of some bound.
+    """Tell where two plain differences exclude a claim more sharply than an interval with a given bound.
 
-    Truncation changes with the step, so it is about as large as the differences are apart; a kink that both cross is not, but
-    they are off by no more than slopes on both sides differ. Stairs and jumps may make differences with short steps wrong.
+    Their uncertainty is noise, plus their disagreement (truncation changes with the step), plus the jump of slopes at a
+    kink that both cross. Elements measured at stairs or between jumps do not count.
     """
     asked = evidence.kind == Kind.DIFFERENCE
     asked &= ~np.isin(evidence.kind, (Kind.STAIR, Kind.JUMPS)).any(axis=1, keepdims=True)
@@ -376,6 +379,8 @@ def _stands_still(claim: Floats, seen: _Interval, tolerance: Tolerance) -> Bools
 
 def _at_kinks(apart: Floats, seen: _Interval, membership: NDArray[np.int8], tolerance: Tolerance) -> NDArray[np.int8]:
     """Decide by whether a claim is a generalised derivative. Nothing is right on an infinite bound."""
+    # A kink hidden by noise explains up to three bounds: right claims were off by 2.1 at most, 9 of 940,000 elements in
+    # 840 float32 networks by more than one.
     explained = (membership == Membership.HIDDEN) & (apart <= KINK_SIGNIFICANCE * seen.bound)
     invalid = (membership == Membership.INVALID) | (membership == Membership.HIDDEN) & ~explained
     valid = (membership == Membership.VALID) & np.isfinite(seen.bound)

@@ -156,7 +156,7 @@ class Directions:
         self._roundoff = {
             leaf: of_claims
             * bench.claims[leaf].roundoff(rms(values))
-            / DISAGREES  # a deviation, of the largest allowed
+            / DISAGREES  # the deviation, if the largest allowed round-off is DISAGREES of them
             for leaf, values in self.believed.items()
         }
         self._seeds = {leaf: seed_of(bench.leaves[leaf].name) for leaf in self.leaves}
@@ -329,7 +329,8 @@ class Directions:
         typical = np.sort(apart, axis=0)[len(apart) // DIRECTIONS]
         residual = _of_parts(predicted, slope) - slope
         if len(parts) >= DIRECTIONS and any(claim.assumed for claim in self.bench.claims.values()):
-            # All of them are so small in one of 700 cases: then round-off that was assumed, and not measured, is less.
+            # By chance four residuals are all below a quarter of their deviation once in 700 cases; so the assumed
+            # round-off was too large.
             variance = np.minimum(variance, (SAME_NOISE * np.abs(residual).max(axis=0)) ** 2)
         deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
         known = np.isfinite(residual) & np.isfinite(deviation)

@@ -31,8 +31,9 @@ def first_look(directions: Directions, individual: Individual) -> Slopes:
 def _set_zeros_apart(directions: Directions, individual: Individual, slopes: Slopes) -> Slopes:
     """Look one by one at elements that are exactly zero, where directions without them cross fewer kinks.
 
-    There a function often has its kink at the point itself, as ``abs`` has, or a ReLU of nothing but its bias. Of many elements up to
-    a quarter, at six calls each, but not thousands.
+    There a function often has its kink at the point itself, as ``abs`` has, or a ReLU of nothing but its bias.
+    Zeros are looked at, at about six calls each, if they are at most 128, or a quarter of all elements and at most
+    1,024.
     """
     bench = directions.bench
     values = {leaf: bench.leaves[leaf].value.ravel() for leaf in bench.claims}

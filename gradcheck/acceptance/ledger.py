@@ -22,7 +22,8 @@ __all__ = ["HUGE", "Estimate", "Evidence", "Kind", "Ledger", "Limit", "Membershi
 
 
 HUGE = float(np.sqrt(np.finfo(np.float64).max))
-"""Stands for a value or bound that is not finite where estimates are ranked; it may be divided by a bound."""
+"""Replaces infinite values and bounds in rankings. The square root of the largest float, so that dividing it by a small
+bound does not overflow."""
 
 
 class Kind:

@@ -90,7 +90,8 @@ def locate(directions: Directions, groups: list[Group], most: int) -> tuple[list
     """
     found, left = _split(groups)
     counts = [len(left)]
-    # Where every half disagrees in so many halvings the wrong elements are not few: with fewer than forty some half would agree.
+    # If every half disagreed in the last FEW halvings, many elements are wrong: with fewer than forty some half would
+    # agree.
     while left and counts[-1] < 2**FEW * counts[0]:
         few, left = _split(_followed(halves(directions, left)))
         found += few
@@ -124,6 +125,7 @@ def _followed(pairs: list[tuple[Group, Group]]) -> list[Group]:
     for pair in pairs:
         clear = [half for half in pair if half.significance > DISAGREES]
         likelier = max(pair, key=lambda half: half.significance)
+        # If neither half disagrees clearly, the likelier one is followed from half of that on.
         chosen += clear or [half for half in [likelier] if half.significance > DISAGREES / 2]
     return chosen
 

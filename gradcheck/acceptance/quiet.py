@@ -22,7 +22,8 @@ from gradcheck.nonsmooth.groups import LINKED
 __all__ = ["MOST_GROUPS", "quiet_elements", "without_others"]
 
 QUIETER = SAME_NOISE * RATIO
-"""Factor by which noise over step must fall to be worth it. Estimates of one noise differ by up to the one, choices of a step by the other."""
+"""Factor by which noise over step must fall to be worth it: two estimates of one noise differ by up to `SAME_NOISE`,
+two choices of a step by `RATIO`."""
 
 SHARE = 8
 """Two groups of this share of the hidden elements, drawn at random, are moved first: where both are as noisy as all of them, the

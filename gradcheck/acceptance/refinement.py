@@ -100,7 +100,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     needed, undecided = (int(np.count_nonzero(ranks == rank)) for rank in (0, 1))
     left = 2 * bench.elements + MOST_OVERHEAD - (bench.probe.budget.points - bench.spent_before)
     ladder = 2 * FEWEST_LEVELS  # its calls, at least
-    # As many are kept for a ladder that takes more, and to repeat values.
+    # Two ladders' calls are kept back: for a ladder that climbs further, and to repeat values.
     allowed = min(left - 2 * ladder, REFINING_CALLS + ladder * min(undecided, bench.elements // 80))
     # Else an element noisier than the others would stay undecided: never more than one in each of 300 float32 networks.
     anyway = min(undecided, EXAMPLES) if needed else 0
@@ -213,6 +213,7 @@ def _look_close(bench: Bench, leaf: int, indices: Indices) -> None:
     needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / apart, 0.0)
     shortest = np.maximum(CLOSEST_STEP, bench.resolution(leaf, chosen) / bench.lengths[leaf][chosen])
     wanted = (needed / bench.lengths[leaf][chosen][:, None]).max(axis=1)
+    # Below CLOSEST the rounding of the element may add noise that was not measured: a step longer by RATIO is safe.
     wanted = np.maximum(wanted, np.minimum(RATIO * wanted, CLOSEST))
     slope, bend, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))
     noise = bench.multiplier * deviation

@@ -93,8 +93,8 @@ class Measurement:
     exhausted : array of bool, shape (m, K)
         Where noise keeps any shorter step from doing better.
     strays : array of bool, shape (m, K)
-        Where differences with the longest steps do not lead to the value as those of a smooth function: steps of the functions, or
-        kinks, may lie between.
+        Where differences with the longest steps do not converge as those of a smooth function: there may be jumps or
+        kinks between them.
     ended : array of bool, shape (m, 1)
         Where there is no shorter step.
     """
@@ -181,6 +181,8 @@ class Ladder:
         crossing = np.where(sharp[:, None, :], 0.0, self._crossing(bend, shrink, noise, central))
         towards = extrapolate(central, shrink**2)
         value, bound, floor, level = settle(towards, noise, crossing)
+        # The first extrapolation leaves up to 1/RATIO**2 of the truncation; a smooth function stays within a quarter of
+        # that.
         likely = np.abs(central[:, 0] - value) / (SAME_NOISE * RATIO**2) + noise[:, 1]
         strays = ~(np.abs(towards[:, 1] - value) <= likely)
         for side, other in ((forward, self.minus), (backward, self.plus)):

@@ -42,7 +42,8 @@ BETWEEN = float(np.sqrt(RATIO))
 """Ratio of a step to one halfway to the ladder's next. Screening with shorter steps may have used the same points."""
 
 CLOSEST = 1.07e-10
-"""The shortest step of ladders at kinks, in units of the element's length: it leaves six digits of a displacement of float64."""
+"""Shortest step of ladders at kinks and along directions, and smallest radius of the ball, in units of the element's
+length: it leaves six digits of a displacement in float64. `closer` counts it in units of the step of screening."""
 
 REACH = 1e4
 """Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""

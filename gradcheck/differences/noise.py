@@ -42,8 +42,8 @@ OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
 
 SUSPICIOUS = 1e3
-"""Largest ratio of noise to what was measured of it, or to a unit in the last place of the values. What is more may be a fast
-oscillation, a pole or a saturation that no step resolves, or another value."""
+"""Ratio of a change to the noise, or to a unit in the last place, beyond which it is not noise: a fast oscillation, a
+pole, a saturation, or a different result."""
 
 ZERO_BITS = 12
 """Values whose last bits are all zero, at least so many, lie on a grid."""

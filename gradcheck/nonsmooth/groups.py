@@ -21,7 +21,9 @@ from gradcheck.nonsmooth.sampling import Ball, Flagged, Place
 __all__ = ["LINKED", "Group", "groups_of"]
 
 LINKED = 0.05
-"""Effects add up if their residual is below this share of the error in question; a shared kink leaves a large part of it."""
+"""Effects add up if their residual is below this share of the error in question; a shared kink leaves a large part of
+it. The same share of a direction's largest component marks a member as involved, and lines agree within this share of
+what the claim lacks."""
 
 PATTERNS = 8
 """Joint moves with random signs, beside all up and all down, in which effects must add up. Two elements whose kink shows only where

@@ -21,7 +21,11 @@ class Point(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """Where to look: at a place and a step ahead, and at the end; what is expected, by how much it may be off, and behind which point."""
+    """Where to measure next: the position, one step ahead of it, and `end`, if that is beyond.
+
+    If there is one kink, the values at the position and at `end` are as `expected` to within `allowed`; `behind` is the
+    position of the point before it.
+    """
 
     at: float
     end: float
@@ -126,9 +130,9 @@ class Line:
 
     @property
     def most(self) -> float:
-        """The first slope and all that it rises by on the way: none is larger where the same kinks come in another order.
+        """The first slope plus all rises along the line: an upper bound for the slope whatever the order of the kinks.
 
-        What is less than noise makes of a slope is no fall.
+        A fall smaller than noise makes of a slope is ignored.
         """
         slopes = [self.ends[0]]
         for one, other in pairwise(self._points):

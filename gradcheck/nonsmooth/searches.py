@@ -44,8 +44,9 @@ MOST_RANKS = 129
 """Largest number of ranks in which every element is tried before a direction contradicts a claim, and of gradients sampled."""
 
 LEARNED, LINES = 2, 10
-"""Lines along which kinks are learned where some may raise the derivative along a direction, and lines along a direction that show how large the derivative along it becomes:
-another one would show more than all of them in one case of eleven."""
+"""Lines along which kinks are learned, used only where another order of the kinks could raise the derivative; and lines
+followed along a direction to bound its derivative: in one case of eleven a further line would show more than all
+ten."""
 
 TRIES = 3
 """Places near each other at which a gradient is sampled, until no kink lies between the points of its differences."""
@@ -188,8 +189,9 @@ class Samples:
     def _search(self, direction: Floats, column: int) -> Generator[Question, Floats, bool | None]:
         """Look for a gradient that is along a direction as large as the claim says, and sample it; tell whether there is one.
 
-        None: there may be one. Lines along the direction cross each kink that changes the derivative along it, though not in every order: it
-        is nowhere larger than where it begins and all rises on such a line together, if these are all the kinks.
+        None means undecided. A line along the direction crosses every kink that changes the derivative along it, though
+        in one order only. The derivative is therefore at most its value at the start plus all rises on the way, if
+        these are all the kinks.
         """
         if any(column == of and np.allclose(direction, known) for of, known in self.refuted):
             return False
@@ -200,12 +202,14 @@ class Samples:
         behind = yield from self._slope(self._towards(-direction, 0.0), direction, column)
         ends = behind, (yield from self._slope(self._towards(direction, 0.0), direction, column))
         most, totals, points = max(self._largest(direction, column)[0], *ends), list[float](), 0
+        # Lines reach twelve times as far as gradients are sampled, so that they meet kinks at small angles to them too.
         # Where noise lets gradients be sampled near by, lines pass farther away, so that kinks lie many steps apart.
         stretch = float(np.clip(FARTHEST / (12 * len(direction) * self.unit), 1.0, 1 / STEP))
         noise = float(self.noise[column]) * STEP / 2
         curved = SLACK * float(self.stake[column]) * self.unit / FARTHEST
         for number in range(LINES):
-            # Many kinks, all of which cross each line: there are no others.
+            # More than eight points for each of the ten lines: many kinks, all of which cross every line. Another line
+            # shows no others once those so far agree; a third of the lines has to do in any case.
             agree = number > 1 and np.ptp(totals) <= LINKED * (wanted - most)
             if points > 8 * LINES and (agree or number >= LINES // 3):
                 break
@@ -213,6 +217,7 @@ class Samples:
                 return True
             base = stretch * self._drawn(number)
             reach, fine = 12 * stretch * len(base), LINKED * (wanted - most)
+            # A single line may take four times as many points as gradients are sampled.
             line = Line(reach, STEP, noise=noise, curved=curved, fine=fine, ends=ends, most_points=4 * SAMPLES)
             yield from self._follow(line, base, direction, column, wanted)
             slope, at = line.largest

@@ -258,7 +258,8 @@ class _Hull(Samples):
         found: dict[int, Floats] = {}
         left: list[int] = []
         count = len(among)
-        # What is outside of the hull of a few gradients of very many elements stays so until as many were sampled: too many.
+        # For very many elements a few gradients decide nothing; as many as there are elements would be needed, which
+        # costs too much.
         for _ in range(FEW if count > MOST_RANKS else max(SAMPLES, min(3 * count, MOST_RANKS))):
             beyond, directions = self._outside(among)
             beyond[left] = 0.0

@@ -112,7 +112,7 @@ REASONS = {
 NAMES = {number: name.lower().replace("_", "-") for name, number in numbers_of(Limit).items()}
 
 NOISY = (Limit.NOISE, Limit.STEP, Limit.UNCONFIRMED, Limit.UNSEEN)
-"""Reasons that a step function seems to be."""
+"""Limits under which a step function is suspected."""
 
 
 def summarise(

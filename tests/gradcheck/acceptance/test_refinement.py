@@ -420,7 +420,7 @@ def test_gaps_are_those_of_a_kink_in_every_function_and_there_is_one_in_some(slo
     assert _add_sides(bench, 0, np.arange(1), np.full(1, 1e-6), np.full(2, 2.0)).tolist() == [known]
 
 
-def test_what_is_outside_at_a_kink_is_measured_with_ten_times_the_step(monkeypatch):
+def test_what_is_outside_at_a_kink_is_measured_with_a_step_of_the_ladder_longer(monkeypatch):
     bench, asked = at_kinks([1.5]), []
     measured = bench.difference
     monkeypatch.setattr(bench, "difference", lambda *args: asked.append(args[2][0]) or measured(*args))

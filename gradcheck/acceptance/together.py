@@ -81,7 +81,8 @@ def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
     """Return the size of a jump that may make contradicted claims the trend of a staircase, shape (K,); 0 for none.
 
     Differences are taken over longer and longer ways, up to the elements' lengths or that of zeros, until one agrees four times better
-    with the claims; a jump is looked for along that way only. Within the lengths of several elements a jump higher than half precision
+    with the claims, and the next still does twice as well: past a single jump differences agree with any claim somewhere. A jump is
+    looked for along the first of these ways only. Within the lengths of several elements a jump higher than half precision
     makes is ignored: it belongs to a rounded layer.
 
     Notes
@@ -99,13 +100,17 @@ def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
         measured = measured + moves[leaf][indices] @ found.reference
     longest = max(float(np.abs(move).max()) for move in moves.values())
     reach, farthest = REACHES[0], max(1.0, min(ZERO_LENGTH / longest, 1 / SHORTEST_STEP))
-    while True:
-        ahead, behind = bench.probe.ray(moves, np.array([reach, -reach]))
-        if (SAME_NOISE * np.abs((ahead - behind) / (2 * reach) - claimed) < np.abs(measured - claimed)).any():
+    agreed, way = np.zeros(len(bench.base), dtype=bool), reach
+    while way <= BETWEEN * farthest:
+        ahead, behind = bench.probe.ray(moves, np.array([way, -way]))
+        rest, error = np.abs((ahead - behind) / (2 * way) - claimed), np.abs(measured - claimed)
+        if (
+            agreed & (2 * rest < error)
+        ).any():  # past a single jump it is 64 % by now: what the jump adds falls with the way
             break
-        if reach == farthest:
-            return np.zeros_like(claimed)
-        reach = min(BETWEEN * reach, farthest)
+        agreed, reach, way = SAME_NOISE * rest < error, way, BETWEEN * way
+    else:
+        return np.zeros_like(measured)
 
     def times(factor: float) -> Moves:
         return {leaf: factor * move for leaf, move in moves.items()}

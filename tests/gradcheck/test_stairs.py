@@ -138,3 +138,20 @@ def test_tiny_elements_of_what_rounding_keeps_constant_are_not_wrong():
     assert report.verdict == "inconclusive"
     assert check_gradient(lambda x: 100 + 0.01 * (x @ x), lambda x: 0.02 * x, x)
     assert check_gradient(lambda x: 100 + 0.01 * (x @ x), lambda x: -0.02 * x, x).verdict != "pass"
+
+
+@pytest.mark.parametrize("height", [0.3, 0.7, 1.1, 2.0, 3.0])
+@pytest.mark.parametrize("place", [0.2, 0.35, 0.6, 0.9])
+def test_one_jump_farther_away_than_the_steps_excuses_no_wrong_claim(place, height):
+    """Past it differences agree with any claim somewhere: what it adds to them falls with the way."""
+    x = np.array([1.0, 1.4, -0.8])
+
+    def f(x):
+        return float(np.sum(np.sin(x)) + 1.5 * x[0] + height * (x[0] > 1 + place))
+
+    def slope(x):
+        return np.cos(x) + np.array([1.5, 0.0, 0.0])
+
+    assert check_gradient(f, slope, x).ok
+    report = check_gradient(f, slope(x) * np.array([2.0, 1.0, 1.0]), x)
+    assert report.parameters["params"].wrong.tolist() == [True, False, False], str(report)

@@ -31,7 +31,7 @@ from gradcheck.acceptance.together import contradicted_plainly, may_tie
 from gradcheck.aliases import Chosen, Floats
 from gradcheck.differences.counts import DOZEN, SMALL
 from gradcheck.functions.probe import Probe, unit_of
-from gradcheck.functions.repeated import NotRepeatableError
+from gradcheck.functions.repeated import NotRepeatableError, require_undefined_again
 
 __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge", "judge_more"]
 
@@ -111,6 +111,7 @@ def judge(
             apart = without_others(bench, chosen)
             _look(apart, chosen)
             _look_again(apart, np.inf)
+        require_undefined_again(probe.budget.undefined_again)
     judgements = bench.judgements
     if apart is not None:
         for leaf, indices in chosen.items():

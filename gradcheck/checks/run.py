@@ -139,11 +139,11 @@ def _report(check: Check, started: float) -> Report:
     elif check.budget.ended is not None:
         check.find("interrupted", "the check was interrupted before it was over")
     if check.budget.undefined and any(found.undecided.any() for found in check.judgements.values()):
-        (raised, _), count = check.budget.undefined.most_common(1)[0], check.budget.undefined.total()
+        count, (did, _), *others = check.budget.undefined.total(), *check.budget.undefined.most_common()
         check.find(
             "undefined-nearby",
-            f"{check.subject.name} raised at {count:,} displaced points, mostly {raised!r}: it is not defined there, and no "
-            "difference can be taken; move the point away from the edge of its domain",
+            f"{check.subject.name} is not defined at {count:,} of the {check.budget.points:,} points at which it was called, where it "
+            f"{'mostly ' if others else ''}{did}: no difference can be taken there; move the point away from the edge of its domain",
             calls=count,
         )
     found = check.subject.laid_out(check.point, check.readings, check.judgements)

@@ -90,7 +90,7 @@ def elements(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, 
 
 def _require_same(among: Floats, alone: Floats, noise: Floats, name: str) -> None:
     """Raise `InvalidArgument` where values for a point among others and alone differ by more than rounding."""
-    is_same = (np.abs(among - alone) <= SUSPICIOUS * noise) | (among == alone)
+    is_same = np.abs(among - alone) <= SUSPICIOUS * noise
     if not (is_same | (np.isnan(among) & np.isnan(alone))).all():
         raise InvalidArgument(
             f"vectorized=True, but f gives {among[0]:.9g} for a point of {name} that is one of several along a leading "

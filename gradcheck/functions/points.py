@@ -247,7 +247,7 @@ class Output:
             return number
         if self.is_bare:
             array = as_numpy(value)
-            if array.shape == self.leaves[0].value.shape:
+            if array.shape == self.leaves[0].value.shape and array.dtype.kind != "c":
                 return array.astype(np.float64).ravel()
             parts = [array]
         else:
@@ -259,6 +259,10 @@ class Output:
                 f"{self.name} returned shapes {shapes} at a displaced point but {expected} at the given one; "
                 "its value must have the same form everywhere."
             )
+        if any(
+            part.dtype.kind == "c" for part in parts
+        ):  # as of Python's power of a negative number: real values end here
+            return np.full(self.size, np.nan)
         return np.concatenate([part.ravel() for part in parts]).astype(np.float64) if parts else np.zeros(0)
 
     def imaginary(self, value: Any) -> Any:

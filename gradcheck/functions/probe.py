@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +42,9 @@ points than this. It depends on nothing else, so that calls are the same whateve
 
 LONGEST_QUOTED = 80
 """Characters of an exception's text that a report quotes."""
+
+NOT_FINITE = "gave NaN or infinity"
+"""What a function did that is not defined at a point and raises nothing."""
 
 LARGEST_EXPONENT = 300
 """Functions whose value is beyond this power of two, or below its inverse, are counted in units of their own size."""
@@ -115,7 +119,9 @@ class Budget:
     ended : BaseException or None
         What ended the evaluations before their time: lost workers, or Ctrl-C.
     undefined : Counter
-        What was raised at displaced points, at which the function is not defined -> how often.
+        What the function did at displaced points, at which it is not defined -> how often.
+    undefined_again : callable or None
+        Evaluates the function again at the first of them.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -125,6 +131,7 @@ class Budget:
         self.progress: Callable[[int], None] | None = None
         self.ended: BaseException | None = None
         self.undefined: Counter[str] = Counter()
+        self.undefined_again: Callable[[], Floats] | None = None
 
     def spend(self, points: int = 1) -> None:
         """Count one call, before it is made, with so many points; raise `BudgetExhaustedError` when that would be one too many."""
@@ -327,8 +334,23 @@ class Probe:
         Returns
         -------
         values : array, shape (P, K)
-            The same whoever evaluates.
+            The same whoever evaluates. NaN at displaced points where the function raises, or gives NaN or infinity.
         """
+        raised = self.budget.undefined.total()
+        values = self._evaluated(batch)
+        defined = np.isfinite(values)
+        if defined.all() or not batch.leaves:
+            return values
+        undefined = ~defined.any(axis=1)  # of several functions some may be undefined everywhere
+        if undefined.any():
+            raised = self.budget.undefined.total() - raised
+            self.budget.undefined += Counter({NOT_FINITE: int(np.count_nonzero(undefined)) - raised})
+            if self.budget.undefined_again is None:
+                row = int(undefined.argmax())
+                self.budget.undefined_again = partial(self.evaluate, batch.rows(slice(row, row + 1)))
+        return np.where(defined, values, np.nan)
+
+    def _evaluated(self, batch: Displacements) -> Floats:
         if self.pool is None:
             return self.evaluate(batch)
         size = self._points_in_a_call(batch)
@@ -336,7 +358,7 @@ class Probe:
         if calls <= 1:
             return self.evaluate(batch)
         if calls > self.budget.left:  # as in this thread: as far as it goes
-            self.values(batch.rows(slice(int(self.budget.left) * (size or 1))))
+            self._evaluated(batch.rows(slice(int(self.budget.left) * (size or 1))))
             raise BudgetExhaustedError
         tasks = Parts(batch, size or int(np.clip(len(batch) // FEWEST_TASKS, 1, POINTS_IN_A_TASK)))
 
@@ -366,7 +388,7 @@ class Probe:
         return max(1, min(CHUNK_LENGTH, CHUNK_BYTES // max(1, self.point.leaves[leaf].value.nbytes)))
 
     def evaluate(self, batch: Displacements) -> Floats:
-        """Evaluate a batch in this thread, values of shape (P, K); NaN at displaced points where the function raises."""
+        """Evaluate a batch in this thread, values of shape (P, K); NaN where the function raises at displaced points."""
         count, size = len(batch), self._points_in_a_call(batch)
         names = ", ".join([self.point.leaves[i].name for i in batch.leaves])
         if 0 < count <= size:
@@ -388,7 +410,7 @@ class Probe:
                 except Exception as error:
                     if not names or not means_undefined(error):
                         raise
-                    self.budget.undefined[quoted(error)] += 1
+                    self.budget.undefined[f"raised {quoted(error)!r}"] += 1
                     values[row] = np.nan
                     continue
                 values[row] = read(self.output.imaginary(value) if is_imaginary else value)

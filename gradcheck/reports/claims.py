@@ -151,6 +151,17 @@ def _beside(entry: Any, leaf: Leaf) -> str:
     return f"is a tuple of {len(entry)}, of which {' and '.join(fits)} could be meant; return that alone"
 
 
+def _without_numbers(entry: Any, array: NDArray[Any]) -> str:
+    """Say why what was given for a leaf, or a part of it, is no number, and what to do; empty where all is."""
+    masked = np.count_nonzero(np.ma.getmaskarray(entry)) if isinstance(entry, np.ma.MaskedArray) else 0
+    if masked:
+        return f"with {masked:,} of {array.size:,} elements masked; fill it, with filled(0.0)"
+    if array.dtype.kind in "biufc":
+        return ""
+    remedy = ", its dtype is object; convert it, with astype(float)" if is_array(entry) and array.size else ""
+    return f"that is not an array of numbers{remedy}"
+
+
 def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any, words: Words) -> None:
     """Read the claim of one leaf into ``reading``."""
     leaf = leaves[position]
@@ -164,8 +175,9 @@ def _read_entry(reading: Reading, leaves: list[Leaf], position: int, entry: Any,
         array = as_numpy(entry)
     except (TypeError, ValueError, RuntimeError):
         array = np.empty(0, dtype=object)
-    if array.dtype.kind not in "biufc":
-        message = f"{words.claim} is {described(entry)} that is not an array of numbers"
+    amiss = _without_numbers(entry, array)
+    if amiss:
+        message = f"{words.claim} is {described(entry)} {amiss}"
         reading.findings.append(Finding(code="wrong-type", where=leaf.name, message=message))
         return
     if array.shape != leaf.value.shape:

@@ -147,6 +147,8 @@ def parameter_line(parameter: ParameterReport) -> str:
     if not wrong and not undecided and parameter.looked_at < total:
         floor = f"an error above {parameter.detection_floor:.1g} in a single one would show"
         return f"{count(total, 'element')} agree along random directions; {floor}"
+    if not total:
+        return "no elements, nothing to check"
     if not wrong and not undecided:
         if parameter.digits < LEAST_DIGITS:
             is_nothing = np.max(np.abs(parameter.claimed), initial=0.0) <= parameter.detection_floor

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from gradcheck import check_gradient, check_layer, numerical_gradient
+from gradcheck import check_gradient, check_jacobian, check_layer, numerical_gradient
 
 RNG = np.random.default_rng(0)
 
@@ -137,3 +137,97 @@ def test_a_numerical_gradient_near_the_edge_of_the_domain():
     x = np.array([1e-5, 1.0])
     found = numerical_gradient(logs, x)
     assert np.all(np.abs(found.value - 1 / x) <= found.error_bound) and np.all(found.error_bound < 1e-6 / x)
+
+
+def sometimes(f, what):
+    """Return ``f``, which at each thirtieth call does something else."""
+    calls = 0
+
+    def called(x):
+        nonlocal calls
+        calls += 1
+        return what() if calls % 30 == 0 else f(x)
+
+    return called
+
+
+def raises():
+    raise FloatingPointError("lost")
+
+
+@pytest.mark.parametrize("what", [lambda: np.nan, lambda: np.inf, raises], ids=["nan", "inf", "raises"])
+def test_what_is_undefined_at_some_calls_only_is_not_deterministic(what):
+    x = np.array([0.3, -0.7, 1.1])
+    report = check_gradient(sometimes(lambda x: float(np.sin(x).sum()), what), np.cos, x)
+    assert report.verdict == "inconclusive" and report.findings[0].code == "f-not-deterministic", str(report)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_function_that_is_finite_at_the_point_alone_is_said_to_be_undefined_beside_it(value, workers):
+    x = np.array([0.3, -0.7, 1.1])
+    executor = ThreadPoolExecutor(workers) if workers else None
+    report = check_gradient(
+        lambda y: float(np.sin(y).sum()) if np.array_equal(x, y) else value, np.cos, x, workers=executor
+    )
+    assert report.verdict == "inconclusive" and report.findings[0].code == "undefined-nearby", str(report)
+    assert "gave NaN or infinity" in str(report) and "[step-function]" not in str(report)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(("factor", "verdict"), [(1, "pass"), (-1, "fail"), (1.01, "fail"), (0, "fail")])
+def test_a_function_that_is_finite_on_one_side_alone_has_the_derivative_of_that_side(value, factor, verdict):
+    x = np.array([0.3, -0.7, 1.1])
+    f = lambda y: float(np.sin(y).sum()) if np.all(y <= x) else value  # noqa: E731
+    assert check_gradient(f, lambda x: factor * np.cos(x), x).verdict == verdict
+
+
+def test_one_output_that_is_undefined_beside_the_point_leaves_the_others_judged():
+    x = np.array([1e-4, 0.5])
+
+    def f(x):
+        return np.array([np.log(x[0]), np.sin(x[1])])
+
+    right = np.array([[1 / x[0], 0.0], [0.0, np.cos(x[1])]])
+    assert check_jacobian(f, lambda x: right, x).ok
+    for row in (0, 1):
+        wrong = right.copy()
+        wrong[row] *= -1
+        assert check_jacobian(f, lambda x, wrong=wrong: wrong, x).verdict == "fail"
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1, "pass"), (-1, "fail"), (1.01, "fail"), (0, "fail")])
+def test_a_power_that_python_makes_complex_is_undefined_there(factor, verdict):
+    x = np.array([1e-3, 0.5])
+    report = check_gradient(
+        lambda x: float(x[0]) ** 0.5 * float(x[1]),
+        lambda x: factor * np.array([0.5 * x[1] / x[0] ** 0.5, x[0] ** 0.5]),
+        x,
+    )
+    assert report.verdict == verdict, str(report)
+    found = numerical_gradient(lambda x: float(x[0]) ** 0.5, x[:1])
+    assert abs(found.value[0] - 0.5 / x[0] ** 0.5) <= found.error_bound[0]
+
+
+def test_a_warning_about_complex_arguments_of_ours_is_not_passed_on(recwarn):
+    f = lambda x: math.sin(x[0]) + float(np.sum(x**2))  # noqa: E731
+    gradient = lambda x: 2 * x + np.array([math.cos(x[0]), 0.0])  # noqa: E731
+    report = check_gradient(f, gradient, np.array([0.3, 0.7]), method="complex-step")
+    assert report.ok and not recwarn.list
+    assert "takes no complex step: TypeError" in str(report)
+
+
+def test_masked_elements_are_no_numbers():
+    x = np.array([0.3, -0.7, 1.1])
+    report = check_gradient(
+        lambda x: float(np.sin(x).sum()), lambda x: np.ma.array(np.cos(x), mask=[False, True, False]), x
+    )
+    assert report.verdict == "fail" and report.findings[0].code == "wrong-type"
+    assert "1 of 3 elements masked" in str(report)
+    whole = check_gradient(lambda x: float(np.sin(x).sum()), lambda x: np.ma.array(np.cos(x), mask=False), x)
+    assert whole.ok
+
+
+def test_an_array_without_elements_has_no_digits():
+    report = check_gradient(lambda x: 1.0, lambda x: np.zeros(0), np.zeros(0))
+    assert "no elements, nothing to check" in str(report) and "digits" not in str(report)

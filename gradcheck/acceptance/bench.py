@@ -14,6 +14,7 @@ from gradcheck.acceptance.ledger import Estimate, Evidence, Kind, Ledger, Limit,
 from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
+from gradcheck.differences.counts import NEGLIGIBLE
 from gradcheck.differences.ladder import HALF_PRECISION, Measurement, climb, noise_multiplier
 from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_of_a_kind
 from gradcheck.differences.noise import OF_ROUNDING
@@ -23,14 +24,11 @@ from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.probe import Probe
 from gradcheck.nonsmooth.sampling import Flagged
 
-__all__ = ["NEGLIGIBLE", "Bench"]
+__all__ = ["Bench"]
 
 MOST_ROUNDOFF = 0.01
 """Largest round-off of a claim that may clear it, as a share of its leaf's typical size. With more the claim is
 undecided, unless the leaf is `NEGLIGIBLE`."""
-
-NEGLIGIBLE = 1e-3
-"""Share of the largest root mean square of another leaf below which a leaf is negligible beside the others."""
 
 Known = tuple[Decision, Evidence, Tolerance]
 """What is decided, and on what."""

@@ -14,14 +14,12 @@ from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import by_leaf, rms
 from gradcheck.acceptance.quiet import MOST_GROUPS
 from gradcheck.aliases import Chosen, Floats, Indices
+from gradcheck.differences.ladder import FEWEST_LEVELS
 from gradcheck.differences.lengths import CLOSEST
 from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.displacements import Moves
 
 __all__ = ["look_closer"]
-
-LEVELS = 4
-"""Number of shorter steps, at two calls each."""
 
 SEEN = 0.1
 """Share of the directional derivative that noise may hide at the shortest step."""
@@ -34,7 +32,7 @@ def look_closer(bench: Bench) -> None:
     """
     accepted = {leaf: _accepted(bench, leaf) for leaf in bench.claims if leaf not in bench.exact}
     accepted = {leaf: indices for leaf, indices in accepted.items() if len(indices)}
-    if not accepted or bench.probe.budget.left < 2 * LEVELS:
+    if not accepted or bench.probe.budget.left < 2 * FEWEST_LEVELS:
         return
     line = _Line(bench, accepted)
     for share in line.shares():
@@ -80,7 +78,7 @@ class _Line:
         shortest = np.clip(hidden[np.isfinite(hidden)].min(initial=1.0), CLOSEST, 1.0)
         if not (self.size > 0).any():
             shortest = CLOSEST
-        return np.asarray(shortest ** (np.arange(1, LEVELS + 1) / LEVELS))
+        return np.asarray(shortest ** (np.arange(1, FEWEST_LEVELS + 1) / FEWEST_LEVELS))
 
     def residual(self, group: Chosen, share: float) -> Floats:
         """Return claimed minus measured derivative along the direction of a group, and what noise and tolerance make of it, (2, K)."""

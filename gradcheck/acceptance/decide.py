@@ -40,7 +40,8 @@ residual of one half may then be obtained by subtraction, and a factor is known 
 from one."""
 
 MOST_HIDDEN = 0.05
-"""The share of an element, or of its leaf's typical size, up to which discontinuities near by may explain an error."""
+"""The share of an element, or of its leaf's typical size, up to which an error may stay hidden: discontinuities near by may explain it.
+A larger one common to all elements of a leaf must show along directions, else the leaf is undecided unless a wrong sign would show."""
 
 
 class Outcome:

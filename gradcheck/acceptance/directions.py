@@ -20,7 +20,7 @@ from gradcheck.acceptance.ledger import rms
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import FEW, evenly
-from gradcheck.differences.lengths import CLOSEST, RATIO
+from gradcheck.differences.lengths import CLOSEST, FIRST_STEP, RATIO
 from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.displacements import Moves
@@ -34,9 +34,9 @@ __all__ = [
     "Slopes",
 ]
 
-SHORTEST_STEP, LONGEST_STEP = 1.0737e-6, 3.0711e-3
-"""Limits of the step, in units of the elements' lengths. Networks have many kinks: a step of 1e-3 nearly always
-crosses one."""
+SHORTEST_STEP, LONGEST_STEP = 1.0737e-6, FIRST_STEP / RATIO
+"""Limits of the step, in units of the elements' lengths; the longer one is the second of a ladder. Networks have many kinks: a step of
+1e-3 nearly always crosses one."""
 
 EXPONENT = 0.375
 """The step is this power of the noise of a function, relative to its change along a direction of length one."""

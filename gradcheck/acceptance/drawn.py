@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
+from gradcheck.differences.lengths import BEYOND
 from gradcheck.functions.bits import random_bits
 from gradcheck.functions.formats import Format
 
@@ -21,9 +22,6 @@ __all__ = ["LARGEST", "SMALLEST", "draw", "exact", "reach", "seed_of"]
 SMALLEST, LARGEST = 0.5, 1.32
 """Range of the components, in units of the elements' lengths times the step. With these one wrong element shows at
 4.5 to 7 standard deviations, and two equal errors do not cancel as they do with plain signs."""
-
-WITHIN = 0.1
-"""Largest move of an element, as a share of its own size: the edge of a domain may be at zero."""
 
 IN_A_WORD = np.dtype(np.uint64).itemsize // np.dtype(np.int16).itemsize
 """16-bit integers in a 64-bit word of random bits."""
@@ -52,7 +50,7 @@ def draw(seeds: Sequence[int], starts: Sequence[int], stops: Sequence[int], key:
 
 def reach(size: Floats, length: Floats, step: float) -> Floats:
     """Return how far elements of some size and length move."""
-    farthest = WITHIN * size
+    farthest = size / BEYOND  # the edge of a domain may be at zero
     np.copyto(farthest, np.inf, where=size <= 0)
     return np.minimum(step * length, farthest, out=farthest)
 

@@ -13,7 +13,7 @@ from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
 from gradcheck.acceptance.refinement import EXAMPLES, SECOND_STEP
 from gradcheck.acceptance.together import bends_less, jump_from_afar, may_tie
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.counts import evenly
+from gradcheck.differences.counts import SMALL, evenly
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
 from gradcheck.differences.noise import OF_ROUNDING
@@ -24,16 +24,13 @@ from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import Ball, Flagged
 from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 
-__all__ = ["MOST_REPEATED", "look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
+__all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
 
 FlaggedColumns = tuple[Flagged, Bools]
 
 MADE_UP = 5.0
 """Largest error that a discontinuity can explain, integrated up to it, in units of the jump: 3.7 at most in the
 solvers of the tests."""
-
-MOST_REPEATED = 64
-"""Largest number of values at the point that are computed again."""
 
 
 def look_for_jumps(bench: Bench) -> None:
@@ -194,7 +191,7 @@ def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]
     hidden = [flagged for flagged, _ in elements if not flagged.gap.any() and flagged.valid.any()]
     if not hidden:
         return
-    count = int(min(MOST_REPEATED, ball.probe.budget.used // 10))
+    count = int(min(SMALL, ball.probe.budget.used // 10))
     leaf = hidden[0].leaf
     again = ball.probe.ray({leaf: np.zeros_like(ball.scales[leaf])}, np.zeros(count))
     require_same(again, base, ball.noise)

@@ -15,6 +15,7 @@ from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import DOZEN, evenly
 from gradcheck.differences.ladder import FEWEST_LEVELS, KINK_SIGNIFICANCE
 from gradcheck.differences.lengths import BETWEEN, CLOSEST, FIRST_STEP, RATIO
+from gradcheck.differences.noise import SUSPICIOUS
 
 __all__ = ["EXAMPLES", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
 
@@ -29,9 +30,9 @@ stages."""
 EXAMPLES = 3
 """Elements of many that are measured with ladders, or looked at for stairs, first."""
 
-CLOSEST_STEP = 1.07e-13
-"""The shortest step of the last look at an element, in units of its length: over shorter ones functions that amplify the rounding of
-their elements may agree with any claim."""
+CLOSEST_STEP = SUSPICIOUS * float(np.finfo(np.float64).eps)
+"""The shortest step of the last look at an element, in units of its length: so many times the rounding of an element as long. Over
+shorter ones functions that amplify the rounding of their elements may agree with any claim."""
 
 SECOND_STEP = FIRST_STEP / BETWEEN
 """Longest step of the second ladder: none of the first ladder's points is used again."""

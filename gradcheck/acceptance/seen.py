@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.acceptance.bench import NEGLIGIBLE, Bench
+from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.judgement import in_parts
 from gradcheck.acceptance.pooled import FEWEST_POOLED, Excess, excess
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.counts import SMALL
+from gradcheck.differences.counts import NEGLIGIBLE, SMALL
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
 from gradcheck.functions.blocks import SMALL_ARRAY, random_signs

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.bench import NEGLIGIBLE
 from gradcheck.acceptance.decide import Decision, Tolerance, decide, excludes
 from gradcheck.acceptance.judgement import judged
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, rms
@@ -17,6 +16,7 @@ from gradcheck.acceptance.seen import others
 from gradcheck.aliases import Floats, Indices
 from gradcheck.checks.check import Check
 from gradcheck.checks.jacobians import JacobianSubject, block
+from gradcheck.differences.counts import NEGLIGIBLE
 from gradcheck.differences.ladder import FEWEST_LEVELS
 from gradcheck.differences.mixed import FIRST_STEP, SECOND_STEP, MixedDifferences, SecondDerivatives
 from gradcheck.errors import InvalidArgument

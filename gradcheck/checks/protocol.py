@@ -12,12 +12,12 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
-from gradcheck.acceptance.irregular import MOST_REPEATED
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, are_single
 from gradcheck.checks.roundoff import changes_by_rounding
 from gradcheck.checks.second_point import AWAY, compare
 from gradcheck.diagnosis.precision import coarse_format
+from gradcheck.differences.counts import SMALL
 from gradcheck.functions.arrays import as_numpy, memory_of
 from gradcheck.functions.blocks import BLOCK, are_equal, blocks
 from gradcheck.functions.float_errors import at_our_own_points
@@ -150,11 +150,7 @@ def examine_value(check: Check) -> None:
         np.any(found.noise_of_f > _rounding(check.output, check.point, check.base))
         for found in check.judgements.values()
     ]
-    times = (
-        int(max(REPETITIONS, min(MOST_REPEATED, check.budget.used // 10, check.budget.left)))
-        if any(noisy)
-        else REPETITIONS
-    )
+    times = int(max(REPETITIONS, min(SMALL, check.budget.used // 10, check.budget.left))) if any(noisy) else REPETITIONS
     examine_repeated_value(check, check.output, check.subject.value, check.point, check.value, times)
 
 

@@ -49,7 +49,8 @@ REACH = 1e4
 """Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""
 
 BEYOND = 10.0
-"""A move this many times longer than an element may miss everything that the function does near it, or lead out of its domain."""
+"""A move this many times longer than an element may miss everything that the function does near it, or lead out of its domain. One
+that many times shorter does neither."""
 
 
 def lengths_of(value: NDArray[np.generic]) -> Floats:

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from gradcheck.aliases import Floats
-from gradcheck.differences.counts import FEW
+from gradcheck.differences.counts import DOZEN, FEW
 
 __all__ = [
     "OFFSETS",
@@ -39,14 +39,12 @@ SAME_NOISE = 4.0
 """Largest factor between two estimates of one noise, be they successive ones of a sample or those of two samples."""
 
 OF_ROUNDING = 30.0
-"""Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it."""
+"""Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it;
+or a change of an output that counts as none."""
 
 SUSPICIOUS = 1e3
 """Ratio of a change to the noise, or to a unit in the last place, beyond which it is not noise: a fast oscillation, a
 pole, a saturation, or a different result."""
-
-ZERO_BITS = 12
-"""Values whose last bits are all zero, at least so many, lie on a grid."""
 
 
 def ulp(values: Floats) -> Floats:
@@ -110,7 +108,7 @@ def output_quantum(values: Floats) -> float:
     mantissas, exponents = np.frexp(values)
     integers = np.abs(mantissas * 2.0**53).astype(np.int64)
     lowest = integers & -integers
-    if (lowest >= 2**ZERO_BITS).all():
+    if (lowest >= 2**DOZEN).all():  # the last dozen bits of all values are zero
         return float(np.ldexp(lowest.astype(np.float64), exponents - 53).min())
     for places in range(np.finfo(np.float64).precision + 1):
         scaled = values * 10.0**places

@@ -7,7 +7,7 @@ import numpy as np
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import FEW
 from gradcheck.differences.ladder import noise_multiplier
-from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
+from gradcheck.differences.lengths import BETWEEN, FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.noise import SAME_NOISE
 from gradcheck.differences.vectorized import require_same_alone
 from gradcheck.functions.displacements import Moves
@@ -15,8 +15,9 @@ from gradcheck.functions.probe import Probe
 
 __all__ = ["DEFAULT_STEP", "choose_step"]
 
-DEFAULT_STEP = 1.9130581736e-4
-"""Short enough for the kinks of a network, long enough for float64's noise. Not a round number."""
+DEFAULT_STEP = FIRST_STEP / (RATIO * RATIO * BETWEEN)
+"""Short enough for the kinks of a network, long enough for float64's noise. Halfway between the third step of a ladder and the fourth:
+no ladder uses its points again."""
 
 UNLIKE = 0.6
 """A step that balances noise and truncation is shortened to this: truncation is larger elsewhere in the leaf, noise is not."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats, Indices
 from gradcheck.differences.counts import DOZEN
+from gradcheck.differences.noise import OF_ROUNDING
 from gradcheck.functions.blocks import random_signs
 from gradcheck.nonsmooth.sampling import Ball, Flagged, Place
 
@@ -28,9 +29,6 @@ what the claim lacks."""
 PATTERNS = 8
 """Joint moves with random signs, beside all up and all down, in which effects must add up. Two elements whose kink shows only where
 they move against each other, as those of a largest absolute value, do so in half of them: one time in 256 in none."""
-
-ROUNDINGS = 8
-"""Largest change of an output, in units in its last place, that counts as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def _by_outputs(ball: Ball, members: list[Flagged], base: Floats) -> list[Group]
 
 def _differ(values: Floats, base: Floats) -> NDArray[np.bool_]:
     """Tell where values differ by more than rounding."""
-    return np.asarray(~(np.abs(values - base) <= ROUNDINGS * np.spacing(np.abs(base))))
+    return np.asarray(~(np.abs(values - base) <= OF_ROUNDING * np.spacing(np.abs(base))))
 
 
 class _Additivity:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats
+from gradcheck.differences.noise import SUSPICIOUS
 
 __all__ = ["best_place", "nearest_in_hull", "weights_of_nearest"]
 
-EXHAUSTED = 1e-12
+EXHAUSTED = SUSPICIOUS * float(np.finfo(np.float64).eps)
 """Largest weight or gain that rounding alone can produce."""
 
 

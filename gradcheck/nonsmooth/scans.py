@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats
+from gradcheck.differences.counts import NEGLIGIBLE
 from gradcheck.differences.lengths import RATIO
 from gradcheck.functions.repeated import require_same
 from gradcheck.nonsmooth.sampling import FARTHEST, Ball, Flagged
 
-__all__ = ["SLACK", "has_steady_gap", "scan"]
+__all__ = ["has_steady_gap", "scan"]
 
 PLACES = 18
 """Values along a scan, from -1.39 to 1.39 radii where the others lie within 1: seventeen slopes, of which a polynomial of
@@ -21,10 +22,6 @@ degree `DEGREE` leaves eleven to tell a kink by."""
 
 DEGREE = 5
 """Degree of the polynomial subtracted from the slopes of a scan: it removes curvature where noise forbids a shorter scan."""
-
-SLACK = 1e-3
-"""How far a claim may lie outside the range of the slopes, as a share of it: this at `FARTHEST`, less in proportion
-to a smaller radius. Curvature leaves that much."""
 
 SPREADS = (0.0, 1.0, 1.0)
 """How far the other elements are moved in each scan, in radii."""
@@ -107,7 +104,8 @@ def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, F
         alone = np.broadcast_to(middle if spread == 0 else np.nan, slopes.shape)
         use = kinked & np.isfinite(slopes).all(axis=0)
         slopes, unsure = np.where(use, slopes, alone), np.where(use, unsure, blur * unsure)
-        slack = SLACK * min(1.0, radius / FARTHEST) * np.ptp(slopes, axis=0)
+        # Curvature leaves as much, less in proportion to the radius.
+        slack = NEGLIGIBLE * min(1.0, radius / FARTHEST) * np.ptp(slopes, axis=0)
         low = np.fmin(low, slopes.min(axis=0) - unsure - slack)
         high = np.fmax(high, slopes.max(axis=0) + unsure + slack)
     return at_stake & (element.claimed >= low) & (element.claimed <= high), is_bent, left

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gradcheck.aliases import Floats
+from gradcheck.differences.counts import NEGLIGIBLE, SMALL
 from gradcheck.functions.displacements import Moves
 from gradcheck.nonsmooth.groups import LINKED, Group
 from gradcheck.nonsmooth.hull import best_place
 from gradcheck.nonsmooth.lines import Line
 from gradcheck.nonsmooth.sampling import FARTHEST, STEP, Ball
-from gradcheck.nonsmooth.scans import SLACK
 
-__all__ = ["MOST_RANKS", "SAMPLES", "Asking", "Question", "Samples", "Start"]
+__all__ = ["SAMPLES", "Asking", "Question", "Samples", "Start"]
 
 
 class Question(NamedTuple):
@@ -37,11 +37,8 @@ class Question(NamedTuple):
 Asking = Generator[Question, Floats, None]
 
 SAMPLES = 24
-"""Gradients sampled beside the first ones, or three for each element, up to `MOST_RANKS`. A claim still outside their hull has
+"""Gradients sampled beside the first ones, or three for each element, up to `SMALL`. A claim still outside their hull has
 agreed along as many directions chosen to contradict it, and stays open."""
-
-MOST_RANKS = 129
-"""Largest number of ranks in which every element is tried before a direction contradicts a claim, and of gradients sampled."""
 
 LEARNED, LINES = 2, 10
 """Lines along which kinks are learned, used only where another order of the kinks could raise the derivative; and lines
@@ -82,7 +79,7 @@ class Samples:
         self.claim = self.scale * np.array([member.claimed for member in self.members])
         self.stake = (self.scale * np.array([member.stake for member in self.members])).max(axis=0)
         self.noise = 2 * ball.noise / (STEP * self.unit)
-        self.unsure = self.noise + SLACK * self.stake
+        self.unsure = self.noise + NEGLIGIBLE * self.stake
         self.places: list[Floats] = []
         self.start: Start  # of the last slopes that were asked for
         self.starts: list[Start] = []
@@ -159,14 +156,14 @@ class Samples:
     def _nearest_side(self, column: int) -> tuple[Floats, Floats]:
         """Return the side, 1 or -1, whose derivative is nearest to the claim, and its distance, shapes (m,).
 
-        The distance is in whole multiples of the share `SLACK` of the gap, infinite without a gap.
+        The distance is in whole multiples of the share `NEGLIGIBLE` of the gap, infinite without a gap.
         """
         slopes = np.array([[member.slope(sign)[column] for sign in (1, -1)] for member in self.members])
         claimed = np.array([member.claimed[column] for member in self.members])
         sides = self.scale * np.abs(slopes - claimed[:, None])
         gap = self._gaps(column)
         share = np.full(len(gap), np.inf)
-        np.divide(sides.min(axis=1), SLACK * gap, out=share, where=gap > 0)
+        np.divide(sides.min(axis=1), NEGLIGIBLE * gap, out=share, where=gap > 0)
         return 1.0 - 2 * sides.argmin(axis=1), np.rint(share)
 
     def _axis(self, column: int) -> Floats:
@@ -206,7 +203,7 @@ class Samples:
         # Where noise lets gradients be sampled near by, lines pass farther away, so that kinks lie many steps apart.
         stretch = float(np.clip(FARTHEST / (12 * len(direction) * self.unit), 1.0, 1 / STEP))
         noise = float(self.noise[column]) * STEP / 2
-        curved = SLACK * float(self.stake[column]) * self.unit / FARTHEST
+        curved = NEGLIGIBLE * float(self.stake[column]) * self.unit / FARTHEST
         for number in range(LINES):
             # More than eight points for each of the ten lines: many kinks, all of which cross every line. Another line
             # shows no others once those so far agree; a third of the lines has to do in any case.
@@ -366,11 +363,11 @@ class Samples:
         return np.array(normals), np.array(sides)
 
     def _orders(self) -> list[Floats]:
-        """Return places in which every element has every rank, or `MOST_RANKS` of them.
+        """Return places in which every element has every rank, or `SMALL` of them.
 
         Those around the point first, then those where all elements are below it, or above: there nested kinks part.
         """
         count, rng = len(self.members), self.ball.rng
         drawn = rng.permutation(count)
-        orders = [(drawn + j) % count for j in rng.permutation(count)[:MOST_RANKS]]
+        orders = [(drawn + j) % count for j in rng.permutation(count)[:SMALL]]
         return [np.asarray(order - (count - 1) / 2 + shift) for shift in (0, -count, count) for order in orders]

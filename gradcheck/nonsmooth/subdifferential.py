@@ -17,21 +17,17 @@ from itertools import chain, combinations
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.counts import FEW
+from gradcheck.differences.counts import DOZEN, FEW, NEGLIGIBLE, SMALL
 from gradcheck.nonsmooth.groups import LINKED, Group, groups_of
 from gradcheck.nonsmooth.hull import nearest_in_hull, weights_of_nearest
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
-from gradcheck.nonsmooth.scans import SLACK, has_steady_gap, scan
-from gradcheck.nonsmooth.searches import MOST_RANKS, SAMPLES, Asking, Question, Samples, Start
+from gradcheck.nonsmooth.scans import has_steady_gap, scan
+from gradcheck.nonsmooth.searches import SAMPLES, Asking, Question, Samples, Start
 
 __all__ = ["judge"]
 
 CLEAR = 20.0
 """The error over the noise of a slope at the nearest radius: the extrapolation to the point, six times as noisy, still tells them."""
-
-MOST_PARTED = 8
-"""Largest number of members of a contradiction that are separated pair by pair, at two calls a pair: about the cost
-of one search."""
 
 MOST_SHARED = 2000
 """Largest number of elements sharing a kink for which gradients are sampled: a sample takes a call for each element, and memory for
@@ -187,7 +183,10 @@ class _Hull(Samples):
             slopes = [float(gradient[:, column] @ along) for gradient in self.gradients]
             found = [self._at_the_point(int(pick(slopes)), along)[:, column] for pick in (np.argmin, np.argmax)]
             ends, shifts = np.transpose(found)
-            claimed, unsure = along @ self.claim[:, column], 17 / 3 * self.noise[column] + SLACK * self.stake[column]
+            claimed, unsure = (
+                along @ self.claim[:, column],
+                17 / 3 * self.noise[column] + NEGLIGIBLE * self.stake[column],
+            )
             if not min(ends) - unsure <= claimed <= max(ends) + unsure:
                 self.wrong[:, column] |= errors[:, column] > 0
             elif max(shifts) > along @ signed / 2:  # so far away curvature alone may make up for the error
@@ -260,7 +259,7 @@ class _Hull(Samples):
         count = len(among)
         # For very many elements a few gradients decide nothing; as many as there are elements would be needed, which
         # costs too much.
-        for _ in range(FEW if count > MOST_RANKS else max(SAMPLES, min(3 * count, MOST_RANKS))):
+        for _ in range(FEW if count > SMALL else max(SAMPLES, min(3 * count, SMALL))):
             beyond, directions = self._outside(among)
             beyond[left] = 0.0
             if not np.any(beyond) or len(found) == FEW:
@@ -300,7 +299,7 @@ class _Hull(Samples):
 
         Samples that tell one part's claims from the hull leave another's outside of it too, until there are enough of them.
         """
-        labels = self._linked(rows, column) if len(rows) <= MOST_PARTED else np.zeros(len(rows), dtype=np.intp)
+        labels = self._linked(rows, column) if len(rows) <= DOZEN else np.zeros(len(rows), dtype=np.intp)
         wrong = []
         for label in np.unique(labels) if (labels != labels[0]).any() else ():
             part = rows[labels == label]

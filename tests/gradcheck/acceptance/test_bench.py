@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradcheck.acceptance.bench import NEGLIGIBLE
+from gradcheck.differences.counts import NEGLIGIBLE
 
 from .benches import bench_of
 

@@ -8,7 +8,6 @@ import pytest
 from gradcheck.acceptance import irregular
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.irregular import (
-    MOST_REPEATED,
     _is_on_coarse_stair,
     _require_repeatable,
     _without_common_errors,
@@ -19,6 +18,7 @@ from gradcheck.acceptance.irregular import (
 )
 from gradcheck.acceptance.ledger import Estimate, Kind, Membership
 from gradcheck.acceptance.refinement import EXAMPLES, SECOND_STEP
+from gradcheck.differences.counts import SMALL
 from gradcheck.differences.lengths import BEYOND, FIRST_STEP
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import NotRepeatableError
@@ -270,7 +270,7 @@ def flagged(gap=0.0, valid=True, leaf=0):
     ("elements", "used", "made"),
     [
         ([flagged()], 100, 10),
-        ([flagged()], 10_000, MOST_REPEATED),
+        ([flagged()], 10_000, SMALL),
         ([flagged(gap=1.0)], 100, 0),  # differences showed the kink
         ([flagged(valid=False)], 100, 0),  # none was found
         ([flagged(gap=1.0), flagged()], 100, 10),

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gradcheck.differences.counts import SMALL
 from gradcheck.nonsmooth import subdifferential
 from gradcheck.nonsmooth.groups import Group
 from gradcheck.nonsmooth.hull import best_place, nearest_in_hull
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
-from gradcheck.nonsmooth.searches import MOST_RANKS, SAMPLES, Question, Start
+from gradcheck.nonsmooth.searches import SAMPLES, Question, Start
 from gradcheck.nonsmooth.subdifferential import _answer, _Hull, _judge_groups, _judge_singles, _slopes, judge
 
 from .balls import ball_of
@@ -87,7 +88,7 @@ def test_each_element_is_put_in_every_rank_around_the_point_and_on_either_side_o
         for ranks in (*orders[0], *orders[0].T):
             assert sorted(ranks) == [rank - (count - 1) / 2 for rank in range(count)]
         assert np.all(orders[1] < 0) and np.all(orders[2] > 0)
-    assert len(hull_of(total, np.ones(MOST_RANKS + 40), 0.0)._orders()) == 3 * 129
+    assert len(hull_of(total, np.ones(SMALL + 40), 0.0)._orders()) == 3 * 128
 
 
 def test_a_place_along_a_direction_orders_what_the_direction_does_not_tell_apart():
@@ -500,8 +501,8 @@ def test_the_two_members_farthest_outside_are_tested_in_units_of_what_is_unsure(
     assert tested == [[False, True, False], [False, False, True]]
 
 
-def test_members_are_parted_by_pairs_up_to_eight():
-    for count, calls in ((8, 1 + 2 * (8 + 28)), (9, 0)):
+def test_members_are_parted_by_pairs_up_to_a_dozen():
+    for count, calls in ((12, 1 + 2 * (12 + 66)), (13, 0)):
         hull = with_samples(hull_of(total, np.ones(count), 1.0), np.ones(count))
         rows = np.arange(count)
         asked = hull._contradicted_parts(rows, 0)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from gradcheck.differences.counts import NEGLIGIBLE
 from gradcheck.nonsmooth.sampling import FARTHEST, Flagged
-from gradcheck.nonsmooth.scans import SLACK, _smooth_part, _within, has_steady_gap, scan
+from gradcheck.nonsmooth.scans import _smooth_part, _within, has_steady_gap, scan
 
 from .balls import ball_of
 
@@ -156,7 +157,7 @@ def test_a_claim_may_lie_beyond_the_slopes_by_a_thousandth_of_their_range_in_pro
     radius, share, side
 ):
     for beyond, is_valid in ((0.9, True), (1.1, False)):
-        claim = side * (1 + beyond * SLACK * share * 2)
+        claim = side * (1 + beyond * NEGLIGIBLE * share * 2)
         ball = ball_of(lambda x: abs(x[0]), np.zeros(1), [claim], noise=1e-17)
         element = Flagged(0, 0, *(np.array([v], float) for v in (claim, 0.0, 0.1, 2.0)))
         within, is_bent, _ = _within(ball, element, radius)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.decide import Decision, Outcome, Tolerance, decide
-from gradcheck.acceptance.judgement import Claim, Judgement, in_parts, judged
+from gradcheck.acceptance.judgement import Claim, Judgement, judgement_of, known_blocks
 from gradcheck.acceptance.ledger import Estimate, Evidence, Kind, Ledger, Limit, Membership, rms
 from gradcheck.acceptance.pooled import CONSISTENT
 from gradcheck.aliases import Bools, Floats, Indices
@@ -51,8 +51,8 @@ class Bench:
         The same for each leaf, where discontinuities near by count as noise.
     exact : dict
         Derivatives by a complex step, where that was asked for and holds.
-    excess : dict
-        For each leaf what it has for `Judgement.excess`.
+    common_error : dict
+        For each leaf what it has for `Judgement.common_error`.
     floor_along : dict
         For each leaf what it has for `Judgement.floor_along`.
     share_along : dict
@@ -76,20 +76,20 @@ class Bench:
         self.noise, self.jumps = np.full(len(base), np.nan), np.zeros(len(base), dtype=bool)
         self.negligible = _negligible(claims)
         self.shortened: dict[int, float] = {}
-        self._forget()
+        self._clear_evidence()
 
-    def _forget(self) -> None:
+    def _clear_evidence(self) -> None:
         """Begin without evidence."""
         claims, functions = self.claims, len(self.base)
         self.ledgers = {leaf: Ledger(*claim.values.shape) for leaf, claim in claims.items()}
         self.noise_seen: dict[int, Floats] = {}
         self.steps: dict[int, float] = {}
         self.exact: dict[int, Floats] = {}
-        self.excess = dict.fromkeys(claims, np.zeros(functions))
+        self.common_error = dict.fromkeys(claims, np.zeros(functions))
         self.floor_along = dict.fromkeys(claims, np.full(functions, np.nan))
         self.share_along = dict.fromkeys(claims, np.full(functions, np.inf))
         self._smooth: bool | None = None
-        self.together: dict[int, int] = {}
+        self.limit_along: dict[int, int] = {}
         """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
         self._notes: dict[int, NDArray[np.int8]] = {}
         # What was computed last for each leaf, behind what it holds for: the array of lengths, or the version of the ledger.
@@ -98,11 +98,11 @@ class Bench:
         self._known_wrong: dict[int, tuple[int, bool, bool]] = {}
         self._decided: dict[int, tuple[int, int, dict[bytes, Known]]] = {}
 
-    def afresh(self) -> Bench:
+    def without_evidence(self) -> Bench:
         """Return a bench on which nothing is known but noise and lengths."""
         bench = copy(self)
         bench.lengths, bench.shortened = dict(self.lengths), dict(self.shortened)
-        bench._forget()  # noqa: SLF001 - its own
+        bench._clear_evidence()  # noqa: SLF001 - its own
         return bench
 
     # ---- what is decided ----------------------------------------------------------------------------------------------
@@ -197,31 +197,31 @@ class Bench:
         return self._known[leaf][1]
 
     def _judgement(self, leaf: int) -> Judgement:
-        judgement = judged(
+        judgement = judgement_of(
             self.claims[leaf].values.shape,
             self.ledgers[leaf],
             lambda indices: self.decide(leaf, indices),
             noise_of_f=self.noise_seen.get(leaf, self.noise),
             floor_along=self.floor_along[leaf],
-            unseen=self.together.get(leaf, Limit.NOT_PROBED),
+            unseen=self.limit_along.get(leaf, Limit.NOT_PROBED),
         )
         wrong, doubt = judgement.wrong, judgement.doubt
         notes = self._notes.get(leaf, np.zeros(len(wrong), dtype=np.int8))[:, None]
         unseen = self.ledgers[leaf].count[:, None] == 0
         noted = (notes != Limit.NONE) & ~wrong & (unseen | (doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
-        if not noted.any() and not self.excess[leaf].any():  # nearly always
+        if not noted.any() and not self.common_error[leaf].any():  # nearly always
             return judgement
-        error = np.abs(self.excess[leaf] * self.claims[leaf].values)
+        error = np.abs(self.common_error[leaf] * self.claims[leaf].values)
         common = ~wrong & self.has_common_error(leaf, self.claims[leaf].values, judgement.reference, judgement.noise)
         doubt = np.where(common, Limit.NONE, np.where(noted, notes, doubt)).astype(np.int8)
         return replace(
             judgement,
-            reference=np.where(common, self.claims[leaf].values * (1 - self.excess[leaf]), judgement.reference),
+            reference=np.where(common, self.claims[leaf].values * (1 - self.common_error[leaf]), judgement.reference),
             bound=np.where(common, CONSISTENT * error, judgement.bound),
             wrong=wrong | common,
             doubt=doubt,
             limited=judgement.limited & ~common,
-            excess=self.excess[leaf],
+            common_error=self.common_error[leaf],
         )
 
     def has_common_error(self, leaf: int, claim: Floats, reference: Floats, noise: Floats) -> Bools:
@@ -229,8 +229,8 @@ class Bench:
 
         The claim minus its share of that error is the derivative that all elements together measure.
         """
-        error = np.abs(self.excess[leaf] * claim)
-        rest = np.abs(claim * (1 - self.excess[leaf]) - reference)
+        error = np.abs(self.common_error[leaf] * claim)
+        rest = np.abs(claim * (1 - self.common_error[leaf]) - reference)
         return np.asarray((error > 0) & (rest <= noise + CONSISTENT * error))
 
     @property
@@ -258,20 +258,20 @@ class Bench:
         return found
 
     @property
-    def is_wrong(self) -> bool:
+    def any_wrong(self) -> bool:
         """Whether some element is wrong."""
         return any(self._wrong_and_untested(leaf)[0] for leaf in self.claims)
 
     @property
-    def has_wrong(self) -> bool:
+    def any_contradicted(self) -> bool:
         """Whether some element is wrong, or is contradicted and not yet tested for nearby kinks."""
-        return any(any(self._wrong_and_untested(leaf)) or bool(self.excess[leaf].any()) for leaf in self.claims)
+        return any(any(self._wrong_and_untested(leaf)) or bool(self.common_error[leaf].any()) for leaf in self.claims)
 
     def _wrong_and_untested(self, leaf: int) -> tuple[bool, bool]:
         """Tell whether some element of a leaf is wrong, and whether some is contradicted and not tested; remembered for the evidence so far."""
         version = self.ledgers[leaf].version
         if leaf not in self._known_wrong or self._known_wrong[leaf][0] != version:
-            found = [self.decide(leaf, indices) for indices in in_parts(self.ledgers[leaf])]
+            found = [self.decide(leaf, indices) for indices in known_blocks(self.ledgers[leaf])]
             is_wrong = any(bool((each.outcome == Outcome.WRONG).any()) for each in found)
             self._known_wrong[leaf] = version, is_wrong, any(bool(each.untested.any()) for each in found)
         return self._known_wrong[leaf][1:]

@@ -33,17 +33,17 @@ from gradcheck.acceptance.screening import measure_noise
 from gradcheck.acceptance.sections import sections
 from gradcheck.acceptance.seen import GROSS, is_negligible
 from gradcheck.acceptance.shown import Shown
-from gradcheck.acceptance.together import bends_where_equal
+from gradcheck.acceptance.together import equal_elements_may_tie
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import DOZEN, FEW, SMALL
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.differences.steps import DEFAULT_STEP
 
-__all__ = ["glance", "search"]
+__all__ = ["judge_along_directions", "judge_if_gross"]
 
 
-def search(bench: Bench, key: int) -> bool:
+def judge_along_directions(bench: Bench, key: int) -> bool:
     """Judge all elements of a bench along random directions.
 
     Parameters
@@ -64,16 +64,16 @@ def search(bench: Bench, key: int) -> bool:
     to 96 more when the gradient of some leaf is small beside the noise. A wrong element costs two calls a halving and about 25 to
     confirm; a leaf that is wrong throughout a dozen such elements, or nothing where a multiple of the claim is right.
     """
-    run = _search(bench, key)
+    run = _begin(bench, key)
     run.locate_all(first_look(run.directions, run.individual))
-    run.look_at_largest()
+    run.measure_largest_alone()
     run.conclude()
     found = bench.judgements.values()
     is_open = run.shown.is_blurred or any(each.undecided.any() for each in found)
     return any(each.wrong.any() for each in found) or not is_open
 
 
-def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
+def judge_if_gross(bench: Bench, key: int, *, sampled: bool) -> bool:
     """Judge all elements along random directions if these show a gross error; else leave them to a look at each.
 
     Claims for more than a few elements are then off by one factor, or by a large share of what they predict.
@@ -97,18 +97,18 @@ def glance(bench: Bench, key: int, *, sampled: bool) -> bool:
     -----
     A right gradient costs 18 calls beside those of the noise, a gross error of it about as much as `search` takes.
     """
-    run = _search(bench, key)
+    run = _begin(bench, key)
     slopes = first_look(run.directions, run.individual)
     if not (slopes.significance > DISAGREES).any() or not run.is_gross(slopes):
         return False
-    run.locate_all(run.directions.look() if run.wrong else slopes)
-    if not bench.has_wrong or not (sampled or run.is_explained):
+    run.locate_all(run.directions.measure_fresh() if run.wrong else slopes)
+    if not bench.any_contradicted or not (sampled or run.is_explained):
         return False
     run.conclude()
     return True
 
 
-def _search(bench: Bench, key: int) -> _Search:
+def _begin(bench: Bench, key: int) -> _Search:
     measure_noise(bench)
     bench.steps = dict.fromkeys(bench.claims, DEFAULT_STEP)
     return _Search(bench, Directions(bench, key))
@@ -136,20 +136,20 @@ class _Search:
 
     # ---- what is wrong --------------------------------------------------------------------------------------------------
 
-    def look_at_largest(self) -> None:
+    def measure_largest_alone(self) -> None:
         """Measure the largest leaf alone, where the round-off of the claims for others hides more of it than its own."""
         leaf = max(self.directions.leaves, key=lambda leaf: len(self.bench.claims[leaf].values))
         if leaf not in self.wrong and not self.contradicted and self.directions.is_hidden_by_others(leaf):
-            self.locate_all(self.directions.look([leaf]))
+            self.locate_all(self.directions.measure_fresh([leaf]))
 
     def locate_all(self, slopes: Slopes) -> None:
         """Search until fresh directions agree with what is believed of all elements that move along the first ones."""
         leaves, is_fruitful = slopes.parts[0].leaves, True
         for number in itertools.count():
             if number:
-                slopes = self.directions.look(leaves)
+                slopes = self.directions.measure_fresh(leaves)
             allowed = np.zeros_like(slopes.residual)
-            if number and not self.bench.has_wrong:  # all may be a little off, by what is allowed to each
+            if number and not self.bench.any_contradicted:  # all may be a little off, by what is allowed to each
                 allowed = DISAGREES * self.directions.allowed(slopes.parts)
             if not (np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed).any():
                 self.shown.record(slopes, allowed)
@@ -159,7 +159,7 @@ class _Search:
             if is_spoilt or not is_fruitful:
                 self.contradicted = is_spoilt or bool(slopes.significance.max() >= PLAINLY)
                 break
-            is_fruitful = self.find(slopes)
+            is_fruitful = self.find_wrong(slopes)
         look_for_kinks(self.bench)
 
     def is_gross(self, slopes: Slopes) -> bool:
@@ -176,7 +176,7 @@ class _Search:
         predicted = np.linalg.norm(slopes.predicted_of(leaves), axis=0)
         return bool((np.linalg.norm(slopes.residual, axis=0) > GROSS * predicted).any())
 
-    def find(self, slopes: Slopes) -> bool:
+    def find_wrong(self, slopes: Slopes) -> bool:
         """Find what is wrong along some directions; tell whether there was anything new.
 
         The last leaves come first. Once one is wrong in more than a few elements, those before it stay undecided: a backward pass
@@ -190,12 +190,12 @@ class _Search:
             while groups and not self.wrong:
                 found += self._examine(groups.pop(), self.individual.count + sum(group.part.size for group in found))
             chosen = elements_of(group.part for group in found)
-            self.individual.look_at(chosen)
-            if not self.bench.has_wrong:  # they may tie with others, and do nothing without these
-                self.individual.look_at(self.individual.equals(chosen))
+            self.individual.judge(chosen)
+            if not self.bench.any_contradicted:  # they may tie with others, and do nothing without these
+                self.individual.judge(self.individual.equals(chosen))
         if self.wrong:
             for leaf in {leaf for group in groups + left for leaf in group.part.leaves} - set(self.wrong):
-                self.individual.leave(leaf)
+                self.individual.leave_undecided(leaf)
         return before != (self.individual.count, len(self.wrong))
 
     def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
@@ -216,18 +216,18 @@ class _Search:
                 edges = explained
                 most = most if sum(group.part.size for group in edges) <= SMALL else DOZEN
         found, left = locate(self.directions, edges, most)
-        if not edges or (left and not self.bench.has_wrong and self._is_allowed(edges)):
+        if not edges or (left and not self.bench.any_contradicted and self._is_allowed(edges)):
             return []
         return found or self._sample(leaf, left or edges)
 
     def _sample(self, leaf: int, groups: list[Group]) -> list[Group]:
         """Look at a sample of groups of a leaf that disagree; return those that disagree most if the sample shows nothing."""
         indices = elements_of(group.part for group in groups)[leaf]
-        if leaf not in self.wrong and self.individual.is_wrong_in(leaf, indices):
+        if leaf not in self.wrong and self.individual.sample_contradicts(leaf, indices):
             self.wrong[leaf] = False
         found = [] if leaf in self.wrong else strongest(self.directions, groups, DOZEN)
         near = elements_of(group.part for group in found).get(leaf, indices[:0])
-        self.individual.leave(leaf, np.setdiff1d(indices, near))
+        self.individual.leave_undecided(leaf, np.setdiff1d(indices, near))
         return found
 
     def _is_allowed(self, groups: list[Group]) -> bool:
@@ -246,13 +246,13 @@ class _Search:
             return False
         claims = {leaf: self.directions.believed[leaf] for leaf in leaves}
         if len(leaves) > 1 and any(
-            self._is_right_alone(leaf, multiple.factor) for leaf in self._to_ask(leaves, slopes)
+            self._is_right_alone(leaf, multiple.factor) for leaf in self._largest_of(leaves, slopes)
         ):
             return False
-        return self._is_verified(claims, multiple.factor, multiple.uncertainty)
+        return self._verify(claims, multiple.factor, multiple.uncertainty)
 
     @staticmethod
-    def _to_ask(leaves: list[int], slopes: Slopes) -> list[int]:
+    def _largest_of(leaves: list[int], slopes: Slopes) -> list[int]:
         """Return the leaves that predict most, up to a dozen; none of many of which no single one predicts half of the change."""
         sizes = {leaf: float(np.linalg.norm(slopes.predicted_of([leaf]))) for leaf in leaves}
         largest = sorted(sizes, key=lambda leaf: -sizes[leaf])[:DOZEN]
@@ -261,7 +261,7 @@ class _Search:
 
     def _is_right_alone(self, leaf: int, factor: float) -> bool:
         """Tell whether a leaf that moves alone agrees with its claim where a factor would show: the error is that of larger ones."""
-        slopes = self.directions.look([leaf], count=DIRECTIONS // 2, longer=True)
+        slopes = self.directions.measure_fresh([leaf], count=DIRECTIONS // 2, longer=True)
         allowed = DISAGREES * self._deviation(slopes)
         shows = np.abs((1 - factor) * slopes.predicted_of()) > 2 * allowed
         return bool((shows & (np.abs(slopes.residual) <= allowed)).any())
@@ -285,20 +285,20 @@ class _Search:
             return found.edges or [group]
         edges = np.flatnonzero(unknown)
         self.directions.hold(leaf, edges)
-        is_verified = self._is_verified({leaf: values}, factors, found.uncertainty)
+        is_verified = self._verify({leaf: values}, factors, found.uncertainty)
         self.directions.release(leaf, edges)
         return found.edges if is_verified else None
 
     def _explain(self, leaf: int) -> bool:
         """Explain the claim of a leaf by a multiple of it, perhaps rearranged; return whether that was verified."""
-        slopes = self.directions.look([leaf], longer=True)
+        slopes = self.directions.measure_fresh([leaf], longer=True)
         deviation = self._deviation(slopes)
         believed = self.directions.believed[leaf]
         claimed = slopes.predicted_of()
         measured = claimed - slopes.residual
         for values in rearranged(believed, self.bench.leaves[leaf].value.shape):
             multiple = multiple_of(self.directions.predict(slopes.parts, leaf, values), measured, deviation, claimed)
-            if multiple is not None and self._is_verified({leaf: values}, multiple.factor, multiple.uncertainty):
+            if multiple is not None and self._verify({leaf: values}, multiple.factor, multiple.uncertainty):
                 return True
         return False
 
@@ -306,7 +306,7 @@ class _Search:
         """Return the standard deviation of measured changes where claims may be off by what ``rtol`` allows."""
         return np.hypot(slopes.deviation, self.directions.allowed(slopes.parts))
 
-    def _is_verified(self, claims: dict[int, Floats], factors: Floats | float, uncertainty: float) -> bool:
+    def _verify(self, claims: dict[int, Floats], factors: Floats | float, uncertainty: float) -> bool:
         """Believe factors times claims if two fresh directions agree, and call those elements wrong that differ from it.
 
         Not where it concerns a few elements, or equal ones that share a kink: one that does not show along directions may make their claims valid.
@@ -315,24 +315,24 @@ class _Search:
             return False
         before = {leaf: self.directions.believed[leaf] for leaf in claims}
         self.directions.believed |= {leaf: factors * values for leaf, values in claims.items()}
-        slopes = self.directions.look(claims, count=DIRECTIONS // 2, longer=True)
+        slopes = self.directions.measure_fresh(claims, count=DIRECTIONS // 2, longer=True)
         predicted = np.abs(slopes.predicted_of())
         unknown = uncertainty * predicted / max(float(np.abs(factors).min()), uncertainty)
         allowed = DISAGREES * self._deviation(slopes) + unknown
         agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(slopes.deviation).all()
         agree &= not slopes.are_unresolved(self.bench.noise)
-        if not agree or bends_where_equal(self.bench, before, self.directions.believed, self.directions.step):
+        if not agree or equal_elements_may_tie(self.bench, before, self.directions.believed, self.directions.step):
             self.directions.believed |= before
             return False
         for leaf, values in claims.items():
-            self._call_wrong(leaf, values, np.broadcast_to(factors, (len(values), 1)), uncertainty)
+            self._record_multiple(leaf, values, np.broadcast_to(factors, (len(values), 1)), uncertainty)
         return True
 
-    def _call_wrong(self, leaf: int, values: Floats, factors: Floats, uncertainty: float) -> None:
+    def _record_multiple(self, leaf: int, values: Floats, factors: Floats, uncertainty: float) -> None:
         """Record multiples of some values, other than once, as derivatives of a leaf, and what differs from them as wrong."""
         self.wrong[leaf] = True
         rearranged = values is not self.bench.claims[leaf].values
-        new = np.flatnonzero(((factors[:, 0] != 1) | rearranged) & ~self.individual.looked_at[leaf])
+        new = np.flatnonzero(((factors[:, 0] != 1) | rearranged) & ~self.individual.measured[leaf])
         reference = self.directions.believed[leaf]
         bound = uncertainty * np.abs(values) + self.bench.rtol * np.abs(reference)
         self.bench.ledgers[leaf].add(Estimate.multiple(new, reference[new], bound[new]))
@@ -343,65 +343,65 @@ class _Search:
         """Clear the elements that were not looked at in leaves of which directions show enough; else look closer."""
         self._clear_seen()
         if not self.contradicted:
-            self._look_closer()
+            self._take_longer_steps()
             look_for_kinks(self.bench)
             self._clear_seen()
-        self._look_at_stationary()
+        self._measure_stationary()
         for leaf in self._unseen():
             if not self.bench.claims[leaf].values.any() and is_negligible(self.bench, leaf):
-                self._settle(leaf, Limit.NONE)
+                self._set_limit(leaf, Limit.NONE)
                 continue
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE
-            self._settle(leaf, Limit.GROUP if self.contradicted or leaf < max(self.wrong, default=-1) else hides)
+            self._set_limit(leaf, Limit.GROUP if self.contradicted or leaf < max(self.wrong, default=-1) else hides)
         look_for_zeros_on_stairs(self.bench)
 
-    def _look_at_stationary(self) -> None:
+    def _measure_stationary(self) -> None:
         """Look at a few elements where all claims are zero: zero is seen beside how the functions bend, as at a minimum."""
         leaves = self.directions.leaves
-        if not self.bench.has_wrong and not any(np.any(self.bench.claims[leaf].values) for leaf in leaves):
+        if not self.bench.any_contradicted and not any(np.any(self.bench.claims[leaf].values) for leaf in leaves):
             some = {leaf: np.arange(len(self.bench.claims[leaf].values)) for leaf in leaves[: DOZEN // FEW]}
-            self.individual.look_at({leaf: self.individual.sample(leaf, each, FEW) for leaf, each in some.items()})
+            self.individual.judge({leaf: self.individual.sample(leaf, each, FEW) for leaf, each in some.items()})
 
     def _unseen(self) -> list[int]:
         """Return the leaves of which directions do not show enough."""
-        return [leaf for leaf in self.directions.leaves if leaf not in self.wrong and not self.shown.sees(leaf)]
+        return [leaf for leaf in self.directions.leaves if leaf not in self.wrong and not self.shown.shows_enough(leaf)]
 
     def _clear_seen(self) -> None:
         """Clear the elements that were not looked at in leaves of which directions show enough."""
         for leaf in self.directions.leaves:
-            if self.shown.sees(leaf):
-                self._settle(leaf, Limit.NONE)
+            if self.shown.shows_enough(leaf):
+                self._set_limit(leaf, Limit.NONE)
 
-    def _settle(self, leaf: int, limit: int) -> None:
+    def _set_limit(self, leaf: int, limit: int) -> None:
         """Enter what limits the elements of a leaf that were not looked at."""
-        self.bench.together[leaf] = limit
+        self.bench.limit_along[leaf] = limit
         self.bench.ledgers[leaf].version += 1
 
-    def _look_closer(self) -> None:
+    def _take_longer_steps(self) -> None:
         """Measure leaves of which too little shows with longer and longer steps, while directions agree; then their few elements.
 
         Not those that come before one that is wrong throughout.
         """
         step, until = self.directions.step, self.bench.probe.budget.used + MOST_OVERHEAD - len(PLACES) * DIRECTIONS
-        leaves, is_searched = self._obscure(), False
+        leaves, is_searched = self._unseen_after_wrong(), False
         while leaves and self.directions.step < FIRST_STEP and self.bench.probe.budget.used <= until:
             before, self.directions.step = self.directions.step, min(self.directions.step * RATIO, FIRST_STEP)
-            slopes = self.directions.look(leaves)
+            slopes = self.directions.measure_fresh(leaves)
             if slopes.significance.max() <= DISAGREES:
                 self.shown.record(slopes)
             elif slopes.significance.max() < PLAINLY or is_searched:
                 break
             else:  # what is wrong is small beside the noise along shorter steps
                 is_searched = True
-                self.find(slopes)
+                self.find_wrong(slopes)
                 self.directions.step = before
             leaves = [leaf for leaf in leaves if leaf in self._unseen()]
         self.directions.step = step
         small = 0
-        for leaf in sorted(self._obscure(), key=lambda leaf: len(self.bench.claims[leaf].values)):
+        for leaf in sorted(self._unseen_after_wrong(), key=lambda leaf: len(self.bench.claims[leaf].values)):
             small += len(self.bench.claims[leaf].values)
             if small <= SMALL:
-                self.individual.look_at({leaf: np.flatnonzero(~self.individual.looked_at[leaf])})
+                self.individual.judge({leaf: np.flatnonzero(~self.individual.measured[leaf])})
 
-    def _obscure(self) -> list[int]:
+    def _unseen_after_wrong(self) -> list[int]:
         return [leaf for leaf in self._unseen() if leaf > max(self.wrong, default=-1)]

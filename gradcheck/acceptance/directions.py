@@ -165,7 +165,7 @@ class Directions:
 
     # ---- which elements ---------------------------------------------------------------------------------------------
 
-    def whole(self, leaves: Iterable[int] | None = None) -> Part:
+    def draw_leaves(self, leaves: Iterable[int] | None = None) -> Part:
         """Draw a new direction of all elements, or of those of some leaves."""
         chosen = self.leaves if leaves is None else leaves
         return self.draw(tuple(Span(leaf, 0, len(self.believed[leaf])) for leaf in chosen))
@@ -175,7 +175,7 @@ class Directions:
         self._drawn += 1
         return Part(self._drawn, self.step, spans)
 
-    def of_elements(self, chosen: Chosen) -> Part:
+    def draw_elements(self, chosen: Chosen) -> Part:
         """Draw a new direction of a few elements of each leaf."""
         return self.draw(tuple(Span(leaf, 0, len(indices), indices) for leaf, indices in chosen.items()))
 
@@ -213,7 +213,7 @@ class Directions:
         size = np.abs(self.bench.leaves[leaf].value.ravel()[where]).astype(np.float64)
         return reach(size, self.bench.lengths[leaf][where], step)
 
-    def shortest(self, leaf: int, step: float | None = None) -> float:
+    def short_move(self, leaf: int, step: float | None = None) -> float:
         """Return by how much the elements of a leaf move, at a low quantile."""
         count = len(self.believed[leaf])
         some = slice(None) if count <= SMALL_ARRAY else evenly(np.arange(count), SMALL_ARRAY)
@@ -337,7 +337,7 @@ class Directions:
         residual, deviation = np.where(known, residual, 0.0), np.where(known, deviation, np.inf)
         return Slopes(tuple(parts), tuple(predicted), residual, deviation)
 
-    def look(
+    def measure_fresh(
         self,
         leaves: Iterable[int] | None = None,
         *,
@@ -351,7 +351,7 @@ class Directions:
         """
         parts = []
         for _ in range(count):
-            part = self.whole(leaves) if chosen is None else self.of_elements(chosen)
+            part = self.draw_leaves(leaves) if chosen is None else self.draw_elements(chosen)
             parts.append(self.redraw(part) if longer else part)
         return self.measure(parts)
 
@@ -377,16 +377,18 @@ class Directions:
 
     def allowed(self, parts: Sequence[Part]) -> Floats:
         """Return what ``rtol`` allows to the claims along directions, as standard deviations, shape (P, K)."""
-        return self.bench.rtol * self.spread(parts, {leaf: claim.values for leaf, claim in self.bench.claims.items()})
+        return self.bench.rtol * self.deviation_along(
+            parts, {leaf: claim.values for leaf, claim in self.bench.claims.items()}
+        )
 
-    def spread(self, parts: Sequence[Part], deviations: dict[int, Floats]) -> Floats:
+    def deviation_along(self, parts: Sequence[Part], deviations: dict[int, Floats]) -> Floats:
         """Return the standard deviation along directions, shape (P, K), of independent ones of the elements, (n, K) in each leaf."""
         return np.sqrt([self._summed(part, deviations, 2) for part in parts])
 
     def choose_step(self) -> None:
         """Choose a step for the noise of the functions, at which they are finite. Blind to the claims."""
         self.step = SHORTEST_STEP
-        direction = self.whole()
+        direction = self.draw_leaves()
         while self.step > CLOSEST:
             values = self.bench.probe.rays([self.moves(direction)], PLACES[:2])[0]
             if np.isfinite(values).all():

@@ -14,12 +14,12 @@ __all__ = ["first_look"]
 
 def first_look(directions: Directions, individual: Individual) -> Slopes:
     """Measure along four directions, with a shorter step when kinks and truncation leave more uncertain than noise."""
-    individual.look_at_infinite()
-    slopes = directions.look()
+    individual.judge_infinite()
+    slopes = directions.measure_fresh()
     while slopes.are_blurred(directions.bench.noise):
         uncertain, step = np.median(slopes.deviation, axis=0), directions.step
         directions.step = step / RATIO
-        shorter = directions.look()
+        shorter = directions.measure_fresh()
         left = np.median(shorter.deviation, axis=0)
         if ((left * RATIO > uncertain) | np.isinf(left)).any():
             directions.step = step
@@ -49,5 +49,5 @@ def _set_zeros_apart(directions: Directions, individual: Individual, slopes: Slo
         for leaf, indices in zeros.items():
             directions.release(leaf, indices)
         return slopes
-    individual.look_at(zeros)
+    individual.judge(zeros)
     return directions.measure(slopes.parts)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
-from gradcheck.acceptance.closer import look_closer
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import DISAGREES, Directions
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import pilot, screen
+from gradcheck.acceptance.short_steps import recheck_accepted
 from gradcheck.acceptance.together import confirm_together
 from gradcheck.aliases import Bools, Chosen, Indices
 from gradcheck.differences.counts import DOZEN, SMALL
@@ -24,36 +24,36 @@ class Individual:
     def __init__(self, bench: Bench, directions: Directions) -> None:
         self.bench = bench
         self.directions = directions
-        self.looked_at = {leaf: np.zeros(len(claim.values), dtype=bool) for leaf, claim in bench.claims.items()}
+        self.measured = {leaf: np.zeros(len(claim.values), dtype=bool) for leaf, claim in bench.claims.items()}
         self._piloted: set[int] = set()
 
     @property
     def count(self) -> int:
         """How many elements were looked at."""
-        return sum(int(np.count_nonzero(known)) for known in self.looked_at.values())
+        return sum(int(np.count_nonzero(known)) for known in self.measured.values())
 
-    def look_at(self, chosen: Chosen) -> None:
+    def judge(self, chosen: Chosen) -> None:
         """Judge elements one by one."""
         fresh = {}
         for leaf, indices in chosen.items():
-            known = self.looked_at[leaf][indices]
+            known = self.measured[leaf][indices]
             if known.any():
-                self._look_again(leaf, indices[known])
+                self._leave_out(leaf, indices[known])
             if not known.all():
                 fresh[leaf] = indices[~known]
         if not fresh:
             return
         for leaf, indices in fresh.items():
-            self.looked_at[leaf][indices] = True
+            self.measured[leaf][indices] = True
             self.bench.note(leaf, indices, Limit.NONE)
             self.choose_step(leaf)
         screen(self.bench, fresh)
         if self.directions.holds(fresh):  # no direction compares them together
-            look_closer(self.bench)
+            recheck_accepted(self.bench)
         self._confirm(fresh)
         refine(self.bench)
         for leaf, indices in fresh.items():
-            self._tell(leaf, indices)
+            self._update_directions(leaf, indices)
 
     def _confirm(self, fresh: Chosen) -> None:
         """Confirm elements that contradict their claims together, where they are too many for a ladder each.
@@ -71,7 +71,7 @@ class Individual:
         outcome = self.bench.decide(leaf, indices).outcome
         return np.asarray(((outcome == Outcome.WRONG) | (outcome == Outcome.OPEN)).any(axis=1))
 
-    def _tell(self, leaf: int, indices: Indices) -> None:
+    def _update_directions(self, leaf: int, indices: Indices) -> None:
         """Correct what is believed of elements that are wrong, and let those stand still that are undecided."""
         found = self.bench.decide(leaf, indices)
         untested = found.untested.any(axis=1)
@@ -90,20 +90,20 @@ class Individual:
             self._piloted.add(leaf)
             pilot(self.bench, leaf)
 
-    def _look_again(self, leaf: int, indices: Indices) -> None:
+    def _leave_out(self, leaf: int, indices: Indices) -> None:
         """Leave out elements that directions contradict after they were looked at.
 
         Those that were cleared are undecided where directions of them alone contradict their claims too.
         """
         right = indices[~self.contradicted(leaf, indices)]
         if len(right):
-            slopes = self.directions.look(chosen={leaf: right})
+            slopes = self.directions.measure_fresh(chosen={leaf: right})
             allowed = DISAGREES * self.directions.allowed(slopes.parts)
             if (np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed).any():
                 self.bench.note(leaf, right, Limit.UNCONFIRMED)
         self.directions.hold(leaf, indices)
 
-    def look_at_infinite(self) -> None:
+    def judge_infinite(self) -> None:
         """Look at elements whose claim is infinite: no direction can. NaN is wrong anyway."""
         infinite = {
             leaf: np.flatnonzero(np.isinf(claim.values).any(axis=1) & ~np.isnan(claim.values).any(axis=1))
@@ -112,7 +112,7 @@ class Individual:
         for leaf, indices in infinite.items():
             if len(indices) > SMALL:
                 self.bench.note(leaf, indices[SMALL:], Limit.GROUP)
-        self.look_at({leaf: indices[:SMALL] for leaf, indices in infinite.items() if len(indices)})
+        self.judge({leaf: indices[:SMALL] for leaf, indices in infinite.items() if len(indices)})
 
     def sample(self, leaf: int, indices: Indices, count: int) -> Indices:
         """Draw some of a leaf's elements: half of them the likelier the larger their claims, others neighbours, or at random."""
@@ -131,22 +131,22 @@ class Individual:
         found = {}
         for leaf, indices in chosen.items():
             values = self.bench.leaves[leaf].value.ravel()
-            equal = np.flatnonzero(np.isin(values, values[indices]) & ~self.looked_at[leaf])
+            equal = np.flatnonzero(np.isin(values, values[indices]) & ~self.measured[leaf])
             if 0 < len(equal) <= SMALL:
                 found[leaf] = equal
         return found
 
-    def leave(self, leaf: int, indices: Indices | None = None) -> None:
+    def leave_undecided(self, leaf: int, indices: Indices | None = None) -> None:
         """Leave elements of a leaf, or all, undecided that were not looked at, and out of all directions."""
         indices = np.arange(len(self.bench.claims[leaf].values)) if indices is None else indices
         rest = indices[(self.bench.ledgers[leaf].count[indices] == 0) & ~self.bench.is_noted(leaf)[indices]]
         self.bench.note(leaf, rest, Limit.GROUP)
         self.directions.hold(leaf, rest)
 
-    def is_wrong_in(self, leaf: int, indices: Indices) -> bool:
+    def sample_contradicts(self, leaf: int, indices: Indices) -> bool:
         """Look at a sample of some elements; tell whether any contradict their claims, and are not just hidden by noise."""
         sample = self.sample(leaf, indices, DOZEN)
-        self.look_at({leaf: sample})
+        self.judge({leaf: sample})
         found = self.bench.decide(leaf, sample)
         seen = np.maximum(np.abs(self.bench.claims[leaf].values[sample]), np.abs(found.reference))
         return bool(np.any(self.contradicted(leaf, sample) & np.any(seen > found.noise, axis=1)))

@@ -9,9 +9,9 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import MOST_HIDDEN
 from gradcheck.acceptance.ledger import Kind, Membership, by_leaf
-from gradcheck.acceptance.pooled import FEWEST_POOLED, excess
+from gradcheck.acceptance.pooled import FEWEST_POOLED, fit_common_error
 from gradcheck.acceptance.refinement import EXAMPLES, SECOND_STEP
-from gradcheck.acceptance.together import bends_less, jump_from_afar, may_tie
+from gradcheck.acceptance.together import contradicted_without_kink, distant_jump, may_tie
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import SMALL, evenly
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
@@ -75,9 +75,9 @@ def look_for_stairs(bench: Bench) -> None:
     for flagged, _ in bench.flagged:
         height = np.zeros_like(bench.base)
         if tried[flagged.leaf] < EXAMPLES:
-            height = _stair(bench, flagged.leaf, flagged.index, bench.multiplier * bench.noise)
+            height = _stair_height(bench, flagged.leaf, flagged.index, bench.multiplier * bench.noise)
             if not height.any():
-                height = jump_from_afar(bench, {flagged.leaf: np.array([flagged.index])})
+                height = distant_jump(bench, {flagged.leaf: np.array([flagged.index])})
         if height.any():
             _climb_stair(bench, flagged, height)
             highest = np.maximum(highest, height)
@@ -118,7 +118,7 @@ def look_for_zeros_on_stairs(bench: Bench) -> None:
         some = evenly(rows, EXAMPLES)
         if len(some) and all(_is_on_coarse_stair(bench, leaf, int(known[i]), found.reference[i]) for i in some):
             membership = np.where(zero[rows], Membership.STANDING, Membership.UNTESTED)
-            ledger.examine(known[rows], membership)
+            ledger.enter_membership(known[rows], membership)
 
 
 def _look_between_jumps(bench: Bench, leaf: int, indices: Indices) -> None:
@@ -131,10 +131,10 @@ def _look_between_jumps(bench: Bench, leaf: int, indices: Indices) -> None:
     slope, _, _ = bench.difference(leaf, indices, SPACING)
     hidden = bench.multiplier * np.spacing(np.abs(bench.base)) / (SPACING * bench.lengths[leaf][indices][:, None])
     stands = high & (np.abs(bench.claims[leaf].values[indices] - slope) <= bench.rtol * np.abs(slope) + hidden)
-    bench.ledgers[leaf].examine(indices, np.where(stands, Membership.STANDING, Membership.UNTESTED))
+    bench.ledgers[leaf].enter_membership(indices, np.where(stands, Membership.STANDING, Membership.UNTESTED))
 
 
-def _stair(bench: Bench, leaf: int, index: int, jitter: Floats) -> Floats:
+def _stair_height(bench: Bench, leaf: int, index: int, jitter: Floats) -> Floats:
     """Return the height of the stair that an element is on, as `nearest_stair` does."""
     direction = np.zeros_like(bench.lengths[leaf])
     direction[index] = bench.lengths[leaf][index]
@@ -146,7 +146,7 @@ def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> b
 
     Rounding means that to the dtypes met, or to single precision inside the function.
     """
-    height = _stair(bench, leaf, index, np.spacing(np.abs(bench.base)))
+    height = _stair_height(bench, leaf, index, np.spacing(np.abs(bench.base)))
     formats = bench.probe.output, bench.leaves[leaf].format
     of_value, of_element = (OF_ROUNDING / 2 * max(float(np.finfo(np.float32).eps), each.eps) for each in formats)
     usual, length = of_value * np.abs(bench.base), of_element * bench.lengths[leaf][index]
@@ -171,15 +171,15 @@ def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list
             found = bench.decide(leaf, indices)
             claim, deviation = bench.claims[leaf].values[indices], found.noise / bench.multiplier
             places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
-            wrong = excess(claim, found.reference, deviation, places).significant
+            wrong = fit_common_error(claim, found.reference, deviation, places).significant
             if wrong.any():
-                wrong &= bends_less(bench, leaf, indices, found.reference)
+                wrong &= contradicted_without_kink(bench, leaf, indices, found.reference)
         for flagged, concerned in smooth:
             if (concerned & ~wrong).any():
                 rest.append((flagged, concerned))
             else:
                 membership = np.where(concerned, Membership.INVALID, Membership.UNTESTED)
-                bench.ledgers[leaf].examine(np.array([flagged.index]), membership[None])
+                bench.ledgers[leaf].enter_membership(np.array([flagged.index]), membership[None])
     return rest
 
 
@@ -219,4 +219,4 @@ def look_for_kinks(bench: Bench) -> None:
         membership = np.where(flagged.valid, Membership.VALID, np.where(in_sight, membership, Membership.OPEN))
         membership = np.where(flagged.open, Membership.OPEN, membership)
         membership = np.where(concerned, membership, Membership.UNTESTED)
-        bench.ledgers[flagged.leaf].examine(np.array([row]), membership[None])
+        bench.ledgers[flagged.leaf].enter_membership(np.array([row]), membership[None])

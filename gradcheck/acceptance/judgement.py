@@ -14,7 +14,7 @@ from gradcheck.acceptance.ledger import Ledger, Limit
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 
-__all__ = ["Claim", "Judgement", "in_parts", "judged"]
+__all__ = ["Claim", "Judgement", "judgement_of", "known_blocks"]
 
 NOTHING_SEEN = (Limit.NOT_PROBED, Limit.NOISE, Limit.STEP)
 """Limits of elements that no measurement contradicts."""
@@ -76,7 +76,7 @@ class Judgement:
         Why an element is undecided; `Limit.NONE` where it is not.
     limited : array of bool
         Where an element was accepted as far as noise lets anyone see.
-    excess : array, shape (K,)
+    common_error : array, shape (K,)
         Where the claim is too large as a whole, the error as a multiple of the claim, else 0.
     noise_of_f : array, shape (K,)
         The standard deviation of the noise of the functions.
@@ -92,7 +92,7 @@ class Judgement:
     doubt: NDArray[np.int8]
     limited: Bools
     floor: Floats
-    excess: Floats
+    common_error: Floats
     noise_of_f: Floats
     floor_along: Floats
 
@@ -134,7 +134,7 @@ class Judgement:
         return float(floors[np.isfinite(floors)].min(initial=np.inf))
 
 
-def judged(
+def judgement_of(
     shape: tuple[int, int],
     ledger: Ledger,
     decided: Callable[[Indices], Decision],
@@ -157,7 +157,7 @@ def judged(
     unseen : int, one of `Limit`
         What limits elements of which nothing was measured.
     """
-    parts, nothing = in_parts(ledger), np.zeros(shape[1])
+    parts, nothing = known_blocks(ledger), np.zeros(shape[1])
     along = np.full(shape[1], np.nan) if floor_along is None else floor_along
     if len(parts) == 1 and len(parts[0]) == shape[0]:  # all elements in their order: there is nothing to put together
         found = decided(parts[0])
@@ -189,7 +189,7 @@ def _filled(shape: tuple[int, ...], value: Any, *, is_constant: bool) -> NDArray
     return constant if is_constant else constant.copy()
 
 
-def in_parts(ledger: Ledger) -> list[Indices]:
+def known_blocks(ledger: Ledger) -> list[Indices]:
     """Return the elements about which something is known, those with about as many estimates together."""
     parts, most = [], int(ledger.count.max(initial=0))
     if len(ledger.count) * most * ledger.columns <= SMALL_ARRAY:

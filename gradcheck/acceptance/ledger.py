@@ -198,7 +198,7 @@ class Estimate:
             ended=measured.ended,
         )
 
-    def alone(self, membership: NDArray[np.int8], nonlinear: Bools) -> Evidence:
+    def as_evidence(self, membership: NDArray[np.int8], nonlinear: Bools) -> Evidence:
         """Return this estimate as all that is known of its elements; hardly anything is copied."""
         floats = (self.value, self.noise, self.bound, self.gap, self.curvature)
         value, noise, bound, gap, curvature = (part[:, None] for part in floats)
@@ -293,13 +293,13 @@ class Ledger:
             self._known = self.count.nonzero()[0]
         return self._known
 
-    def examine(self, indices: Indices, membership: NDArray[np.int8]) -> None:
+    def enter_membership(self, indices: Indices, membership: NDArray[np.int8]) -> None:
         """Enter whether claims are generalised derivatives, shape (m, K), where that was examined."""
         before = self.membership[indices]
         self.membership[indices] = np.where(membership == Membership.UNTESTED, before, membership)
         self.version += 1
 
-    def distrust(self, indices: Indices, nonlinear: Bools) -> None:
+    def mark_nonlinear(self, indices: Indices, nonlinear: Bools) -> None:
         """Enter where differences of first order say nothing, shape (m, K)."""
         self.nonlinear[indices] |= nonlinear
         self.version += 1
@@ -308,7 +308,7 @@ class Ledger:
         """Return all that is known of some elements."""
         first = self._estimates[0].indices if len(self._estimates) == 1 else None
         if first is indices or (first is not None and np.array_equal(first, indices)):  # as of many small leaves
-            return self._estimates[0].alone(self.membership[indices], self.nonlinear[indices])
+            return self._estimates[0].as_evidence(self.membership[indices], self.nonlinear[indices])
         order = np.argsort(indices, kind="stable")
         sorted_indices = indices[order]
         everything = np.arange(len(indices))

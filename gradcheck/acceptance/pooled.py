@@ -16,7 +16,15 @@ from gradcheck.differences.lengths import RATIO
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
-__all__ = ["CONSISTENT", "FEWEST_POOLED", "SIGNIFICANT", "Excess", "excess", "tied_groups", "together"]
+__all__ = [
+    "CONSISTENT",
+    "FEWEST_POOLED",
+    "SIGNIFICANT",
+    "CommonError",
+    "fit_common_error",
+    "joint_slope",
+    "tied_groups",
+]
 
 SIGNIFICANT = 6.0
 """Standard deviations from which a pooled error needs, and must pass, an independent measurement."""
@@ -30,7 +38,7 @@ FEWEST_POOLED = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Excess:
+class CommonError:
     """By how much a claim is too large as a whole.
 
     Attributes
@@ -49,16 +57,16 @@ class Excess:
         """Where noise is no explanation."""
         return np.asarray(np.abs(self.deviations) > SIGNIFICANT)
 
-    def confirmed_by(self, other: Excess) -> Bools:
+    def confirmed_by(self, other: CommonError) -> Bools:
         """Where an independent measurement with another step says the same."""
         apart = np.abs(self.share - other.share)
         least = np.minimum(np.abs(self.share), np.abs(other.share))
         return np.asarray(self.significant & other.significant & (apart <= CONSISTENT * least))
 
 
-def excess(
+def fit_common_error(
     claimed: Floats, measured: Floats, deviation: Floats, places: tuple[Indices, ...], least: float = 0.0
-) -> Excess:
+) -> CommonError:
     """Fit the error of a claim by a multiple of the claim itself.
 
     Parameters
@@ -80,7 +88,7 @@ def excess(
     usable = np.isfinite(claimed) & np.isfinite(measured) & (deviation > 0)
     enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= FEWEST_POOLED
     if not enough.any():
-        return Excess(np.zeros(len(enough)), np.zeros(len(enough)))
+        return CommonError(np.zeros(len(enough)), np.zeros(len(enough)))
     weighted = np.where(usable, claimed / deviation, 0.0)
     apart = np.where(usable, (claimed - measured) / deviation, 0.0)
     evidence = (weighted**2).sum(axis=0)
@@ -91,7 +99,7 @@ def excess(
         unexplained = weighted * (apart - share * weighted)
         variance = np.max([evidence, *(_of_sums(unexplained, place) for place in places)], axis=0) / evidence**2
         deviations = share / np.sqrt(variance)
-    return Excess(np.where(enough, np.nan_to_num(share), 0.0), np.where(enough, np.nan_to_num(deviations), 0.0))
+    return CommonError(np.where(enough, np.nan_to_num(share), 0.0), np.where(enough, np.nan_to_num(deviations), 0.0))
 
 
 def _of_sums(values: Floats, place: Indices) -> Floats:
@@ -101,7 +109,7 @@ def _of_sums(values: Floats, place: Indices) -> Floats:
     return np.asarray((sums**2).sum(axis=1) * count / max(count - 1, 1))
 
 
-def together(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
+def joint_slope(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
     """Return the derivative along a common move where it is of first order and above the noise, else 0; shape (K,).
 
     Two values may differ by ``jitter`` through noise, shape (K,). Costs 2 calls; 2 more where something moved.

@@ -65,7 +65,7 @@ def without_others(bench: Bench, chosen: Chosen) -> Bench:
     apart = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
     apart.spent_before, apart.elements = bench.probe.budget.points, sum(map(len, chosen.values()))
     apart.lengths = _lengths(bench, chosen)
-    apart.noise = measure_noise(apart.probe, apart.base, apart.lengths, apart.rng, _fewest(bench))
+    apart.noise = measure_noise(apart.probe, apart.base, apart.lengths, apart.rng, _jumps_needed(bench))
     return apart
 
 
@@ -115,7 +115,7 @@ def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
     if not any(_has_short_step(bench, leaf) for leaf in lengths) and (QUIETER * near > bench.noise).any():
         return False
     # The larger of both: of many groups that one is found in which noise was not seen.
-    noise = np.maximum(near, measure_noise(bench.probe, bench.base, lengths, bench.rng, _fewest(bench)))
+    noise = np.maximum(near, measure_noise(bench.probe, bench.base, lengths, bench.rng, _jumps_needed(bench)))
     if (noise > SAME_NOISE * bench.noise).any():
         return False
     for leaf, own in lengths.items():
@@ -125,7 +125,7 @@ def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
     return True
 
 
-def _fewest(bench: Bench) -> int:
+def _jumps_needed(bench: Bench) -> int:
     """Return how many jumps are enough for stairs: where all elements together are on stairs, one."""
     return 1 if np.any(bench.jumps) else 2
 

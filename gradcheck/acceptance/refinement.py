@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit, by_leaf
-from gradcheck.acceptance.together import confirm_together, contradicted_plainly, jump_from_afar
+from gradcheck.acceptance.together import confirm_together, contradicted_plainly, distant_jump
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import DOZEN, evenly
 from gradcheck.differences.ladder import FEWEST_LEVELS, KINK_SIGNIFICANCE
@@ -44,7 +44,7 @@ def refine(bench: Bench) -> None:
         if _refine_leaf(bench, leaf, np.sort(indices)):
             # Where some elements are wrong, others that noise hides may be: now they are worth their calls.
             once = bench.ledgers[leaf].known
-            rest = np.setdiff1d(once[_worth_it(bench, leaf, once).any(axis=1)], indices)
+            rest = np.setdiff1d(once[_may_show_error(bench, leaf, once).any(axis=1)], indices)
             if len(rest):
                 _refine_leaf(bench, leaf, rest)
 
@@ -61,7 +61,7 @@ def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
     few = by_leaf(places[i] for i in evenly(np.arange(len(places)), EXAMPLES))
     if not all(_climb_leaf(bench, leaf, indices)[1].all() for leaf, indices in few.items()):
         return waiting
-    if jump_from_afar(bench, few).any():  # they may be the trend of stairs
+    if distant_jump(bench, few).any():  # they may be the trend of stairs
         return waiting
     confirm_together(bench, against)
     decided = {
@@ -91,7 +91,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
         waits &= ~(np.isnan(claim) | bench.is_noted(leaf)[once][:, None])
         for_calls = (waits & (found.limit == Limit.CALLS)).any(axis=1)
         hidden = waits.any(axis=1)
-        asked = (for_calls | hidden | _worth_it(bench, leaf, once).any(axis=1)).nonzero()[0]
+        asked = (for_calls | hidden | _may_show_error(bench, leaf, once).any(axis=1)).nonzero()[0]
         rank = np.select([for_calls, hidden], [0, 1], 2)
         rows.append((once[asked], np.full(len(asked), leaf), -evidence[asked], rank[asked]))
     if not rows:
@@ -109,7 +109,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     return list(zip(leaves[:affordable].tolist(), places[:affordable].tolist(), strict=True))
 
 
-def _worth_it(bench: Bench, leaf: int, indices: Indices) -> Bools:
+def _may_show_error(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Return the elements hidden by noise of which a longer step could show an error, shape (m, K)."""
     found, claim = bench.decide(leaf, indices), np.abs(bench.claims[leaf].values[indices])
     improves = RATIO * bench.steps[leaf] < FIRST_STEP
@@ -149,7 +149,7 @@ def _climb_leaf(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools
     first = bench.climb(leaf, indices, FIRST_STEP)
     excluded = bench.decide(leaf, indices).excluded.any(axis=1)
     bench.climb(leaf, indices[excluded], SECOND_STEP)
-    _look_close(bench, leaf, indices)
+    _measure_at_shortest_step(bench, leaf, indices)
     contradicted = np.asarray(bench.decide(leaf, indices).contradicted.any(axis=1))
     return contradicted, np.asarray(contradicted & ~first.kink.any(axis=1)), first.gap
 
@@ -167,7 +167,7 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     bench.ledgers[leaf].add(
         Estimate.pair(indices, slope, np.fmax(np.abs(slope - before) + noise, gap / KINK_SIGNIFICANCE), noise)
     )
-    _look_close(bench, leaf, indices)
+    _measure_at_shortest_step(bench, leaf, indices)
     found = bench.decide(leaf, indices)
     return np.asarray(found.contradicted.any(axis=1) & (found.contradicted | ~found.excluded).all(axis=1))
 
@@ -200,7 +200,7 @@ def _add_sides(bench: Bench, leaf: int, indices: Indices, steps: Floats, gaps: F
     return np.asarray(known)
 
 
-def _look_close(bench: Bench, leaf: int, indices: Indices) -> None:
+def _measure_at_shortest_step(bench: Bench, leaf: int, indices: Indices) -> None:
     """Measure contradicted elements with the shortest step at which noise does not hide the error of the claim.
 
     A kink very near makes all longer steps wrong, and they may agree with each other.

@@ -12,9 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
-from gradcheck.acceptance.closer import look_closer
-from gradcheck.acceptance.crossings import crossings
-from gradcheck.acceptance.directional import glance, search
+from gradcheck.acceptance.directional import judge_along_directions, judge_if_gross
 from gradcheck.acceptance.irregular import (
     look_for_jumps,
     look_for_kinks,
@@ -27,6 +25,8 @@ from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
 from gradcheck.acceptance.seen import unseen
+from gradcheck.acceptance.short_steps import recheck_accepted
+from gradcheck.acceptance.subgrid import subgrid
 from gradcheck.acceptance.together import contradicted_plainly, may_tie
 from gradcheck.aliases import Chosen, Floats
 from gradcheck.differences.counts import DOZEN, SMALL
@@ -95,32 +95,32 @@ def judge(
     unit = unit_of(base)
     probe = probe.with_cotangents(probe.cotangents / unit[:, None])
     claims = {leaf: claim.in_units(unit) for leaf, claim in claims.items()}
-    bench, apart, chosen = Bench(probe, base / unit, claims, rtol, rng), None, {}
+    bench, alone, chosen = Bench(probe, base / unit, claims, rtol, rng), None, {}
     with probe.budget.until_exhausted():
         if key is None or not _is_settled_along_directions(bench, key, each=each, sampled=sampled):
-            bench = bench.afresh()
-            _look(bench, complex_step=complex_step)
+            bench = bench.without_evidence()
+            _screen(bench, complex_step=complex_step)
             is_one_error = key is not None and bench.elements <= SMALL and _many_contradict(bench)
-            whole = bench.afresh() if is_one_error else None
-            if whole is not None and key is not None and glance(whole, key, sampled=sampled):
+            whole = bench.without_evidence() if is_one_error else None
+            if whole is not None and key is not None and judge_if_gross(whole, key, sampled=sampled):
                 bench = whole
             else:
-                _look_again(bench, SPARE * (2 * bench.elements + MOST_OVERHEAD) if key is not None else np.inf)
+                _decide_open(bench, SPARE * (2 * bench.elements + MOST_OVERHEAD) if key is not None else np.inf)
         chosen = quiet_elements(bench)
         if chosen:
-            apart = without_others(bench, chosen)
-            _look(apart, chosen)
-            _look_again(apart, np.inf)
+            alone = without_others(bench, chosen)
+            _screen(alone, chosen)
+            _decide_open(alone, np.inf)
         require_undefined_again(probe.budget.undefined_again)
     judgements = bench.judgements
-    if apart is not None:
+    if alone is not None:
         for leaf, indices in chosen.items():
-            judgements[leaf] = judgements[leaf].updated(apart.judgement(leaf), indices)
+            judgements[leaf] = judgements[leaf].updated(alone.judgement(leaf), indices)
     passes = [leaf for leaf, found in judgements.items() if not (found.wrong | found.undecided).any()]
     reason = Limit.RTOL if rtol >= 1 else Limit.UNSEEN  # zero is within rtol of anything
     blind = unseen(bench, passes)
-    if apart is not None:
-        blind = [leaf for leaf in blind if leaf not in chosen or unseen(apart, [leaf])]
+    if alone is not None:
+        blind = [leaf for leaf in blind if leaf not in chosen or unseen(alone, [leaf])]
     judgements |= {leaf: judgements[leaf].not_seen(reason) for leaf in blind}
     return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
 
@@ -128,11 +128,11 @@ def judge(
 def _is_settled_along_directions(bench: Bench, key: int, *, each: bool, sampled: bool) -> bool:
     """Judge along random directions; tell whether that settles it, or single elements need not, or cannot, be looked at."""
     if each:
-        return bench.elements > SMALL and glance(bench, key, sampled=sampled)
-    is_settled, most = search(bench, key), SPARE * (2 * bench.elements + MOST_OVERHEAD)
+        return bench.elements > SMALL and judge_if_gross(bench, key, sampled=sampled)
+    is_settled, most = judge_along_directions(bench, key), SPARE * (2 * bench.elements + MOST_OVERHEAD)
     if bench.elements > SMALL or bench.probe.budget.left < most:
         return True
-    return is_settled and (bench.has_wrong or not unseen(bench, list(bench.claims)))
+    return is_settled and (bench.any_contradicted or not unseen(bench, list(bench.claims)))
 
 
 def judge_more(
@@ -170,15 +170,15 @@ def judge_more(
     unit = unit_of(base)
     probe = probe.with_cotangents(probe.cotangents / unit[:, None])
     bench = Bench(probe, base / unit, {leaf: claim.in_units(unit) for leaf, claim in claims.items()}, rtol, rng)
-    chosen = {leaf: crossings(bench.leaves[leaf].value.shape, claim.values, rng) for leaf, claim in claims.items()}
+    chosen = {leaf: subgrid(bench.leaves[leaf].value.shape, claim.values, rng) for leaf, claim in claims.items()}
     with probe.budget.no_more_than(most):
-        _look(bench, chosen)
-        _look_again(bench, np.inf)
+        _screen(bench, chosen)
+        _decide_open(bench, np.inf)
     found = {leaf: bench.judgement(leaf).in_plain_units(unit) for leaf in chosen}
     return {leaf: judgements[leaf].updated(found[leaf], indices) for leaf, indices in chosen.items()}
 
 
-def _look(bench: Bench, chosen: Chosen | None = None, *, complex_step: bool = False) -> None:
+def _screen(bench: Bench, chosen: Chosen | None = None, *, complex_step: bool = False) -> None:
     """Screen every element, or those chosen in some leaves."""
     prepare(bench)
     if complex_step:
@@ -198,20 +198,20 @@ def _many_contradict(bench: Bench) -> bool:
     return bool(plainly >= max(DOZEN, excluded / 2))
 
 
-def _look_again(bench: Bench, spare: float) -> None:
+def _decide_open(bench: Bench, spare: float) -> None:
     """Judge each of the screened elements on its own; where some are wrong, the others with at most ``spare`` calls a look."""
-    look_closer(bench)
+    recheck_accepted(bench)
     refine(bench)
-    _look_where_irregular(bench, spare, look_for_zeros_on_stairs, look_for_jumps, look_for_stairs)
-    _look_where_irregular(bench, spare, look_for_kinks)
-    if bench.is_wrong:
+    _search_irregular(bench, spare, look_for_zeros_on_stairs, look_for_jumps, look_for_stairs)
+    _search_irregular(bench, spare, look_for_kinks)
+    if bench.any_wrong:
         for flagged, _ in bench.flagged:
             bench.note(flagged.leaf, np.array([flagged.index]), Limit.GROUP)
 
 
-def _look_where_irregular(bench: Bench, spare: float, *looks: Callable[[Bench], None]) -> None:
+def _search_irregular(bench: Bench, spare: float, *looks: Callable[[Bench], None]) -> None:
     """Look for what may make contradicted claims valid, with at most ``spare`` calls in all where others are wrong anyway."""
     end = bench.probe.budget.used + spare
     for look in looks:
-        with bench.probe.budget.no_more_than(end - bench.probe.budget.used if bench.is_wrong else np.inf):
+        with bench.probe.budget.no_more_than(end - bench.probe.budget.used if bench.any_wrong else np.inf):
             look(bench)

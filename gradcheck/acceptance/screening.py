@@ -7,7 +7,7 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Estimate
-from gradcheck.acceptance.pooled import FEWEST_POOLED, excess, tied_groups, together
+from gradcheck.acceptance.pooled import FEWEST_POOLED, fit_common_error, joint_slope, tied_groups
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.counts import DOZEN, evenly
@@ -99,8 +99,8 @@ def screen(bench: Bench, chosen: Chosen | None = None) -> None:
     _require_repeatable(bench, {leaf: (chosen[leaf], slope) for leaf, (slope, _, _) in plain.items()})
     for leaf, (slope, _, deviation) in plain.items():
         _screen_again(bench, leaf, chosen[leaf], slope)
-        _pool(bench, leaf, chosen[leaf], slope, deviation)
-    _move_zeros(bench)
+        _test_common_error(bench, leaf, chosen[leaf], slope, deviation)
+    _move_zeros_together(bench)
 
 
 def _require_repeatable(bench: Bench, screened: dict[int, tuple[Indices, Floats]]) -> None:
@@ -155,7 +155,7 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
     """
     if leaf in bench.exact:
         return
-    rows = np.asarray(_contradict(bench, leaf, indices)[0].any(axis=1)).nonzero()[0]
+    rows = np.asarray(_contradicted(bench, leaf, indices)[0].any(axis=1)).nonzero()[0]
     if not len(rows):
         return
     dozen, rest = rows, rows[:0]
@@ -163,7 +163,7 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
         dozen = evenly(rows, DOZEN)
         rest = np.setdiff1d(rows, dozen)
     _screen_with_other_steps(bench, leaf, indices[dozen], slope[dozen], len(indices))
-    if len(rest) and not _contradict(bench, leaf, indices[dozen])[0].any(axis=1).all():
+    if len(rest) and not _contradicted(bench, leaf, indices[dozen])[0].any(axis=1).all():
         _screen_with_other_steps(bench, leaf, indices[rest], slope[rest], len(indices))
 
 
@@ -172,10 +172,10 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
 
     Where noise allows none the other step is longer. Two steps give the truncation error, which grows with their square: it is taken away.
     """
-    _take_truncation_away(bench, leaf, indices, slope)
+    _extrapolate_with_longer_step(bench, leaf, indices, slope)
     step, before = bench.steps[leaf], among + 1
     while True:  # fewer and fewer elements
-        contradicted, improves = _contradict(bench, leaf, indices)
+        contradicted, improves = _contradicted(bench, leaf, indices)
         rows = (contradicted & improves).any(axis=1)
         count = int(np.count_nonzero(rows))
         if not count or count >= CLEARED * before:
@@ -187,16 +187,16 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
         _enter(bench, leaf, indices, _extrapolated(slope, last), bend, _amplified(deviation), is_open)
 
 
-def _contradict(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
+def _contradicted(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
     """Return where screening contradicts the claim, and where a shorter step may do better, shapes (m, K)."""
     found = bench.decide(leaf, indices)
     improves = bench.rtol * np.abs(bench.claims[leaf].values[indices]) > BETWEEN * found.noise
     return (found.outcome == Outcome.OPEN) & found.excluded, improves
 
 
-def _take_truncation_away(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> None:
+def _extrapolate_with_longer_step(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> None:
     """Screen elements with the extrapolation of their first difference and one with a longer step."""
-    contradicted, improves = _contradict(bench, leaf, indices)
+    contradicted, improves = _contradicted(bench, leaf, indices)
     concerned = contradicted & ~improves
     rows = concerned.any(axis=1)
     if not rows.any():
@@ -221,7 +221,7 @@ def _amplified(deviation: Floats, ratio: float = 1 / BETWEEN) -> Floats:
     return deviation * ((1 + ratio**3) / (1 - ratio**2))
 
 
-def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: Floats) -> None:
+def _test_common_error(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: Floats) -> None:
     """Look for an error that a whole leaf has in common, among the elements that noise keeps from being judged.
 
     Differences with the same step for all: truncation may be in common too, and two such steps tell it.
@@ -238,7 +238,7 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
         return
     places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
     deviation = np.where(noisy, deviation, np.nan)
-    first = excess(claim, slope, deviation, places)
+    first = fit_common_error(claim, slope, deviation, places)
     seen = first.significant & (np.abs(first.share) > bench.rtol)
     if not seen.any():
         return
@@ -246,15 +246,15 @@ def _pool(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: F
         return
     shorter, _, deviation = bench.difference(leaf, indices, bench.steps[leaf] / BETWEEN)
     deviation = np.where(noisy, deviation, np.nan)
-    second = excess(claim, shorter, deviation, places)
+    second = fit_common_error(claim, shorter, deviation, places)
     extrapolated = _extrapolated(shorter, slope)
-    best = excess(claim, extrapolated, deviation / (1 - BETWEEN**-2), places)
+    best = fit_common_error(claim, extrapolated, deviation / (1 - BETWEEN**-2), places)
     wrong = first.significant & second.confirmed_by(best) & (np.abs(best.share) > bench.rtol)
-    bench.excess[leaf] = np.where(wrong, best.share, 0.0)
+    bench.common_error[leaf] = np.where(wrong, best.share, 0.0)
     bench.ledgers[leaf].version += 1
 
 
-def _move_zeros(bench: Bench) -> None:
+def _move_zeros_together(bench: Bench) -> None:
     """Move elements together whose claim and difference are both zero; where that moves ``f``, enter by how much."""
     zeros = {}
     for leaf, ledger in bench.ledgers.items():
@@ -266,11 +266,11 @@ def _move_zeros(bench: Bench) -> None:
         zeros[leaf] = known[(np.abs(found.reference) <= found.noise).all(axis=1)]
     moves = {leaf: _common_move(bench, leaf, indices) for leaf, indices in zeros.items() if len(indices)}
     jitter = bench.multiplier * bench.noise
-    if not moves or not together(bench.probe, moves, jitter).any():
+    if not moves or not joint_slope(bench.probe, moves, jitter).any():
         return
     for leaf in moves:
         for group in tied_groups(bench.leaves[leaf].value, zeros[leaf]):
-            slope = together(bench.probe, {leaf: _common_move(bench, leaf, group)}, jitter)
+            slope = joint_slope(bench.probe, {leaf: _common_move(bench, leaf, group)}, jitter)
             if slope.any():
                 step = np.mean(bench.lengths[leaf][group]) * bench.steps[leaf]
                 bench.ledgers[leaf].add(Estimate.joint(group, jitter / step, slope / step))

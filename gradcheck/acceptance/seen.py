@@ -12,15 +12,15 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import excludes
-from gradcheck.acceptance.judgement import in_parts
-from gradcheck.acceptance.pooled import FEWEST_POOLED, Excess, excess
+from gradcheck.acceptance.judgement import known_blocks
+from gradcheck.acceptance.pooled import FEWEST_POOLED, CommonError, fit_common_error
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import NEGLIGIBLE, SMALL
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
 from gradcheck.functions.blocks import SMALL_ARRAY, random_signs
 
-__all__ = ["is_negligible", "others", "unseen"]
+__all__ = ["is_negligible", "other_multiples", "unseen"]
 
 GROSS = 0.2
 """Share of what the claims predict beyond which many elements count as wrong together. Twice the gradient is off by half of itself,
@@ -45,7 +45,7 @@ def unseen(bench: Bench, leaves: list[int]) -> list[int]:
     ]
 
 
-def others(rtol: float) -> list[float]:
+def other_multiples(rtol: float) -> list[float]:
     """Return the multiples of a claim that must have been called wrong: half of it not where that is within ``rtol``."""
     return [-1.0, 2.0, 0.0] + [0.5] * (rtol < 0.5)
 
@@ -53,7 +53,7 @@ def others(rtol: float) -> list[float]:
 def _rejects_all(bench: Bench, leaf: int) -> bool:
     """Tell whether each of the other claims would have been called wrong."""
     along = float(np.fmin.reduce(bench.share_along[leaf]))  # an error of this share of every element would have shown
-    waiting = [factor for factor in others(bench.rtol) if not along < abs(factor - 1)]
+    waiting = [factor for factor in other_multiples(bench.rtol) if not along < abs(factor - 1)]
     for indices in _strongest_first(bench, leaf):
         if not waiting:
             break
@@ -80,7 +80,7 @@ def _is_contradicted(bench: Bench, leaf: int) -> bool:
 
 
 def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
-    parts, known = in_parts(bench.ledgers[leaf]), bench.ledgers[leaf].known
+    parts, known = known_blocks(bench.ledgers[leaf]), bench.ledgers[leaf].known
     if known.size * bench.ledgers[leaf].columns <= SMALL_ARRAY:
         return parts
     sizes = np.nan_to_num(np.abs(bench.claims[leaf].values[known]).max(axis=1, initial=0.0), posinf=0.0)
@@ -88,7 +88,7 @@ def _strongest_first(bench: Bench, leaf: int) -> list[Indices]:
     return [first, *parts]
 
 
-def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None, least: float = 0.0) -> Excess:
+def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None, least: float = 0.0) -> CommonError:
     """Return what elements, all or some of those that were looked at, say together of a multiple of the claim, as `excess` does."""
     looked_at = bench.ledgers[leaf].count > 0
     known = (looked_at if among is None else looked_at & among).nonzero()[0]
@@ -97,7 +97,7 @@ def _pooled(bench: Bench, leaf: int, factor: float, among: Bools | None = None, 
     # The error of the other claim, as one of the claim itself, of which it is a multiple.
     other = (1 - factor) * claim + reference
     places = np.unravel_index(known, bench.leaves[leaf].value.shape or (1,))
-    return excess(claim, other, noise / bench.multiplier, places, least)
+    return fit_common_error(claim, other, noise / bench.multiplier, places, least)
 
 
 def _is_constant(bench: Bench, leaf: int) -> bool:

@@ -41,12 +41,12 @@ class Shown:
             leaf, before = span.leaf, self.bench.floor_along[span.leaf]
             contributed = np.abs([changes[place] for changes in slopes.predicted])
             share = (needed / contributed).min(axis=0)
-            floor = np.maximum(hidden / self.directions.shortest(leaf), self.bench.rtol * self._size(leaf))
+            floor = np.maximum(hidden / self.directions.short_move(leaf), self.bench.rtol * self._size(leaf))
             self.is_blurred |= is_blurred and bool((MOST_HIDDEN * floor > self.bench.rtol * self._size(leaf)).any())
             self.bench.floor_along[leaf] = np.minimum(before, floor)
             self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
 
-    def sees(self, leaf: int) -> bool:
+    def shows_enough(self, leaf: int) -> bool:
         """Tell whether directions show enough of a leaf: a share of every element, a wrong sign, or all that noise permits.
 
         The typical element of a leaf that has no gradient at all is that of all leaves, by its effect.
@@ -58,7 +58,7 @@ class Shown:
         if not size.any():
             size = self._typical_effect() / np.median(self.bench.lengths[leaf])
             least = max(least, MOST_HIDDEN * np.sqrt(len(self.bench.claims[leaf].values)))
-        visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.shortest(leaf, FIRST_STEP)
+        visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.short_move(leaf, FIRST_STEP)
         # Round-off that was only assumed may be an error of a few elements as well.
         shares = np.full_like(floor, np.inf) if self.bench.claims[leaf].assumed else self.bench.share_along[leaf]
         return bool((floor <= np.maximum(least * size, visible)).any() or (shares <= MOST_HIDDEN).any())

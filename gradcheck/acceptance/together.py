@@ -22,7 +22,14 @@ from gradcheck.differences.sampled_noise import SPACING, most_of_half
 from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.functions.displacements import Moves
 
-__all__ = ["bends_less", "bends_where_equal", "confirm_together", "contradicted_plainly", "jump_from_afar", "may_tie"]
+__all__ = [
+    "confirm_together",
+    "contradicted_plainly",
+    "contradicted_without_kink",
+    "distant_jump",
+    "equal_elements_may_tie",
+    "may_tie",
+]
 
 PRECISE = 100.0
 """Smallest ratio of an error to the bound that directions give it: a diagnosis needs two digits of the error."""
@@ -60,8 +67,8 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
         directions.correct(leaf, indices, value)
         blur[leaf] = np.zeros_like(directions.believed[leaf])
         blur[leaf][indices] = np.hypot(noise / bench.multiplier, DISAGREES * bench.rtol * value)
-    slopes = directions.look(chosen=apart, longer=True)
-    allowed = DISAGREES * np.hypot(slopes.deviation, directions.spread(slopes.parts, blur))
+    slopes = directions.measure_fresh(chosen=apart, longer=True)
+    allowed = DISAGREES * np.hypot(slopes.deviation, directions.deviation_along(slopes.parts, blur))
     agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(allowed).all()
     if not agree or slopes.are_unresolved(bench.noise):
         return
@@ -77,7 +84,7 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
         bench.ledgers[leaf].add(Estimate.multiple(indices[sure], value[sure], bound[sure]))
 
 
-def jump_from_afar(bench: Bench, contradicted: Chosen) -> Floats:
+def distant_jump(bench: Bench, contradicted: Chosen) -> Floats:
     """Return the size of a jump that may make contradicted claims the trend of a staircase, shape (K,); 0 for none.
 
     Differences are taken over longer and longer ways, up to the elements' lengths or that of zeros, until one agrees four times better
@@ -151,7 +158,7 @@ def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
     away = np.where(values[equal] < 0, -away, away)
     move = np.zeros_like(bench.lengths[leaf])
     move[equal] = away
-    departs = _departs(bench, {leaf: move}, away @ bench.decide(leaf, equal).reference)
+    departs = _departure(bench, {leaf: move}, away @ bench.decide(leaf, equal).reference)
     chosen = indices[many[kinds]]
     found = bench.decide(leaf, chosen)
     error = np.abs(move[chosen])[:, None] * np.abs(bench.claims[leaf].values[chosen] - found.reference)
@@ -159,7 +166,9 @@ def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
     return tied
 
 
-def bends_where_equal(bench: Bench, claims: dict[int, Floats], derivatives: dict[int, Floats], step: float) -> bool:
+def equal_elements_may_tie(
+    bench: Bench, claims: dict[int, Floats], derivatives: dict[int, Floats], step: float
+) -> bool:
     """Tell whether leaves may have a kink that equal elements share, which derivatives along directions do not show and claims do.
 
     Of elements that are as large as others of their leaf those of one size are moved alike, all away from zero and all towards it. To
@@ -181,17 +190,17 @@ def bends_where_equal(bench: Bench, claims: dict[int, Floats], derivatives: dict
         error += moves[leaf][known] ** 2 @ (claimed - derivatives[leaf])[known] ** 2
     if not any(np.any(move) for move in moves.values()):
         return False
-    return not bool((2 * _departs(bench, moves, expected) <= np.sqrt(error)).all())
+    return not bool((2 * _departure(bench, moves, expected) <= np.sqrt(error)).all())
 
 
-def _departs(bench: Bench, moves: Moves, expected: Floats) -> Floats:
+def _departure(bench: Bench, moves: Moves, expected: Floats) -> Floats:
     """Return by how much functions depart from expected changes on either side of the point, beyond noise, shape (K,); two calls."""
     sides = np.array([[1.0], [-1.0]])
     changes = (bench.probe.ray(moves, sides[:, 0]) - bench.base) * sides
     return np.asarray(np.abs(changes - expected).max(axis=0) - np.sqrt(2) * bench.multiplier * bench.noise)
 
 
-def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> Bools:
+def contradicted_without_kink(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> Bools:
     """Tell for which functions elements together contradict their claims and agree with derivatives, without a kink; shape (K,).
 
     Along most of four random directions the claims must be off by twice what noise, and a bend of the functions, explain.
@@ -202,7 +211,7 @@ def bends_less(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -
     """
     directions = Directions(bench, int(bench.rng.integers(2**32)), of_claims=False)
     directions.correct(leaf, indices, derivatives)
-    slopes = directions.look(chosen={leaf: indices}, longer=True)
+    slopes = directions.measure_fresh(chosen={leaf: indices}, longer=True)
     measured = slopes.predicted_of() - slopes.residual
     claimed = directions.predict(slopes.parts, leaf, bench.claims[leaf].values)
     agrees = np.abs(slopes.residual) <= DISAGREES * slopes.deviation

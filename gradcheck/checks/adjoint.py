@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.decide import Decision, Tolerance, decide
-from gradcheck.acceptance.judgement import judged
+from gradcheck.acceptance.judgement import judgement_of
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger
 from gradcheck.acceptance.rule import Judgement, Limit
 from gradcheck.aliases import Bools, Floats
@@ -262,7 +262,7 @@ class AdjointTest:
             seen = bound <= HIDDEN * usual
             ledger.add(Estimate(Kind.EXACT, indices, value, bound, bound, zero, zero, seen, never, np.zeros(1)))
             claim = claims[position][:, None]
-            judgement = judged(
+            judgement = judgement_of(
                 claim.shape,
                 ledger,
                 partial(self._decide, claim, ledger),

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.decide import Decision, Tolerance, decide, excludes
-from gradcheck.acceptance.judgement import judged
+from gradcheck.acceptance.judgement import judgement_of
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, rms
 from gradcheck.acceptance.rule import Claim, Judgement
-from gradcheck.acceptance.seen import others
+from gradcheck.acceptance.seen import other_multiples
 from gradcheck.aliases import Floats, Indices
 from gradcheck.checks.check import Check
 from gradcheck.checks.jacobians import JacobianSubject, block
@@ -194,7 +194,7 @@ class _Run:
         against = [pair for pair in pairs[: len(known)] if np.any(self._decide(self._rows(*pair)).excluded)]
         self._enter(against, self.differences.measure(against, SECOND_STEP))
         noise = np.array([self.differences.noise])
-        found = judged(self.claim.values.shape, self.ledger, self._decide, noise_of_f=noise)
+        found = judgement_of(self.claim.values.shape, self.ledger, self._decide, noise_of_f=noise)
         is_clear = not np.any(found.wrong | found.undecided)
         return found.not_seen(Limit.UNSEEN) if is_clear and self._is_unseen(found) else found
 
@@ -208,7 +208,7 @@ class _Run:
         """
         rows = np.arange(len(self.claim.values))
         claim, evidence, tolerance = self.claim.values, self.ledger.evidence(rows), self._tolerance(rows)
-        if all(np.any(excludes(factor * claim, evidence, tolerance)) for factor in others(self.rtol)):
+        if all(np.any(excludes(factor * claim, evidence, tolerance)) for factor in other_multiples(self.rtol)):
             return False
         differences = self.differences
         if (

@@ -63,10 +63,10 @@ def test_a_direction_depends_on_the_name_of_the_leaf_alone():
     w, b = X[:30].reshape(5, 6), X[30:40]
     one, names = directions_of({"w": w, "b": b})
     other, others = directions_of({"extra": X[:7], "b": b, "w": w})
-    mine, theirs = one.moves(one.whole()), other.moves(other.whole())
+    mine, theirs = one.moves(one.draw_leaves()), other.moves(other.draw_leaves())
     for name in names:
         np.testing.assert_array_equal(mine[names.index(name)], theirs[others.index(name)])
-    assert not np.array_equal(mine[0], directions_of({"w": w, "b": b}, key=1)[0].moves(one.whole())[0])
+    assert not np.array_equal(mine[0], directions_of({"w": w, "b": b}, key=1)[0].moves(one.draw_leaves())[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -75,7 +75,7 @@ def test_no_component_is_small_and_every_short_step_is_exact(dtype):
     directions, _ = directions_of(x)
     for step in (SHORTEST_STEP, LONGEST_STEP):
         directions.step = step
-        (move,) = directions.moves(directions.whole()).values()
+        (move,) = directions.moves(directions.draw_leaves()).values()
         unit = np.abs(move) / directions.lengths(0, slice(None), step)
         assert unit.min() > 0.4
         assert unit.max() < 1.45
@@ -88,10 +88,10 @@ def test_no_component_is_small_and_every_short_step_is_exact(dtype):
 
 def test_halves_of_a_direction_move_their_elements_as_the_whole_does():
     directions, _ = directions_of({"w": np.random.default_rng(0).normal(size=(300, 300)), "b": X[:7]})
-    parts = [directions.whole()]
+    parts = [directions.draw_leaves()]
     while len(parts) < 40:
         parts = [half for part in parts for half in (part.halves() if part.size > 1 else (part,))]
-    whole = directions.moves(replace(parts[0], spans=directions.whole().spans))
+    whole = directions.moves(replace(parts[0], spans=directions.draw_leaves().spans))
     for leaf in directions.leaves:
         pieces = [directions.moves(part)[leaf] for part in parts if leaf in part.leaves]
         np.testing.assert_array_equal(np.sum(pieces, axis=0), whole[leaf])

@@ -53,8 +53,8 @@ def evidence_of(estimates, membership=Membership.UNTESTED, nonlinear=False):
     ledger = Ledger(1, 1)
     for estimate in estimates:
         ledger.add(estimate)
-    ledger.examine(HERE, np.full((1, 1), membership, dtype=np.int8))
-    ledger.distrust(HERE, np.full((1, 1), nonlinear))
+    ledger.enter_membership(HERE, np.full((1, 1), membership, dtype=np.int8))
+    ledger.mark_nonlinear(HERE, np.full((1, 1), nonlinear))
     return ledger.evidence(HERE)
 
 
@@ -374,7 +374,7 @@ def test_elements_side_by_side_are_decided_as_each_alone():
     for i, (_, estimates, _, membership, *_) in enumerate(rows):
         for estimate in estimates:
             ledger.add(replace(estimate, indices=np.array([i])))
-        ledger.examine(np.array([i]), np.full((1, 1), membership, dtype=np.int8))
+        ledger.enter_membership(np.array([i]), np.full((1, 1), membership, dtype=np.int8))
     evidence = ledger.evidence(np.arange(len(rows)))
     found = decide(np.array([[row[0]] for row in rows]), evidence, WHOLE)
     assert [(o, i) for o, i in zip(found.outcome[:, 0], found.limit[:, 0], strict=True)] == [row[4:6] for row in rows]

@@ -61,7 +61,7 @@ def test_leaves_that_move_together_move_as_each_alone(functions):
     directions, names = made(SHAPES, functions=functions, dtypes=DTYPES)
     directions.hold(names.index("b"), np.array([1]))
     directions.correct(names.index("b"), np.array([1]), np.full((1, functions), np.inf))
-    part = directions.whole()
+    part = directions.draw_leaves()
     moves, predicted, variance = directions._along(part)
     deviations = {leaf: np.abs(values) for leaf, values in directions.believed.items()}
     squares = np.zeros(functions)
@@ -76,13 +76,13 @@ def test_leaves_that_move_together_move_as_each_alone(functions):
         np.testing.assert_allclose(predicted[row], expected, rtol=1e-13, atol=1e-18)
         squares += (alone[moving, None] ** 2 * deviations[leaf][moving] ** 2).sum(axis=0)
     assert variance.shape == (functions,)
-    np.testing.assert_allclose(directions.spread([part], deviations), [np.sqrt(squares)], rtol=1e-13)
+    np.testing.assert_allclose(directions.deviation_along([part], deviations), [np.sqrt(squares)], rtol=1e-13)
 
 
 def test_other_leaves_change_nothing():
     few, few_names = made({name: SHAPES[name] for name in "bd"})
     many, many_names = made(SHAPES)
-    one, other = few.moves(few.whole()), many.moves(many.whole())
+    one, other = few.moves(few.draw_leaves()), many.moves(many.draw_leaves())
     for name in "bd":
         signs = [np.sign(move[names.index(name)]) for move, names in ((one, few_names), (other, many_names))]
         np.testing.assert_array_equal(*signs)
@@ -90,7 +90,7 @@ def test_other_leaves_change_nothing():
 
 def test_components_are_spread_over_their_range_with_either_sign():
     directions, _ = made({f"p{i}": (3,) for i in range(1500)})
-    moves = directions.moves(directions.whole())
+    moves = directions.moves(directions.draw_leaves())
     shares = np.concatenate([move / directions.lengths(leaf, slice(None), 1e-4) for leaf, move in moves.items()])
     sizes = np.sort(np.abs(shares))
     places = (np.arange(len(sizes)) + 0.5) / len(sizes)

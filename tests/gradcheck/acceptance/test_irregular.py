@@ -381,7 +381,7 @@ def test_the_highest_stair_of_a_leaf_is_its_noise(monkeypatch):
         bench = bench_of(lambda p: float(np.sum(p["x"])), {"x": np.ones(2)}, {"x": np.full(2, 2.0)})
         for index in range(2):
             sides(bench, 1.0, index=index)
-        monkeypatch.setattr(irregular, "_stair", lambda b, leaf, index, jitter, h=heights: np.array([h[index]]))
+        monkeypatch.setattr(irregular, "_stair_height", lambda b, leaf, index, jitter, h=heights: np.array([h[index]]))
         look_for_stairs(bench)
         assert bench.noise_seen[0][0] == pytest.approx(1e-4 / np.sqrt(12), rel=1e-9)
 
@@ -447,7 +447,7 @@ def test_without_a_stair_a_few_elements_are_looked_at_and_no_more(monkeypatch):
     for index in range(6):
         sides(bench, 1.0, index=index)
     asked = []
-    monkeypatch.setattr(irregular, "_stair", lambda b, leaf, index, jitter: asked.append(index) or np.zeros(1))
+    monkeypatch.setattr(irregular, "_stair_height", lambda b, leaf, index, jitter: asked.append(index) or np.zeros(1))
     look_for_stairs(bench)
     assert asked == list(range(EXAMPLES))
 
@@ -502,7 +502,7 @@ def test_what_was_measured_once_is_not_looked_at_for_stairs():
 def test_a_stair_of_one_function_is_one(monkeypatch):
     bench = two(sums, np.ones(1), [[2.0, 2.0]])
     two_sides(bench, [1.0, 1.0])
-    monkeypatch.setattr(irregular, "_stair", lambda b, leaf, index, jitter: np.array([1e-4, 0.0]))
+    monkeypatch.setattr(irregular, "_stair_height", lambda b, leaf, index, jitter: np.array([1e-4, 0.0]))
     look_for_stairs(bench)
     assert Kind.STAIR in kinds(bench, 0)
     np.testing.assert_allclose(bench.noise_seen[0], [1e-4 / np.sqrt(12), bench.noise[1]])

@@ -146,12 +146,14 @@ def test_nothing_known_and_nothing_asked():
 
 def test_what_was_examined_and_distrusted_stays_so():
     ledger = Ledger(3, 2)
-    ledger.examine(np.array([0, 2]), np.array([[Membership.VALID, Membership.UNTESTED], [Membership.INVALID] * 2]))
-    ledger.examine(np.array([0]), np.array([[Membership.UNTESTED, Membership.OPEN]]))
+    ledger.enter_membership(
+        np.array([0, 2]), np.array([[Membership.VALID, Membership.UNTESTED], [Membership.INVALID] * 2])
+    )
+    ledger.enter_membership(np.array([0]), np.array([[Membership.UNTESTED, Membership.OPEN]]))
     expected = [[Membership.VALID, Membership.OPEN], [Membership.UNTESTED] * 2, [Membership.INVALID] * 2]
     np.testing.assert_array_equal(ledger.membership, expected)
-    ledger.distrust(np.array([1]), np.array([[True, False]]))
-    ledger.distrust(np.array([1, 2]), np.array([[False, False], [False, True]]))
+    ledger.mark_nonlinear(np.array([1]), np.array([[True, False]]))
+    ledger.mark_nonlinear(np.array([1, 2]), np.array([[False, False], [False, True]]))
     assert ledger.nonlinear.tolist() == [[False, False], [True, False], [False, True]] and ledger.version == 4
     found = ledger.evidence(np.array([2, 0]))
     np.testing.assert_array_equal(found.membership, [expected[2], expected[0]])
@@ -231,8 +233,8 @@ def test_one_estimate_alone_is_the_evidence_that_it_is_beside_others():
     alone, beside = Ledger(5, 1), Ledger(5, 1)
     for ledger in (alone, beside):
         ledger.add(made)
-        ledger.examine(np.array([1]), np.array([[Membership.OPEN]], np.int8))
-        ledger.distrust(np.array([3]), column(1).astype(bool))
+        ledger.enter_membership(np.array([1]), np.array([[Membership.OPEN]], np.int8))
+        ledger.mark_nonlinear(np.array([3]), column(1).astype(bool))
     beside.add(pair([4], [9.0]))
     for mine, theirs in zip(alone.evidence(made.indices), beside.evidence(made.indices), strict=True):
         assert mine.dtype == theirs.dtype

@@ -96,7 +96,7 @@ def test_halves_that_disagree_are_followed_and_the_likelier_where_neither_does_c
 
 
 def whole_of(directions):
-    part = directions.whole()
+    part = directions.draw_leaves()
     return groups_of(directions.measure([part]))
 
 
@@ -167,7 +167,7 @@ def test_elements_that_are_looked_at_are_judged_once_and_what_is_wrong_is_correc
     directions = Directions(bench, 0)
     individual = Individual(bench, directions)
     chosen = np.array([3, 4, 8, 9, 30])
-    individual.look_at({0: chosen})
+    individual.judge({0: chosen})
     assert individual.count == 5
     assert individual.contradicted(0, chosen).tolist() == [True, False, True, True, True]
     np.testing.assert_allclose(directions.believed[0][:, 0], gradients["x"], rtol=1e-6)
@@ -178,9 +178,9 @@ def test_of_infinite_claims_a_number_is_looked_at_and_the_rest_is_noted():
     params, gradients = leaves(x=count), leaves(1, x=count)
     bench = bench_of(params, gradients, {"x": np.full(count, np.inf)})
     individual = Individual(bench, Directions(bench, 0))
-    individual.look_at_infinite()
+    individual.judge_infinite()
     assert individual.count == SMALL
-    assert np.count_nonzero(individual.looked_at[0][SMALL:]) == 0
+    assert np.count_nonzero(individual.measured[0][SMALL:]) == 0
     assert set(bench.judgements[0].doubt[SMALL:].ravel()) == {Limit.GROUP}
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from gradcheck.acceptance.pooled import FEWEST_POOLED, Excess, excess, tied_groups, together
+from gradcheck.acceptance.pooled import FEWEST_POOLED, CommonError, fit_common_error, joint_slope, tied_groups
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 
 
 def of(share, deviations):
-    return Excess(np.array([share]), np.array([deviations]))
+    return CommonError(np.array([share]), np.array([deviations]))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_fit_of_a_common_error_and_what_noise_in_common_does_to_it(alike):
     claimed, deviation = rng.normal(size=24), rng.uniform(0.01, 0.02, 24)
     noise = deviation * (rng.normal(size=6)[places[0]] if alike else rng.normal(size=24))
     measured = claimed / 1.03 + noise
-    found = excess(claimed[:, None], measured[:, None], deviation[:, None], places)
+    found = fit_common_error(claimed[:, None], measured[:, None], deviation[:, None], places)
     share, deviations = by_loops(claimed, measured, deviation, places)
     np.testing.assert_allclose([found.share[0], found.deviations[0]], [share, deviations], rtol=1e-12)
 
@@ -60,7 +60,7 @@ def test_an_exact_error_is_found_and_what_cannot_be_used_is_left_out():
     claimed = np.append(1.02 * np.arange(1.0, 12), [np.nan, 5.0, 5.0])[:, None]
     measured = np.append(np.arange(1.0, 12), [1.0, np.inf, 99.0])[:, None]
     deviation = np.append(np.full(13, 1e-3), 0.0)[:, None]
-    found = excess(claimed, measured, deviation, (np.arange(14),))
+    found = fit_common_error(claimed, measured, deviation, (np.arange(14),))
     assert found.share[0] == pytest.approx(0.02 / 1.02) and found.significant[0]
 
 
@@ -68,7 +68,7 @@ def test_too_few_elements_say_nothing():
     for count, said in ((FEWEST_POOLED - 1, False), (FEWEST_POOLED, True)):
         claimed = np.append(np.full(count, 1.1), np.zeros(5))[:, None]
         measured = np.append(np.ones(count), np.zeros(5))[:, None]
-        found = excess(claimed, measured, np.full_like(claimed, 1e-3), (np.arange(count + 5),))
+        found = fit_common_error(claimed, measured, np.full_like(claimed, 1e-3), (np.arange(count + 5),))
         assert bool(found.share[0] != 0) is said and bool(found.significant[0]) is said
 
 
@@ -89,7 +89,7 @@ def probe_of(f, x):
 )
 def test_elements_moved_together_show_a_derivative_of_first_order(f, slope, calls):
     probe = probe_of(f, np.ones(3))
-    found = together(probe, {0: np.full(3, 1e-3)}, np.array([1e-12]))
+    found = joint_slope(probe, {0: np.full(3, 1e-3)}, np.array([1e-12]))
     assert found[0] == pytest.approx(slope, rel=1e-9, abs=1e-15) and probe.budget.used == calls
 
 

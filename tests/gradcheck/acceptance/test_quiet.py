@@ -87,7 +87,7 @@ def test_hidden_is_what_noise_clears_by_more_than_the_tolerance_of_the_median_el
 def test_what_is_valid_at_a_kink_is_hidden_if_noise_is_more_than_its_tolerance():
     bench = linear(np.ones(3))
     enter(bench, [1.0, 1.0, 1.0], [1e-12, 1e-3, 1e-12], typical=1.0)
-    bench.ledgers[0].examine(np.arange(2), np.full((2, 1), Membership.VALID))
+    bench.ledgers[0].enter_membership(np.arange(2), np.full((2, 1), Membership.VALID))
     assert _hidden(bench, 0).tolist() == [1]
 
 

@@ -15,12 +15,12 @@ from gradcheck.acceptance.refinement import (
     _add_sides,
     _climb_leaf,
     _confirm_many,
-    _look_close,
+    _may_show_error,
     _measure_at_kinks,
+    _measure_at_shortest_step,
     _measure_briefly,
     _queue,
     _refine_leaf,
-    _worth_it,
     refine,
 )
 from gradcheck.differences.counts import DOZEN
@@ -62,7 +62,7 @@ def test_what_was_measured_noted_or_explained_by_an_error_in_common_waits_for_no
     bench.ledgers[0].add(Estimate.pair(np.array([1]), np.array([[1.0]]), np.array([[1e-3]]), np.array([[1e-3]])))
     bench.note(0, np.array([2]), Limit.GROUP)
     assert [index for _, index in _queue(bench)] == [0, 3]
-    bench.excess[0][:] = 2 / 3
+    bench.common_error[0][:] = 2 / 3
     assert _queue(bench) == []
 
 
@@ -129,14 +129,14 @@ def test_beside_evidence_a_few_are_looked_at_anyway(contradicted, open_, spent, 
 def test_it_is_worth_it_where_noise_hides_what_a_longer_step_would_show(value, noise, step, limited, worth):
     bench = linear([1.0, 1.0], step=step * FIRST_STEP)
     enter(bench, [value], noise, limited=limited)
-    assert _worth_it(bench, 0, np.array([0])).tolist() == [[worth]]
+    assert _may_show_error(bench, 0, np.array([0])).tolist() == [[worth]]
 
 
 def test_it_is_not_worth_it_where_no_other_step_would_tell_more():
     bench = linear([1.0, 1.0], step=1e-6)
     enter(bench, [1.01], 0.02, limited=True, typical=1e-9)
     assert bench.decide(0, np.array([0])).rough.all()
-    assert _worth_it(bench, 0, np.array([0])).tolist() == [[False]]
+    assert _may_show_error(bench, 0, np.array([0])).tolist() == [[False]]
 
 
 def test_one_that_is_worth_it_waits_without_evidence():
@@ -176,7 +176,7 @@ def test_a_kink_very_near_is_seen_with_the_shortest_step_that_noise_allows():
     bench.climb(0, np.arange(1), FIRST_STEP)
     bench.climb(0, np.arange(1), SECOND_STEP)
     before = calls(bench)
-    _look_close(bench, 0, np.arange(1))
+    _measure_at_shortest_step(bench, 0, np.arange(1))
     assert calls(bench) == before + 2 and kinds(bench, 0)[-1] == Kind.CLOSEST
     found = bench.decide(0, np.arange(1))
     assert found.outcome[0, 0] == Outcome.RIGHT_TO_RESOLUTION and found.reference[0, 0] == pytest.approx(1.0, abs=1e-6)
@@ -205,7 +205,7 @@ def test_how_close_a_look_is(monkeypatch, noise, apart, expected):
     asked = []
     measured = bench.difference
     monkeypatch.setattr(bench, "difference", lambda *args: asked.append(args) or measured(*args))
-    _look_close(bench, 0, np.arange(2))
+    _measure_at_shortest_step(bench, 0, np.arange(2))
     ((_, indices, steps),) = asked
     length = bench.lengths[0][0]
     scaled = expected if expected in (CLOSEST_STEP, CLOSEST, SECOND_STEP) else expected * bench.multiplier / length
@@ -215,7 +215,7 @@ def test_how_close_a_look_is(monkeypatch, noise, apart, expected):
 def test_nothing_is_looked_at_closely_that_is_not_contradicted():
     bench = linear(np.ones(2))
     enter(bench, [1.0, 1.5], 1e-12)
-    _look_close(bench, 0, np.arange(2))
+    _measure_at_shortest_step(bench, 0, np.arange(2))
     assert calls(bench) == 0
 
 
@@ -435,7 +435,7 @@ def test_a_close_look_moves_single_precision_by_two_units_at_least(monkeypatch):
         bench.ledgers[0].add(Estimate.sides(np.array([0]), np.ones((1, 1)), np.zeros((1, 1)), np.full((1, 1), 0.1)))
     measured = bench.difference
     monkeypatch.setattr(bench, "difference", lambda *args: asked.append(args[2][0]) or measured(*args))
-    _look_close(bench, 0, np.arange(1))
+    _measure_at_shortest_step(bench, 0, np.arange(1))
     assert asked == [pytest.approx(2 * 2.0**-23 / bench.lengths[0][0])]
 
 

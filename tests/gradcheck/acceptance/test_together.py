@@ -10,10 +10,10 @@ from gradcheck.acceptance.ledger import Estimate, Kind
 from gradcheck.acceptance.screening import screen
 from gradcheck.acceptance.together import (
     PRECISE,
-    bends_less,
-    bends_where_equal,
     confirm_together,
     contradicted_plainly,
+    contradicted_without_kink,
+    equal_elements_may_tie,
     may_tie,
 )
 
@@ -151,7 +151,7 @@ def test_what_has_no_derivative_in_one_function_is_not_confirmed(monkeypatch):
     monkeypatch.setattr(Told, "residual", np.zeros((4, 2)))
     monkeypatch.setattr(Told, "predicted", 1.0)
     monkeypatch.setattr(Told, "deviation", np.full((4, 2), 1e-6))
-    monkeypatch.setattr(Told, "spread", lambda self, parts, deviations: np.zeros((4, 2)))
+    monkeypatch.setattr(Told, "deviation_along", lambda self, parts, deviations: np.zeros((4, 2)))
     bench = both(np.full((4, 2), 3.0))
     values = np.ones((4, 2))
     values[1, 0], values[2] = NAN, NAN
@@ -172,7 +172,7 @@ def test_directions_of_derivatives_that_were_measured_know_no_rounding_of_claims
     bench = linear(np.full(4, 3.0))
     enter(bench, np.ones(4), 1e-9)
     confirm_together(bench, {0: np.arange(4)})
-    bends_less(bench, 0, np.arange(4), np.ones((4, 1)))
+    contradicted_without_kink(bench, 0, np.arange(4), np.ones((4, 1)))
     assert made == [False, False]
 
 
@@ -268,7 +268,7 @@ def test_a_claim_is_contradicted_by_twice_what_is_an_accident(monkeypatch, times
     monkeypatch.setattr(together, "Directions", Told)
     monkeypatch.setattr(Told, "predict", lambda self, parts, leaf, values: times * DISAGREES * Told.deviation)
     bench = linear(np.full(3, 3.0))
-    assert bends_less(bench, 0, np.arange(3), np.ones((3, 1))).tolist() == [contradicts]
+    assert contradicted_without_kink(bench, 0, np.arange(3), np.ones((3, 1))).tolist() == [contradicts]
 
 
 @pytest.mark.parametrize(("shown", "contradicts"), [(2, False), (3, True), (4, True)])
@@ -277,7 +277,7 @@ def test_three_directions_of_four_must_contradict_a_claim(monkeypatch, shown, co
     told = np.where(np.arange(4)[:, None] < shown, 1.0, 0.0)
     monkeypatch.setattr(Told, "predict", lambda self, parts, leaf, values: told)
     bench = linear(np.full(3, 3.0))
-    assert bends_less(bench, 0, np.arange(3), np.ones((3, 1))).tolist() == [contradicts]
+    assert contradicted_without_kink(bench, 0, np.arange(3), np.ones((3, 1))).tolist() == [contradicts]
 
 
 def test_each_function_has_slopes_of_its_own():
@@ -286,7 +286,7 @@ def test_each_function_has_slopes_of_its_own():
         {"x": np.arange(1.0, 5)},
         {"x": np.tile([1.0, -3.3], (4, 1))},
     )
-    assert bends_less(bench, 0, np.arange(4), np.tile([1.0, -3.0], (4, 1))).tolist() == [False, True]
+    assert contradicted_without_kink(bench, 0, np.arange(4), np.tile([1.0, -3.0], (4, 1))).tolist() == [False, True]
 
 
 def test_what_is_confirmed_is_known_to_two_digits_in_every_function_that_excludes_its_claim():
@@ -336,9 +336,11 @@ def test_many_elements_of_one_size_are_where_moving_all_of_them_shows_no_kink(si
 def test_elements_together_contradict_claims_and_agree_with_derivatives(claimed, bends):
     bench = linear(claimed * SLOPES, slopes=SLOPES)
     truth = SLOPES.reshape(-1, 1)
-    assert bends_less(bench, 0, np.arange(30), truth).tolist() == [bends]
+    assert contradicted_without_kink(bench, 0, np.arange(30), truth).tolist() == [bends]
     assert calls(bench) == 18
-    assert not bends_less(bench, 0, np.arange(30), 1.3 * truth).any()  # nor where the derivatives are wrong themselves
+    assert not contradicted_without_kink(
+        bench, 0, np.arange(30), 1.3 * truth
+    ).any()  # nor where the derivatives are wrong themselves
 
 
 @pytest.mark.parametrize(
@@ -348,5 +350,5 @@ def test_elements_together_contradict_claims_and_agree_with_derivatives(claimed,
 def test_a_kink_that_equal_elements_share_is_seen_where_all_of_one_size_are_moved(sizes, claimed, bends):
     """Derivatives of one, which directions agree with; where claims are off by far more than the kink bends it does not explain them."""
     bench = bench_of(lambda p: capped(p["x"], sizes), {"x": MANY}, {"x": np.full(52, claimed)})
-    assert bends_where_equal(bench, {0: np.full((52, 1), claimed)}, {0: np.ones((52, 1))}, 1e-6) == bends
+    assert equal_elements_may_tie(bench, {0: np.full((52, 1), claimed)}, {0: np.ones((52, 1))}, 1e-6) == bends
     assert bench.probe.budget.used == 2

@@ -13,10 +13,10 @@ import numpy as np
 from gradcheck.aliases import Floats, Indices
 from gradcheck.differences.counts import DOZEN
 
-__all__ = ["crossings"]
+__all__ = ["subgrid"]
 
 
-def crossings(shape: tuple[int, ...], values: Floats, rng: np.random.Generator) -> Indices:
+def subgrid(shape: tuple[int, ...], values: Floats, rng: np.random.Generator) -> Indices:
     """Draw a dozen elements of an array, a few more of one of many axes, where slices along every axis cross.
 
     The slices are those of elements whose claims are not zero, as far as there are any.

@@ -19,7 +19,7 @@ def test_small_leaves_are_looked_at_wherever_a_large_one_stands(order, monkeypat
 
     bench = bench_of(f, {name: np.ones(SIZES[name]) for name in order}, slopes)
     search = directional._Search(bench, Directions(bench, 0))
-    monkeypatch.setattr(directional._Search, "_obscure", lambda self: list(range(len(order))))
-    search._look_closer()
+    monkeypatch.setattr(directional._Search, "_unseen_after_wrong", lambda self: list(range(len(order))))
+    search._take_longer_steps()
     looked_at = {name: bool(np.all(bench.ledgers[leaf].count > 0)) for leaf, name in enumerate(order)}
     assert looked_at == {"large": False, "small": True, "smaller": True}

@@ -19,13 +19,13 @@ from gradcheck.differences.lengths import CLOSEST
 from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.displacements import Moves
 
-__all__ = ["look_closer"]
+__all__ = ["recheck_accepted"]
 
 SEEN = 0.1
 """Share of the directional derivative that noise may hide at the shortest step."""
 
 
-def look_closer(bench: Bench) -> None:
+def recheck_accepted(bench: Bench) -> None:
     """Distrust the differences of accepted elements that shorter steps contradict.
 
     Costs eight calls where nothing does.
@@ -126,7 +126,7 @@ class _Line:
         places = [(leaf, index) for leaf, indices in group.items() for index in indices]
         if len(places) == 1:
             leaf, index = places[0]
-            self.bench.ledgers[leaf].distrust(np.array([index]), np.abs(residual[0]) > residual[1])
+            self.bench.ledgers[leaf].mark_nonlinear(np.array([index]), np.abs(residual[0]) > residual[1])
             return
         if self.groups >= MOST_GROUPS or self.bench.probe.budget.left < 4:
             return
@@ -135,7 +135,7 @@ class _Line:
         left, right = (self.residual(half, share) for half in (first, second))
         if not _is_seen(left) and not _is_seen(right):  # where elements tie it is in none of them alone
             for leaf, indices in group.items():
-                self.bench.ledgers[leaf].distrust(indices, np.abs(residual[0]) > residual[1])
+                self.bench.ledgers[leaf].mark_nonlinear(indices, np.abs(residual[0]) > residual[1])
         for half, found in ((first, left), (second, right)):
             if _is_seen(found):
                 self.distrust(half, found, share)

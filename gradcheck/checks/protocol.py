@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, are_single
-from gradcheck.checks.roundoff import changes_by_rounding
+from gradcheck.checks.roundoff import changes_by_rounding, residues
 from gradcheck.checks.second_point import AWAY, compare
 from gradcheck.diagnosis.precision import coarse_format
 from gradcheck.differences.counts import SMALL
@@ -436,6 +436,7 @@ def examine_linearity(
     Where the terms of all three sums cancel they differ by the round-off of the terms.
     """
     nearby: dict[str, float] = {}
+    least: dict[int, Floats] = {}
     for leaf, values in combined.values.items():
         parts = [reading.values[leaf] for reading in first if leaf in reading.values]
         if len(parts) < len(first) or combined.names[leaf] in ignored:
@@ -449,7 +450,8 @@ def examine_linearity(
         if leaf in check.roundoff and apart <= most * float(check.roundoff[leaf].own.max(initial=0.0)):
             continue
         nearby = nearby or changes_by_rounding(check, cotangents, first[:1])
-        if apart > most * nearby[combined.names[leaf]]:
+        least = least or residues(check, first, cotangents @ check.value)
+        if apart > most * max(nearby[combined.names[leaf]], float(np.max(least.get(leaf, 0.0), initial=0.0))):
             check.find(
                 "not-linear",
                 f"{check.subject.derivative} is not linear in {check.subject.seed}: a combination of two is off by "

@@ -13,7 +13,7 @@ from gradcheck.aliases import Floats
 from gradcheck.checks.check import NUDGES, Check, Subject
 from gradcheck.checks.exchanged import is_marked, is_slope, note_on
 from gradcheck.checks.protocol import ROUNDED, examine_zero
-from gradcheck.checks.roundoff import nudged
+from gradcheck.checks.roundoff import nudged, residues
 from gradcheck.checks.subjects import require_floats, spread
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.blocks import random_signs
@@ -218,7 +218,9 @@ class JvpSubject(Subject):
             size = np.abs(terms).sum(axis=1)
             worst = int(np.argmax(apart / np.maximum(size, np.finfo(float).tiny)))
             beyond = apart > max(100 * first[0].eps, check.rtol) * size
-            if beyond.any() and np.any(beyond & (apart > ROUNDED * self._rounding(check, cotangents, vector, dy))):
+            if beyond.any() and np.any(
+                beyond & (apart > ROUNDED * self._rounding(check, cotangents, first, vector, dy))
+            ):
                 check.find(
                     "not-linear",
                     f"jvp is not linear in its tangents: a combination of unit tangents is off by {apart[worst]:.3g}, "
@@ -227,16 +229,21 @@ class JvpSubject(Subject):
                     fatal=True,
                 )
 
-    def _rounding(self, check: Check, cotangents: Floats, vector: Floats, dy: Floats) -> Floats:
+    def _rounding(self, check: Check, cotangents: Floats, first: list[Reading], vector: Floats, dy: Floats) -> Floats:
         """Return the round-off of the products of cotangents with dy for one tangent, shape (K,).
 
-        It is the larger of the change for tangents an ulp away and, for coarse dtypes, the round-off measured for single columns. Where
-        terms cancel inside jvp, as in front of a normalisation, that is as much as they come to.
+        It is the largest of the change for tangents an ulp away, what a column may be that is nothing but round-off, and, for coarse
+        dtypes, the round-off measured for single columns. Where terms cancel inside jvp, as in front of a normalisation, that is as
+        much as they come to.
         """
-        eps, changes = check.eps(), np.zeros(len(cotangents))
+        eps, least = check.eps(), residues(check, first, cotangents @ check.value)
+        each = np.zeros((vector.size, len(cotangents)))
+        for part, leaf in zip(self._parts(check, np.ones_like(vector)), differentiable(check.point), strict=True):
+            each += np.outer(part, least.get(leaf, 0.0))
         if check.roundoff:
             own = np.concatenate([check.roundoff[leaf].own for leaf in differentiable(check.point)])
-            changes = np.linalg.norm(own * vector[:, None], axis=0)
+            each = np.maximum(each, own)
+        changes: Floats = np.linalg.norm(each * vector[:, None], axis=0)
         for _ in range(NUDGES):
             moved = self._push(tangent(check.point, nudged(vector, eps, check.settings.rng)), check.point.hand().tree)[
                 0

@@ -18,7 +18,7 @@ from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading
 
-__all__ = ["changes_by_rounding", "measure_roundoff", "nudged"]
+__all__ = ["changes_by_rounding", "measure_roundoff", "nudged", "residues"]
 
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp may do so at a kink."""
@@ -135,6 +135,16 @@ def changes_by_rounding(check: Check, cotangents: Floats, here: list[Reading]) -
             sample(check, check.point.hand(), nudged(cotangents, eps, rng)), np.inf
         )  # no kink is crossed at one point
     return changes
+
+
+def residues(check: Check, readings: list[Reading], base: Floats) -> dict[int, Floats]:
+    """Return what a claim may be that is nothing but round-off, shape (K,), by the position of the leaf.
+
+    The arguments are those of `measure_roundoff`. Where a function is saturated its terms cancel alike for all points and seeds that
+    are an ulp away, so that their changes do not show it.
+    """
+    levels = _rounding_levels(check, readings, base)
+    return {leaf: level * (RESIDUE / CANCELLED) for leaf, level in levels.items()}
 
 
 def nudged(values: Floats, eps: float, rng: np.random.Generator) -> Floats:

@@ -32,6 +32,7 @@ class Stub:
         self.rtol, self.roundoff = rtol, roundoff
         self.elsewhere = None if elsewhere is None else SimpleNamespace(rounding=elsewhere)
         self.subject = SimpleNamespace(derivative="backward", seed="its upstream", role="upstream")
+        self.value = np.ones(1)
         self.found = []
 
     def find(self, code, message, *, where="", fatal=False, **evidence):
@@ -155,13 +156,22 @@ def test_zeros_must_give_zeros_and_what_ignores_the_seed_is_named():
 
 
 def linearity(
-    values, *, own=0.0, nearby=0.0, rtol=1e-6, ignored=(), eps=2.0**-52, parts=(([1.0, 2.0],), ([3.0, -1.0],))
+    values,
+    *,
+    own=0.0,
+    nearby=0.0,
+    least=0.0,
+    rtol=1e-6,
+    ignored=(),
+    eps=2.0**-52,
+    parts=(([1.0, 2.0],), ([3.0, -1.0],)),
 ):
     check = Stub(rtol=rtol, roundoff={0: SimpleNamespace(own=np.array([own, own / 2]))})
     combined = reading(x=values)
     combined.eps = eps
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(protocol, "changes_by_rounding", lambda *_: {"x": nearby})
+        patch.setattr(protocol, "residues", lambda *_: {0: np.array([least])})
         examine_linearity(
             check,
             np.zeros((2, 1)),
@@ -191,6 +201,7 @@ def test_linear_is_meant_to_a_hundred_roundings_of_the_dtype_and_sixteen_deviati
     assert linearity([-1.0, 5.0 + 299e-5], eps=1e-5) == [] and linearity([-1.0, 5.0 + 301e-5], eps=1e-5) == wrong
     assert linearity([-1.0, 5.47], own=0.01) == [] and linearity([-1.0, 5.49], own=0.01) == wrong
     assert linearity([-1.0, 5.47], nearby=0.01) == [] and linearity([-1.0, 5.49], nearby=0.01) == wrong
+    assert linearity([-1.0, 5.47], least=0.01) == [] and linearity([-1.0, 5.49], least=0.01) == wrong
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -243,6 +254,34 @@ def test_a_forward_mode_whose_terms_all_cancel_is_linear(dtype, seed):
     assert report.verdict != "fail" and not any(f.code == "not-linear" for f in report.findings), report
     wrong = check_jvp(f, not_linear, x, b, rng=seed)
     assert wrong.verdict == "fail" and any(f.code == "not-linear" for f in wrong.findings)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_left_of_a_saturated_softmax_is_linear_as_far_as_its_terms_are(dtype, seed):
+    """Its largest probability is next to one: what is left of its terms is the same for all seeds and points an ulp away."""
+    x = (100 * np.random.default_rng(seed).normal(size=(3, 4))).astype(dtype)
+
+    def softmax(x):
+        powers = np.exp(x - x.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)
+
+    def moved(y, t):
+        return y * (t - (t * y).sum(axis=-1, keepdims=True))
+
+    def layer_of(backward):
+        return check_layer(lambda x: (softmax(x), softmax(x)), backward, x, rng=seed)
+
+    def mode_of(jvp):
+        return check_jvp(softmax, jvp, x, rng=seed)
+
+    for report in layer_of(lambda dy, y: moved(y, dy)), mode_of(lambda t, x: moved(softmax(x), t[0])):
+        assert report.verdict != "fail", report
+    for report in (
+        layer_of(lambda dy, y: moved(y, dy) + dtype(1e-3) * dy**2),
+        mode_of(lambda t, x: moved(softmax(x), t[0]) + dtype(1e-3) * t[0] ** 2),
+    ):
+        assert report.verdict == "fail" and any(f.code == "not-linear" for f in report.findings), report
 
 
 class Wavering:

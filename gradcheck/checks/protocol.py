@@ -450,7 +450,7 @@ def examine_linearity(
         if leaf in check.roundoff and apart <= most * float(check.roundoff[leaf].own.max(initial=0.0)):
             continue
         nearby = nearby or changes_by_rounding(check, cotangents, first[:1])
-        least = least or residues(check, first, cotangents @ check.value)
+        least = least or residues(check, first, np.abs(cotangents) @ np.abs(check.value))
         if apart > most * max(nearby[combined.names[leaf]], float(np.max(least.get(leaf, 0.0), initial=0.0))):
             check.find(
                 "not-linear",

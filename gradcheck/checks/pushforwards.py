@@ -236,7 +236,7 @@ class JvpSubject(Subject):
         dtypes, the round-off measured for single columns. Where terms cancel inside jvp, as in front of a normalisation, that is as
         much as they come to.
         """
-        eps, least = check.eps(), residues(check, first, cotangents @ check.value)
+        eps, least = check.eps(), residues(check, first, np.abs(cotangents) @ np.abs(check.value))
         each = np.zeros((vector.size, len(cotangents)))
         for part, leaf in zip(self._parts(check, np.ones_like(vector)), differentiable(check.point), strict=True):
             each += np.outer(part, least.get(leaf, 0.0))

@@ -107,14 +107,15 @@ class Bench:
 
     def tolerance(self, leaf: int, indices: Indices) -> Tolerance:
         """Return the tolerance of the claims for some elements."""
-        size = self.ledgers[leaf].typical_size()
-        roundoff = self.claims[leaf].roundoff(size, indices)
+        size, claim = self.ledgers[leaf].typical_size(), self.claims[leaf]
+        roundoff = claim.roundoff(size, indices)
+        shown = roundoff if claim.measured is not None else claim.shown(roundoff, indices)
         scales = self._scales(leaf, indices)
         return Tolerance(
             self.rtol,
             size,
             roundoff,
-            np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
+            np.minimum(shown, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
             *scales,
             self.multiplier * self.noise,
             self._unresolved(leaf, indices),
@@ -168,6 +169,22 @@ class Bench:
             known[asked] = found, evidence, tolerance
             self._decided[leaf] = ledger.version, room - found.outcome.size, known
         return known[asked]
+
+    def compare_in_double(self) -> bool:
+        """Measure the round-off of the claims by those in double precision, once, if some claim is in doubt; return whether that was possible."""
+        if all(claim.in_double is None for claim in self.claims.values()) or not any(
+            map(self._is_doubted, self.claims)
+        ):
+            return False
+        self.claims = {leaf: claim.compared() for leaf, claim in self.claims.items()}
+        for ledger in self.ledgers.values():
+            ledger.version += 1
+        return any(claim.measured is not None for claim in self.claims.values())
+
+    def _is_doubted(self, leaf: int) -> bool:
+        """Tell whether some claim of a leaf is contradicted, or open because of its round-off."""
+        found = self.decide(leaf, self.ledgers[leaf].known)
+        return bool(((found.outcome == Outcome.OPEN) & (found.excluded | (found.limit == Limit.ROUNDOFF))).any())
 
     def note(self, leaf: int, indices: Indices, limit: int) -> None:
         """Note why elements are undecided that are not measured further, or that are contradicted only together."""

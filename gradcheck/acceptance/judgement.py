@@ -32,10 +32,13 @@ class Claim:
     eps : float
         Machine epsilon of the claim's dtype.
     own : array, shape (n, K), optional
-        The same for each element, which may be a sum of far larger terms than its neighbours. It only adds to ``spread``, since
-        it is measured at a few points.
+        The same for each element, which may be a sum of far larger or smaller terms than its neighbours.
     assumed : bool
         Whether ``spread`` and ``own`` were assumed, since the claim cannot be asked for again.
+    in_double : callable, optional
+        Returns the same claim in double precision, or None where it is not available. Called at most once.
+    measured : array, shape (n, K), optional
+        The distance between the two. It is the round-off of the claim; an error would be in both.
     """
 
     values: Floats
@@ -43,13 +46,27 @@ class Claim:
     eps: float
     own: NDArray[np.float32] | None = None
     assumed: bool = False
+    in_double: Callable[[], Floats | None] | None = None
+    measured: Floats | None = None
 
     def in_units(self, unit: Floats) -> Claim:
         """Return the claim in units of the function's values."""
         if (unit == 1).all():
             return self
         own = None if self.own is None else (self.own / unit).astype(np.float32)
-        return Claim(self.values / unit, self.spread / unit, self.eps, own, self.assumed)
+        ask = self.in_double
+
+        def in_double() -> Floats | None:
+            values = None if ask is None else ask()
+            return None if values is None else values / unit
+
+        return replace(self, values=self.values / unit, spread=self.spread / unit, own=own, in_double=ask and in_double)
+
+    def compared(self) -> Claim:
+        """Return the claim with its round-off ``measured``, if it is available in double precision."""
+        values = None if self.in_double is None else self.in_double()
+        measured = None if values is None else np.abs(values - self.values)
+        return replace(self, in_double=None, measured=measured)
 
     def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
         """Return the round-off allowed to a right gradient whose root mean square is ``scale``, (K,), or to elements of it, (m, K).
@@ -60,7 +77,22 @@ class Claim:
         if self.eps <= np.finfo(np.float64).eps:
             return np.zeros(scale.shape)
         usual = np.maximum(8 * self.eps * scale, 16 * self.spread)
-        return usual if indices is None or self.own is None else np.maximum(usual, 16.0 * self.own[indices])
+        if indices is None or self.own is None:
+            return usual
+        most: Floats = np.maximum(usual, 16.0 * self.own[indices])
+        if self.measured is None:
+            return most
+        return np.asarray(np.minimum(most, np.maximum(self.measured[indices], self.shown(most, indices))))
+
+    def shown(self, allowed: Floats, indices: Indices) -> Floats:
+        """Return the part of the allowed round-off that measurements of the elements themselves confirm, shape (m, K).
+
+        A saturated element, or a sum of constants, is rounded alike at points an ulp away, so its true round-off may be larger.
+        An error between the two is therefore neither right nor wrong.
+        """
+        if self.eps <= np.finfo(np.float64).eps or self.own is None:
+            return allowed
+        return np.asarray(np.maximum(16.0 * self.own[indices], 8 * self.eps * np.abs(self.values[indices])))
 
 
 @dataclass(frozen=True, slots=True)

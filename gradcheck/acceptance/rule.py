@@ -200,8 +200,11 @@ def _many_contradict(bench: Bench) -> bool:
 
 def _decide_open(bench: Bench, spare: float) -> None:
     """Measure again what screening left open; see `_search_irregular` for ``spare``."""
+    bench.compare_in_double()
     recheck_accepted(bench)
     refine(bench)
+    if bench.compare_in_double():
+        refine(bench)
     _search_irregular(bench, spare, look_for_zeros_on_stairs, look_for_jumps, look_for_stairs)
     _search_irregular(bench, spare, look_for_kinks)
     if bench.any_wrong:

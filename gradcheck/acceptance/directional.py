@@ -197,7 +197,7 @@ class _Search:
         return before != (self.individual.count, len(self.wrong_leaves))
 
     def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
-        """Return the leaves that disagree along the worst direction, and groups of leaves that were not told apart."""
+        """Return the leaves that disagree along the worst direction, and groups of leaves that were not separated."""
         worst = groups_of(slopes)[int(np.argmax(slopes.significance))]
         return contradicted_leaves(self.directions, worst, FEW)
 

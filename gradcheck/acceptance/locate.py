@@ -63,7 +63,7 @@ def contradicted_leaves(directions: Directions, group: Group, most: int) -> tupl
     Returns
     -------
     leaves, left : list of Group
-        Leaves that disagree, and groups of several leaves that were not told apart.
+        Leaves that disagree, and groups of several leaves that were not separated.
     """
     followed: list[Group] = [group]
     left: list[Group] = []

@@ -16,9 +16,9 @@ from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.counts import NEGLIGIBLE
 from gradcheck.differences.ladder import HALF_PRECISION, Measurement, climb, noise_multiplier
-from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_of_a_kind
+from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_usual_size
 from gradcheck.differences.noise import OF_ROUNDING
-from gradcheck.differences.sampled_noise import SPACING, is_smooth_afar, most_of_single
+from gradcheck.differences.sampled_noise import SPACING, is_smooth_afar, noise_of_single
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.probe import Probe
@@ -67,7 +67,7 @@ class Bench:
         self.rng = rng
         self.leaves = probe.point.leaves
         self.lengths = {leaf: lengths_of(self.leaves[leaf].value) for leaf in claims}
-        self.smallest = {leaf: smallest_of_a_kind(self.leaves[leaf].value) for leaf in claims}
+        self.smallest = {leaf: smallest_usual_size(self.leaves[leaf].value) for leaf in claims}
         self.spent_before = 0
         self.elements = sum(claim.values.shape[0] for claim in claims.values())
         self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
@@ -342,7 +342,7 @@ class Bench:
     def _is_smooth(self) -> bool:
         """Tell whether the functions are smooth but for rounding, as far as elements are ever moved. Costs eight calls once."""
         if self._smooth is None:
-            is_rounding = ~self.jumps & (self.noise <= most_of_single(self.probe, self.base, list(self.claims)))
+            is_rounding = ~self.jumps & (self.noise <= noise_of_single(self.probe, self.base, list(self.claims)))
             self._smooth = bool(
                 is_rounding.all() and is_smooth_afar(self.probe, self.lengths, self.noise, self.rng).all()
             )

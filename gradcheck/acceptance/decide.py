@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.ledger import HUGE, Evidence, Kind, Limit, Membership
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.ladder import KINK_SIGNIFICANCE, NOISE_LIMITED
-from gradcheck.differences.lengths import BEYOND, is_beyond
+from gradcheck.differences.lengths import BEYOND, exceeds_own_size
 
 __all__ = ["PLAINLY", "Decision", "Outcome", "Tolerance", "decide", "excludes"]
 
@@ -324,7 +324,9 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     needed_step = CLOSE * tolerance.noise / error
     magnitude, dwarfed = tolerance.magnitude[:, None], tolerance.dwarfed[:, None]
     passed_over = (dwarfed > 0) & (needed_step > dwarfed) & _stands_still(claim, seen, tolerance)
-    too_long = seen.confirmed & ~short_agrees & (is_beyond(magnitude, needed_step) | passed_over | tolerance.unresolved)
+    too_long = (
+        seen.confirmed & ~short_agrees & (exceeds_own_size(magnitude, needed_step) | passed_over | tolerance.unresolved)
+    )
     contradicted = seen.confirmed & ~short_agrees & ~too_long
 
     right = seen.included & (error + seen.bound <= seen.right_to)

@@ -18,9 +18,9 @@ from gradcheck.acceptance.together import contradicted_without_kink, distant_jum
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import SMALL, evenly
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
-from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
+from gradcheck.differences.lengths import FIRST_STEP, exceeds_own_size, own_sizes
 from gradcheck.differences.noise import OF_ROUNDING
-from gradcheck.differences.sampled_noise import SPACING, most_of_single
+from gradcheck.differences.sampled_noise import SPACING, noise_of_single
 from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import require_same
@@ -126,7 +126,7 @@ def look_for_zeros_on_stairs(bench: Bench) -> None:
 
 def _look_between_jumps(bench: Bench, leaf: int, indices: Indices) -> None:
     """Enter which contradicted claims are the slope between two jumps that are higher than single precision makes them."""
-    high = bench.jumps & (bench.noise > most_of_single(bench.probe, bench.base, list(bench.claims)))
+    high = bench.jumps & (bench.noise > noise_of_single(bench.probe, bench.base, list(bench.claims)))
     against = np.any(bench.decide(leaf, indices).contradicted & high, axis=1)
     if not np.any(against):
         return
@@ -216,7 +216,7 @@ def look_for_kinks(bench: Bench) -> None:
         length = bench.lengths[flagged.leaf][row : row + 1]
         size = own_sizes(bench.leaves[flagged.leaf].value.ravel()[row : row + 1], length)
         reach = ball.radius([flagged]) * scales[flagged.leaf][row : row + 1]
-        in_sight = flagged.contradicted | ~is_beyond(size, reach)
+        in_sight = flagged.contradicted | ~exceeds_own_size(size, reach)
         membership = np.where(flagged.hidden, Membership.HIDDEN, Membership.INVALID)
         membership = np.where(flagged.valid, Membership.VALID, np.where(in_sight, membership, Membership.OPEN))
         membership = np.where(flagged.open, Membership.OPEN, membership)

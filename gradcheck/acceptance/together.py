@@ -18,7 +18,7 @@ from gradcheck.differences.counts import DOZEN
 from gradcheck.differences.jumps import REACHES, jump_along, jumps_between
 from gradcheck.differences.lengths import BETWEEN, SHORTEST_STEP
 from gradcheck.differences.noise import SAME_NOISE
-from gradcheck.differences.sampled_noise import SPACING, most_of_half
+from gradcheck.differences.sampled_noise import SPACING, noise_of_half
 from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.functions.displacements import Moves
 
@@ -128,7 +128,7 @@ def distant_jump(bench: Bench, contradicted: Chosen) -> Floats:
             beside = jumps_between(bench.probe, times(side), float(np.rint(reach / SPACING)), jitter)
             size = np.where(beside > SAME_NOISE * jitter, beside, 0.0)
     is_of_layer = reach <= 1 and sum(map(len, contradicted.values())) > 1
-    highest = most_of_half(bench.probe, bench.base, list(bench.claims)) if is_of_layer else np.inf
+    highest = noise_of_half(bench.probe, bench.base, list(bench.claims)) if is_of_layer else np.inf
     return np.where(size <= highest, size, 0.0)
 
 

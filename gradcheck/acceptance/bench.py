@@ -109,13 +109,12 @@ class Bench:
         """Return the tolerance of the claims for some elements."""
         size, claim = self.ledgers[leaf].typical_size(), self.claims[leaf]
         roundoff = claim.roundoff(size, indices)
-        shown = roundoff if claim.measured is not None else claim.shown(roundoff, indices)
         scales = self._scales(leaf, indices)
         return Tolerance(
             self.rtol,
             size,
             roundoff,
-            np.minimum(shown, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
+            np.minimum(claim.shown(roundoff, indices), np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
             *scales,
             self.multiplier * self.noise,
             self._unresolved(leaf, indices),
@@ -182,9 +181,13 @@ class Bench:
         return any(claim.measured is not None for claim in self.claims.values())
 
     def _is_doubted(self, leaf: int) -> bool:
-        """Tell whether some claim of a leaf is contradicted, or open because of its round-off."""
-        found = self.decide(leaf, self.ledgers[leaf].known)
-        return bool(((found.outcome == Outcome.OPEN) & (found.excluded | (found.limit == Limit.ROUNDOFF))).any())
+        """Tell whether some claim of a leaf is contradicted, or right only if its round-off is as large as it seems."""
+        known = self.ledgers[leaf].known
+        found = self.decide(leaf, known)
+        apart = np.abs(self.claims[leaf].values[known] - found.reference)
+        is_off = apart > self.rtol * np.abs(found.reference) + found.noise
+        is_open = found.excluded | (found.limit == Limit.ROUNDOFF)
+        return bool(np.where(found.outcome == Outcome.OPEN, is_open, (found.outcome == Outcome.RIGHT) & is_off).any())
 
     def note(self, leaf: int, indices: Indices, limit: int) -> None:
         """Note why elements are undecided that are not measured further, or that are contradicted only together."""

@@ -82,17 +82,18 @@ class Claim:
         most: Floats = np.maximum(usual, 16.0 * self.own[indices])
         if self.measured is None:
             return most
-        return np.asarray(np.minimum(most, np.maximum(self.measured[indices], self.shown(most, indices))))
+        return np.asarray(np.minimum(most, np.maximum(self.shown(most, indices), 16.0 * self.own[indices])))
 
     def shown(self, allowed: Floats, indices: Indices) -> Floats:
         """Return the part of the allowed round-off that measurements of the elements themselves confirm, shape (m, K).
 
-        A saturated element, or a sum of constants, is rounded alike at points an ulp away, so its true round-off may be larger.
-        An error between the two is therefore neither right nor wrong.
+        A saturated element, or a sum of constants, is rounded alike at points an ulp away, so its true round-off may be larger
+        than ``own``. At a kink less than an ulp away it is smaller. An error between the two is neither right nor wrong.
         """
         if self.eps <= np.finfo(np.float64).eps or self.own is None:
             return allowed
-        return np.asarray(np.maximum(16.0 * self.own[indices], 8 * self.eps * np.abs(self.values[indices])))
+        known = 16.0 * self.own[indices] if self.measured is None else self.measured[indices]
+        return np.asarray(np.minimum(allowed, np.maximum(known, 8 * self.eps * np.abs(self.values[indices]))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,10 @@ def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, F
     for spread in SPREADS:
         others, (shifts, unsure) = ball.near(radius * spread), _shifts(ball, element, radius)
         values = ball.probe.line(others, element.leaf, element.index, shifts)
+        # With other elements moved, the values may be far larger, and so their rounding; if it hides the error the scan is useless.
+        unsure = unsure * np.fmax(1.0, ball.probe.output.eps * np.abs(values).max(axis=0) / ball.noise)
+        if spread and not (at_stake & (unsure < error)).any():
+            continue
         slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]
         smooth, middle, blur = _smooth_part(slopes)
         residual = np.ptp(slopes - smooth, axis=0)

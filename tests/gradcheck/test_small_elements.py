@@ -205,6 +205,43 @@ def test_right_ones_that_are_saturated_do_not_fail_where_they_come_in_single_pre
     assert report.verdict != "fail", str(report)
 
 
+@pytest.mark.parametrize("size", [1e3, 1e6])
+@pytest.mark.parametrize("claim", [(1, 0, 0), (0.5, 0.5, 1), (1, 1, 0), (0, 0, 0), (1, 0, 2), (1, 0, -1.5)])
+def test_what_a_claim_changes_by_at_a_kink_is_no_round_off(size, claim):
+    """Two elements tie and one is zero; beside the first element their claims are small, and at points an ulp away they are others."""
+
+    def f(x):
+        return x.dtype.type(size) * x[0] ** 2 + np.maximum(x[1], x[2]) + np.abs(x[3])
+
+    def grad(x):
+        there = float(x[1] > x[2]), float(x[1] < x[2]), np.sign(x[3])
+        return np.array([2 * size * x[0], *(claim if x[1] == x[2] else there)], x.dtype)
+
+    x = np.array([0.7, 0.3, 0.3, 0.0], np.float32)
+    report = check_gradient(f, grad, x, reference=f)
+    assert report.verdict == ("pass" if sum(claim[:2]) == 1 and abs(claim[2]) <= 1 else "fail"), str(report)
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0, 0.0])
+@pytest.mark.parametrize("seed", range(8))
+def test_where_others_are_steep_noise_beside_the_point_is_no_kink(seed, factor):
+    """The values are small at the point, and far larger, so rounded more, where the first element is moved with the others."""
+    x = np.random.default_rng(seed).normal(size=6).astype(np.float32)
+    x[3] = 1.53
+    at = x[0]
+
+    def f(x):
+        return x.dtype.type(3e5) * (x[0] - at.astype(x.dtype)) + np.sum(np.sin(x[1:]))
+
+    def grad(x):
+        slope = np.cos(x)
+        slope[0] = 3e5
+        return slope
+
+    report = check_gradient(f, planted(grad, 3, factor), x)
+    assert report.verdict == ("pass" if factor == 1 else "fail"), str(report)
+
+
 def test_what_is_wrong_in_single_precision_alone_is_wrong():
     """As a kernel of its own may be: that it is right in double precision excuses no more than round-off."""
 
@@ -261,10 +298,12 @@ def test_the_round_off_that_is_allowed_and_shown():
     usual = np.array([8.0, 12])
     np.testing.assert_array_equal(claim.roundoff(np.zeros(2)), usual)
     np.testing.assert_array_equal(claim.roundoff(np.zeros(2), second), [[8, 12], [8, 32]])
-    np.testing.assert_allclose(claim.shown(usual, second), [[8 * eps * 5, 8 * eps * 6], [4, 32]], rtol=1e-12)
+    allowed = claim.roundoff(np.zeros(2), second)
+    np.testing.assert_allclose(claim.shown(allowed, second), [[8 * eps * 5, 8 * eps * 6], [4, 32]], rtol=1e-12)
     compared = claim.compared()
     assert compared.in_double is None
     np.testing.assert_array_equal(compared.roundoff(np.zeros(2), second), [[0.5, 12], [4, 32]])
+    np.testing.assert_array_equal(compared.shown(compared.roundoff(np.zeros(2), second), second), [[0.5, 12], [1, 1]])
     unit = np.array([2.0, 4])
     np.testing.assert_array_equal(claim.in_units(unit).compared().measured, compared.measured / unit)
     assert Claim(values, np.zeros(2), eps, own, in_double=lambda: None).compared().measured is None

@@ -24,7 +24,7 @@ PACKAGES = {
         "upstreams adjoints overwrites elementwise mixtures offsets copies near_ties ranking"
     ),
     "checks": (
-        "check second_point shared_ties roundoff protocol references ignored blind_spots stairs explanations exchanged run scalar subjects layers pushforwards "
+        "check second_point shared_ties roundoff protocol references ignored blind_spots stairs explanations exchanged equalised run scalar subjects layers pushforwards "
         "linear_maps adjoint jacobians curvature first_order orders arguments autodiff modes "
         "matrices bounded stages composition chains"
     ),

@@ -1,4 +1,4 @@
-"""Directions restricted to some elements, as data: which of them move, how far, and in which order they are halved."""
+"""Which elements move along a direction."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["Part", "Span", "elements_of"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Consecutive elements of one leaf: positions ``start`` to ``stop`` in the order of the leaf, or in another order.
+    """Elements of one leaf: positions ``start`` to ``stop`` in the order of the leaf, or in another one.
 
     Attributes
     ----------
     leaf, start, stop : int
     order : array of indices, optional
-        The flat index at each position; by default the order of the leaf.
+        Which element is at which position; without it the order is that of the leaf.
     width : int
-        The number of elements in a slice: halving does not divide slices until only one is left.
+        Elements of a slice: they are told apart after the slices are.
     """
 
     leaf: int
@@ -53,9 +53,9 @@ class Part:
     Attributes
     ----------
     number : int
-        The number of the direction, from which its components are drawn.
+        Of the direction.
     step : float
-        How far the elements move, in units of their lengths.
+        By how much the elements move, in units of their lengths.
     spans : tuple of Span
         The elements that move.
     """
@@ -75,7 +75,7 @@ class Part:
         return list(dict.fromkeys(span.leaf for span in self.spans))
 
     def halves(self) -> tuple[Part, Part]:
-        """Halve the elements: of several spans at the edge nearest to the middle, else within the span."""
+        """Halve a direction: between two spans where there are several, at the edge nearest to the middle."""
         if len(self.spans) > 1:
             edges = np.cumsum([span.size for span in self.spans])
             cut = 1 + int(np.abs(edges[:-1] - edges[-1] / 2).argmin())

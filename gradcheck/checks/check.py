@@ -101,6 +101,14 @@ class Subject(ABC):
     def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
         """Return the cotangents, one row each."""
 
+    def apart(self, check: Check, output: Output) -> tuple[Floats, bool]:
+        """Return further cotangents, that tell outputs apart which are lost beside others, and whether they are those of each output.
+
+        ``output`` is the form of what differences are taken of.
+        """
+        del output
+        return np.zeros((0, check.output.size)), False
+
     @abstractmethod
     def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the claimed gradients at a point, one per cotangent; the first has all findings."""
@@ -243,6 +251,12 @@ class Check:
         self.readings = [Reading({i: np.broadcast_to(np.nan, leaf.value.size) for i, leaf in enumerate(point.leaves)})]
         """The claims; before they are known nothing."""
         self.judgements: dict[int, Judgement] = {}
+        self.drawn: Floats = np.zeros((0, 0))
+        """Cotangents of which all outputs are part."""
+        self.cotangents: Floats = np.zeros((0, 0))
+        """Through which the claims are judged: those drawn, and further ones; or one for each output."""
+        self.is_each = False
+        """Whether outputs are judged one by one."""
         self.probe: Probe | None = None
         self.base: Floats = np.zeros(0)
         """The function as seen through the cotangents, and what it gives at the point."""

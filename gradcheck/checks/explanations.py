@@ -85,11 +85,11 @@ def explain(
         more["of_f"] = float(check.value.ravel()[0])
     if check.subject.pulls_back and check.output.is_bare:
         shape = _shape(check.output.leaves[0].value)
-        more["dy"] = probe.cotangents.reshape(len(probe.cotangents), *shape)
+        more["dy"] = check.cotangents.reshape(len(check.cotangents), *shape)
         more["y"] = check.value.reshape(shape)
         more["pull"] = lambda cotangents: _pull(check, cotangents)
     elif check.subject.pulls_back and len(check.output.leaves) > 1:
-        more["of_outputs"] = _of_outputs(check, probe.cotangents)
+        more["of_outputs"] = _of_outputs(check, check.cotangents)
         more["pull"] = lambda cotangents: _pull(check, cotangents)
         more["reach"] = lambda name, output: _reaches(check, probe, name, output)
     case = gather(*reported, values, **more)
@@ -207,9 +207,9 @@ def _of_outputs(check: Check, cotangents: Floats) -> dict[str, Floats]:
 
 def _reaches(check: Check, probe: Probe, name: str, output: str) -> bool:
     """Whether one of several outputs moves with a parameter."""
-    parts = _of_outputs(check, probe.cotangents)
-    alone = probe.with_cotangents(np.concatenate([rows * (of == output) for of, rows in parts.items()], axis=1))
-    base = alone.cotangents @ check.value.ravel()
+    parts = _of_outputs(check, check.cotangents)
+    rows = np.concatenate([rows * (of == output) for of, rows in parts.items()], axis=1)
+    alone, base = probe.with_cotangents(np.diag(rows)[:, None] if check.is_each else rows), rows @ check.value.ravel()
     moved = _move(check, alone, base, name, (-LONG_MOVE, LONG_MOVE))
     if moved is None:
         return False

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import NUDGES, Check, Subject
+from gradcheck.checks.equalised import can_be_single, each_of, equalising
 from gradcheck.checks.exchanged import is_marked, is_slope, note_on
 from gradcheck.checks.protocol import ROUNDED, examine_zero
 from gradcheck.checks.roundoff import nudged, residues
@@ -66,6 +67,12 @@ class JvpSubject(Subject):
     def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
         """Draw two rows through which dy and y are read."""
         return rng.normal(size=(2, output.size))
+
+    def apart(self, check: Check, output: Output) -> tuple[Floats, bool]:
+        """Return those of single outputs, where these are not too many; else those in which each counts alike."""
+        if output.size > 1 and can_be_single(check):
+            return each_of(check.output), True
+        return equalising(check, output), False
 
     def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Push every unit tangent forward, and read what comes out through each cotangent."""
@@ -242,6 +249,7 @@ class JvpSubject(Subject):
             each += np.outer(part, least.get(leaf, 0.0))
         if check.roundoff:
             own = np.concatenate([check.roundoff[leaf].own for leaf in differentiable(check.point)])
+            own = np.sqrt(own**2 @ (cotangents**2).T) if check.is_each else own[:, : len(cotangents)]
             each = np.maximum(each, own)
         changes: Floats = np.linalg.norm(each * vector[:, None], axis=0)
         for _ in range(NUDGES):

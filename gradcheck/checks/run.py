@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from functools import lru_cache, partial
 
 import numpy as np
 
@@ -18,12 +16,13 @@ from gradcheck.checks.explanations import explain, explain_noise
 from gradcheck.checks.ignored import ignores_its_point
 from gradcheck.checks.protocol import examine, examine_first, examine_value, is_random
 from gradcheck.checks.references import choose_differenced
-from gradcheck.checks.roundoff import in_double, measure_roundoff
+from gradcheck.checks.roundoff import measure_roundoff
 from gradcheck.checks.second_point import examine_constancy, visit
 from gradcheck.checks.shared_ties import judge_without_others
 from gradcheck.differences.complex_step import NotAnalyticError
 from gradcheck.functions.float_errors import silent
 from gradcheck.functions.options import default_rtol
+from gradcheck.functions.outputs import EachOutput
 from gradcheck.functions.probe import CHUNK_LENGTH, Probe, calling
 from gradcheck.functions.progress import Meter, metering
 from gradcheck.functions.workers import WorkerPool, WorkersLostError, open_pool
@@ -90,16 +89,20 @@ def _look(check: Check, meter: Meter | None, pool: WorkerPool | None) -> None:
     del handed  # it may be large
     if changed:
         check.find("inputs-changed", f"{output.name} changed its argument in place: {', '.join(changed)}")
-    cotangents = _cotangents(check)
+    check.drawn = drawn = _cotangents(check)
     differenced = choose_differenced(check, value)
     if differenced is None:
-        _read(check, cotangents, np.zeros(len(cotangents)))
+        check.cotangents = drawn
+        _read(check, drawn, np.zeros(len(drawn)))
         return
-    check.probe = probe = check.subject.probe(
+    check.rtol = check.settings.rtol or default_rtol(check.eps())
+    further, check.is_each = check.subject.apart(check, differenced.output)
+    check.cotangents = further if check.is_each else np.concatenate([drawn, further]) if len(further) else drawn
+    check.probe = probe = (EachOutput if check.is_each else check.subject.probe)(
         differenced.function,
         differenced.point,
         differenced.output,
-        cotangents,
+        np.diag(further)[:, None] if check.is_each else check.cotangents,
         check.budget,
         vectorized=check.settings.vectorized,
         pool=pool,
@@ -108,7 +111,7 @@ def _look(check: Check, meter: Meter | None, pool: WorkerPool | None) -> None:
     if not np.isfinite(base).all():
         name = differenced.output.name
         check.find("value-not-finite", f"{name} is not finite at the given point: no derivative exists")
-    claims = _read(check, cotangents, base)
+    claims = _read(check, drawn, base)
     if not np.isfinite(base).any() or is_random(check) or ignores_its_point(check, probe, base, claims):
         return
     try:
@@ -248,13 +251,15 @@ def _unexplained(check: Check, probe: Probe, base: Floats, judgements: dict[int,
     return [leaf for leaf in sampled if check.point.leaves[leaf].name not in explained]
 
 
-def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
-    """Ask for the claims, read them, and check how they come about."""
+def _read(check: Check, drawn: Floats, base: Floats) -> dict[int, Claim]:
+    """Ask for the claims, read them, and check how they come about: that through the drawn cotangents, of which all outputs are part."""
     readings: list[Reading] = []
     with check.budget.until_exhausted():
-        readings = check.subject.readings(check, check.point.hand(), cotangents)
+        asked = np.concatenate([drawn, check.cotangents]) if check.is_each else check.cotangents
+        answers = check.subject.readings(check, check.point.hand(), asked)
+        mixed, readings = answers[: len(drawn)], answers[len(drawn) :] if check.is_each else answers
         check.readings = readings
-        for finding in readings[0].findings:
+        for finding in answers[0].findings:
             (check.remarks if finding.code == "coarse-dtype" else check.faults).append(finding)
         check.rtol = check.settings.rtol or default_rtol(max(check.eps(), readings[0].eps))
         if check.subject.inside is not None:
@@ -264,12 +269,12 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
             )
             check.find("coarse-dtype", message)
         if readings[0].eps > np.finfo(np.float64).eps:
-            check.roundoff = measure_roundoff(check, readings, cotangents, base)
-        here = [] if check.subject.is_given else examine_first(check, cotangents, readings)
+            check.roundoff = measure_roundoff(check, readings, check.cotangents, base)
+        here = [] if check.subject.is_given else examine_first(check, drawn, mixed)
         examine_value(check)
         if here and not is_random(check):  # else whatever comes back may be another thing each time, and right
-            check.subject.protocol(check, cotangents, readings)
-            examine(check, cotangents, readings, here)
+            check.subject.protocol(check, drawn, mixed)
+            examine(check, drawn, mixed, here)
     if not readings:
         if check.budget.ended is None:
             message = "max_evaluations was used up before the gradient was known; allow more"
@@ -278,8 +283,6 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
     for reading in readings:  # what is large and no longer asked for
         reading.given = {}
     claims = {}
-    in_another = check.subject.is_given or check.subject.inside is not None or not check.roundoff
-    wide = None if in_another else lru_cache(maxsize=1)(partial(in_double, check, readings, cotangents))
     for leaf in readings[0].values:
         columns = [reading.values[leaf] for reading in readings if leaf in reading.values]
         if len(columns) == len(readings):  # one column is not copied: it may be large
@@ -287,11 +290,5 @@ def _read(check: Check, cotangents: Floats, base: Floats) -> dict[int, Claim]:
             known = check.roundoff.get(leaf)
             spread = np.zeros(values.shape[1]) if known is None else known.usual
             own, assumed = (None, False) if known is None else (known.own, check.subject.is_given)
-            ask = None if wide is None else partial(_of_leaf, wide, leaf)
-            claims[leaf] = Claim(values, spread, readings[0].eps, own, assumed, ask)
+            claims[leaf] = Claim(values, spread, readings[0].eps, own, assumed)
     return claims
-
-
-def _of_leaf(claims: Callable[[], dict[int, Floats]], leaf: int) -> Floats | None:
-    """Return the claim for one leaf, if there is one."""
-    return claims().get(leaf)

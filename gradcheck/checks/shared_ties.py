@@ -38,18 +38,20 @@ def judge_without_others(
     at_kinks = [leaf for leaf in wrong if (judgements[leaf].gap[judgements[leaf].wrong] != 0).all()]
     if len(wrong) < 2 or not at_kinks or check.subject.is_given or not check.subject.is_whole:
         return judgements
-    rng, one = check.settings.rng, probe.with_cotangents(probe.cotangents[:1])
+    rng, row = check.settings.rng, check.drawn[:1]
+    one = Probe(probe.function, probe.point, probe.output, row, probe.budget)
     arrays = check.point.moved(AWAY[0], rng)
     there = _claimed_there(check, arrays, one.cotangents)
     if not all(leaf in there for leaf in wrong):
         return judgements
+    noise = np.max([found.noise_of_f for found in judgements.values()], axis=0)
     seen = disagreement(
         check,
         one,
         arrays,
         {leaf: replace(claims[leaf], values=there[leaf][:, None]) for leaf in wrong},
         [{leaf: lengths_of(arrays[leaf]) * random_signs(arrays[leaf].size, rng)} for leaf in wrong],
-        np.max([found.noise_of_f for found in judgements.values()], axis=0)[:1],
+        np.linalg.norm(row * noise, axis=1) if check.is_each else noise[:1],
     )
     apart, allowed = np.abs(seen.apart[:, 0]), seen.allowed[:, 0]
     wrong_there = (apart > CERTAIN * allowed) & ~seen.kink[:, 0]

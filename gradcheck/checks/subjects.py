@@ -16,9 +16,11 @@ import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.checks.check import Check, Subject
+from gradcheck.checks.equalised import can_be_single, each_of, equalising
 from gradcheck.checks.exchanged import is_marked, is_slope, note_on
 from gradcheck.checks.protocol import examine_linearity, examine_zero
 from gradcheck.checks.scalar import pair_of
+from gradcheck.differences.counts import DOZEN
 from gradcheck.errors import InvalidArgument, described
 from gradcheck.functions.arrays import as_numpy, is_still
 from gradcheck.functions.points import Handed, Layout, Output, Point, as_given
@@ -102,6 +104,13 @@ class PullbackSubject(Subject):
     def cotangents(self, output: Output, rng: np.random.Generator) -> Floats:
         """Draw two cotangents, rounded to the dtype in which they are handed out."""
         return np.stack([self.seen(self.seed_of(row)) for row in rng.normal(size=(2, output.size))])
+
+    def apart(self, check: Check, output: Output) -> tuple[Floats, bool]:
+        """Return those of single outputs, where these are few and of different sizes; of many those in which each counts alike."""
+        rows = equalising(check, output)
+        if len(rows) and output.size <= DOZEN and can_be_single(check):
+            return each_of(check.output), True
+        return np.array([self.seen(self.seed_of(row)) for row in rows]).reshape(rows.shape), False
 
     def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the pulled-back cotangents at a point, in the order of the rows."""

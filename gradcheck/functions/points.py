@@ -236,7 +236,13 @@ class Output:
 
     def rounding(self) -> Floats:
         """Return half a unit in the last place of each number of the first value, shape (M,)."""
-        parts = [leaf.format.eps / 2 * np.abs(leaf.value.ravel().astype(np.float64)) for leaf in self.leaves]
+        parts = [
+            np.maximum(
+                leaf.format.eps * np.abs(leaf.value.ravel().astype(np.float64)), leaf.format.spacing(np.zeros(1))
+            )
+            / 2
+            for leaf in self.leaves
+        ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def read(self, value: Any) -> Floats:

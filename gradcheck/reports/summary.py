@@ -100,8 +100,7 @@ REASONS = {
     ),
     Limit.ROUNDOFF: (
         "the claim is off, by no more than the round-off of a right one in its dtype may be, and by too much to pass: where terms "
-        "cancel, as before a normalisation, or something saturates, a gradient is hardly more than its rounding; compute it in a wider "
-        "dtype, or let what computes it take doubles too"
+        "cancel, as before a normalisation, this gradient is hardly more than its rounding; compute it in a wider dtype"
     ),
     Limit.RTOL: (
         "an rtol of 1 or more accepts a gradient of zero, so a wrong claim would have passed as well; give an rtol below 1, or "
@@ -222,7 +221,8 @@ def _parameter(
     wrong = judgement.wrong | ~np.isfinite(claims)
     valid_there = _valid_at_kinks(claims, judgement, wrong)
     is_wrong = np.asarray(wrong.any(axis=1))
-    first = int(wrong.sum(axis=0).argmax()) if is_wrong.any() else 0
+    # An output that does not depend on the parameter says nothing of how exact its gradient is.
+    first = int((wrong.sum(axis=0) if is_wrong.any() else (claims != 0).any(axis=0)).argmax())
     divergence = _divergence(claims[:, first], judgement, first, valid_there[:, first])
     worst = _worst_columns(claims, judgement, wrong)
     claimed, reference, bound = (_picked(array, worst) for array in (claims, judgement.reference, judgement.bound))

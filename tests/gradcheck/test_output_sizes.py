@@ -1,0 +1,157 @@
+"""Functions with outputs of very different sizes: the error of a small one shows, and right derivatives pass."""
+
+import numpy as np
+import pytest
+
+from gradcheck import check_hvp, check_jvp, check_layer, check_vjp
+from gradcheck.checks.equalised import weights_of
+from tests.seeds import seeds
+
+
+class Scaled:
+    """Outputs ``size * (offset + tanh(A x))`` with their products; one output's derivative is multiplied by a factor.
+
+    The large one is added to what hides most of its digits where there is an offset.
+    """
+
+    def __init__(self, sizes, seed, dtype, *, broken=None, factor=1.0, offset=0.0):
+        rng = np.random.default_rng(seed)
+        self.sizes, self.offset = np.array(sizes, dtype), np.array(offset, dtype)
+        self.matrix = rng.normal(size=(len(sizes), 3)).astype(dtype)
+        self.x = rng.normal(size=3).astype(dtype)
+        self.factors = np.ones(len(sizes), dtype)
+        if broken is not None:
+            self.factors[broken] = factor
+
+    def value(self, x):
+        return self.sizes * (self.offset + np.tanh(self.matrix @ x))
+
+    def jvp(self, tangents, x):
+        return self.factors * self.sizes / np.cosh(self.matrix @ x) ** 2 * (self.matrix @ tangents[0])
+
+    def vjp(self, dy, x):
+        return (dy * self.factors * self.sizes / np.cosh(self.matrix @ x) ** 2) @ self.matrix
+
+    def check(self, kind, seed):
+        if kind == "jvp":
+            return check_jvp(self.value, self.jvp, self.x, rng=seed)
+        if kind == "vjp":
+            return check_vjp(self.value, self.vjp, self.x, rng=seed)
+        return check_layer(lambda x: (self.value(x), x), self.vjp, self.x, rng=seed)
+
+
+SIZES = {
+    "two": (1e6, 1.0),
+    "a tiny one last": (1.0, 2.0, 1e-8),
+    "all sizes": tuple(10.0 ** np.arange(-8, 9, 4)),
+    "many": (1e7, *np.linspace(1, 2, 40)),
+}
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp", "layer"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("seed", seeds(2))
+def test_a_small_output_is_judged_beside_large_ones(kind, dtype, sizes, seed):
+    right = Scaled(sizes, seed, dtype)
+    assert right.check(kind, seed).verdict == "pass"
+    small = int(np.argmin(sizes))
+    for factor in (-1.0, 0.0, 2.0):
+        wrong = Scaled(sizes, seed, dtype, broken=small, factor=factor).check(kind, seed)
+        assert wrong.verdict == "fail" and {finding.code for finding in wrong.findings} == {"wrong-gradient"}
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+@pytest.mark.parametrize("seed", seeds(3))
+def test_the_noise_of_one_output_hides_no_other(kind, seed):
+    sizes, offset = (100.0, 1.0), (1e4, 0.0)
+    assert Scaled(sizes, seed, np.float32, offset=offset).check(kind, seed).verdict == "pass"
+    for factor in (-1.0, 0.0, 2.0):
+        wrong = Scaled(sizes, seed, np.float32, broken=1, factor=factor, offset=offset)
+        assert wrong.check(kind, seed).verdict == "fail"
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+@pytest.mark.parametrize("seed", seeds(3))
+def test_twelve_digits_between_two_outputs(kind, seed):
+    sizes = (1e12, 1e-3)
+    assert Scaled(sizes, seed, np.float64).check(kind, seed).verdict == "pass"
+    assert Scaled(sizes, seed, np.float64, broken=1, factor=1.01).check(kind, seed).verdict == "fail"
+
+
+def softmax(z):
+    shifted = np.exp(z - z.max())
+    return shifted / shifted.sum()
+
+
+@pytest.mark.parametrize("seed", seeds(6))
+def test_probabilities_of_all_sizes_in_single_precision(seed):
+    rng = np.random.default_rng(seed)
+    matrix, x = (8 * rng.normal(size=(6, 4))).astype(np.float32), rng.normal(size=4).astype(np.float32)
+
+    def pull(dy, x):
+        p = softmax(matrix @ x)
+        return (p * (dy - dy @ p)) @ matrix
+
+    def without_smallest(dy, x):
+        p = softmax(matrix @ x)
+        seen = np.where(np.arange(6) == np.argsort(p)[2], 0, dy)
+        return (p * (seen - seen @ p)) @ matrix
+
+    f = lambda x: softmax(matrix @ x)  # noqa: E731
+    assert check_vjp(f, pull, x, rng=seed).verdict != "fail"
+    wrong = check_vjp(f, without_smallest, x, rng=seed)
+    assert wrong.verdict != "pass"
+
+
+@pytest.mark.parametrize("seed", seeds(3))
+def test_a_normalised_row_scaled_by_a_gain_of_all_sizes(seed):
+    rng = np.random.default_rng(seed)
+    gain, x = 10.0 ** np.array([-4.0, 0.0, 2.0, 5.0], np.float32), rng.normal(size=4).astype(np.float32)
+
+    def normalised(x):
+        return (x - x.mean()) / np.sqrt(x.var() + np.float32(1e-5))
+
+    def pull(dy, x, factors=1):
+        n, d = normalised(x), dy * gain * factors
+        return (d - d.mean() - n * (d * n).mean()) / np.sqrt(x.var() + np.float32(1e-5))
+
+    f = lambda x: gain * normalised(x)  # noqa: E731
+    assert check_vjp(f, pull, x, rng=seed).verdict == "pass"
+    flipped = np.array([-1, 1, 1, 1], np.float32)
+    assert check_vjp(f, lambda dy, x: pull(dy, x, flipped), x, rng=seed).verdict == "fail"
+
+
+def test_an_infinite_output_spoils_no_other():
+    x = np.array([0.7, 1.3])
+    f = lambda x: np.array([x[0] ** 2, np.inf, 3 * x[1]])  # noqa: E731
+    right = lambda t, x: np.array([2 * x[0] * t[0][0], 0.0, 3 * t[0][1]])  # noqa: E731
+    wrong = lambda t, x: np.array([2 * x[0] * t[0][0], 0.0, 2 * t[0][1]])  # noqa: E731
+    assert "wrong-gradient" not in {finding.code for finding in check_jvp(f, right, x, rng=0).findings}
+    assert check_jvp(f, wrong, x, rng=0).parameters["x"].wrong.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("seed", seeds(2))
+def test_rows_of_a_hessian_of_all_sizes(seed):
+    scale, x = np.array([1e5, 1.0, 1e-6]), np.random.default_rng(seed).uniform(0.5, 1.0, 3)
+    assert check_hvp(lambda x: scale * x**3 / 3, lambda x, v: scale * x**2 * v, x, rng=seed).verdict == "pass"
+    twice = np.array([1.0, 1.0, 2.0])
+    report = check_hvp(lambda x: scale * x**3 / 3, lambda x, v: twice * scale * x**2 * v, x, rng=seed)
+    assert report.parameters["params"].wrong.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["vjp", "layer"])
+def test_outputs_of_one_size_cost_no_further_cotangent(kind):
+    right = Scaled((1.0, 2.0, 3.0), 0, np.float64).check(kind, 0)
+    assert right.verdict == "pass" and right.gradient_evaluations <= 8 and right.evaluations <= 2 * 3 + 55
+
+
+def test_weights_make_changes_or_noise_alike():
+    rtol = 1e-3
+    assert weights_of(np.array([1.0, 2.0, 0.5]), np.full(3, 1e-7), rtol).shape == (0, 3)
+    (row,) = weights_of(np.array([1e6, 1.0]), np.array([1e-2, 1e-7]), rtol)
+    assert row[0] * 1e6 == pytest.approx(row[1])
+    changes, noise = np.array([1.0, 1.0, 1.0, 0.0]), np.array([1e-6, 1e-2, 0.1, 1.0])
+    quiet, noisy = weights_of(changes, noise, rtol)
+    assert quiet.astype(bool).tolist() == [True, False, False, False]
+    assert noisy[1] * 1e-2 == pytest.approx(noisy[2] * 0.1) and not noisy[[0, 3]].any()

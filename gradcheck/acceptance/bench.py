@@ -1,4 +1,4 @@
-"""What one run of the rule of acceptance knows: claims, evidence so far, and how to measure more."""
+"""The state of one run of the rule of acceptance: functions, claims, the evidence so far, and how to measure more."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.complex_step import ROUNDING
 from gradcheck.differences.counts import NEGLIGIBLE
 from gradcheck.differences.ladder import HALF_PRECISION, Measurement, climb, noise_multiplier
-from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_of_a_kind
+from gradcheck.differences.lengths import lengths_of, own_sizes, smallest_usual_size
 from gradcheck.differences.noise import OF_ROUNDING
-from gradcheck.differences.sampled_noise import SPACING, is_smooth_afar, most_of_single
+from gradcheck.differences.sampled_noise import SPACING, is_smooth_afar, noise_of_single
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.probe import Probe
@@ -27,36 +27,34 @@ from gradcheck.nonsmooth.sampling import Flagged
 __all__ = ["Bench"]
 
 MOST_ROUNDOFF = 0.01
-"""Largest round-off of a claim that may clear it, as a share of its leaf's typical size. With more the claim is
-undecided, unless the leaf is `NEGLIGIBLE`."""
+"""Largest round-off that may clear a claim, as a share of its leaf's typical size. A claim that is off by more is undecided,
+unless the leaf is `NEGLIGIBLE`."""
 
 Known = tuple[Decision, Evidence, Tolerance]
-"""What is decided, and on what."""
+"""A decision, and what it follows from."""
 
 
 class Bench:
-    """One run of the rule: what is known so far about every leaf. The parameters are those of `gradcheck.acceptance.rule.judge`.
+    """One run of the rule: all that is known so far. The parameters are those of `gradcheck.acceptance.rule.judge`.
 
     Attributes
     ----------
     elements, spent_before : int
-        Elements that are judged, and points evaluated before; the calls that may be spent on elements without evidence go by both.
+        The number of elements to judge, and of points evaluated before; both bound the calls for refinement.
     noise : array, shape (K,)
         The standard deviation of the noise of the functions.
     jumps : array of bool, shape (K,)
-        Where it is made of jumps beside something smooth.
+        Where this noise consists of jumps beside something smooth.
     shortened : dict
-        For leaves of which the functions resolve nothing over a billionth of a length: by how much the lengths were shortened.
+        For leaves whose usual lengths are far too long for the functions: the factor by which they were shortened.
     noise_seen : dict
-        The same for each leaf, where discontinuities near by count as noise.
+        For leaves in which nearby discontinuities count as noise: the noise with them, shape (K,).
     exact : dict
-        Derivatives by a complex step, where that was asked for and holds.
-    common_error : dict
-        For each leaf what it has for `Judgement.common_error`.
-    floor_along : dict
-        For each leaf what it has for `Judgement.floor_along`.
+        For each leaf its derivatives by a complex step, if that was asked for and is valid.
+    common_error, floor_along : dict
+        For each leaf the attributes of `Judgement` of these names.
     share_along : dict
-        For each leaf the smallest error, as a share of every element, that would have shown along random directions, shape (K,).
+        For each leaf the smallest relative error common to all elements that would have shown along random directions, shape (K,).
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class Bench:
         self.rng = rng
         self.leaves = probe.point.leaves
         self.lengths = {leaf: lengths_of(self.leaves[leaf].value) for leaf in claims}
-        self.smallest = {leaf: smallest_of_a_kind(self.leaves[leaf].value) for leaf in claims}
+        self.smallest = {leaf: smallest_usual_size(self.leaves[leaf].value) for leaf in claims}
         self.spent_before = 0
         self.elements = sum(claim.values.shape[0] for claim in claims.values())
         self.multiplier = noise_multiplier(sum(claim.values.size for claim in claims.values()))
@@ -79,7 +77,7 @@ class Bench:
         self._clear_evidence()
 
     def _clear_evidence(self) -> None:
-        """Begin without evidence."""
+        """Remove all evidence."""
         claims, functions = self.claims, len(self.base)
         self.ledgers = {leaf: Ledger(*claim.values.shape) for leaf, claim in claims.items()}
         self.noise_seen: dict[int, Floats] = {}
@@ -90,16 +88,16 @@ class Bench:
         self.share_along = dict.fromkeys(claims, np.full(functions, np.inf))
         self._smooth: bool | None = None
         self.limit_along: dict[int, int] = {}
-        """Leaf -> what limits the elements that only directions have seen; `Limit.NONE` where they have seen enough."""
+        """Leaf -> why elements that were compared only along directions are undecided; `Limit.NONE` if they are cleared."""
         self._notes: dict[int, NDArray[np.int8]] = {}
-        # What was computed last for each leaf, behind what it holds for: the array of lengths, or the version of the ledger.
+        # Caches of what was computed last for each leaf, each with the key it is valid for: the lengths, or the ledger's version.
         self._known_scales: dict[int, tuple[Floats, tuple[Floats, Floats, Floats]]] = {}
         self._known: dict[int, tuple[int, Judgement]] = {}
         self._known_wrong: dict[int, tuple[int, bool, bool]] = {}
         self._decided: dict[int, tuple[int, int, dict[bytes, Known]]] = {}
 
     def without_evidence(self) -> Bench:
-        """Return a bench on which nothing is known but noise and lengths."""
+        """Return a copy that keeps noise and lengths only."""
         bench = copy(self)
         bench.lengths, bench.shortened = dict(self.lengths), dict(self.shortened)
         bench._clear_evidence()  # noqa: SLF001 - its own
@@ -108,15 +106,15 @@ class Bench:
     # ---- what is decided ----------------------------------------------------------------------------------------------
 
     def tolerance(self, leaf: int, indices: Indices) -> Tolerance:
-        """Return how far off the claims for some elements may be."""
-        size = self.ledgers[leaf].typical_size()
-        roundoff = self.claims[leaf].roundoff(size, indices)
+        """Return the tolerance of the claims for some elements."""
+        size, claim = self.ledgers[leaf].typical_size(), self.claims[leaf]
+        roundoff = claim.roundoff(size, indices)
         scales = self._scales(leaf, indices)
         return Tolerance(
             self.rtol,
             size,
             roundoff,
-            np.minimum(roundoff, np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
+            np.minimum(claim.shown(roundoff, indices), np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
             *scales,
             self.multiplier * self.noise,
             self._unresolved(leaf, indices),
@@ -125,10 +123,9 @@ class Bench:
         )
 
     def _unresolved(self, leaf: int, indices: Indices) -> Bools | bool:
-        """Tell which functions half precision does not resolve at elements of a leaf, shape (m, K) or False.
+        """Tell where half precision is too coarse for functions of elements of a leaf, shape (m, K) or False.
 
-        If neighbouring numbers give values that differ by more than half precision explains, the difference is the
-        function's own: its slope between them is unknown.
+        There values at neighbouring numbers differ by more than rounding explains, so nothing is known about the slope between.
         """
         eps = self.leaves[leaf].format.eps
         if eps < HALF_PRECISION:
@@ -139,7 +136,7 @@ class Bench:
         return np.asarray(are_neighbours[:, None] & differ)
 
     def _scales(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
-        """Return spacings and scales of some elements, as in `Tolerance`; those of a small leaf are kept."""
+        """Return ``spacing``, ``magnitude`` and ``dwarfed`` of some elements, see `Tolerance`; those of a small leaf are cached."""
         lengths = self.lengths[leaf]
         if len(lengths) > SMALL_ARRAY:
             return self._scales_of(leaf, indices)
@@ -158,7 +155,7 @@ class Bench:
         return self.known(leaf, indices)[0]
 
     def known(self, leaf: int, indices: Indices) -> Known:
-        """Decide about some elements, and return on what; while there is no further evidence it is remembered, as far as it fits."""
+        """Return the decision about some elements with its evidence and tolerance; cached, within limits, until evidence is added."""
         ledger, asked = self.ledgers[leaf], indices.tobytes()
         version, room, known = self._decided.get(leaf, (-1, 0, {}))
         if version != ledger.version:
@@ -172,25 +169,45 @@ class Bench:
             self._decided[leaf] = ledger.version, room - found.outcome.size, known
         return known[asked]
 
+    def compare_in_double(self) -> bool:
+        """Measure the round-off of the claims by those in double precision, once, if some claim is in doubt; return whether that was possible."""
+        if all(claim.in_double is None for claim in self.claims.values()) or not any(
+            map(self._is_doubted, self.claims)
+        ):
+            return False
+        self.claims = {leaf: claim.compared() for leaf, claim in self.claims.items()}
+        for ledger in self.ledgers.values():
+            ledger.version += 1
+        return any(claim.measured is not None for claim in self.claims.values())
+
+    def _is_doubted(self, leaf: int) -> bool:
+        """Tell whether some claim of a leaf is contradicted, or right only if its round-off is as large as it seems."""
+        known = self.ledgers[leaf].known
+        found = self.decide(leaf, known)
+        apart = np.abs(self.claims[leaf].values[known] - found.reference)
+        is_off = apart > self.rtol * np.abs(found.reference) + found.noise
+        is_open = found.excluded | (found.limit == Limit.ROUNDOFF)
+        return bool(np.where(found.outcome == Outcome.OPEN, is_open, (found.outcome == Outcome.RIGHT) & is_off).any())
+
     def note(self, leaf: int, indices: Indices, limit: int) -> None:
-        """Enter what limits elements that are not measured further, or that they are contradicted together."""
+        """Note why elements are undecided that are not measured further, or that are contradicted only together."""
         if leaf not in self._notes:
             self._notes[leaf] = np.zeros(len(self.claims[leaf].values), dtype=np.int8)
         self._notes[leaf][indices] = limit
         self.ledgers[leaf].version += 1
 
     def is_noted(self, leaf: int) -> Bools:
-        """Tell for which elements that was entered, shape (n,)."""
+        """Tell which elements have such a note, shape (n,)."""
         notes = self._notes.get(leaf)
         return np.zeros(len(self.claims[leaf].values), dtype=bool) if notes is None else notes != Limit.NONE
 
     @property
     def judgements(self) -> dict[int, Judgement]:
-        """What follows from the evidence so far, leaf by leaf."""
+        """The judgement on the evidence so far, of each leaf."""
         return {leaf: self.judgement(leaf) for leaf in self.claims}
 
     def judgement(self, leaf: int) -> Judgement:
-        """Return what follows from the evidence so far about one leaf."""
+        """Return the judgement of one leaf on the evidence so far."""
         version = self.ledgers[leaf].version
         if leaf not in self._known or self._known[leaf][0] != version:
             self._known[leaf] = version, self._judgement(leaf)
@@ -225,17 +242,14 @@ class Bench:
         )
 
     def has_common_error(self, leaf: int, claim: Floats, reference: Floats, noise: Floats) -> Bools:
-        """Tell which claims are off by the common error of their leaf, to within their own noise; shape (m, K).
-
-        The claim minus its share of that error is the derivative that all elements together measure.
-        """
+        """Tell which claims, less the common error of their leaf, agree with the reference to within its noise; shape (m, K)."""
         error = np.abs(self.common_error[leaf] * claim)
         rest = np.abs(claim * (1 - self.common_error[leaf]) - reference)
         return np.asarray((error > 0) & (rest <= noise + CONSISTENT * error))
 
     @property
     def flagged(self) -> list[tuple[Flagged, Bools]]:
-        """Contradicted elements that have not been tested for nearby kinks yet, each with the columns concerned, shape (K,)."""
+        """Contradicted elements not yet tested for nearby kinks, each with the columns in which it is, shape (K,)."""
         found = []
         for leaf, ledger in self.ledgers.items():
             many = (ledger.count > 1).nonzero()[0]
@@ -268,7 +282,7 @@ class Bench:
         return any(any(self._wrong_and_untested(leaf)) or bool(self.common_error[leaf].any()) for leaf in self.claims)
 
     def _wrong_and_untested(self, leaf: int) -> tuple[bool, bool]:
-        """Tell whether some element of a leaf is wrong, and whether some is contradicted and not tested; remembered for the evidence so far."""
+        """Tell whether some element of a leaf is wrong, and whether some is contradicted and not tested; cached until evidence is added."""
         version = self.ledgers[leaf].version
         if leaf not in self._known_wrong or self._known_wrong[leaf][0] != version:
             found = [self.decide(leaf, indices) for indices in known_blocks(self.ledgers[leaf])]
@@ -279,15 +293,17 @@ class Bench:
     # ---- measuring ----------------------------------------------------------------------------------------------------
 
     def slopes(self, leaf: int, indices: Indices) -> tuple[Floats, Floats, Floats]:
-        """Return first derivatives for screening, second ones, and the deviation of the first; shapes (m, K)."""
+        """Return derivatives for screening, second derivatives, and the deviation of the first; shapes (m, K)."""
         if leaf not in self.exact:
-            coarse = 2 * self.resolution(leaf, indices) / self.lengths[leaf][indices]  # half the noise
+            coarse = (
+                2 * self.resolution(leaf, indices) / self.lengths[leaf][indices]
+            )  # twice the least step: half its noise
             return self.difference(leaf, indices, np.maximum(self.steps[leaf], coarse))
         exact = self.exact[leaf][indices]
         return exact, np.zeros_like(exact), ROUNDING * np.abs(exact) / self.multiplier
 
     def difference(self, leaf: int, indices: Indices, step: float | Floats) -> tuple[Floats, Floats, Floats]:
-        """Return the central differences, the second ones, and what noise does to the first; shapes (m, K)."""
+        """Return central differences, second differences, and the standard deviation of the noise of the first; shapes (m, K)."""
         steps = np.maximum(self.lengths[leaf][indices] * step, self.resolution(leaf, indices))
         both = steps.repeat(2)
         both[1::2] *= -1
@@ -298,13 +314,13 @@ class Bench:
         return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
 
     def resolution(self, leaf: int, indices: Indices) -> Floats:
-        """Return the shortest steps that the dtype of the parameters still resolves."""
+        """Return the shortest steps that the dtype of the parameters resolves, shape (m,)."""
         return 2 * self._scales(leaf, indices)[0]
 
     def climb(
         self, leaf: int, indices: Indices, first_step: float, *, noise: Floats | None = None, kind: int = Kind.LADDER
     ) -> Measurement:
-        """Measure elements of a leaf with a ladder of steps, and enter it; see `gradcheck.differences.ladder.climb`."""
+        """Measure elements of a leaf with a ladder of steps, and enter the result; see `gradcheck.differences.ladder.climb`."""
         measured = climb(
             self.probe,
             leaf,
@@ -327,9 +343,9 @@ class Bench:
         return measured
 
     def _is_smooth(self) -> bool:
-        """Tell whether functions are smooth but for rounding, as far as elements are ever moved; eight calls once."""
+        """Tell whether the functions are smooth but for rounding, as far as elements are ever moved. Costs eight calls once."""
         if self._smooth is None:
-            is_rounding = ~self.jumps & (self.noise <= most_of_single(self.probe, self.base, list(self.claims)))
+            is_rounding = ~self.jumps & (self.noise <= noise_of_single(self.probe, self.base, list(self.claims)))
             self._smooth = bool(
                 is_rounding.all() and is_smooth_afar(self.probe, self.lengths, self.noise, self.rng).all()
             )
@@ -337,7 +353,7 @@ class Bench:
 
 
 def _negligible(claims: dict[int, Claim]) -> dict[int, Floats]:
-    """Return for each leaf the size below which it is negligible beside the gradients of the others, shape (K,)."""
+    """Return for each leaf the size below which its gradient is negligible beside the largest of the others, shape (K,)."""
     if not claims:
         return {}
     sizes = np.array([rms(claim.values) for claim in claims.values()])

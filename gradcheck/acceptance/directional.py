@@ -1,10 +1,9 @@
 """The rule of acceptance along random directions: elements are cleared together, and wrong ones located.
 
-Claim and derivative are compared along four random directions of all elements. Where they disagree the leaves that
-disagree are found by halving. Of each of them, in this order: a multiple of the whole claim, perhaps rearranged, that
-agrees with the derivative explains it; a dozen elements are looked at when the disagreement is as large as the claim;
-else the wrong elements are located by halving and measured one by one. The search ends when four fresh directions
-agree with what is believed by then.
+Claim and derivative are compared along four random directions of all elements. If they disagree the leaves responsible
+are found by halving. For each of them an explanation is tried first: a factor of the whole claim, perhaps rearranged, or of
+sections of it. Otherwise its wrong elements are located by halving and measured one by one, or if there are too many a
+sample of them. The search ends when four fresh directions agree with the derivatives known by then.
 """
 
 from __future__ import annotations
@@ -49,20 +48,20 @@ def judge_along_directions(bench: Bench, key: int) -> bool:
     Parameters
     ----------
     bench : Bench
-        Claims and functions; the judgements are filled in.
+        Claims and functions; evidence is added to it.
     key : int
         The seed of the directions.
 
     Returns
     -------
-    seen : bool
-        Whether something is wrong, or directions show enough of everything.
+    is_settled : bool
+        Whether something is wrong, or nothing is undecided.
 
     Notes
     -----
     A right gradient costs about 26 calls, 16 more when the round-off of other claims hides most of the largest leaf, and up
     to 96 more when the gradient of some leaf is small beside the noise. A wrong element costs two calls a halving and about 25 to
-    confirm; a leaf that is wrong throughout a dozen such elements, or nothing where a multiple of the claim is right.
+    confirm; a leaf that is wrong throughout costs a dozen such elements, or nothing if a multiple of the claim explains it.
     """
     run = _begin(bench, key)
     run.locate_all(first_look(run.directions, run.individual))
@@ -74,19 +73,18 @@ def judge_along_directions(bench: Bench, key: int) -> bool:
 
 
 def judge_if_gross(bench: Bench, key: int, *, sampled: bool) -> bool:
-    """Judge all elements along random directions if these show a gross error; else leave them to a look at each.
+    """Judge all elements along random directions if these show a gross error; otherwise each is to be measured.
 
-    Claims for more than a few elements are then off by one factor, or by a large share of what they predict.
+    An error is gross if claims for more than a few elements are off by one factor, or by a large share of what they predict.
 
     Parameters
     ----------
     bench : Bench
-        Claims and functions; the judgements are filled in.
+        Claims and functions; evidence is added to it.
     key : int
         The seed of the directions.
     sampled : bool
-        Whether a sample is enough of what nothing explains. What may explain it otherwise, such as a transformed upstream,
-        needs all the measured derivatives.
+        Whether a sample of a leaf is enough if no factor explains its error. Some diagnoses need all derivatives.
 
     Returns
     -------
@@ -95,13 +93,13 @@ def judge_if_gross(bench: Bench, key: int, *, sampled: bool) -> bool:
 
     Notes
     -----
-    A right gradient costs 18 calls beside those of the noise, a gross error of it about as much as `search` takes.
+    A right gradient costs 18 calls beside those for the noise, a gross error about as many as `judge_along_directions`.
     """
     run = _begin(bench, key)
     slopes = first_look(run.directions, run.individual)
     if not (slopes.significance > DISAGREES).any() or not run.is_gross(slopes):
         return False
-    run.locate_all(run.directions.measure_fresh() if run.wrong else slopes)
+    run.locate_all(run.directions.measure_fresh() if run.wrong_leaves else slopes)
     if not bench.any_contradicted or not (sampled or run.is_explained):
         return False
     run.conclude()
@@ -115,35 +113,35 @@ def _begin(bench: Bench, key: int) -> _Search:
 
 
 class _Search:
-    """What is known of the elements that no direction has cleared yet."""
+    """The search for wrong elements of one bench."""
 
     def __init__(self, bench: Bench, directions: Directions) -> None:
         self.bench = bench
         self.directions = directions
         self.individual = Individual(bench, directions)
         self.shown = Shown(bench, directions)
-        self.wrong: dict[int, bool] = {}
-        """Leaves that are wrong in more than a few elements; whether a factor, of all or of sections, explains it."""
-        self.contradicted = False
-        """Whether directions of all elements contradict the claims beyond doubt, and no element does, or what was explained spoils it."""
+        self.wrong_leaves: dict[int, bool] = {}
+        """Leaves that are wrong in more than a few elements -> whether factors, of all of it or of sections, explain it."""
+        self.unexplained = False
+        """Whether directions contradict the claims beyond doubt and the search found no element that explains it."""
         self._tried: set[int] = set()
-        """Leaves that nothing explains."""
+        """Leaves for which an explanation was tried."""
 
     @property
     def is_explained(self) -> bool:
         """Whether factors explain every leaf that is wrong in more than a few elements."""
-        return bool(self.wrong) and all(self.wrong.values())
+        return bool(self.wrong_leaves) and all(self.wrong_leaves.values())
 
     # ---- what is wrong --------------------------------------------------------------------------------------------------
 
     def measure_largest_alone(self) -> None:
-        """Measure the largest leaf alone, where the round-off of the claims for others hides more of it than its own."""
+        """Measure along directions of the largest leaf alone, if the round-off of the claims for others hides much of it."""
         leaf = max(self.directions.leaves, key=lambda leaf: len(self.bench.claims[leaf].values))
-        if leaf not in self.wrong and not self.contradicted and self.directions.is_hidden_by_others(leaf):
+        if leaf not in self.wrong_leaves and not self.unexplained and self.directions.is_hidden_by_others(leaf):
             self.locate_all(self.directions.measure_fresh([leaf]))
 
     def locate_all(self, slopes: Slopes) -> None:
-        """Search until fresh directions agree with what is believed of all elements that move along the first ones."""
+        """Search until fresh directions agree with the derivatives known by then, or nothing new is found."""
         leaves, is_fruitful = slopes.parts[0].leaves, True
         for number in itertools.count():
             if number:
@@ -154,16 +152,16 @@ class _Search:
             if not (np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed).any():
                 self.shown.record(slopes, allowed)
                 break
-            # What disagrees still is what the fault spoils; none of it is searched.
-            is_spoilt = bool(number and any(self.wrong.values()))
+            # A backward that is wrong in one leaf spoils the gradients of others: those are not searched.
+            is_spoilt = bool(number and any(self.wrong_leaves.values()))
             if is_spoilt or not is_fruitful:
-                self.contradicted = is_spoilt or bool(slopes.significance.max() >= PLAINLY)
+                self.unexplained = is_spoilt or bool(slopes.significance.max() >= PLAINLY)
                 break
             is_fruitful = self.find_wrong(slopes)
         look_for_kinks(self.bench)
 
     def is_gross(self, slopes: Slopes) -> bool:
-        """Tell whether claims for many elements are off by a factor, which is believed then, or by much of what they predict."""
+        """Tell whether claims for many elements are off by a factor, which is entered then, or by much of what they predict."""
         if self._explain_together(self.directions.leaves, slopes):
             return True
         groups, left = self._contradicted(slopes)
@@ -179,32 +177,32 @@ class _Search:
     def find_wrong(self, slopes: Slopes) -> bool:
         """Find what is wrong along some directions; tell whether there was anything new.
 
-        The last leaves come first. Once one is wrong in more than a few elements, those before it stay undecided: a backward pass
-        meets it first, and what is wrong there spoils the gradients of what comes before.
+        The last leaves come first. Once one is wrong in more than a few elements those before it stay undecided: a backward pass
+        reaches it first, and an error there spoils the gradients of the leaves before it.
         """
         groups, left = self._contradicted(slopes)
-        before = self.individual.count, len(self.wrong)
+        before = self.individual.count, len(self.wrong_leaves)
         fresh = {leaf for group in groups + left for leaf in group.part.leaves} - self._tried
-        if not self.wrong and not self._explain_together(sorted(fresh), slopes):
+        if not self.wrong_leaves and not self._explain_together(sorted(fresh), slopes):
             found: list[Group] = []
-            while groups and not self.wrong:
+            while groups and not self.wrong_leaves:
                 found += self._examine(groups.pop(), self.individual.count + sum(group.part.size for group in found))
             chosen = elements_of(group.part for group in found)
             self.individual.judge(chosen)
-            if not self.bench.any_contradicted:  # they may tie with others, and do nothing without these
+            if not self.bench.any_contradicted:  # they may tie with others, and change nothing alone
                 self.individual.judge(self.individual.equals(chosen))
-        if self.wrong:
-            for leaf in {leaf for group in groups + left for leaf in group.part.leaves} - set(self.wrong):
+        if self.wrong_leaves:
+            for leaf in {leaf for group in groups + left for leaf in group.part.leaves} - set(self.wrong_leaves):
                 self.individual.leave_undecided(leaf)
-        return before != (self.individual.count, len(self.wrong))
+        return before != (self.individual.count, len(self.wrong_leaves))
 
     def _contradicted(self, slopes: Slopes) -> tuple[list[Group], list[Group]]:
-        """Return the leaves that disagree along the direction that disagrees most, and groups that were not told apart."""
+        """Return the leaves that disagree along the worst direction, and groups of leaves that were not separated."""
         worst = groups_of(slopes)[int(np.argmax(slopes.significance))]
         return contradicted_leaves(self.directions, worst, FEW)
 
     def _examine(self, group: Group, count: int) -> list[Group]:
-        """Explain what is wrong in a leaf, or return the elements to look at; of more than a few a sample is looked at."""
+        """Explain the error of a leaf, or return groups of elements to measure; of too many a sample is measured at once."""
         (leaf,) = group.part.leaves
         edges, most = [group], SMALL // FEW
         if leaf not in self._tried and count + group.part.size > SMALL:
@@ -221,11 +219,11 @@ class _Search:
         return found or self._sample(leaf, left or edges)
 
     def _sample(self, leaf: int, groups: list[Group]) -> list[Group]:
-        """Look at a sample of groups of a leaf that disagree; return those that disagree most if the sample shows nothing."""
+        """Measure a sample of groups of a leaf that disagree; if it shows nothing return the groups that disagree most."""
         indices = elements_of(group.part for group in groups)[leaf]
-        if leaf not in self.wrong and self.individual.sample_contradicts(leaf, indices):
-            self.wrong[leaf] = False
-        found = [] if leaf in self.wrong else strongest(self.directions, groups, DOZEN)
+        if leaf not in self.wrong_leaves and self.individual.sample_contradicts(leaf, indices):
+            self.wrong_leaves[leaf] = False
+        found = [] if leaf in self.wrong_leaves else strongest(self.directions, groups, DOZEN)
         near = elements_of(group.part for group in found).get(leaf, indices[:0])
         self.individual.leave_undecided(leaf, np.setdiff1d(indices, near))
         return found
@@ -244,7 +242,7 @@ class _Search:
         multiple = multiple_of(predicted, predicted - slopes.residual, self._deviation(slopes), predicted)
         if multiple is None:
             return False
-        claims = {leaf: self.directions.believed[leaf] for leaf in leaves}
+        claims = {leaf: self.directions.derivatives[leaf] for leaf in leaves}
         if len(leaves) > 1 and any(
             self._is_right_alone(leaf, multiple.factor) for leaf in self._largest_of(leaves, slopes)
         ):
@@ -253,14 +251,14 @@ class _Search:
 
     @staticmethod
     def _largest_of(leaves: list[int], slopes: Slopes) -> list[int]:
-        """Return the leaves that predict most, up to a dozen; none of many of which no single one predicts half of the change."""
+        """Return the dozen leaves that predict the largest changes; none if there are more and none predicts half of all."""
         sizes = {leaf: float(np.linalg.norm(slopes.predicted_of([leaf]))) for leaf in leaves}
         largest = sorted(sizes, key=lambda leaf: -sizes[leaf])[:DOZEN]
-        is_crowd = len(leaves) > DOZEN and 2 * sizes[largest[0]] < sum(sizes.values())
-        return [] if is_crowd else largest
+        are_many_small = len(leaves) > DOZEN and 2 * sizes[largest[0]] < sum(sizes.values())
+        return [] if are_many_small else largest
 
     def _is_right_alone(self, leaf: int, factor: float) -> bool:
-        """Tell whether a leaf that moves alone agrees with its claim where a factor would show: the error is that of larger ones."""
+        """Tell whether a leaf that moves alone agrees with its claim, though the factor would show: only larger leaves are off."""
         slopes = self.directions.measure_fresh([leaf], count=DIRECTIONS // 2, longer=True)
         allowed = DISAGREES * self._deviation(slopes)
         shows = np.abs((1 - factor) * slopes.predicted_of()) > 2 * allowed
@@ -269,12 +267,12 @@ class _Search:
     def _explain_sections(self, group: Group) -> list[Group] | None:
         """Explain the claim of a leaf by factors of sections of it.
 
-        Returns the elements that are neither right nor explained, in groups; None where they are scattered, or no explanation
-        was verified.
+        Returns groups of elements that are neither right nor explained; None if they are scattered, or if no explanation was
+        verified.
         """
         (leaf,) = group.part.leaves
         values = self.bench.claims[leaf].values
-        if self.directions.believed[leaf] is not values:
+        if self.directions.derivatives[leaf] is not values:
             return [group]
         found = sections(self.directions, leaf)
         if found is None:
@@ -293,56 +291,56 @@ class _Search:
         """Explain the claim of a leaf by a multiple of it, perhaps rearranged; return whether that was verified."""
         slopes = self.directions.measure_fresh([leaf], longer=True)
         deviation = self._deviation(slopes)
-        believed = self.directions.believed[leaf]
+        derivatives = self.directions.derivatives[leaf]
         claimed = slopes.predicted_of()
         measured = claimed - slopes.residual
-        for values in rearranged(believed, self.bench.leaves[leaf].value.shape):
+        for values in rearranged(derivatives, self.bench.leaves[leaf].value.shape):
             multiple = multiple_of(self.directions.predict(slopes.parts, leaf, values), measured, deviation, claimed)
             if multiple is not None and self._verify({leaf: values}, multiple.factor, multiple.uncertainty):
                 return True
         return False
 
     def _deviation(self, slopes: Slopes) -> Floats:
-        """Return the standard deviation of measured changes where claims may be off by what ``rtol`` allows."""
+        """Return the standard deviation of residuals, with errors that ``rtol`` allows."""
         return np.hypot(slopes.deviation, self.directions.allowed(slopes.parts))
 
     def _verify(self, claims: dict[int, Floats], factors: Floats | float, uncertainty: float) -> bool:
-        """Believe factors times claims if two fresh directions agree, and call those elements wrong that differ from it.
+        """Enter factors times claims as derivatives if two fresh directions agree; return whether they do.
 
-        Not where it concerns a few elements, or equal ones that share a kink: one that does not show along directions may make their claims valid.
+        Not for a few elements, nor for equal ones that may share a kink: along directions it need not show, and claims may be valid there.
         """
         if sum(np.count_nonzero(values.any(axis=1)) for values in claims.values()) <= DOZEN:
             return False
-        before = {leaf: self.directions.believed[leaf] for leaf in claims}
-        self.directions.believed |= {leaf: factors * values for leaf, values in claims.items()}
+        before = {leaf: self.directions.derivatives[leaf] for leaf in claims}
+        self.directions.derivatives |= {leaf: factors * values for leaf, values in claims.items()}
         slopes = self.directions.measure_fresh(claims, count=DIRECTIONS // 2, longer=True)
         predicted = np.abs(slopes.predicted_of())
         unknown = uncertainty * predicted / max(float(np.abs(factors).min()), uncertainty)
         allowed = DISAGREES * self._deviation(slopes) + unknown
         agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(slopes.deviation).all()
         agree &= not slopes.are_unresolved(self.bench.noise)
-        if not agree or equal_elements_may_tie(self.bench, before, self.directions.believed, self.directions.step):
-            self.directions.believed |= before
+        if not agree or equal_elements_may_tie(self.bench, before, self.directions.derivatives, self.directions.step):
+            self.directions.derivatives |= before
             return False
         for leaf, values in claims.items():
             self._record_multiple(leaf, values, np.broadcast_to(factors, (len(values), 1)), uncertainty)
         return True
 
     def _record_multiple(self, leaf: int, values: Floats, factors: Floats, uncertainty: float) -> None:
-        """Record multiples of some values, other than once, as derivatives of a leaf, and what differs from them as wrong."""
-        self.wrong[leaf] = True
+        """Enter the multiples of some values that differ from the claim as derivatives of a leaf: its claim is wrong there."""
+        self.wrong_leaves[leaf] = True
         rearranged = values is not self.bench.claims[leaf].values
         new = np.flatnonzero(((factors[:, 0] != 1) | rearranged) & ~self.individual.measured[leaf])
-        reference = self.directions.believed[leaf]
+        reference = self.directions.derivatives[leaf]
         bound = uncertainty * np.abs(values) + self.bench.rtol * np.abs(reference)
         self.bench.ledgers[leaf].add(Estimate.multiple(new, reference[new], bound[new]))
 
     # ---- what could hide ------------------------------------------------------------------------------------------------
 
     def conclude(self) -> None:
-        """Clear the elements that were not looked at in leaves of which directions show enough; else look closer."""
+        """Clear the elements that were not measured in leaves of which directions show enough; else take longer steps."""
         self._clear_seen()
-        if not self.contradicted:
+        if not self.unexplained:
             self._take_longer_steps()
             look_for_kinks(self.bench)
             self._clear_seen()
@@ -352,11 +350,13 @@ class _Search:
                 self._set_limit(leaf, Limit.NONE)
                 continue
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE
-            self._set_limit(leaf, Limit.GROUP if self.contradicted or leaf < max(self.wrong, default=-1) else hides)
+            self._set_limit(
+                leaf, Limit.GROUP if self.unexplained or leaf < max(self.wrong_leaves, default=-1) else hides
+            )
         look_for_zeros_on_stairs(self.bench)
 
     def _measure_stationary(self) -> None:
-        """Look at a few elements where all claims are zero: zero is seen beside how the functions bend, as at a minimum."""
+        """Measure a few elements if all claims are zero: their curvature tells how small a gradient counts as zero."""
         leaves = self.directions.leaves
         if not self.bench.any_contradicted and not any(np.any(self.bench.claims[leaf].values) for leaf in leaves):
             some = {leaf: np.arange(len(self.bench.claims[leaf].values)) for leaf in leaves[: DOZEN // FEW]}
@@ -364,23 +364,27 @@ class _Search:
 
     def _unseen(self) -> list[int]:
         """Return the leaves of which directions do not show enough."""
-        return [leaf for leaf in self.directions.leaves if leaf not in self.wrong and not self.shown.shows_enough(leaf)]
+        return [
+            leaf
+            for leaf in self.directions.leaves
+            if leaf not in self.wrong_leaves and not self.shown.shows_enough(leaf)
+        ]
 
     def _clear_seen(self) -> None:
-        """Clear the elements that were not looked at in leaves of which directions show enough."""
+        """Clear the elements that were not measured in leaves of which directions show enough."""
         for leaf in self.directions.leaves:
             if self.shown.shows_enough(leaf):
                 self._set_limit(leaf, Limit.NONE)
 
     def _set_limit(self, leaf: int, limit: int) -> None:
-        """Enter what limits the elements of a leaf that were not looked at."""
+        """Enter why the elements of a leaf that were not measured are undecided, or that they are not."""
         self.bench.limit_along[leaf] = limit
         self.bench.ledgers[leaf].version += 1
 
     def _take_longer_steps(self) -> None:
-        """Measure leaves of which too little shows with longer and longer steps, while directions agree; then their few elements.
+        """Measure leaves of which too little shows with longer and longer steps while directions agree; small ones then one by one.
 
-        Not those that come before one that is wrong throughout.
+        Leaves before one that is wrong throughout are left out.
         """
         step, until = self.directions.step, self.bench.probe.budget.used + MOST_OVERHEAD - len(PLACES) * DIRECTIONS
         leaves, is_searched = self._unseen_after_wrong(), False
@@ -391,7 +395,7 @@ class _Search:
                 self.shown.record(slopes)
             elif slopes.significance.max() < PLAINLY or is_searched:
                 break
-            else:  # what is wrong is small beside the noise along shorter steps
+            else:  # the error is small beside the noise of shorter steps
                 is_searched = True
                 self.find_wrong(slopes)
                 self.directions.step = before
@@ -404,4 +408,4 @@ class _Search:
                 self.individual.judge({leaf: np.flatnonzero(~self.individual.measured[leaf])})
 
     def _unseen_after_wrong(self) -> list[int]:
-        return [leaf for leaf in self._unseen() if leaf > max(self.wrong, default=-1)]
+        return [leaf for leaf in self._unseen() if leaf > max(self.wrong_leaves, default=-1)]

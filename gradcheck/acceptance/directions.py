@@ -1,9 +1,8 @@
-"""Random directions in which many elements move at once, and how far a claim is from the derivative along them.
+"""Random directions along which many elements move at once, and the residual of a claim along them.
 
-A direction is a random sign times a size between 0.5 and 1.32 for every element, times its length: no component is
-small, so no element hides, and no two errors cancel along all directions. It is drawn from the seed, the name of the
-leaf and the number of the direction, in blocks: an element's component does not depend on what other leaves there
-are, any block can be drawn again, and nothing is stored; see `gradcheck.acceptance.drawn`.
+The component of an element is a random sign times a size between 0.5 and 1.32, times its length: no component is small,
+so no element hides, and no two errors cancel along all directions. Components are drawn again whenever they are needed,
+see `gradcheck.acceptance.drawn`; nothing is stored.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ EXPONENT = 0.375
 """The step is this power of the noise of a function, relative to its change along a direction of length one."""
 
 PLACES = np.array([1.0, -1.0, 0.5, -0.5])
-"""Positions along a direction, in units of the move, for two central differences, the first two of them for one."""
+"""Positions along a direction, in units of the move, of two central differences; the first two give one."""
 
 TYPICAL = 0.4
 """Two steps can agree by chance. The uncertainty of a directional derivative is therefore at least 0.4 times the
 second-smallest disagreement among four directions, which is what that noise level would produce."""
 
 DIRECTIONS = FEW
-"""Directions measured before anything is said of several elements together."""
+"""Number of directions after which something is decided about several elements together."""
 
 DISAGREES = 3.3
 """Standard deviations at which a residual is significant: along four directions a right gradient exceeds it in 1 of
@@ -62,19 +61,19 @@ leaf's elements."""
 
 @dataclass(frozen=True, slots=True)
 class Slopes:
-    """Predicted beside measured changes of the functions along some directions.
+    """Predicted and measured changes of the functions along some directions.
 
     Attributes
     ----------
     parts : tuple of Part, length P
         The directions.
     predicted : tuple of arrays, shape (S, K)
-        For each direction what each of its spans contributes.
+        For each direction the contributions of its spans.
     residual : array, shape (P, K)
         Predicted minus measured change.
     deviation : array, shape (P, K)
-        The standard deviation of the residual: noise of the functions, rounding of the claim, and by how much the
-        differences of two steps disagree, through kinks, truncation or noise. Infinite where a function is not finite.
+        The standard deviation of the residual: noise of the functions, rounding of the claim, and the disagreement of two
+        steps (kinks, truncation). Infinite where a function is not finite.
     """
 
     parts: tuple[Part, ...]
@@ -83,25 +82,25 @@ class Slopes:
     deviation: Floats
 
     def predicted_of(self, leaves: Iterable[int] | None = None) -> Floats:
-        """Return the changes that all leaves contribute, or some, shape (P, K)."""
+        """Return the contributions of all leaves, or of some, to the predicted changes, shape (P, K)."""
         rows = zip(self.parts, self.predicted, strict=True)
         chosen = self.parts[0].leaves if leaves is None else leaves
         return np.array([changes[[s.leaf in chosen for s in part.spans]].sum(axis=0) for part, changes in rows])
 
     @property
     def significance(self) -> Floats:
-        """Return how many deviations the residuals are, the worst function for each direction, shape (P,)."""
+        """Return the residuals in standard deviations, of the worst function for each direction, shape (P,)."""
         ratio = np.abs(self.residual) / self.deviation
         return np.asarray(np.where(self.residual == 0, 0.0, ratio).max(axis=1, initial=0.0))
 
     def are_blurred(self, noise: Floats) -> bool:
-        """Tell whether most directions are far less certain than noise explains, in some function: kinks are in the way."""
+        """Tell whether most directions are far less certain than noise explains, in some function: they cross kinks."""
         return bool((np.median(self.deviation, axis=0) > SAME_NOISE * noise).any())
 
     def are_unresolved(self, noise: Floats) -> bool:
         """Tell whether the uncertainty of differences exceeds their size, in some function, and noise does not explain it.
 
-        Between points on either side of a pole, or of a pulse, a difference says nothing of the derivative at the point.
+        So it is where the points of a difference lie on either side of a pole or a pulse.
         """
         measured = np.linalg.norm(self.predicted_of() - self.residual, axis=0)
         unsure = np.linalg.norm(self.deviation, axis=0)
@@ -109,7 +108,7 @@ class Slopes:
 
 
 class _Piece(NamedTuple):
-    """Elements of one span that follow one another, and where they are among those that are drawn together."""
+    """Consecutive elements of one span, and their place, ``first`` to ``last``, among those drawn in the same call."""
 
     row: int
     leaf: int
@@ -121,7 +120,7 @@ class _Piece(NamedTuple):
 
 
 class Directions:
-    """Directions through all leaves of a bench, and what is believed of their derivatives.
+    """Directions through all leaves of a bench, and the derivatives from which changes along them are predicted.
 
     Parameters
     ----------
@@ -130,34 +129,34 @@ class Directions:
     key : int
         The seed.
     of_claims : bool
-        Whether predictions are made of claims, which are rounded, and not of derivatives that were measured.
+        Whether predictions are made from claims, whose round-off then counts, and not from measured derivatives.
 
     Attributes
     ----------
     leaves : list of int
-        Those with elements.
+        The leaves that have elements.
     elements : int
-        Elements of all leaves.
+        The number of elements of all leaves.
     step : float
         How far the elements move, in units of their lengths.
-    believed : dict
-        For each leaf the derivatives that predictions are made of, shape (n, K): the claim, where nothing better is known.
+    derivatives : dict
+        For each leaf the derivatives that predictions are made from, shape (n, K): the claim, unless something better is known.
     """
 
     def __init__(self, bench: Bench, key: int, *, of_claims: bool = True) -> None:
         self.bench = bench
         self.key = key
         self.leaves = [leaf for leaf, claim in bench.claims.items() if claim.values.size]
-        self.believed = {leaf: bench.claims[leaf].values for leaf in self.leaves}
-        self.elements = sum(len(values) for values in self.believed.values())
+        self.derivatives = {leaf: bench.claims[leaf].values for leaf in self.leaves}
+        self.elements = sum(len(values) for values in self.derivatives.values())
         self._held: dict[int, Bools] = {}
-        for leaf, values in self.believed.items():
+        for leaf, values in self.derivatives.items():
             self.hold(leaf, np.flatnonzero(~np.isfinite(values).all(axis=1)))
         self._roundoff = {
             leaf: of_claims
             * bench.claims[leaf].roundoff(rms(values))
             / DISAGREES  # the deviation, if the largest allowed round-off is DISAGREES of them
-            for leaf, values in self.believed.items()
+            for leaf, values in self.derivatives.items()
         }
         self._seeds = {leaf: seed_of(bench.leaves[leaf].name) for leaf in self.leaves}
         self._drawn = 0
@@ -168,7 +167,7 @@ class Directions:
     def draw_leaves(self, leaves: Iterable[int] | None = None) -> Part:
         """Draw a new direction of all elements, or of those of some leaves."""
         chosen = self.leaves if leaves is None else leaves
-        return self.draw(tuple(Span(leaf, 0, len(self.believed[leaf])) for leaf in chosen))
+        return self.draw(tuple(Span(leaf, 0, len(self.derivatives[leaf])) for leaf in chosen))
 
     def draw(self, spans: tuple[Span, ...]) -> Part:
         """Draw a new direction of some elements."""
@@ -180,42 +179,42 @@ class Directions:
         return self.draw(tuple(Span(leaf, 0, len(indices), indices) for leaf, indices in chosen.items()))
 
     def redraw(self, part: Part) -> Part:
-        """Draw a new direction of the same elements: the fewer they are, the longer their step may be."""
+        """Draw a new direction of the same elements; the step is longer the fewer they are."""
         step = max(self.step, min(self.step * np.sqrt(self.elements / part.size), LONGEST_STEP))
         return replace(self.draw(part.spans), step=step)
 
-    # ---- what is believed of them -----------------------------------------------------------------------------------
+    # ---- their derivatives ------------------------------------------------------------------------------------------
 
     def hold(self, leaf: int, indices: Indices) -> None:
-        """Let some elements stand still from now on."""
+        """Hold some elements fixed from now on."""
         if len(indices):
-            self._held.setdefault(leaf, np.zeros(len(self.believed[leaf]), dtype=bool))[indices] = True
+            self._held.setdefault(leaf, np.zeros(len(self.derivatives[leaf]), dtype=bool))[indices] = True
 
     def holds(self, chosen: Chosen) -> bool:
-        """Tell whether some of a few elements stand still."""
+        """Tell whether some of these elements are held fixed."""
         return any(leaf in self._held and bool(self._held[leaf][indices].any()) for leaf, indices in chosen.items())
 
     def release(self, leaf: int, indices: Indices) -> None:
-        """Let them move again."""
+        """Let elements that were held fixed move again."""
         if len(indices):
             self._held[leaf][indices] = False
 
     def correct(self, leaf: int, indices: Indices, derivatives: Floats) -> None:
-        """Believe this of some elements from now on, shape (m, K); those whose claims are infinite stand still."""
-        if self.believed[leaf] is self.bench.claims[leaf].values:
-            self.believed[leaf] = self.believed[leaf].copy()
-        self.believed[leaf][indices] = derivatives
+        """Predict from other derivatives of some elements, shape (m, K), from now on."""
+        if self.derivatives[leaf] is self.bench.claims[leaf].values:
+            self.derivatives[leaf] = self.derivatives[leaf].copy()
+        self.derivatives[leaf][indices] = derivatives
 
     # ---- moving them ------------------------------------------------------------------------------------------------
 
     def lengths(self, leaf: int, where: slice | Indices, step: float) -> Floats:
-        """Return by how much elements of a leaf move along a direction, but for sign and spread."""
+        """Return how far elements of a leaf move along a direction, before the random factor."""
         size = np.abs(self.bench.leaves[leaf].value.ravel()[where]).astype(np.float64)
         return reach(size, self.bench.lengths[leaf][where], step)
 
     def short_move(self, leaf: int, step: float | None = None) -> float:
-        """Return by how much the elements of a leaf move, at a low quantile."""
-        count = len(self.believed[leaf])
+        """Return the `MISSED` quantile of how far the elements of a leaf move."""
+        count = len(self.derivatives[leaf])
         some = slice(None) if count <= SMALL_ARRAY else evenly(np.arange(count), SMALL_ARRAY)
         lengths = self.lengths(leaf, some, step or self.step)
         if count == 1:  # for which NumPy's quantile takes ten times as long as the rest
@@ -223,26 +222,23 @@ class Directions:
         return float(np.quantile(lengths, MISSED))
 
     def is_hidden_by_others(self, leaf: int) -> bool:
-        """Tell whether the claims for other leaves contribute most of the round-off along a direction of all."""
+        """Tell whether most of the round-off along a direction of all elements is that of the claims for other leaves."""
         variances = {
             other: (each * np.linalg.norm(self.bench.lengths[other])) ** 2 for other, each in self._roundoff.items()
         }
         return bool((variances[leaf] < np.sum(list(variances.values()), axis=0) / 2).any())
 
     def moves(self, part: Part) -> Moves:
-        """Return by how much the elements of a direction move, in the dtype of each leaf.
-
-        Whole and half steps come out exactly in the dtype of the parameters.
-        """
+        """Return the moves of all elements of a direction; these and half of them are exact in the dtype of each leaf."""
         return self._along(part)[0]
 
     def predict(self, parts: Sequence[Part], leaf: int, derivatives: Floats) -> Floats:
-        """Return the changes that other derivatives of a leaf, shape (n, K), predict, shape (P, K)."""
+        """Return the changes predicted from other derivatives of a leaf, shape (n, K); shape (P, K)."""
         own = [replace(part, spans=tuple(span for span in part.spans if span.leaf == leaf)) for part in parts]
         return np.array([self._summed(part, {leaf: derivatives}, 1) for part in own])
 
     def _summed(self, part: Part, derivatives: dict[int, Floats], power: int) -> Floats:
-        """Return the sum of powers of what the moves of all elements change, shape (K,)."""
+        """Return the sum over the elements of a power of the change that each causes, shape (K,)."""
         changes = (np.sum(changes**power, axis=0) for *_, changes in self._changes(part, derivatives))
         return sum(changes, np.zeros(len(self.bench.base)))
 
@@ -251,7 +247,7 @@ class Directions:
         columns = len(self.bench.base)
         moves: Moves = {}
         predicted, variance = np.zeros((len(part.spans), columns)), np.zeros(columns)
-        for pieces, moved, changes in self._changes(part, self.believed):
+        for pieces, moved, changes in self._changes(part, self.derivatives):
             starts = [piece.first for piece in pieces]
             predicted[[piece.row for piece in pieces]] += np.add.reduceat(changes, starts)
             squares = np.add.reduceat(moved**2, starts)
@@ -265,15 +261,15 @@ class Directions:
         return moves, predicted, variance
 
     def _changes(self, part: Part, derivatives: dict[int, Floats]) -> Iterator[tuple[list[_Piece], Floats, Floats]]:
-        """Give the elements of a direction piece by piece, how far they move, shape (m,), and what that changes, (m, K)."""
+        """Yield the elements of a direction piece by piece, their moves, shape (m,), and the changes these cause, (m, K)."""
         for pieces, moved in self._moved(part):
             slopes = np.concatenate([derivatives[piece.leaf][piece.where] for piece in pieces])
             changes = moved[:, None] * slopes
-            changes[moved == 0] = 0.0  # what stands still may have no derivative
+            changes[moved == 0] = 0.0  # an element held fixed may have no derivative
             yield pieces, moved, changes
 
     def _moved(self, part: Part) -> Iterator[tuple[list[_Piece], Floats]]:
-        """Give the elements of a direction piece by piece, and how far they move: a NumPy call takes as long for one small leaf as for all."""
+        """Yield the elements of a direction piece by piece, small leaves together, and their moves."""
         for pieces in self._pieces(part.spans):
             leaves = [self.bench.leaves[piece.leaf] for piece in pieces]
             sizes = np.concatenate(
@@ -290,7 +286,7 @@ class Directions:
             yield pieces, moved
 
     def _pieces(self, spans: Sequence[Span]) -> Iterator[list[_Piece]]:
-        """Cut spans into pieces of no more than a block, and give those of one format together that follow one another."""
+        """Cut spans into pieces of at most a block, and yield consecutive pieces of one format together."""
         pieces: list[_Piece] = []
         for row, span in enumerate(spans):
             for start in range(span.start, span.stop, BLOCK):
@@ -310,12 +306,11 @@ class Directions:
     # ---- measuring --------------------------------------------------------------------------------------------------
 
     def measure(self, parts: Sequence[Part]) -> Slopes:
-        """Compare what is believed with derivatives along some directions.
+        """Compare predicted with measured changes along some directions.
 
         Notes
         -----
-        Costs four calls a direction. A kink within the step changes the difference by no more than 2.83 times what the
-        deviation has for it.
+        Costs four calls a direction. A kink within the step changes the difference by at most 2.83 deviations.
         """
         if not parts:
             nothing = np.zeros((0, len(self.bench.base)))
@@ -325,14 +320,14 @@ class Directions:
         slope = (ahead - behind) / 2
         odd = slope - (half_ahead - half_behind)
         even = half_ahead + half_behind - (ahead + behind) / 4 - 1.5 * self.bench.base
-        apart = np.hypot(odd, even)  # of noise of one: 2.2, where that of the slope is 0.71
-        typical = np.sort(apart, axis=0)[len(apart) // DIRECTIONS]
+        disagreement = np.hypot(odd, even)  # with noise of 1 about 2.2; the slope has 0.71
+        typical = np.sort(disagreement, axis=0)[len(disagreement) // DIRECTIONS]
         residual = _of_parts(predicted, slope) - slope
         if len(parts) >= DIRECTIONS and any(claim.assumed for claim in self.bench.claims.values()):
-            # By chance four residuals are all below a quarter of their deviation once in 700 cases; so the assumed
-            # round-off was too large.
+            # If all four residuals are below a quarter of their deviation (by chance once in 700 cases), the assumed round-off
+            # was too large.
             variance = np.minimum(variance, (SAME_NOISE * np.abs(residual).max(axis=0)) ** 2)
-        deviation = np.sqrt(self.bench.noise**2 / 2 + apart**2 + (TYPICAL * typical) ** 2 + variance)
+        deviation = np.sqrt(self.bench.noise**2 / 2 + disagreement**2 + (TYPICAL * typical) ** 2 + variance)
         known = np.isfinite(residual) & np.isfinite(deviation)
         residual, deviation = np.where(known, residual, 0.0), np.where(known, deviation, np.inf)
         return Slopes(tuple(parts), tuple(predicted), residual, deviation)
@@ -347,7 +342,7 @@ class Directions:
     ) -> Slopes:
         """Measure along fresh directions of all leaves, of some, or of chosen elements.
 
-        ``longer`` takes the step of `redraw`, which is the longer the fewer elements move.
+        ``longer`` takes the step of `redraw`.
         """
         parts = []
         for _ in range(count):
@@ -356,13 +351,13 @@ class Directions:
         return self.measure(parts)
 
     def compare(self, parts: Sequence[Part]) -> tuple[Floats, Floats]:
-        """Return predicted changes along some directions and these minus the measured ones, shape (P, K), at two calls each."""
+        """Return predicted changes along some directions, and residuals, shapes (P, K), at two calls a direction."""
         values, predicted, _ = self._values(parts, PLACES[:2])
         changes = _of_parts(predicted, values)
         return changes, changes - (values[:, 0] - values[:, 1]) / 2
 
     def _values(self, parts: Sequence[Part], lengths: Floats) -> tuple[Floats, list[Floats], Floats]:
-        """Return values along directions, shape (P, L, K), what is predicted, and the variance of its round-off."""
+        """Return values along directions, shape (P, L, K), predicted changes, and the variances of their round-off."""
         predicted, variances = [], []
 
         def walk() -> Iterator[Moves]:
@@ -376,17 +371,17 @@ class Directions:
         return values, predicted, np.array(variances).reshape(len(parts), len(self.bench.base))
 
     def allowed(self, parts: Sequence[Part]) -> Floats:
-        """Return what ``rtol`` allows to the claims along directions, as standard deviations, shape (P, K)."""
+        """Return the standard deviation along directions, shape (P, K), of independent errors of ``rtol`` in all claims."""
         return self.bench.rtol * self.deviation_along(
             parts, {leaf: claim.values for leaf, claim in self.bench.claims.items()}
         )
 
     def deviation_along(self, parts: Sequence[Part], deviations: dict[int, Floats]) -> Floats:
-        """Return the standard deviation along directions, shape (P, K), of independent ones of the elements, (n, K) in each leaf."""
+        """Return the standard deviation along directions, shape (P, K), of independent errors with these, (n, K) in each leaf."""
         return np.sqrt([self._summed(part, deviations, 2) for part in parts])
 
     def choose_step(self) -> None:
-        """Choose a step for the noise of the functions, at which they are finite. Blind to the claims."""
+        """Choose a step by the noise of the functions, at which they are finite. It does not depend on the claims."""
         self.step = SHORTEST_STEP
         direction = self.draw_leaves()
         while self.step > CLOSEST:
@@ -399,7 +394,7 @@ class Directions:
             return
         change = np.abs(values[0] - values[1])
         moving = change > 0
-        if not moving.any():  # noise hides it all
+        if not moving.any():  # noise hides every change
             self.step = LONGEST_STEP
             return
         noisiest = (self.bench.noise[moving] * 2 * self.step / change[moving]).max()
@@ -407,5 +402,5 @@ class Directions:
 
 
 def _of_parts(predicted: list[Floats], values: Floats) -> Floats:
-    """Return the changes predicted along directions, shape (P, K), from those of their spans."""
+    """Add up the changes predicted for the spans of each direction, shape (P, K)."""
     return np.array([changes.sum(axis=0) for changes in predicted]).reshape(len(predicted), values.shape[-1])

@@ -1,7 +1,7 @@
-"""Random numbers for the elements of a direction, and how far these move.
+"""Random components of a direction, and how far the elements move.
 
-Each number follows from a seed, the name of the leaf, the number of the direction and the place in the leaf alone: it does not
-depend on what other leaves there are, any block can be drawn again, and nothing is stored.
+A component follows from the seed, the name of the leaf, the number of the direction and the place in the leaf alone. So it
+does not depend on other leaves, any block can be drawn again, and nothing is stored.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ IN_A_WORD = np.dtype(np.uint64).itemsize // np.dtype(np.int16).itemsize
 
 
 def seed_of(name: str) -> int:
-    """Return the seed of a leaf."""
+    """Return the seed of a leaf with this name."""
     encoded = name.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
 
 
 def draw(seeds: Sequence[int], starts: Sequence[int], stops: Sequence[int], key: int, number: int) -> NDArray[np.int16]:
-    """Draw integers for places ``start`` to ``stop`` of some leaves, end to end, for the direction of a number."""
+    """Draw integers for places ``start`` to ``stop`` of some leaves, one leaf after the other, for direction ``number``."""
     first, count = np.array(starts) // IN_A_WORD, np.subtract(stops, starts)
     words = -(-np.array(stops) // IN_A_WORD) - first
     before, after = np.cumsum(words) - words, np.cumsum(count)
@@ -49,17 +49,17 @@ def draw(seeds: Sequence[int], starts: Sequence[int], stops: Sequence[int], key:
 
 
 def reach(size: Floats, length: Floats, step: float) -> Floats:
-    """Return how far elements of some size and length move."""
+    """Return how far elements with these absolute values and lengths move at most, shape (m,)."""
     farthest = size / BEYOND  # the edge of a domain may be at zero
     np.copyto(farthest, np.inf, where=size <= 0)
     return np.minimum(step * length, farthest, out=farthest)
 
 
 def exact(integers: NDArray[np.int16], size: Floats, farthest: Floats, form: Format) -> Floats:
-    """Return displacements of elements of some size, whole and halves of which their format holds exactly.
+    """Return displacements of elements with these absolute values; they and their halves are exact in the format.
 
-    A number is rounded to multiples of two units in the last place of ``near`` when a large enough multiple of ``near``
-    is added to it and subtracted again.
+    Adding a large enough multiple of ``near`` and subtracting it again rounds a number to multiples of two units in the
+    last place of ``near``.
     """
     signed = integers.astype(np.float64)
     signed += 0.5

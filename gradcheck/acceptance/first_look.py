@@ -1,4 +1,4 @@
-"""The first look along random directions: with steps that cross few kinks, and lengths that the functions resolve."""
+"""The first measurements along random directions, with a step so short that they cross few kinks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["first_look"]
 
 
 def first_look(directions: Directions, individual: Individual) -> Slopes:
-    """Measure along four directions, with a shorter step when kinks and truncation leave more uncertain than noise."""
+    """Measure along four directions; the step is shortened while kinks or truncation cause more uncertainty than noise."""
     individual.judge_infinite()
     slopes = directions.measure_fresh()
     while slopes.are_blurred(directions.bench.noise):
@@ -25,15 +25,14 @@ def first_look(directions: Directions, individual: Individual) -> Slopes:
             directions.step = step
             break
         slopes = shorter
-    return _set_zeros_apart(directions, individual, slopes)
+    return _without_zeros(directions, individual, slopes)
 
 
-def _set_zeros_apart(directions: Directions, individual: Individual, slopes: Slopes) -> Slopes:
-    """Look one by one at elements that are exactly zero, where directions without them cross fewer kinks.
+def _without_zeros(directions: Directions, individual: Individual, slopes: Slopes) -> Slopes:
+    """Judge elements that are exactly zero one by one, if directions without them cross fewer kinks.
 
-    There a function often has its kink at the point itself, as ``abs`` has, or a ReLU of nothing but its bias.
-    Zeros are looked at, at about six calls each, if they are at most 128, or a quarter of all elements and at most
-    1,024.
+    At zero itself many functions have a kink: ``abs``, or a ReLU of a bias. Zeros are judged, at about six calls
+    each, if they are at most 128, or a quarter of all elements and at most 1,024.
     """
     bench = directions.bench
     values = {leaf: bench.leaves[leaf].value.ravel() for leaf in bench.claims}

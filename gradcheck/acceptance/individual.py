@@ -1,4 +1,4 @@
-"""Elements that a search came down to, judged one by one by the engine that judges every element of a small function."""
+"""Judging single elements within a search along directions, as elements of a small function are judged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Individual"]
 
 
 class Individual:
-    """Judges elements one by one, and tells the directions: what is wrong is corrected there, what stays undecided stands still."""
+    """Judges elements one by one. In the directions wrong ones get their measured derivative, and undecided ones are held fixed."""
 
     def __init__(self, bench: Bench, directions: Directions) -> None:
         self.bench = bench
@@ -29,7 +29,7 @@ class Individual:
 
     @property
     def count(self) -> int:
-        """How many elements were looked at."""
+        """How many elements were judged."""
         return sum(int(np.count_nonzero(known)) for known in self.measured.values())
 
     def judge(self, chosen: Chosen) -> None:
@@ -48,7 +48,7 @@ class Individual:
             self.bench.note(leaf, indices, Limit.NONE)
             self.choose_step(leaf)
         screen(self.bench, fresh)
-        if self.directions.holds(fresh):  # no direction compares them together
+        if self.directions.holds(fresh):  # then no direction compares them together
             recheck_accepted(self.bench)
         self._confirm(fresh)
         refine(self.bench)
@@ -56,9 +56,9 @@ class Individual:
             self._update_directions(leaf, indices)
 
     def _confirm(self, fresh: Chosen) -> None:
-        """Confirm elements that contradict their claims together, where they are too many for a ladder each.
+        """Confirm a dozen or more contradicted elements together: they are too many for a ladder each.
 
-        Of a few, a kink that they share may lie in too small a part of the directions.
+        Not fewer: random directions might miss a kink that these share.
         """
         excluded = {
             leaf: indices[self.bench.decide(leaf, indices).excluded.any(axis=1)] for leaf, indices in fresh.items()
@@ -67,15 +67,15 @@ class Individual:
             confirm_together(self.bench, excluded)
 
     def contradicted(self, leaf: int, indices: Indices) -> Bools:
-        """Return which elements that were looked at contradict their claims, or could not be decided, shape (m,)."""
+        """Tell which of the judged elements are wrong or undecided, shape (m,)."""
         outcome = self.bench.decide(leaf, indices).outcome
         return np.asarray(((outcome == Outcome.WRONG) | (outcome == Outcome.OPEN)).any(axis=1))
 
     def _update_directions(self, leaf: int, indices: Indices) -> None:
-        """Correct what is believed of elements that are wrong, and let those stand still that are undecided."""
+        """Enter the measured derivatives of wrong elements into the directions, and hold undecided ones fixed."""
         found = self.bench.decide(leaf, indices)
         untested = found.untested.any(axis=1)
-        replaced = self.directions.believed[leaf] is not self.bench.claims[leaf].values
+        replaced = self.directions.derivatives[leaf] is not self.bench.claims[leaf].values
         finite = np.isfinite(self.bench.claims[leaf].values[indices]).all(axis=1)
         known = np.isfinite(found.reference).all(axis=1) & finite
         corrected = known & (replaced | untested | (found.outcome == Outcome.WRONG).any(axis=1))
@@ -85,15 +85,15 @@ class Individual:
         self.directions.hold(leaf, indices[doubtful])
 
     def choose_step(self, leaf: int) -> None:
-        """Choose with which step the elements of a leaf are screened, once."""
+        """Choose the step with which the elements of a leaf are screened, once."""
         if leaf not in self._piloted:
             self._piloted.add(leaf)
             pilot(self.bench, leaf)
 
     def _leave_out(self, leaf: int, indices: Indices) -> None:
-        """Leave out elements that directions contradict after they were looked at.
+        """Hold elements fixed that directions contradict although they were judged.
 
-        Those that were cleared are undecided where directions of them alone contradict their claims too.
+        Those that were cleared become undecided if directions of them alone contradict their claims too.
         """
         right = indices[~self.contradicted(leaf, indices)]
         if len(right):
@@ -104,7 +104,7 @@ class Individual:
         self.directions.hold(leaf, indices)
 
     def judge_infinite(self) -> None:
-        """Look at elements whose claim is infinite: no direction can. NaN is wrong anyway."""
+        """Judge elements whose claim is infinite, since directions cannot. NaN is wrong anyway."""
         infinite = {
             leaf: np.flatnonzero(np.isinf(claim.values).any(axis=1) & ~np.isnan(claim.values).any(axis=1))
             for leaf, claim in self.bench.claims.items()
@@ -115,7 +115,7 @@ class Individual:
         self.judge({leaf: indices[:SMALL] for leaf, indices in infinite.items() if len(indices)})
 
     def sample(self, leaf: int, indices: Indices, count: int) -> Indices:
-        """Draw some of a leaf's elements: half of them the likelier the larger their claims, others neighbours, or at random."""
+        """Draw elements of a leaf: half of them in proportion to their claims, a quarter neighbours, the rest at random."""
         if len(indices) <= count:
             return indices
         size = np.max(np.abs(np.nan_to_num(self.bench.claims[leaf].values[indices], posinf=0.0, neginf=0.0)), axis=1)
@@ -127,7 +127,7 @@ class Individual:
         return np.union1d(some, rest)
 
     def equals(self, chosen: Chosen) -> Chosen:
-        """Return the elements that are as large, exactly, as chosen ones of their leaf, where they are not too many, and were not looked at."""
+        """Return the unmeasured elements with exactly the value of a chosen one of their leaf, unless they are too many."""
         found = {}
         for leaf, indices in chosen.items():
             values = self.bench.leaves[leaf].value.ravel()
@@ -137,14 +137,14 @@ class Individual:
         return found
 
     def leave_undecided(self, leaf: int, indices: Indices | None = None) -> None:
-        """Leave elements of a leaf, or all, undecided that were not looked at, and out of all directions."""
+        """Leave elements of a leaf, or all, undecided that were not measured, and hold them fixed."""
         indices = np.arange(len(self.bench.claims[leaf].values)) if indices is None else indices
         rest = indices[(self.bench.ledgers[leaf].count[indices] == 0) & ~self.bench.is_noted(leaf)[indices]]
         self.bench.note(leaf, rest, Limit.GROUP)
         self.directions.hold(leaf, rest)
 
     def sample_contradicts(self, leaf: int, indices: Indices) -> bool:
-        """Look at a sample of some elements; tell whether any contradict their claims, and are not just hidden by noise."""
+        """Judge a sample of some elements; tell whether one is wrong or undecided although noise does not hide it."""
         sample = self.sample(leaf, indices, DOZEN)
         self.judge({leaf: sample})
         found = self.bench.decide(leaf, sample)

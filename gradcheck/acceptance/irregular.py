@@ -1,4 +1,7 @@
-"""Why a contradicted claim may still be right: a jump near by, a stair, or a generalised derivative at a kink."""
+"""Reasons why a contradicted claim may still be right: a nearby jump, a stair, or a kink at which the claim is valid.
+
+Each is searched for before a claim is called wrong, and what is found is entered as further evidence.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from gradcheck.acceptance.together import contradicted_without_kink, distant_jum
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import SMALL, evenly
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
-from gradcheck.differences.lengths import FIRST_STEP, is_beyond, own_sizes
+from gradcheck.differences.lengths import FIRST_STEP, exceeds_own_size, own_sizes
 from gradcheck.differences.noise import OF_ROUNDING
-from gradcheck.differences.sampled_noise import SPACING, most_of_single
+from gradcheck.differences.sampled_noise import SPACING, noise_of_single
 from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.repeated import require_same
@@ -28,22 +31,22 @@ __all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zero
 
 FlaggedColumns = tuple[Flagged, Bools]
 
-MADE_UP = 5.0
-"""Largest error that a discontinuity can explain, integrated up to it, in units of the jump: 3.7 at most in the
+MOST_EXPLAINED = 5.0
+"""Largest error that a jump can explain, multiplied by the distance to it, in units of the jump: at most 3.7 in the
 solvers of the tests."""
 
 
 def look_for_jumps(bench: Bench) -> None:
-    """Measure contradicted elements again whose errors nearby discontinuities may explain, such as those of a solver that stops early.
+    """Measure contradicted elements again if nearby jumps may explain their errors, as in a solver that stops early.
 
-    Between its jumps its result has another slope than the exact solution, and the jumps compensate for the difference.
+    Between two jumps the result of such a solver has another slope than the exact solution; the jumps make up for it.
     """
     small = []
     for flagged, concerned in bench.flagged:
         size = np.maximum(np.abs(flagged.reference), bench.ledgers[flagged.leaf].typical_size())
-        apart = np.abs(flagged.claimed - flagged.reference)
-        if ((flagged.gap == 0) & (apart <= MOST_HIDDEN * size) | ~concerned).all():
-            small.append((flagged, concerned, apart * bench.lengths[flagged.leaf][flagged.index]))
+        error = np.abs(flagged.claimed - flagged.reference)
+        if ((flagged.gap == 0) & (error <= MOST_HIDDEN * size) | ~concerned).all():
+            small.append((flagged, concerned, error * bench.lengths[flagged.leaf][flagged.index]))
     if not small:
         return
     lengths = {leaf: np.zeros_like(length) for leaf, length in bench.lengths.items()}
@@ -55,7 +58,7 @@ def look_for_jumps(bench: Bench) -> None:
     near = [
         (flagged.leaf, flagged.index)
         for flagged, concerned, drift in small
-        if jump.any() and ((drift * away <= MADE_UP * noise) | ~concerned).all()
+        if jump.any() and ((drift * away <= MOST_EXPLAINED * noise) | ~concerned).all()
     ]
     for leaf, indices in by_leaf(near).items():
         for part in (indices[:EXAMPLES], indices[EXAMPLES:]):
@@ -66,9 +69,9 @@ def look_for_jumps(bench: Bench) -> None:
 
 
 def look_for_stairs(bench: Bench) -> None:
-    """Measure contradicted elements anew that are on a stair, as of a coarser dtype: short steps tell nothing of the trend.
+    """Measure contradicted elements again if they are on a stair, as of a coarser dtype: short steps do not show its trend.
 
-    Where some are, others whose claims the same jump would explain over a longer way than was looked at may be too.
+    If some are, so are others whose errors the same jump would explain over a longer way than was searched.
     """
     tried: Counter[int] = Counter()
     highest, rest = np.zeros_like(bench.base), []
@@ -92,7 +95,7 @@ def look_for_stairs(bench: Bench) -> None:
 
 
 def _climb_stair(bench: Bench, flagged: Flagged, height: Floats) -> None:
-    """Measure an element with steps of the functions, of some height, for noise."""
+    """Measure an element with stairs of some height, shape (K,), counting as noise."""
     leaf = flagged.leaf
     noise = np.maximum(bench.noise, height / np.sqrt(12))  # positions are spread evenly over a stair
     for step in (FIRST_STEP, SECOND_STEP):
@@ -101,9 +104,9 @@ def _climb_stair(bench: Bench, flagged: Flagged, height: Floats) -> None:
 
 
 def look_for_zeros_on_stairs(bench: Bench) -> None:
-    """Look whether contradicted claims of zero are those of a step function: that is its derivative, though not its trend.
+    """Test whether contradicted claims of zero belong to a step function: zero is its derivative, though not its trend.
 
-    A few elements of each leaf are examined, and the result is applied to the others.
+    A few elements of each leaf are tested; if all are on stairs, so are the others.
     """
     for leaf, ledger in bench.ledgers.items():
         many = (ledger.count > 1).nonzero()[0]
@@ -122,8 +125,8 @@ def look_for_zeros_on_stairs(bench: Bench) -> None:
 
 
 def _look_between_jumps(bench: Bench, leaf: int, indices: Indices) -> None:
-    """Enter which contradicted claims are the slope between jumps that are higher than rounding to single precision makes them."""
-    high = bench.jumps & (bench.noise > most_of_single(bench.probe, bench.base, list(bench.claims)))
+    """Enter which contradicted claims are the slope between two jumps that are higher than single precision makes them."""
+    high = bench.jumps & (bench.noise > noise_of_single(bench.probe, bench.base, list(bench.claims)))
     against = np.any(bench.decide(leaf, indices).contradicted & high, axis=1)
     if not np.any(against):
         return
@@ -135,16 +138,16 @@ def _look_between_jumps(bench: Bench, leaf: int, indices: Indices) -> None:
 
 
 def _stair_height(bench: Bench, leaf: int, index: int, jitter: Floats) -> Floats:
-    """Return the height of the stair that an element is on, as `nearest_stair` does."""
+    """Return the height of the stair that an element is on, shape (K,); 0 if it is on none."""
     direction = np.zeros_like(bench.lengths[leaf])
     direction[index] = bench.lengths[leaf][index]
     return nearest_stair(bench.probe, {leaf: direction}, bench.base, jitter)
 
 
 def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> bool:
-    """Tell whether an element is on a stair higher and, by the slope of its trend, longer than rounding makes one.
+    """Tell whether an element is on a stair higher, and by the slope of its trend longer, than those that rounding makes.
 
-    Rounding means that to the dtypes met, or to single precision inside the function.
+    That is rounding to the dtypes met, or to single precision inside the function.
     """
     height = _stair_height(bench, leaf, index, np.spacing(np.abs(bench.base)))
     formats = bench.probe.output, bench.leaves[leaf].format
@@ -156,8 +159,7 @@ def _is_on_coarse_stair(bench: Bench, leaf: int, index: int, slope: Floats) -> b
 def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list[FlaggedColumns]:
     """Call flagged elements wrong whose leaf is off by one factor, if directions show no kink; return the others.
 
-    Noise hides a kink in each of them, and not in their sum: one that made the claims valid would bend the functions along
-    all of them together by as much as the claims are off.
+    In a single element noise may hide a kink, but a kink that made all the claims valid would show along all of them together.
     """
     rest = [pair for pair in elements if pair[0].gap.any()]
     for leaf in dict.fromkeys(flagged.leaf for flagged, _ in elements):
@@ -184,9 +186,9 @@ def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list
 
 
 def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]) -> None:
-    """Call the functions at the point again, as often as a tenth of the calls so far, if a claim is valid at a kink that no difference showed.
+    """Repeat the value at the point, a tenth as often as there were calls so far, if a claim is valid at a kink that no difference showed.
 
-    A value that is wrong at a single call looks like a kink, and among so many calls there may be several.
+    A function that returns another value at a single call looks as if it had such a kink.
     """
     hidden = [flagged for flagged, _ in elements if not flagged.gap.any() and flagged.valid.any()]
     if not hidden:
@@ -198,10 +200,10 @@ def _require_repeatable(ball: Ball, base: Floats, elements: list[FlaggedColumns]
 
 
 def look_for_kinks(bench: Bench) -> None:
-    """Examine whether contradicted claims are generalised derivatives at a kink very near."""
+    """Test whether contradicted claims are generalised derivatives at a very near kink."""
     elements = _without_common_errors(bench, bench.flagged)
     claims = {leaf: claim.values for leaf, claim in bench.claims.items()}
-    # Where a shorter step than the usual one was chosen, the functions change over less than the length.
+    # If the step chosen for a leaf is shorter than usual the functions change over less than the lengths.
     scales = {
         leaf: scale * min(1.0, bench.steps.get(leaf, DEFAULT_STEP) / DEFAULT_STEP)
         for leaf, scale in bench.lengths.items()
@@ -214,7 +216,7 @@ def look_for_kinks(bench: Bench) -> None:
         length = bench.lengths[flagged.leaf][row : row + 1]
         size = own_sizes(bench.leaves[flagged.leaf].value.ravel()[row : row + 1], length)
         reach = ball.radius([flagged]) * scales[flagged.leaf][row : row + 1]
-        in_sight = flagged.contradicted | ~is_beyond(size, reach)
+        in_sight = flagged.contradicted | ~exceeds_own_size(size, reach)
         membership = np.where(flagged.hidden, Membership.HIDDEN, Membership.INVALID)
         membership = np.where(flagged.valid, Membership.VALID, np.where(in_sight, membership, Membership.OPEN))
         membership = np.where(flagged.open, Membership.OPEN, membership)

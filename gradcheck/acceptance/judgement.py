@@ -1,4 +1,4 @@
-"""What is claimed of a leaf, and what is decided about it: the data with which the rule of acceptance begins and ends."""
+"""Input and output of the rule of acceptance: what is claimed for a leaf, and what is decided about it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ NOTHING_SEEN = (Limit.NOT_PROBED, Limit.NOISE, Limit.STEP)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed gradient of one leaf, one column per cotangent.
+    """The claimed gradient of one leaf, one column for each cotangent.
 
     Attributes
     ----------
     values : array, shape (n, K)
     spread : array, shape (K,)
-        Root mean square by which claims an ulp away differ: measured where the claim is coarser than float64, else 0.
+        Root mean square change of the claim over one ulp, if it is coarser than float64; else 0.
     eps : float
         Machine epsilon of the claim's dtype.
     own : array, shape (n, K), optional
-        The same for each element: one may be summed from far larger terms than its neighbours. From a few points, so an
-        element is taken to be off by no less than the leaf is.
+        The same for each element, which may be a sum of far larger or smaller terms than its neighbours.
     assumed : bool
         Whether ``spread`` and ``own`` were assumed, since the claim cannot be asked for again.
+    in_double : callable, optional
+        Returns the same claim in double precision, or None where it is not available. Called at most once.
+    measured : array, shape (n, K), optional
+        The distance between the two. It is the round-off of the claim; an error would be in both.
     """
 
     values: Floats
@@ -43,24 +46,54 @@ class Claim:
     eps: float
     own: NDArray[np.float32] | None = None
     assumed: bool = False
+    in_double: Callable[[], Floats | None] | None = None
+    measured: Floats | None = None
 
     def in_units(self, unit: Floats) -> Claim:
         """Return the claim in units of the function's values."""
         if (unit == 1).all():
             return self
         own = None if self.own is None else (self.own / unit).astype(np.float32)
-        return Claim(self.values / unit, self.spread / unit, self.eps, own, self.assumed)
+        ask = self.in_double
+
+        def in_double() -> Floats | None:
+            values = None if ask is None else ask()
+            return None if values is None else values / unit
+
+        return replace(self, values=self.values / unit, spread=self.spread / unit, own=own, in_double=ask and in_double)
+
+    def compared(self) -> Claim:
+        """Return the claim with its round-off ``measured``, if it is available in double precision."""
+        values = None if self.in_double is None else self.in_double()
+        measured = None if values is None else np.abs(values - self.values)
+        return replace(self, in_double=None, measured=measured)
 
     def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
-        """Return the round-off allowed to a right gradient of this root mean square, of a leaf or of elements.
+        """Return the round-off allowed to a right gradient whose root mean square is ``scale``, (K,), or to elements of it, (m, K).
 
-        Near a minimum the gradient goes to zero and the cancellation in its sums does not, so a multiple of epsilon
-        alone does not cover it. In float64 there is no such term: a huge element must not hide a small one.
+        Near a minimum the gradient vanishes and the cancellation in its sums does not, so a multiple of epsilon alone is too
+        little. In float64 no round-off is allowed: a huge element must not hide a small one.
         """
         if self.eps <= np.finfo(np.float64).eps:
             return np.zeros(scale.shape)
         usual = np.maximum(8 * self.eps * scale, 16 * self.spread)
-        return usual if indices is None or self.own is None else np.maximum(usual, 16.0 * self.own[indices])
+        if indices is None or self.own is None:
+            return usual
+        most: Floats = np.maximum(usual, 16.0 * self.own[indices])
+        if self.measured is None:
+            return most
+        return np.asarray(np.minimum(most, np.maximum(self.shown(most, indices), 16.0 * self.own[indices])))
+
+    def shown(self, allowed: Floats, indices: Indices) -> Floats:
+        """Return the part of the allowed round-off that measurements of the elements themselves confirm, shape (m, K).
+
+        A saturated element, or a sum of constants, is rounded alike at points an ulp away, so its true round-off may be larger
+        than ``own``. At a kink less than an ulp away it is smaller. An error between the two is neither right nor wrong.
+        """
+        if self.eps <= np.finfo(np.float64).eps or self.own is None:
+            return allowed
+        known = 16.0 * self.own[indices] if self.measured is None else self.measured[indices]
+        return np.asarray(np.minimum(allowed, np.maximum(known, 8 * self.eps * np.abs(self.values[indices]))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +108,13 @@ class Judgement:
     doubt : array of `Limit`
         Why an element is undecided; `Limit.NONE` where it is not.
     limited : array of bool
-        Where an element was accepted as far as noise lets anyone see.
+        Where a claim was accepted although noise hides errors larger than the tolerance.
     common_error : array, shape (K,)
-        Where the claim is too large as a whole, the error as a multiple of the claim, else 0.
+        The error of the whole leaf as a multiple of the claim; 0 if it has none.
     noise_of_f : array, shape (K,)
         The standard deviation of the noise of the functions.
     floor_along : array, shape (K,)
-        The smallest error in a single element that shows along random directions; NaN where there were none.
+        The smallest error in a single element that shows along random directions; NaN if none were measured.
     """
 
     reference: Floats
@@ -109,12 +142,12 @@ class Judgement:
         )
 
     def not_seen(self, reason: int) -> Judgement:
-        """Return the judgement that the evidence could not have distinguished a wrong claim from a right one."""
+        """Return the judgement with every element that is not wrong undecided: the evidence would not show a wrong claim."""
         doubt = np.where(self.wrong, Limit.NONE, reason).astype(np.int8)
         return replace(self, doubt=doubt, limited=np.zeros_like(self.limited))
 
     def updated(self, other: Judgement, indices: Indices) -> Judgement:
-        """Return the judgement, with some elements replaced by those of another one if it says more than that nothing is seen."""
+        """Return the judgement with elements replaced by those of another one, unless the other saw nothing of them."""
         says_more = ~np.isin(other.doubt[indices], NOTHING_SEEN).any(axis=1)
         indices, parts = indices[says_more], {}
         for name in ("reference", "bound", "noise", "gap", "wrong", "doubt", "limited", "floor"):
@@ -143,19 +176,19 @@ def judgement_of(
     floor_along: Floats | None = None,
     unseen: int = Limit.NOT_PROBED,
 ) -> Judgement:
-    """Return what follows from the evidence about a leaf.
+    """Return the judgement that follows from the evidence about a leaf.
 
     Parameters
     ----------
     shape : (int, int)
-        Elements, and columns of the claim.
+        The number of elements, and of columns of the claim.
     ledger : Ledger
     decided : callable
-        Gives the decision about some elements.
+        ``decided(indices)`` returns the decision about some elements.
     noise_of_f, floor_along : arrays, shape (K,)
         As in `Judgement`.
     unseen : int, one of `Limit`
-        What limits elements of which nothing was measured.
+        Why elements without evidence are undecided, or `Limit.NONE`.
     """
     parts, nothing = known_blocks(ledger), np.zeros(shape[1])
     along = np.full(shape[1], np.nan) if floor_along is None else floor_along
@@ -184,13 +217,13 @@ def judgement_of(
 
 
 def _filled(shape: tuple[int, ...], value: Any, *, is_constant: bool) -> NDArray[Any]:
-    """Return an array of one value; where it stays so, it takes no memory and cannot be written to."""
+    """Return an array of one value; with ``is_constant`` it takes no memory and cannot be written to."""
     constant = np.broadcast_to(np.asarray(value), shape)
     return constant if is_constant else constant.copy()
 
 
 def known_blocks(ledger: Ledger) -> list[Indices]:
-    """Return the elements about which something is known, those with about as many estimates together."""
+    """Return the elements with evidence in blocks of bounded memory, those with one estimate apart from those with more."""
     parts, most = [], int(ledger.count.max(initial=0))
     if len(ledger.count) * most * ledger.columns <= SMALL_ARRAY:
         return [ledger.known] if len(ledger.known) else []

@@ -1,7 +1,7 @@
-"""Evidence: what was measured of the elements of a leaf. It is appended to, and holds no decision.
+"""Evidence: all that was measured of the elements of a leaf.
 
-Which elements are right, wrong or undecided follows from the evidence and the claim alone; see
-`gradcheck.acceptance.decide`. The order in which estimates are added changes nothing.
+Estimates are only appended, in any order, and no decision is stored: which elements are right, wrong or undecided follows
+from evidence and claim alone; see `gradcheck.acceptance.decide`.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ bound does not overflow."""
 
 
 class Kind:
-    """How a derivative was estimated: plain numbers, since NumPy compares an array with an enumeration's member six times as slowly."""
+    """How a derivative was estimated. Plain integers: NumPy compares an array with a member of an enumeration six times as slowly."""
 
     NONE: Final = 0
     DIFFERENCE: Final = 1
-    """One central difference: noise is known, truncation is not."""
+    """One central difference, or an extrapolation of two: the noise is known, truncation is not."""
     CLOSEST: Final = 2
-    """One central difference with the shortest step at which noise does not hide an error in question."""
+    """One central difference with the shortest step at which noise does not hide the error in question."""
     PAIR: Final = 3
-    """Two central differences; the bound is by how much they differ, and noise."""
+    """Two central differences; their distance plus the noise is the bound."""
     JOINT: Final = 4
-    """Elements of equal value moved together; the gap is the slope of that move."""
+    """Elements of equal value moved together; ``gap`` is the slope along that move."""
     LADDER: Final = 5
     """Extrapolated from a ladder of steps."""
     JUMPS: Final = 6
-    """A ladder again, where discontinuities near by count as noise."""
+    """A ladder in which nearby discontinuities count as noise."""
     STAIR: Final = 7
-    """A ladder again, where the functions stand still near the point and a step of theirs counts as noise."""
+    """A ladder in which the height of a stair counts as noise: near the point the functions do not change."""
     EXACT: Final = 8
     """Not a difference: rounding is its only error."""
     MULTIPLE: Final = 9
-    """Agreed with random directions for a whole leaf at once; see `gradcheck.acceptance.whole_claim`."""
+    """Confirmed along random directions for many elements at once; see `whole_claim` and `together`."""
 
 
 class Limit:
@@ -76,9 +76,9 @@ class Membership:
     INVALID: Final = 2
     OPEN: Final = 3
     HIDDEN: Final = 4
-    """Invalid, but it would be valid at a kink nearer than noise lets anyone see."""
+    """Invalid, but a kink so near that noise hides it would make the claim valid."""
     STANDING: Final = 5
-    """Zero, where the functions stand still near the point and move farther away: their derivative, and not their trend."""
+    """The slope between two jumps, such as zero on a stair: the derivative nearly everywhere, but not the trend."""
 
 
 def numbers_of(names: type) -> dict[str, int]:
@@ -96,21 +96,21 @@ class Estimate:
         One of `Kind`.
     indices : array of int, shape (m,)
     value : array
-        NaN where nothing is said.
+        NaN where nothing was established.
     noise : array
-        By how much the noise of the functions may falsify it.
+        By how much the noise of the functions may change the value.
     bound : array
-        By how much it may be off in all; infinite where that is unknown. Of a `Kind.DIFFERENCE` no more than its noise is known.
+        By how much the value may be off in all; infinite where that is unknown. Of a `Kind.DIFFERENCE` only the noise is known.
     gap : array
         Right minus left derivative where they differ, else 0.
     curvature : array
         The second derivative, roughly.
     limited : array of bool
-        Where noise, or the resolution of the parameters, forbids steps that would do better.
+        Where no other step would do better, because of noise or the resolution of the parameters.
     ended : array of bool
         Where there is no shorter step.
     typical : array, shape (K,)
-        The noise of the typical element that was measured with it.
+        The median noise of the elements measured with it.
     """
 
     kind: int
@@ -139,7 +139,7 @@ class Estimate:
         ended: Bools | bool = False,
         typical: Floats | float = 0.0,
     ) -> Estimate:
-        """Return derivatives; without a bound theirs is their noise, and the rest is broadcast to the shape of the values."""
+        """Return an estimate whose bound is by default the noise; all parts are broadcast to the shape of ``value``."""
         parts = (noise, noise if bound is None else bound, gap, curvature, limited, ended)
         shaped = [*(_spread(part, value.shape) for part in parts), _spread(typical, value.shape[1:])]
         return cls(kind, indices, value, *shaped)
@@ -156,7 +156,7 @@ class Estimate:
         limited: bool = False,
         where: Bools | None = None,
     ) -> Estimate:
-        """Return central differences, those ``where`` they are asked for; ``limited`` where no longer step says much more."""
+        """Return central differences, NaN outside ``where``; ``limited`` if no longer step would tell much more."""
         middle = (len(noise) - 1) // 2
         typical = np.partition(noise, middle, axis=0)[middle] if len(noise) else 0.0
         known = value if where is None else np.where(where, value, np.nan)
@@ -164,28 +164,28 @@ class Estimate:
 
     @classmethod
     def pair(cls, indices: Indices, value: Floats, bound: Floats, noise: Floats) -> Estimate:
-        """Return differences whose bound two steps give."""
+        """Return differences with a bound from two steps."""
         return cls.of(Kind.PAIR, indices, value, noise, np.where(np.isfinite(bound), bound, np.inf))
 
     @classmethod
     def sides(cls, indices: Indices, value: Floats, gap: Floats, noise: Floats) -> Estimate:
-        """Return the middles of one-sided derivatives at kinks, with a step as short as the last one of a ladder."""
+        """Return the means of the one-sided derivatives at kinks, measured with a step as short as the last one of a ladder."""
         return cls.of(Kind.LADDER, indices, value, noise, np.abs(gap) / 2 + noise, gap=gap)
 
     @classmethod
     def multiple(cls, indices: Indices, value: Floats, bound: Floats) -> Estimate:
-        """Return what a whole leaf is, by an explanation that random directions agree with."""
+        """Return derivatives that random directions confirm for many elements at once."""
         return cls.of(Kind.MULTIPLE, indices, value, bound, limited=True)
 
     @classmethod
     def joint(cls, indices: Indices, noise: Floats, slope: Floats) -> Estimate:
-        """Return zeros that are none when all of ``indices`` move together: then there is a slope, shape (K,)."""
+        """Return zeros of elements that change the functions only when all move together, with that slope, shape (K,)."""
         value = np.broadcast_to(np.where(slope != 0, 0.0, np.nan), (len(indices), len(slope)))
         return cls.of(Kind.JOINT, indices, value, noise, gap=slope)
 
     @classmethod
     def measurement(cls, indices: Indices, measured: Measurement, kind: int = Kind.LADDER) -> Estimate:
-        """Return what a ladder of steps gave."""
+        """Return the result of a ladder of steps."""
         return cls.of(
             kind,
             indices,
@@ -199,7 +199,7 @@ class Estimate:
         )
 
     def as_evidence(self, membership: NDArray[np.int8], nonlinear: Bools) -> Evidence:
-        """Return this estimate as all that is known of its elements; hardly anything is copied."""
+        """Return this estimate as the only evidence about its elements, almost without copies."""
         floats = (self.value, self.noise, self.bound, self.gap, self.curvature)
         value, noise, bound, gap, curvature = (part[:, None] for part in floats)
         typical = np.empty(value.shape)
@@ -220,7 +220,7 @@ class Estimate:
 
 
 def _spread(part: Floats | Bools | float, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return an array of some shape that holds one number, or row, throughout; what has this shape is returned itself."""
+    """Broadcast a number or a row to some shape; an array of that shape is returned as it is."""
     if isinstance(part, np.ndarray):
         return part if part.shape == shape else np.broadcast_to(part, shape)
     return _constant(part, shape)
@@ -232,7 +232,7 @@ def _constant(value: float, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 class Evidence(NamedTuple):
-    """All estimates of ``m`` elements side by side: ``L`` of each, of kind `Kind.NONE` where there are fewer."""
+    """All estimates of ``m`` elements side by side: ``L`` of each, padded by those of kind `Kind.NONE`."""
 
     kind: NDArray[np.int8]  # (m, L, 1)
     value: Floats  # (m, L, K), like all that follow
@@ -244,7 +244,7 @@ class Evidence(NamedTuple):
     ended: Bools
     typical: Floats
     membership: NDArray[np.int8]  # (m, K)
-    nonlinear: Bools  # (m, K): differences are known not to be of first order
+    nonlinear: Bools  # (m, K): single differences are not to be trusted
 
 
 class Ledger:
@@ -253,15 +253,15 @@ class Ledger:
     Parameters
     ----------
     elements, columns : int
-        ``n`` and ``K``.
+        The numbers ``n`` of elements and ``K`` of functions.
 
     Attributes
     ----------
     count : array of int, shape (n,)
-        Estimates of each element.
+        The number of estimates of each element.
     membership : array of `Membership`, shape (n, K)
     nonlinear : array of bool, shape (n, K)
-        Where the functions are not linear over the steps of plain differences, and no higher order explains it.
+        Where the functions are not linear over the steps of single differences, and truncation does not explain it.
     version : int
         Grows with every entry.
     """
@@ -300,7 +300,7 @@ class Ledger:
         self.version += 1
 
     def mark_nonlinear(self, indices: Indices, nonlinear: Bools) -> None:
-        """Enter where differences of first order say nothing, shape (m, K)."""
+        """Enter where single differences are not to be trusted, shape (m, K)."""
         self.nonlinear[indices] |= nonlinear
         self.version += 1
 
@@ -343,7 +343,7 @@ class Ledger:
         )
 
     def measured(self, indices: Indices) -> Bools:
-        """Tell of which elements there is an estimate whose error is bounded, shape (m,)."""
+        """Tell which elements have an estimate whose error is bounded, shape (m,)."""
         bounded = np.zeros(len(indices), dtype=bool)
         for estimate in self._estimates:
             if estimate.kind >= Kind.PAIR:
@@ -353,7 +353,7 @@ class Ledger:
     def typical_size(self) -> Floats:
         """Return the root mean square of the measured gradient, shape (K,).
 
-        Of ladders those of least bound count, and where there are none differences of most noise: with the shortest step.
+        Of each element the bounded estimate of least bound counts, or if there is none the noisiest difference: the shortest step.
         """
         if self._size is None or self._size[0] != self.version:
             self._size = self.version, rms(self._best())
@@ -376,7 +376,7 @@ class Ledger:
 
 
 def by_leaf(places: Iterable[tuple[int, int]]) -> Chosen:
-    """Gather pairs of leaf and element by leaf; the elements keep their order."""
+    """Group pairs (leaf, element) by leaf; the elements keep their order."""
     chosen: dict[int, list[int]] = {}
     for leaf, index in places:
         chosen.setdefault(leaf, []).append(index)
@@ -397,7 +397,7 @@ def rms(values: Floats) -> Floats:
 
 
 def _squares(values: Floats) -> tuple[Floats, Floats, Indices]:
-    """Return the largest size in each column, the sum of squares in units of that, and how many are finite."""
+    """Return the largest absolute value of each column, the sum of squares in units of it, and how many values are finite."""
     finite = np.isfinite(values)
     sizes = np.where(finite, np.abs(values), 0.0)
     top = sizes.max(axis=0, initial=0.0)

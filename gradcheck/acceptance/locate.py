@@ -1,7 +1,7 @@
-"""Finding wrong elements when claim and derivative disagree along a direction: adaptive group testing by halves.
+"""Locating wrong elements when claim and derivative disagree along a direction: adaptive group testing by halving.
 
-Derivatives are linear in the direction, so one half of a group measured gives the other by subtraction. That adds
-noise, and both are measured anew, along another direction, when little is left of the disagreement beside it.
+Derivatives are linear in the direction, so the residual of one half of a group gives that of the other by subtraction.
+That adds noise; when the residual is no longer far above it, both halves are measured along new directions.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Group:
     Attributes
     ----------
     part : Part
-        Which, and along which direction.
+        The elements, and the direction.
     predicted : array, shape (K,)
-        The change that is predicted.
+        The predicted change.
     residual, variance : arrays, shape (K,)
         Predicted minus measured change, and its variance.
     fresh : array, shape (K,)
-        The variance of one measurement.
+        The variance of a single measurement.
     """
 
     part: Part
@@ -43,13 +43,13 @@ class Group:
 
     @property
     def significance(self) -> float:
-        """Return how many deviations the residual is, in the worst function."""
+        """The residual in standard deviations, of the worst function."""
         ratio = np.abs(self.residual) / np.sqrt(self.variance)
         return float(np.where(self.residual == 0, 0.0, ratio).max(initial=0.0))
 
 
 def groups_of(slopes: Slopes) -> list[Group]:
-    """Return the elements of some directions as groups, with what was measured along them."""
+    """Return a group for each direction, with what was measured along it."""
     rows = zip(slopes.parts, slopes.predicted, slopes.residual, slopes.deviation**2, strict=True)
     return [Group(part, each.sum(axis=0), residual, variance, variance) for part, each, residual, variance in rows]
 
@@ -57,13 +57,13 @@ def groups_of(slopes: Slopes) -> list[Group]:
 def contradicted_leaves(directions: Directions, group: Group, most: int) -> tuple[list[Group], list[Group]]:
     """Halve a group of leaves until each group is one leaf.
 
-    Where more than ``most`` groups disagree, the last ones are followed: a backward pass meets those first, and what is
-    wrong there spoils the others. Costs as `locate` does.
+    If more than ``most`` groups disagree the last ones are followed: a backward pass reaches those first, and an error
+    there spoils the others. Costs as `locate` does.
 
     Returns
     -------
     leaves, left : list of Group
-        Leaves that disagree, and groups of several leaves that were not told apart.
+        Leaves that disagree, and groups of several leaves that were not separated.
     """
     followed: list[Group] = [group]
     left: list[Group] = []
@@ -77,12 +77,12 @@ def contradicted_leaves(directions: Directions, group: Group, most: int) -> tupl
 def locate(directions: Directions, groups: list[Group], most: int) -> tuple[list[Group], list[Group]]:
     """Halve groups that disagree until few elements are left in each.
 
-    The search ends when more than ``most`` groups disagree, or every half does: then more than a few elements are wrong.
+    The search ends early when more than ``most`` groups disagree, or every half does: then more than a few elements are wrong.
 
     Returns
     -------
     found, left : list of Group
-        Groups of at most four elements each; or none, and all groups where the search ended early.
+        Groups of at most four elements each and nothing; or nothing and all groups if the search ended early.
 
     Notes
     -----
@@ -90,7 +90,7 @@ def locate(directions: Directions, groups: list[Group], most: int) -> tuple[list
     """
     found, left = _split(groups)
     counts = [len(left)]
-    # If every half disagreed in the last FEW halvings, many elements are wrong: with fewer than forty some half would
+    # If every half disagreed in the last FEW halvings many elements are wrong: with fewer than forty some half would
     # agree.
     while left and counts[-1] < 2**FEW * counts[0]:
         few, left = _split(_followed(halves(directions, left)))
@@ -102,7 +102,7 @@ def locate(directions: Directions, groups: list[Group], most: int) -> tuple[list
 
 
 def strongest(directions: Directions, groups: list[Group], most: int) -> list[Group]:
-    """Halve groups until few elements are left in each, and follow no more than the ``most`` that disagree most: of many some.
+    """Halve groups until few elements are left in each, following only the ``most`` groups of largest residual.
 
     Costs as `locate` does, for the halves that are followed.
     """
@@ -120,12 +120,12 @@ def _split(groups: list[Group]) -> tuple[list[Group], list[Group]]:
 
 
 def _followed(pairs: list[tuple[Group, Group]]) -> list[Group]:
-    """Choose the halves that disagree, or the likelier of two where neither does clearly: their whole did."""
+    """Choose the halves that disagree; of two that do not clearly, the likelier one, since their whole did."""
     chosen = []
     for pair in pairs:
         clear = [half for half in pair if half.significance > DISAGREES]
         likelier = max(pair, key=lambda half: half.significance)
-        # If neither half disagrees clearly, the likelier one is followed from half of that on.
+        # The likelier one is followed from half the usual significance on.
         chosen += clear or [half for half in [likelier] if half.significance > DISAGREES / 2]
     return chosen
 

@@ -1,4 +1,4 @@
-"""Which elements move along a direction."""
+"""Directions restricted to some elements, as data: which of them move, how far, and in which order they are halved."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["Part", "Span", "elements_of"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Elements of one leaf: positions ``start`` to ``stop`` in the order of the leaf, or in another one.
+    """Consecutive elements of one leaf: positions ``start`` to ``stop`` in the order of the leaf, or in another order.
 
     Attributes
     ----------
     leaf, start, stop : int
     order : array of indices, optional
-        Which element is at which position; without it the order is that of the leaf.
+        The flat index at each position; by default the order of the leaf.
     width : int
-        Elements of a slice: they are told apart after the slices are.
+        The number of elements in a slice: halving does not divide slices until only one is left.
     """
 
     leaf: int
@@ -53,9 +53,9 @@ class Part:
     Attributes
     ----------
     number : int
-        Of the direction.
+        The number of the direction, from which its components are drawn.
     step : float
-        By how much the elements move, in units of their lengths.
+        How far the elements move, in units of their lengths.
     spans : tuple of Span
         The elements that move.
     """
@@ -75,7 +75,7 @@ class Part:
         return list(dict.fromkeys(span.leaf for span in self.spans))
 
     def halves(self) -> tuple[Part, Part]:
-        """Halve a direction: between two spans where there are several, at the edge nearest to the middle."""
+        """Halve the elements: of several spans at the edge nearest to the middle, else within the span."""
         if len(self.spans) > 1:
             edges = np.cumsum([span.size for span in self.spans])
             cut = 1 + int(np.abs(edges[:-1] - edges[-1] / 2).argmin())

@@ -1,7 +1,7 @@
-"""Evidence that no single element gives: pooled over a leaf, or from elements moved together.
+"""Evidence from several elements: an error common to a leaf, and the slope along a common move.
 
-A small error common to a whole leaf drowns in noise element by element, and not in their sum. And where several
-elements tie, as in a median, moving any one of them alone shows nothing, although moving them together does.
+Noise may hide a small common error in each element, and not in their sum. And if elements tie, as in a median, moving one
+of them changes nothing, while moving them together does.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ __all__ = [
 ]
 
 SIGNIFICANT = 6.0
-"""Standard deviations from which a pooled error needs, and must pass, an independent measurement."""
+"""Standard deviations beyond which a common error is tested by an independent measurement, and which that must exceed too."""
 
 CONSISTENT = 0.5
-"""Two measurements of a pooled error agree when they differ by no more than this share of the smaller: what truncation
-leaves, which is no error of the claim, changes with the step."""
+"""Two measurements of a common error agree when they differ by no more than this share of the smaller. A truncation error,
+which is no error of the claim, changes more with the step."""
 
 FEWEST_POOLED = 8
-"""Smallest number of elements in which a common error can be distinguished from noise."""
+"""Smallest number of elements from which a common error is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommonError:
-    """By how much a claim is too large as a whole.
+    """An error of a claim that is a multiple of the claim.
 
     Attributes
     ----------
     share : array, shape (K,)
         The error as a multiple of the claim: 0.02 when the claim is 1.02 times the true gradient.
     deviations : array, shape (K,)
-        The same in standard deviations of what noise does to it, at most.
+        The same in units of its standard deviation.
     """
 
     share: Floats
@@ -54,14 +54,14 @@ class CommonError:
 
     @property
     def significant(self) -> Bools:
-        """Where noise is no explanation."""
+        """Where noise does not explain it."""
         return np.asarray(np.abs(self.deviations) > SIGNIFICANT)
 
     def confirmed_by(self, other: CommonError) -> Bools:
-        """Where an independent measurement with another step says the same."""
-        apart = np.abs(self.share - other.share)
+        """Where an independent measurement with another step agrees."""
+        distance = np.abs(self.share - other.share)
         least = np.minimum(np.abs(self.share), np.abs(other.share))
-        return np.asarray(self.significant & other.significant & (apart <= CONSISTENT * least))
+        return np.asarray(self.significant & other.significant & (distance <= CONSISTENT * least))
 
 
 def fit_common_error(
@@ -74,36 +74,36 @@ def fit_common_error(
     claimed, measured, deviation : arrays, shape (m, K)
         Elements of one leaf; ``deviation`` is the standard deviation of the noise of ``measured``.
     places : tuple of arrays, shape (m,)
-        Where they are along each axis of the leaf.
+        Their indices along each axis of the leaf.
     least : float
-        The share from which it matters whether an error is significant.
+        Smaller shares need no accurate standard deviation.
 
     Notes
     -----
-    Rounding is no matter of chance: weights in one column of a matrix move the same unit of a layer, and round it
-    alike. So noise may be alike in all that have a place in common, along one axis or another, and the standard
-    deviation of the fit is that of sums over such elements where it is larger (the cluster-robust one of K.-Y. Liang
-    and S. Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 73 (1986)).
+    Rounding is not independent: weights in one column of a matrix move the same unit of a layer, and round it alike. So the
+    noise of elements with an index in common may be correlated, and the standard deviation is the cluster-robust one, over
+    each axis, where that is larger (K.-Y. Liang and S. Zeger, "Longitudinal data analysis using generalized linear models",
+    Biometrika 73 (1986)).
     """
     usable = np.isfinite(claimed) & np.isfinite(measured) & (deviation > 0)
     enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= FEWEST_POOLED
     if not enough.any():
         return CommonError(np.zeros(len(enough)), np.zeros(len(enough)))
     weighted = np.where(usable, claimed / deviation, 0.0)
-    apart = np.where(usable, (claimed - measured) / deviation, 0.0)
+    error = np.where(usable, (claimed - measured) / deviation, 0.0)
     evidence = (weighted**2).sum(axis=0)
-    share = (weighted * apart).sum(axis=0) / evidence
+    share = (weighted * error).sum(axis=0) / evidence
     deviations = share * np.sqrt(evidence)
     matters = enough & (np.abs(deviations) > SIGNIFICANT) & (np.abs(share) > least)
-    if matters.any():  # else noise that is alike makes it less significant still
-        unexplained = weighted * (apart - share * weighted)
-        variance = np.max([evidence, *(_of_sums(unexplained, place) for place in places)], axis=0) / evidence**2
+    if matters.any():  # correlated noise only makes an error less significant
+        unexplained = weighted * (error - share * weighted)
+        variance = np.max([evidence, *(_clustered(unexplained, place) for place in places)], axis=0) / evidence**2
         deviations = share / np.sqrt(variance)
     return CommonError(np.where(enough, np.nan_to_num(share), 0.0), np.where(enough, np.nan_to_num(deviations), 0.0))
 
 
-def _of_sums(values: Floats, place: Indices) -> Floats:
-    """Return the squares of sums over what has a place in common, all of them together; shape (K,)."""
+def _clustered(values: Floats, place: Indices) -> Floats:
+    """Return the sum over all indices along an axis of squared sums over the elements with that index, shape (K,)."""
     count = len(np.unique(place))
     sums = np.array([np.bincount(place, weights=column) for column in values.T])
     return np.asarray((sums**2).sum(axis=1) * count / max(count - 1, 1))
@@ -112,7 +112,7 @@ def _of_sums(values: Floats, place: Indices) -> Floats:
 def joint_slope(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
     """Return the derivative along a common move where it is of first order and above the noise, else 0; shape (K,).
 
-    Two values may differ by ``jitter`` through noise, shape (K,). Costs 2 calls; 2 more where something moved.
+    Noise may change a difference of two values by ``jitter``, shape (K,). Costs 2 calls; 2 more if the functions changed.
     """
     far = probe.ray(moves, np.array([1.0, -1.0]))
     slope = (far[0] - far[1]) / 2
@@ -126,7 +126,7 @@ def joint_slope(probe: Probe, moves: Moves, jitter: Floats) -> Floats:
 
 
 def tied_groups(value: NDArray[np.generic], indices: Indices) -> list[Indices]:
-    """Return those elements that have exactly the same value as others of them, two at least in a group."""
+    """Return groups of two or more elements with exactly the same value."""
     flat = value.ravel()[indices]
     groups = [indices[flat == common] for common in np.unique(flat)]
     return [group for group in groups if len(group) >= 2]

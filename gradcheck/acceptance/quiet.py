@@ -1,8 +1,8 @@
-"""Elements hidden by noise that other elements cause: they are judged alone, with the others held fixed.
+"""Elements hidden by the noise of other elements: they are judged once more, with the others held fixed.
 
-Noise is measured with all elements moved, and the step of a leaf is that of its fastest ones. One with which the functions
-oscillate over less than any step, or jump, makes noise for all of them; one with which they oscillate over a millionth of its
-length leaves the others too short a step. Moved without it they may show as much as float64 holds.
+Noise is measured with all elements moved, and a leaf has one step. An element with which the functions jump, or oscillate
+over less than any step, makes noise for all others; one with which they oscillate over a millionth of its length leaves the
+others too short a step. Without it they may be measured to full precision.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from gradcheck.nonsmooth.groups import LINKED
 __all__ = ["MOST_GROUPS", "quiet_elements", "without_others"]
 
 QUIETER = SAME_NOISE * RATIO
-"""Factor by which noise over step must fall to be worth it: two estimates of one noise differ by up to `SAME_NOISE`,
-two choices of a step by `RATIO`."""
+"""Factor by which noise divided by step must fall: two estimates of one noise differ by up to `SAME_NOISE`, two choices of
+a step by `RATIO`."""
 
 SHARE = 8
-"""Two groups of this share of the hidden elements, drawn at random, are moved first: where both are as noisy as all of them, the
-noise is taken to be that of the functions themselves, as single precision makes it."""
+"""Two groups of an eighth of the hidden elements, drawn at random, are moved first. If both are as noisy as all together, the
+noise is taken to be in every element, as that of single precision is."""
 
 MOST_GROUPS = 40
-"""Largest number of groups that are moved to find a few noisy elements by halving: 40 suffice for five among 128."""
+"""Largest number of groups moved to find a few noisy elements by halving: 40 suffice for five among 128."""
 
 
 def quiet_elements(bench: Bench) -> Chosen:
-    """Return the elements of each leaf that noise hides while all move, and that are quieter when only they do.
+    """Return the elements of each leaf that noise hides when all move, and that are quieter when only they do.
 
     Notes
     -----
-    No calls unless noise is far more than rounding, or a step far shorter than usual, and some element hidden; then 16, and
-    8 to about 50 for each of up to `MOST_GROUPS` groups where some are quiet. None where elements were judged along random directions.
+    Costs no calls unless the noise is far more than rounding, or a step far shorter than usual, and some element is hidden. Then 16,
+    and if some are quiet 8 to about 50 for each of up to `MOST_GROUPS` groups. Leaves judged along random directions are left out.
     """
     each, is_loud = [leaf for leaf, floor in bench.floor_along.items() if np.isnan(floor).all()], _is_loud(bench)
     leaves = [leaf for leaf in each if is_loud or _has_short_step(bench, leaf)]
@@ -61,7 +61,7 @@ def quiet_elements(bench: Bench) -> Chosen:
 
 
 def without_others(bench: Bench, chosen: Chosen) -> Bench:
-    """Return a bench for some elements, with all others held fixed. Measures their noise, at 16 calls or more."""
+    """Return a bench for some elements, with all others held fixed. Their noise is measured, at 16 calls or more."""
     apart = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
     apart.spent_before, apart.elements = bench.probe.budget.points, sum(map(len, chosen.values()))
     apart.lengths = _lengths(bench, chosen)
@@ -78,7 +78,7 @@ def _lengths(bench: Bench, chosen: Chosen) -> dict[int, Floats]:
 
 
 def _is_loud(bench: Bench) -> bool:
-    """Tell whether noise is far more than the dtype of the values makes."""
+    """Tell whether the noise is far more than the rounding of the values."""
     floor = np.maximum(SUSPICIOUS * ulp(bench.base[None]), OF_ROUNDING * bench.probe.rounding())
     return bool((bench.noise > floor).any())
 
@@ -89,32 +89,32 @@ def _has_short_step(bench: Bench, leaf: int) -> bool:
 
 
 def _hidden(bench: Bench, leaf: int) -> Indices:
-    """Return the elements of a leaf that are not wrong, and in which more could hide than the tolerance of its median element.
+    """Return the elements of a leaf that are not wrong, but may hide an error above the tolerance of the median element.
 
-    The median is unaffected by one element that is far larger than the others.
+    The median, since one element far larger than the others does not change it.
     """
     known = bench.ledgers[leaf].known
     if not len(known):
         return known
     found = bench.decide(leaf, known)
     size = np.median(np.abs(np.nan_to_num(found.reference)), axis=0)
-    # What is valid at a kink may be so by noise alone, unless the gap stands out of that, or noise hides nothing of the claim.
+    # A claim valid at a kink may be so by noise alone, unless the gap exceeds the noise, or the noise is below the tolerance.
     shown = np.fmax(bench.rtol * np.abs(bench.claims[leaf].values[known]), LINKED * np.abs(found.gap))
     may_be_noise = (bench.ledgers[leaf].membership[known] == Membership.VALID) & (found.noise > shown)
     cleared = (found.outcome == Outcome.RIGHT) & ~may_be_noise
     cleared |= (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & (found.bound <= bench.rtol * size)
-    # Others held fixed say nothing of a kink that they share.
+    # Held fixed, the others do not show a kink that they share.
     is_shared = (bench.ledgers[leaf].membership[known] == Membership.OPEN) & (found.outcome == Outcome.OPEN)
     return np.asarray(known[np.any(~cleared & ~is_shared & (found.outcome != Outcome.WRONG), axis=1)])
 
 
 def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
-    """Tell whether noise, over the step that may be taken, hides less when some elements move alone."""
+    """Tell whether noise divided by step is far less when only some elements move."""
     lengths = _lengths(bench, by_leaf(sorted(group)))
     near = _noise_near(bench, lengths)
     if not any(_has_short_step(bench, leaf) for leaf in lengths) and (QUIETER * near > bench.noise).any():
         return False
-    # The larger of both: of many groups that one is found in which noise was not seen.
+    # The larger of both: among many groups one is found whose noise a single sample does not show.
     noise = np.maximum(near, measure_noise(bench.probe, bench.base, lengths, bench.rng, _jumps_needed(bench)))
     if (noise > SAME_NOISE * bench.noise).any():
         return False
@@ -126,12 +126,12 @@ def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
 
 
 def _jumps_needed(bench: Bench) -> int:
-    """Return how many jumps are enough for stairs: where all elements together are on stairs, one."""
+    """Return how many jumps count as a staircase: one, if all elements together are on one."""
     return 1 if np.any(bench.jumps) else 2
 
 
 def _noise_near(bench: Bench, lengths: dict[int, Floats]) -> Floats:
-    """Return the noise that eight values along a short line show, or their smooth part in place of it; shape (K,)."""
+    """Return the noise estimated from eight values along a short line, shape (K,); their smooth part may exceed it."""
     direction = {leaf: own * bench.rng.uniform(0.5, 1.0, len(own)) for leaf, own in lengths.items()}
     values = bench.probe.ray(direction, SPACING * OFFSETS)
     return np.array([noise_from_samples(column)[0] for column in values.T])

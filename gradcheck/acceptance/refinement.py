@@ -1,4 +1,8 @@
-"""The second look: a ladder of steps for what screening left open, confirmed before a claim is called wrong."""
+"""Refinement: ladders of steps for the elements that screening left open.
+
+The order is by evidence of an error. What contradicts its claim is measured a second time, at other points, and with the
+shortest step that can show the error, before it is called wrong.
+"""
 
 from __future__ import annotations
 
@@ -20,29 +24,27 @@ from gradcheck.differences.noise import SUSPICIOUS
 __all__ = ["EXAMPLES", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
 
 REFINING_CALLS = 40
-"""Largest number of calls for elements that noise hides. Only where some are undecided is it more, in proportion to
-the elements."""
+"""Largest number of calls for elements that noise hides; if some are undecided, more in proportion to the elements."""
 
 MOST_OVERHEAD = 100
-"""Calls, beside two an element, that a right smooth gradient may take in all, and those of them kept for the later
-stages."""
+"""Calls that a right smooth gradient may take in all, beside two for each element."""
 
 EXAMPLES = 3
-"""Elements of many that are measured with ladders, or looked at for stairs, first."""
+"""Of many elements so many are measured with ladders, or tested for stairs, first."""
 
 CLOSEST_STEP = SUSPICIOUS * float(np.finfo(np.float64).eps)
-"""The shortest step of the last look at an element, in units of its length: so many times the rounding of an element as long. Over
-shorter ones functions that amplify the rounding of their elements may agree with any claim."""
+"""Shortest step with which a contradicted element is measured, in units of its length. Over shorter ones a function that
+amplifies the rounding of its elements may agree with any claim."""
 
 SECOND_STEP = FIRST_STEP / BETWEEN
 """Longest step of the second ladder: none of the first ladder's points is used again."""
 
 
 def refine(bench: Bench) -> None:
-    """Measure what screening left open, most evidence of a fault first."""
+    """Measure what screening left open, most evidence of an error first."""
     for leaf, indices in _confirm_many(bench, by_leaf(_queue(bench))).items():
         if _refine_leaf(bench, leaf, np.sort(indices)):
-            # Where some elements are wrong, others that noise hides may be: now they are worth their calls.
+            # Some are wrong, so others that noise hides may be wrong too: now they are worth their calls.
             once = bench.ledgers[leaf].known
             rest = np.setdiff1d(once[_may_show_error(bench, leaf, once).any(axis=1)], indices)
             if len(rest):
@@ -50,7 +52,7 @@ def refine(bench: Bench) -> None:
 
 
 def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
-    """Measure a few of the contradicted elements with ladders, and confirm the others along directions if those show no kink.
+    """Measure a few contradicted elements with ladders; if they show no kink, confirm the others along random directions.
 
     Returns the elements that are still open.
     """
@@ -61,7 +63,7 @@ def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
     few = by_leaf(places[i] for i in evenly(np.arange(len(places)), EXAMPLES))
     if not all(_climb_leaf(bench, leaf, indices)[1].all() for leaf, indices in few.items()):
         return waiting
-    if distant_jump(bench, few).any():  # they may be the trend of stairs
+    if distant_jump(bench, few).any():  # the claims may be the trend of a staircase
         return waiting
     confirm_together(bench, against)
     decided = {
@@ -71,10 +73,9 @@ def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
 
 
 def _queue(bench: Bench) -> list[tuple[int, int]]:
-    """Order the elements to measure: first those that more calls can decide, most evidence of an error first; then others.
+    """Return (leaf, element) pairs in the order of measurement: those that more calls can decide, then those hidden by noise.
 
-    Without a ladder the first stay undecided, whatever the claim. The others, hidden by noise, are measured while calls are
-    left: a longer step may show more of them.
+    The first stay undecided without a ladder. The others are measured while calls are left: a longer step may show more.
     """
     rows: list[tuple[NDArray[Any], ...]] = []
     for leaf, ledger in bench.ledgers.items():
@@ -84,7 +85,7 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
         if (found.outcome == Outcome.RIGHT).all():  # nearly always
             continue
         excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
-        # Not finite: the difference is not, so only the ladder can tell. A claim that is NaN is wrong already.
+        # If the difference is not finite only the ladder can tell. A claim that is NaN is wrong already.
         evidence = np.where(np.isfinite(excess), excess, np.inf).max(axis=1, initial=0.0)
         waits = (found.outcome == Outcome.OPEN) | found.rough
         waits &= ~bench.has_common_error(leaf, claim, found.reference, found.noise)
@@ -101,16 +102,16 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     needed, undecided = (int(np.count_nonzero(ranks == rank)) for rank in (0, 1))
     left = 2 * bench.elements + MOST_OVERHEAD - (bench.probe.budget.points - bench.spent_before)
     ladder = 2 * FEWEST_LEVELS  # its calls, at least
-    # Two ladders' calls are kept back: for a ladder that climbs further, and to repeat values.
+    # The calls of two ladders are kept back: for a ladder that needs more levels, and to repeat values.
     allowed = min(left - 2 * ladder, REFINING_CALLS + ladder * min(undecided, bench.elements // 80))
-    # Else an element noisier than the others would stay undecided: never more than one in each of 300 float32 networks.
+    # Otherwise an element noisier than the others would stay undecided: at most one in each of 300 float32 networks.
     anyway = min(undecided, EXAMPLES) if needed else 0
     affordable = needed + max(anyway, allowed // ladder - needed)
     return list(zip(leaves[:affordable].tolist(), places[:affordable].tolist(), strict=True))
 
 
 def _may_show_error(bench: Bench, leaf: int, indices: Indices) -> Bools:
-    """Return the elements hidden by noise of which a longer step could show an error, shape (m, K)."""
+    """Tell which accepted elements a longer step could show to be wrong, since noise hides an error now, shape (m, K)."""
     found, claim = bench.decide(leaf, indices), np.abs(bench.claims[leaf].values[indices])
     improves = RATIO * bench.steps[leaf] < FIRST_STEP
     limited = (found.outcome == Outcome.RIGHT_TO_RESOLUTION) & ~found.rough
@@ -118,9 +119,9 @@ def _may_show_error(bench: Bench, leaf: int, indices: Indices) -> Bools:
 
 
 def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
-    """Measure elements of a leaf with ladders: all, or a few where those show that the others are plainly wrong too.
+    """Measure elements of a leaf with ladders. Of many contradicted ones only a few, if a cheaper test confirms the others.
 
-    Returns whether the claim of some element is contradicted by independent measurements.
+    Returns whether independent measurements contradict the claim of some element.
     """
     against = np.asarray(bench.decide(leaf, indices).excluded.any(axis=1))
     few = np.zeros(len(indices), dtype=bool)
@@ -137,12 +138,12 @@ def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
 
 
 def _climb_leaf(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools, Floats]:
-    """Measure some elements of a leaf with ladders, and those that contradict their claims once more.
+    """Measure some elements of a leaf with ladders, and contradicted ones with a second ladder.
 
     Returns
     -------
     contradicted, plain : arrays of bool, shape (m,)
-        Which elements contradict their claims independently, and which of them show no kink.
+        Which claims are contradicted by independent measurements, and which of these elements show no kink.
     gaps : array, shape (m, K)
         Right minus left derivatives.
     """
@@ -155,7 +156,7 @@ def _climb_leaf(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools
 
 
 def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
-    """Measure elements with one more difference, and tell which have an error far above its bound; shape (m,).
+    """Measure elements with one more difference, and tell which claims are contradicted by now; shape (m,).
 
     A cheap test of many elements, after ladders for a few of them.
     """
@@ -173,10 +174,10 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
 
 
 def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -> Bools:
-    """Measure the one-sided derivatives of elements with one step, two for claims outside them; tell where they differ, shape (m,).
+    """Measure one-sided derivatives, with one step, or two if the claim lies outside them; tell where they differ, shape (m,).
 
-    Used for many elements when ladders showed a few of them to be at kinks, with slopes that differ by ``gaps`` at most, shape (K,). The step
-    is so short that a kink that it sees is at the point for every ladder; where noise forbids it nothing is measured.
+    For many elements, if ladders showed a few of them to be at kinks; ``gaps``, shape (K,), is the largest gap found there. The step is
+    so short that a ladder would take the kink to be at the point. If noise forbids such a step nothing is measured.
     """
     needed = np.where(gaps > 0, 2 * RATIO * bench.multiplier * bench.noise / gaps, 0.0)
     steps = np.maximum(CLOSEST, needed.max() / bench.lengths[leaf][indices])
@@ -189,12 +190,12 @@ def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -
 
 
 def _add_sides(bench: Bench, leaf: int, indices: Indices, steps: Floats, gaps: Floats) -> Bools:
-    """Enter one-sided derivatives where they differ, by no more than ``RATIO`` times ``gaps``; tell where, shape (m,)."""
+    """Enter one-sided derivatives where they differ by at most ``RATIO`` times ``gaps``; tell where, shape (m,)."""
     slope, bend, deviation = bench.difference(leaf, indices, steps)
     noise = 2 * bench.multiplier * deviation
     gap = bend * (steps * bench.lengths[leaf][indices])[:, None]
     gap = np.where(np.abs(gap) > RATIO * noise, gap, 0.0)
-    # Many times those of the others is a cusp or a jump.
+    # A far larger gap than those of the others is a cusp or a jump.
     known = (np.isfinite(slope) & (np.abs(gap) <= RATIO * gaps)).all(axis=1) & gap.any(axis=1)
     bench.ledgers[leaf].add(Estimate.sides(indices[known], slope[known], gap[known], noise[known]))
     return np.asarray(known)
@@ -203,7 +204,7 @@ def _add_sides(bench: Bench, leaf: int, indices: Indices, steps: Floats, gaps: F
 def _measure_at_shortest_step(bench: Bench, leaf: int, indices: Indices) -> None:
     """Measure contradicted elements with the shortest step at which noise does not hide the error of the claim.
 
-    A kink very near makes all longer steps wrong, and they may agree with each other.
+    If a kink is very near all longer steps give a wrong derivative, and may agree with each other.
     """
     found = bench.decide(leaf, indices)
     rows = found.contradicted.any(axis=1)

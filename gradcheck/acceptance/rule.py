@@ -1,8 +1,9 @@
 """The rule of acceptance: which elements of a claimed gradient are right, wrong or undecided.
 
 Every element is screened with one central difference. Where that agrees with the claim the element is done; the
-others climb a ladder of steps, those with most evidence of a fault first. An element is wrong only when its claim
-lies outside the measured interval by more than the tolerance, and an independent measurement says so too.
+others are measured with a ladder of shorter and shorter steps, those with most evidence of a fault first. An element is
+wrong only when its claim lies outside the measured interval by more than the tolerance, and an independent measurement
+agrees.
 """
 
 from __future__ import annotations
@@ -36,8 +37,7 @@ from gradcheck.functions.repeated import NotRepeatableError, require_undefined_a
 __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge", "judge_more"]
 
 SPARE = 3
-"""Calls for each of two further examinations once something is wrong, as a multiple of those that a right gradient
-may take."""
+"""Once something is wrong, each of two further searches may take this many times the calls of a right gradient."""
 
 
 def judge(
@@ -71,16 +71,16 @@ def judge(
     key : int, optional
         The seed of random directions along which all elements are compared together first.
     each : bool
-        Whether each element is looked at then, unless whole leaves are wrong; otherwise all are judged along directions.
+        Whether each element is then measured, unless directions show a gross error; if not, directions decide about all.
     sampled : bool
-        Whether a sample is enough of leaves that are wrong as a whole; otherwise only if a factor explains them.
+        Whether a sample is enough in a leaf that is wrong throughout; if not, only where a factor explains the leaf.
 
     Raises
     ------
     NotAnalyticError
         When the function does not take a complex step. Nothing is decided then.
     NotRepeatableError
-        When the functions give something else at the same points. Nothing is decided then either.
+        When the functions give different values at the same points. Nothing is decided then either.
 
     Returns
     -------
@@ -89,8 +89,8 @@ def judge(
 
     Notes
     -----
-    Costs two calls an element where claim and difference agree, one with a complex step, and at most about a hundred
-    more in all. Along directions about forty, and a few hundred for each wrong element; see `gradcheck.acceptance.directional`.
+    A right gradient costs two calls an element, one with a complex step, and at most about a hundred more in all. Along
+    directions it costs about forty, and each wrong element a few hundred; see `gradcheck.acceptance.directional`.
     """
     unit = unit_of(base)
     probe = probe.with_cotangents(probe.cotangents / unit[:, None])
@@ -101,9 +101,9 @@ def judge(
             bench = bench.without_evidence()
             _screen(bench, complex_step=complex_step)
             is_one_error = key is not None and bench.elements <= SMALL and _many_contradict(bench)
-            whole = bench.without_evidence() if is_one_error else None
-            if whole is not None and key is not None and judge_if_gross(whole, key, sampled=sampled):
-                bench = whole
+            fresh = bench.without_evidence() if is_one_error else None
+            if fresh is not None and key is not None and judge_if_gross(fresh, key, sampled=sampled):
+                bench = fresh
             else:
                 _decide_open(bench, SPARE * (2 * bench.elements + MOST_OVERHEAD) if key is not None else np.inf)
         chosen = quiet_elements(bench)
@@ -126,7 +126,7 @@ def judge(
 
 
 def _is_settled_along_directions(bench: Bench, key: int, *, each: bool, sampled: bool) -> bool:
-    """Judge along random directions; tell whether that settles it, or single elements need not, or cannot, be looked at."""
+    """Judge along random directions; return whether that is enough, or the budget does not allow to measure each element."""
     if each:
         return bench.elements > SMALL and judge_if_gross(bench, key, sampled=sampled)
     is_settled, most = judge_along_directions(bench, key), SPARE * (2 * bench.elements + MOST_OVERHEAD)
@@ -144,25 +144,25 @@ def judge_more(
     rtol: float,
     rng: np.random.Generator,
 ) -> dict[int, Judgement]:
-    """Judge a dozen more elements of leaves of which a sample is wrong, where slices along every axis cross.
+    """Judge about a dozen more elements, on a small grid, of leaves in which a sample showed wrong ones.
 
     Parameters
     ----------
     probe, base, rtol, rng
         As of `judge`.
     claims : dict
-        The leaves concerned, each with its claim.
+        For each leaf concerned its claim.
     judgements : dict
-        What was found of them.
+        For each of these leaves what was found so far.
 
     Returns
     -------
     judgements : dict
-        The same with what was found of these elements too.
+        The same, completed by these elements.
 
     Notes
     -----
-    Costs about a hundred calls where one leaf is concerned, and six times that at most; none where the budget has fewer left.
+    Costs about a hundred calls for one leaf, and six times that at most in all; none if the budget has fewer left.
     """
     most = 2 * SPARE * MOST_OVERHEAD
     if probe.budget.left < most:
@@ -187,7 +187,7 @@ def _screen(bench: Bench, chosen: Chosen | None = None, *, complex_step: bool = 
 
 
 def _many_contradict(bench: Bench) -> bool:
-    """Tell whether enough claims are plainly off, and not at kinks, for one error of all to be likely."""
+    """Tell whether so many claims are far off, without a kink, that one common error is likely."""
     known = {leaf: ledger.known for leaf, ledger in bench.ledgers.items()}
     excluded = sum(np.count_nonzero(bench.decide(*each).excluded.any(axis=1)) for each in known.items())
     if excluded < DOZEN:  # mostly none
@@ -199,9 +199,12 @@ def _many_contradict(bench: Bench) -> bool:
 
 
 def _decide_open(bench: Bench, spare: float) -> None:
-    """Judge each of the screened elements on its own; where some are wrong, the others with at most ``spare`` calls a look."""
+    """Measure again what screening left open; see `_search_irregular` for ``spare``."""
+    bench.compare_in_double()
     recheck_accepted(bench)
     refine(bench)
+    if bench.compare_in_double():
+        refine(bench)
     _search_irregular(bench, spare, look_for_zeros_on_stairs, look_for_jumps, look_for_stairs)
     _search_irregular(bench, spare, look_for_kinks)
     if bench.any_wrong:
@@ -209,9 +212,9 @@ def _decide_open(bench: Bench, spare: float) -> None:
             bench.note(flagged.leaf, np.array([flagged.index]), Limit.GROUP)
 
 
-def _search_irregular(bench: Bench, spare: float, *looks: Callable[[Bench], None]) -> None:
-    """Look for what may make contradicted claims valid, with at most ``spare`` calls in all where others are wrong anyway."""
+def _search_irregular(bench: Bench, spare: float, *searches: Callable[[Bench], None]) -> None:
+    """Search for what may make contradicted claims valid, with at most ``spare`` calls in all once some element is wrong."""
     end = bench.probe.budget.used + spare
-    for look in looks:
+    for search in searches:
         with bench.probe.budget.no_more_than(end - bench.probe.budget.used if bench.any_wrong else np.inf):
-            look(bench)
+            search(bench)

@@ -1,4 +1,8 @@
-"""The first look: noise, a step for each leaf, one central difference an element, and what the elements say together."""
+"""Screening: the noise, a step for each leaf, and one central difference for each element.
+
+Claims that a difference contradicts are compared with other steps. Then the elements are tested together: for an error
+that a whole leaf shares, and for zeros that move the functions only jointly.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +32,11 @@ __all__ = [
 ]
 
 CLEARED = 0.7
-"""Share of the contradicted elements that, still open when they are screened with a shorter step, shows that those do not help."""
+"""If a shorter step leaves this share of the contradicted elements open, still shorter ones are not tried."""
 
 
 def prepare(bench: Bench) -> None:
-    """Measure noise and lengths, where they are not known, and choose a step for each leaf, the largest leaves first."""
+    """Measure noise and lengths, if they are not known, and choose a step for each leaf; beyond a dozen leaves the median of theirs."""
     measure_noise(bench)
     largest = sorted(bench.claims, key=lambda leaf: -bench.lengths[leaf].size)[:DOZEN]
     for leaf in largest:
@@ -45,7 +49,7 @@ def prepare(bench: Bench) -> None:
 
 
 def pilot(bench: Bench, leaf: int) -> None:
-    """Choose a step for a leaf, where the function settles one; shorten its lengths where these are far too long for any."""
+    """Choose a step for a leaf, if the function resolves one; shorten its lengths if the step is far below the usual ones."""
     step = choose_step(bench.probe, leaf, bench.lengths[leaf], bench.base, bench.noise, bench.rtol, bench.rng)
     if step is not None and step < SHORTEST_STEP:
         _shorten(bench, leaf, step / DEFAULT_STEP)
@@ -55,9 +59,9 @@ def pilot(bench: Bench, leaf: int) -> None:
 
 
 def _shorten(bench: Bench, leaf: int, factor: float) -> None:
-    """Shorten the lengths of a leaf of which the sizes say nothing, as of times in seconds since 1970.
+    """Shorten the lengths of a leaf whose values say nothing about their scale, such as times in seconds since 1970.
 
-    Where some element is longer than its own size that may be what is too long, and the others are not.
+    Not where the length of some element exceeds its own size: perhaps only that one is too long.
     """
     size = np.abs(bench.leaves[leaf].value.ravel())
     if (bench.lengths[leaf] <= 2 * size).all():
@@ -66,7 +70,7 @@ def _shorten(bench: Bench, leaf: int, factor: float) -> None:
 
 
 def measure_noise(bench: Bench) -> None:
-    """Measure noise and lengths, where they are not known."""
+    """Measure noise and lengths, if they are not known."""
     if np.isnan(bench.noise).any():
         bench.noise, bench.jumps, bench.lengths = measure_noise_and_lengths(
             bench.probe, bench.base, bench.lengths, bench.rtol, bench.rng
@@ -79,7 +83,7 @@ def step_along_the_imaginary_axis(bench: Bench) -> None:
     Raises
     ------
     NotAnalyticError
-        When the function is not made for that; nothing has changed then.
+        When the function does not allow it; nothing has changed then.
     """
     bench.exact = complex_slopes(
         bench.probe, bench.base, bench.lengths, bench.noise, multiplier=bench.multiplier, rng=bench.rng
@@ -104,7 +108,7 @@ def screen(bench: Bench, chosen: Chosen | None = None) -> None:
 
 
 def _require_repeatable(bench: Bench, screened: dict[int, tuple[Indices, Floats]]) -> None:
-    """Take the difference again, twice, that contradicts its claim most plainly: a value that was another one is no error of the claim."""
+    """Measure the difference that contradicts its claim most clearly twice more: if its values change, the claim is not to blame."""
     worst = (0.0, -1, 0)
     for leaf, (indices, _) in screened.items():
         found = bench.decide(leaf, indices)
@@ -131,14 +135,14 @@ def _enter(
     deviation: Floats,
     where: Bools | None = None,
 ) -> None:
-    """Enter derivatives, second ones and the deviation of the first, where they are asked for."""
+    """Enter differences, second differences and the noise of the first; of entries not in ``where`` nothing."""
     limited = RATIO * bench.steps[leaf] >= FIRST_STEP  # a longer one would hardly show more
     noise = bench.multiplier * deviation
     bench.ledgers[leaf].add(Estimate.difference(indices, slope, noise, bend, limited=limited, where=where))
 
 
 def _sample(bench: Bench, affordable: float) -> Chosen:
-    """Choose the elements to look at: all, or as many as the budget allows, drawn at random."""
+    """Choose the elements to screen: all, or as many as the budget allows, drawn at random."""
     everything = {leaf: np.arange(claim.values.shape[0]) for leaf, claim in bench.claims.items()}
     if bench.probe.vectorized or affordable >= bench.elements:
         return everything
@@ -149,9 +153,9 @@ def _sample(bench: Bench, affordable: float) -> Chosen:
 
 
 def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> None:
-    """Screen elements that contradict their claims with other steps: truncation, or a kink, may be all it is.
+    """Screen contradicted elements with other steps: truncation or a nearby kink may be the only reason.
 
-    A dozen of many first: where that clears none of them, most are wrong, and wait for what confirms them all at once.
+    Of many a dozen first: if that clears none, most are wrong, and the rest is left to tests of many elements at once.
     """
     if leaf in bench.exact:
         return
@@ -168,9 +172,9 @@ def _screen_again(bench: Bench, leaf: int, indices: Indices, slope: Floats) -> N
 
 
 def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: Floats, among: int) -> None:
-    """Screen elements, contradicted ``among`` so many, with shorter steps as long as noise allows and that clears some.
+    """Screen contradicted elements, out of ``among`` screened ones, with shorter steps while noise allows and some are cleared.
 
-    Where noise allows none the other step is longer. Two steps give the truncation error, which grows with their square: it is taken away.
+    Where noise allows no shorter step a longer one is taken. From two steps the truncation error, quadratic in the step, is removed.
     """
     _extrapolate_with_longer_step(bench, leaf, indices, slope)
     step, before = bench.steps[leaf], among + 1
@@ -188,7 +192,7 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
 
 
 def _contradicted(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
-    """Return where screening contradicts the claim, and where a shorter step may do better, shapes (m, K)."""
+    """Return where screening contradicts the claim, and where noise allows a shorter step, shapes (m, K)."""
     found = bench.decide(leaf, indices)
     improves = bench.rtol * np.abs(bench.claims[leaf].values[indices]) > BETWEEN * found.noise
     return (found.outcome == Outcome.OPEN) & found.excluded, improves
@@ -208,23 +212,19 @@ def _extrapolate_with_longer_step(bench: Bench, leaf: int, indices: Indices, slo
 
 
 def _extrapolated(shorter: Floats, longer: Floats, ratio: float = 1 / BETWEEN) -> Floats:
-    """Return differences without truncation error, from those with two steps of some ratio.
-
-    That a claim may agree with the shorter one or with this gives it two chances: beside some thousand elements they
-    are no matter, and a claim that agrees with either by luck would have to be within the tolerance of it.
-    """
+    """Return differences without truncation error, from those with two steps, the longer one ``1 / ratio`` times the shorter."""
     return np.asarray(shorter + (shorter - longer) * ratio**2 / (1 - ratio**2))
 
 
 def _amplified(deviation: Floats, ratio: float = 1 / BETWEEN) -> Floats:
-    """Return the largest deviation of an extrapolation from that with the shorter step; with the longer it is ``ratio`` times as large."""
+    """Return a bound on the deviation of an extrapolation from that of the difference with the shorter step."""
     return deviation * ((1 + ratio**3) / (1 - ratio**2))
 
 
 def _test_common_error(bench: Bench, leaf: int, indices: Indices, slope: Floats, deviation: Floats) -> None:
-    """Look for an error that a whole leaf has in common, among the elements that noise keeps from being judged.
+    """Look for an error that a whole leaf has in common, among elements that noise keeps from being judged one by one.
 
-    Differences with the same step for all: truncation may be in common too, and two such steps tell it.
+    A common truncation error looks the same, but changes with the step: a second step must confirm the error.
     """
     claim = bench.claims[leaf].values[indices]
     jitter = bench.multiplier * deviation
@@ -232,7 +232,7 @@ def _test_common_error(bench: Bench, leaf: int, indices: Indices, slope: Floats,
     if np.count_nonzero(noisy) < FEWEST_POOLED:  # mostly none
         return
     sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
-    # Truncation of elements smaller than their step need not shrink with it, and is alike in all of them.
+    # The truncation error of elements smaller than their step need not shrink with it, and may be common to all.
     noisy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
     if np.count_nonzero(noisy.any(axis=1)) < FEWEST_POOLED:
         return
@@ -255,7 +255,7 @@ def _test_common_error(bench: Bench, leaf: int, indices: Indices, slope: Floats,
 
 
 def _move_zeros_together(bench: Bench) -> None:
-    """Move elements together whose claim and difference are both zero; where that moves ``f``, enter by how much."""
+    """Move elements together whose claim and difference are both zero; where that changes ``f``, enter the slope."""
     zeros = {}
     for leaf, ledger in bench.ledgers.items():
         known = ledger.known

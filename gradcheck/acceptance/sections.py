@@ -1,8 +1,8 @@
 """Explanations of a claim that is off by one factor in some slices of a leaf, and right in others.
 
-The gradient of the keys of an attention layer is a third of the rows of one matrix; halved, it is no multiple of the claim
-for that matrix, and most of its rows are right. Halving along an axis separates the two: a part is finished when the claim
-agrees with it, or when both its halves are off by the same factor, so only the edges of a section are followed to the end.
+An example is one third of the rows of an attention matrix, those of the keys, off by a factor of two. Halving along an axis
+separates the sections: a part is finished when the claim agrees with it, or when both its halves are off by the same factor,
+so only the edges of a section are followed to the end.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from gradcheck.differences.counts import FEW
 __all__ = ["Sections", "sections"]
 
 MOST_EDGES = 6
-"""Parts of one level that are neither right nor off by a known factor: four edges of two sections, and two parts inside them of
-which the factor is not known yet."""
+"""Largest number of parts followed at one level: four edges of two sections, and two parts inside them whose factor is not
+known yet."""
 
 
 class Sections(NamedTuple):
@@ -31,11 +31,11 @@ class Sections(NamedTuple):
     Attributes
     ----------
     factors : array, shape (n, 1)
-        Derivative by claim of every element; NaN where an edge was not resolved.
+        Derivative divided by claim of every element; NaN where an edge was not resolved.
     uncertainty : float
         The half-width of the widest interval of a factor.
     edges : list of Group
-        Few elements each, or claims of zero, that are neither right nor off by a factor that others have.
+        Groups of few elements, or of zero claims, that are neither right nor off by a factor that others have.
     """
 
     factors: Floats
@@ -44,12 +44,12 @@ class Sections(NamedTuple):
 
 
 def sections(directions: Directions, leaf: int) -> Sections | None:
-    """Explain the claim for a leaf by factors of sections along one of its axes; None where what is wrong is scattered.
+    """Explain the claim for a leaf by factors of sections along one of its axes; None if the errors are scattered.
 
     Notes
     -----
-    Costs four calls, and two a halving: two where the whole claim is off by one factor, about twenty for each edge of a
-    section among a thousand slices, 18 an axis where there are no sections.
+    Costs four calls, and two a halving: two if the whole claim is off by one factor, about twenty for each edge of a
+    section among a thousand slices, 18 an axis without sections.
     """
     shape = directions.bench.leaves[leaf].value.shape
     along = (_along(directions, leaf, axis) for axis in range(len(shape)) if shape[axis] > 1)
@@ -57,8 +57,8 @@ def sections(directions: Directions, leaf: int) -> Sections | None:
 
 
 def _along(directions: Directions, leaf: int, axis: int) -> Sections | None:
-    """Explain the claim by factors of sections along one axis, all of them measured along one direction while that is sure."""
-    places = np.arange(len(directions.believed[leaf])).reshape(directions.bench.leaves[leaf].value.shape)
+    """Explain the claim by factors of sections along one axis; see `sections`."""
+    places = np.arange(len(directions.derivatives[leaf])).reshape(directions.bench.leaves[leaf].value.shape)
     order = None if axis == 0 else np.moveaxis(places, axis, 0).ravel()
     span = Span(leaf, 0, places.size, order, places.size // places.shape[axis])
     factors, known, widest = np.full(places.size, np.nan), [], 0.0
@@ -79,22 +79,19 @@ def _along(directions: Directions, leaf: int, axis: int) -> Sections | None:
                 factor = 1.0 if half.significance <= DISAGREES else _known(multiple, known)
                 factors[part.indices] = common.factor if common is not None else factor
                 if common is None and np.isnan(factor):  # zeros times any factor are zeros
-                    is_open = part.size > FEW and np.any(directions.believed[leaf][part.indices])
+                    is_open = part.size > FEW and np.any(directions.derivatives[leaf][part.indices])
                     (waiting if is_open else single).append(half)
     return Sections(factors[:, None], widest, single)
 
 
 def _multiple(directions: Directions, group: Group) -> Multiple | None:
-    """Return by which factor the claim is off; None where the functions do not agree, or it is not known well enough.
-
-    A section whose claims are small in their leaf may be off by less than the others may.
-    """
+    """Return the factor by which the claim for a group is off; None if it differs between functions or is uncertain."""
     deviation = np.sqrt(group.variance + directions.allowed([group.part])[0] ** 2)
     return fit(group.predicted, group.predicted - group.residual, deviation, group.predicted)
 
 
 def _common(one: Multiple | None, other: Multiple | None) -> Multiple | None:
-    """Return what two intervals have in common."""
+    """Return the intersection of two intervals, or None."""
     if one is None or other is None:
         return None
     low, high = max(one.low, other.low), min(one.high, other.high)
@@ -102,5 +99,5 @@ def _common(one: Multiple | None, other: Multiple | None) -> Multiple | None:
 
 
 def _known(multiple: Multiple | None, known: list[float]) -> float:
-    """Return the factor in an interval that other slices have too, else NaN."""
+    """Return a factor of other slices that lies in an interval, else NaN."""
     return next((factor for factor in known if multiple and multiple.low <= factor <= multiple.high), np.nan)

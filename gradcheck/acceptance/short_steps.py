@@ -1,8 +1,8 @@
-"""A closer look: what screening accepted, all elements moved together by much shorter steps.
+"""A test of the elements that screening accepted: all are moved together, by steps much shorter than those of screening.
 
-A difference passes over whatever is narrower than its step, and a claim may agree with it for that reason alone: that of
-zero where both ends lie beyond a bump, that of the trend of a wave. With steps as short as noise allows the derivative
-along a random direction tells; elements that contradict it there are looked at again, whatever their differences said.
+A difference does not see what is narrower than its step, such as a bump between its points or a fast wave, and a claim may
+agree with it for that reason alone. Where steps as short as noise allows contradict the claims along a random direction,
+the elements responsible are found by halving and measured again.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SEEN = 0.1
 
 
 def recheck_accepted(bench: Bench) -> None:
-    """Distrust the differences of accepted elements that shorter steps contradict.
+    """Mark the differences of accepted elements as nonlinear if shorter steps contradict them.
 
-    Costs eight calls where nothing does.
+    Costs eight calls if they do not.
     """
     accepted = {leaf: _accepted(bench, leaf) for leaf in bench.claims if leaf not in bench.exact}
     accepted = {leaf: indices for leaf, indices in accepted.items() if len(indices)}
@@ -38,12 +38,12 @@ def recheck_accepted(bench: Bench) -> None:
     for share in line.shares():
         residual = line.residual(accepted, share)
         if line.is_significant(accepted, residual, share):
-            line.distrust(accepted, residual, share)
+            line.mark_nonlinear(accepted, residual, share)
             return
 
 
 def _accepted(bench: Bench, leaf: int) -> Indices:
-    """Return the elements that differences alone clear."""
+    """Return the elements of a leaf that are accepted so far."""
     known = bench.ledgers[leaf].known
     if not len(known):
         return known
@@ -53,7 +53,7 @@ def _accepted(bench: Bench, leaf: int) -> Indices:
 
 
 class _Line:
-    """Accepted elements on one random direction: each moves by its step of screening, up or down."""
+    """Accepted elements along one random direction: each moves by its screening step, up or down."""
 
     def __init__(self, bench: Bench, accepted: Chosen) -> None:
         self.bench = bench
@@ -69,11 +69,11 @@ class _Line:
         self._last: tuple[Chosen, Moves, Floats] = {}, {}, np.zeros((3, len(bench.base)))
 
     def _parts(self, leaf: int, indices: Indices) -> Floats:
-        """Return what each element adds to the claimed derivative along the direction, shape (m, K)."""
+        """Return what each element contributes to the claimed derivative along the direction, shape (m, K)."""
         return np.asarray(self.bench.claims[leaf].values[indices] * self.moves[leaf][indices, None])
 
     def shares(self) -> Floats:
-        """Return the steps, in units of that of screening, shortest last."""
+        """Return the steps, in units of the screening step, shortest last."""
         hidden = self.bench.multiplier * self.bench.noise / np.sqrt(2) / (SEEN * self.size)
         shortest = np.clip(hidden[np.isfinite(hidden)].min(initial=1.0), CLOSEST, 1.0)
         if not (self.size > 0).any():
@@ -81,9 +81,9 @@ class _Line:
         return np.asarray(shortest ** (np.arange(1, FEWEST_LEVELS + 1) / FEWEST_LEVELS))
 
     def residual(self, group: Chosen, share: float) -> Floats:
-        """Return claimed minus measured derivative along the direction of a group, and what noise and tolerance make of it, (2, K)."""
+        """Return claimed minus measured derivative along the direction of a group, and how much of it noise and tolerance explain, (2, K)."""
         bench = self.bench
-        if self._last[0] is not group:  # the same one several times, with shorter and shorter steps
+        if self._last[0] is not group:  # asked several times, with shorter and shorter steps
             self._last = group, self._moves_of(group), self._claimed_along(group)
         _, moves, (claimed, rounding, allowed) = self._last
         values = bench.probe.ray(moves, np.array([share, -share]))
@@ -99,7 +99,7 @@ class _Line:
         return moves
 
     def _claimed_along(self, group: Chosen) -> Floats:
-        """Return the claimed derivative along the direction of a group, and what rounding of the elements and tolerance make of it, (3, K)."""
+        """Return the claimed derivative along the direction of a group, the effect of the elements' rounding, and the tolerance, (3, K)."""
         bench, sums = self.bench, np.zeros((3, len(self.bench.base)))
         for leaf, indices in group.items():
             claim, parts = bench.claims[leaf], self._parts(leaf, indices)
@@ -113,7 +113,7 @@ class _Line:
         return sums
 
     def is_significant(self, group: Chosen, residual: Floats, share: float) -> bool:
-        """Tell whether a residual is no noise and no truncation, which steps half as long would make a quarter of it."""
+        """Tell whether a residual is neither noise nor truncation, which falls to a quarter with half the step."""
         error, hidden = residual
         seen = np.isfinite(error) & (np.abs(error) > hidden)
         if not seen.any():
@@ -121,8 +121,8 @@ class _Line:
         shorter, hidden = self.residual(group, share / 2)
         return bool((seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)).any())
 
-    def distrust(self, group: Chosen, residual: Floats, share: float) -> None:
-        """Find the elements of a group in which its residual lies, halving it, and distrust their differences."""
+    def mark_nonlinear(self, group: Chosen, residual: Floats, share: float) -> None:
+        """Find the elements that cause the residual of a group, by halving, and mark their differences as nonlinear."""
         places = [(leaf, index) for leaf, indices in group.items() for index in indices]
         if len(places) == 1:
             leaf, index = places[0]
@@ -133,14 +133,14 @@ class _Line:
         self.groups += 1
         first, second = (by_leaf(part) for part in (places[: len(places) // 2], places[len(places) // 2 :]))
         left, right = (self.residual(half, share) for half in (first, second))
-        if not _is_seen(left) and not _is_seen(right):  # where elements tie it is in none of them alone
+        if not _is_seen(left) and not _is_seen(right):  # as where elements tie: no half shows it alone
             for leaf, indices in group.items():
                 self.bench.ledgers[leaf].mark_nonlinear(indices, np.abs(residual[0]) > residual[1])
         for half, found in ((first, left), (second, right)):
             if _is_seen(found):
-                self.distrust(half, found, share)
+                self.mark_nonlinear(half, found, share)
 
 
 def _is_seen(residual: Floats) -> bool:
-    """Tell whether a residual is more than noise and tolerance make of it."""
+    """Tell whether a residual is more than noise and tolerance explain."""
     return bool((np.abs(residual[0]) > residual[1]).any())

@@ -1,4 +1,4 @@
-"""How small an error would have shown along random directions, in each leaf."""
+"""How small an error in each leaf would have shown along random directions."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from gradcheck.differences.lengths import FIRST_STEP
 __all__ = ["Shown"]
 
 UNLUCKY = -NormalDist().inv_cdf(MISSED)
-"""Standard deviations that noise exceeds, on one side, as often as `MISSED` says."""
+"""Standard deviations that noise exceeds with probability `MISSED`."""
 
 
 class Shown:
-    """Records what directions have shown so far."""
+    """Records in a bench how small an error would have shown so far, and tells whether that is enough."""
 
     def __init__(self, bench: Bench, directions: Directions) -> None:
         self.bench = bench
         self.directions = directions
         self.is_blurred = False
-        """Whether kinks, and not noise, hide most along directions."""
+        """Whether kinks, rather than noise, hide most along directions."""
         self._sizes: dict[int, Floats] = {}
         for leaf in bench.claims:
             bench.floor_along[leaf] = np.full(len(bench.base), np.inf)
@@ -47,9 +47,9 @@ class Shown:
             self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
 
     def shows_enough(self, leaf: int) -> bool:
-        """Tell whether directions show enough of a leaf: a share of every element, a wrong sign, or all that noise permits.
+        """Tell whether an error common to a leaf would show, or a wrong sign of one element, or whatever noise does not hide.
 
-        The typical element of a leaf that has no gradient at all is that of all leaves, by its effect.
+        If the claims for a leaf are all zero its typical element is taken from all leaves, by its effect on the functions.
         """
         floor = self.bench.floor_along[leaf]
         if not np.isfinite(floor).any():
@@ -59,7 +59,7 @@ class Shown:
             size = self._typical_effect() / np.median(self.bench.lengths[leaf])
             least = max(least, MOST_HIDDEN * np.sqrt(len(self.bench.claims[leaf].values)))
         visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.short_move(leaf, FIRST_STEP)
-        # Round-off that was only assumed may be an error of a few elements as well.
+        # If round-off was only assumed it may hide errors of a few elements: a common error says nothing then.
         shares = np.full_like(floor, np.inf) if self.bench.claims[leaf].assumed else self.bench.share_along[leaf]
         return bool((floor <= np.maximum(least * size, visible)).any() or (shares <= MOST_HIDDEN).any())
 
@@ -70,7 +70,7 @@ class Shown:
         return self._sizes[leaf]
 
     def _typical_effect(self) -> Floats:
-        """Return the root mean square of what all elements do to the functions, each moved by its length; shape (K,)."""
+        """Return the root mean square over all elements of the change of the functions when each moves by its length, shape (K,)."""
         leaves = self.directions.leaves
         effects = np.array([self._size(leaf) * float(np.median(self.bench.lengths[leaf])) for leaf in leaves])
         counts = np.array([len(self.bench.claims[leaf].values) for leaf in leaves])
@@ -78,9 +78,10 @@ class Shown:
 
 
 def _hidden(needed: Floats, jitter: Floats) -> Floats:
-    """Return the largest error that along none of some directions exceeds what is needed to show, shapes (P, K) and (K,).
+    """Return the largest error that shows along none of the directions, times the element's length, shape (K,).
 
-    In units of the length of an element. The largest of several components of an element is rarely as small as one may be.
+    ``needed``, shape (P, K), is the change that shows along each; ``jitter``, shape (K,), is added for noise. The largest of
+    an element's components along several directions is larger, at quantile `MISSED`, than a single one.
     """
     easiest = np.sort(needed, axis=0) + jitter
     components = SMALLEST + (LARGEST - SMALLEST) * MISSED ** (1 / np.arange(1, len(needed) + 1))

@@ -1,7 +1,7 @@
-"""Elements where a few slices along every axis of an array cross.
+"""A small grid of elements of an array: a few indices along every axis, in all combinations.
 
-A dozen elements drawn at random of a large array lie in as many slices of it, so that none of them shows what is the matter
-with whole slices: a factor of each, another order of them.
+Elements drawn at random from a large array share no slice, so they cannot show an error of whole slices, such as a
+factor for each row or another order of the rows. Elements on a grid do share slices.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ __all__ = ["subgrid"]
 
 
 def subgrid(shape: tuple[int, ...], values: Floats, rng: np.random.Generator) -> Indices:
-    """Draw a dozen elements of an array, a few more of one of many axes, where slices along every axis cross.
-
-    The slices are those of elements whose claims are not zero, as far as there are any.
+    """Draw about a dozen elements on a grid through elements whose claims are not zero, as far as there are any.
 
     Parameters
     ----------
     shape : tuple of int
     values : array, shape (n, K)
         Claims for its elements.
+
+    Returns
+    -------
+    array of int, shape (m,)
+        Flat indices, sorted.
     """
     counts = [1] * len(shape)
     while math.prod(counts) < min(DOZEN, math.prod(shape)):

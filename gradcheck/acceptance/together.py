@@ -1,8 +1,8 @@
-"""Many elements that contradict their claims, confirmed at once along random directions.
+"""Tests of many elements at once along common moves: confirming derivatives, and ruling out shared kinks and jumps.
 
-Screening has measured each of them with one difference. Those derivatives predict the change of the functions when all
-the elements move together: other points, another step. Where fresh directions agree with the prediction, and values
-ahead and behind show no kink, every one of the derivatives is confirmed to what would have shown in its element alone.
+Screening has measured each element with one difference. These derivatives predict the change of the functions when all
+elements move together, at other points and with another step. If random directions agree with the prediction, and values
+on both sides show no kink, each derivative is confirmed to within the error that would have shown in its element alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gradcheck.differences.counts import DOZEN
 from gradcheck.differences.jumps import REACHES, jump_along, jumps_between
 from gradcheck.differences.lengths import BETWEEN, SHORTEST_STEP
 from gradcheck.differences.noise import SAME_NOISE
-from gradcheck.differences.sampled_noise import SPACING, most_of_half
+from gradcheck.differences.sampled_noise import SPACING, noise_of_half
 from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.functions.displacements import Moves
 
@@ -32,49 +32,49 @@ __all__ = [
 ]
 
 PRECISE = 100.0
-"""Smallest ratio of an error to the bound that directions give it: a diagnosis needs two digits of the error."""
+"""Smallest ratio of an error to its bound from directions: a diagnosis needs two digits of the error."""
 
 
 def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> Bools:
-    """Tell which claims screening contradicts by far more than the functions bend between its points, as at a kink; shape (m,)."""
+    """Tell which claims screening contradicts by far more than the second difference explains, so that no kink does; shape (m,)."""
     found, evidence, _ = bench.known(leaf, indices)
     bend = np.nan_to_num(np.abs(evidence.curvature), nan=np.inf).max(axis=1, initial=0.0)
     gap = bend * (bench.steps[leaf] * bench.lengths[leaf][indices])[:, None]
-    gap = np.maximum(gap - np.sqrt(12) * found.noise, 0.0)  # their difference is so much noisier than their mean
+    gap = np.maximum(gap - np.sqrt(12) * found.noise, 0.0)  # the gap is noisier than the slope by this factor
     plain = found.excluded & (found.outcome == Outcome.OPEN)
     plain &= np.abs(bench.claims[leaf].values[indices] - found.reference) > PLAINLY * gap
     return np.asarray(plain.any(axis=1))
 
 
 def confirm_together(bench: Bench, waiting: Chosen) -> None:
-    """Enter derivatives of contradicted elements, which were screened, as confirmed, with a bound, if random directions agree with them.
+    """Enter the screened derivatives of contradicted elements with a bound, if random directions agree with them.
 
-    Those are confirmed whose claims are off by far more than the bound.
+    Only for elements whose claims are off by far more than the bound.
 
     Notes
     -----
     Costs 18 calls, however many elements there are.
     """
-    apart = {leaf: indices[~may_tie(bench, leaf, indices)] for leaf, indices in waiting.items()}
-    apart = {leaf: indices for leaf, indices in apart.items() if len(indices)}
-    if not apart:
+    untied = {leaf: indices[~may_tie(bench, leaf, indices)] for leaf, indices in waiting.items()}
+    untied = {leaf: indices for leaf, indices in untied.items() if len(indices)}
+    if not untied:
         return
-    screened = {leaf: bench.decide(leaf, indices) for leaf, indices in apart.items()}
+    screened = {leaf: bench.decide(leaf, indices) for leaf, indices in untied.items()}
     directions = Directions(bench, int(bench.rng.integers(2**32)), of_claims=False)
-    blur: dict[int, Floats] = {}
-    for leaf, indices in apart.items():
+    uncertainty: dict[int, Floats] = {}
+    for leaf, indices in untied.items():
         value, noise = screened[leaf].reference, screened[leaf].noise
         directions.correct(leaf, indices, value)
-        blur[leaf] = np.zeros_like(directions.believed[leaf])
-        blur[leaf][indices] = np.hypot(noise / bench.multiplier, DISAGREES * bench.rtol * value)
-    slopes = directions.measure_fresh(chosen=apart, longer=True)
-    allowed = DISAGREES * np.hypot(slopes.deviation, directions.deviation_along(slopes.parts, blur))
+        uncertainty[leaf] = np.zeros_like(directions.derivatives[leaf])
+        uncertainty[leaf][indices] = np.hypot(noise / bench.multiplier, DISAGREES * bench.rtol * value)
+    slopes = directions.measure_fresh(chosen=untied, longer=True)
+    allowed = DISAGREES * np.hypot(slopes.deviation, directions.deviation_along(slopes.parts, uncertainty))
     agree = (np.abs(slopes.residual) <= allowed).all() and np.isfinite(allowed).all()
     if not agree or slopes.are_unresolved(bench.noise):
         return
     needed = np.abs(slopes.residual) + DISAGREES * slopes.deviation
     moves = [directions.moves(part) for part in slopes.parts]
-    for leaf, indices in apart.items():
+    for leaf, indices in untied.items():
         value, excluded = screened[leaf].reference, screened[leaf].excluded
         moved = np.abs([move[leaf][indices] for move in moves])[..., None]
         bound = (2 * needed[:, None] / moved).min(axis=0) + screened[leaf].noise
@@ -85,18 +85,17 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
 
 
 def distant_jump(bench: Bench, contradicted: Chosen) -> Floats:
-    """Return the size of a jump that may make contradicted claims the trend of a staircase, shape (K,); 0 for none.
+    """Return the size of a jump which suggests that contradicted claims are the trend of a staircase, shape (K,); 0 for none.
 
-    Differences are taken over longer and longer ways, up to the elements' lengths or that of zeros, until one agrees four times better
-    with the claims, and the next still does twice as well: past a single jump differences agree with any claim somewhere. A jump is
-    looked for along the first of these ways only. Within the lengths of several elements a jump higher than half precision
-    makes is ignored: it belongs to a rounded layer.
+    Differences are taken over longer and longer distances, up to the elements' lengths or that of zeros, until one agrees four times
+    better with the claims and the next still twice as well: beyond a single jump differences agree with any claim somewhere. Only
+    along the first of these distances is a jump looked for. For several elements, within their lengths, a jump higher than those of half
+    precision is ignored: it belongs to a rounded layer.
 
     Notes
     -----
-    Costs two calls a way: six for elements of ordinary size, up to four more for each factor of eight by which they are smaller. If a way
-    agrees, 25 calls look for a jump along all elements, up to 72 if one is there; if none is found, about 20 a function, for at most
-    four, look on each side of the point.
+    Costs two calls a distance: six for elements of ordinary size, up to four more for each factor of eight by which they are smaller. If
+    one agrees 25 more, up to 72 if there is a jump; if none is found, about 20 for each of at most four functions on each side of the point.
     """
     moves = {leaf: np.zeros_like(bench.lengths[leaf]) for leaf in contradicted}
     claimed, measured = np.zeros((2, len(bench.base)))
@@ -106,16 +105,16 @@ def distant_jump(bench: Bench, contradicted: Chosen) -> Floats:
         claimed = claimed + moves[leaf][indices] @ np.where(found.excluded, claim, found.reference)
         measured = measured + moves[leaf][indices] @ found.reference
     longest = max(float(np.abs(move).max()) for move in moves.values())
-    reach, farthest = REACHES[0], max(1.0, min(ZERO_LENGTH / longest, 1 / SHORTEST_STEP))
-    agreed, way = np.zeros(len(bench.base), dtype=bool), reach
-    while way <= BETWEEN * farthest:
-        ahead, behind = bench.probe.ray(moves, np.array([way, -way]))
-        rest, error = np.abs((ahead - behind) / (2 * way) - claimed), np.abs(measured - claimed)
+    reach, most = REACHES[0], max(1.0, min(ZERO_LENGTH / longest, 1 / SHORTEST_STEP))
+    agreed, distance = np.zeros(len(bench.base), dtype=bool), reach
+    while distance <= BETWEEN * most:
+        ahead, behind = bench.probe.ray(moves, np.array([distance, -distance]))
+        rest, error = np.abs((ahead - behind) / (2 * distance) - claimed), np.abs(measured - claimed)
         if (
             agreed & (2 * rest < error)
-        ).any():  # past a single jump it is 64 % by now: what the jump adds falls with the way
+        ).any():  # beyond a single jump 64 % of the error would be left: its effect falls with the distance
             break
-        agreed, reach, way = SAME_NOISE * rest < error, way, BETWEEN * way
+        agreed, reach, distance = SAME_NOISE * rest < error, distance, BETWEEN * distance
     else:
         return np.zeros_like(measured)
 
@@ -124,25 +123,25 @@ def distant_jump(bench: Bench, contradicted: Chosen) -> Floats:
 
     jitter = bench.multiplier * bench.noise
     size = jump_along(bench.probe, times(reach / REACHES[0]), jitter)[0]
-    for side in (SPACING, -SPACING):  # near the end of the way a polynomial may fit it
+    for side in (SPACING, -SPACING):  # near the end of the interval a polynomial may fit the jump
         if not size.any():
             beside = jumps_between(bench.probe, times(side), float(np.rint(reach / SPACING)), jitter)
             size = np.where(beside > SAME_NOISE * jitter, beside, 0.0)
     is_of_layer = reach <= 1 and sum(map(len, contradicted.values())) > 1
-    highest = most_of_half(bench.probe, bench.base, list(bench.claims)) if is_of_layer else np.inf
+    highest = noise_of_half(bench.probe, bench.base, list(bench.claims)) if is_of_layer else np.inf
     return np.where(size <= highest, size, 0.0)
 
 
 def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
-    """Tell which contradicted elements may share a kink with others as large; shape (m,).
+    """Tell which contradicted elements may share a kink with others of the same absolute value; shape (m,).
 
-    Few random directions lead to the other side of a kink that many share, as that of a largest element with a bound on it. Two to a
-    dozen elements of one size are therefore always taken to tie. More are moved together away from zero and towards it (all of that size
-    that were looked at): they tie unless the functions change on both sides as the derivatives say, to within half of the claim's error.
+    Random directions rarely cross a kink that many elements share, as the maximum of equal elements does. Two to a dozen equal
+    elements are therefore always taken to tie. More are moved together, away from zero and towards it: they tie unless the functions
+    change on both sides as the derivatives predict, to within half of the claim's error.
 
     Notes
     -----
-    Costs two calls where many elements are as large as others.
+    Costs two calls if more than a dozen elements are equal.
     """
     values = bench.leaves[leaf].value.ravel()
     sizes, kinds = np.unique(np.abs(values[indices]), return_inverse=True)
@@ -169,15 +168,14 @@ def may_tie(bench: Bench, leaf: int, indices: Indices) -> Bools:
 def equal_elements_may_tie(
     bench: Bench, claims: dict[int, Floats], derivatives: dict[int, Floats], step: float
 ) -> bool:
-    """Tell whether leaves may have a kink that equal elements share, which derivatives along directions do not show and claims do.
+    """Tell whether equal elements may share a kink that random directions do not show and at which the claims are valid.
 
-    Of elements that are as large as others of their leaf those of one size are moved alike, all away from zero and all towards it. To
-    both sides the functions must change as the derivatives say, to within half of the root of the summed squares of what the claims are
-    off by. Elements whose claims are not finite stay where they are.
+    Elements of equal absolute value are moved alike, all away from zero and all towards it. On both sides the functions must change
+    as ``derivatives`` predict, to within half of the root sum of squares of the claims' errors. Elements without finite claims stay.
 
     Notes
     -----
-    Costs two calls where there are such elements.
+    Costs two calls if there are equal elements.
     """
     moves, expected, error = {}, np.zeros_like(bench.base), np.zeros_like(bench.base)
     for leaf, claimed in claims.items():
@@ -194,16 +192,16 @@ def equal_elements_may_tie(
 
 
 def _departure(bench: Bench, moves: Moves, expected: Floats) -> Floats:
-    """Return by how much functions depart from expected changes on either side of the point, beyond noise, shape (K,); two calls."""
+    """Return by how much the functions depart from expected changes, beyond noise, on the worse side, shape (K,); at two calls."""
     sides = np.array([[1.0], [-1.0]])
     changes = (bench.probe.ray(moves, sides[:, 0]) - bench.base) * sides
     return np.asarray(np.abs(changes - expected).max(axis=0) - np.sqrt(2) * bench.multiplier * bench.noise)
 
 
 def contradicted_without_kink(bench: Bench, leaf: int, indices: Indices, derivatives: Floats) -> Bools:
-    """Tell for which functions elements together contradict their claims and agree with derivatives, without a kink; shape (K,).
+    """Tell for which functions random directions contradict the claims, agree with other derivatives and show no kink; shape (K,).
 
-    Along most of four random directions the claims must be off by twice what noise, and a bend of the functions, explain.
+    Along most of four directions the claims must be off by twice what noise and the disagreement of two steps explain.
 
     Notes
     -----

@@ -1,7 +1,7 @@
-"""Explanations of a claim that is wrong throughout a leaf, tried on the whole claim along directions.
+"""Explanations of a claim that is wrong throughout a leaf: a multiple of it, perhaps with its elements in another order.
 
-A multiple of the claim, or of the claim with its elements in another order, that agrees with all directions measured
-says what every element of the leaf should be, at no further call: minus, twice, transposed, the wrong way round.
+Examples are minus the claim, twice the claim, the claim transposed or reversed. One that agrees with all measured directions
+gives the derivative of every element without further calls.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["Multiple", "fit", "multiple_of", "rearranged"]
 
 
 class Multiple(NamedTuple):
-    """By which multiple of a prediction the functions change: an interval."""
+    """An interval for the factor between measured and predicted changes."""
 
     low: float
     high: float
 
     @property
     def factor(self) -> float:
-        """Return the fraction with the smallest denominator in the interval: minus one rather than -0.9998."""
+        """The fraction with the smallest denominator in the interval: -1 rather than -0.9998."""
         if self.low <= 0 <= self.high:
             return 0.0
         least, most = sorted((abs(Fraction(self.low)), abs(Fraction(self.high))))
@@ -37,28 +37,28 @@ class Multiple(NamedTuple):
 
     @property
     def uncertainty(self) -> float:
-        """Return half of its width."""
+        """Half of the width."""
         return (self.high - self.low) / 2
 
 
 def multiple_of(predicted: Floats, measured: Floats, deviation: Floats, claimed: Floats) -> Multiple | None:
-    """Fit measured changes by a multiple of predicted ones; None where too few are known, or where `fit` finds none.
+    """Fit measured changes by a multiple of predicted ones; None if too few are finite, or if `fit` finds none.
 
     Parameters
     ----------
     predicted, measured, deviation : arrays, shape (P, K)
-        Changes along ``P`` directions, and the standard deviation of what was measured.
+        Changes along ``P`` directions, and the standard deviation of the measured ones.
     claimed : array, shape (P, K)
-        The changes that the claim predicts: those of ``predicted``, unless that is the claim in another order.
+        The changes that the claim itself predicts; ``predicted`` may be those of the claim in another order.
     """
     known = np.isfinite(predicted) & np.isfinite(measured) & np.isfinite(deviation) & (deviation > 0)
-    if np.count_nonzero(known) < DIRECTIONS - 1:  # one fixes a factor, the others confirm it
+    if np.count_nonzero(known) < DIRECTIONS - 1:  # one gives the factor, the others confirm it
         return None
     return fit(predicted[known], measured[known], deviation[known], claimed[known])
 
 
 def fit(predicted: Floats, measured: Floats, deviation: Floats, claimed: Floats) -> Multiple | None:
-    """Fit some numbers by a multiple of others; None where none agrees with all of them, or predicts nearly what the claim does."""
+    """Fit measured by a multiple of predicted changes, shapes (m,); None if no multiple agrees with all, or it predicts nearly what the claim does."""
     x, y = predicted / deviation, measured / deviation
     evidence = float(x @ x)
     if not evidence > 0 or not np.isfinite(evidence):
@@ -72,7 +72,7 @@ def fit(predicted: Floats, measured: Floats, deviation: Floats, claimed: Floats)
 
 
 def _between(low: Fraction, high: Fraction) -> Fraction:
-    """Return the simplest fraction between two positive ones: the continued fraction that both have in common, and a term."""
+    """Return the fraction with the smallest denominator between two positive ones, by their continued fractions."""
     whole = math.floor(low)
     if whole == low or whole + 1 <= high:
         return Fraction(math.ceil(low))
@@ -80,11 +80,10 @@ def _between(low: Fraction, high: Fraction) -> Fraction:
 
 
 def rearranged(values: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
-    """Give a claim, shape (n, K), with its elements in other orders that a mistake may have brought about.
+    """Yield a claim, shape (n, K), with its elements in its own order and then in orders that a mistake may cause.
 
-    The order itself first; two axes of one size exchanged; all axes in reverse order, read as the shape that they
-    should have; turned round along one axis, and along all; each element in the place of its neighbour, along one axis or in
-    the order of memory.
+    These are: two axes of equal size exchanged; all axes reversed without a reshape; flipped along one axis or all;
+    shifted by one element along one axis, or in the order of memory.
     """
     yield values
     axes = len(shape)

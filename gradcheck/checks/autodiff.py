@@ -75,6 +75,11 @@ class Problem(ABC):
     def push(self, tangents: Sequence[Any], *leaves: Any) -> list[Any]:
         """Return the products of the Jacobian with tangents, by forward mode."""
 
+    def is_wider(self, leaves: Sequence[Any]) -> bool:
+        """Tell whether a point is in a wider dtype than the inputs."""
+        given = self.inputs.values()
+        return any(one.dtype.itemsize > other.dtype.itemsize for one, other in zip(leaves, given, strict=True))
+
     def number(self, p: dict[str, Any], *, wide: bool = False) -> Any:
         """Return the single value of a function that has one."""
         return self.value(*p.values(), wide=wide)[0].reshape(())

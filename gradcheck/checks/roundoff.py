@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
-from gradcheck.checks.check import NUDGES, Check, Roundoff
+from gradcheck.checks.check import NUDGES, Check, Roundoff, are_single
 from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.blocks import blocks, product
 from gradcheck.functions.float_errors import at_our_own_points
 from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading
 
-__all__ = ["changes_by_rounding", "measure_roundoff", "nudged", "residues"]
+__all__ = ["changes_by_rounding", "in_double", "measure_roundoff", "nudged", "residues"]
 
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp may do so at a kink."""
@@ -93,6 +93,35 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
         own = np.maximum(most / USUAL_LARGEST, least.astype(np.float32))
         found[leaf] = Roundoff(np.maximum(np.sqrt(squares[leaf]), least), own)
     return found
+
+
+def in_double(check: Check, readings: list[Reading], cotangents: Floats) -> dict[int, Floats]:
+    """Return the claims at the same point in double precision, shape (n, K) for each leaf.
+
+    Parameters
+    ----------
+    check, readings, cotangents
+        As of `measure_roundoff`.
+
+    Returns
+    -------
+    claims : dict
+        By the position of the leaf. A leaf is missing where its claim is not in double precision: the point already was, the
+        derivative raised, or its numbers fit into float32.
+    """
+    point = check.point.widened()
+    if all(point.leaves[i] is check.point.leaves[i] for i in point.free()):
+        return {}
+    try:
+        with at_our_own_points():
+            wide = check.subject.readings(check, point.hand(), cotangents)
+    except Exception:  # noqa: BLE001 - whatever it makes of another dtype
+        return {}
+    if max(reading.eps for reading in wide) > np.finfo(np.float64).eps:
+        return {}
+    leaves = [leaf for leaf in readings[0].values if all(leaf in reading.values for reading in wide)]
+    claims = {leaf: np.stack([reading.values[leaf] for reading in wide], axis=1) for leaf in leaves}
+    return {leaf: values for leaf, values in claims.items() if not are_single(values)}
 
 
 def changes_by_rounding(check: Check, cotangents: Floats, here: list[Reading]) -> dict[str, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from gradcheck.checks.explanations import explain, explain_noise
 from gradcheck.checks.ignored import ignores_its_point
 from gradcheck.checks.protocol import examine, examine_first, examine_value, is_random
 from gradcheck.checks.references import choose_differenced
-from gradcheck.checks.roundoff import measure_roundoff
+from gradcheck.checks.roundoff import in_double, measure_roundoff
 from gradcheck.checks.second_point import examine_constancy, visit
 from gradcheck.checks.shared_ties import judge_without_others
 from gradcheck.differences.complex_step import NotAnalyticError
@@ -283,6 +285,8 @@ def _read(check: Check, drawn: Floats, base: Floats) -> dict[int, Claim]:
     for reading in readings:  # what is large and no longer asked for
         reading.given = {}
     claims = {}
+    in_another = check.subject.is_given or check.subject.inside is not None or not check.roundoff
+    wide = None if in_another else lru_cache(maxsize=1)(partial(in_double, check, readings, check.cotangents))
     for leaf in readings[0].values:
         columns = [reading.values[leaf] for reading in readings if leaf in reading.values]
         if len(columns) == len(readings):  # one column is not copied: it may be large
@@ -290,5 +294,11 @@ def _read(check: Check, drawn: Floats, base: Floats) -> dict[int, Claim]:
             known = check.roundoff.get(leaf)
             spread = np.zeros(values.shape[1]) if known is None else known.usual
             own, assumed = (None, False) if known is None else (known.own, check.subject.is_given)
-            claims[leaf] = Claim(values, spread, readings[0].eps, own, assumed)
+            ask = None if wide is None else partial(_of_leaf, wide, leaf)
+            claims[leaf] = Claim(values, spread, readings[0].eps, own, assumed, ask)
     return claims
+
+
+def _of_leaf(claims: Callable[[], dict[int, Floats]], leaf: int) -> Floats | None:
+    """Return the claim for one leaf, if there is one."""
+    return claims().get(leaf)

@@ -1,8 +1,8 @@
-"""Derivatives from the imaginary part of a function at a point moved along the imaginary axis.
+"""Derivatives by a complex step: the imaginary part of a function at a point moved along the imaginary axis.
 
-There is no difference, so there is no cancellation: the derivative has all digits. It holds only for a function that
-is analytic as it is written; ``abs``, a real part or a comparison inside give plausible nonsense. So it is checked
-against central differences along random directions before anything is made of it.
+No difference is taken, so there is no cancellation and the derivative has all digits. It is valid only for a function that is
+analytic as written: ``abs``, a real part or a comparison inside gives wrong derivatives. So it is compared with central
+differences along random directions before it is used.
 
 Source: W. Squire and G. Trapp, "Using complex variables to estimate derivatives of real functions", SIAM Review 40
 (1998).
@@ -32,7 +32,7 @@ STEP = 1e-20
 
 
 class NotAnalyticError(Exception):
-    """The function does not take complex numbers as a complex step needs it. Never leaves the package."""
+    """The function does not allow a complex step. Never leaves the package."""
 
 
 def complex_slopes(
@@ -59,7 +59,7 @@ def complex_slopes(
     Raises
     ------
     NotAnalyticError
-        Saying why: the function refuses complex numbers, drops the imaginary part, or disagrees with differences.
+        With the reason: the function refuses complex numbers, drops the imaginary part, or disagrees with differences.
 
     Notes
     -----
@@ -91,14 +91,14 @@ def _compare(
     rng: np.random.Generator,
     slopes: dict[int, Floats],
 ) -> None:
-    """Raise `NotAnalyticError` where differences along a random direction contradict the slopes."""
+    """Raise `NotAnalyticError` if differences along a random direction contradict the slopes."""
     direction = {leaf: scale * signed(scale.size, rng) for leaf, scale in lengths.items()}
     steps = FIRST_STEP * RATIO ** -np.arange(1.0, FEWEST_LEVELS + 1)
     values = probe.ray(direction, np.concatenate([steps, -steps]))
     plus, minus = values[None, :FEWEST_LEVELS], values[None, FEWEST_LEVELS:]
     measured = Ladder(steps[None], steps[None], plus, minus, base, noise, multiplier).measure()
     parts = np.concatenate([direction[leaf][:, None] * slopes[leaf] for leaf in direction])
-    apart = np.abs(parts.sum(axis=0) - measured.value[0])
-    unsure = measured.bound[0] + ROUNDING * np.abs(parts).sum(axis=0)
-    if not (apart <= unsure).all():
+    residual = np.abs(parts.sum(axis=0) - measured.value[0])
+    uncertainty = measured.bound[0] + ROUNDING * np.abs(parts).sum(axis=0)
+    if not (residual <= uncertainty).all():
         raise NotAnalyticError("what it gives for complex arguments disagrees with differences")

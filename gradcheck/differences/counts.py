@@ -1,4 +1,4 @@
-"""How many of many are looked at, and how small a part of something counts as nothing."""
+"""Numbers that the engine shares: how many count as few or many, how large a sample is, and what share is negligible."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from gradcheck.aliases import Indices
 __all__ = ["DOZEN", "FEW", "NEGLIGIBLE", "SMALL", "evenly"]
 
 FEW = 4
-"""Smallest number that counts as several: a group of no more elements costs as little one by one as halved; so many
-directions or elements speak for others; fewer distinct values show no grid."""
+"""What counts as few: a group of so many elements is measured one by one rather than halved; so many directions or elements
+decide about others; fewer distinct values show no grid."""
 
 DOZEN = 12
-"""Size of a sample of contradicted elements: what holds for half of them holds for none of the sample in one of 4,096
-cases. Also the zero bits at the end of numbers that are no chance (`noise`), the largest group not split further (`groups`) or
-separated pair by pair (`subdifferential`), and the leaves that get a pilot (`screening.prepare`)."""
+"""Size of a sample: a property of half of the elements is missing in the whole sample once in 4,096 cases. Also how many trailing
+zero bits are no coincidence (`noise`), the largest group not divided further (`groups`) or divided pair by pair
+(`subdifferential`), and how many leaves get a step of their own (`screening.prepare`)."""
 
 SMALL = 128
 """With at most this many elements a difference of each is cheap: they are compared together only if many contradict their claims,
-and looked at one by one if directions do not see enough of them, or cannot, as of infinite claims. Also the most gradients that are
-sampled (`searches`), and values at the point that are computed again."""
+and one by one if directions do not show enough. Also the largest number of gradients sampled (`searches`), and of values
+computed again at the point (`irregular`)."""
 
 NEGLIGIBLE = 1e-3
-"""Share below which something is negligible: a leaf, of the largest root mean square of another; how far a claim lies outside the
-range of the slopes at a kink, of that range."""
+"""Share below which something is negligible: the gradient of a leaf, relative to the largest of another; how far a claim lies
+outside the range of the slopes at a kink, relative to that range."""
 
 
 def evenly(items: Indices, count: int) -> Indices:
-    """Return so many of some items, the first among them, as far apart as they can be; all where there are no more."""
+    """Return ``count`` of the items, evenly spaced and with the first; all if there are no more."""
     return items[np.linspace(0, len(items), min(count, len(items)), endpoint=False, dtype=np.intp)]

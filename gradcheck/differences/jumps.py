@@ -1,8 +1,8 @@
-"""Functions made of smooth pieces: a solver or a quadrature that stops early.
+"""Jumps of functions made of smooth pieces, as of a solver or a quadrature that stops early, and of staircases.
 
-While the number of iterations stays the same such a function is smooth, and its derivative is another one than that of
-the exact solution. Differences with short steps agree on it to many digits. Where the number changes the function jumps,
-by about what it may be off anyway: those jumps are its noise, seen from farther away.
+While the number of iterations stays the same such a function is smooth, but its derivative differs from that of the exact
+solution, and differences with short steps agree on it to many digits. Where the number changes the function jumps, by about
+its own error. These jumps are its noise over longer distances.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ from gradcheck.functions.probe import Probe
 __all__ = ["REACHES", "jump_along", "jump_nearby", "jumps_between", "nearest_stair"]
 
 REACHES = (RATIO * FIRST_STEP, FIRST_STEP)
-"""How far jumps are looked for, in units of the elements' lengths; the nearer one where the domain ends before."""
+"""How far jumps are searched for, in units of the elements' lengths; the second if the domain ends before the first."""
 
 PLACES, DEGREE = 25, 8
-"""Points along a direction, and the degree of the polynomial that is taken away from the values there."""
+"""Number of points along a direction, and degree of the polynomial that is subtracted from the values there."""
 
 HALVINGS = 12
-"""Halvings of the interval in which a jump is, before its size is read."""
+"""Halvings of the interval with a jump before its size is measured."""
 
 STAYS = 0.8
-"""A jump keeps this share of its size, at least, however short the interval that it is in."""
+"""A jump keeps at least this share of its size, however short the interval around it."""
 
 CLOSER, MUCH_CLOSER = 3, 20
-"""Halvings more after which its size is read again: a kink has lost seven eighths then, a cube root half. What is left after
-them is followed down to what float64 resolves: a function that rises over a billionth of an element's length does not jump."""
+"""Further halvings after which its size is measured again: a kink has lost seven eighths then, a cube root half. What remains is
+followed down to the resolution of float64: a function that rises over a billionth of an element's length does not jump."""
 
 SEEN = SAME_NOISE
-"""Jumps that are so many times what noise may do to a value are looked for."""
+"""Smallest ratio of a jump to the noise of a value at which it is searched for."""
 
 ONE_OF_MANY = 0.03
-"""The least share of a noise that one of the jumps making it is taken to have. What is no jump has shrunk by a factor of
-30,000 when its size is read."""
+"""Smallest ratio of one jump to the noise that jumps make. What is no jump has shrunk by a factor of 30,000 when its size is
+measured."""
 
 
 def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) -> Floats:
-    """Return by how much functions jump on the way from the point to a place, 0 where they do not.
+    """Return the size of a jump of the functions between the point and a place, 0 if there is none.
 
-    What looks like noise from afar and is smooth from near by is an oscillation, a kink, or a staircase beside something
-    smooth, as of single precision inside. What slopes between those at both ends leave of the change is followed by bisection:
-    a jump keeps its size, what is left of an oscillation or a kink shrinks with the interval.
+    What looks like noise over long distances and is smooth over short ones is an oscillation, a kink, or a staircase beside
+    something smooth, as of single precision inside. The part of the change that the slopes at both ends do not explain is
+    followed by bisection: a jump keeps its size, the residual of an oscillation or a kink shrinks with the interval.
 
     Parameters
     ----------
     direction : dict
-        A move short enough that the functions are smooth over one of it, but for jumps.
+        A move so short that the functions are smooth over it, but for jumps.
     last : float
-        How far to look, in moves.
+        How far to search, in moves.
     noise : array, shape (K,)
-        The standard deviation of the noise seen from afar; NaN or 0 for functions that are not asked about.
+        The standard deviation of the noise over long distances; NaN or 0 for functions without a search.
 
     Returns
     -------
@@ -81,9 +81,9 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
 
 
 def _jump_within(probe: Probe, direction: Moves, column: int, last: float) -> float:
-    """Return the size of what jumps between the point and a place, 0 where nothing does.
+    """Return the size of a jump of one function between the point and a place, 0 if there is none.
 
-    Moves of a dtype coarser than float64 cannot be divided: the change over one that is no jump is like those beside it.
+    In a dtype coarser than float64 a move cannot be divided: there the change over one move is compared with its neighbours.
     """
     values = probe.ray(direction, np.array([0.0, 1.0, last, last + 1.0]))[:, column]
     slope, bend = values[1] - values[0], (values[3] - values[2] - values[1] + values[0]) / last
@@ -107,13 +107,13 @@ def _jump_within(probe: Probe, direction: Moves, column: int, last: float) -> fl
 def _is_kept(before: Any, size: Any) -> Any:
     """Tell where a jump has kept its size while its interval was halved `CLOSER` times or more.
 
-    A kink shrinks with its interval. Across a pole the change doubles with each halving; half of that is too much for a jump.
+    The change across a kink falls with the interval, and that across a pole doubles with each halving.
     """
     return np.isfinite(size) & (STAYS * before <= size) & (size <= 2 ** (CLOSER - 1) * before)
 
 
 def _is_fine(probe: Probe, direction: Moves) -> bool:
-    """Tell whether all that is moved is held in double precision."""
+    """Tell whether all moved leaves are in double precision."""
     return all(probe.point.leaves[leaf].value.dtype == np.float64 for leaf in direction)
 
 
@@ -126,7 +126,7 @@ def _halved(
     halvings: int,
     rounded: Callable[[float], float] = float,
 ) -> tuple[float, float, float, float]:
-    """Halve an interval, with the values at its ends, a number of times towards the larger change."""
+    """Halve an interval, given with the values at its ends, a number of times towards the larger change."""
     for _ in range(halvings):
         middle = float(rounded((low + high) / 2))
         between = rest(middle)
@@ -140,19 +140,19 @@ def _halved(
 def jump_nearby(
     probe: Probe, lengths: dict[int, Floats], jitter: Floats, rng: np.random.Generator
 ) -> tuple[Floats, float]:
-    """Look for a jump near the point.
+    """Search for a jump near the point, along random directions.
 
     Returns
     -------
     size : array, shape (K,)
-        0 where none was found.
+        0 if none was found.
     away : float
-        How far away it is, in units of the elements' lengths.
+        Its distance, in units of the elements' lengths.
 
     Notes
     -----
-    Costs 25 calls a direction, and 23 more where something sticks out of a polynomial; 24 more in double precision
-    where that seems to jump.
+    Costs 25 calls a direction, 23 more if the values depart from a polynomial, and 24 more in double precision if they seem to
+    jump.
     """
     found, away = np.zeros_like(jitter), 0.0
     for _ in range(FEW):
@@ -164,7 +164,7 @@ def jump_nearby(
 
 
 def jump_along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, float]:
-    """Return the size of a jump along a direction, within `REACHES` of it, 0 where none was found, and where it is."""
+    """Return the size of a jump along a direction, within `REACHES`, shape (K,), 0 if none was found, and its distance."""
     for reach in REACHES:
         places = reach * np.linspace(-1.0, 1.0, PLACES)
         values = probe.ray(direction, places)
@@ -195,16 +195,16 @@ def jump_along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, 
 
 
 def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) -> Floats:
-    """Look for the end of the stair that the point is on: values there are the same to the last bit, up to a jump.
+    """Search for the end of the stair that the point is on: up to a jump all values on it are equal to the last bit.
 
     Returns
     -------
     size : array, shape (K,)
-        Of the jump at its nearer end; 0 where the point is on no stair.
+        The size of the jump at its nearer end; 0 if the point is on no stair.
 
     Notes
     -----
-    Costs four calls where the values move; up to about 50 on a stair.
+    Costs four calls if the values change; up to about 50 on a stair.
     """
     nothing = np.zeros_like(jitter)
     still = max(SHORTEST_STEP, _least_move(probe, direction))
@@ -226,7 +226,7 @@ def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) 
 
 
 def _least_move(probe: Probe, direction: Moves) -> float:
-    """Return the share of a direction that moves each of its elements by a unit in the last place at least."""
+    """Return the smallest share of a direction that moves each of its elements by at least a unit in the last place."""
     least = 0.0
     for leaf, move in direction.items():
         moved = np.flatnonzero(move)
@@ -236,7 +236,7 @@ def _least_move(probe: Probe, direction: Moves) -> float:
 
 
 def _end_of_stair(probe: Probe, low: float, high: float, direction: Moves, base: Floats, column: int) -> Floats:
-    """Return the size of the jump between a place where the values stand still and one where they have moved, 0 for no jump."""
+    """Return the size of the jump between a place where the values are those at the point and one where not, 0 for no jump."""
 
     def has_moved(place: float) -> float:
         return float(_values(probe, direction, place)[column] != base[column])
@@ -254,7 +254,7 @@ def _values(probe: Probe, direction: Moves, place: float) -> Floats:
 
 
 def _step_between(probe: Probe, direction: Moves, low: float, high: float) -> Floats:
-    """Return by how much the values change between two points beyond what the slopes on both sides of them explain."""
+    """Return by how much the values change between two places beyond what the slopes on both sides explain, shape (K,)."""
     width = high - low
     values = probe.ray(direction, np.array([low - width, low, high, high + width]))
     return np.asarray(np.abs(values[2] - values[1] - (values[1] - values[0] + values[3] - values[2]) / 2))

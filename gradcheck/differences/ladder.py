@@ -1,8 +1,7 @@
-"""Finite differences that know their error.
+"""Derivatives with error bounds, from a ladder of symmetric steps, each shorter than the one before.
 
-For one element a ladder of symmetric steps gives central differences and second differences; both sequences are
-extrapolated (Richardson; the error estimate is Ridders') and every level gets a bound made of truncation, noise and
-what the finer levels say. Nothing here ever sees the gradient that is being checked.
+Central differences and gaps of one-sided slopes are extrapolated (Richardson; the error estimate is Ridders'), and the bound
+of each level is made of truncation, noise and disagreement with finer levels. No claim is known here.
 
 Sources: C. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering Software 4 (1982);
 P. Gill, W. Murray, M. Saunders and M. Wright, "Computing forward-difference intervals for numerical optimization",
@@ -40,27 +39,26 @@ Pair = tuple[Floats, Floats, Floats, Floats]
 """Displacements ahead and behind, shape (m,), and values there, shape (m, K)."""
 
 HALF_PRECISION = float(np.finfo(np.float16).eps)
-"""An epsilon no smaller leaves room for few steps."""
+"""With an epsilon of at least this a dtype leaves room for few steps."""
 
 FEWEST_LEVELS, MOST_LEVELS = 4, 16
-"""Levels beyond the fourth are climbed only by elements that have not settled: near kinks, poles, fast oscillation. The
-sixteenth step is 1e-15 of an element's length, the resolution of float64; a gap that is still there at `CLOSEST` is taken
-for a kink."""
+"""Levels beyond the fourth are measured only for elements that have not settled: near kinks, poles, fast oscillation. The
+sixteenth step is 1e-15 of an element's length, the resolution of float64; a gap that remains at `CLOSEST` counts as a kink."""
 
 REPEATED = 0.8731
-"""The step of the repetition, in units of the last one: noise takes another value there, and a resolved difference hardly changes."""
+"""The step of one more pair, in units of the last step: there noise differs, and a resolved difference hardly changes."""
 
 GROWS, STEADY = 1.15, 0.1
-"""Slopes that grow by more than this factor from level to level, by the same to within this share, have no limit."""
+"""Slopes diverge if from level to level they grow by more than this factor, and the factors agree to within this share."""
 
 NOISE_LIMITED = 0.3
-"""Share of the bound from which noise limits it, so that a step longer than the first one may do better."""
+"""Share of a bound from which noise is what limits it, so that a step longer than the first one may do better."""
 
 NOISY = 1e-6
-"""Noise, as a share of a difference, from which kinks are looked for in the second differences as well."""
+"""Noise, as a share of a difference, above which kinks are looked for in the gaps of one-sided slopes as well."""
 
 JITTER_SPREAD = 30.0
-"""Three successive differences this close, each times its step, are noise: truncation shrinks by 512 a level."""
+"""Three successive changes, each times its step, within this factor are noise: those of truncation fall by 512 a level."""
 
 KINK_SIGNIFICANCE = 3.0
 """A gap between the one-sided slopes counts when it is this many times its own bound."""
@@ -93,8 +91,8 @@ class Measurement:
     exhausted : array of bool, shape (m, K)
         Where noise keeps any shorter step from doing better.
     strays : array of bool, shape (m, K)
-        Where differences with the longest steps do not converge as those of a smooth function: there may be jumps or
-        kinks between them.
+        Where differences with the longest steps do not converge as those of a smooth function do: there may be jumps or
+        kinks between their points.
     ended : array of bool, shape (m, 1)
         Where there is no shorter step.
     """
@@ -115,7 +113,7 @@ class Measurement:
 
     @classmethod
     def nothing(cls, elements: int, columns: int) -> Measurement:
-        """Return a measurement in which nothing is established yet."""
+        """Return a measurement in which nothing is known yet."""
         shape = (elements, columns)
         value, bound, noise, gap, curvature = (np.full(shape, number) for number in (np.nan, np.inf, np.inf, 0.0, 0.0))
         exhausted, ended = np.zeros(shape, dtype=bool), np.zeros((elements, 1), dtype=bool)
@@ -123,22 +121,22 @@ class Measurement:
 
     @property
     def noise_limited(self) -> Bools:
-        """Where a longer step may do better: noise is what keeps the bound up, and there is no kink."""
+        """Where a longer step may do better: noise limits the bound, and there is no kink."""
         return np.asarray(self.exhausted & ~self.kink & (self.noise > NOISE_LIMITED * self.bound))
 
     @property
     def unexplained(self) -> Bools:
-        """Where neither noise nor a kink is what keeps the bound up."""
+        """Where neither noise nor a kink explains the bound."""
         return np.asarray(~self.kink & (self.noise <= NOISE_LIMITED * self.bound))
 
     def improve(self, rows: NDArray[np.intp], other: Measurement) -> None:
-        """Take those entries of some rows of which another measurement knows more."""
+        """Replace the entries of some rows for which another measurement has a smaller bound and no kink."""
         better = (other.bound < self.bound[rows]) & ~other.kink
         for name in ("value", "bound", "noise", "curvature"):
             getattr(self, name)[rows] = np.where(better, getattr(other, name), getattr(self, name)[rows])
 
     def rows(self, rows: NDArray[Any]) -> Measurement:
-        """Return some rows, as a measurement of its own."""
+        """Return a measurement of some rows."""
         return Measurement(*(getattr(self, name)[rows] for name in self.__slots__))
 
     def put(self, rows: NDArray[np.intp], part: Measurement) -> None:
@@ -149,7 +147,7 @@ class Measurement:
 
 @dataclass(slots=True)
 class Ladder:
-    """The values met while climbing down: one entry per element, level and cotangent."""
+    """The values measured so far, one for each element, level and function, and what follows from them."""
 
     ahead: Floats  # (m, J): displacements as they came out in the leaf's dtype
     behind: Floats  # (m, J)
@@ -168,25 +166,24 @@ class Ladder:
         both = np.isfinite(self.plus) & np.isfinite(self.minus)
         central = np.where(both, (self.plus - self.minus) / (2 * h), np.nan)
         deviation = self._noise_deviation()
-        jitter = self._jitter(central, h, deviation)
-        noise = self.multiplier * np.maximum(deviation, jitter[:, None, :]) / h
+        shown = self._shown_noise(central, h, deviation)
+        noise = self.multiplier * np.maximum(deviation, shown[:, None, :]) / h
         forward = np.where(np.isfinite(self.plus), (self.plus - self.base) / ahead, np.nan)
         backward = np.where(np.isfinite(self.minus), (self.base - self.minus) / behind, np.nan)
 
         shrink = h[:, :-1] / h[:, 1:]
-        bend = np.where(both, forward - backward, np.nan)
-        gap, gap_bound, _, _ = settle(extrapolate(bend, shrink), 4 * noise)
+        gaps = np.where(both, forward - backward, np.nan)
+        gap, gap_bound, _, _ = settle(extrapolate(gaps, shrink), 4 * noise)
         sharp = np.isfinite(gap_bound) & (np.abs(gap) > KINK_SIGNIFICANCE * gap_bound)
         gap = np.where(sharp, gap, 0.0)
-        crossing = np.where(sharp[:, None, :], 0.0, self._crossing(bend, shrink, noise, central))
+        allowance = np.where(sharp[:, None, :], 0.0, self._kink_allowance(gaps, shrink, noise, central))
         towards = extrapolate(central, shrink**2)
-        value, bound, floor, level = settle(towards, noise, crossing)
-        # The first extrapolation leaves up to 1/RATIO**2 of the truncation; a smooth function stays within a quarter of
-        # that.
+        value, bound, floor, level = settle(towards, noise, allowance)
+        # The first extrapolation leaves up to 1/RATIO**2 of the truncation, a quarter of that for a smooth function.
         likely = np.abs(central[:, 0] - value) / (SAME_NOISE * RATIO**2) + noise[:, 1]
         strays = ~(np.abs(towards[:, 1] - value) <= likely)
         for side, other in ((forward, self.minus), (backward, self.plus)):
-            # One-sided only where the other side never was finite: at the edge of the domain.
+            # One-sided differences only where the other side is never finite: at the edge of the domain.
             edge = ~np.isfinite(other).any(axis=1)
             if not edge.any():
                 continue
@@ -196,26 +193,26 @@ class Ladder:
                 np.where(edge, new, old) for new, old in zip(sided, (value, bound, floor, level), strict=True)
             )
 
-        curvature = at_level(bend / h, level)
+        curvature = at_level(gaps / h, level)
         curvature = np.where(np.isfinite(curvature), curvature, 0.0)
         # The two steps of a pair differ by the rounding of x, and the central difference by that times f''.
-        asymmetry = at_level(np.broadcast_to(np.abs(ahead - behind), bend.shape), level) / 2
+        asymmetry = at_level(np.broadcast_to(np.abs(ahead - behind), gaps.shape), level) / 2
         bound = bound + np.abs(gap) / 2 + asymmetry * np.abs(curvature)
         diverges = self._diverges(forward, backward, noise)
         bound = np.where(diverges, np.inf, bound)
-        gap = np.where(diverges & self._is_cusp(forward * ahead, backward * behind), bend[:, -1], gap)
+        gap = np.where(diverges & self._is_cusp(forward * ahead, backward * behind), gaps[:, -1], gap)
         exhausted = np.isfinite(bound) & (self.multiplier * deviation[:, -1] * RATIO / h[:, -1] > bound)
         exhausted &= self.is_central()
         return Measurement(value, bound, floor, gap, curvature, exhausted, strays, np.zeros((len(h), 1), dtype=bool))
 
     def is_central(self) -> Bools:
-        """Where both sides are finite at some level. Elsewhere only the last level tells the edge of a domain."""
+        """Where both sides are finite at some level; if not by the last level, the point is at the edge of a domain."""
         return np.asarray((np.isfinite(self.plus) & np.isfinite(self.minus)).any(axis=1))
 
     def _noise_deviation(self) -> Floats:
         """Return the standard deviation of the noise at each level, shape (m, J, K).
 
-        The measured noise, or half a unit in the last place of the largest value met there if that is more.
+        The measured noise, or half a unit in the last place of the largest value there if that is more.
         """
         met = np.maximum(ulp(np.stack([self.plus, self.minus])), ulp(self.base[None]))
         return np.maximum(self.noise, met / 2)
@@ -230,39 +227,39 @@ class Ladder:
         return np.asarray((growth > GROWS).all(axis=1) & steady & (size > 4 * noise[:, -3:]).all(axis=1))
 
     def _is_cusp(self, ahead: Floats, behind: Floats) -> Bools:
-        """Tell a cusp from a jump, and a pole nearer than the last step, by the changes of value to both sides; shape (m, K).
+        """Tell where a divergence is a cusp, not a jump or a pole nearer than the last step, by the changes to both sides; shape (m, K).
 
-        At a cusp both are up, or both down, and go to zero with the step; at a pole they go to what the function is at the point.
+        At a cusp the function rises or falls to both sides, by amounts that vanish with the step; at a pole they do not vanish.
         """
         rise, fall = ahead[:, -3:], -behind[:, -3:]
         size = np.maximum(np.abs(rise), np.abs(fall))
         shrinks = (size[:, 1:] * GROWS < size[:, :-1]).all(axis=1)
         return np.asarray((np.sign(rise) == np.sign(fall)).all(axis=1) & shrinks)
 
-    def _crossing(self, bend: Floats, shrink: Floats, noise: Floats, central: Floats) -> Floats:
-        """Return what kinks between two successive steps may be worth, shape (m, J, K); 0 where noise is no matter.
+    def _kink_allowance(self, gaps: Floats, shrink: Floats, noise: Floats, central: Floats) -> Floats:
+        """Return the uncertainty by kinks between two successive steps, shape (m, J, K); 0 where noise is negligible.
 
-        Two differences that both cross kinks may agree by luck, and noise forbids the shorter steps that would tell. The
-        gap between the one-sided slopes shrinks with the step where there is no kink.
+        Two differences that both cross kinks may agree by chance, and noise may forbid the shorter steps that would show it.
+        Without kinks the gap between the one-sided slopes falls with the step; the excess is the uncertainty.
         """
-        crossing = np.zeros_like(noise)
-        excess = np.abs(bend[:, 1:] - bend[:, :-1] / shrink) / 2
-        noisy = noise[:, 1:] > NOISY * np.maximum(np.abs(central[:, 1:]), np.abs(bend[:, 1:]))
-        crossing[:, 1:] = np.where(noisy, np.fmax(excess, 0.0), 0.0)
-        return crossing
+        allowance = np.zeros_like(noise)
+        excess = np.abs(gaps[:, 1:] - gaps[:, :-1] / shrink) / 2
+        noisy = noise[:, 1:] > NOISY * np.maximum(np.abs(central[:, 1:]), np.abs(gaps[:, 1:]))
+        allowance[:, 1:] = np.where(noisy, np.fmax(excess, 0.0), 0.0)
+        return allowance
 
-    def _jitter(self, central: Floats, h: Floats, deviation: Floats) -> Floats:
-        """Return the noise that the finest levels show, shape (m, K); 0 where it cannot be told.
+    def _shown_noise(self, central: Floats, h: Floats, deviation: Floats) -> Floats:
+        """Return the noise that the finest levels show, shape (m, K); 0 where they show none.
 
-        There the differences of a smooth function have converged, and what is left of them, times the step, is
-        the noise. It may exceed what was measured along one direction, up to a factor of `SUSPICIOUS`; by more, as beside a
-        singularity, where a difference over nearly the last step is another one by as much.
+        There the differences of a smooth function have converged, and their changes times the step are the noise. It may exceed
+        the noise measured along one direction, up to a factor of `SUSPICIOUS`; by more, as beside a singularity, if a difference
+        over nearly the last step differs by as much.
         """
         if central.shape[1] - self.longer <= FEWEST_LEVELS:
             return np.zeros_like(central[:, 0])
-        jitter = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
-        largest = jitter.max(axis=1)
-        is_noise = largest <= JITTER_SPREAD * jitter.min(axis=1)
+        shown = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
+        largest = shown.max(axis=1)
+        is_noise = largest <= JITTER_SPREAD * shown.min(axis=1)
         is_noise &= largest <= SUSPICIOUS * deviation[:, -1]
         if self.repeated is not None:
             ahead, behind, plus, minus = self.repeated
@@ -291,16 +288,16 @@ def climb(
     Parameters
     ----------
     indices, lengths : arrays of shape (m,)
-        Which elements of the leaf, and the units of their steps.
+        The elements of the leaf, and the units of their steps.
     multiplier : float
         How many standard deviations of noise a bound allows for.
     rtol : float
-        An element has settled when its bound is a third of this, relatively.
+        An element has settled when its relative bound is a third of this.
     first_step : float
         The longest step, in units of ``lengths``.
     is_smooth : callable
-        Returns whether the functions are smooth over steps longer than that one, so that two of them tell the truncation. Called at
-        most once, and only if noise limits some bound.
+        Returns whether the functions are smooth over longer steps, so that two of these give the truncation error. Called at most
+        once, and only if noise limits some bound.
 
     Returns
     -------
@@ -308,9 +305,9 @@ def climb(
 
     Notes
     -----
-    Costs eight calls of the function an element, and two more for every level that an unsettled one climbs further. Where noise alone
-    limits the bound: two for one longer step, or four for two of them where ``is_smooth`` holds, beside what that costs. Two where nothing
-    explains the bound; two for every factor of eight by which the edge of the domain is nearer than the first step.
+    Costs eight calls an element, and two more for every further level. If noise alone limits the bound, two for one longer step, or
+    four for two if ``is_smooth`` holds, beside what that costs. Two if nothing explains the bound; two for every factor of eight by
+    which the edge of the domain is nearer than the first step.
     """
     count, columns = len(indices), len(base)
     result = Measurement.nothing(count, columns)
@@ -339,7 +336,7 @@ def climb(
         matters = part.bound > rtol / 3 * np.abs(part.value).max(axis=1, initial=0.0, keepdims=True)
         limited = part.noise_limited & ~precise & matters
         coarse[active] = limited.any(axis=1)
-        if level + 1 < FEWEST_LEVELS:  # too early to settle, but not to see that noise hides whatever comes
+        if level + 1 < FEWEST_LEVELS:  # too early to settle, unless noise hides all that shorter steps would show
             settled = limited.all(axis=1) & (not half)
         else:
             kink = part.kink & (steps[active] * RATIO**-level <= CLOSEST * lengths[active])[:, None]
@@ -347,10 +344,10 @@ def climb(
         result.put(active, part)
         active = active[~settled]
     short = np.flatnonzero((pairs.levels < FEWEST_LEVELS) & ~coarse)
-    if len(short):  # so near an edge, or so coarse a dtype, that there are fewer levels
+    if len(short):  # the edge is so near, or the dtype so coarse, that there are fewer levels
         result.put(short, pairs.ladder(short, FEWEST_LEVELS - 1).measure())
     wide = np.zeros_like(coarse) if half else coarse & (steps == lengths * first_step)
-    # Two longer steps tell how far off the longest is, but for kinks, which both may cross.
+    # Two longer steps show the error of the longest, unless both cross kinks.
     factors = [RATIO, RATIO ** (2 / 3)] if wide.any() and is_smooth() else [RATIO]
     for climbed in np.unique(pairs.levels[wide]):
         rows = np.flatnonzero(wide & (pairs.levels == climbed))
@@ -367,7 +364,7 @@ def climb(
 
 
 class _Pairs:
-    """The values met so far by all elements: NaN for levels that an element has not climbed to."""
+    """The values measured so far for all elements: NaN for levels that an element has not reached."""
 
     def __init__(self, count: int, columns: int, base: Floats, noise: Floats, multiplier: float) -> None:
         self.base, self.noise, self.multiplier = base, noise, multiplier
@@ -382,7 +379,7 @@ class _Pairs:
             part[rows, level] = new
 
     def ladder(self, rows: NDArray[np.intp], levels: int, longer: Sequence[Pair] = ()) -> Ladder:
-        """Return what some elements met on their first levels, and at steps longer than those."""
+        """Return the ladder of some elements on their first levels, with longer steps before these."""
         parts = [part[rows, :levels] for part in self.parts]
         for pair in longer[::-1]:
             parts = [np.concatenate([new[:, None], part], axis=1) for new, part in zip(pair, parts, strict=True)]
@@ -401,7 +398,7 @@ def _first_pairs(
 ) -> tuple[Floats, Pair]:
     """Shorten the first step of each element until the functions are finite on both sides.
 
-    Where they never are, at the very edge of the domain, the first step is kept.
+    If they never are, at the very edge of the domain, the first step is kept.
     """
     kept = _pair(probe, leaf, indices, steps, noise)
     at_zero = probe.point.leaves[leaf].value.ravel()[indices] == 0  # which is resolved to 1e-323

@@ -1,4 +1,4 @@
-"""Over what length an element is taken to matter: its scale; and the steps in units of it."""
+"""The length of an element: the scale over which the functions are assumed to change with it. Steps are in units of it."""
 
 from __future__ import annotations
 
@@ -19,45 +19,44 @@ __all__ = [
     "FIRST_STEP",
     "RATIO",
     "SHORTEST_STEP",
-    "is_beyond",
+    "exceeds_own_size",
     "lengths_of",
     "own_sizes",
     "resolution_of",
     "scale_is_hidden",
-    "smallest_of_a_kind",
+    "smallest_usual_size",
 ]
 
 RATIO = 7.8172937
-"""Each step of the ladder is this many times shorter than the one before. Not a whole number, or the steps could all be
-multiples of the period of an oscillation, which then looks smooth."""
+"""Each step of the ladder is this many times shorter than the one before. Not an integer, or all steps could be multiples of
+the period of an oscillation, which would then look smooth."""
 
 FIRST_STEP = 0.0291438719
-"""The longest step, in units of the element's length. Not a round number: functions are rounded at those."""
+"""The longest step, in units of the element's length. Not a round number, at which functions may be rounded."""
 
 SHORTEST_STEP = 1e-9
-"""The shortest usual step, in units of the element's length. If the functions resolve nothing at longer ones, the size of the leaf
-says nothing of its scale."""
+"""The shortest usual step, in units of the element's length. If even this is too long for the functions, the values of the leaf
+say nothing about its scale."""
 
 BETWEEN = float(np.sqrt(RATIO))
-"""Ratio of a step to one halfway to the ladder's next. Screening with shorter steps may have used the same points."""
+"""Ratio of a step to one halfway, in ratio, to the next step of the ladder."""
 
 CLOSEST = 1.07e-10
 """Shortest step of ladders at kinks and along directions, and smallest radius of the ball, in units of the element's
-length: it leaves six digits of a displacement in float64. `closer` counts it in units of the step of screening."""
+length: it leaves six digits of a displacement in float64. `short_steps` counts it in units of the screening step."""
 
 REACH = 1e4
-"""Largest ratio of a length to its element: the ladder spans nine decades, of which five then remain below the element."""
+"""Largest ratio of a length to the size of its element: of the nine decades of the ladder five then remain below the element."""
 
 BEYOND = 10.0
-"""A move this many times longer than an element may miss everything that the function does near it, or lead out of its domain. One
+"""A move this many times longer than an element may pass over all that the function does near it, or lead out of its domain. One
 that many times shorter does neither."""
 
 
 def lengths_of(value: NDArray[np.generic]) -> Floats:
-    """Return the length over which each element is taken to matter: its size, or the leaf's if that is larger.
+    """Return the length of each element: its absolute value, or the root mean square of the leaf if that is larger.
 
-    An element much smaller than its leaf keeps a length within `REACH` of its own size, so that the ladder gets down
-    to steps that are short for it.
+    The length of a much smaller element is at most `REACH` times its size, so that the last steps of a ladder are short for it.
 
     Returns
     -------
@@ -74,44 +73,44 @@ def lengths_of(value: NDArray[np.generic]) -> Floats:
     return sizes
 
 
-def smallest_of_a_kind(value: NDArray[np.generic]) -> float:
-    """Return the size below which an element is too small beside its leaf to have the leaf's scale."""
+def smallest_usual_size(value: NDArray[np.generic]) -> float:
+    """Return the size below which an element is too small beside its leaf to get the leaf's length."""
     return _rms(_sizes(value)) / REACH
 
 
 def _sizes(value: NDArray[np.generic]) -> Floats:
-    """Return absolute values, zero for what is not finite."""
+    """Return absolute values, with zero in place of values that are not finite."""
     sizes = np.abs(value.ravel()).astype(np.float64)
     return np.where(np.isfinite(sizes), sizes, 0.0)
 
 
 def _rms(sizes: Floats) -> float:
-    """Return the root mean square of numbers of any size."""
+    """Return the root mean square, without overflow."""
     largest = float(sizes.max(initial=0.0))
     return largest * math.sqrt(float(((sizes / largest) ** 2).sum()) / sizes.size) if largest else 0.0
 
 
-def is_beyond(sizes: Floats, steps: Floats | float) -> Bools:
-    """Tell which elements are so small beside a step that what it shows may not be their derivative.
+def exceeds_own_size(sizes: Floats, steps: Floats | float) -> Bools:
+    """Tell which elements are so much smaller than a step that it may not show their derivative.
 
-    Others of the leaf being larger is why it is so long; nothing says that the element's own scale is theirs. Of zeros
-    nothing else is known, nor of elements whose own scale is hidden by noise: their size counts as zero, see `own_sizes`.
+    The step is long because of larger elements in the leaf, which need not have the same scale. For a size of zero, see
+    `own_sizes`, no other scale is known, so no step is too long.
     """
     return np.asarray((sizes > 0) & (steps > BEYOND * sizes))
 
 
 def own_sizes(value: NDArray[Any], lengths: Floats) -> Floats:
-    """Return the absolute values of elements where they say something about their scale, else zero."""
+    """Return the absolute values of elements, or zero where they say nothing about the scale, see `scale_is_hidden`."""
     sizes = np.abs(value).astype(np.float64)
     return np.where(scale_is_hidden(sizes, lengths), 0.0, sizes)
 
 
 def scale_is_hidden(sizes: Floats, lengths: Floats) -> Bools:
-    """Tell for which elements the length says that nothing is known of their own scale: zeros, and those widened."""
+    """Tell which elements say nothing about their own scale: zeros, and those whose length was increased because of noise."""
     return np.asarray((sizes == 0) | (lengths > 2 * REACH * sizes))
 
 
 def resolution_of(probe: Probe, leaf: int, indices: Indices) -> Floats:
-    """Return the shortest steps that the dtype of the parameters still resolves."""
+    """Return the shortest steps that the dtype of the parameters resolves, shape (m,)."""
     held = probe.point.leaves[leaf]
     return np.asarray(2 * held.format.spacing(np.abs(held.value.ravel()[indices])))

@@ -5,8 +5,8 @@ For elements ``i`` and ``j`` and steps ``a`` and ``b`` along them
     [f(x + a + b) - f(x + a - b) - f(x - a + b) + f(x - a - b)] / (4 |a| |b|)
 
 is the mixed derivative up to even powers of the step, which Richardson extrapolation removes one by one. On the
-diagonal that is ``[f(x + 2a) - 2 f(x) + f(x - 2a)] / (4 |a|**2)``. The displacements are those that the elements' dtype makes of the
-steps, so that its rounding moves the middle of a difference, by a unit in the last place, and adds nothing of the slope.
+diagonal that is ``[f(x + 2a) - 2 f(x) + f(x - 2a)] / (4 |a|**2)``. Displacements are taken as rounded to the elements' dtype, so that
+the rounding shifts the middle of a difference and adds no multiple of the slope.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gradcheck.differences.lengths import BETWEEN, lengths_of
 from gradcheck.differences.lengths import FIRST_STEP as LADDER_STEP
 from gradcheck.differences.lengths import RATIO as LADDER_RATIO
 from gradcheck.differences.noise import ulp
-from gradcheck.differences.scale import ZERO_LENGTH, measure_noise_and_lengths, reach_of
+from gradcheck.differences.scale import ZERO_LENGTH, best_length, measure_noise_and_lengths
 from gradcheck.differences.tableau import extrapolate, settle
 from gradcheck.differences.vectorized import require_rowwise
 from gradcheck.functions.displacements import Moves
@@ -31,13 +31,13 @@ from gradcheck.functions.probe import Probe
 __all__ = ["FIRST_STEP", "SECOND_STEP", "MixedDifferences", "SecondDerivatives"]
 
 RATIO = BETWEEN
-"""Each step is this many times shorter than the one before: half as fast as for first derivatives, since noise grows with the square."""
+"""Each step is this many times shorter than the one before; less than for first derivatives, since noise grows with the square."""
 
 FIRST_STEP = LADDER_STEP * LADDER_RATIO
-"""The longest step, in units of the element's length: a longer one than for first derivatives, since a second difference has few digits."""
+"""The longest step, in units of the element's length; longer than for first derivatives, since a second difference has few digits."""
 
 SECOND_STEP = FIRST_STEP * REPEATED
-"""That of a second measurement: other steps, other points."""
+"""The longest step of a second measurement, at other points."""
 
 
 class SecondDerivatives(NamedTuple):
@@ -60,17 +60,17 @@ class SecondDerivatives(NamedTuple):
 
 
 class MixedDifferences:
-    """What second differences of one function of all elements need: its noise, and how far the elements are moved.
+    """Second differences of one function with respect to all elements, with its noise and the lengths of the elements.
 
     Attributes
     ----------
     size : int
-        Elements that are differentiated, ``n``, those of all leaves one after the other.
+        The number ``n`` of elements of all leaves.
     lengths : array, shape (n,)
     noise : float
         The standard deviation of the noise of the function.
     steepest : float
-        The largest slope met so far.
+        The largest slope measured so far.
     """
 
     def __init__(self, probe: Probe, base: Floats, rtol: float) -> None:
@@ -89,17 +89,17 @@ class MixedDifferences:
         self.noise = 0.0
 
     def prepare(self, rng: np.random.Generator) -> None:
-        """Measure the noise, and how far the elements may be moved."""
+        """Measure the noise and the lengths."""
         noise, _, longer = measure_noise_and_lengths(self.probe, self.base, self._moves(self.lengths), self.rtol, rng)
         self.noise, self.lengths = float(noise[0]), np.concatenate([np.zeros(0), *longer.values()])
         for a, b in zip(self.ends, self.ends[1:], strict=False):
             self.lengths[a:b] = self._widened(slice(a, b), rng)
-        # Times steps of few bits these are the same numbers in every dtype.
+        # Powers of two, so that products with steps of few bits are exact in every dtype.
         self.lengths = np.exp2(np.floor(np.log2(self.lengths)))
         require_rowwise(self.probe, self._moves(self.lengths), noise, rng)
 
     def _widened(self, leaf: slice, rng: np.random.Generator) -> Floats:
-        """Lengthen the scale of small elements of which noise hides the second derivatives, as far as the function is smooth."""
+        """Increase the lengths of small elements if noise hides their second derivatives, as far as the function is smooth."""
         own = self.lengths[leaf]
         short = (own > 0) & (own < ZERO_LENGTH)
         if not np.any(short):
@@ -115,11 +115,11 @@ class MixedDifferences:
             blur = self.multiplier * np.hypot(4 * self.noise, rounding)
             return (values[0] - 2 * self.base + values[1]) / step**2, blur / step**2
 
-        length = reach_of(bend, float(np.min(own[short])), self.rtol, LADDER_RATIO**2)
+        length = best_length(bend, float(np.min(own[short])), self.rtol, LADDER_RATIO**2)
         return np.where(short, np.maximum(own, length), own)
 
     def measure(self, pairs: Sequence[tuple[int, int]], first_step: float) -> SecondDerivatives:
-        """Differentiate by pairs of elements, as many of them as the budget allows: of others nothing is returned.
+        """Differentiate with respect to pairs of elements; only for the first ones if the budget is exhausted.
 
         Costs four calls a pair and step, two on the diagonal; four steps, more for pairs that have not settled.
         """
@@ -160,22 +160,22 @@ class MixedDifferences:
             spread = np.maximum(spread, ulp(across.T) / 2)
             change = along.sum(axis=1) - across.sum(axis=1)
             area = np.prod([np.add(*self._displaced(k, steps)) for k in pair], axis=0)
-        # Squares of the weights add up to 6 on the diagonal (1, -2, 1) and to 4 off it: at most 2.5 deviations of one value.
+        # The squared weights add up to 6 on the diagonal (1, -2, 1) and to 4 off it: at most 2.5 standard deviations of a value.
         return np.array([change / area, self.multiplier * 2.5 * spread / area, area])
 
     def _displaced(self, i: int, steps: Floats) -> tuple[Floats, Floats]:
-        """Return by how much an element is moved up and down, in its dtype."""
+        """Return the displacements of an element up and down, as rounded to its dtype."""
         moves, held = self.lengths[i] * steps, self.formats[i]
         return held.rounded(self.x[i] + moves) - self.x[i], self.x[i] - held.rounded(self.x[i] - moves)
 
     def _moves(self, vector: Floats) -> Moves:
-        """Part a move of all elements into those of the leaves, without leaves that stay."""
+        """Divide a move of all elements into those of the leaves, without leaves that do not move."""
         parts = {leaf: vector[a:b] for leaf, a, b in zip(self.free, self.ends, self.ends[1:], strict=False)}
         return {leaf: part for leaf, part in parts.items() if np.any(part)}
 
 
 def _extrapolated(table: Floats) -> SecondDerivatives:
-    """Extrapolate to a step of zero; only levels at which the values converge count, for at a kink they grow."""
+    """Extrapolate to a step of zero. Only levels at which the values converge count: at a kink they grow."""
     second, noise, area = table
     shrink = area[:, :-1] / area[:, 1:]
     better = extrapolate(extrapolate(second, shrink), shrink**2)
@@ -187,7 +187,7 @@ def _extrapolated(table: Floats) -> SecondDerivatives:
 
 
 def _converges(sequence: Floats, noise: Floats) -> Bools:
-    """Tell at which levels each value is nearer to the one before than that is to its own predecessor, noise aside."""
+    """Tell at which levels the change from the level before is smaller than the change before that, beyond noise; shape (m, J, K)."""
     apart = np.abs(np.diff(sequence, axis=1))
     nearer = apart[:, 1:] <= apart[:, :-1] / GROWS + noise[:, 2:] + noise[:, 1:-1]
     never = np.zeros((len(sequence), 1, 1), dtype=bool)
@@ -195,6 +195,6 @@ def _converges(sequence: Floats, noise: Floats) -> Bools:
 
 
 def _of_few_bits(numbers: Floats) -> Floats:
-    """Round numbers to six bits: bfloat16 has eight, so that times a power of two they are exact in every dtype."""
+    """Round numbers to six bits: bfloat16 has eight, so that products with powers of two are exact in every dtype."""
     fraction, exponent = np.frexp(numbers)
     return np.asarray(np.ldexp(np.rint(64 * fraction) / 64, exponent))

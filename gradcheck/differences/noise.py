@@ -1,9 +1,9 @@
-"""How noisy a function is: measured from its own values, never assumed.
+"""The noise of a function, estimated from a sample of its values.
 
-The noise of ``f`` is what is left when its smooth part is taken away: rounding, single precision hidden inside,
-an iterative solver that stops early. The idea is that of the difference tables of J. J. Moré and S. M. Wild,
-"Estimating computational noise", SIAM Journal on Scientific Computing 33 (2011). The points here are not equally
-spaced: on a staircase equal spacings can meet each stair at the same place, and see no noise at all.
+Noise is what remains without the smooth part: rounding, single precision inside, an iterative solver that stops early. The
+idea is that of the difference tables of J. J. Moré and S. M. Wild, "Estimating computational noise", SIAM Journal on
+Scientific Computing 33 (2011). The points here are not equally spaced: on a staircase equal spacings can meet each stair at
+the same place, and show no noise at all.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ OFFSETS = np.array([0.0, 8.1317, 13.2903, 22.3711, 27.0519, 36.7713, 41.1931, 50
 """Places where a function is sampled for its noise, in units of a spacing."""
 
 WHOLE_OFFSETS = np.rint(OFFSETS)
-"""The same for parameters coarser than float64: a spacing that their dtype holds exactly makes all points exact."""
+"""The same for parameters coarser than float64: with a spacing exact in their dtype all points are exact."""
 
 POINTS = len(OFFSETS)
 
 SAME_NOISE = 4.0
-"""Largest factor between two estimates of one noise, be they successive ones of a sample or those of two samples."""
+"""Largest factor between two estimates of the same noise, within a sample or between two samples."""
 
 OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it;
@@ -56,8 +56,8 @@ def ulp(values: Floats) -> Floats:
 def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float, bool]:
     """Estimate the standard deviation of the noise from values at some offsets.
 
-    The part of a smooth function that no polynomial of degree ``k`` fits vanishes quickly with ``k``, that of noise
-    does not: divided by its degrees of freedom, it stands still.
+    What polynomials of degree ``k`` leave of the values vanishes quickly with ``k`` for a smooth function. For noise, divided
+    by the degrees of freedom, it stays constant.
 
     Parameters
     ----------
@@ -66,10 +66,10 @@ def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float
     Returns
     -------
     noise : float
-        The estimate: the level at which the residuals stand still, or the least of them as an upper bound.
+        The level at which the residuals are constant, or the least of them as an upper bound.
     settled : bool
-        Whether three successive residuals agree within a factor of four. Where they do not, the spacing was too
-        wide for the function's smooth part and the estimate is only an upper bound.
+        Whether three successive residuals agree within a factor of four. If not, the spacing was too wide for the function's
+        smooth part, and the estimate is only an upper bound.
     """
     values = np.asarray(values, dtype=np.float64)
     basis = _polynomials(tuple(offsets.tolist()))
@@ -80,7 +80,7 @@ def noise_from_samples(values: Floats, offsets: Floats = OFFSETS) -> tuple[float
     levels = np.sqrt(squares / (POINTS - np.arange(POINTS)))[2:]
     for first in range(len(levels) - 2):
         window = levels[first : first + 3]
-        # The last level is one number: noise may well leave it small.
+        # The last level is a single number, which may be small by chance.
         sure = window[:2] if first == len(levels) - 3 else window
         if window.max() <= SAME_NOISE * sure.min():
             return float(window[0]), True
@@ -99,8 +99,7 @@ def _polynomials(offsets: tuple[float, ...]) -> Floats:
 def output_quantum(values: Floats) -> float:
     """Return the spacing of the grid on which all values lie, or 0 when it is no coarser than rounding.
 
-    Binary grids are left by single precision and by cancellation, decimal ones by rounding. The values themselves
-    are looked at, not their differences: those of a linear function at equal spacings lie on a grid of their own.
+    Single precision and cancellation leave binary grids, rounding to decimals leaves decimal ones.
     """
     values = values[np.isfinite(values) & (values != 0)]
     if len(values) < POINTS or len(np.unique(values)) < FEW:

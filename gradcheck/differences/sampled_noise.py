@@ -1,7 +1,7 @@
-"""How noisy functions are near the point: sampled along one random direction, from farther away to very near.
+"""The noise of functions near the point, from samples along one random direction at shorter and shorter distances.
 
-What is noise from afar may be an oscillation, a kink or a staircase from nearer; each sample says something of the one before.
-It is measured in units of each element's length, and never sees a claim.
+What looks like noise over long distances may be an oscillation, a kink or a staircase; the next, nearer sample decides. No claim
+is known here.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ __all__ = [
     "is_smooth_afar",
     "lost_in_rounding",
     "measure_noise",
-    "most_of_half",
-    "most_of_single",
     "noise_and_jumps",
+    "noise_of_half",
+    "noise_of_single",
 ]
 
 SPACING = 1.8834172961e-7
@@ -51,13 +51,13 @@ SAMPLES = (
     (0.0, 1.8834172961e-14),
     (0.0, 1.8834172961e-16),
 )
-"""Samples of noise along a direction: distance from the point in spacings, spacing. The next is tried where the function is
-not finite, or where what looks like noise may be something else."""
+"""Samples along a direction: distance from the point in spacings, spacing. The next one is taken if the function is not finite, or
+if what looks like noise may be something else."""
 
 WIDER = 64.0
-"""Factor by which a sample of a function that stands still is spread, again and again, up to the elements' lengths. One that had less
-than one step of a staircase then has at most this many, eight from place to place; one with more is taken again eight times nearer.
-With at most a quarter as many a polynomial may fit all steps."""
+"""Factor by which a sample with constant values is widened, repeatedly, up to the elements' lengths. A sample within one step of a
+staircase then spans at most this many, eight from place to place; one with more is taken again eight times narrower. Up to a
+quarter as many steps may be fitted by a polynomial."""
 
 
 def measure_noise(
@@ -86,17 +86,17 @@ def noise_and_jumps(
     *,
     far: bool = True,
 ) -> tuple[Floats, Bools]:
-    """Measure the noise, and tell where it is made of jumps beside something smooth, ``fewest`` of them, shapes (K,).
+    """Measure the noise, and tell where it consists of jumps beside something smooth, at least ``fewest`` of them, shapes (K,).
 
-    Those are farther away than the samples, and looked for unless ``far`` is False.
+    Such jumps are farther away than the samples; they are searched for unless ``far`` is False.
 
     Notes
     -----
-    Costs 8 to 13 calls, 21 where parameters are in single precision and values in double; up to 40 more at the edge of a domain and
-    where what looks like noise may be a fast oscillation, those of `jumps_between` where it may jump, and 24 to 72 for each side of
-    the point on which the function stands still.
+    Costs 8 to 13 calls, 21 if parameters are in single precision and values in double. Up to 40 more at the edge of a domain, and if
+    what looks like noise may be a fast oscillation; those of `jumps_between` if it may jump; and 24 to 72 for each side of the point
+    on which the function is constant.
     """
-    probe = probe.one_by_one()  # whether it may be called with many at once is seen when its noise is known
+    probe = probe.one_by_one()  # whether it may be called with many points at once is tested when its noise is known
     floor = np.maximum(np.maximum(ulp(base[None]), np.finfo(np.float64).tiny) / 2, probe.rounding())
     seen = _Seen(probe, base)
     for sample in _samples(probe, lengths, floor, rng):
@@ -116,20 +116,20 @@ class _Sample:
     Attributes
     ----------
     moves : dict
-        The direction: whole multiples of it are held exactly.
+        The direction: integer multiples of it are exact.
     length : float
         The longest of the moves.
     places : array, shape (POINTS,)
         In moves; the first is 0 where the sample is taken at the point itself.
     values : array, shape (POINTS, K)
     enough : array, shape (K,)
-        Noise of so much needs no look from nearer.
+        Noise up to this needs no nearer sample.
     is_nearest : bool
-        Whether the places are one after another, as the dtypes of the parameters hold them.
+        Whether the places are neighbouring numbers of the dtypes of the parameters.
     is_coarse : bool
-        Whether a move is far longer than was asked for, as half precision holds no shorter ones.
+        Whether a move is far longer than was asked for, since half precision has no shorter ones.
     is_rounded : bool
-        Whether single precision inside may have put the values on a line, of whole multiples of a move.
+        Whether single precision inside may have put the values on a line.
     """
 
     moves: Moves
@@ -148,7 +148,7 @@ class _Sample:
 
     @property
     def noise(self) -> Floats:
-        """Its own estimate, shape (K,): infinite where the functions' smooth part may be what is seen, and from nearest by a bound at least."""
+        """The noise of this sample, shape (K,): infinite if it may be the smooth part; of the nearest sample an upper bound."""
         most = np.where(self.is_nearest, np.inf, self.enough)
         return np.array(
             [_settled(column, self.offsets, limit) for column, limit in zip(self.values.T, most, strict=True)]
@@ -161,16 +161,16 @@ class _Sample:
 
 
 def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.random.Generator) -> Iterator[_Sample]:
-    """Take samples from nearer and nearer, where the functions are finite."""
+    """Yield nearer and nearer samples, as far as the functions are finite there."""
     signs = {leaf: signed(len(scale), rng) for leaf, scale in lengths.items()}
     resolutions = [probe.point.leaves[leaf].format.eps for leaf in lengths]
     coarsest, finest = max(resolutions, default=0.0), min(resolutions, default=0.0)
     double = float(np.finfo(np.float64).eps)
-    # What single precision makes of whole multiples of a move may lie on a line, by chance: another move shows that.
+    # By chance single precision may put the values at multiples of a move on a line: another move shows that.
     is_rounded = coarsest > double >= probe.output.eps
-    # In half precision so many spacings are several times an element's size.
+    # In half precision the distant samples would be several times an element's size away.
     samples = [(distance, spacing) for distance, spacing in SAMPLES if abs(distance) * coarsest <= 1]
-    # Twice that: rounding a move to the dtype lengthens it by less than a factor of two.
+    # Twice that, since rounding a move to the dtype lengthens it by less than a factor of two.
     farthest = 2 * (max(abs(distance) for distance, _ in samples) + OFFSETS[-1])
     for distance, spacing in samples:
         is_nearest = spacing < finest and finest > double  # units of double precision are nearer than what is sampled
@@ -198,43 +198,43 @@ def _samples(probe: Probe, lengths: dict[int, Floats], floor: Floats, rng: np.ra
 
 
 class _Seen:
-    """What the samples so far say of the noise, shapes (K,)."""
+    """The noise according to the samples so far, shapes (K,)."""
 
     def __init__(self, probe: Probe, base: Floats) -> None:
         self.probe, self.base = probe, base
         self.noise = np.full_like(base, np.inf)
         self.quantum = np.zeros_like(base)
         self.jumps = np.zeros(base.shape, dtype=bool)
-        """Where it is made of jumps, which looking from nearer does not make smaller."""
+        """Where it consists of jumps, which nearer samples do not make smaller."""
         self.first: _Sample | None = None
         self.last: _Sample | None = None
         self._stood_still = np.ones(base.shape, dtype=bool)
 
     @property
     def stands_still(self) -> Bools:
-        """Where all values were the one at the point."""
+        """Where all values so far equal the one at the point."""
         return self._stood_still if self.last is not None else np.zeros_like(self._stood_still)
 
     def add(self, sample: _Sample) -> None:
         """Take a sample into account."""
         self._stood_still &= (sample.values == self.base).all(axis=0)
         self.quantum = np.maximum(self.quantum, sample.quantum(self.base))
-        if sample.places[0]:  # a kink among the samples looks like noise, on one side of the point only
-            estimate = _of_staircase(self.probe, sample)
+        if sample.places[0]:  # a kink within a sample looks like noise, but on one side of the point only
+            estimate = _staircase_noise(self.probe, sample)
             before = np.where(np.isfinite(self.noise), self.noise, estimate)
             less, more = np.minimum(before, estimate), np.maximum(before, estimate)
             by_chance = sample.is_rounded & (SAME_NOISE * less < np.finfo(np.float32).eps / 2 * np.abs(self.base))
             is_kink = (more > SAME_NOISE * less) & ~by_chance
             self.noise = np.maximum(np.where(is_kink, less, more), self.quantum)
         elif self.last is None:
-            stands = self._stood_still.any()  # as half precision may, whose units are not sampled farther away
-            self.noise = np.maximum(_of_staircase(self.probe, sample) if stands else sample.noise, self.quantum)
+            stands = self._stood_still.any()  # as in half precision, which has no distant samples
+            self.noise = np.maximum(_staircase_noise(self.probe, sample) if stands else sample.noise, self.quantum)
         else:
             self._look_from_nearer(sample, self.last)
         self.first, self.last = self.first or sample, sample
 
     def look_far(self, floor: Floats, fewest: int) -> Bools:
-        """Look for jumps beside something smooth, if what is smooth does not explain the change over a long way; tell where there are.
+        """Search for jumps if slopes do not explain the change over a long distance; tell for which functions there are any.
 
         The stairs of single or half precision may be longer than the whole sample.
         """
@@ -245,18 +245,18 @@ class _Seen:
         self.noise = np.maximum(self.noise, floor)
         least = self._unexplained(sample, way, fewest)
         noise = jumps_between(self.probe, sample.moves, way, least) / np.sqrt(12)
-        jumps = np.asarray(noise > SAME_NOISE * self.noise)  # the change from one place to the next is noise as well
+        jumps = np.asarray(noise > SAME_NOISE * self.noise)
         self.noise = np.where(jumps, noise, self.noise)
         return jumps
 
     def _unexplained(self, sample: _Sample, way: float, fewest: int) -> Floats:
-        """Return the least jump that would explain the change over a way; NaN where the slopes at its ends and half-way explain it.
+        """Return the smallest jump that would explain the change over a distance; NaN where slopes at its ends and middle explain it.
 
-        They make up the change of a smooth function. Past kinks that half-way is not between the others. What stairs make beside
-        something smooth is missing from the slopes, and over both halves alike.
+        For a smooth function they do. Beyond kinks the slope in the middle is not between the others. The change by stairs beside
+        something smooth is missing from the slopes over both halves alike.
         """
         places = np.array([1.0, way / 2, way / 2 + 1, way, way + 1])
-        values = np.stack([self.base, *_far_away(self.probe, sample.moves, places)]).reshape(3, 2, -1)
+        values = np.stack([self.base, *_values_or_nan(self.probe, sample.moves, places)]).reshape(3, 2, -1)
         at, slopes = values.mean(axis=1), values[:, 1] - values[:, 0]
         missing = np.diff(at, axis=0) - way / 2 * (slopes[1:] + slopes[:-1]) / 2
         bent = way / 2 * np.abs(slopes[1] - (slopes[0] + slopes[2]) / 2)
@@ -269,13 +269,13 @@ class _Seen:
         return np.where(asked, least, np.nan)
 
     def _look_from_nearer(self, sample: _Sample, last: _Sample) -> None:
-        """Take less noise for what it is, unless it is of jumps: a staircase stands still near by.
+        """Take the smaller noise of a nearer sample, unless it is smaller because a staircase is constant there.
 
-        An oscillation looks like noise from afar and is smooth, and steep, from near by.
+        An oscillation looks like noise in a distant sample and is smooth, and steep, in a near one.
         """
         is_known = np.isfinite(self.noise)
         still = np.diff(sample.values, axis=0) == 0
-        self.jumps = self.jumps | (is_known & still.all(axis=0))  # nearer yet there is no more to see
+        self.jumps = self.jumps | (is_known & still.all(axis=0))  # a still nearer sample would show no more
         staircase = is_known & (self.jumps | still.any(axis=0))
         less = np.maximum(np.minimum(self.noise, sample.noise), self.quantum)
         falls = is_known & ~staircase & (less * SAME_NOISE < self.noise)
@@ -287,7 +287,7 @@ class _Seen:
 
 
 def is_smooth_afar(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng: np.random.Generator) -> Bools:
-    """Tell which functions are smooth, to within their noise, as far as elements are ever moved; shape (K,).
+    """Tell which functions are smooth, to within their noise, over the longest moves of elements; shape (K,).
 
     All elements are moved together, so that kinks and stairs of any of them show.
 
@@ -297,30 +297,30 @@ def is_smooth_afar(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng:
     """
     moves = {leaf: scale * signed(len(scale), rng) for leaf, scale in lengths.items()}
     reach = RATIO * FIRST_STEP
-    values = _far_away(probe, moves, reach * (2 * OFFSETS / OFFSETS[-1] - 1))
+    values = _values_or_nan(probe, moves, reach * (2 * OFFSETS / OFFSETS[-1] - 1))
     found = [noise_from_samples(column, OFFSETS) for column in values.T]
     return np.array([settled and seen <= SAME_NOISE * own for (seen, settled), own in zip(found, noise, strict=True)])
 
 
-def most_of_single(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
-    """Return the largest noise or jump that functions computed in single precision inside explain, shape (K,)."""
-    return _most_of(probe, base, leaves, np.float32)
+def noise_of_single(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
+    """Return the largest noise or jump that single precision inside the functions explains, shape (K,)."""
+    return _noise_of(probe, base, leaves, np.float32)
 
 
-def most_of_half(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
+def noise_of_half(probe: Probe, base: Floats, leaves: list[int]) -> Floats:
     """Return the same for half precision."""
-    return _most_of(probe, base, leaves, np.float16)
+    return _noise_of(probe, base, leaves, np.float16)
 
 
-def _most_of(probe: Probe, base: Floats, leaves: list[int], dtype: type[np.floating[Any]]) -> Floats:
+def _noise_of(probe: Probe, base: Floats, leaves: list[int], dtype: type[np.floating[Any]]) -> Floats:
     return OF_ROUNDING * lost_in_rounding(probe, base, leaves, float(np.finfo(dtype).eps))
 
 
 def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int], eps: float = 0.0) -> Floats:
-    """Return what functions that stand still may lose in the rounding of numbers that they are computed from, shape (K,).
+    """Return the changes that constant functions may lose by rounding of intermediate numbers, shape (K,).
 
-    Their value says nothing of it: ``log(1 + exp(-x))`` is zero where the sum is rounded to 1, as are losses of samples that are
-    classified well. They are computed from numbers as large as 1, as the value or as the parameters, with that epsilon at least.
+    ``log(1 + exp(-x))`` is zero where the sum is rounded to 1, as are losses of samples that are classified well. The intermediate
+    numbers are taken to be as large as 1, the value or the largest parameter, and their epsilon to be at least ``eps``.
     """
     values = (probe.point.leaves[leaf].value for leaf in leaves)
     largest = max((float(np.abs(value).max(initial=1.0)) for value in values), default=1.0)
@@ -330,12 +330,12 @@ def lost_in_rounding(probe: Probe, base: Floats, leaves: list[int], eps: float =
 
 
 def _longest(moves: dict[int, Floats]) -> float:
-    """Return the size of the longest move: rounded to what the dtypes hold, it is another one than was asked for."""
+    """Return the size of the longest move, as rounded to the dtypes."""
     return max((float(max(move.max(), -move.min())) for move in moves.values() if move.size), default=0.0)
 
 
 def _settled(values: Floats, offsets: Floats, enough: float) -> float:
-    """Return the noise of sampled values, or infinity where more than ``enough`` may be the function's smooth part instead."""
+    """Return the noise of sampled values, or infinity if it exceeds ``enough`` and may be the function's smooth part."""
     noise, settled = noise_from_samples(values, offsets)
     return noise if settled or noise <= enough else np.inf
 
@@ -343,12 +343,11 @@ def _settled(values: Floats, offsets: Floats, enough: float) -> float:
 def _exact(
     probe: Probe, leaf: int, spacing: float, signs: Floats, lengths: Floats, distance: float, reach: float
 ) -> Floats:
-    """Return a move of each element, whole multiples of which, up to ``reach``, the dtype of the parameters holds exactly.
+    """Return a move of each element, integer multiples of which, up to ``reach``, are exact in the dtype of the parameters.
 
-    Near the point, at no ``distance``, no element moves by more than a share of its own size: an edge may be there. Farther away
-    by no more than a hundredth of it either, or a function may be far larger there, and noisier, for others of the leaf are.
-    Beyond the next power of two only every other number is held: elements just below it go the other way, also where the places
-    are at negative multiples.
+    In samples at the point, with ``distance`` 0, moves are in proportion to the element's own size: the edge of a domain may be near.
+    In distant ones they are at most a hundredth of it, since for larger elements of the leaf the function may be larger and noisier.
+    Beyond the next power of two the dtype has only every other number: elements just below it move away from it.
     """
     held = probe.point.leaves[leaf]
     flat, exact = held.value.ravel(), np.empty_like(signs)
@@ -372,28 +371,28 @@ def _exact(
     return exact
 
 
-def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
-    """Return the noise that a sample shows, of functions that stand still between two of its places that of their steps, shape (K,).
+def _staircase_noise(probe: Probe, sample: _Sample) -> Floats:
+    """Return the noise that a sample shows, or that of its steps for a function constant between two places, shape (K,).
 
-    They are looked at further away. One that never moves is constant; one that moves steadily once it moves was in a flat region,
-    as of a ReLU.
+    Such functions are sampled over longer distances. One that never changes is constant; one that changes smoothly once it changes was
+    in a flat region, as of a ReLU.
     """
     values, offsets, start = sample.values, sample.offsets, sample.places[0]
     stairs = np.any(np.diff(values, axis=0) == 0, axis=0)
-    noise = np.where(stairs, np.maximum(sample.noise, _height(values, offsets)), sample.noise)
+    noise = np.where(stairs, np.maximum(sample.noise, _noise_from_steps(values, offsets)), sample.noise)
     still, wide = stairs & (_distinct(values) < FEW), 1.0
     while np.any(still) and (wide := wide * WIDER) * SPACING < 1:
-        wider, width = _far_away(probe, sample.moves, start + wide * offsets), np.full(still.shape, wide)
+        wider, width = _values_or_nan(probe, sample.moves, start + wide * offsets), np.full(still.shape, wide)
         many = still & (np.ptp(wider, axis=0) > WIDER * _least_change(wider))
         if many.any():
-            nearer = _far_away(probe, sample.moves, start + wide / 8 * offsets)
+            nearer = _values_or_nan(probe, sample.moves, start + wide / 8 * offsets)
             many &= _is_moved(nearer, values)
             wider, width = np.where(many, nearer, wider), np.where(many, wide / 8, width)
         moved = still & _is_moved(wider, values)
-        height, distinct = _height(wider, offsets), _distinct(wider)
+        height, distinct = _noise_from_steps(wider, offsets), _distinct(wider)
         furthest = width * offsets[np.argmax(np.abs(wider - values[0]), axis=0)]
-        for away in np.unique(furthest[moved]):  # where it has moved: elsewhere a flat region stands still as well
-            there = _far_away(probe, sample.moves, start + away + offsets)
+        for away in np.unique(furthest[moved]):  # where it has changed: elsewhere a flat region is constant as well
+            there = _values_or_nan(probe, sample.moves, start + away + offsets)
             found = moved & (furthest == away)
             stairs = found & (np.diff(there, axis=0) == 0).any(axis=0)
             noise = np.where(stairs, np.maximum(noise, height), noise)
@@ -402,7 +401,7 @@ def _of_staircase(probe: Probe, sample: _Sample) -> Floats:
 
 
 def _is_moved(there: Floats, here: Floats) -> Bools:
-    """Tell which functions have another value there, shape (K,)."""
+    """Tell which functions have another value in some place, shape (K,)."""
     return np.asarray((np.abs(there - here[0]) > 0).any(axis=0))
 
 
@@ -417,18 +416,18 @@ def _least_change(values: Floats) -> Floats:
     return np.asarray(np.where(changes > 0, changes, np.ptp(values, axis=0)).min(axis=0))
 
 
-def _height(values: Floats, offsets: Floats) -> Floats:
-    """Return the noise of staircases that take some values, shape (K,).
+def _noise_from_steps(values: Floats, offsets: Floats) -> Floats:
+    """Return the noise of staircases with these values, shape (K,).
 
-    A curve may go through a few steps, of differing width, as if there were none: that of the least one bounds it from below.
+    A polynomial may fit a few steps of differing width: the noise is bounded from below by that of the smallest step.
     """
     noise, least = np.array([noise_from_samples(column, offsets)[0] for column in values.T]), _least_change(values)
     few = np.ptp(values, axis=0) <= WIDER / 4 * least
     return np.where(few, np.maximum(noise, least / np.sqrt(12) / SAME_NOISE), noise)
 
 
-def _far_away(probe: Probe, moves: Moves, places: Floats) -> Floats:
-    """Return the values at places so far away that the function need not be defined there: NaN where it raises."""
+def _values_or_nan(probe: Probe, moves: Moves, places: Floats) -> Floats:
+    """Return the values at distant places, NaN if the function raises: it need not be defined there."""
     try:
         return probe.ray(moves, places)
     except BudgetExhaustedError:

@@ -1,4 +1,4 @@
-"""Which step suits a leaf: a few evaluations along a random direction, in units of each element's length, without any claim."""
+"""The step for screening a leaf: chosen from a few evaluations along a random direction, without knowledge of the claims."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gradcheck.functions.probe import Probe
 __all__ = ["DEFAULT_STEP", "choose_step"]
 
 DEFAULT_STEP = FIRST_STEP / (RATIO * RATIO * BETWEEN)
-"""Short enough for the kinks of a network, long enough for float64's noise. Halfway between the third step of a ladder and the fourth:
-no ladder uses its points again."""
+"""Step in units of the lengths, short enough for the kinks of a network, long enough for float64's noise. Halfway between the third
+and the fourth step of a ladder, so that no ladder uses its points again."""
 
 UNLIKE = 0.6
-"""A step that balances noise and truncation is shortened to this: truncation is larger elsewhere in the leaf, noise is not."""
+"""Factor on a step that balances noise and truncation: truncation may be larger elsewhere in the leaf, noise is not."""
 
 PASSED_OVER = 0.5
-"""What keeps more than this share of its even part when the step is eight times shorter is narrower than that: a kink keeps an
-eighth of it, and what is smooth a sixty-fourth."""
+"""If the even part of the values keeps more than this share while the step falls by eight, the points lie beyond something
+narrower than the step. A kink keeps an eighth, a smooth function a sixty-fourth."""
 
 CONVERGED = 0.02
-"""Central differences at two successive steps this close, relatively: what is left is truncation."""
+"""Central differences at two successive steps have converged if they differ by at most this share."""
 
 
 def choose_step(
@@ -38,13 +38,13 @@ def choose_step(
     Returns
     -------
     step : float or None
-        In units of the lengths: the truncation error of a central difference is about an eighth of ``rtol`` or less,
-        and no shorter than noise demands. None where nothing moved.
+        In units of the lengths. The truncation error of a central difference is about an eighth of ``rtol`` or less, unless noise
+        forbids so short a step. None if noise hides every slope.
 
     Notes
     -----
-    Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length, or a pulse narrower, and 2
-    more where noise hides as much of the slope as truncation may be.
+    Costs 4 calls; 2 more for each factor of 8 by which an oscillation is faster than the element's length, or a pulse narrower; 2
+    more if noise hides much of the slope.
     """
     movable = lengths.nonzero()[0]
     chosen = movable[rng.choice(len(movable), size=min(FEW, len(movable)), replace=False)]
@@ -54,7 +54,7 @@ def choose_step(
     longer, was_seen, even_before = np.full_like(noise, np.nan), np.zeros(noise.shape, dtype=bool), np.zeros_like(noise)
     held, is_narrow = probe.point.leaves[leaf], False
     spacing = held.format.spacing(np.abs(held.value.ravel()[chosen]))
-    # A move of the shortest step is rounded by no more than what counts as converged.
+    # With the shortest step rounding changes a move by no more than the share that counts as converged.
     step, shortest = FIRST_STEP, min(SHORTEST_STEP, float((spacing / lengths[chosen]).max(initial=0.0)) / CONVERGED)
     pairs = probe.ray({leaf: direction}, step * np.array([1.0, -1.0, 1 / RATIO, -1 / RATIO]))
     require_same_alone(probe, {leaf: direction}, -step, pairs[1], noise)
@@ -72,13 +72,13 @@ def choose_step(
         passed_over = (is_even & (even > PASSED_OVER * even_before)).any()  # by both points
         is_narrow |= bool(passed_over and (even_before > 0).any())
         if np.isfinite(change).all() and not passed_over:
-            if not seen.any():  # noise leaves no choice but the longest step
+            if not seen.any():  # noise hides the slope
                 return step * RATIO if was_seen.any() else None
             if (change[seen] <= CONVERGED * size[seen] + jitter[seen]).all():
                 best = _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
                 if (jitter[seen] * step > CONVERGED * size[seen] * best).any():
                     best = max(
-                        best, _farther(probe, {leaf: direction}, usual, multiplier * noise / FIRST_STEP, rtol / 8)
+                        best, _longer_step(probe, {leaf: direction}, usual, multiplier * noise / FIRST_STEP, rtol / 8)
                     )
                 return max(best, min(SHORTEST_STEP, step))
         longer, was_seen, even_before = slope, seen, even
@@ -86,43 +86,42 @@ def choose_step(
     return step * RATIO if is_narrow else DEFAULT_STEP
 
 
-def _farther(probe: Probe, direction: Moves, slope: Floats, jitter: Floats, enough: float) -> float:
-    """Choose a step longer than the usual ones, at all of which noise hides too much; 0 where functions are not smooth so far.
+def _longer_step(probe: Probe, direction: Moves, slope: Floats, jitter: Floats, enough: float) -> float:
+    """Choose a step longer than the usual ones, at which noise hides too much; 0 if functions are not smooth over it.
 
-    It is compared with the slope of the longest usual one, at two calls; no element is moved farther than by the longest ladder.
+    The slope is compared with that of the longest usual step, at two calls. No element moves farther than in the longest ladder.
     """
     step = RATIO * FIRST_STEP
     ahead, behind = probe.ray(direction, np.array([step, -step]))
     size, change = np.abs(slope), np.abs((ahead - behind) / (2 * step) - slope)
-    if not (change <= CONVERGED * size + jitter).all():  # nor where one is not finite
+    if not (change <= CONVERGED * size + jitter).all():  # also if one is not finite
         return 0.0
     return _balanced(FIRST_STEP, change, jitter, enough * size, step / 2)
 
 
 def _balanced(step: float, change: Floats, jitter: Floats, share: Floats, most: float = FIRST_STEP) -> float:
-    """Choose between truncation, which grows with the square of a step, and noise, which shrinks with it.
+    """Balance truncation, which grows with the square of the step, and noise, which is inverse to it.
 
     Parameters
     ----------
     step : float
-        At eight times this step the truncation error is about ``change``, and at it noise is ``jitter``.
-    change, jitter : arrays
-        Per function.
-    share : array
+    change, jitter : arrays, shape (K,)
+        The truncation error at `RATIO` times the step, and the noise at the step.
+    share : array, shape (K,)
         An error that does not matter.
     most : float
         The longest step to choose.
     """
     share = np.maximum(share, np.finfo(np.float64).tiny)
     longest = float((step * RATIO * np.sqrt(share / np.maximum(change, 1e-3 * share))).min())
-    # Truncation of other elements may be as many times that of those sampled as estimates of noise differ.
-    enough = _middle(jitter * step / (SAME_NOISE * share))
-    if enough > longest:  # no step makes both small: take the one where they are least together
-        least = _middle(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share)))
+    # Noise of several shares is allowed: truncation of other elements may be as large.
+    enough = _median(jitter * step / (SAME_NOISE * share))
+    if enough > longest:  # no step makes both small: take the one with the least sum
+        least = _median(np.cbrt(jitter * step * (step * RATIO) ** 2 / np.maximum(2 * change, share)))
         return float(np.clip(UNLIKE * least, min(longest, DEFAULT_STEP), min(step * RATIO, most)))
     return min(longest, most, max(DEFAULT_STEP, enough))
 
 
-def _middle(values: Floats) -> float:
-    """Return the median: of one value, as a scalar function has, without the tenfold time that NumPy takes for it."""
+def _median(values: Floats) -> float:
+    """Return the median; of a single value without NumPy, which takes ten times as long."""
     return float(values[0]) if len(values) == 1 else float(np.median(values))

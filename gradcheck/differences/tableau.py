@@ -1,7 +1,7 @@
-"""A sequence of differences at shorter and shorter steps: its limit, and how far off that may be.
+"""The limit of differences at shorter and shorter steps, and its error bound.
 
-Richardson extrapolation with Ridders' error estimate, for first and second derivatives alike; arrays have one row an element, one
-column a level, and ``K`` functions.
+Richardson extrapolation with Ridders' error estimate, for first and second derivatives alike. Arrays have shape (m, J, K):
+elements, levels, functions.
 
 Source: C. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering Software 4 (1982).
 """
@@ -17,7 +17,7 @@ __all__ = ["at_level", "extrapolate", "settle"]
 
 
 def extrapolate(sequence: Floats, shrink: Floats) -> Floats:
-    """Remove the leading error term, which shrinks by ``shrink`` from level to level, shape (m, J - 1, 1).
+    """Remove the leading error term, which falls by the factor ``shrink``, shape (m, J - 1, 1), from level to level.
 
     The first entry is kept as it is, so that level ``j`` never uses steps shorter than the ``j``-th.
     """
@@ -32,8 +32,8 @@ def settle(
 ) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
     """Choose the level of least bound.
 
-    The bound of a level is its distance to the level before, plus its noise and what more there is. Where a finer level says
-    something else than its noise explains, or shows a kink, it reaches as far as the interval of that level.
+    The bound of a level is its distance to the level before, plus its noise, plus ``more``. If a finer level differs by more
+    than its own noise, or shows a kink, the bound reaches to the far end of that level's interval.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Whether a function that is said to be vectorised treats each entry along the leading axis as a point of its own."""
+"""Whether a function declared vectorised treats each entry along the leading axis as a separate point."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gradcheck.functions.probe import Probe
 __all__ = ["elements", "require_rowwise", "require_same_alone"]
 
 PLACES = np.array([1.0, -0.6137, 0.3719])
-"""Three points along one direction: their mean, their sums and each other's values are unlike the value of the second."""
+"""Three points along one direction. The value at the second differs from those at the others, from the mean and from sums."""
 
 COMPARED = 0.618
-"""Which row of a chunk is compared with the same point alone, as a share of the chunk: no middle, no end."""
+"""Which row of a chunk is compared with the same point alone, as a share of the chunk: not in the middle, nor at an end."""
 
 
 def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng: np.random.Generator) -> None:
-    """Compare what a function gives for a point among three with what it gives for that point alone, leaf by leaf.
+    """Compare the value at a point among three with the value at that point alone, leaf by leaf.
 
-    Nothing is done unless the function is vectorised; ``noise`` is that of values measured one by one.
+    Only if the function is declared vectorised; ``noise`` is that of values measured one by one.
 
     Raises
     ------
@@ -48,14 +48,14 @@ def require_rowwise(probe: Probe, lengths: dict[int, Floats], noise: Floats, rng
 
 
 def require_same_alone(probe: Probe, direction: Moves, place: float, among: Floats, noise: Floats) -> None:
-    """Compare what a vectorised function gave for a point between others with what it gives for that point alone.
+    """Compare the values of a vectorised function at a point among others with those at that point alone.
 
     Parameters
     ----------
     place : float
-        How far along the direction, a move of one leaf, the point is.
+        The position of the point along the direction, a move of one leaf.
     among : array, shape (K,)
-        The values there, with others before and behind it along the axis.
+        The values there, with other points before and behind it along the axis.
 
     Raises
     ------
@@ -71,8 +71,8 @@ def require_same_alone(probe: Probe, direction: Moves, place: float, among: Floa
 def elements(probe: Probe, leaf: int, indices: NDArray[np.intp], steps: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """Displace single elements, as `Probe.elements` does.
 
-    The first time in a leaf one point of the first chunk is compared with the same point alone: a function may mind how
-    many there are. That takes one more call.
+    The first time in a leaf one point of the first chunk is compared with the same point alone, at one more call: the number of
+    points may matter.
 
     Raises
     ------

@@ -82,6 +82,9 @@ class JaxProblem(Problem):
 
     def both(self, mode: str, seeds: Sequence[Any], *leaves: Any) -> tuple[Arrays, Arrays]:
         """Return the values that the function has while it is differentiated in a mode, and the products of that mode."""
+        if self.is_wider(leaves):
+            with enable_x64(True):
+                return self._pulled(seeds, list(map(jnp.asarray, leaves)), wide=True)
         point = list(map(jnp.asarray, leaves))
         if mode == "rev":
             return self._pulled(seeds, point, wide=False)

@@ -1,8 +1,8 @@
-"""Which elements share a kink: effects of first order that do not add up, and outputs that tell elements apart.
+"""Which elements share a kink: those whose effects on the functions do not add up at first order.
 
-Elements that change no output in common are told apart by the outputs: one evaluation serves a member of every group
-(column compression: A. Curtis, M. Powell and J. Reid, "On the estimation of sparse Jacobian matrices", IMA Journal of
-Applied Mathematics 13 (1974)).
+Elements that change no output in common share none, and one evaluation serves an element of every such group (column
+compression: A. Curtis, M. Powell and J. Reid, "On the estimation of sparse Jacobian matrices", IMA Journal of Applied
+Mathematics 13 (1974)).
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ it. The same share of a direction's largest component marks a member as involved
 what the claim lacks."""
 
 PATTERNS = 8
-"""Joint moves with random signs, beside all up and all down, in which effects must add up. Two elements whose kink shows only where
-they move against each other, as those of a largest absolute value, do so in half of them: one time in 256 in none."""
+"""Number of joint moves with random signs, beside all up and all down, in which effects must add up. A kink that shows only when
+two elements move against each other, as in a largest absolute value, shows in half of them: once in 256 times in none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Elements that share a kink, or a single one.
+    """Elements that share a kink, or a single element.
 
     Attributes
     ----------
     members : list of Flagged
-        Flagged elements, and stand-ins for equal ones that were not flagged.
+        Flagged elements, and elements equal to one that were not flagged.
     outputs : array of int or None
-        The outputs that they change; None: any.
+        The outputs that they change; None for all.
     """
 
     members: list[Flagged]
@@ -48,7 +48,7 @@ class Group:
 
 
 def groups_of(ball: Ball, flagged: list[Flagged]) -> list[Group]:
-    """Part flagged elements, and all that are equal to one, into groups whose effects at first order add up.
+    """Divide flagged elements, and all that are equal to one, into groups whose effects add up at first order.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def groups_of(ball: Ball, flagged: list[Flagged]) -> list[Group]:
 
     Notes
     -----
-    Costs 11 calls where all effects add up, five for two elements. Otherwise, where there are more than a dozen elements, a few
-    calls more for each leaf, size and index along an axis; where several outputs are read, two calls for each element as well.
+    Costs 11 calls if all effects add up, five for two elements. If not, and there are more than a dozen elements, a few more for each
+    leaf, absolute value, and index along an axis. If several outputs are read, two calls for each element as well.
     """
     members = flagged + _equals(ball, flagged)
     if len(members) == 1:
@@ -78,7 +78,7 @@ def groups_of(ball: Ball, flagged: list[Flagged]) -> list[Group]:
 
 
 def _equals(ball: Ball, flagged: list[Flagged]) -> list[Flagged]:
-    """Return stand-ins for the elements as large, exactly, as a flagged one of their leaf: they may share its kink."""
+    """Return the elements with exactly the absolute value of a flagged one of their leaf: they may share its kink."""
     found = []
     for leaf in dict.fromkeys(element.leaf for element in flagged):
         values = np.abs(ball.probe.point.leaves[leaf].value.ravel())
@@ -91,8 +91,8 @@ def _equals(ball: Ball, flagged: list[Flagged]) -> list[Flagged]:
 
 
 def _by_outputs(ball: Ball, members: list[Flagged], base: Floats) -> list[Group]:
-    """Part elements into those that change outputs in common."""
-    if not ball.tells_apart:
+    """Divide elements into groups that change no outputs in common."""
+    if not ball.separates_outputs:
         return [Group(members)]
     step = ball.radius(members)
     heads: dict[int | Place, tuple[list[Flagged], set[int]]] = {}
@@ -114,7 +114,7 @@ def _differ(values: Floats, base: Floats) -> NDArray[np.bool_]:
 
 
 class _Additivity:
-    """Whether effects of first order add up: elements moved together, and by themselves."""
+    """Compares the effect of elements moved together with the sum of their single effects."""
 
     def __init__(self, ball: Ball, group: Group, base: Floats) -> None:
         self.ball, self.group, self.members, self.base = ball, group, group.members, base
@@ -124,7 +124,7 @@ class _Additivity:
         self.patterns = list(self._patterns())
 
     def parts(self) -> list[Group]:
-        """Return the group in parts whose effects add up: single elements, leaves, equal elements, slices of leaves, or the whole."""
+        """Divide the group into parts whose effects add up: single elements, leaves, equal elements, slices of leaves, or the whole."""
         if len(self.members) == 1 or self._singles_add_up():
             return [Group([member], self.group.outputs) for member in self.members]
         for labels in self._partitions() if len(self.members) > DOZEN else ():
@@ -136,18 +136,18 @@ class _Additivity:
         return [self.group]
 
     def _parts_of(self, group: Group) -> list[Group]:
-        """Part a block of many elements further."""
+        """Divide a block of many elements further."""
         return _Additivity(self.ball, group, self.base).parts() if len(group.members) > DOZEN else [group]
 
     def _patterns(self) -> Iterator[Floats]:
-        """Give joint moves, shape (m,)."""
+        """Yield joint moves, shape (m,)."""
         rng, count = self.ball.rng, len(self.members)
         against = np.array([[1.0, -1.0], [-1.0, 1.0]]) if count == 2 else random_signs((PATTERNS, count), rng)
         for ways in (np.ones(count), -np.ones(count), *against):
             yield ways * rng.uniform(1.2, 1.8, count)
 
     def _partitions(self) -> Iterator[Indices]:
-        """Give a label to each element: its leaf, its size, or its index along the last axis, or the first."""
+        """Yield labels of the elements, shape (m,): leaves, absolute values, indices along the last axis, along the first."""
         values = [self.ball.probe.point.leaves[member.leaf].value for member in self.members]
         yield np.array([member.leaf for member in self.members])
         yield np.array([abs(v.flat[m.index]) for m, v in zip(self.members, values, strict=True)])
@@ -157,16 +157,16 @@ class _Additivity:
             yield np.array([place[0] for place in places])
 
     def _change(self, move: Floats, factor: float = 1.0) -> Floats:
-        """Return by how much a joint move changes the columns. Costs one call."""
+        """Return by how much a joint move changes the functions, shape (K,). Costs one call."""
         moves = self.ball.at_rest()
         for member, part in zip(self.members, move * self.scale, strict=True):
             moves[member.leaf][member.index] = factor * part * self.unit
         return self.ball.read(self.ball.outputs(moves) - self.base, self.group.outputs)
 
     def _singles_add_up(self) -> bool:
-        """Compare joint moves with the sum of what the one-sided derivatives of single elements say.
+        """Compare joint moves with the sum predicted from one-sided derivatives of single elements.
 
-        The residual must be of first order: a kink near the point, but not at it, does not link elements.
+        Only a residual of first order counts: a kink near the point, but not at it, does not link elements.
         """
         for pattern in self.patterns:
             slopes = np.array([m.slope(np.sign(t)) for m, t in zip(self.members, pattern, strict=True)])
@@ -174,10 +174,10 @@ class _Additivity:
             expected = self.unit * ((pattern * self.scale) @ slopes)
             blur = 2 * self.ball.noise + self.unit * np.sqrt((pattern * self.scale) ** 2 @ unsure**2)
 
-            def left(factor: float, pattern: Floats = pattern, expected: Floats = expected) -> Floats:
+            def residual(factor: float, pattern: Floats = pattern, expected: Floats = expected) -> Floats:
                 return self._change(pattern, factor) / factor - expected
 
-            if self._is_of_first_order(left, blur, self.ball.noise):
+            if self._is_of_first_order(residual, blur, self.ball.noise):
                 return False
         return True
 
@@ -185,21 +185,21 @@ class _Additivity:
         """Compare a joint move with the sum of the moves of each block."""
         parts = [np.where(np.isin(np.arange(len(pattern)), block), pattern, 0.0) for block in blocks]
 
-        def left(factor: float) -> Floats:
+        def residual(factor: float) -> Floats:
             return (self._change(pattern, factor) - sum(self._change(part, factor) for part in parts)) / factor
 
         noise = np.sqrt(len(blocks) + 2) * self.ball.noise
-        return not self._is_of_first_order(left, noise, noise)
+        return not self._is_of_first_order(residual, noise, noise)
 
-    def _is_of_first_order(self, left: Callable[[float], Floats], blur: Floats, noise: Floats) -> bool:
-        """Tell whether the residual over the distance is significant, and as large nearer to the point."""
-        far = left(1.0)
+    def _is_of_first_order(self, residual: Callable[[float], Floats], blur: Floats, noise: Floats) -> bool:
+        """Tell whether the residual divided by the distance is significant, and as large nearer to the point."""
+        far = residual(1.0)
         seen = (self.stake > 0) & (np.abs(far) > blur + LINKED * self.stake * self.unit)
-        # Twice: what curvature of several orders leaves over may come to as much at two distances by chance.
+        # At three distances: curvature of several orders may leave the same residual at two by chance.
         for nearer in (1 / 4, 1 / 16):
             if not seen.any():
                 break
-            close = left(nearer)
+            close = residual(nearer)
             seen &= np.abs(close - far) <= np.abs(far) / 4 + noise / nearer
             far = close
         return bool(seen.any())

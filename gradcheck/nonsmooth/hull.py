@@ -1,4 +1,4 @@
-"""The point of a convex hull that is nearest to a given one, and a place on the sides of hyperplanes that are wanted."""
+"""Geometry of kinks: the point of a convex hull nearest to a target, and a place on the wanted sides of hyperplanes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def nearest_in_hull(points: Floats, target: Floats) -> Floats:
 
 
 def weights_of_nearest(points: Floats, target: Floats) -> Floats:
-    """Return the weights of ``points`` in that point of their convex hull which is nearest to ``target``; few of them are not zero.
+    """Return the weights of ``points`` in the point of their convex hull nearest to ``target``; most of them are zero.
 
-    They are found by non-negative least squares: least norm of the weighted sum of differences from the
-    target beside a sum of weights of one, with the active set method of C. Lawson and R. Hanson, "Solving Least Squares
-    Problems" (1974). P. Wolfe, "Finding the nearest point in a polytope", Mathematical Programming 11 (1976), is the same.
+    Non-negative least squares for a weighted sum equal to the target and weights of sum one, by the active set method of C. Lawson
+    and R. Hanson, "Solving Least Squares Problems" (1974); also P. Wolfe, "Finding the nearest point in a polytope", Mathematical
+    Programming 11 (1976).
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ def weights_of_nearest(points: Floats, target: Floats) -> Floats:
     -------
     array, shape (P,)
     """
-    apart = points - target
-    size = np.abs(apart).max(initial=0.0)
+    shifted = points - target
+    size = np.abs(shifted).max(initial=0.0)
     if size == 0:
         return np.full(len(points), 1 / len(points))
-    system = np.vstack([apart.T / size, np.ones(len(points))])
+    system = np.vstack([shifted.T / size, np.ones(len(points))])
     wanted = np.append(np.zeros(len(target)), 1.0)
     weights, used = np.zeros(len(points)), np.zeros(len(points), dtype=bool)
     for _ in range(3 * len(points)):
@@ -62,7 +62,7 @@ def weights_of_nearest(points: Floats, target: Floats) -> Floats:
 
 
 def _fit(system: Floats, wanted: Floats, weights: Floats, used: Bools) -> Floats:
-    """Fit the weights in use, and take out of use what would become negative."""
+    """Fit the weights in use, and remove those that would become negative."""
     while True:
         fitted = np.zeros_like(weights)
         fitted[used] = np.linalg.lstsq(system[:, used], wanted, rcond=None)[0]
@@ -75,17 +75,17 @@ def _fit(system: Floats, wanted: Floats, weights: Floats, used: Bools) -> Floats
 
 
 def best_place(normals: Floats, sides: Floats, direction: Floats, rng: np.random.Generator) -> Floats:
-    """Return a place at which the derivative along a direction is large, of a function that bends at hyperplanes through the origin.
+    """Return a place where the derivative along a direction is large, for a function with kinks on hyperplanes through the origin.
 
-    Each bend adds most of its normal's part along the direction on one side. No more bends than dimensions have their sides all at
-    once, by least squares; of more the perceptron (F. Rosenblatt, 1958) finds a place with much of their weight.
+    Each kink wants the place on one side of its hyperplane, weighted by its change of the derivative. Least squares satisfies as
+    many kinks as there are dimensions; for more the perceptron (F. Rosenblatt, 1958) finds a place with a large total weight.
 
     Parameters
     ----------
     normals : array, shape (S, m)
-        By how much the gradient changes at each hyperplane.
+        The change of the gradient at each hyperplane.
     sides : array, shape (S,)
-        1 where the gradient is larger by the normal on the side to which that points, -1 where on the other.
+        1 if the gradient is larger by the normal on the side to which that points, -1 if on the other.
     direction : array, shape (m,)
     rng : Generator
 

@@ -1,4 +1,4 @@
-"""A function that is made of linear pieces, along a line: its slopes, found piece by piece."""
+"""A piecewise linear function along a line: its slopes, found piece by piece."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Point(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """Where to measure next: the position, one step ahead of it, and `end`, if that is beyond.
+    """Where to measure next: at ``at``, one step ahead of it, and at ``end`` if that is farther.
 
-    If there is one kink, the values at the position and at `end` are as `expected` to within `allowed`; `behind` is the
-    position of the point before it.
+    If there is a single kink in between, the values at ``at`` and ``end`` are as ``expected`` to within ``allowed``; ``behind``
+    is the position of the point before.
     """
 
     at: float
@@ -35,24 +35,24 @@ class Cut(NamedTuple):
 
 
 class Line:
-    """What is known of a function along a line.
+    """The values of a function along a line, and where to measure it next.
 
     Parameters
     ----------
     reach : float
         How far the line goes to both sides.
     step : float
-        The step of a slope: shorter pieces are not told apart.
+        The step of a slope: shorter pieces are not resolved.
     noise : float
         By how much noise may change a value.
     curved : float
         By how much curvature may change a slope over a length of one.
     fine : float
-        Smaller changes of the slope, in one sense, are not looked into: what is curved has pieces without end.
+        Smaller changes of the slope are not followed: a curved function has infinitely many pieces.
     ends : pair of float
         The slopes far beyond both ends.
     most_points : int
-        Points that are measured, one or two for each piece, at two calls each: what bends most comes first.
+        Largest number of points, one or two for each piece, at two calls each; the largest kinks come first.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Line:
         self.blur = 2 * noise / step
         self._points: list[Point] = []
         self._cuts = [Cut(at, at, np.full(2, np.nan)) for at in (-reach, 0.0, reach)]
-        self._bent: set[float] = set()
+        self._single_kink: set[float] = set()
 
-    def asked(self) -> Floats:
+    def next_positions(self) -> Floats:
         """Return the positions at which the function is to be measured next; none once all pieces are known."""
         return np.array([at for cut in self._cuts for at in self._places(cut)])
 
@@ -87,18 +87,18 @@ class Line:
         for cut in self._cuts:
             value, *ahead = (next(found) for _ in self._places(cut))
             if (np.abs([value, ahead[-1]] - cut.expected) <= cut.allowed).all():
-                self._bent.add(cut.behind)
+                self._single_kink.add(cut.behind)
             else:
                 self._points.append(Point(cut.at, value, (ahead[0] - value) / self.step))
         self._points.sort()
-        asked = [self._cut(*both) for both in pairwise(self._points) if both[0].at not in self._bent]
+        asked = [self._cut(*both) for both in pairwise(self._points) if both[0].at not in self._single_kink]
         cuts = sorted((each for each in asked if each is not None), key=lambda each: -each[0])
         self._cuts = [cut for _, cut in cuts[: self.most_points - len(self._points)]]
 
     def _cut(self, one: Point, other: Point) -> tuple[float, Cut] | None:
-        """Return where to look between two points, by how much the slope changes there; None where both are on one piece.
+        """Return by how much the slope changes between two points, and where to measure; None if both are on one piece.
 
-        That is where the pieces of both would meet: if they do, there is one kink between them.
+        That is where the pieces of both points would meet: if they do, there is a single kink between them.
         """
         length, bend = other.at - one.at, other.slope - one.slope
         left = (other.value - one.value) / length - one.slope
@@ -110,7 +110,7 @@ class Line:
         if abs(bend) > unsure:
             meet = length * (1 - left / bend)
             blurs = 2 * self.noise + self.blur * np.array([meet, length - meet])
-            # Without a kink there one of the two values would be off by eight times what noise explains.
+            # If the kink is elsewhere one of the two values is off by eight times what noise explains.
             aside = max(self.step / 2, 8 * float(blurs.max()) / abs(bend))
             if one.at + 1.5 * self.step < one.at + meet - aside < one.at + meet + aside < other.at:
                 expected = [one.value + one.slope * (meet - aside), other.value + other.slope * (meet + aside - length)]
@@ -120,7 +120,7 @@ class Line:
 
     @property
     def points(self) -> int:
-        """How many points are known."""
+        """The number of points measured."""
         return len(self._points)
 
     @property
@@ -129,15 +129,15 @@ class Line:
         return max((point.slope, point.at) for point in self._points)
 
     @property
-    def most(self) -> float:
-        """The first slope plus all rises along the line: an upper bound for the slope whatever the order of the kinks.
+    def upper_bound(self) -> float:
+        """The first slope plus all rises along the line: an upper bound for the slope, whatever the order of the kinks.
 
-        A fall smaller than noise makes of a slope is ignored.
+        Falls within the noise of a slope are ignored.
         """
         slopes = [self.ends[0]]
         for one, other in pairwise(self._points):
             slopes += [one.slope]
-            if one.at not in self._bent:
+            if one.at not in self._single_kink:
                 slopes += [(other.value - one.value) / (other.at - one.at)]
         most = low = top = self.ends[0]
         for slope in [*slopes[1:], self._points[-1].slope, self.ends[1]]:

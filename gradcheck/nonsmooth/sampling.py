@@ -1,4 +1,4 @@
-"""Points and slopes in a small ball around the point that is checked (gradient sampling).
+"""Points and slopes in a small ball around the point that is checked (gradient sampling), and the elements to decide there.
 
 Source: J. Burke, A. Lewis and M. Overton, "A robust gradient sampling algorithm for nonsmooth, nonconvex optimization",
 SIAM Journal on Optimization 15 (2005).
@@ -23,9 +23,9 @@ Place = tuple[int, int]
 """Leaf and index of an element."""
 
 FARTHEST, FARTHEST_IN_NOISE = 1.86e-2, 0.27
-"""Radii of the ball in units of an element's scale. The first is
-shorter than the first step of the differences that flag an element. The second bounds the radius where noise hides the
-error even at the second; slopes are then read to a fifth of the error in place of a hundredth."""
+"""Largest radii of the ball, in units of an element's scale. The first is shorter than the first step of the differences that
+flag an element. The second holds where noise hides the error at the first; slopes are then read to a fifth of the error in
+place of a hundredth."""
 
 STEP = 0.05
 """Step of a slope, in units of the distance between two tied elements that are moved apart: short enough that most
@@ -45,12 +45,12 @@ class Flagged:
     claimed, reference, bound, gap : arrays, shape (K,)
         ``gap`` is the right minus the left derivative, 0 where they agree.
     size, stake : array, shape (K,)
-        The size of the error in question, unless given the distance of claim and derivative or the gap. 0 where there is
-        nothing to decide.
+        The size of the error in question; by default the larger of the claim's error and the gap. 0 where there is nothing
+        to decide.
     valid, open : arrays of bool, shape (K,)
-        The outcome: a valid claim at a kink; one that cannot be decided. Neither: the claim is wrong.
+        The outcome: a valid claim at a kink; a claim that cannot be decided. If neither, the claim is wrong.
     hidden : array of bool, shape (K,)
-        A wrong claim that would be right at a kink so near that noise hides it.
+        A wrong claim that would be valid at a kink so near that noise hides it.
     """
 
     leaf: int
@@ -75,7 +75,7 @@ class Flagged:
 
     @property
     def contradicted(self) -> Bools:
-        """Where the claim lies outside the interval that was measured; at a kink that of the one-sided derivatives."""
+        """Where the claim lies outside the measured interval, at a kink that of the one-sided derivatives."""
         return np.asarray(np.abs(self.claimed - self.reference) > self.bound)
 
     def conclude(self, valid: Bools) -> None:
@@ -89,7 +89,7 @@ class Flagged:
 
 @dataclass(frozen=True, slots=True)
 class Ball:
-    """Function, claims and scales that all flagged elements have in common.
+    """Functions, claims and scales around the point.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Ball:
     claims : dict
         For each free leaf its claim, shape (n, K).
     scales : dict
-        For each free leaf the scales of its elements; all are moved.
+        For each free leaf the scales of its elements.
     noise : array, shape (K,)
         By how much noise may change a value.
     rng : Generator
@@ -116,13 +116,13 @@ class Ball:
 
     def __post_init__(self) -> None:
         probe, each = self.probe, self.probe
-        if self.tells_apart:
+        if self.separates_outputs:
             factors = np.ones((probe.output.size, 1))
             each = EachOutput(probe.function, probe.point, probe.output, factors, probe.budget)
         object.__setattr__(self, "each", each)
 
     @property
-    def tells_apart(self) -> bool:
+    def separates_outputs(self) -> bool:
         """Whether there are several outputs behind every column."""
         return self.probe.output.size > 1 and not isinstance(self.probe, EachOutput)
 
@@ -131,18 +131,18 @@ class Ball:
         return np.asarray(self.each.ray(moves, np.ones(1))[0])
 
     def read(self, outputs: Floats, chosen: Indices | None) -> Floats:
-        """Return the columns, shape (..., K), that some of the outputs contribute to; None: all of them."""
-        if not self.tells_apart:
+        """Return the functions, shape (..., K), as far as some of the outputs contribute to them; None for all outputs."""
+        if not self.separates_outputs:
             return outputs
         factors = self.probe.cotangents
         return np.asarray(outputs @ factors.T if chosen is None else outputs[..., chosen] @ factors[:, chosen].T)
 
     def at_rest(self) -> Moves:
-        """Return a displacement of nothing."""
+        """Return a displacement of zero."""
         return {leaf: np.zeros_like(scale) for leaf, scale in self.scales.items()}
 
     def near(self, radius: float, rng: np.random.Generator | None = None) -> Moves:
-        """Draw a displacement of all elements: random signs times a spread of sizes, so that ties break in every order."""
+        """Draw a displacement of all elements: random signs times random sizes, so that ties break in every order."""
         rng = rng or self.rng
         return {
             leaf: radius * scale * random_signs(scale.shape, rng) * rng.uniform(0.3, 1.0, scale.shape)
@@ -150,10 +150,10 @@ class Ball:
         }
 
     def scale(self, elements: list[Flagged]) -> Floats:
-        """Return the scales of some elements, shape (m,), in units of which they are moved together.
+        """Return the scales in units of which some elements are moved together, shape (m,), each at most its own.
 
-        None farther than its own; where they differ in value, so far that what is at stake changes the functions alike: else
-        one would stand still beside another. Equal elements of a leaf are moved alike, since they may be tied.
+        Elements of different values move so far that their errors in question change the functions equally, or some would have no
+        visible effect. Equal elements of a leaf move equally, since they may be tied.
         """
         own = np.array([self.scales[element.leaf][element.index] for element in elements])
         stakes = np.array([element.stake.max(initial=0.0) for element in elements])
@@ -169,10 +169,7 @@ class Ball:
         return own
 
     def radius(self, elements: list[Flagged]) -> float:
-        """Return how far away slopes are taken, in units of the elements' scales.
-
-        The smallest radius at which noise does not hide what is at stake.
-        """
+        """Return the smallest radius, in units of the elements' scales, at which noise does not hide the error in question."""
         stakes = self.scale(elements)[:, None] * np.array([element.stake for element in elements])
         stake = stakes.max(axis=0)
         blur = self.noise + self.rounded(elements).max(axis=0)
@@ -181,7 +178,7 @@ class Ball:
         return float(np.clip(radius, CLOSEST, np.clip(radius / 20, FARTHEST, FARTHEST_IN_NOISE)))
 
     def rounded(self, elements: list[Flagged]) -> Floats:
-        """Return by how much a displacement as the dtype of the parameters rounds it may change the functions, shape (m, K)."""
+        """Return by how much the rounding of a displacement to the parameters' dtype may change the functions, shape (m, K)."""
         leaves = self.probe.point.leaves
         rounding = [
             float(leaves[e.leaf].format.spacing(np.abs(leaves[e.leaf].value.ravel()[e.index]))) for e in elements

@@ -1,7 +1,7 @@
-"""A single element moved through the ball along its own axis, and whether its claim is among the slopes met.
+"""Scans of a single element along its axis through the ball: whether its claim is among the slopes met.
 
-A kink very near may be hidden by noise, and differences with longer steps agree with each other. So an element that seems
-to be wrong is scanned before it is called so, alone and with all others moved.
+Noise may hide a very near kink while differences with longer steps agree with each other. So an element is scanned, alone
+and with all others moved, before it is called wrong.
 """
 
 from __future__ import annotations
@@ -17,59 +17,58 @@ from gradcheck.nonsmooth.sampling import FARTHEST, Ball, Flagged
 __all__ = ["has_steady_gap", "scan"]
 
 PLACES = 18
-"""Values along a scan, from -1.39 to 1.39 radii where the others lie within 1: seventeen slopes, of which a polynomial of
-degree `DEGREE` leaves eleven to tell a kink by."""
+"""Number of values along a scan, from -1.39 to 1.39 radii: seventeen slopes, of which a polynomial of degree `DEGREE` leaves
+eleven degrees of freedom to detect a kink."""
 
 DEGREE = 5
-"""Degree of the polynomial subtracted from the slopes of a scan: it removes curvature where noise forbids a shorter scan."""
+"""Degree of the polynomial subtracted from the slopes of a scan, to remove curvature."""
 
 SPREADS = (0.0, 1.0, 1.0)
 """How far the other elements are moved in each scan, in radii."""
 
 
 def scan(ball: Ball, element: Flagged) -> bool:
-    """Compare the claim of an element with the slopes along its axis, record what comes out, and tell whether there is a kink.
+    """Compare the claim of an element with the slopes along its axis, record the outcome in it, and tell whether there is a kink.
 
     Notes
     -----
-    Costs 54 calls where the claim is not among the slopes, else 108; as many again for each longer scan, and 18 more for a kink
+    Costs 54 calls if the claim is not among the slopes, else 108; as many again for each longer scan, and 18 more for a kink
     that differences did not see.
 
     Raises
     ------
     NotRepeatableError
-        When the functions give something else where they seemed to have such a kink.
+        When the values that seemed to show such a kink do not repeat.
     """
     radius = ball.radius([element])
     curved = np.zeros(element.reference.shape, dtype=bool)
     while True:
-        within, is_bent, left = _within(ball, element, radius)
+        within, has_kink, left = _within(ball, element, radius)
         hidden = blurred = np.zeros_like(within)
         if not within.any():
             break
         from_afar = within
         nearer, _, more = _within(ball, element, radius / RATIO)
         within = within & nearer  # a fast oscillation looks like a kink only from afar
-        # What a kink leaves of the slopes stays in a shorter scan, what noise leaves grows: where that is as large as the error
-        # a longer one shows more.
-        # What curvature leaves shrinks with a high power of the radius, and that of a kink, also of the slope, with the first at most.
+        # In a shorter scan the residual of a kink in the value stays, that of a kink in the slope falls with the radius, that of
+        # curvature with a high power of it, and that of noise grows. If noise leaves as much as the error a longer scan shows more.
         curved = more * RATIO**2 < left
         blurred = (more > np.sqrt(RATIO) * left) & (RATIO * left > np.abs(element.claimed - element.reference))
         if not (within & blurred).any() or radius * RATIO > FARTHEST:
-            # As near as noise allows there is no kink: one may be nearer still where there are others farther away.
-            hidden = from_afar & ~within & is_bent & (radius >= FARTHEST)
+            # No kink as near as noise allows to look; where there are kinks farther away, one may be nearer still.
+            hidden = from_afar & ~within & has_kink & (radius >= FARTHEST)
             break
         radius *= RATIO
     element.hidden = hidden
     element.conclude(within | ((element.gap != 0) & ~element.contradicted))
-    # What still grows the nearer the scan is noise, or a pole, at which slopes of any size are met; nor is curvature a kink.
+    # A residual that still grows in shorter scans is noise, or a pole, near which slopes of any size occur.
     unclear = within & (blurred | curved) & element.contradicted
     element.valid, element.open = element.valid & ~unclear, unclear
-    return is_bent or bool(element.valid.any())
+    return has_kink or bool(element.valid.any())
 
 
 def has_steady_gap(ball: Ball, element: Flagged) -> Bools:
-    """Tell in which columns the one-sided derivatives differ by the same at two radii, shape (K,): not so at a pole or cusp.
+    """Tell for which functions the gap of one-sided slopes is the same at two radii, shape (K,): not at a pole or cusp.
 
     Notes
     -----
@@ -84,35 +83,39 @@ def has_steady_gap(ball: Ball, element: Flagged) -> Bools:
 
 
 def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, Floats]:
-    """Tell where the claim is among the slopes of scans, whether there is a kink, and what the smooth parts leave of the slopes."""
+    """Tell where the claim is among the slopes of scans, whether there is a kink, and how far slopes lie from a smooth fit."""
     at_stake = element.stake > 0
-    apart = np.abs(element.claimed - element.reference)
+    error = np.abs(element.claimed - element.reference)
     low, high = np.full_like(element.reference, np.inf), np.full_like(element.reference, -np.inf)
-    is_bent, left = False, np.zeros_like(apart)
+    has_kink, left = False, np.zeros_like(error)
     for spread in SPREADS:
         others, (shifts, unsure) = ball.near(radius * spread), _shifts(ball, element, radius)
         values = ball.probe.line(others, element.leaf, element.index, shifts)
+        # With other elements moved, the values may be far larger, and so their rounding; if it hides the error the scan is useless.
+        unsure = unsure * np.fmax(1.0, ball.probe.output.eps * np.abs(values).max(axis=0) / ball.noise)
+        if spread and not (at_stake & (unsure < error)).any():
+            continue
         slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]
         smooth, middle, blur = _smooth_part(slopes)
         residual = np.ptp(slopes - smooth, axis=0)
         left = np.fmax(left, residual)
-        kinked = at_stake & (residual > 0.5 * apart + unsure)
-        is_bent |= bool(kinked.any())
-        if (kinked & (element.gap == 0)).any():  # a value that was another one at some call looks like a kink
+        kinked = at_stake & (residual > 0.5 * error + unsure)
+        has_kink |= bool(kinked.any())
+        if (kinked & (element.gap == 0)).any():  # a single value that does not repeat looks like a kink
             require_same(ball.probe.line(others, element.leaf, element.index, shifts), values, ball.noise)
-        # Without a kink the slope at the point is the derivative; with others moved it says nothing about it.
+        # Without a kink the slope at the point is the derivative; with other elements moved it is not.
         alone = np.broadcast_to(middle if spread == 0 else np.nan, slopes.shape)
         use = kinked & np.isfinite(slopes).all(axis=0)
         slopes, unsure = np.where(use, slopes, alone), np.where(use, unsure, blur * unsure)
-        # Curvature leaves as much, less in proportion to the radius.
+        # The residual of curvature, in proportion to the radius.
         slack = NEGLIGIBLE * min(1.0, radius / FARTHEST) * np.ptp(slopes, axis=0)
         low = np.fmin(low, slopes.min(axis=0) - unsure - slack)
         high = np.fmax(high, slopes.max(axis=0) + unsure + slack)
-    return at_stake & (element.claimed >= low) & (element.claimed <= high), is_bent, left
+    return at_stake & (element.claimed >= low) & (element.claimed <= high), has_kink, left
 
 
 def _shifts(ball: Ball, element: Flagged, radius: float) -> tuple[Floats, Floats]:
-    """Return the shifts of an element along a scan, as its dtype rounds them, and how noise blurs the slopes between them, shape (K,)."""
+    """Return the shifts of an element along a scan, rounded to its dtype, and the effect of noise on the slopes between them, (K,)."""
     ends = np.linspace(-1.39, 1.39, PLACES)
     scale = ball.scales[element.leaf][element.index]
     leaf = ball.probe.point.leaves[element.leaf]
@@ -122,10 +125,9 @@ def _shifts(ball: Ball, element: Flagged, radius: float) -> tuple[Floats, Floats
 
 
 def _smooth_part(slopes: Floats) -> tuple[Floats, Floats, float]:
-    """Fit the columns of ``slopes``, equally spaced, by a polynomial: return its values, and that in the middle.
+    """Fit the columns of ``slopes``, equally spaced, by a polynomial: return its values, and the one in the middle.
 
-    Its residual tells kinks, at which slopes jump, from curvature. The last number is by how much the values that the
-    slopes are differences of blur the middle, in units of what they blur a slope.
+    The third result is the noise of the middle in units of the noise of a slope.
     """
     powers = np.polynomial.legendre.legvander(np.linspace(-1.0, 1.0, len(slopes)), DEGREE)
     fit = powers @ np.linalg.pinv(powers)

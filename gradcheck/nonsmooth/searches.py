@@ -1,6 +1,6 @@
-"""Gradients of elements that share a kink, sampled near the point, and the search for one with a larger derivative along a direction.
+"""Gradients of elements that share a kink, sampled near the point, and the search for one with a large derivative along a direction.
 
-What is evaluated is asked for: generators yield the slopes that they need, so that those of independent groups are taken in the same calls.
+The methods are generators that yield requests for slopes: so the slopes of independent groups are measured in the same calls.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from gradcheck.nonsmooth.hull import best_place
 from gradcheck.nonsmooth.lines import Line
 from gradcheck.nonsmooth.sampling import FARTHEST, STEP, Ball
 
-__all__ = ["SAMPLES", "Asking", "Question", "Samples", "Start"]
+__all__ = ["SAMPLES", "Background", "Request", "Requests", "Samples"]
 
 
-class Question(NamedTuple):
-    """For slopes at a place, shape (m,), along directions, shape (D, m). The answer has shape (D, K).
+class Request(NamedTuple):
+    """A request for slopes at a place, shape (m,), along directions, shape (D, m). The answer has shape (D, K).
 
-    With ``stays`` all other elements are where they were for the question before.
+    With ``stays`` all other elements are where they were at the request before.
     """
 
     place: Floats
@@ -34,7 +34,7 @@ class Question(NamedTuple):
     stays: bool = False
 
 
-Asking = Generator[Question, Floats, None]
+Requests = Generator[Request, Floats, None]
 
 SAMPLES = 24
 """Gradients sampled beside the first ones, or three for each element, up to `SMALL`. A claim still outside their hull has
@@ -50,10 +50,10 @@ TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """The displacement of all other elements, drawn again each time it is needed, since it may be large.
+class Background:
+    """A displacement of all other elements, drawn again each time it is needed, since it may be large.
 
-    With the outputs there, for the groups that are moved to their places besides.
+    ``outputs`` holds the outputs there, for each set of groups that are moved to their places as well.
     """
 
     seed: int
@@ -66,10 +66,10 @@ class Start:
 
 
 class Samples:
-    """Gradients of elements that share a kink, sampled at points near by.
+    """Gradients of elements that share a kink, sampled at nearby points.
 
-    Each member is measured in its own scale, so that one does not stand still while another moves: places are displacements
-    in units of the distance between two that are moved apart, and gradients are taken with respect to them.
+    Places are displacements of the members in units of their scales times the radius, and gradients are derivatives with
+    respect to these.
     """
 
     def __init__(self, ball: Ball, group: Group, radius: float) -> None:
@@ -81,53 +81,53 @@ class Samples:
         self.noise = 2 * ball.noise / (STEP * self.unit)
         self.unsure = self.noise + NEGLIGIBLE * self.stake
         self.places: list[Floats] = []
-        self.start: Start  # of the last slopes that were asked for
-        self.starts: list[Start] = []
+        self.background: Background  # of the last slopes that were asked for
+        self.backgrounds: list[Background] = []
         self.gradients: list[Floats] = []
         self.kinks: dict[int, list[tuple[Floats, float]]] = defaultdict(list)
         self.lines: Counter[int] = Counter()
         self.refuted: list[tuple[int, Floats]] = []
 
     def move(self, moves: dict[int, Floats], place: Floats) -> None:
-        """Set the members in a displacement of all elements."""
+        """Set the members in a displacement of all elements, in place."""
         for member, part in zip(self.members, place * self.scale[:, 0], strict=True):
             moves[member.leaf][member.index] = part * self.unit
 
-    def _sample(self, place: Floats, share: float = LINKED) -> Generator[Question, Floats, None]:
-        """Sample a gradient at a place, or near it where a kink passes between the points of the differences.
+    def _sample(self, place: Floats, share: float = LINKED) -> Generator[Request, Floats, None]:
+        """Sample a gradient at a place, or near it if a kink passes between the points of the differences.
 
-        The differences along the axes then do not add up to the one along all of them.
+        In that case the differences along the axes do not add up to the one along all axes.
         """
         count = len(place)
         for _ in range(TRIES):
-            slopes = yield Question(place, np.vstack([np.eye(count), -np.ones(count)]))
+            slopes = yield Request(place, np.vstack([np.eye(count), -np.ones(count)]))
             gradient, joint = slopes[:-1], slopes[-1]
             apart = np.abs(gradient.sum(axis=0) + joint)
             if np.all((apart <= share * self.stake + np.sqrt(count) * self.unsure) | (self.stake == 0)):
                 self.places.append(place)
-                self.starts.append(self.start)
+                self.backgrounds.append(self.background)
                 self.gradients.append(gradient)
                 return
             place = place + self.ball.rng.uniform(-0.7, 0.7, count)
 
     # ---- where to look ----------------------------------------------------------------------------------------------
 
-    def _towards(self, direction: Floats, spread: float = 0.5) -> Floats:
-        """Return a place far along a direction, at which elements that it does not tell apart are in some order."""
+    def _far_along(self, direction: Floats, spread: float = 0.5) -> Floats:
+        """Return a place far along a direction, with elements of equal components in a random order."""
         ranks = self.ball.rng.permutation(len(direction)) - (len(direction) - 1) / 2
         return np.asarray(len(direction) * direction + spread * ranks)
 
     def _in_order(self, place: Floats) -> Floats:
-        """Return a place at which elements are in the same order, equal ones in any, and all apart."""
+        """Return a place with elements in the same order, equally spaced, equal ones in a random order."""
         ranks = np.empty(len(place))
         ranks[np.lexsort((self.ball.rng.permutation(len(place)), place))] = np.arange(len(place))
         return ranks - (len(ranks) - 1) / 2
 
     def _first_places(self) -> Iterator[Floats]:
-        """Give where gradients are sampled first: where a valid claim is likely to be the gradient.
+        """Yield the places where gradients are sampled first: where a valid claim is likely to be the gradient.
 
         Along the axis of the element whose one-sided derivative is nearest to its claim; along the claim, as for a maximum, and
-        against it, as for a minimum; all up and all down; then the orders that fit the claims, by the slopes of the first sample.
+        against it, as for a minimum; all up and all down; then in the orders that fit the claims by the slopes of the first sample.
         """
         found = []
         for column in np.flatnonzero(self.stake):
@@ -138,19 +138,19 @@ class Samples:
                 ranked = self._ranked(claim)
                 found += [claim / size, -claim / size, ranked, -ranked]
         ones = np.ones(len(self.members))
-        yield from [self._towards(direction) for direction in [*found, ones, -ones]]
+        yield from [self._far_along(direction) for direction in [*found, ones, -ones]]
         if self.gradients:
             yield from [self._by_rank(self.claim[:, column], int(column)) for column in np.flatnonzero(self.stake)]
 
     def _by_rank(self, direction: Floats, column: int) -> Floats:
-        """Return the place of the largest derivative along a direction if slopes go by ranks alone, as those of sorted elements do."""
+        """Return the place of the largest derivative along a direction if slopes depend on ranks alone, as those of a sort."""
         ranked = np.argsort(self.places[0])
         ranks = np.empty(len(ranked))
         ranks[np.argsort(direction, kind="stable")] = np.argsort(self.gradients[0][ranked, column])
         return ranks - (len(ranks) - 1) / 2
 
     def _gaps(self, column: int) -> Floats:
-        """Return the sizes of the gaps between the derivatives on both sides, shape (m,)."""
+        """Return the absolute gaps between the one-sided derivatives, shape (m,)."""
         return np.asarray(self.scale[:, 0] * np.array([abs(member.gap[column]) for member in self.members]))
 
     def _nearest_side(self, column: int) -> tuple[Floats, Floats]:
@@ -167,50 +167,49 @@ class Samples:
         return 1.0 - 2 * sides.argmin(axis=1), np.rint(share)
 
     def _axis(self, column: int) -> Floats:
-        """Return the axis, upwards or downwards, along which a one-sided derivative is nearest to the claim beside its gap."""
+        """Return the signed axis along which a one-sided derivative is nearest to the claim, relative to its gap."""
         side, share = self._nearest_side(column)
         row = np.lexsort((-self._gaps(column), -np.abs(self.claim[:, column]), share))[0]
         return np.asarray(np.eye(len(side))[row] * side)
 
-    def _held(self, column: int) -> Floats:
-        """Return the side, 1 or -1, of elements that claim a one-sided slope: if f is convex no other place has it. 0 for the others."""
+    def _fixed_sides(self, column: int) -> Floats:
+        """Return the side, 1 or -1, of elements whose claim is a one-sided slope, 0 for others: a convex f has it on that side only."""
         side, share = self._nearest_side(column)
         return np.where(share == 0, side, 0.0)
 
     @staticmethod
     def _ranked(direction: Floats) -> Floats:
-        """Return a direction in the same order, so that no difference is too small to be seen among others."""
+        """Return a direction with components in the same order, equally spaced, so that no difference is too small."""
         ranks = np.unique(direction, return_inverse=True)[1]
         return np.asarray(2 * ranks / max(int(ranks.max()), 1) - 1)
 
-    def _search(self, direction: Floats, column: int) -> Generator[Question, Floats, bool | None]:
-        """Look for a gradient that is along a direction as large as the claim says, and sample it; tell whether there is one.
+    def _search(self, direction: Floats, column: int) -> Generator[Request, Floats, bool | None]:
+        """Search for a gradient with a derivative along a direction as large as the claim's, and sample it; tell whether there is one.
 
         None means undecided. A line along the direction crosses every kink that changes the derivative along it, though
-        in one order only. The derivative is therefore at most its value at the start plus all rises on the way, if
-        these are all the kinks.
+        in one order only. So the derivative is at most its value at the start plus all rises along the line.
         """
         if any(column == of and np.allclose(direction, known) for of, known in self.refuted):
             return False
         wanted = float(direction @ self.claim[:, column] - self.unsure[column])
         for place in self._places(direction, column):
-            if (yield from self._reaches(place, direction, column, wanted)):
+            if (yield from self._sample_if_large(place, direction, column, wanted)):
                 return True
-        behind = yield from self._slope(self._towards(-direction, 0.0), direction, column)
-        ends = behind, (yield from self._slope(self._towards(direction, 0.0), direction, column))
+        behind = yield from self._slope(self._far_along(-direction, 0.0), direction, column)
+        ends = behind, (yield from self._slope(self._far_along(direction, 0.0), direction, column))
         most, totals, points = max(self._largest(direction, column)[0], *ends), list[float](), 0
-        # Lines reach twelve times as far as gradients are sampled, so that they meet kinks at small angles to them too.
-        # Where noise lets gradients be sampled near by, lines pass farther away, so that kinks lie many steps apart.
+        # Lines reach twelve times as far as gradients are sampled, so that they cross kinks at small angles to them too.
+        # If noise allows a small radius, lines pass farther away, so that kinks lie many steps apart.
         stretch = float(np.clip(FARTHEST / (12 * len(direction) * self.unit), 1.0, 1 / STEP))
         noise = float(self.noise[column]) * STEP / 2
         curved = NEGLIGIBLE * float(self.stake[column]) * self.unit / FARTHEST
         for number in range(LINES):
-            # More than eight points for each of the ten lines: many kinks, all of which cross every line. Another line
-            # shows no others once those so far agree; a third of the lines has to do in any case.
+            # With many kinks (more than eight points for each of the ten lines) every line crosses them all: the search ends
+            # once the lines so far agree, and after a third of them in any case.
             agree = number > 1 and np.ptp(totals) <= LINKED * (wanted - most)
             if points > 8 * LINES and (agree or number >= LINES // 3):
                 break
-            if most >= wanted and (yield from self._crosses(direction, column, wanted)):
+            if most >= wanted and (yield from self._search_behind_kinks(direction, column, wanted)):
                 return True
             base = stretch * self._drawn(number)
             reach, fine = 12 * stretch * len(base), LINKED * (wanted - most)
@@ -219,36 +218,36 @@ class Samples:
             yield from self._follow(line, base, direction, column, wanted)
             slope, at = line.largest
             place = self._scaled(base + at * direction)
-            if slope >= wanted and (yield from self._gains(place, direction, column)):
+            if slope >= wanted and (yield from self._sample_larger(place, direction, column)):
                 return True
-            totals.append(line.most)
-            most, points = max(most, slope, line.most), points + line.points
+            totals.append(line.upper_bound)
+            most, points = max(most, slope, line.upper_bound), points + line.points
         if not wanted > most:
             return None
         self.refuted.append((column, direction))
         return False
 
-    def _crosses(self, direction: Floats, column: int, wanted: float) -> Generator[Question, Floats, bool]:
-        """Learn the kinks along a line, and look on the side of each that is wanted; tell whether a derivative as large is known now."""
+    def _search_behind_kinks(self, direction: Floats, column: int, wanted: float) -> Generator[Request, Floats, bool]:
+        """Find kinks along a line, and sample on the wanted side of each; tell whether a derivative as large as wanted is known now."""
         if self.lines[column] >= LEARNED:
             return False
-        yield from self._learn(direction, column)
+        yield from self._find_kinks(direction, column)
         if self._largest(direction, column)[0] >= wanted:
             return True
         if not self.kinks[column]:
             return False
         place = self._scaled(best_place(*self._normals(column), direction, self.ball.rng))
-        return (yield from self._reaches(place, direction, column, wanted))
+        return (yield from self._sample_if_large(place, direction, column, wanted))
 
-    def _reaches(
+    def _sample_if_large(
         self, place: Floats, direction: Floats, column: int, wanted: float
-    ) -> Generator[Question, Floats, bool]:
-        """Tell whether the derivative at a place is as large as is wanted, and sample there if it is."""
+    ) -> Generator[Request, Floats, bool]:
+        """Sample at a place if the derivative there is as large as wanted; tell whether a larger one is known now."""
         slope = yield from self._slope(place, direction, column)
-        return slope >= wanted and (yield from self._gains(place, direction, column))
+        return slope >= wanted and (yield from self._sample_larger(place, direction, column))
 
     def _drawn(self, number: int) -> Floats:
-        """Draw a place through which a line goes: any, or one at which elements are equal and of very different sizes, where cells are narrow."""
+        """Draw a place through which a line goes: normal, or with equal elements and very different sizes, where pieces are narrow."""
         rng, count = self.ball.rng, len(self.members)
         place = rng.normal(size=count)
         if number % 2:
@@ -258,18 +257,18 @@ class Samples:
 
     def _follow(
         self, line: Line, base: Floats, direction: Floats, column: int, wanted: float
-    ) -> Generator[Question, Floats, None]:
-        """Measure the derivative along a direction along a line, until it is as large as is wanted."""
+    ) -> Generator[Request, Floats, None]:
+        """Measure the derivative along a direction at points of a line, until it is as large as wanted."""
         stays = False
-        while len(asked := line.asked()) and not (stays and line.largest[0] >= wanted):
-            slopes = yield Question(base, asked[:, None] / STEP * direction, stays)
+        while len(asked := line.next_positions()) and not (stays and line.largest[0] >= wanted):
+            slopes = yield Request(base, asked[:, None] / STEP * direction, stays)
             line.enter(STEP * slopes[:, column])
             stays = True
 
-    def _gains(self, place: Floats, direction: Floats, column: int) -> Generator[Question, Floats, bool]:
+    def _sample_larger(self, place: Floats, direction: Floats, column: int) -> Generator[Request, Floats, bool]:
         """Sample at a place; tell whether a larger derivative along a direction is known now.
 
-        Where kinks pass too near for that, as between elements that the direction does not tell apart, these are moved apart in its order.
+        If kinks are too near, as between elements of equal components, a place with all elements separated is tried as well.
         """
         before = self._largest(direction, column)[0]
         for each in (place, self._in_order(place)):
@@ -279,22 +278,22 @@ class Samples:
         return False
 
     def _places(self, direction: Floats, column: int) -> Iterator[Floats]:
-        """Give places at which a derivative along a direction may be the largest.
+        """Yield places at which the derivative along a direction may be largest.
 
-        Elements that claim a one-sided slope are first held on that side: few random places have all of them there.
+        Elements that claim a one-sided slope are first held on that side, since few random places have all of them there.
         """
         if self.kinks[column]:
             yield self._scaled(best_place(*self._normals(column), direction, self.ball.rng))
-        ranked, held = self._ranked(direction), self._held(column)
+        ranked, held = self._ranked(direction), self._fixed_sides(column)
         for side in (held, np.zeros_like(held)) if np.any(held) else (held,):
             ahead = [self._by_rank(direction, column)] if self.gradients else []
-            ahead += [self._towards(part, 0.0) for part in (direction, -direction)]
-            ahead += [self._towards(part) for part in (direction, -direction, ranked, -ranked)]
-            yield from (np.where(side, len(side) * side, place) for place in ahead + self._orders())
+            ahead += [self._far_along(part, 0.0) for part in (direction, -direction)]
+            ahead += [self._far_along(part) for part in (direction, -direction, ranked, -ranked)]
+            yield from (np.where(side, len(side) * side, place) for place in ahead + self._rankings())
 
-    def _slope(self, place: Floats, direction: Floats, column: int) -> Generator[Question, Floats, float]:
-        """Return a derivative along a direction."""
-        slopes = yield Question(place, direction[None])
+    def _slope(self, place: Floats, direction: Floats, column: int) -> Generator[Request, Floats, float]:
+        """Return the derivative along a direction at a place."""
+        slopes = yield Request(place, direction[None])
         return float(slopes[0, column])
 
     def _largest(self, direction: Floats, column: int) -> tuple[float, int]:
@@ -304,13 +303,13 @@ class Samples:
         return slopes[best], best
 
     def _scaled(self, place: Floats) -> Floats:
-        """Return a place in the same direction, as far away as those where tied elements are moved apart."""
+        """Return a place in the same direction, with a largest component of ``m``, the number of members."""
         return np.asarray(len(place) * place / max(np.max(np.abs(place)), np.finfo(float).tiny))
 
-    def _learn(self, direction: Floats, column: int) -> Generator[Question, Floats, None]:
-        """Learn the kinks along a line: the difference of the gradients on both sides of one is normal to it.
+    def _find_kinks(self, direction: Floats, column: int) -> Generator[Request, Floats, None]:
+        """Find kinks along an arc: the difference of the gradients on both sides of a kink is normal to it.
 
-        The line goes through the place with the largest derivative so far at random, or through a random one along the direction.
+        The arc goes from the place of the largest derivative so far in a random direction, or from a random place along the direction.
         """
         drawn = self.ball.rng.normal(size=len(direction))
         base, along = drawn, direction
@@ -319,7 +318,7 @@ class Samples:
         base, along = self._scaled(base), self._scaled(along)
         self.lines[column] += 1
 
-        def sampled(angle: float) -> Generator[Question, Floats, bool]:
+        def sampled(angle: float) -> Generator[Request, Floats, bool]:
             before = len(self.gradients)
             yield from self._sample(self._scaled(np.cos(angle) * base + np.sin(angle) * along), 0.0)
             if len(self.gradients) > before:
@@ -351,21 +350,21 @@ class Samples:
                 self._enter(normal, float(np.sign(normal @ (other[2] - one[2]))), column)
 
     def _enter(self, normal: Floats, side: float, column: int) -> None:
-        """Enter a kink if it is not known yet."""
+        """Add a kink if it is not known yet."""
         for known, _ in self.kinks[column]:
             if min(np.max(np.abs(normal - known)), np.max(np.abs(normal + known))) <= 2 * self.unsure[column]:
                 return
         self.kinks[column].append((normal, side))
 
     def _normals(self, column: int) -> tuple[Floats, Floats]:
-        """Return normals of the kinks that were met, and on which side of each the derivative along its normal is larger, 1 or -1."""
+        """Return the normals of the kinks found, and the side of each on which the derivative along its normal is larger, 1 or -1."""
         normals, sides = zip(*self.kinks[column], strict=True)
         return np.array(normals), np.array(sides)
 
-    def _orders(self) -> list[Floats]:
-        """Return places in which every element has every rank, or `SMALL` of them.
+    def _rankings(self) -> list[Floats]:
+        """Return places in which every element has every rank, at most `SMALL` of them.
 
-        Those around the point first, then those where all elements are below it, or above: there nested kinks part.
+        Those around the point come first, then those with all elements below or above it, which separates nested kinks.
         """
         count, rng = len(self.members), self.ball.rng
         drawn = rng.permutation(count)

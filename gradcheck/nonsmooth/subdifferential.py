@@ -1,11 +1,10 @@
-"""Is a claim in Clarke's subdifferential: the convex hull of the gradients at points very near.
+"""Whether a claim is in Clarke's subdifferential, the convex hull of the gradients at very near points.
 
-Gradients of the elements that share a kink are sampled, and the claim is projected on their hull. What is left over is the
-direction in which the claim and the hull lie farthest apart. By F. H. Clarke, "Optimization and Nonsmooth Analysis" (1983),
-the claim is valid only if some derivative along that direction, at a point very near, is as large as the claim says; such a
-point is looked for. If there is one its gradient joins the samples. The claim is wrong if lines along the direction show that there is none: such
-a line crosses every kink that changes the derivative along it, though not in every order, and the derivative exceeds nowhere all that it rises by.
-A valid claim thus needs few samples, and a wrong one is tested along the direction that contradicts it.
+Gradients of the elements that share a kink are sampled, and the claim is projected on their hull. The residual is the
+direction in which claim and hull lie farthest apart. The claim is valid only if the derivative along that direction, at some
+very near point, is as large as the claim says (F. H. Clarke, "Optimization and Nonsmooth Analysis" (1983)). Such a point is
+searched for, and its gradient joins the samples. The claim is wrong if lines along the direction bound the derivative below
+that: a line crosses every kink that changes the derivative along it, so the derivative is at most the first slope plus all rises.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from gradcheck.nonsmooth.groups import LINKED, Group, groups_of
 from gradcheck.nonsmooth.hull import nearest_in_hull, weights_of_nearest
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
 from gradcheck.nonsmooth.scans import has_steady_gap, scan
-from gradcheck.nonsmooth.searches import SAMPLES, Asking, Question, Samples, Start
+from gradcheck.nonsmooth.searches import SAMPLES, Background, Request, Requests, Samples
 
 __all__ = ["judge"]
 
 CLEAR = 20.0
-"""The error over the noise of a slope at the nearest radius: the extrapolation to the point, six times as noisy, still tells them."""
+"""Ratio of an error to the noise of a slope at the smallest radius: the extrapolation to the point is six times as noisy."""
 
 MOST_SHARED = 2000
 """Largest number of elements sharing a kink for which gradients are sampled: a sample takes a call for each element, and memory for
@@ -35,7 +34,7 @@ the square of their number. Larger groups stay undecided."""
 
 
 def judge(ball: Ball, flagged: list[Flagged]) -> None:
-    """Decide about flagged elements, and write the outcome into them.
+    """Decide about flagged elements, and record the outcome in them.
 
     Parameters
     ----------
@@ -46,11 +45,10 @@ def judge(ball: Ball, flagged: list[Flagged]) -> None:
 
     Notes
     -----
-    Costs a few calls where no kink is shared, see `groups_of`, and 54 to 108 for each element that seems to be wrong by
-    itself, of up to four in a leaf. Elements that share a kink, ``m`` of them: about ``6 (m + 1)`` calls if the claims are valid,
-    100 to 200 more if not.
+    Costs a few calls if no kink is shared, see `groups_of`, and 54 to 108 for each contradicted element without a shared kink, up
+    to four in a leaf. A kink that ``m`` elements share costs about ``6 (m + 1)`` calls if the claims are valid, 100 to 200 more if not.
     """
-    # Nothing is decided on an infinite bound.
+    # With an infinite bound nothing is decided.
     known = [element for element in flagged if np.isfinite(element.bound[element.stake > 0]).all()]
     if not known:
         return
@@ -76,12 +74,14 @@ def _judge_singles(ball: Ball, elements: list[Flagged]) -> None:
 
 
 def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
-    """Decide about groups of elements, those that outputs tell apart all at once."""
+    """Decide about groups of elements, all at once if they change different outputs."""
     hulls = [_Hull(ball, group, ball.radius(group.members)) for group in groups]
     _answer(ball, hulls, [hull.compare() for hull in hulls])
-    # What gradients near by come to by curvature alone does not make a claim valid: nearer ones have less of it.
-    nearer = {hull: _Hull(ball, hull.group, hull.unit / closer) for hull in hulls if (closer := hull.closer()) >= 2}
-    _answer(ball, list(nearer.values()), [near.compare(hull.holding()) for hull, near in nearer.items()])
+    # A claim within the hull by curvature alone is not valid: a smaller radius shows that.
+    nearer = {
+        hull: _Hull(ball, hull.group, hull.unit / closer) for hull in hulls if (closer := hull.shrink_factor()) >= 2
+    }
+    _answer(ball, list(nearer.values()), [near.compare(hull.supporting_places()) for hull, near in nearer.items()])
     for hull in hulls:
         near = nearer.get(hull, hull)
         near.settle_curvature()
@@ -89,45 +89,42 @@ def _judge_groups(ball: Ball, groups: list[Group], flagged: set[int]) -> None:
             if id(member) in flagged and hull.gradients and near.gradients:
                 member.conclude((member.stake > 0) & ~(wrong[0] | wrong[1]))
         either = hull.wrong | near.wrong
-        unclear = hull.blind() | near.bent | hull.unsettled(either) | near.unsettled(either)
+        unclear = hull.hidden_by_noise() | near.maybe_curved | hull.unsettled(either) | near.unsettled(either)
         for member, left in zip(hull.members, unclear, strict=True):
-            # Where noise hides the error itself, that no sampled gradient contradicts the claim does not make it valid.
+            # If noise hides the error, a claim is not valid just because no sampled gradient contradicts it.
             member.valid, member.open = member.valid & ~left, member.open | left
 
 
-def _answer(ball: Ball, hulls: list[_Hull], asking: list[Asking]) -> None:
-    """Evaluate the slopes that the hulls ask for, one question of each in the same calls, until none asks any more."""
-    asked = {number: next(questions, None) for number, questions in enumerate(asking)}
-    while any(question is not None for question in asked.values()):
-        open_ = {number: question for number, question in asked.items() if question is not None}
-        staying = {number: question for number, question in open_.items() if question.stays}
+def _answer(ball: Ball, hulls: list[_Hull], generators: list[Requests]) -> None:
+    """Evaluate the slopes that the hulls request, one request of each in the same calls, until all generators end."""
+    asked = {number: next(generator, None) for number, generator in enumerate(generators)}
+    while any(request is not None for request in asked.values()):
+        open_ = {number: request for number, request in asked.items() if request is not None}
+        staying = {number: request for number, request in open_.items() if request.stays}
         for number, slopes in _slopes(ball, hulls, staying or open_).items():
             try:
-                asked[number] = asking[number].send(slopes)
+                asked[number] = generators[number].send(slopes)
             except StopIteration:
                 asked[number] = None
 
 
-def _slopes(ball: Ball, hulls: list[_Hull], asked: dict[int, Question]) -> dict[int, Floats]:
-    """Return the slopes that are asked for.
-
-    Outputs tell groups apart, and then they are moved at once; otherwise one after the other.
-    """
-    some, question = next(iter(asked.items()))
+def _slopes(ball: Ball, hulls: list[_Hull], asked: dict[int, Request]) -> dict[int, Floats]:
+    """Return the requested slopes of each hull; groups that change different outputs are moved at once, others one by one."""
+    some, request = next(iter(asked.items()))
     drawn = (
-        hulls[some].start
-        if question.stays
-        else Start(int(ball.rng.integers(2**63)), min(hulls[number].unit for number in asked))
+        hulls[some].background
+        if request.stays
+        else Background(int(ball.rng.integers(2**63)), min(hulls[number].unit for number in asked))
     )
     start = drawn.moves(ball)
     for number, each in asked.items():
-        hulls[number].start = drawn
+        hulls[number].background = drawn
         hulls[number].move(start, each.place)
     if tuple(asked) not in drawn.outputs:
         drawn.outputs[tuple(asked)] = ball.outputs(start)
     base = drawn.outputs[tuple(asked)]
     counts = {number: len(each.directions) for number, each in asked.items()}
-    together = ball.tells_apart
+    together = ball.separates_outputs
     turns = (
         [[(number, turn) for number, count in counts.items() if turn < count] for turn in range(max(counts.values()))]
         if together
@@ -150,33 +147,33 @@ class _Hull(Samples):
 
     def __init__(self, ball: Ball, group: Group, radius: float) -> None:
         super().__init__(ball, group, radius)
-        self.moved_alike: set[int] = set()
+        self.tried_alike: set[int] = set()
         self.has_too_few = False
         """Whether claims were still outside of the hull when no more gradients were sampled."""
-        self.wrong, self.bent = np.zeros((2, *self.claim.shape), dtype=bool)
-        """Claims that are contradicted, and those whose error is not told from curvature."""
+        self.wrong, self.maybe_curved = np.zeros((2, *self.claim.shape), dtype=bool)
+        """Claims that are contradicted, and claims whose error may be curvature."""
 
     def _smooth_errors(self) -> Floats:
-        """Return by how much claims are off where no difference saw a kink, and no sample contradicts them, shape (m, K); else NaN."""
+        """Return the errors of claims at which no difference saw a kink and which no sample contradicts, shape (m, K); else NaN."""
         members = self.members
         error = np.array([np.abs(member.claimed - member.reference) for member in members])
         asked = np.array([member.contradicted & (member.gap == 0) & (member.stake > 0) for member in members])
         return np.where(asked & ~self.wrong, self.scale * error, np.nan)
 
-    def closer(self) -> float:
+    def shrink_factor(self) -> float:
         """Return by what factor the radius may shrink before noise hides such an error; 0 where there is none."""
         blur = self.noise + 2 * self.ball.rounded(self.members).max(axis=0) / (STEP * self.unit)
         affordable = np.nan_to_num(self._smooth_errors() / (CLEAR * blur), nan=0.0)
         return float(affordable.max(initial=0.0)) if self.gradients else 0.0
 
     def settle_curvature(self) -> None:
-        """Call claims wrong that lie among the gradients by curvature alone, and leave those open that may.
+        """Call claims wrong that lie in the hull by curvature alone, and leave those open that may.
 
-        Along the errors, the derivatives at the two outermost places are extrapolated to the point itself: what curvature adds is
-        linear in the distance, and what a kink makes of them stays. Costs eight calls for each column with such errors.
+        Derivatives along the errors at the two outermost places are extrapolated to the point: the part of curvature is linear in
+        the distance, that of a kink is constant. Costs eight calls for each column with such errors.
         """
         errors = np.nan_to_num(self._smooth_errors(), nan=0.0)
-        errors[:, self.wrong.any(axis=0)] = 0.0  # their samples were taken to find what is wrong
+        errors[:, self.wrong.any(axis=0)] = 0.0  # samples of these were chosen to find what is wrong
         for column in np.flatnonzero((errors > 0).any(axis=0)) if self.gradients and not self.has_too_few else ():
             signed = self.claim[:, column] - self.scale[:, 0] * np.array([m.reference[column] for m in self.members])
             along = np.where(errors[:, column] > 0, signed, 0.0) / errors[:, column].max()
@@ -189,17 +186,17 @@ class _Hull(Samples):
             )
             if not min(ends) - unsure <= claimed <= max(ends) + unsure:
                 self.wrong[:, column] |= errors[:, column] > 0
-            elif max(shifts) > along @ signed / 2:  # so far away curvature alone may make up for the error
-                self.bent[:, column] |= errors[:, column] > 0
+            elif max(shifts) > along @ signed / 2:  # curvature is so large here that it may explain the error
+                self.maybe_curved[:, column] |= errors[:, column] > 0
 
     def _at_the_point(self, sample: int, along: Floats) -> Floats:
-        """Return a derivative along a direction, extrapolated to the point, and by how much that moved it, shape (2, K).
+        """Return the derivative along a direction at a sampled place, extrapolated to the point, and the change by that, shape (2, K).
 
-        It is taken at a place and a quarter of the way to it.
+        It is measured at the place and at a quarter of its distance.
         """
         slopes = []
         for share in (1.0, 0.25):
-            moves = self.starts[sample].moves(self.ball, share)
+            moves = self.backgrounds[sample].moves(self.ball, share)
             ends = []
             for step in (0.0, STEP):
                 self.move(moves, share * (self.places[sample] + step * along))
@@ -208,12 +205,12 @@ class _Hull(Samples):
         shift = (slopes[1] - slopes[0]) / 3
         return np.array([slopes[1] + shift, np.abs(shift)])
 
-    def blind(self) -> Bools:
-        """Tell where noise exceeds half of the error, shape (m, K)."""
+    def hidden_by_noise(self) -> Bools:
+        """Tell where the uncertainty of slopes exceeds half of the error, shape (m, K)."""
         return np.asarray(self.unsure > self._smooth_errors() / 2)
 
     def unsettled(self, wrong: Bools) -> Bools:
-        """Tell which claims are still outside of the hull, shape (m, K), beside some wrong ones, in columns without any."""
+        """Tell which claims of members that are not wrong are still outside the hull, in columns without wrong ones; shape (m, K)."""
         left, among = np.zeros_like(wrong), np.asarray(~wrong.any(axis=1))
         if self.gradients and among.any():
             beyond, directions = self._outside(among)
@@ -221,17 +218,17 @@ class _Hull(Samples):
                 left[:, column] = directions[column] != 0
         return left
 
-    def holding(self) -> list[Floats]:
-        """Return the places of those gradients whose hull holds the claims, or is nearest to them."""
+    def supporting_places(self) -> list[Floats]:
+        """Return the places of the gradients whose convex combination is nearest to the claims."""
         points, held = np.array(self.gradients), np.zeros(len(self.gradients), dtype=bool)
         for column in np.flatnonzero(self.stake) if len(points) else ():
             held |= weights_of_nearest(points[:, :, column], self.claim[:, column]) > 0
         return [place for place, is_held in zip(self.places, held, strict=True) if is_held]
 
-    def compare(self, places: Sequence[Floats] = ()) -> Asking:
-        """Compare the claims with the hull of the gradients, at some places first, and say which members are wrong.
+    def compare(self, places: Sequence[Floats] = ()) -> Requests:
+        """Compare the claims with the hull of the gradients, sampled at some places first, and record which members are wrong.
 
-        A member contradicted alone explains the contradictions in which it is involved with others.
+        If a member is contradicted alone, the others contradicted with it are tested again without it.
         """
         for place in chain(places, self._first_places()):
             yield from self._sample(place)
@@ -240,9 +237,9 @@ class _Hull(Samples):
         among = np.ones(len(self.members), dtype=bool)
         while among.any() and self.gradients:
             contradicted = yield from self._contradictions(among)
-            alone = yield from self._alone(contradicted, among)
-            if not all(self._is_beyond(direction, column) for column, direction in contradicted.items()):
-                continue  # a place that was not found before was met in the meantime
+            alone = yield from self._contradicted_alone(contradicted, among)
+            if not all(self._exceeds_samples(direction, column) for column, direction in contradicted.items()):
+                continue  # a later sample covers a claim that seemed contradicted
             if not np.any(alone):
                 for column, direction in contradicted.items():
                     rows = np.flatnonzero(np.abs(direction) > LINKED)
@@ -252,13 +249,12 @@ class _Hull(Samples):
             self.wrong |= alone
             among &= ~alone.any(axis=1)
 
-    def _contradictions(self, among: Bools) -> Generator[Question, Floats, dict[int, Floats]]:
+    def _contradictions(self, among: Bools) -> Generator[Request, Floats, dict[int, Floats]]:
         """Return the columns in which the claims of some members are contradicted together, and along which direction."""
         found: dict[int, Floats] = {}
         left: list[int] = []
         count = len(among)
-        # For very many elements a few gradients decide nothing; as many as there are elements would be needed, which
-        # costs too much.
+        # For very many elements as many gradients would be needed, which costs too much.
         for _ in range(FEW if count > SMALL else max(SAMPLES, min(3 * count, SMALL))):
             beyond, directions = self._outside(among)
             beyond[left] = 0.0
@@ -266,8 +262,8 @@ class _Hull(Samples):
                 break
             column = int(np.argmax(beyond))
             is_met = yield from self._search(directions[column], column)
-            is_first = column not in self.moved_alike
-            self.moved_alike.add(column)
+            is_first = column not in self.tried_alike
+            self.tried_alike.add(column)
             if is_met is False:
                 found[column] = directions[column]
             if not is_met and not is_first:
@@ -276,13 +272,13 @@ class _Hull(Samples):
             self.has_too_few = True
         return found
 
-    def _is_beyond(self, direction: Floats, column: int) -> bool:
-        """Tell whether the claims along a direction are larger than each derivative that was sampled."""
+    def _exceeds_samples(self, direction: Floats, column: int) -> bool:
+        """Tell whether the claimed derivative along a direction exceeds that of every sampled gradient."""
         largest = max(float(gradient[:, column] @ direction) for gradient in self.gradients)
         return bool(direction @ self.claim[:, column] - largest > self.unsure[column])
 
-    def _alone(self, contradicted: dict[int, Floats], among: Bools) -> Generator[Question, Floats, Bools]:
-        """Return the members that are contradicted by themselves, shape (m, K): two are tested, the others are like them."""
+    def _contradicted_alone(self, contradicted: dict[int, Floats], among: Bools) -> Generator[Request, Floats, Bools]:
+        """Tell which members are contradicted alone, shape (m, K): two are tested, and the others taken to be like them."""
         low, high = np.min(self.gradients, axis=0) - self.unsure, np.max(self.gradients, axis=0) + self.unsure
         beyond = np.maximum(low - self.claim, self.claim - high) / self.unsure
         beyond[~among] = 0.0
@@ -294,10 +290,10 @@ class _Hull(Samples):
             found[row, list(own)] = True
         return np.asarray(found | (beyond > 0)) if found[tested].any(axis=1).all() else found
 
-    def _contradicted_parts(self, rows: Indices, column: int) -> Generator[Question, Floats, Indices]:
-        """Return the members that are contradicted with those alone whose effects do not add up with theirs; none if all add up.
+    def _contradicted_parts(self, rows: Indices, column: int) -> Generator[Request, Floats, Indices]:
+        """Divide contradicted members into parts whose effects add up, and return those still contradicted in their part.
 
-        Samples that tell one part's claims from the hull leave another's outside of it too, until there are enough of them.
+        None if the members do not divide. A few samples chosen for one part leave the claims of another outside the hull as well.
         """
         labels = self._linked(rows, column) if len(rows) <= DOZEN else np.zeros(len(rows), dtype=np.intp)
         wrong = []
@@ -308,7 +304,7 @@ class _Hull(Samples):
         return np.concatenate([np.zeros(0, dtype=np.intp), *wrong])
 
     def _linked(self, rows: Indices, column: int) -> Indices:
-        """Return a label for each of some members: the same where effects of pairs do not add up, both up or both down."""
+        """Return a label for each of some members: equal if their effects do not add up, both moved up or both down."""
         labels, base = np.arange(len(rows)), self.ball.outputs(self.ball.at_rest())
         sizes = self.ball.rng.uniform(1.2, 1.8, len(rows))
         unsure = 4 * self.ball.noise[column] + LINKED * self.stake[column] * self.unit
@@ -328,15 +324,15 @@ class _Hull(Samples):
         return labels
 
     def _outside(self, among: Bools) -> tuple[Floats, list[Floats]]:
-        """Return how far outside the hull claims are in each column, in units of the uncertainty, and in which direction."""
+        """Return how far outside the hull the claims are in each column, in units of the uncertainty, and in which direction."""
         points = np.array(self.gradients)
         beyond, directions = np.zeros(len(self.stake)), []
         for column, unsure in enumerate(self.unsure):
             direction = np.zeros(len(self.members))
             claim, hull = self.claim[among, column], points[:, among, column]
-            # All moved alike: there each valid claim agrees with the derivative, however many share the kink.
+            # First along the common move of all members: one direction, however many share the kink.
             left = np.ones(len(claim)) * (claim.sum() - np.clip(claim.sum(), hull.sum(1).min(), hull.sum(1).max()))
-            if column in self.moved_alike or not np.abs(left).max() > unsure:
+            if column in self.tried_alike or not np.abs(left).max() > unsure:
                 left = claim - nearest_in_hull(hull, claim)
             size = np.abs(left).max(initial=0.0)
             if self.stake[column] > 0 and not size <= unsure:

@@ -100,7 +100,8 @@ REASONS = {
     ),
     Limit.ROUNDOFF: (
         "the claim is off, by no more than the round-off of a right one in its dtype may be, and by too much to pass: where terms "
-        "cancel, as before a normalisation, this gradient is hardly more than its rounding; compute it in a wider dtype"
+        "cancel, as before a normalisation, or something saturates, a gradient is hardly more than its rounding; compute it in a wider "
+        "dtype, or let what computes it take doubles too"
     ),
     Limit.RTOL: (
         "an rtol of 1 or more accepts a gradient of zero, so a wrong claim would have passed as well; give an rtol below 1, or "

@@ -88,7 +88,7 @@ class TorchProblem(Problem):
         """Return the values with their graph, and the leaves that it begins with; by default those of the point."""
         with torch.enable_grad():
             given = [leaf.detach().requires_grad_() for leaf in leaves or self.inputs.values()]
-            return self.outputs(given), given
+            return self.outputs(given, wide=self.is_wider(given)), given
 
     def pull(self, dy: Sequence[Any], *leaves: Any) -> Tensors:
         """Return the products of cotangents with the Jacobian; zeros where nothing of the graph leads to a leaf."""

@@ -370,3 +370,17 @@ def test_a_gradient_that_is_passed_is_told():
     f = lambda x, y: jnp.sum(x * y)  # noqa: E731
     with pytest.raises(InvalidArgument, match="none is passed"):
         check_grad(f, jax.grad(f), jnp.ones(3), jnp.ones(3))
+
+
+@pytest.mark.parametrize("element", [None, *range(6)])
+def test_no_element_hides_behind_larger_ones_in_single_precision(element):
+    def weights(x):
+        return jnp.logspace(-4, 6, x.size, dtype=x.dtype)
+
+    factors = np.ones(6, np.float32)
+    if element is not None:
+        factors[element] = -1
+    f = custom(lambda x: (weights(x) * jnp.sin(x)).sum(), lambda x, dy: dy * factors * weights(x) * jnp.cos(x))
+    report = check_grad(f, jnp.linspace(0.3, 1.4, 6, dtype=jnp.float32), modes="rev")
+    found = report.parameters["x"].wrong
+    assert report.ok if element is None else np.flatnonzero(found).tolist() == [element], str(report)

@@ -431,6 +431,40 @@ def test_round_off_of_the_gradient_is_not_called_noise_of_the_function(dtype):
     assert report.verdict == "fail" and "norm.weight" in wrong(report), str(report)
 
 
+class Weighed(torch.autograd.Function):
+    """Sines by weights that span ten decades, with a backward that may be off in one element."""
+
+    @staticmethod
+    def forward(ctx, x, factors):
+        ctx.save_for_backward(x, factors)
+        return (torch.logspace(-4, 6, len(x), dtype=x.dtype) * torch.sin(x)).sum()
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, factors = ctx.saved_tensors
+        return dy * factors.to(x.dtype) * torch.logspace(-4, 6, len(x), dtype=x.dtype) * torch.cos(x), None
+
+
+@pytest.mark.parametrize("element", [None, *range(6)])
+def test_no_element_hides_behind_larger_ones_in_single_precision(element):
+    factors = torch.ones(6)
+    if element is not None:
+        factors[element] = -1
+    report = check_function(lambda x: Weighed.apply(x, factors), torch.linspace(0.3, 1.4, 6).requires_grad_())
+    found = report.parameters["x"].wrong
+    assert report.ok if element is None else np.flatnonzero(found).tolist() == [element], str(report)
+
+
+@pytest.mark.parametrize("bias", [6.0, 8.5, 20.0])
+def test_saturated_units_in_single_precision_are_right(bias):
+    """Where ``1 - tanh(z) ** 2`` is rounded to few units, or zero, beside units that are not saturated."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    with torch.no_grad():
+        model[0].bias[1] = bias
+    report = check_module(model, torch.randn(7, 3), loss=lambda y: (y**2).mean())
+    assert report.ok, str(report)
+
+
 def test_a_module_that_is_random_on_its_own():
     class Noisy(nn.Module):
         def __init__(self):

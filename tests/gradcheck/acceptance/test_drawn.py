@@ -63,7 +63,7 @@ def test_leaves_that_move_together_move_as_each_alone(functions):
     directions.correct(names.index("b"), np.array([1]), np.full((1, functions), np.inf))
     part = directions.draw_leaves()
     moves, predicted, variance = directions._along(part)
-    deviations = {leaf: np.abs(values) for leaf, values in directions.believed.items()}
+    deviations = {leaf: np.abs(values) for leaf, values in directions.derivatives.items()}
     squares = np.zeros(functions)
     for row, span in enumerate(part.spans):
         leaf = span.leaf
@@ -72,7 +72,7 @@ def test_leaves_that_move_together_move_as_each_alone(functions):
         np.testing.assert_array_equal(moves[leaf], alone)
         moving = alone != 0
         assert np.count_nonzero(~moving) == (names[leaf] == "b")
-        expected = alone[moving] @ directions.believed[leaf][moving]
+        expected = alone[moving] @ directions.derivatives[leaf][moving]
         np.testing.assert_allclose(predicted[row], expected, rtol=1e-13, atol=1e-18)
         squares += (alone[moving, None] ** 2 * deviations[leaf][moving] ** 2).sum(axis=0)
     assert variance.shape == (functions,)

@@ -170,7 +170,7 @@ def test_elements_that_are_looked_at_are_judged_once_and_what_is_wrong_is_correc
     individual.judge({0: chosen})
     assert individual.count == 5
     assert individual.contradicted(0, chosen).tolist() == [True, False, True, True, True]
-    np.testing.assert_allclose(directions.believed[0][:, 0], gradients["x"], rtol=1e-6)
+    np.testing.assert_allclose(directions.derivatives[0][:, 0], gradients["x"], rtol=1e-6)
 
 
 def test_of_infinite_claims_a_number_is_looked_at_and_the_rest_is_noted():

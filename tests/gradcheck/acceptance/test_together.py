@@ -238,7 +238,7 @@ class Told(Directions):
         )
 
     def moves(self, part):
-        return {0: np.full(len(self.believed[0]), -1.0 * part.number)}
+        return {0: np.full(len(self.derivatives[0]), -1.0 * part.number)}
 
 
 def test_the_bound_of_an_element_is_twice_what_the_best_direction_leaves_open(monkeypatch):

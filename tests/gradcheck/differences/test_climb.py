@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradcheck.differences.ladder import climb, noise_multiplier
-from gradcheck.differences.lengths import is_beyond, lengths_of, own_sizes, scale_is_hidden, smallest_of_a_kind
+from gradcheck.differences.lengths import exceeds_own_size, lengths_of, own_sizes, scale_is_hidden, smallest_usual_size
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 
@@ -220,15 +220,15 @@ def test_the_length_of_an_element_is_its_size_or_that_of_its_leaf(x, lengths):
 
 
 def test_the_smallest_of_a_kind_are_ten_thousand_times_smaller_than_their_leaf():
-    assert smallest_of_a_kind(np.array([3.0, -4.0])) == pytest.approx(math.sqrt(12.5) / 1e4)
-    assert smallest_of_a_kind(np.zeros(3)) == smallest_of_a_kind(np.zeros(0)) == 0
+    assert smallest_usual_size(np.array([3.0, -4.0])) == pytest.approx(math.sqrt(12.5) / 1e4)
+    assert smallest_usual_size(np.zeros(3)) == smallest_usual_size(np.zeros(0)) == 0
 
 
 @pytest.mark.parametrize(
     ("size", "step", "beyond"), [(1.0, 10.0, False), (1.0, 10.1, True), (0.0, 5.0, False), (1e-9, 1e-7, True)]
 )
 def test_a_step_is_beyond_elements_ten_times_smaller_but_not_beyond_zeros(size, step, beyond):
-    assert is_beyond(np.array([size]), step).tolist() == [beyond]
+    assert exceeds_own_size(np.array([size]), step).tolist() == [beyond]
 
 
 @pytest.mark.parametrize(

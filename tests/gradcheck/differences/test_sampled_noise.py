@@ -8,15 +8,15 @@ import pytest
 from gradcheck.differences.noise import OFFSETS, WHOLE_OFFSETS
 from gradcheck.differences.sampled_noise import (
     _exact,
-    _height,
     _is_moved,
     _least_change,
     _longest,
-    _of_staircase,
+    _noise_from_steps,
     _Sample,
     _samples,
     _Seen,
     _settled,
+    _staircase_noise,
     is_smooth_afar,
     lost_in_rounding,
     measure_noise,
@@ -266,9 +266,9 @@ def test_stairs_are_as_noisy_as_their_steps_are_high():
     """Eight places on one stair tell nothing; farther away there are others. A ramp beyond a flat region has none."""
     for step in (300.0, 3000.0):
         sample, probe = sampled(lambda t, s=step: 0.7 * np.floor((t - 5000) / s), 5507.0)
-        assert 0.03 < _of_staircase(probe, sample)[0] < 1.0
+        assert 0.03 < _staircase_noise(probe, sample)[0] < 1.0
     sample, probe = sampled(lambda t: max(t - 6000.0, 0.0), 5507.0)
-    assert _of_staircase(probe, sample)[0] == 0
+    assert _staircase_noise(probe, sample)[0] == 0
 
 
 @pytest.mark.parametrize("growth", [4.0, 8.0, 12.0, 14.0])
@@ -276,7 +276,7 @@ def test_stairs_are_as_noisy_as_their_steps_are_high():
 def test_stairs_that_grow_ever_steeper_farther_away_are_as_noisy_as_near_by(growth, rounding):
     """Over the widest range an exponential takes steps by the thousand, and stands still nowhere there."""
     sample, probe = sampled(lambda t: 0.7 * rounding(2.2 * np.exp(growth * (t - 5507) / (64**3 * OFFSETS[-1]))), 5507.0)
-    assert np.ptp(sample.values) == 0 and 0.7 / 8 < np.sqrt(12) * _of_staircase(probe, sample)[0] < 0.7 * 8
+    assert np.ptp(sample.values) == 0 and 0.7 / 8 < np.sqrt(12) * _staircase_noise(probe, sample)[0] < 0.7 * 8
 
 
 @pytest.mark.parametrize("heights", [[0, 1, 1, 1, 1, 1, 1, 2], [4, 3, 3, 4, 5, 8, 10, 16], [0, 1, 2, 3, 4, 5, 6, 7]])
@@ -284,7 +284,7 @@ def test_stairs_that_grow_ever_steeper_farther_away_are_as_noisy_as_near_by(grow
 def test_steps_that_a_curve_goes_through_are_steps(heights, wide):
     ends = 5507 + wide * (OFFSETS[1:] - 1)
     sample, probe = sampled(lambda t: 0.7 * heights[int(np.searchsorted(ends, t))], 5507.0)
-    assert np.ptp(sample.values) == 0 and 0.7 / 8 < np.sqrt(12) * _of_staircase(probe, sample)[0] < 0.7 * 8
+    assert np.ptp(sample.values) == 0 and 0.7 / 8 < np.sqrt(12) * _staircase_noise(probe, sample)[0] < 0.7 * 8
 
 
 def test_values_are_those_at_the_places_and_the_noise_is_never_below_half_a_unit_of_the_value():
@@ -304,7 +304,7 @@ def asked_far_away(f, first=5507.0):
     places = []
     sample, probe = sampled(lambda t: places.append(t) or f(t), first)
     places.clear()
-    return _of_staircase(probe, sample), np.array(places)
+    return _staircase_noise(probe, sample), np.array(places)
 
 
 def table(heights, wide):
@@ -365,7 +365,7 @@ def test_functions_that_stand_still_are_looked_at_each_by_itself():
 def test_the_noise_of_stairs_is_what_no_curve_explains_and_a_share_of_the_least_step_where_they_are_few(unit):
     curve = [503.0, 565, 681, 1030, 1283, 1963, 2343, 3256]  # a rounded parabola: its least change is of many steps
     lucky = [0.0, 1, 1, 1, 1, 1, 1, 2]
-    found = _height(unit * np.array([curve, lucky, [5.0] * 8]).T, OFFSETS) / unit
+    found = _noise_from_steps(unit * np.array([curve, lucky, [5.0] * 8]).T, OFFSETS) / unit
     assert 0.1 < found[0] < 1 and found[1] == pytest.approx(1 / np.sqrt(12) / 4) and found[2] == 0
 
 
@@ -379,7 +379,7 @@ def test_what_raises_far_away_is_unknown_there_but_not_what_ends_the_check():
     sample, probe = sampled(lambda t: 2.0, 5507.0)
     probe.budget.limit = probe.budget.used + 3
     with pytest.raises(BudgetExhaustedError):
-        _of_staircase(probe, sample)
+        _staircase_noise(probe, sample)
 
 
 @pytest.mark.parametrize("base", [4096.0, -512.0])

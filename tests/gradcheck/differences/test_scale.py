@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient, check_layer
-from gradcheck.differences.lengths import is_beyond, lengths_of, own_sizes
+from gradcheck.differences.lengths import exceeds_own_size, lengths_of, own_sizes
 from gradcheck.differences.scale import widened
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
@@ -58,7 +58,7 @@ def test_what_a_function_does_over_the_scale_of_one_is_not_passed_over():
 
 def test_beyond_speaks_of_elements_whose_own_size_is_known():
     lengths = np.array([1.0, 1e-2, 1.0, 1.0])
-    beyond = is_beyond(own_sizes(np.array([1.0, -1e-6, 0.0, 1e-9]), lengths), np.full(4, 1e-3))
+    beyond = exceeds_own_size(own_sizes(np.array([1.0, -1e-6, 0.0, 1e-9]), lengths), np.full(4, 1e-3))
     np.testing.assert_array_equal(beyond, [False, True, False, False])
 
 

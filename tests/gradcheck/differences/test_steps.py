@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
-from gradcheck.differences.steps import CONVERGED, DEFAULT_STEP, _balanced, _middle, choose_step
+from gradcheck.differences.steps import CONVERGED, DEFAULT_STEP, _balanced, _median, choose_step
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
@@ -105,8 +105,8 @@ def test_a_pulse_that_both_points_of_a_difference_lie_beyond_is_found(width):
 
 
 def test_the_middle():
-    assert _middle(np.array([3.0])) == 3.0 and _middle(np.array([3.0, 1.0, 2.0])) == 2.0
-    assert _middle(np.array([4.0, 1.0])) == 2.5
+    assert _median(np.array([3.0])) == 3.0 and _median(np.array([3.0, 1.0, 2.0])) == 2.0
+    assert _median(np.array([4.0, 1.0])) == 2.5
 
 
 # ---- functions of the distance along the direction, of which the outcome is known ---------------------------------------

@@ -11,7 +11,7 @@ from gradcheck.nonsmooth import subdifferential
 from gradcheck.nonsmooth.groups import Group
 from gradcheck.nonsmooth.hull import best_place, nearest_in_hull
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
-from gradcheck.nonsmooth.searches import SAMPLES, Question, Start
+from gradcheck.nonsmooth.searches import SAMPLES, Background, Request
 from gradcheck.nonsmooth.subdifferential import _answer, _Hull, _judge_groups, _judge_singles, _slopes, judge
 
 from .balls import ball_of
@@ -84,20 +84,20 @@ def test_a_direction_in_ranks():
 
 def test_each_element_is_put_in_every_rank_around_the_point_and_on_either_side_of_it():
     for count in (2, 5):
-        orders = np.array(hull_of(total, np.ones(count), 0.0)._orders()).reshape(3, count, count)
+        orders = np.array(hull_of(total, np.ones(count), 0.0)._rankings()).reshape(3, count, count)
         for ranks in (*orders[0], *orders[0].T):
             assert sorted(ranks) == [rank - (count - 1) / 2 for rank in range(count)]
         assert np.all(orders[1] < 0) and np.all(orders[2] > 0)
-    assert len(hull_of(total, np.ones(SMALL + 40), 0.0)._orders()) == 3 * 128
+    assert len(hull_of(total, np.ones(SMALL + 40), 0.0)._rankings()) == 3 * 128
 
 
 def test_a_place_along_a_direction_orders_what_the_direction_does_not_tell_apart():
     hull = hull_of(total, np.ones(4), 0.0)
     direction = np.array([1.0, 0.0, 0.0, -1.0])
-    assert hull._towards(direction, 0.0).tolist() == [4.0, 0.0, 0.0, -4.0]
-    assert sorted(hull._towards(np.zeros(4))) == [-0.75, -0.25, 0.25, 0.75]
-    assert len({tuple(hull._towards(np.zeros(4))) for _ in range(50)}) > 10
-    place = hull._towards(direction)
+    assert hull._far_along(direction, 0.0).tolist() == [4.0, 0.0, 0.0, -4.0]
+    assert sorted(hull._far_along(np.zeros(4))) == [-0.75, -0.25, 0.25, 0.75]
+    assert len({tuple(hull._far_along(np.zeros(4))) for _ in range(50)}) > 10
+    place = hull._far_along(direction)
     assert place.argmax() == 0 and place.argmin() == 3 and place[1] != place[2]
 
 
@@ -164,7 +164,7 @@ def test_only_the_elements_among_and_the_columns_at_stake_count_and_a_column_mov
     hull = with_samples(hull_of(np.max, (1.0, 1.0), 0.0), (1, 0), (0, 1))
     found, directions = hull._outside(np.array([True, False]))
     assert found[0] == 0 and not directions[0].any()
-    hull.moved_alike.add(0)
+    hull.tried_alike.add(0)
     hull.claim[:] = [[1.0], [1.2]]
     found, directions = hull._outside(ALL)
     np.testing.assert_allclose(directions[0], [1, 1])  # (0.6, 0.6) beyond (0.4, 0.6)
@@ -184,7 +184,7 @@ def test_slopes_of_a_linear_function_are_its_coefficients_wherever_they_are_aske
     factor = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]) if together else np.eye(2)
     hull = hull_of(linear, np.ones((3, len(factor))), 0.0, cotangents=factor, scale=2.0)
     directions = np.array([[1.0, 0, 0], [0, 1, 0], [1, -1, 0.5]])
-    slopes = _slopes(hull.ball, [hull], {0: Question(np.array([3.0, -1.0, 0.5]), directions)})
+    slopes = _slopes(hull.ball, [hull], {0: Request(np.array([3.0, -1.0, 0.5]), directions)})
     table = 2.0 * np.array([[1.0, 2.0, -3.0], [0.5, 0.0, 4.0]])
     np.testing.assert_allclose(slopes[0], directions @ table.T @ factor.T, rtol=1e-4, atol=1e-12)
 
@@ -193,7 +193,7 @@ def test_a_sample_is_a_gradient_and_where_a_kink_passes_between_its_points_anoth
     hull = hull_of(np.max, (1.0, 0.0), 0.0)
     answered(hull, hull._sample(np.array([1.0, 0.0])))
     np.testing.assert_allclose(hull.gradients[0][:, 0], [1, 0], atol=1e-6)
-    assert hull.places[0].tolist() == [1.0, 0.0] and len(hull.starts) == 1
+    assert hull.places[0].tolist() == [1.0, 0.0] and len(hull.backgrounds) == 1
     assert hull.ball.probe.budget.used == 4  # the place, two axes, and all of them backwards
     hull.ball.probe.budget.used = 0
     answered(hull, hull._sample(np.array([STEP / 2, 0.0])))
@@ -246,7 +246,7 @@ def test_a_claim_is_refuted_beyond_all_that_the_derivative_rises_by(f, claim, to
 def test_places_whose_gradients_hold_a_claim():
     hull = with_samples(hull_of(np.max, (0.3, 0.7), 0.0), (1, 0), (0.5, -3), (0, 1))
     hull.places = [np.array([3.0, 0.0]), np.array([0.0, 0.0]), np.array([0.0, 3.0])]
-    assert [place.tolist() for place in hull.holding()] == [[3.0, 0.0], [0.0, 3.0]]
+    assert [place.tolist() for place in hull.supporting_places()] == [[3.0, 0.0], [0.0, 3.0]]
 
 
 def test_elements_stay_where_they_were_while_a_line_is_followed():
@@ -257,8 +257,8 @@ def test_elements_stay_where_they_were_while_a_line_is_followed():
 
     def asking():
         for stays in (False, True, True, False):
-            yield Question(np.ones(2), np.eye(2), stays)
-            places.append(hull.start)
+            yield Request(np.ones(2), np.eye(2), stays)
+            places.append(hull.background)
 
     answered(hull, asking())
     assert places[0] is places[1] is places[2] and places[3] is not places[0]
@@ -276,7 +276,7 @@ def test_a_kink_on_a_line_is_learned_with_its_normal_and_its_side(seed):
     f, normals, factors = hinges(seed, 5, 2)
     hull = hull_of(f, np.full(5, 9.0), 0.0, seed=seed)
     answered(hull, hull._sample(np.array([1.0, 4.0, -2.0, 3.0, -5.0])))
-    answered(hull, hull._learn(np.ones(5), 0))
+    answered(hull, hull._find_kinks(np.ones(5), 0))
     jumps = normals * factors[:, None] * hull.scale.T
     assert 1 <= len(hull.kinks[0]) <= 2  # one may be met at nearly a right angle
     for normal, side in hull.kinks[0]:
@@ -335,13 +335,13 @@ def test_smooth_errors_are_of_contradicted_claims_without_a_gap_in_the_scales():
 
 def test_samples_are_taken_nearer_while_noise_leaves_a_twentieth_of_the_error():
     hull = hull_of(total, [1.5, 1.0], 1.0, stakes=[1.0, 0.0])
-    assert hull.closer() == 0.0
+    assert hull.shrink_factor() == 0.0
     with_samples(hull, (1, 1))
-    assert hull.closer() == pytest.approx(0.5 / (20 * hull.noise[0]), rel=1e-3)
-    assert not hull.blind().any()
+    assert hull.shrink_factor() == pytest.approx(0.5 / (20 * hull.noise[0]), rel=1e-3)
+    assert not hull.hidden_by_noise().any()
     for noise, blind in ((0.2, False), (0.25, False), (0.3, True)):  # half of the error
         hull.unsure = np.array([noise])
-        assert hull.blind()[:, 0].tolist() == [blind, False]
+        assert hull.hidden_by_noise()[:, 0].tolist() == [blind, False]
 
 
 def test_a_derivative_is_extrapolated_to_the_point():
@@ -351,7 +351,7 @@ def test_a_derivative_is_extrapolated_to_the_point():
         return float(x @ [2.0, -1.0] + 1e5 * (x @ x) + 3 * abs(x[0]))
 
     hull = hull_of(f, [1.0, 1.0], 0.0, noise=1e-10)
-    hull.places, hull.starts = [np.array([2.0, -1.0]), np.array([-2.0, 0.5])], [Start(0, hull.unit)] * 2
+    hull.places, hull.backgrounds = [np.array([2.0, -1.0]), np.array([-2.0, 0.5])], [Background(0, hull.unit)] * 2
     np.testing.assert_allclose(hull._at_the_point(0, np.array([1.0, 0.0]))[0], 5.0, atol=1e-3)
     np.testing.assert_allclose(hull._at_the_point(1, np.array([1.0, 0.0]))[0], -1.0, atol=1e-3)
     end, shift = hull._at_the_point(0, np.array([0.5, 1.0]))
@@ -395,17 +395,17 @@ def test_members_that_are_contradicted_alone_are_named_and_others_like_them():
     hull = hull_of(lambda x: float(x.max()), [3.0, 2.5, 0.0], 0.0)
     for place in np.eye(3):
         answered(hull, hull._sample(place))
-    found = answered(hull, hull._alone({0: np.ones(3)}, np.ones(3, dtype=bool)))
+    found = answered(hull, hull._contradicted_alone({0: np.ones(3)}, np.ones(3, dtype=bool)))
     assert found[:, 0].tolist() == [True, True, False]
-    found = answered(hull, hull._alone({}, np.ones(3, dtype=bool)))
+    found = answered(hull, hull._contradicted_alone({}, np.ones(3, dtype=bool)))
     assert not found.any()
-    found = answered(hull, hull._alone({0: np.ones(3)}, np.array([False, True, True])))
+    found = answered(hull, hull._contradicted_alone({0: np.ones(3)}, np.array([False, True, True])))
     assert found[:, 0].tolist() == [False, True, False]
 
 
 def test_a_start_is_drawn_from_its_seed_in_the_whole_radius_or_a_share_of_it():
     hull = hull_of(total, np.ones(3), 0.0)
-    start = Start(5, hull.unit)
+    start = Background(5, hull.unit)
     for share, moves in ((1.0, start.moves(hull.ball)), (0.25, start.moves(hull.ball, 0.25))):
         expected = hull.ball.near(share * hull.unit, np.random.default_rng(5))
         np.testing.assert_array_equal(moves[0], expected[0])
@@ -416,8 +416,8 @@ def test_groups_that_are_moved_at_once_start_within_the_smallest_of_their_radii(
     one, other = (hull_of(linear, np.ones((3, 2)), 0.0, cotangents=np.eye(2)) for _ in range(2))
     other.unit = one.unit / 8
     place = np.zeros(3)
-    _slopes(one.ball, [one, other], {0: Question(place, np.eye(3)), 1: Question(place, np.eye(3))})
-    assert one.start.radius == other.start.radius == other.unit
+    _slopes(one.ball, [one, other], {0: Request(place, np.eye(3)), 1: Request(place, np.eye(3))})
+    assert one.background.radius == other.background.radius == other.unit
 
 
 def test_what_rounding_makes_of_a_place_counts_where_samples_are_taken_nearer(monkeypatch):
@@ -425,7 +425,7 @@ def test_what_rounding_makes_of_a_place_counts_where_samples_are_taken_nearer(mo
     rounding = 1e-8
     monkeypatch.setattr(Ball, "rounded", lambda ball, members: np.array([rounding]))
     blur = hull.noise[0] + 2 * rounding / (STEP * hull.unit)
-    assert hull.closer() == pytest.approx(0.5 / (20 * blur), rel=1e-9)
+    assert hull.shrink_factor() == pytest.approx(0.5 / (20 * blur), rel=1e-9)
 
 
 def test_claims_are_judged_by_curvature_along_their_errors():
@@ -497,7 +497,7 @@ def test_the_two_members_farthest_outside_are_tested_in_units_of_what_is_unsure(
     with_samples(hull, np.zeros((3, 2)))
     tested = []
     monkeypatch.setattr(_Hull, "_contradictions", lambda hull, among: given(tested.append(among.tolist()) or {}))
-    answered(hull, hull._alone({0: np.ones(3), 1: np.ones(3)}, np.ones(3, dtype=bool)))
+    answered(hull, hull._contradicted_alone({0: np.ones(3), 1: np.ones(3)}, np.ones(3, dtype=bool)))
     assert tested == [[False, True, False], [False, False, True]]
 
 
@@ -516,22 +516,22 @@ class Stub:
     def __init__(self, ball, group, radius):
         self.group, self.members, self.unit, self.nearer = group, group.members, radius, Stub.nearer
         self.gradients, self.wrong = list(Stub.gradients), np.array(Stub.wrong[len(Stub.made)])
-        self.settled, self.bent = False, np.zeros_like(self.wrong)
+        self.settled, self.maybe_curved = False, np.zeros_like(self.wrong)
         Stub.made.append(self)
 
     def compare(self, places=()):
         return given(None)
 
-    def holding(self):
+    def supporting_places(self):
         return []
 
-    def closer(self):
+    def shrink_factor(self):
         return self.nearer
 
     def settle_curvature(self):
         self.settled = True
 
-    def blind(self):
+    def hidden_by_noise(self):
         return np.zeros_like(self.wrong)
 
     def unsettled(self, wrong):
@@ -600,8 +600,8 @@ def test_hulls_are_moved_at_once_though_they_ask_for_different_numbers_of_slopes
         ball = whole.ball
         hulls = [_Hull(ball, Group([ball_member]), whole.unit) for ball_member in (whole.members[0], whole.members[2])]
         asked = {
-            0: Question(np.zeros(1), np.ones((3, 1)) * [[1.0], [2.0], [-1.0]]),
-            1: Question(np.zeros(1), np.ones((1, 1))),
+            0: Request(np.zeros(1), np.ones((3, 1)) * [[1.0], [2.0], [-1.0]]),
+            1: Request(np.zeros(1), np.ones((1, 1))),
         }
         ball.probe.budget.used = 0
         slopes = _slopes(ball, hulls, asked)
@@ -616,7 +616,7 @@ def test_hulls_are_moved_at_once_though_they_ask_for_different_numbers_of_slopes
 
 def test_a_claim_whose_error_noise_hides_stays_open(monkeypatch):
     monkeypatch.setattr(subdifferential, "_Hull", Stub)
-    monkeypatch.setattr(Stub, "blind", lambda hull: np.array([[True], [False]]))
+    monkeypatch.setattr(Stub, "hidden_by_noise", lambda hull: np.array([[True], [False]]))
     Stub.made, Stub.nearer, Stub.gradients, Stub.wrong = [], 0.0, [1], [[[False], [False]]]
     members = []
     for _ in range(2):
@@ -637,7 +637,7 @@ def test_what_is_extrapolated_is_unsure_by_its_noise_and_a_thousandth_of_the_sta
     hull = hull_of(total, [claim, 1.0], [0.0, 1.0], bounds=1e-3, stakes=1.0)
     hull.noise = np.full(1, 0.03 * 0.999)
     with_samples(hull, (0.5, 1.0), (2.5, 1.0), (1.0, 1.0))
-    hull.places, hull.starts = [np.zeros(2)] * 3, [Start(0, hull.unit)] * 3
+    hull.places, hull.backgrounds = [np.zeros(2)] * 3, [Background(0, hull.unit)] * 3
     asked = []
 
     def at_the_point(hull, sample, along):
@@ -658,7 +658,7 @@ def test_a_claim_is_open_where_extrapolation_moves_an_end_by_more_than_half_of_i
     ends = {0: [[1.0], [0.1]], 1: [[2.0], [shift]]}
     monkeypatch.setattr(_Hull, "_at_the_point", lambda hull, sample, along: np.array(ends[sample]))
     hull.settle_curvature()
-    assert hull.bent[:, 0].tolist() == [bent, False] and not hull.wrong.any()
+    assert hull.maybe_curved[:, 0].tolist() == [bent, False] and not hull.wrong.any()
 
 
 def test_no_curvature_is_looked_for_in_columns_with_something_wrong_or_without_a_sample(monkeypatch):
@@ -693,7 +693,7 @@ def test_others_are_wrong_like_those_that_were_tested_if_both_are(monkeypatch, a
         return given({column: np.ones(4) for column in alone[int(row)]})
 
     monkeypatch.setattr(_Hull, "_contradictions", contradictions)
-    told = answered(hull, hull._alone({0: np.ones(4)}, np.ones(4, dtype=bool)))
+    told = answered(hull, hull._contradicted_alone({0: np.ones(4)}, np.ones(4, dtype=bool)))
     assert told[:, 0].tolist() == found and not told[:, 1].any()
 
 
@@ -710,7 +710,7 @@ def test_how_far_a_claim_is_outside_counts_in_units_of_what_is_unsure():
 
         original, _Hull._contradictions = _Hull._contradictions, contradictions
         try:
-            found = answered(hull, hull._alone({0: np.ones(2)}, ALL))
+            found = answered(hull, hull._contradicted_alone({0: np.ones(2)}, ALL))
         finally:
             _Hull._contradictions = original
         assert tested == ([[True, False]] if seen else []) and found[:, 0].tolist() == [seen, False]
@@ -771,7 +771,7 @@ def test_members_with_a_part_in_a_contradiction_are_wrong(monkeypatch, direction
         return given(found)
 
     monkeypatch.setattr(_Hull, "_contradictions", contradictions)
-    monkeypatch.setattr(_Hull, "_alone", test_alone)
+    monkeypatch.setattr(_Hull, "_contradicted_alone", test_alone)
     monkeypatch.setattr(_Hull, "_contradicted_parts", lambda hull, rows, column: given(np.zeros(0, dtype=np.intp)))
     monkeypatch.setattr(_Hull, "_outside", lambda hull, among: (np.ones(1), [np.where(among, directions, 0.0)]))
     answered(hull, hull.compare())
@@ -811,7 +811,7 @@ def test_a_claim_between_one_sided_derivatives_is_valid_without_a_call():
 @pytest.fixture
 def only_directions(monkeypatch):
     """Places are the directions that they lie in."""
-    monkeypatch.setattr(_Hull, "_towards", lambda hull, direction, spread=0.5: np.asarray(direction))
+    monkeypatch.setattr(_Hull, "_far_along", lambda hull, direction, spread=0.5: np.asarray(direction))
 
 
 @pytest.mark.usefixtures("only_directions")
@@ -827,7 +827,7 @@ def test_gradients_are_sampled_first_along_and_against_the_claim_and_its_order_a
 @pytest.mark.usefixtures("only_directions")
 def test_a_search_begins_along_and_against_the_direction_and_its_order(monkeypatch):
     hull = hull_of(total, np.ones(3), 0.0)
-    monkeypatch.setattr(_Hull, "_orders", lambda hull: [])
+    monkeypatch.setattr(_Hull, "_rankings", lambda hull: [])
     direction, ranked = np.array([1.0, -0.5, 0.0]), np.array([1.0, -1.0, 0.0])
     expected = [direction, -direction, direction, -direction, ranked, -ranked]
     np.testing.assert_array_equal(list(hull._places(direction, 0)), expected)
@@ -852,5 +852,5 @@ def test_a_group_goes_no_nearer_than_the_dtype_lets_each_of_its_members_move():
     members = [Flagged(0, i, np.full(1, 0.5), np.zeros(1), np.full(1, 1e-6), np.zeros(1)) for i in range(2)]
     hull = _Hull(ball, Group(members), 1e-3)
     hull.gradients = [np.zeros((2, 1))]
-    nearest = hull.unit / hull.closer()
+    nearest = hull.unit / hull.shrink_factor()
     assert 0.05 * nearest * hull.scale[0, 0] > np.spacing(np.float32(2.0))

@@ -141,10 +141,10 @@ def test_a_conclusion_is_a_copy():
 
 def test_at_rest_nothing_moves_and_several_outputs_are_told_apart():
     ball = ball_of(np.abs, np.array([0.0, 1.0]), np.zeros((2, 1)))
-    assert ball.tells_apart and not ball.at_rest()[0].any()
+    assert ball.separates_outputs and not ball.at_rest()[0].any()
     np.testing.assert_array_equal(ball.outputs({0: np.array([2.0, 1.0])}), [2.0, 2.0])
     single = ball_of(lambda x: float(x.sum()), np.zeros(2), np.zeros(2))
-    assert not single.tells_apart and single.each is single.probe
+    assert not single.separates_outputs and single.each is single.probe
     np.testing.assert_array_equal(single.read(np.array([3.0]), np.array([0])), [3.0])
 
 

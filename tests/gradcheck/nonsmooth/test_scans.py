@@ -25,13 +25,13 @@ def outcome(element):
 @pytest.mark.parametrize("factor", [0.9, 1.001, -1.0])
 def test_where_the_function_is_smooth_the_slope_at_the_point_decides(factor):
     """Curvature up to the fifth order is no kink: claims of slopes elsewhere on the scan are wrong."""
-    element, is_bent, calls = scanned(lambda x: float(np.exp(x).sum()), factor, 1.0)
-    assert outcome(element) == (False, False) and not is_bent and calls == 54 and not element.open.any()
+    element, has_kink, calls = scanned(lambda x: float(np.exp(x).sum()), factor, 1.0)
+    assert outcome(element) == (False, False) and not has_kink and calls == 54 and not element.open.any()
 
 
 def test_a_claim_that_is_the_slope_at_the_point_is_valid_whatever_the_reference():
-    element, is_bent, calls = scanned(lambda x: float(np.exp(x).sum()), 1.0, 1.5)
-    assert outcome(element) == (True, False) and is_bent and calls == 108
+    element, has_kink, calls = scanned(lambda x: float(np.exp(x).sum()), 1.0, 1.5)
+    assert outcome(element) == (True, False) and has_kink and calls == 108
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -40,14 +40,14 @@ def test_a_claim_that_is_the_slope_at_the_point_is_valid_whatever_the_reference(
     [(1.0, True), (-1.0, True), (0.3, True), (1.003, False), (-1.003, False), (1.5, False)],
 )
 def test_at_a_kink_every_slope_between_those_on_both_sides_is_valid(claim, is_valid, seed):
-    element, is_bent, calls = scanned(lambda x: float(np.abs(x).sum()), claim, 0.0, gap=2.0, bound=0.1, seed=seed)
-    assert outcome(element) == (is_valid, False) and is_bent and calls == (108 if is_valid else 54)
+    element, has_kink, calls = scanned(lambda x: float(np.abs(x).sum()), claim, 0.0, gap=2.0, bound=0.1, seed=seed)
+    assert outcome(element) == (is_valid, False) and has_kink and calls == (108 if is_valid else 54)
 
 
 def test_a_kink_that_shows_when_the_others_are_moved_makes_a_claim_valid():
     """The larger of two equal ones: alone, in a tie with an element above, it moves nothing on one side."""
-    element, is_bent, _ = scanned(lambda x: float(np.median(x)), 1.0, 0.0, size=3)
-    assert outcome(element) == (True, False) and is_bent
+    element, has_kink, _ = scanned(lambda x: float(np.median(x)), 1.0, 0.0, size=3)
+    assert outcome(element) == (True, False) and has_kink
 
 
 @pytest.mark.parametrize(("noise", "radius", "hidden"), [(1e-4, FARTHEST, True), (1e-6, 1e-3, False)])
@@ -55,8 +55,8 @@ def test_a_kink_that_shows_when_the_others_are_moved_makes_a_claim_valid():
 def test_a_kink_that_is_seen_from_afar_alone_is_hidden_where_noise_forbids_a_nearer_look(noise, radius, hidden, scale):
     """It is at half the radius, and a claim that is the slope beyond it is wrong."""
     place = scale * radius / 2
-    element, is_bent, _ = scanned(lambda x: abs(x[0] - place), 1.0, -1.0, noise=noise * scale, scale=scale)
-    assert outcome(element) == (False, hidden) and is_bent
+    element, has_kink, _ = scanned(lambda x: abs(x[0] - place), 1.0, -1.0, noise=noise * scale, scale=scale)
+    assert outcome(element) == (False, hidden) and has_kink
 
 
 def test_columns_are_decided_one_by_one():
@@ -160,8 +160,8 @@ def test_a_claim_may_lie_beyond_the_slopes_by_a_thousandth_of_their_range_in_pro
         claim = side * (1 + beyond * NEGLIGIBLE * share * 2)
         ball = ball_of(lambda x: abs(x[0]), np.zeros(1), [claim], noise=1e-17)
         element = Flagged(0, 0, *(np.array([v], float) for v in (claim, 0.0, 0.1, 2.0)))
-        within, is_bent, _ = _within(ball, element, radius)
-        assert within.tolist() == [is_valid] and is_bent
+        within, has_kink, _ = _within(ball, element, radius)
+        assert within.tolist() == [is_valid] and has_kink
 
 
 def test_the_middle_of_noisy_slopes_is_as_unsure_as_it_is_said_to_be():
@@ -194,8 +194,8 @@ def test_where_noise_hides_the_error_no_kink_is_seen():
     """Noise blurs slopes by six tenths of the error; what is at stake, a hundred times as much, chose the radius."""
     ball = ball_of(lambda x: float(x[0]), np.zeros(1), [2.0], noise=1e-9)
     element = Flagged(0, 0, *(np.array([v], float) for v in (2.0, 1.0, 1e-6, 0.0, 100.0)))
-    _, is_bent, left = _within(ball, element, ball.radius([element]))
-    assert not is_bent and left < 1e-3
+    _, has_kink, left = _within(ball, element, ball.radius([element]))
+    assert not has_kink and left < 1e-3
 
 
 def test_a_value_that_is_not_finite_at_the_end_of_a_scan_widens_nothing():

@@ -178,6 +178,9 @@ def jump_along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, 
         return np.asarray(_values(probe, direction, place) - [polynomial(place) for polynomial in smooth])
 
     rests = values - np.array([polynomial(places) for polynomial in smooth]).T
+    # A place that the dtype of the parameters rounds is another place.
+    steepest = np.abs(np.diff(values, axis=0)).max(axis=0) / (places[1] - places[0])
+    jitter = jitter + steepest * _least_move(probe, direction, reach)
     evidence = np.abs(np.diff(rests, axis=0)) / jitter
     first, column = np.unravel_index(int(evidence.argmax()), evidence.shape)
     if evidence[first, column] <= SEEN:
@@ -225,12 +228,13 @@ def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) 
     return nothing
 
 
-def _least_move(probe: Probe, direction: Moves) -> float:
-    """Return the smallest share of a direction that moves each of its elements by at least a unit in the last place."""
+def _least_move(probe: Probe, direction: Moves, reach: float = 0.0) -> float:
+    """Return the smallest share of a direction that moves each of its elements by at least a unit in the last place, as far as ``reach``."""
     least = 0.0
     for leaf, move in direction.items():
         moved = np.flatnonzero(move)
-        unit = probe.point.leaves[leaf].format.spacing(np.abs(probe.point.leaves[leaf].value.ravel()[moved]))
+        size = np.abs(probe.point.leaves[leaf].value.ravel()[moved]) + reach * np.abs(move[moved])
+        unit = probe.point.leaves[leaf].format.spacing(size)
         least = max(least, float((unit / np.abs(move[moved])).max(initial=0.0)))
     return least
 

@@ -33,6 +33,10 @@ def cubes(x):
     return np.sum(x**3) / 3
 
 
+def quartics(x):
+    return np.sum(x**4) / 4
+
+
 def steep(x):
     """Small where it is steep, so that single precision does not hide the rest."""
     return x.dtype.type(1e6) * (x[0] - x.dtype.type(0.5)) + np.sum(np.sin(x[1:]))
@@ -50,6 +54,7 @@ FUNCTIONS = {
     "sines": (sines, cosines, AT, (1, 2, 3, 5)),
     "logarithms": (logarithms, lambda x: 1 / x, SPREAD, (1, 2, 3, 5)),
     "cubes": (cubes, lambda x: x * x, np.array([900.0, 0.3, -0.2, 2000.0, 0.25, -0.4], np.float32), (1, 2, 4, 5)),
+    "quartics": (quartics, lambda x: x**3, np.array([90.0, 0.3, 0.2, 200.0, 0.25, 0.4], np.float32), (1, 2, 4, 5)),
     "steep": (steep, steeply, AT, (1, 2, 3, 5)),
 }
 

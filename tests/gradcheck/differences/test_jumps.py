@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck import check_gradient
-from gradcheck.differences.jumps import jumps_between, nearest_stair
+from gradcheck.differences.jumps import jump_along, jumps_between, nearest_stair
 from gradcheck.differences.lengths import lengths_of
 from gradcheck.differences.sampled_noise import measure_noise
 from gradcheck.functions.points import Output, point_of
@@ -140,3 +140,20 @@ def test_single_precision_stands_still_over_less_than_its_unit_and_that_is_no_st
     f = lambda x: float(length * np.floor(((float(x[0]) - 1e5) / unit + 120) / length))  # noqa: E731
     probe = Probe(f, point_of(x, "params"), Output.of(f(x), "f"), np.eye(1), Budget())
     assert nearest_stair(probe, {0: np.full(1, 1e5)}, np.array([f(x)]), np.full(1, 1e-3)) == height
+
+
+@pytest.mark.parametrize(
+    ("dtype", "height"), [(np.float32, 0.0), (np.float32, 0.5), (np.float64, 0.0), (np.float64, 0.5)]
+)
+def test_places_rounded_to_single_precision_are_no_jump(dtype, height):
+    """Moved far the element is at places where the function is steep, and single precision holds none of those between."""
+    x = np.array([0.2, 200.0], dtype)
+
+    def f(x):
+        x = x.astype(float)
+        return np.sum(x**4) / 4 + height * (x[0] > 1.0)
+
+    point = point_of(x, "params")
+    probe = Probe(f, point, Output.of(f(x), "f"), np.ones((1, 1)), Budget())
+    size, away = jump_along(probe, {0: np.array([100.0, 0.0])}, np.array([1e-6]))
+    assert (abs(size[0] - height) < 0.05) and (away > 0) == (height > 0)

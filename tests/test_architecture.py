@@ -15,8 +15,8 @@ PACKAGES = {
     "differences": "counts lengths noise tableau vectorized ladder complex_step jumps sampled_noise steps scale mixed",
     "nonsmooth": "hull lines sampling groups scans searches subdifferential",
     "acceptance": (
-        "pooled drawn parts ledger decide judgement bench seen quiet screening short_steps directions together refinement irregular locate individual "
-        "first_look whole_claim sections shown subgrid directional rule"
+        "pooled components parts ledger decide judgement bench other_claims quiet screening short_steps directions together refinement irregular locate individual "
+        "first_look whole_claim sections detection subgrid directional rule"
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",
     "diagnosis": (

@@ -184,8 +184,8 @@ class Bench:
         """Tell whether some claim of a leaf is contradicted, or right only if its round-off is as large as it seems."""
         known = self.ledgers[leaf].known
         found = self.decide(leaf, known)
-        apart = np.abs(self.claims[leaf].values[known] - found.reference)
-        is_off = apart > self.rtol * np.abs(found.reference) + found.noise
+        error = np.abs(self.claims[leaf].values[known] - found.reference)
+        is_off = error > self.rtol * np.abs(found.reference) + found.noise
         is_open = found.excluded | (found.limit == Limit.ROUNDOFF)
         return bool(np.where(found.outcome == Outcome.OPEN, is_open, (found.outcome == Outcome.RIGHT) & is_off).any())
 

@@ -1,7 +1,7 @@
 """The rule of acceptance: what follows from a claim and the evidence about it.
 
 Everything here is pure: the same evidence, in whatever order it came, gives the same outcome. So the outcome for another
-claim can be computed too, without a call of the functions; see `gradcheck.acceptance.seen`.
+claim can be computed too, without a call of the functions; see `gradcheck.acceptance.other_claims`.
 """
 
 from __future__ import annotations

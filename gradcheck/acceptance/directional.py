@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import PLAINLY
+from gradcheck.acceptance.detection import Detection
 from gradcheck.acceptance.directions import (
     DIRECTIONS,
     DISAGREES,
@@ -26,12 +27,11 @@ from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate, Limit
 from gradcheck.acceptance.locate import Group, contradicted_leaves, groups_of, locate, strongest
+from gradcheck.acceptance.other_claims import GROSS, is_negligible
 from gradcheck.acceptance.parts import elements_of
 from gradcheck.acceptance.refinement import MOST_OVERHEAD
 from gradcheck.acceptance.screening import measure_noise
 from gradcheck.acceptance.sections import sections
-from gradcheck.acceptance.seen import GROSS, is_negligible
-from gradcheck.acceptance.shown import Shown
 from gradcheck.acceptance.together import equal_elements_may_tie
 from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats
@@ -68,7 +68,7 @@ def judge_along_directions(bench: Bench, key: int) -> bool:
     run.measure_largest_alone()
     run.conclude()
     found = bench.judgements.values()
-    is_open = run.shown.is_blurred or any(each.undecided.any() for each in found)
+    is_open = run.detection.is_blurred or any(each.undecided.any() for each in found)
     return any(each.wrong.any() for each in found) or not is_open
 
 
@@ -119,7 +119,7 @@ class _Search:
         self.bench = bench
         self.directions = directions
         self.individual = Individual(bench, directions)
-        self.shown = Shown(bench, directions)
+        self.detection = Detection(bench, directions)
         self.wrong_leaves: dict[int, bool] = {}
         """Leaves that are wrong in more than a few elements -> whether factors, of all of it or of sections, explain it."""
         self.unexplained = False
@@ -150,7 +150,7 @@ class _Search:
             if number and not self.bench.any_contradicted:  # all may be a little off, by what is allowed to each
                 allowed = DISAGREES * self.directions.allowed(slopes.parts)
             if not (np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed).any():
-                self.shown.record(slopes, allowed)
+                self.detection.record(slopes, allowed)
                 break
             # A backward that is wrong in one leaf spoils the gradients of others: those are not searched.
             is_spoilt = bool(number and any(self.wrong_leaves.values()))
@@ -367,13 +367,13 @@ class _Search:
         return [
             leaf
             for leaf in self.directions.leaves
-            if leaf not in self.wrong_leaves and not self.shown.shows_enough(leaf)
+            if leaf not in self.wrong_leaves and not self.detection.shows_enough(leaf)
         ]
 
     def _clear_seen(self) -> None:
         """Clear the elements that were not measured in leaves of which directions show enough."""
         for leaf in self.directions.leaves:
-            if self.shown.shows_enough(leaf):
+            if self.detection.shows_enough(leaf):
                 self._set_limit(leaf, Limit.NONE)
 
     def _set_limit(self, leaf: int, limit: int) -> None:
@@ -392,7 +392,7 @@ class _Search:
             before, self.directions.step = self.directions.step, min(self.directions.step * RATIO, FIRST_STEP)
             slopes = self.directions.measure_fresh(leaves)
             if slopes.significance.max() <= DISAGREES:
-                self.shown.record(slopes)
+                self.detection.record(slopes)
             elif slopes.significance.max() < PLAINLY or is_searched:
                 break
             else:  # the error is small beside the noise of shorter steps

@@ -2,7 +2,7 @@
 
 The component of an element is a random sign times a size between 0.5 and 1.32, times its length: no component is small,
 so no element hides, and no two errors cancel along all directions. Components are drawn again whenever they are needed,
-see `gradcheck.acceptance.drawn`; nothing is stored.
+see `gradcheck.acceptance.components`; nothing is stored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
-from gradcheck.acceptance.drawn import draw, exact, reach, seed_of
+from gradcheck.acceptance.components import draw, exact, reach, seed_of
 from gradcheck.acceptance.ledger import rms
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
@@ -103,8 +103,10 @@ class Slopes:
         So it is where the points of a difference lie on either side of a pole or a pulse.
         """
         measured = np.linalg.norm(self.predicted_of() - self.residual, axis=0)
-        unsure = np.linalg.norm(self.deviation, axis=0)
-        return bool(((unsure > SAME_NOISE * noise * np.sqrt(len(self.predicted))) & (unsure > measured)).any())
+        uncertainty = np.linalg.norm(self.deviation, axis=0)
+        return bool(
+            ((uncertainty > SAME_NOISE * noise * np.sqrt(len(self.predicted))) & (uncertainty > measured)).any()
+        )
 
 
 class _Piece(NamedTuple):

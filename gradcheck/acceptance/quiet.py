@@ -62,11 +62,11 @@ def quiet_elements(bench: Bench) -> Chosen:
 
 def without_others(bench: Bench, chosen: Chosen) -> Bench:
     """Return a bench for some elements, with all others held fixed. Their noise is measured, at 16 calls or more."""
-    apart = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
-    apart.spent_before, apart.elements = bench.probe.budget.points, sum(map(len, chosen.values()))
-    apart.lengths = _lengths(bench, chosen)
-    apart.noise = measure_noise(apart.probe, apart.base, apart.lengths, apart.rng, _jumps_needed(bench))
-    return apart
+    alone = Bench(bench.probe, bench.base, {leaf: bench.claims[leaf] for leaf in chosen}, bench.rtol, bench.rng)
+    alone.spent_before, alone.elements = bench.probe.budget.points, sum(map(len, chosen.values()))
+    alone.lengths = _lengths(bench, chosen)
+    alone.noise = measure_noise(alone.probe, alone.base, alone.lengths, alone.rng, _jumps_needed(bench))
+    return alone
 
 
 def _lengths(bench: Bench, chosen: Chosen) -> dict[int, Floats]:

@@ -211,8 +211,8 @@ def _measure_at_shortest_step(bench: Bench, leaf: int, indices: Indices) -> None
     if not rows.any():
         return
     chosen = indices[rows]
-    apart = np.abs(bench.claims[leaf].values[chosen] - found.reference[rows])
-    needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / apart, 0.0)
+    error = np.abs(bench.claims[leaf].values[chosen] - found.reference[rows])
+    needed = np.where(found.contradicted[rows], CLOSE * bench.multiplier * bench.noise / error, 0.0)
     shortest = np.maximum(CLOSEST_STEP, bench.resolution(leaf, chosen) / bench.lengths[leaf][chosen])
     wanted = (needed / bench.lengths[leaf][chosen][:, None]).max(axis=1)
     # Below CLOSEST the rounding of the element may add noise that was not measured: a step longer by RATIO is safe.

@@ -22,10 +22,10 @@ from gradcheck.acceptance.irregular import (
 )
 from gradcheck.acceptance.judgement import Claim, Judgement
 from gradcheck.acceptance.ledger import Limit
+from gradcheck.acceptance.other_claims import unseen
 from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
-from gradcheck.acceptance.seen import unseen
 from gradcheck.acceptance.short_steps import recheck_accepted
 from gradcheck.acceptance.subgrid import subgrid
 from gradcheck.acceptance.together import contradicted_plainly, may_tie

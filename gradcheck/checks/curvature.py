@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from gradcheck.acceptance.decide import Decision, Tolerance, decide, excludes
 from gradcheck.acceptance.judgement import judgement_of
 from gradcheck.acceptance.ledger import Estimate, Kind, Ledger, Limit, rms
+from gradcheck.acceptance.other_claims import other_multiples
 from gradcheck.acceptance.rule import Claim, Judgement
-from gradcheck.acceptance.seen import other_multiples
 from gradcheck.aliases import Floats, Indices
 from gradcheck.checks.check import Check
 from gradcheck.checks.jacobians import JacobianSubject, block

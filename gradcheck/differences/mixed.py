@@ -188,8 +188,8 @@ def _extrapolated(table: Floats) -> SecondDerivatives:
 
 def _converges(sequence: Floats, noise: Floats) -> Bools:
     """Tell at which levels the change from the level before is smaller than the change before that, beyond noise; shape (m, J, K)."""
-    apart = np.abs(np.diff(sequence, axis=1))
-    nearer = apart[:, 1:] <= apart[:, :-1] / GROWS + noise[:, 2:] + noise[:, 1:-1]
+    changes = np.abs(np.diff(sequence, axis=1))
+    nearer = changes[:, 1:] <= changes[:, :-1] / GROWS + noise[:, 2:] + noise[:, 1:-1]
     never = np.zeros((len(sequence), 1, 1), dtype=bool)
     return np.concatenate([never, nearer[:, :1], nearer], axis=1)
 

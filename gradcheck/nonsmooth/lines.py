@@ -103,11 +103,11 @@ class Line:
         length, bend = other.at - one.at, other.slope - one.slope
         left = (other.value - one.value) / length - one.slope
         beyond = max(-left, left - bend) if bend > 0 else max(left, bend - left)
-        unsure = 2 * self.noise / length + self.blur + self.curved * length
-        if length <= 3 * self.step or (abs(bend) <= max(self.fine, unsure) and beyond <= unsure):
+        uncertainty = 2 * self.noise / length + self.blur + self.curved * length
+        if length <= 3 * self.step or (abs(bend) <= max(self.fine, uncertainty) and beyond <= uncertainty):
             return None
         weight = max(abs(bend), beyond)
-        if abs(bend) > unsure:
+        if abs(bend) > uncertainty:
             meet = length * (1 - left / bend)
             blurs = 2 * self.noise + self.blur * np.array([meet, length - meet])
             # If the kink is elsewhere one of the two values is off by eight times what noise explains.

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gradcheck.acceptance.components import LARGEST, SMALLEST
 from gradcheck.acceptance.directions import Directions
-from gradcheck.acceptance.drawn import LARGEST, SMALLEST
 from gradcheck.functions.bits import random_bits
 from gradcheck.functions.blocks import BLOCK
 from tests.gradcheck.acceptance.benches import bench_of

@@ -7,20 +7,20 @@ from statistics import NormalDist
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
+from gradcheck.acceptance.components import LARGEST, SMALLEST
 from gradcheck.acceptance.decide import MOST_HIDDEN
 from gradcheck.acceptance.directions import DISAGREES, MISSED, Directions, Slopes
-from gradcheck.acceptance.drawn import LARGEST, SMALLEST
 from gradcheck.acceptance.ledger import rms
 from gradcheck.aliases import Floats
 from gradcheck.differences.lengths import FIRST_STEP
 
-__all__ = ["Shown"]
+__all__ = ["Detection"]
 
 UNLUCKY = -NormalDist().inv_cdf(MISSED)
 """Standard deviations that noise exceeds with probability `MISSED`."""
 
 
-class Shown:
+class Detection:
     """Records in a bench how small an error would have shown so far, and tells whether that is enough."""
 
     def __init__(self, bench: Bench, directions: Directions) -> None:

@@ -34,7 +34,7 @@ def seed_of(name: str) -> int:
 
 
 def draw(seeds: Sequence[int], starts: Sequence[int], stops: Sequence[int], key: int, number: int) -> NDArray[np.int16]:
-    """Draw integers for places ``start`` to ``stop`` of some leaves, one leaf after the other, for direction ``number``."""
+    """Draw integers for places ``start`` to ``stop`` of some leaves, one leaf after the other, for direction ``number``; shape (m,)."""
     first, count = np.array(starts) // IN_A_WORD, np.subtract(stops, starts)
     words = -(-np.array(stops) // IN_A_WORD) - first
     before, after = np.cumsum(words) - words, np.cumsum(count)
@@ -56,7 +56,7 @@ def reach(size: Floats, length: Floats, step: float) -> Floats:
 
 
 def exact(integers: NDArray[np.int16], size: Floats, farthest: Floats, form: Format) -> Floats:
-    """Return displacements of elements with these absolute values; they and their halves are exact in the format.
+    """Return displacements of elements with these absolute values, shape (m,); they and their halves are exact in the format.
 
     Adding a large enough multiple of ``near`` and subtracting it again rounds a number to multiples of two units in the
     last place of ``near``.

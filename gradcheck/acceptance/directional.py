@@ -107,6 +107,7 @@ def judge_if_gross(bench: Bench, key: int, *, sampled: bool) -> bool:
 
 
 def _begin(bench: Bench, key: int) -> _Search:
+    """Return a search, with the noise measured and the usual steps."""
     measure_noise(bench)
     bench.steps = dict.fromkeys(bench.claims, DEFAULT_STEP)
     return _Search(bench, Directions(bench, key))
@@ -147,7 +148,7 @@ class _Search:
             if number:
                 slopes = self.directions.measure_fresh(leaves)
             allowed = np.zeros_like(slopes.residual)
-            if number and not self.bench.any_contradicted:  # all may be a little off, by what is allowed to each
+            if number and not self.bench.any_contradicted:  # allowed errors of all claims may add up
                 allowed = DISAGREES * self.directions.allowed(slopes.parts)
             if not (np.abs(slopes.residual) > DISAGREES * slopes.deviation + allowed).any():
                 self.detection.record(slopes, allowed)
@@ -167,7 +168,7 @@ class _Search:
         groups, left = self._contradicted(slopes)
         leaves = list(dict.fromkeys(leaf for group in groups + left for leaf in group.part.leaves))
         count = sum(len(self.bench.claims[leaf].values) for leaf in leaves)
-        if count <= max(SMALL, DOZEN * len(leaves)):  # of so few a sample would be all
+        if count <= max(SMALL, DOZEN * len(leaves)):  # a sample would be nearly all of so few
             return False
         if not left and self._explain_together(leaves, slopes):
             return True
@@ -208,7 +209,7 @@ class _Search:
         if leaf not in self._tried and count + group.part.size > SMALL:
             self._tried.add(leaf)
             explained = self._explain_sections(group)
-            if explained is None and self._explain(leaf):
+            if explained is None and self._explain_by_multiple(leaf):
                 return []
             if explained is not None:
                 edges = explained
@@ -287,7 +288,7 @@ class _Search:
         self.directions.release(leaf, edges)
         return found.edges if is_verified else None
 
-    def _explain(self, leaf: int) -> bool:
+    def _explain_by_multiple(self, leaf: int) -> bool:
         """Explain the claim of a leaf by a multiple of it, perhaps rearranged; return whether that was verified."""
         slopes = self.directions.measure_fresh([leaf], longer=True)
         deviation = self._deviation(slopes)
@@ -301,7 +302,7 @@ class _Search:
         return False
 
     def _deviation(self, slopes: Slopes) -> Floats:
-        """Return the standard deviation of residuals, with errors that ``rtol`` allows."""
+        """Return the standard deviation of residuals, with errors that ``rtol`` allows, shape (P, K)."""
         return np.hypot(slopes.deviation, self.directions.allowed(slopes.parts))
 
     def _verify(self, claims: dict[int, Floats], factors: Floats | float, uncertainty: float) -> bool:
@@ -408,4 +409,5 @@ class _Search:
                 self.individual.judge({leaf: np.flatnonzero(~self.individual.measured[leaf])})
 
     def _unseen_after_wrong(self) -> list[int]:
+        """Return those of them that come after the last wrong leaf."""
         return [leaf for leaf in self._unseen() if leaf > max(self.wrong_leaves, default=-1)]

@@ -210,7 +210,7 @@ class Directions:
     # ---- moving them ------------------------------------------------------------------------------------------------
 
     def lengths(self, leaf: int, where: slice | Indices, step: float) -> Floats:
-        """Return how far elements of a leaf move along a direction, before the random factor."""
+        """Return how far elements of a leaf move along a direction, before the random factor, shape (m,)."""
         size = np.abs(self.bench.leaves[leaf].value.ravel()[where]).astype(np.float64)
         return reach(size, self.bench.lengths[leaf][where], step)
 
@@ -271,7 +271,7 @@ class Directions:
             yield pieces, moved, changes
 
     def _moved(self, part: Part) -> Iterator[tuple[list[_Piece], Floats]]:
-        """Yield the elements of a direction piece by piece, small leaves together, and their moves."""
+        """Yield the elements of a direction piece by piece, small leaves together, and their moves, shape (m,)."""
         for pieces in self._pieces(part.spans):
             leaves = [self.bench.leaves[piece.leaf] for piece in pieces]
             sizes = np.concatenate(

@@ -360,6 +360,7 @@ class Ledger:
         return self._size[1]
 
     def _best(self) -> Floats:
+        """Return the best value of each known element, shape (m, K)."""
         known = self.known
         if len(self._estimates) == 1 and self._estimates[0].kind not in (Kind.CLOSEST, Kind.JOINT):
             return self._estimates[0].value
@@ -397,7 +398,7 @@ def rms(values: Floats) -> Floats:
 
 
 def _squares(values: Floats) -> tuple[Floats, Floats, Indices]:
-    """Return the largest absolute value of each column, the sum of squares in units of it, and how many values are finite."""
+    """Return the largest absolute value of each column, the sum of squares in units of it, and how many values are finite, shapes (K,)."""
     finite = np.isfinite(values)
     sizes = np.where(finite, np.abs(values), 0.0)
     top = sizes.max(axis=0, initial=0.0)

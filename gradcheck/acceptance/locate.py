@@ -132,14 +132,14 @@ def _followed(pairs: list[tuple[Group, Group]]) -> list[Group]:
 
 def halves(directions: Directions, groups: list[Group]) -> list[tuple[Group, Group]]:
     """Return both halves of every group."""
-    sure = [group for group in groups if group.significance >= PLAINLY]
-    unsure = [half for group in groups if group.significance < PLAINLY for half in group.part.halves()]
-    pairs = [group.part.halves() for group in sure]
+    certain = [group for group in groups if group.significance >= PLAINLY]
+    uncertain = [half for group in groups if group.significance < PLAINLY for half in group.part.halves()]
+    pairs = [group.part.halves() for group in certain]
     compared = zip(*directions.compare([left for left, _ in pairs]), strict=True)
     found = []
-    for group, (left, right), (predicted, residual) in zip(sure, pairs, compared, strict=True):
+    for group, (left, right), (predicted, residual) in zip(certain, pairs, compared, strict=True):
         rest = group.predicted - predicted, group.residual - residual, group.variance + group.fresh
         one = Group(left, predicted, residual, group.fresh, group.fresh)
         found.append((one, Group(right, *rest, group.fresh)))
-    measured = groups_of(directions.measure([directions.redraw(half) for half in unsure]))
+    measured = groups_of(directions.measure([directions.redraw(half) for half in uncertain]))
     return found + list(zip(measured[::2], measured[1::2], strict=True))

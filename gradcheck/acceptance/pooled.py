@@ -54,11 +54,11 @@ class CommonError:
 
     @property
     def significant(self) -> Bools:
-        """Where noise does not explain it."""
+        """Where noise does not explain it, shape (K,)."""
         return np.asarray(np.abs(self.deviations) > SIGNIFICANT)
 
     def confirmed_by(self, other: CommonError) -> Bools:
-        """Where an independent measurement with another step agrees."""
+        """Where an independent measurement with another step agrees, shape (K,)."""
         distance = np.abs(self.share - other.share)
         least = np.minimum(np.abs(self.share), np.abs(other.share))
         return np.asarray(self.significant & other.significant & (distance <= CONSISTENT * least))

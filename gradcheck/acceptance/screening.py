@@ -114,10 +114,10 @@ def _require_repeatable(bench: Bench, screened: dict[int, tuple[Indices, Floats]
         found = bench.decide(leaf, indices)
         if not found.excluded.any():
             continue
-        apart = np.where(found.excluded, np.abs(bench.claims[leaf].values[indices] - found.reference), 0.0)
-        excess = np.nan_to_num((apart / np.maximum(found.noise, np.finfo(float).tiny)).max(axis=1, initial=0.0))
-        row = int(excess.argmax())
-        worst = max(worst, (float(excess[row]), leaf, row))
+        errors = np.where(found.excluded, np.abs(bench.claims[leaf].values[indices] - found.reference), 0.0)
+        ratio = np.nan_to_num((errors / np.maximum(found.noise, np.finfo(float).tiny)).max(axis=1, initial=0.0))
+        row = int(ratio.argmax())
+        worst = max(worst, (float(ratio[row]), leaf, row))
     _, leaf, row = worst
     if leaf < 0 or leaf in bench.exact:
         return
@@ -212,12 +212,12 @@ def _extrapolate_with_longer_step(bench: Bench, leaf: int, indices: Indices, slo
 
 
 def _extrapolated(shorter: Floats, longer: Floats, ratio: float = 1 / BETWEEN) -> Floats:
-    """Return differences without truncation error, from those with two steps, the longer one ``1 / ratio`` times the shorter."""
+    """Return differences without truncation error, from those with two steps, the longer one ``1 / ratio`` times the shorter; shape (m, K)."""
     return np.asarray(shorter + (shorter - longer) * ratio**2 / (1 - ratio**2))
 
 
 def _amplified(deviation: Floats, ratio: float = 1 / BETWEEN) -> Floats:
-    """Return a bound on the deviation of an extrapolation from that of the difference with the shorter step."""
+    """Return a bound on the deviation of an extrapolation from that of the difference with the shorter step, shape (m, K)."""
     return deviation * ((1 + ratio**3) / (1 - ratio**2))
 
 
@@ -227,8 +227,8 @@ def _test_common_error(bench: Bench, leaf: int, indices: Indices, slope: Floats,
     A common truncation error looks the same, but changes with the step: a second step must confirm the error.
     """
     claim = bench.claims[leaf].values[indices]
-    jitter = bench.multiplier * deviation
-    noisy = (jitter > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * jitter)
+    noise = bench.multiplier * deviation
+    noisy = (noise > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * noise)
     if np.count_nonzero(noisy) < FEWEST_POOLED:  # mostly none
         return
     sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
@@ -265,19 +265,19 @@ def _move_zeros_together(bench: Bench) -> None:
         found = bench.decide(leaf, known)
         zeros[leaf] = known[(np.abs(found.reference) <= found.noise).all(axis=1)]
     moves = {leaf: _common_move(bench, leaf, indices) for leaf, indices in zeros.items() if len(indices)}
-    jitter = bench.multiplier * bench.noise
-    if not moves or not joint_slope(bench.probe, moves, jitter).any():
+    noise = bench.multiplier * bench.noise
+    if not moves or not joint_slope(bench.probe, moves, noise).any():
         return
     for leaf in moves:
         for group in tied_groups(bench.leaves[leaf].value, zeros[leaf]):
-            slope = joint_slope(bench.probe, {leaf: _common_move(bench, leaf, group)}, jitter)
+            slope = joint_slope(bench.probe, {leaf: _common_move(bench, leaf, group)}, noise)
             if slope.any():
                 step = np.mean(bench.lengths[leaf][group]) * bench.steps[leaf]
-                bench.ledgers[leaf].add(Estimate.joint(group, jitter / step, slope / step))
+                bench.ledgers[leaf].add(Estimate.joint(group, noise / step, slope / step))
 
 
 def _common_move(bench: Bench, leaf: int, indices: Indices) -> Floats:
-    """Return a move of some elements, all upwards, by about the screening step."""
+    """Return a move of a leaf, shape (n,): some elements, all upwards, by about the screening step."""
     move = np.zeros_like(bench.lengths[leaf])
     spread = bench.rng.uniform(0.5, 1.5, len(indices))
     move[indices] = bench.steps[leaf] * bench.lengths[leaf][indices] * spread

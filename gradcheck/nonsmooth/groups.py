@@ -170,9 +170,9 @@ class _Additivity:
         """
         for pattern in self.patterns:
             slopes = np.array([m.slope(np.sign(t)) for m, t in zip(self.members, pattern, strict=True)])
-            unsure = np.array([np.maximum(m.bound - np.abs(m.gap) / 2, 0) for m in self.members])
+            uncertainty = np.array([np.maximum(m.bound - np.abs(m.gap) / 2, 0) for m in self.members])
             expected = self.unit * ((pattern * self.scale) @ slopes)
-            blur = 2 * self.ball.noise + self.unit * np.sqrt((pattern * self.scale) ** 2 @ unsure**2)
+            blur = 2 * self.ball.noise + self.unit * np.sqrt((pattern * self.scale) ** 2 @ uncertainty**2)
 
             def residual(factor: float, pattern: Floats = pattern, expected: Floats = expected) -> Floats:
                 return self._change(pattern, factor) / factor - expected

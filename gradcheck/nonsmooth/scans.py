@@ -89,28 +89,28 @@ def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, F
     low, high = np.full_like(element.reference, np.inf), np.full_like(element.reference, -np.inf)
     has_kink, left = False, np.zeros_like(error)
     for spread in SPREADS:
-        others, (shifts, unsure) = ball.near(radius * spread), _shifts(ball, element, radius)
+        others, (shifts, uncertainty) = ball.near(radius * spread), _shifts(ball, element, radius)
         values = ball.probe.line(others, element.leaf, element.index, shifts)
         # With other elements moved, the values may be far larger, and so their rounding; if it hides the error the scan is useless.
-        unsure = unsure * np.fmax(1.0, ball.probe.output.eps * np.abs(values).max(axis=0) / ball.noise)
-        if spread and not (at_stake & (unsure < error)).any():
+        uncertainty = uncertainty * np.fmax(1.0, ball.probe.output.eps * np.abs(values).max(axis=0) / ball.noise)
+        if spread and not (at_stake & (uncertainty < error)).any():
             continue
         slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]
         smooth, middle, blur = _smooth_part(slopes)
         residual = np.ptp(slopes - smooth, axis=0)
         left = np.fmax(left, residual)
-        kinked = at_stake & (residual > 0.5 * error + unsure)
+        kinked = at_stake & (residual > 0.5 * error + uncertainty)
         has_kink |= bool(kinked.any())
         if (kinked & (element.gap == 0)).any():  # a single value that does not repeat looks like a kink
             require_same(ball.probe.line(others, element.leaf, element.index, shifts), values, ball.noise)
         # Without a kink the slope at the point is the derivative; with other elements moved it is not.
         alone = np.broadcast_to(middle if spread == 0 else np.nan, slopes.shape)
         use = kinked & np.isfinite(slopes).all(axis=0)
-        slopes, unsure = np.where(use, slopes, alone), np.where(use, unsure, blur * unsure)
+        slopes, uncertainty = np.where(use, slopes, alone), np.where(use, uncertainty, blur * uncertainty)
         # The residual of curvature, in proportion to the radius.
         slack = NEGLIGIBLE * min(1.0, radius / FARTHEST) * np.ptp(slopes, axis=0)
-        low = np.fmin(low, slopes.min(axis=0) - unsure - slack)
-        high = np.fmax(high, slopes.max(axis=0) + unsure + slack)
+        low = np.fmin(low, slopes.min(axis=0) - uncertainty - slack)
+        high = np.fmax(high, slopes.max(axis=0) + uncertainty + slack)
     return at_stake & (element.claimed >= low) & (element.claimed <= high), has_kink, left
 
 

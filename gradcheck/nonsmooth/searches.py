@@ -69,7 +69,7 @@ class Samples:
     """Gradients of elements that share a kink, sampled at nearby points.
 
     Places are displacements of the members in units of their scales times the radius, and gradients are derivatives with
-    respect to these.
+    respect to these. Places and directions have shape (m,), gradients (m, K), for ``m`` members.
     """
 
     def __init__(self, ball: Ball, group: Group, radius: float) -> None:
@@ -79,7 +79,7 @@ class Samples:
         self.claim = self.scale * np.array([member.claimed for member in self.members])
         self.stake = (self.scale * np.array([member.stake for member in self.members])).max(axis=0)
         self.noise = 2 * ball.noise / (STEP * self.unit)
-        self.unsure = self.noise + NEGLIGIBLE * self.stake
+        self.uncertainty = self.noise + NEGLIGIBLE * self.stake
         self.places: list[Floats] = []
         self.background: Background  # of the last slopes that were asked for
         self.backgrounds: list[Background] = []
@@ -102,8 +102,8 @@ class Samples:
         for _ in range(TRIES):
             slopes = yield Request(place, np.vstack([np.eye(count), -np.ones(count)]))
             gradient, joint = slopes[:-1], slopes[-1]
-            apart = np.abs(gradient.sum(axis=0) + joint)
-            if np.all((apart <= share * self.stake + np.sqrt(count) * self.unsure) | (self.stake == 0)):
+            mismatch = np.abs(gradient.sum(axis=0) + joint)
+            if np.all((mismatch <= share * self.stake + np.sqrt(count) * self.uncertainty) | (self.stake == 0)):
                 self.places.append(place)
                 self.backgrounds.append(self.background)
                 self.gradients.append(gradient)
@@ -191,7 +191,7 @@ class Samples:
         """
         if any(column == of and np.allclose(direction, known) for of, known in self.refuted):
             return False
-        wanted = float(direction @ self.claim[:, column] - self.unsure[column])
+        wanted = float(direction @ self.claim[:, column] - self.uncertainty[column])
         for place in self._places(direction, column):
             if (yield from self._sample_if_large(place, direction, column, wanted)):
                 return True
@@ -332,7 +332,7 @@ class Samples:
         while waiting:
             one, other = waiting.pop()
             normal = other[1] - one[1]
-            if np.max(np.abs(normal)) <= self.unsure[column]:
+            if np.max(np.abs(normal)) <= self.uncertainty[column]:
                 continue
             at = float(np.arctan2(-(normal @ base), normal @ along))
             at -= float(np.pi * np.rint(at / np.pi))
@@ -343,7 +343,7 @@ class Samples:
                 turned /= np.max(np.abs(turned))
                 place = self._scaled(np.cos(angle) * base + np.sin(angle) * along)
                 slope = yield from self._slope(place, turned, column)
-                if abs(slope - end[1] @ turned) > 2 * self.unsure[column] and (yield from sampled(angle)):
+                if abs(slope - end[1] @ turned) > 2 * self.uncertainty[column] and (yield from sampled(angle)):
                     waiting += [(one, met[-1]), (met[-1], other)]
                     break
             else:
@@ -352,7 +352,7 @@ class Samples:
     def _enter(self, normal: Floats, side: float, column: int) -> None:
         """Add a kink if it is not known yet."""
         for known, _ in self.kinks[column]:
-            if min(np.max(np.abs(normal - known)), np.max(np.abs(normal + known))) <= 2 * self.unsure[column]:
+            if min(np.max(np.abs(normal - known)), np.max(np.abs(normal + known))) <= 2 * self.uncertainty[column]:
                 return
         self.kinks[column].append((normal, side))
 

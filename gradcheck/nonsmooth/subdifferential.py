@@ -180,11 +180,11 @@ class _Hull(Samples):
             slopes = [float(gradient[:, column] @ along) for gradient in self.gradients]
             found = [self._at_the_point(int(pick(slopes)), along)[:, column] for pick in (np.argmin, np.argmax)]
             ends, shifts = np.transpose(found)
-            claimed, unsure = (
+            claimed, uncertainty = (
                 along @ self.claim[:, column],
                 17 / 3 * self.noise[column] + NEGLIGIBLE * self.stake[column],
             )
-            if not min(ends) - unsure <= claimed <= max(ends) + unsure:
+            if not min(ends) - uncertainty <= claimed <= max(ends) + uncertainty:
                 self.wrong[:, column] |= errors[:, column] > 0
             elif max(shifts) > along @ signed / 2:  # curvature is so large here that it may explain the error
                 self.maybe_curved[:, column] |= errors[:, column] > 0
@@ -207,7 +207,7 @@ class _Hull(Samples):
 
     def hidden_by_noise(self) -> Bools:
         """Tell where the uncertainty of slopes exceeds half of the error, shape (m, K)."""
-        return np.asarray(self.unsure > self._smooth_errors() / 2)
+        return np.asarray(self.uncertainty > self._smooth_errors() / 2)
 
     def unsettled(self, wrong: Bools) -> Bools:
         """Tell which claims of members that are not wrong are still outside the hull, in columns without wrong ones; shape (m, K)."""
@@ -275,12 +275,12 @@ class _Hull(Samples):
     def _exceeds_samples(self, direction: Floats, column: int) -> bool:
         """Tell whether the claimed derivative along a direction exceeds that of every sampled gradient."""
         largest = max(float(gradient[:, column] @ direction) for gradient in self.gradients)
-        return bool(direction @ self.claim[:, column] - largest > self.unsure[column])
+        return bool(direction @ self.claim[:, column] - largest > self.uncertainty[column])
 
     def _contradicted_alone(self, contradicted: dict[int, Floats], among: Bools) -> Generator[Request, Floats, Bools]:
         """Tell which members are contradicted alone, shape (m, K): two are tested, and the others taken to be like them."""
-        low, high = np.min(self.gradients, axis=0) - self.unsure, np.max(self.gradients, axis=0) + self.unsure
-        beyond = np.maximum(low - self.claim, self.claim - high) / self.unsure
+        low, high = np.min(self.gradients, axis=0) - self.uncertainty, np.max(self.gradients, axis=0) + self.uncertainty
+        beyond = np.maximum(low - self.claim, self.claim - high) / self.uncertainty
         beyond[~among] = 0.0
         beyond[:, [column for column in range(len(self.stake)) if column not in contradicted]] = 0.0
         tested = np.argsort(-beyond.max(axis=1))[:2]
@@ -307,7 +307,7 @@ class _Hull(Samples):
         """Return a label for each of some members: equal if their effects do not add up, both moved up or both down."""
         labels, base = np.arange(len(rows)), self.ball.outputs(self.ball.at_rest())
         sizes = self.ball.rng.uniform(1.2, 1.8, len(rows))
-        unsure = 4 * self.ball.noise[column] + LINKED * self.stake[column] * self.unit
+        uncertainty = 4 * self.ball.noise[column] + LINKED * self.stake[column] * self.unit
         for sign in (1.0, -1.0):
 
             def change(*moved: int, sign: float = sign) -> float:
@@ -319,7 +319,7 @@ class _Hull(Samples):
             alone = [change(number) for number in range(len(rows))]
             for one, other in combinations(range(len(rows)), 2):
                 left = change(one, other) - alone[one] - alone[other]
-                if labels[one] != labels[other] and abs(left) > unsure:
+                if labels[one] != labels[other] and abs(left) > uncertainty:
                     labels[labels == labels[other]] = labels[one]
         return labels
 
@@ -327,16 +327,16 @@ class _Hull(Samples):
         """Return how far outside the hull the claims are in each column, in units of the uncertainty, and in which direction."""
         points = np.array(self.gradients)
         beyond, directions = np.zeros(len(self.stake)), []
-        for column, unsure in enumerate(self.unsure):
+        for column, uncertainty in enumerate(self.uncertainty):
             direction = np.zeros(len(self.members))
             claim, hull = self.claim[among, column], points[:, among, column]
             # First along the common move of all members: one direction, however many share the kink.
             left = np.ones(len(claim)) * (claim.sum() - np.clip(claim.sum(), hull.sum(1).min(), hull.sum(1).max()))
-            if column in self.tried_alike or not np.abs(left).max() > unsure:
+            if column in self.tried_alike or not np.abs(left).max() > uncertainty:
                 left = claim - nearest_in_hull(hull, claim)
             size = np.abs(left).max(initial=0.0)
-            if self.stake[column] > 0 and not size <= unsure:
-                beyond[column] = size / unsure
+            if self.stake[column] > 0 and not size <= uncertainty:
+                beyond[column] = size / uncertainty
                 direction[among] = left / size
             directions.append(direction)
         return beyond, directions

@@ -278,7 +278,7 @@ def test_curvature_in_one_column_links_nothing_beside_a_straight_one():
 
 
 def test_what_derivatives_may_be_off_by_beyond_half_of_a_gap_is_no_shared_kink():
-    """The bound of an element at a kink holds half of its gap: what is left is how unsure its derivatives are."""
+    """The bound of an element at a kink holds half of its gap: what is left is how uncertainty its derivatives are."""
     slopes, gap = np.array([0.2, -0.2, 1.2, 0.8]), 0.1
     for off, linked in ((0.05, False), (0.5, True)):
         ball = ball_of(lambda x: float(x @ slopes + gap / 2 * np.abs(x).sum()), np.zeros(4), slopes + 1, noise=1e-12)

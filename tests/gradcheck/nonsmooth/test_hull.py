@@ -128,7 +128,7 @@ def test_claims_are_measured_in_the_scales_of_the_elements():
     hull = hull_of(total, [2.0, 3.0], 0.0, scale=[0.5, 0.5], noise=1e-12)
     assert hull.claim[:, 0].tolist() == [1.0, 1.5] and hull.stake.tolist() == [0.5]
     np.testing.assert_allclose(hull.noise, 2e-12 / (0.05 * hull.unit))
-    np.testing.assert_allclose(hull.unsure, hull.noise + 1e-3 * 0.5)
+    np.testing.assert_allclose(hull.uncertainty, hull.noise + 1e-3 * 0.5)
     moves = hull.ball.at_rest()
     hull.move(moves, np.array([1.0, -2.0]))
     np.testing.assert_allclose(moves[0], hull.unit * 0.5 * np.array([1.0, -2.0]))
@@ -146,17 +146,17 @@ ALL = np.ones(2, dtype=bool)
     ("claim", "beyond", "direction"),
     [
         ((0.25, 0.75), 0.0, (0, 0)),
-        ((0.5, 0.5005), 0.0, (0, 0)),  # by less than is unsure
+        ((0.5, 0.5005), 0.0, (0, 0)),  # by less than is uncertainty
         ((1.0, 1.0), 1.0, (1, 1)),  # the sum is beyond: both alike
         ((-1.0, -1.0), 3.0, (-1, -1)),
         ((2.0, -1.0), 1.0, (1, -1)),  # the sum is not: towards the nearest point
     ],
 )
 def test_how_far_claims_lie_outside_of_the_hull_and_in_which_direction(claim, beyond, direction):
-    """Of the gradients of a maximum of two, whose sum is one; a thousandth of the stake, and noise, are unsure."""
+    """Of the gradients of a maximum of two, whose sum is one; a thousandth of the stake, and noise, are uncertainty."""
     hull = with_samples(hull_of(np.max, claim, 0.0), (1, 0), (0, 1))
     found, directions = hull._outside(ALL)
-    assert found[0] * hull.unsure[0] == pytest.approx(beyond)
+    assert found[0] * hull.uncertainty[0] == pytest.approx(beyond)
     np.testing.assert_allclose(directions[0], direction, atol=1e-9)
 
 
@@ -168,7 +168,7 @@ def test_only_the_elements_among_and_the_columns_at_stake_count_and_a_column_mov
     hull.claim[:] = [[1.0], [1.2]]
     found, directions = hull._outside(ALL)
     np.testing.assert_allclose(directions[0], [1, 1])  # (0.6, 0.6) beyond (0.4, 0.6)
-    assert found[0] * hull.unsure[0] == pytest.approx(0.6)
+    assert found[0] * hull.uncertainty[0] == pytest.approx(0.6)
     hull = with_samples(hull_of(np.max, (1.0, 1.0), 0.0), (1, 0), (0, 1))
     hull.stake[:] = 0.0
     found, directions = hull._outside(ALL)
@@ -340,7 +340,7 @@ def test_samples_are_taken_nearer_while_noise_leaves_a_twentieth_of_the_error():
     assert hull.shrink_factor() == pytest.approx(0.5 / (20 * hull.noise[0]), rel=1e-3)
     assert not hull.hidden_by_noise().any()
     for noise, blind in ((0.2, False), (0.25, False), (0.3, True)):  # half of the error
-        hull.unsure = np.array([noise])
+        hull.uncertainty = np.array([noise])
         assert hull.hidden_by_noise()[:, 0].tolist() == [blind, False]
 
 
@@ -492,7 +492,7 @@ def given(value):
 
 def test_the_two_members_farthest_outside_are_tested_in_units_of_what_is_unsure(monkeypatch):
     hull = hull_of(linear, np.zeros((3, 2)), 0.0, cotangents=np.eye(2))
-    hull.unsure = np.array([0.001, 1.0])
+    hull.uncertainty = np.array([0.001, 1.0])
     hull.claim = np.array([[0.0, 3.0], [0.5, 0.0], [0.0, 4.0]])
     with_samples(hull, np.zeros((3, 2)))
     tested = []
@@ -698,10 +698,10 @@ def test_others_are_wrong_like_those_that_were_tested_if_both_are(monkeypatch, a
 
 
 def test_how_far_a_claim_is_outside_counts_in_units_of_what_is_unsure():
-    """Outside by twice what is unsure, or by half of it; below and above."""
+    """Outside by twice what is uncertainty, or by half of it; below and above."""
     for claim, seen in ((1.2, True), (1.05, False), (-0.2, True), (-0.05, False)):
         hull = hull_of(total, np.zeros(2), 0.0)
-        hull.claim, hull.unsure = np.array([[claim], [0.5]]), np.array([0.1])
+        hull.claim, hull.uncertainty = np.array([[claim], [0.5]]), np.array([0.1])
         with_samples(hull, (0, 0), (1, 1))
         tested = []
 
@@ -836,7 +836,7 @@ def test_a_search_begins_along_and_against_the_direction_and_its_order(monkeypat
 @pytest.mark.parametrize(("slope", "found"), [(0.9, True), (0.89, False)])
 def test_a_place_will_do_where_the_derivative_is_what_is_claimed_less_what_is_unsure(monkeypatch, slope, found):
     hull = with_samples(hull_of(total, [1.0, 0.0], 0.0), (0.0, 0.0))
-    hull.unsure, hull.places = np.array([0.1 + 1e-12]), [np.ones(2)]
+    hull.uncertainty, hull.places = np.array([0.1 + 1e-12]), [np.ones(2)]
     sampled = []
     monkeypatch.setattr(_Hull, "_sample", lambda hull, place: given(sampled.append(place)))
     asking = hull._search(np.array([1.0, 0.0]), 0)

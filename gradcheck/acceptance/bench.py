@@ -170,9 +170,9 @@ class Bench:
         return known[asked]
 
     def compare_in_double(self) -> bool:
-        """Measure the round-off of the claims by those in double precision, once, if some claim is in doubt; return whether that was possible."""
+        """Measure the round-off of the claims against double precision, once, if some outcome depends on it; return whether it was measured."""
         if all(claim.in_double is None for claim in self.claims.values()) or not any(
-            map(self._is_doubted, self.claims)
+            map(self._depends_on_roundoff, self.claims)
         ):
             return False
         self.claims = {leaf: claim.compared() for leaf, claim in self.claims.items()}
@@ -180,8 +180,8 @@ class Bench:
             ledger.version += 1
         return any(claim.measured is not None for claim in self.claims.values())
 
-    def _is_doubted(self, leaf: int) -> bool:
-        """Tell whether some claim of a leaf is contradicted, or right only if its round-off is as large as it seems."""
+    def _depends_on_roundoff(self, leaf: int) -> bool:
+        """Tell whether some claim of a leaf is contradicted, undecided because of its round-off, or right only with it."""
         known = self.ledgers[leaf].known
         found = self.decide(leaf, known)
         error = np.abs(self.claims[leaf].values[known] - found.reference)
@@ -222,22 +222,22 @@ class Bench:
             floor_along=self.floor_along[leaf],
             unseen=self.limit_along.get(leaf, Limit.NOT_PROBED),
         )
-        wrong, doubt = judgement.wrong, judgement.doubt
+        wrong, limit = judgement.wrong, judgement.limit
         notes = self._notes.get(leaf, np.zeros(len(wrong), dtype=np.int8))[:, None]
         unseen = self.ledgers[leaf].count[:, None] == 0
-        noted = (notes != Limit.NONE) & ~wrong & (unseen | (doubt != Limit.NONE) | (notes == Limit.UNCONFIRMED))
+        noted = (notes != Limit.NONE) & ~wrong & (unseen | (limit != Limit.NONE) | (notes == Limit.UNCONFIRMED))
         if not noted.any() and not self.common_error[leaf].any():  # nearly always
             return judgement
         error = np.abs(self.common_error[leaf] * self.claims[leaf].values)
         common = ~wrong & self.has_common_error(leaf, self.claims[leaf].values, judgement.reference, judgement.noise)
-        doubt = np.where(common, Limit.NONE, np.where(noted, notes, doubt)).astype(np.int8)
+        limit = np.where(common, Limit.NONE, np.where(noted, notes, limit)).astype(np.int8)
         return replace(
             judgement,
             reference=np.where(common, self.claims[leaf].values * (1 - self.common_error[leaf]), judgement.reference),
             bound=np.where(common, CONSISTENT * error, judgement.bound),
             wrong=wrong | common,
-            doubt=doubt,
-            limited=judgement.limited & ~common,
+            limit=limit,
+            to_resolution=judgement.to_resolution & ~common,
             common_error=self.common_error[leaf],
         )
 

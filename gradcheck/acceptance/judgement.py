@@ -105,9 +105,9 @@ class Judgement:
     reference, bound, noise, gap, floor : arrays
         As in `gradcheck.acceptance.decide.Decision`; NaN where nothing was measured.
     wrong : array of bool
-    doubt : array of `Limit`
+    limit : array of `Limit`
         Why an element is undecided; `Limit.NONE` where it is not.
-    limited : array of bool
+    to_resolution : array of bool
         Where a claim was accepted although noise hides errors larger than the tolerance.
     common_error : array, shape (K,)
         The error of the whole leaf as a multiple of the claim; 0 if it has none.
@@ -122,8 +122,8 @@ class Judgement:
     noise: Floats
     gap: Floats
     wrong: Bools
-    doubt: NDArray[np.int8]
-    limited: Bools
+    limit: NDArray[np.int8]
+    to_resolution: Bools
     floor: Floats
     common_error: Floats
     noise_of_f: Floats
@@ -143,14 +143,14 @@ class Judgement:
 
     def not_seen(self, reason: int) -> Judgement:
         """Return the judgement with every element that is not wrong undecided: the evidence would not show a wrong claim."""
-        doubt = np.where(self.wrong, Limit.NONE, reason).astype(np.int8)
-        return replace(self, doubt=doubt, limited=np.zeros_like(self.limited))
+        limit = np.where(self.wrong, Limit.NONE, reason).astype(np.int8)
+        return replace(self, limit=limit, to_resolution=np.zeros_like(self.to_resolution))
 
     def updated(self, other: Judgement, indices: Indices) -> Judgement:
         """Return the judgement with elements replaced by those of another one, unless the other saw nothing of them."""
-        says_more = ~np.isin(other.doubt[indices], NOTHING_SEEN).any(axis=1)
+        says_more = ~np.isin(other.limit[indices], NOTHING_SEEN).any(axis=1)
         indices, parts = indices[says_more], {}
-        for name in ("reference", "bound", "noise", "gap", "wrong", "doubt", "limited", "floor"):
+        for name in ("reference", "bound", "noise", "gap", "wrong", "limit", "to_resolution", "floor"):
             parts[name] = getattr(self, name).copy()
             parts[name][indices] = getattr(other, name)[indices]
         return replace(self, **parts)
@@ -158,7 +158,7 @@ class Judgement:
     @property
     def undecided(self) -> Bools:
         """Where the check cannot tell."""
-        return np.asarray(self.doubt != Limit.NONE)
+        return np.asarray(self.limit != Limit.NONE)
 
     @property
     def detection_floor(self) -> float:
@@ -194,12 +194,12 @@ def judgement_of(
     along = np.full(shape[1], np.nan) if floor_along is None else floor_along
     if len(parts) == 1 and len(parts[0]) == shape[0]:  # all elements in their order: there is nothing to put together
         found = decided(parts[0])
-        wrong, limited = found.outcome == Outcome.WRONG, found.outcome == Outcome.RIGHT_TO_RESOLUTION
+        wrong, to_resolution = found.outcome == Outcome.WRONG, found.outcome == Outcome.RIGHT_TO_RESOLUTION
         measured = found.reference, found.bound, found.noise, found.gap
-        return Judgement(*measured, wrong, found.limit, limited, found.floor, nothing, noise_of_f, along)
+        return Judgement(*measured, wrong, found.limit, to_resolution, found.floor, nothing, noise_of_f, along)
     reference, bound, noise, floor = (_filled(shape, np.nan, is_constant=not parts) for _ in range(4))
-    gap, limited, wrong = (_filled(shape, nothing, is_constant=not parts) for nothing in (0.0, False, False))
-    doubt = _filled(shape, np.int8(unseen), is_constant=not parts)
+    gap, to_resolution, wrong = (_filled(shape, nothing, is_constant=not parts) for nothing in (0.0, False, False))
+    limit = _filled(shape, np.int8(unseen), is_constant=not parts)
     for indices in parts:
         found = decided(indices)
         for array, part in (
@@ -209,11 +209,11 @@ def judgement_of(
             (gap, found.gap),
             (floor, found.floor),
             (wrong, found.outcome == Outcome.WRONG),
-            (limited, found.outcome == Outcome.RIGHT_TO_RESOLUTION),
-            (doubt, found.limit),
+            (to_resolution, found.outcome == Outcome.RIGHT_TO_RESOLUTION),
+            (limit, found.limit),
         ):
             array[indices] = part
-    return Judgement(reference, bound, noise, gap, wrong, doubt, limited, floor, nothing, noise_of_f, along)
+    return Judgement(reference, bound, noise, gap, wrong, limit, to_resolution, floor, nothing, noise_of_f, along)
 
 
 def _filled(shape: tuple[int, ...], value: Any, *, is_constant: bool) -> NDArray[Any]:

@@ -51,7 +51,7 @@ class Kind:
 
 
 class Limit:
-    """Why an element is undecided."""
+    """Why an element is undecided; in words: `gradcheck.reports.summary.REASONS`."""
 
     NONE: Final = 0
     NOT_PROBED: Final = 1

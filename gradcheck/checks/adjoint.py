@@ -269,8 +269,8 @@ class AdjointTest:
                 noise_of_f=np.array([max(self.there.noise, self.back.noise)]),
                 unseen=Limit.NONE,
             )
-            doubt = np.where(missed[:, None], Limit.NOT_PROBED, judgement.doubt).astype(np.int8)
-            judgements[position] = replace(judgement, doubt=doubt)
+            limit = np.where(missed[:, None], Limit.NOT_PROBED, judgement.limit).astype(np.int8)
+            judgements[position] = replace(judgement, limit=limit)
         return judgements
 
     def _decide(self, claim: Floats, ledger: Ledger, rows: NDArray[np.intp]) -> Decision:

@@ -156,7 +156,7 @@ def _measured(claimed: Floats, judgement: Judgement) -> tuple[Floats, Floats]:
     Elements that were cleared together are right, to within what would have shown.
     """
     margin = np.where(np.isfinite(judgement.floor), judgement.floor, judgement.bound)
-    together = np.isnan(judgement.reference) & (judgement.doubt == Limit.NONE) & ~np.isnan(judgement.floor_along)
+    together = np.isnan(judgement.reference) & (judgement.limit == Limit.NONE) & ~np.isnan(judgement.floor_along)
     return np.where(together, claimed, judgement.reference), np.where(together, judgement.floor_along, margin)
 
 

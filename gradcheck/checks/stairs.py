@@ -60,7 +60,7 @@ def stairs(
     for position, judgement in judgements.items():
         name = point.leaves[position].name
         resolved = point.leaves[position].format.eps < SHORT / SPACINGS
-        undecided = judgement.doubt[judgement.undecided] if resolved else np.zeros(0)
+        undecided = judgement.limit[judgement.undecided] if resolved else np.zeros(0)
         if not len(undecided) or not np.isin(undecided, NOISY).any():
             continue
         moved = move(name, (SHORT, -SHORT, *LONG, *(share + SHORT for share in LONG)))

@@ -280,7 +280,7 @@ def _divergence(claims: Floats, judgement: Judgement, column: int, valid_there: 
     if np.isnan(floor):
         return divergence_of(claims, reference, resolution=bound)
     unseen = np.isnan(reference)
-    cleared = unseen & (judgement.doubt[:, column] == Limit.NONE)
+    cleared = unseen & (judgement.limit[:, column] == Limit.NONE)
     if (unseen & ~cleared).all():
         return divergence_of(claims, reference)
     known = slice(None) if cleared.all() else ~unseen | cleared
@@ -357,23 +357,23 @@ def _undecided(
         report = reports.get(point.leaves[position].name)
         if report is None or not report.undecided.any():
             continue
-        doubts = judgement.doubt.max(axis=1, initial=0).reshape(report.shape)
-        for doubt, reason in REASONS.items():
-            chosen = report.undecided & (doubts == doubt)
-            if chosen.any() and not (report.name in stepped and doubt in NOISY):
-                findings.append(_reason(report, judgement, doubt, reason.replace("{stopped}", stopped), chosen))
+        limits = judgement.limit.max(axis=1, initial=0).reshape(report.shape)
+        for limit, reason in REASONS.items():
+            chosen = report.undecided & (limits == limit)
+            if chosen.any() and not (report.name in stepped and limit in NOISY):
+                findings.append(_reason(report, judgement, limit, reason.replace("{stopped}", stopped), chosen))
     return findings
 
 
 def _reason(
-    report: ParameterReport, judgement: Judgement, doubt: int, reason: str, chosen: NDArray[np.bool_]
+    report: ParameterReport, judgement: Judgement, limit: int, reason: str, chosen: NDArray[np.bool_]
 ) -> Finding:
     """Say of some elements what keeps the check from deciding."""
     found, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
     noise = float(judgement.noise_of_f.max(initial=0.0))
     bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.isnan(bounds).all() else report.detection_floor
     return Finding(
-        code="step-function" if doubt == Limit.STAIR else f"undecided-{NAMES[doubt]}",
+        code="step-function" if limit == Limit.STAIR else f"undecided-{NAMES[limit]}",
         where=report.name,
         message=f"{found:,} of {counted(report.wrong.size, 'element')} undecided: {reason.format(noise=noise, bound=bound)}",
         evidence={
@@ -398,7 +398,7 @@ def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> li
     """Say what noise may hide; where there is a kink it is the kink that does."""
     if judgement is None:
         return []
-    hidden = judgement.limited & ~report.kink.reshape(-1, 1)
+    hidden = judgement.to_resolution & ~report.kink.reshape(-1, 1)
     if not hidden.any():
         return []
     bound = float(np.nanmax(judgement.bound[hidden]))

@@ -44,7 +44,7 @@ def test_two_steps_give_the_derivative_without_truncation_error():
 @pytest.mark.parametrize("error", [3e-6, -1e-4, 0.1])
 def test_they_do_not_clear_another(error):
     found, _ = screened(wave, [WAVE_SLOPE * (1 + error)], 1.0)
-    assert (found.doubt == Limit.CALLS).all()
+    assert (found.limit == Limit.CALLS).all()
 
 
 def test_what_the_shorter_step_has_cleared_stays_so():

@@ -181,7 +181,7 @@ def test_of_infinite_claims_a_number_is_looked_at_and_the_rest_is_noted():
     individual.judge_infinite()
     assert individual.count == SMALL
     assert np.count_nonzero(individual.measured[0][SMALL:]) == 0
-    assert set(bench.judgements[0].doubt[SMALL:].ravel()) == {Limit.GROUP}
+    assert set(bench.judgements[0].limit[SMALL:].ravel()) == {Limit.GROUP}
 
 
 # ---- screening ----------------------------------------------------------------------------------------------------------

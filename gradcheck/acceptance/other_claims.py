@@ -107,9 +107,12 @@ def _is_constant(bench: Bench, leaf: int) -> bool:
 def is_negligible(bench: Bench, leaf: int) -> bool:
     """Tell whether the claim, and every error that would not have shown, is negligible beside other gradients.
 
-    These are the gradients of the other leaves, or if all vanish the change of the functions over the longest step.
+    These are the gradients of the other leaves, or if all vanish the change of the functions over the longest step. Beside others a
+    function that is zero, and stays so, as the output of a dead unit does, shows all there is of a claim of zero.
     """
     found, claim = bench.judgement(leaf), bench.claims[leaf].values
+    is_dead = (claim == 0).all(axis=0) & (found.reference == 0).all(axis=0) & (bench.base == 0)
+    is_dead &= not is_dead.all()
     along = np.isfinite(bench.floor_along[leaf]).all()
     floor = np.broadcast_to(bench.floor_along[leaf], claim.shape) if along else found.floor
     floor = np.where(np.isfinite(found.floor), np.fmin(floor, found.floor), floor)
@@ -122,7 +125,7 @@ def is_negligible(bench: Bench, leaf: int) -> bool:
         is_stationary = bool((is_zero | (claim == 0) & np.isnan(found.reference)).all())
         steepest = _slope_to_compare(bench, leaf, is_stationary=is_stationary)
         negligible = np.where(negligible > 0, negligible, NEGLIGIBLE * steepest)
-    return bool((largest <= np.maximum(negligible, UNDERFLOW)).all())
+    return bool(((largest <= np.maximum(negligible, UNDERFLOW)) | is_dead).all())
 
 
 def _slope_to_compare(bench: Bench, leaf: int, *, is_stationary: bool) -> Floats:

@@ -155,3 +155,46 @@ def test_weights_make_changes_or_noise_alike():
     quiet, noisy = weights_of(changes, noise, rtol)
     assert quiet.astype(bool).tolist() == [True, False, False, False]
     assert noisy[1] * 1e-2 == pytest.approx(noisy[2] * 0.1) and not noisy[[0, 3]].any()
+
+
+class Normalised:
+    """``relu`` of a batch norm, without its own factor, of ``x w + b``: half of the outputs are zero, and ``b`` moves nothing."""
+
+    def __init__(self, scale, seed):
+        rng = np.random.default_rng(seed)
+        self.x, self.w, self.b = scale * rng.normal(size=(6, 3)), rng.normal(size=(3, 4)), rng.normal(size=4)
+
+    def parts(self, x, w, b):
+        z = x @ w + b
+        centred = z - z.mean(0)
+        inverse = 1 / np.sqrt((centred**2).mean(0) + 1e-5)
+        return centred * inverse, inverse
+
+    def through(self, dh, h, inverse):
+        return inverse * (dh - dh.mean(0) - h * (dh * h).mean(0))
+
+    def value(self, x, w, b):
+        return np.maximum(self.parts(x, w, b)[0], 0)
+
+    def jvp(self, tangents, x, w, b):
+        dx, dw, db = tangents
+        h, inverse = self.parts(x, w, b)
+        return self.through(dx @ w + x @ dw + db, h, inverse) * (h > 0)
+
+    def vjp(self, dy, x, w, b):
+        h, inverse = self.parts(x, w, b)
+        dz = self.through(dy * (h > 0), h, inverse)
+        return dz @ w.T, x.T @ dz, dz.sum(0)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 30.0])
+@pytest.mark.parametrize("seed", seeds(2))
+def test_outputs_that_are_zero_leave_a_parameter_undecided_that_moves_nothing_no_more_than_others(scale, seed):
+    layer = Normalised(scale, seed)
+    point = layer.x, layer.w, layer.b
+    assert check_jvp(layer.value, layer.jvp, *point, rng=seed).verdict == "pass"
+    assert check_vjp(layer.value, layer.vjp, *point, rng=seed).verdict == "pass"
+    wrong = check_jvp(layer.value, lambda t, x, w, b: layer.jvp(t, x, w, b) + 1e-3 * t[2], *point, rng=seed)
+    assert wrong.verdict == "fail" and wrong.parameters["b"].wrong.any()
+    wrong = check_vjp(layer.value, lambda dy, *p: (*layer.vjp(dy, *p)[:2], 1e-3 * dy.sum(0)), *point, rng=seed)
+    assert wrong.verdict == "fail" and wrong.parameters["b"].wrong.any()

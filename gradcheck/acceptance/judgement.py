@@ -36,9 +36,10 @@ class Claim:
     assumed : bool
         Whether ``spread`` and ``own`` were assumed, since the claim cannot be asked for again.
     in_double : callable, optional
-        Returns the same claim in double precision, or None where it is not available. Called at most once.
+        Returns how far the claim is from the same in double precision, and how much that varies near by, shapes (n, K); None
+        where it is not available. Called at most once.
     measured : array, shape (n, K), optional
-        The distance between the two. It is the round-off of the claim; an error would be in both.
+        This distance. It is the round-off of the claim; an error would be in both.
     """
 
     values: Floats
@@ -46,7 +47,7 @@ class Claim:
     eps: float
     own: NDArray[np.float32] | None = None
     assumed: bool = False
-    in_double: Callable[[], Floats | None] | None = None
+    in_double: Callable[[], tuple[Floats, Floats] | None] | None = None
     measured: Floats | None = None
 
     def in_units(self, unit: Floats) -> Claim:
@@ -56,17 +57,19 @@ class Claim:
         own = None if self.own is None else (self.own / unit).astype(np.float32)
         ask = self.in_double
 
-        def in_double() -> Floats | None:
-            values = None if ask is None else ask()
-            return None if values is None else values / unit
+        def in_double() -> tuple[Floats, Floats] | None:
+            found = None if ask is None else ask()
+            return None if found is None else (found[0] / unit, found[1] / unit)
 
         return replace(self, values=self.values / unit, spread=self.spread / unit, own=own, in_double=ask and in_double)
 
     def compared(self) -> Claim:
         """Return the claim with its round-off ``measured``, if it is available in double precision."""
-        values = None if self.in_double is None else self.in_double()
-        measured = None if values is None else np.abs(values - self.values)
-        return replace(self, in_double=None, measured=measured)
+        found = None if self.in_double is None else self.in_double()
+        if found is None or self.own is None:
+            return replace(self, in_double=None)
+        measured, varies = found
+        return replace(self, in_double=None, measured=measured, own=np.maximum(self.own, varies.astype(np.float32)))
 
     def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
         """Return the round-off allowed to a right gradient whose root mean square is ``scale``, (K,), or to elements of it, (m, K).

@@ -22,10 +22,13 @@ from gradcheck.functions.probe import Budget, Probe
 from gradcheck.reports.claims import Reading
 from gradcheck.reports.report import Finding
 
-__all__ = ["NUDGES", "OVERHEAD", "Check", "Elsewhere", "Reference", "Roundoff", "Subject", "are_single"]
+__all__ = ["NEAR", "NUDGES", "OVERHEAD", "Check", "Elsewhere", "Reference", "Roundoff", "Subject", "are_single"]
 
 NUDGES = 4
 """Points an ulp away: by how much what is computed changes there is its round-off."""
+
+NEAR = 1e-3
+"""Largest distance of points near by, relative to each element: the difference of two functions hardly changes there."""
 
 ROUND_BITS = 12
 """Numbers with no more bits than this, as ones and halves, fit into any dtype."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.aliases import Floats
-from gradcheck.checks.check import NUDGES, Check
+from gradcheck.checks.check import NEAR, NUDGES, Check
 from gradcheck.checks.protocol import examine_repeated_value
 from gradcheck.errors import InvalidArgument
 from gradcheck.functions.float_errors import at_our_own_points
@@ -25,9 +25,6 @@ __all__ = ["Differenced", "choose_differenced"]
 
 ROUND_OFF = 16.0
 """Standard deviations of their difference near by that two functions may be apart at the point."""
-
-NEAR = 1e-3
-"""How far near by is, relative to each element: a difference of two functions changes by as little there."""
 
 
 class Differenced(NamedTuple):

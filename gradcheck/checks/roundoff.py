@@ -7,18 +7,21 @@ normalisation, which is zero.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Floats
-from gradcheck.checks.check import NUDGES, Check, Roundoff, are_single
+from gradcheck.checks.check import NEAR, NUDGES, Check, Roundoff, are_single
 from gradcheck.differences.lengths import lengths_of
 from gradcheck.functions.blocks import blocks, product
 from gradcheck.functions.float_errors import at_our_own_points
+from gradcheck.functions.points import Point
 from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading
 
-__all__ = ["changes_by_rounding", "in_double", "measure_roundoff", "nudged", "residues"]
+__all__ = ["changes_by_rounding", "compare_in_double", "measure_roundoff", "nudged", "residues"]
 
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp may do so at a kink."""
@@ -95,8 +98,8 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
     return found
 
 
-def in_double(check: Check, readings: list[Reading], cotangents: Floats) -> dict[int, Floats]:
-    """Return the claims at the same point in double precision, shape (n, K) for each leaf.
+def compare_in_double(check: Check, readings: list[Reading], cotangents: Floats) -> dict[int, tuple[Floats, Floats]]:
+    """Return how far claims are from the same in double precision, and how much that varies near by, shapes (n, K).
 
     Parameters
     ----------
@@ -105,23 +108,56 @@ def in_double(check: Check, readings: list[Reading], cotangents: Floats) -> dict
 
     Returns
     -------
-    claims : dict
+    distances : dict
         By the position of the leaf. A leaf is missing where its claim is not in double precision: the point already was, the
         derivative raised, or its numbers fit into float32.
+
+    Notes
+    -----
+    Costs one call, and eight more if a distance is beyond a few epsilons of its leaf. Only round-off varies then: a
+    derivative that is wrong in one of the precisions is wrong by about the same near by.
     """
-    point = check.point.widened()
-    if all(point.leaves[i] is check.point.leaves[i] for i in point.free()):
+    wide = check.point.widened()
+    if all(wide.leaves[i] is check.point.leaves[i] for i in wide.free()):
         return {}
+    here = _from_double(check, wide, check.point.copies(), readings, cotangents)
+    beyond = [
+        np.any(np.abs(apart[:, k]) > COARSE * reading.eps * _typical(reading.values[leaf]))
+        for leaf, apart in here.items()
+        for k, reading in enumerate(readings)
+    ]
+    near = []
+    for _ in range(NUDGES if any(beyond) else 0):
+        arrays = check.point.moved(NEAR, check.settings.rng)
+        near.append(_from_double(check, wide, arrays, None, cotangents))
+    found = {}
+    for leaf, apart in here.items():
+        known = [apart, *(other[leaf] for other in near if leaf in other)]
+        found[leaf] = np.abs(apart), np.nan_to_num(np.std(known, axis=0))
+    return found
+
+
+def _from_double(
+    check: Check, wide: Point, arrays: list[NDArray[Any]], readings: list[Reading] | None, cotangents: Floats
+) -> dict[int, Floats]:
+    """Return the claims at a point less those in double precision, shape (n, K) for each leaf that has both."""
     try:
         with at_our_own_points():
-            wide = check.subject.readings(check, point.hand(), cotangents)
+            if readings is None:
+                readings = check.subject.readings(check, check.point.hand([a.copy() for a in arrays]), cotangents)
+            wider = [array.astype(leaf.value.dtype) for array, leaf in zip(arrays, wide.leaves, strict=True)]
+            better = check.subject.readings(check, wide.hand(wider), cotangents)
     except Exception:  # noqa: BLE001 - whatever it makes of another dtype
         return {}
-    if max(reading.eps for reading in wide) > np.finfo(np.float64).eps:
+    if max(reading.eps for reading in better) > np.finfo(np.float64).eps:
         return {}
-    leaves = [leaf for leaf in readings[0].values if all(leaf in reading.values for reading in wide)]
-    claims = {leaf: np.stack([reading.values[leaf] for reading in wide], axis=1) for leaf in leaves}
-    return {leaf: values for leaf, values in claims.items() if not are_single(values)}
+    both = [leaf for leaf in readings[0].values if all(leaf in reading.values for reading in (*readings, *better))]
+    values = {leaf: np.stack([reading.values[leaf] for reading in better], axis=1) for leaf in both}
+    return {
+        leaf: np.stack([reading.values[leaf] for reading in readings], axis=1) - exact
+        for leaf, exact in values.items()
+        if not are_single(exact)
+    }
 
 
 def changes_by_rounding(check: Check, cotangents: Floats, here: list[Reading]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from gradcheck.checks.explanations import explain, explain_noise
 from gradcheck.checks.ignored import ignores_its_point
 from gradcheck.checks.protocol import examine, examine_first, examine_value, is_random
 from gradcheck.checks.references import choose_differenced
-from gradcheck.checks.roundoff import in_double, measure_roundoff
+from gradcheck.checks.roundoff import compare_in_double, measure_roundoff
 from gradcheck.checks.second_point import examine_constancy, visit
 from gradcheck.checks.shared_ties import judge_without_others
 from gradcheck.differences.complex_step import NotAnalyticError
@@ -286,7 +286,7 @@ def _read(check: Check, drawn: Floats, base: Floats) -> dict[int, Claim]:
         reading.given = {}
     claims = {}
     in_another = check.subject.is_given or check.subject.inside is not None or not check.roundoff
-    wide = None if in_another else lru_cache(maxsize=1)(partial(in_double, check, readings, check.cotangents))
+    wide = None if in_another else lru_cache(maxsize=1)(partial(compare_in_double, check, readings, check.cotangents))
     for leaf in readings[0].values:
         columns = [reading.values[leaf] for reading in readings if leaf in reading.values]
         if len(columns) == len(readings):  # one column is not copied: it may be large
@@ -299,6 +299,6 @@ def _read(check: Check, drawn: Floats, base: Floats) -> dict[int, Claim]:
     return claims
 
 
-def _of_leaf(claims: Callable[[], dict[int, Floats]], leaf: int) -> Floats | None:
-    """Return the claim for one leaf, if there is one."""
-    return claims().get(leaf)
+def _of_leaf(ask: Callable[[], dict[int, tuple[Floats, Floats]]], leaf: int) -> tuple[Floats, Floats] | None:
+    """Return what is found of one leaf, if anything."""
+    return ask().get(leaf)

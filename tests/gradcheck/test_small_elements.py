@@ -186,6 +186,40 @@ def probabilities(seed):
     return lambda x: softmax(x) @ w.astype(x.dtype), grad, x
 
 
+def ill_conditioned(seed):
+    """The likelihood of a Gaussian process: an inverse in single precision loses most of its digits, the same at points an ulp away."""
+    rng = np.random.default_rng(seed)
+    t = np.sort(rng.uniform(0, 3, 12))
+    squares, y = ((t[:, None] - t) ** 2).astype(np.float32), (np.sin(t) + rng.normal(size=12) / 10).astype(np.float32)
+    x = np.array([0.01, np.log(rng.uniform(0.3, 1.5)), np.log(10 ** rng.uniform(-4, -2))], np.float32)
+
+    def kernel(x):
+        e = np.exp(x)
+        k = e[0] * np.exp(-squares.astype(x.dtype) / (2 * e[1] ** 2))
+        return e, k, k + e[2] * np.eye(12, dtype=x.dtype)
+
+    def f(x):
+        k, z = kernel(x)[2], y.astype(x.dtype)
+        return (z @ np.linalg.solve(k, z) + np.linalg.slogdet(k)[1]) / 2
+
+    def grad(x):
+        e, smooth, k = kernel(x)
+        inverse = np.linalg.inv(k)
+        a = inverse @ y.astype(x.dtype)
+        w = (inverse - np.outer(a, a)) / 2
+        changes = smooth, smooth * squares.astype(x.dtype) / e[1] ** 2, e[2] * np.eye(12)
+        return np.array([np.sum(w * change) for change in changes], x.dtype)
+
+    return f, grad, x
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_right_ones_that_lose_most_digits_pass(seed):
+    f, grad, x = ill_conditioned(seed)
+    assert check_gradient(f, grad, x, reference=f).ok
+    assert check_gradient(f, planted(grad, 2, -1.0), x, reference=f).verdict == "fail"
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_right_ones_whose_round_off_is_that_of_larger_terms_pass(seed):
     net = Saturated(seed)
@@ -299,7 +333,8 @@ def test_the_round_off_that_is_allowed_and_shown():
     own = np.array([[1.0, 0.5], [0.0, 0.0], [0.25, 2.0]], np.float32)
     values, second = np.array([[3.0, 4], [5, 6], [7, 8]]), np.array([1, 2])
     apart = np.array([[9, 9], [0.5, 100], [1, 1]])
-    claim = Claim(values, np.array([0.5, 0.75]), eps, own, in_double=lambda: values + apart)
+    varies = np.array([[0.0, 0], [0, 0.25], [2, 0]])
+    claim = Claim(values, np.array([0.5, 0.75]), eps, own, in_double=lambda: (apart, varies))
     usual = np.array([8.0, 12])
     np.testing.assert_array_equal(claim.roundoff(np.zeros(2)), usual)
     np.testing.assert_array_equal(claim.roundoff(np.zeros(2), second), [[8, 12], [8, 32]])
@@ -307,10 +342,12 @@ def test_the_round_off_that_is_allowed_and_shown():
     np.testing.assert_allclose(claim.shown(allowed, second), [[8 * eps * 5, 8 * eps * 6], [4, 32]], rtol=1e-12)
     compared = claim.compared()
     assert compared.in_double is None
-    np.testing.assert_array_equal(compared.roundoff(np.zeros(2), second), [[0.5, 12], [4, 32]])
+    np.testing.assert_array_equal(compared.own, [[1, 0.5], [0, 0.25], [2, 2]])
+    np.testing.assert_array_equal(compared.roundoff(np.zeros(2), second), [[0.5, 12], [32, 32]])
     np.testing.assert_array_equal(compared.shown(compared.roundoff(np.zeros(2), second), second), [[0.5, 12], [1, 1]])
     unit = np.array([2.0, 4])
     np.testing.assert_array_equal(claim.in_units(unit).compared().measured, compared.measured / unit)
+    np.testing.assert_array_equal(claim.in_units(unit).compared().own, compared.own / unit)
     assert Claim(values, np.zeros(2), eps, own, in_double=lambda: None).compared().measured is None
     exact = Claim(values, np.zeros(2), 2.0**-52)
     assert not exact.roundoff(np.ones(2), second).any() and not exact.shown(np.zeros(2), second).any()

@@ -309,9 +309,9 @@ class Bench:
         both[1::2] *= -1
         values, moved = elements(self.probe, leaf, indices.repeat(2), both, self.noise)
         plus, minus, width = values[::2], values[1::2], (moved[::2] - moved[1::2])[:, None]
-        bend = (plus - 2 * self.base + minus) / (width / 2) ** 2
+        curvature = (plus - 2 * self.base + minus) / (width / 2) ** 2
         deviation = np.fmax(self.noise, np.spacing(np.fmax(np.abs(plus), np.abs(minus))) / 2)
-        return (plus - minus) / width, bend, np.sqrt(2) * deviation / width
+        return (plus - minus) / width, curvature, np.sqrt(2) * deviation / width
 
     def resolution(self, leaf: int, indices: Indices) -> Floats:
         """Return the shortest steps that the dtype of the parameters resolves, shape (m,)."""

@@ -243,8 +243,8 @@ def _excluded_within(claim: Floats, evidence: Evidence, tolerance: Tolerance, pl
     asked &= ~np.isin(evidence.kind, (Kind.STAIR, Kind.JUMPS)).any(axis=1, keepdims=True)
     high, low = (np.where(asked, evidence.value, outside) for outside in (-np.inf, np.inf))
     step = tolerance.noise / np.maximum(evidence.noise, np.finfo(float).tiny)
-    bend = np.where(asked, np.abs(evidence.curvature) * step, 0.0)
-    disagreement = high.max(axis=1) - low.min(axis=1) + bend.max(axis=1)
+    gap = np.where(asked, np.abs(evidence.curvature) * step, 0.0)
+    disagreement = high.max(axis=1) - low.min(axis=1) + gap.max(axis=1)
     uncertainty = np.where(asked.sum(axis=1) >= 2, plain.noise + disagreement, np.inf)
     return np.asarray((uncertainty < bound) & (np.abs(claim - plain.reference) > uncertainty))
 

@@ -45,8 +45,8 @@ def refine(bench: Bench) -> None:
     for leaf, indices in _confirm_many(bench, by_leaf(_queue(bench))).items():
         if _refine_leaf(bench, leaf, np.sort(indices)):
             # Some are wrong, so others that noise hides may be wrong too: now they are worth their calls.
-            once = bench.ledgers[leaf].known
-            rest = np.setdiff1d(once[_may_show_error(bench, leaf, once).any(axis=1)], indices)
+            screened = bench.ledgers[leaf].known
+            rest = np.setdiff1d(screened[_may_show_error(bench, leaf, screened).any(axis=1)], indices)
             if len(rest):
                 _refine_leaf(bench, leaf, rest)
 
@@ -56,8 +56,8 @@ def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
 
     Returns the elements that are still open.
     """
-    against = {leaf: indices[contradicted_plainly(bench, leaf, indices)] for leaf, indices in waiting.items()}
-    places = [(leaf, index) for leaf, indices in against.items() for index in indices]
+    contradicted = {leaf: indices[contradicted_plainly(bench, leaf, indices)] for leaf, indices in waiting.items()}
+    places = [(leaf, index) for leaf, indices in contradicted.items() for index in indices]
     if len(places) <= EXAMPLES or bench.exact:
         return waiting
     few = by_leaf(places[i] for i in evenly(np.arange(len(places)), EXAMPLES))
@@ -65,7 +65,7 @@ def _confirm_many(bench: Bench, waiting: Chosen) -> Chosen:
         return waiting
     if distant_jump(bench, few).any():  # the claims may be the trend of a staircase
         return waiting
-    confirm_together(bench, against)
+    confirm_together(bench, contradicted)
     decided = {
         leaf: (bench.decide(leaf, indices).outcome != Outcome.OPEN).all(axis=1) for leaf, indices in waiting.items()
     }
@@ -79,34 +79,34 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     """
     rows: list[tuple[NDArray[Any], ...]] = []
     for leaf, ledger in bench.ledgers.items():
-        once = ledger.known
-        once = once[~ledger.measured(once)]
-        claim, found = bench.claims[leaf].values[once], bench.decide(leaf, once)
+        screened = ledger.known
+        screened = screened[~ledger.measured(screened)]
+        claim, found = bench.claims[leaf].values[screened], bench.decide(leaf, screened)
         if (found.outcome == Outcome.RIGHT).all():  # nearly always
             continue
         excess = np.abs(claim - found.reference) / np.maximum(found.noise, np.finfo(float).tiny)
-        # If the difference is not finite only the ladder can tell. A claim that is NaN is wrong already.
+        # If the difference is not finite only a ladder can tell. A claim that is NaN is wrong already.
         evidence = np.where(np.isfinite(excess), excess, np.inf).max(axis=1, initial=0.0)
         waits = (found.outcome == Outcome.OPEN) | found.rough
         waits &= ~bench.has_common_error(leaf, claim, found.reference, found.noise)
-        waits &= ~(np.isnan(claim) | bench.is_noted(leaf)[once][:, None])
-        for_calls = (waits & (found.limit == Limit.CALLS)).any(axis=1)
+        waits &= ~(np.isnan(claim) | bench.is_noted(leaf)[screened][:, None])
+        needs_calls = (waits & (found.limit == Limit.CALLS)).any(axis=1)
         hidden = waits.any(axis=1)
-        asked = (for_calls | hidden | _may_show_error(bench, leaf, once).any(axis=1)).nonzero()[0]
-        rank = np.select([for_calls, hidden], [0, 1], 2)
-        rows.append((once[asked], np.full(len(asked), leaf), -evidence[asked], rank[asked]))
+        asked = (needs_calls | hidden | _may_show_error(bench, leaf, screened).any(axis=1)).nonzero()[0]
+        rank = np.select([needs_calls, hidden], [0, 1], 2)
+        rows.append((screened[asked], np.full(len(asked), leaf), -evidence[asked], rank[asked]))
     if not rows:
         return []
     columns = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
     places, leaves, _, ranks = (column[np.lexsort(columns)] for column in columns)
     needed, undecided = (int(np.count_nonzero(ranks == rank)) for rank in (0, 1))
     left = 2 * bench.elements + MOST_OVERHEAD - (bench.probe.budget.points - bench.spent_before)
-    ladder = 2 * FEWEST_LEVELS  # its calls, at least
+    cost = 2 * FEWEST_LEVELS  # the calls of a ladder, at least
     # The calls of two ladders are kept back: for a ladder that needs more levels, and to repeat values.
-    allowed = min(left - 2 * ladder, REFINING_CALLS + ladder * min(undecided, bench.elements // 80))
+    allowed = min(left - 2 * cost, REFINING_CALLS + cost * min(undecided, bench.elements // 80))
     # Otherwise an element noisier than the others would stay undecided: at most one in each of 300 float32 networks.
     anyway = min(undecided, EXAMPLES) if needed else 0
-    affordable = needed + max(anyway, allowed // ladder - needed)
+    affordable = needed + max(anyway, allowed // cost - needed)
     return list(zip(leaves[:affordable].tolist(), places[:affordable].tolist(), strict=True))
 
 
@@ -123,14 +123,14 @@ def _refine_leaf(bench: Bench, leaf: int, indices: Indices) -> bool:
 
     Returns whether independent measurements contradict the claim of some element.
     """
-    against = np.asarray(bench.decide(leaf, indices).excluded.any(axis=1))
+    excluded = np.asarray(bench.decide(leaf, indices).excluded.any(axis=1))
     few = np.zeros(len(indices), dtype=bool)
-    few[evenly(np.flatnonzero(against), EXAMPLES)] = True
-    if np.count_nonzero(against) < DOZEN // 2:
-        few |= against
-    contradicted, plain, gaps = _climb_leaf(bench, leaf, indices[few | ~against])
-    rest, examples = indices[against & ~few], against[few | ~against]
-    if np.count_nonzero(against) >= DOZEN and plain[examples].all():
+    few[evenly(np.flatnonzero(excluded), EXAMPLES)] = True
+    if np.count_nonzero(excluded) < DOZEN // 2:
+        few |= excluded
+    contradicted, plain, gaps = _climb_leaf(bench, leaf, indices[few | ~excluded])
+    rest, examples = indices[excluded & ~few], excluded[few | ~excluded]
+    if np.count_nonzero(excluded) >= DOZEN and plain[examples].all():
         rest = rest[~_measure_briefly(bench, leaf, rest)]
     elif len(rest) and gaps[examples].any(axis=1).all():
         rest = rest[~_measure_at_kinks(bench, leaf, rest, np.abs(gaps).max(axis=0))]
@@ -162,9 +162,9 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """
     before = bench.decide(leaf, indices).reference
     step = bench.steps[leaf] / RATIO  # which rarely crosses a kink that the longer one crossed
-    slope, bend, deviation = bench.difference(leaf, indices, step)
+    slope, curvature, deviation = bench.difference(leaf, indices, step)
     noise = bench.multiplier * deviation
-    gap = np.abs(bend) * step * bench.lengths[leaf][indices][:, None]
+    gap = np.abs(curvature) * step * bench.lengths[leaf][indices][:, None]
     bench.ledgers[leaf].add(
         Estimate.pair(indices, slope, np.fmax(np.abs(slope - before) + noise, gap / KINK_SIGNIFICANCE), noise)
     )
@@ -191,9 +191,9 @@ def _measure_at_kinks(bench: Bench, leaf: int, indices: Indices, gaps: Floats) -
 
 def _add_sides(bench: Bench, leaf: int, indices: Indices, steps: Floats, gaps: Floats) -> Bools:
     """Enter one-sided derivatives where they differ by at most ``RATIO`` times ``gaps``; tell where, shape (m,)."""
-    slope, bend, deviation = bench.difference(leaf, indices, steps)
+    slope, curvature, deviation = bench.difference(leaf, indices, steps)
     noise = 2 * bench.multiplier * deviation
-    gap = bend * (steps * bench.lengths[leaf][indices])[:, None]
+    gap = curvature * (steps * bench.lengths[leaf][indices])[:, None]
     gap = np.where(np.abs(gap) > RATIO * noise, gap, 0.0)
     # A far larger gap than those of the others is a cusp or a jump.
     known = (np.isfinite(slope) & (np.abs(gap) <= RATIO * gaps)).all(axis=1) & gap.any(axis=1)
@@ -217,6 +217,6 @@ def _measure_at_shortest_step(bench: Bench, leaf: int, indices: Indices) -> None
     wanted = (needed / bench.lengths[leaf][chosen][:, None]).max(axis=1)
     # Below CLOSEST the rounding of the element may add noise that was not measured: a step longer by RATIO is safe.
     wanted = np.maximum(wanted, np.minimum(RATIO * wanted, CLOSEST))
-    slope, bend, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))
+    slope, curvature, deviation = bench.difference(leaf, chosen, np.clip(wanted, shortest, SECOND_STEP))
     noise = bench.multiplier * deviation
-    bench.ledgers[leaf].add(Estimate.difference(chosen, slope, noise, bend, kind=Kind.CLOSEST))
+    bench.ledgers[leaf].add(Estimate.difference(chosen, slope, noise, curvature, kind=Kind.CLOSEST))

@@ -131,14 +131,14 @@ def _enter(
     leaf: int,
     indices: Indices,
     slope: Floats,
-    bend: Floats,
+    curvature: Floats,
     deviation: Floats,
     where: Bools | None = None,
 ) -> None:
     """Enter differences, second differences and the noise of the first; of entries not in ``where`` nothing."""
     limited = RATIO * bench.steps[leaf] >= FIRST_STEP  # a longer one would hardly show more
     noise = bench.multiplier * deviation
-    bench.ledgers[leaf].add(Estimate.difference(indices, slope, noise, bend, limited=limited, where=where))
+    bench.ledgers[leaf].add(Estimate.difference(indices, slope, noise, curvature, limited=limited, where=where))
 
 
 def _sample(bench: Bench, affordable: float) -> Chosen:
@@ -185,10 +185,10 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
         if not count or count >= CLEARED * before:
             return
         step, before, last, indices = step / BETWEEN, count, slope[rows], indices[rows]
-        slope, bend, deviation = bench.difference(leaf, indices, step)
-        _enter(bench, leaf, indices, slope, bend, deviation)
+        slope, curvature, deviation = bench.difference(leaf, indices, step)
+        _enter(bench, leaf, indices, slope, curvature, deviation)
         is_open = bench.decide(leaf, indices).outcome == Outcome.OPEN
-        _enter(bench, leaf, indices, _extrapolated(slope, last), bend, _amplified(deviation), is_open)
+        _enter(bench, leaf, indices, _extrapolated(slope, last), curvature, _amplified(deviation), is_open)
 
 
 def _contradicted(bench: Bench, leaf: int, indices: Indices) -> tuple[Bools, Bools]:
@@ -206,9 +206,9 @@ def _extrapolate_with_longer_step(bench: Bench, leaf: int, indices: Indices, slo
     if not rows.any():
         return
     ratio = max(1 / BETWEEN, bench.steps[leaf] / (RATIO * FIRST_STEP))
-    longer, bend, deviation = bench.difference(leaf, indices[rows], bench.steps[leaf] / ratio)
+    longer, curvature, deviation = bench.difference(leaf, indices[rows], bench.steps[leaf] / ratio)
     better = _extrapolated(slope[rows], longer, ratio)
-    _enter(bench, leaf, indices[rows], better, bend, _amplified(deviation / ratio, ratio), concerned[rows])
+    _enter(bench, leaf, indices[rows], better, curvature, _amplified(deviation / ratio, ratio), concerned[rows])
 
 
 def _extrapolated(shorter: Floats, longer: Floats, ratio: float = 1 / BETWEEN) -> Floats:

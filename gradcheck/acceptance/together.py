@@ -38,8 +38,8 @@ PRECISE = 100.0
 def contradicted_plainly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     """Tell which claims screening contradicts by far more than the second difference explains, so that no kink does; shape (m,)."""
     found, evidence, _ = bench.known(leaf, indices)
-    bend = np.nan_to_num(np.abs(evidence.curvature), nan=np.inf).max(axis=1, initial=0.0)
-    gap = bend * (bench.steps[leaf] * bench.lengths[leaf][indices])[:, None]
+    curvature = np.nan_to_num(np.abs(evidence.curvature), nan=np.inf).max(axis=1, initial=0.0)
+    gap = curvature * (bench.steps[leaf] * bench.lengths[leaf][indices])[:, None]
     gap = np.maximum(gap - np.sqrt(12) * found.noise, 0.0)  # the gap is noisier than the slope by this factor
     plain = found.excluded & (found.outcome == Outcome.OPEN)
     plain &= np.abs(bench.claims[leaf].values[indices] - found.reference) > PLAINLY * gap

@@ -27,7 +27,7 @@ from gradcheck.functions.arrays import as_numpy
 from gradcheck.functions.float_errors import silent
 from gradcheck.functions.options import Settings, default_rtol
 from gradcheck.functions.points import Point
-from gradcheck.functions.probe import Budget
+from gradcheck.functions.probe import Budget, BudgetExhaustedError
 from gradcheck.functions.progress import metering
 from gradcheck.functions.trees import Leaf
 from gradcheck.reports.claims import Reading
@@ -51,7 +51,7 @@ ROUNDING = 16.0
 """A right pair may differ by this many times the measured rounding, or the epsilon of the dtype."""
 
 HIDDEN = 0.1
-"""An element is undecided where rounding hides more than this share of the root mean square."""
+"""An element is undecided where rounding hides more than this share of its size, and of the root mean square."""
 
 
 class AdjointTest:
@@ -133,11 +133,17 @@ class AdjointTest:
     def _pairs(self) -> Pair:
         """Compare the inner products of the pair given and of random ones; return a random one."""
         rng = self.settings.rng
-        ys = [self.back.draw(rng) for _ in range(PAIRS)]
+        ys = [_without_small(self.back.draw(rng), rng) for _ in range(PAIRS)]
+        xs = [self.there.draw(rng) for _ in range(PAIRS)]
+        try:
+            pushed = [self.there(x) for x in xs]
+        except (BudgetExhaustedError, UnfitError, KeyboardInterrupt):  # what is claimed is reported all the same
+            self.claimed = self.back(self.back.rounded(ys[0]))
+            raise
+        sizes = self._sizes(pushed)
+        ys = [self.back.rounded(y / sizes) for y in ys]
         self.claimed = self.back(ys[0])
         pulled = [self.claimed, *(self.back(y) for y in ys[1:])]
-        xs = [self.there.draw(rng) for _ in range(PAIRS)]
-        pushed = [self.there(x) for x in xs]
         for each, vectors, images in ((self.there, xs, pushed), (self.back, ys, pulled)):
             for code, message in each.measure(vectors, images, self._weights(), self.rtol):
                 self._find(code, message, where=each.codomain.name)
@@ -168,6 +174,17 @@ class AdjointTest:
                 return f": {words} of it are right, what was padded is not cut off"
         return ""
 
+    def _sizes(self, images: list[Array]) -> Floats:
+        """Return the size of each number that matvec gives, in units of their middle: weighed by its inverse none is lost beside others.
+
+        Ones where those with half the digits that matter are not lost as they are.
+        """
+        sizes = np.max(np.abs(images), axis=0)
+        known = sizes[sizes > 0]
+        if not known.size or known.min() >= np.sqrt(self.rtol) * known.max():
+            return np.ones_like(sizes)
+        return np.where(sizes > 0, sizes / (np.sqrt(known.min()) * np.sqrt(known.max())), 1.0)
+
     def _weights(self) -> Array:
         """Draw weights; complex ones where both spaces are."""
         rng = self.settings.rng
@@ -197,9 +214,7 @@ class AdjointTest:
             return True
         # An error of every element is this large when it has a sign of its own in each, and when it has not.
         matters = self.rtol * (norm(x * pulled) + abs(left))
-        eps = max(self.there.eps, self.back.eps)
-        sizes = norm(pushed) * norm(y), norm(x) * norm(pulled)
-        rounding = (eps + self.there.noise) * sizes[0] + (eps + self.back.noise) * sizes[1]
+        rounding = self.there.rounding(x, pushed, y) + self.back.rounding(y, pulled, x)
         return bool(abs(left - right) <= matters + ROUNDING * rounding)
 
     # ---- elements --------------------------------------------------------------------------------------------
@@ -210,19 +225,19 @@ class AdjointTest:
         reference = np.full(size, np.nan, dtype=np.complex128)
         rounding, looked_at = np.full(size, np.nan), np.zeros(size, dtype=bool)
         self.found = reference, rounding, looked_at
-        share = (max(self.there.eps, self.back.eps) + self.there.noise) * norm(y)
-        blur = self.back.blur.ravel()
+        blur = self.back.blur.ravel() * norm(y)
         unit = np.zeros(size, dtype=np.complex128 if self.is_complex["x"] else np.float64)
         for i in chosen:
             unit[i] = 1
-            image = self.there(unit.reshape(shape))
+            vector = unit.reshape(shape)
+            image = self.there(vector)
             product = complex(self._product(image, y))
             if self.is_complex["x"] and not self.is_complex["y"]:
                 unit[i] = 1j
                 product += 1j * float(self._product(self.there(unit.reshape(shape)), y))
             unit[i] = 0
             reference[i], looked_at[i] = product, True
-            rounding[i] = ROUNDING * (share * norm(image) + blur[i])
+            rounding[i] = ROUNDING * (self.there.rounding(vector, image, y) + blur[i])
         apart = np.abs(claimed - reference)
         beyond = apart > self.rtol * np.abs(reference) + rounding
         if np.any(beyond) and self._is_cancelled(float(np.max(apart[beyond])), pair):
@@ -259,7 +274,7 @@ class AdjointTest:
             indices = np.flatnonzero(looked_at)
             value, bound = part[indices, None], rounding[indices, None]
             zero, never = np.zeros_like(value), np.zeros(value.shape, dtype=bool)
-            seen = bound <= HIDDEN * usual
+            seen = bound <= HIDDEN * np.maximum(usual, np.abs(value))
             ledger.add(Estimate(Kind.EXACT, indices, value, bound, bound, zero, zero, seen, never, np.zeros(1)))
             claim = claims[position][:, None]
             judgement = judgement_of(
@@ -288,6 +303,12 @@ class AdjointTest:
         others = self.x.value.size - count
         spot = f"{self.x.name}: {others} of {self.x.value.size} elements were seen in {PAIRS + 1} inner products only"
         return replace(report, parameters=parameters, blind_spots=(*report.blind_spots, spot))
+
+
+def _without_small(drawn: Array, rng: np.random.Generator) -> Array:
+    """Return numbers of the same signs, or phases, none of which hides what it is multiplied by."""
+    sizes = np.abs(drawn)
+    return np.where(sizes > 0, drawn / np.where(sizes > 0, sizes, 1.0), 1.0) * rng.uniform(0.5, 1.5, drawn.shape)
 
 
 def _part_of(function: Callable[[Any], Any], part: tuple[slice, ...], vector: Any) -> Any:

@@ -70,7 +70,7 @@ class LinearMap:
     noise : float
         By how much what it gives is off by its rounding, relative to its norm: measured.
     blur : array
-        The same for each number that it gives, relative to nothing.
+        The same for each number that it gives, for a vector of length one.
     eps : float
         Machine epsilon of the coarsest floating-point numbers met.
     """
@@ -154,6 +154,15 @@ class LinearMap:
             unit[place] = 0
         return norm(total - image) > max(100 * self.eps, rtol) * max(norm(total), norm(image))
 
+    def rounding(self, vector: Array, image: Array, weights: Array) -> float:
+        """Return by how much rounding changes the product of an image with weights.
+
+        As far as was measured, and by an epsilon at least, or by the distance of the smallest numbers that its dtype has.
+        """
+        share = self.eps if self.noise < 1 else 1.0
+        least = float(np.finfo(self.codomain.format.dtype).smallest_subnormal)
+        return norm(weights * np.hypot(np.maximum(share * np.abs(image), least), self.blur * norm(vector)))
+
     def measure(self, vectors: list[Array], images: list[Array], weights: Array, rtol: float) -> list[tuple[str, str]]:
         """Check that it is repeatable and linear, and measure its rounding.
 
@@ -178,12 +187,14 @@ class LinearMap:
                 ("second-call-differs", f"{self.name} gave something else, by {again:.2g}, when called again")
             )
         nudged = self.rounded(vectors[0] * (1 + NUDGE * self.eps))
-        self.noise = norm(self(nudged) - images[0] * (1 + NUDGE * self.eps)) / scale
+        moved = np.abs(self(nudged) - images[0] * (1 + NUDGE * self.eps))
+        self.noise, self.blur = norm(moved) / scale, moved / max(norm(nudged), np.finfo(float).tiny)
         allowed = max(100 * self.eps, rtol, NOT_ROUNDING * self.noise)
         worst, is_linear = 0.0, True
         for k in range(len(vectors)):
             pair = [k, (k + 1) % len(vectors)]
-            combined = self(self.rounded(sum(weights[i] * vectors[i] for i in pair)))
+            vector = self.rounded(sum(weights[i] * vectors[i] for i in pair))
+            combined = self(vector)
             terms = sum(np.abs(weights[i] * images[i]) for i in pair)
             defect = np.abs(combined - sum(weights[i] * images[i] for i in pair))
             relative = norm(defect) / max(norm(terms), np.finfo(float).tiny)
@@ -195,7 +206,9 @@ class LinearMap:
             is_linear &= relative <= allowed and not np.any(alone)
             worst = max(worst, float(np.max(defect)))
             self.noise = max(self.noise, min(relative, allowed))
-            self.blur = np.maximum(self.blur, np.where(alone, 0.0, defect))
+            if relative <= allowed:  # else it is no rounding
+                defect = np.where(alone, 0.0, defect / max(norm(vector), np.finfo(float).tiny))
+                self.blur = np.maximum(self.blur, defect)
         if not is_linear:
             size = max(float(np.max(np.abs(image))) for image in images)
             apart = f"a combination of two vectors is off by {worst:.3g}, what it gives is up to {size:.3g}"

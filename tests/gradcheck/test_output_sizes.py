@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradcheck import check_hvp, check_jvp, check_layer, check_vjp
+from gradcheck import check_adjoint, check_hvp, check_jvp, check_layer, check_vjp
 from gradcheck.checks.equalised import weights_of
 from tests.seeds import seeds
 
@@ -198,3 +198,60 @@ def test_outputs_that_are_zero_leave_a_parameter_undecided_that_moves_nothing_no
     assert wrong.verdict == "fail" and wrong.parameters["b"].wrong.any()
     wrong = check_vjp(layer.value, lambda dy, *p: (*layer.vjp(dy, *p)[:2], 1e-3 * dy.sum(0)), *point, rng=seed)
     assert wrong.verdict == "fail" and wrong.parameters["b"].wrong.any()
+
+
+# ---- linear maps ------------------------------------------------------------------------------------------------------
+
+
+def broken_rows(matrix, row):
+    """Give the transposed map with gross errors in one row of the matrix."""
+    for factor in (-1, 0, 2):
+        factors = np.ones((len(matrix), 1), matrix.dtype)
+        factors[row] = factor
+        yield factors * matrix
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", seeds(3))
+def test_a_small_row_of_a_linear_map_is_judged_beside_large_ones(dtype, seed):
+    rng = np.random.default_rng(seed)
+    sizes = 10.0 ** np.array([8, -8, 3, 0, -4, 6])
+    matrix = (sizes[:, None] * rng.normal(size=(6, 5))).astype(dtype)
+    x, y = np.ones(5, dtype), np.ones(6, dtype)
+    report = check_adjoint(lambda v: matrix @ v, lambda w: w @ matrix, x, y, rng=seed)
+    assert report.verdict == "pass" and report.gradient_evaluations == 9
+    for row in range(6):
+        for wrong in broken_rows(matrix, row):
+            assert check_adjoint(lambda v: matrix @ v, lambda w, m=wrong: w @ m, x, y, rng=seed).verdict == "fail"
+
+
+HALF_MAPS = {
+    "dense": lambda n, rng: rng.normal(size=(n, n + 3)),
+    "means": lambda n, rng: np.eye(n) - 1 / n,
+    "few": lambda n, rng: rng.normal(size=(n, n)) * (rng.random((n, n)) < 0.3),
+    "all sizes": lambda n, rng: 10.0 ** rng.uniform(-2, 2, (n, 1)) * rng.normal(size=(n, n)),
+}
+
+
+@pytest.mark.parametrize("name", HALF_MAPS)
+@pytest.mark.parametrize("seed", seeds(5))
+def test_linear_maps_in_half_precision(name, seed):
+    rng = np.random.default_rng(seed)
+    matrix = HALF_MAPS[name](int(rng.integers(3, 30)), rng).astype(np.float16)
+    rows, columns = matrix.shape
+    x, y = rng.normal(size=columns).astype(np.float16), rng.normal(size=rows).astype(np.float16)
+    matvec = lambda v: matrix @ v  # noqa: E731
+    assert check_adjoint(matvec, lambda w: w @ matrix, x, y, rng=seed).verdict == "pass"
+    row = int(np.abs(matrix).max(axis=1).argmax())
+    for wrong in (-matrix, 2 * matrix, np.roll(matrix, 1, axis=0), *broken_rows(matrix, row)):
+        assert check_adjoint(matvec, lambda w, m=wrong: w @ m, x, y, rng=seed).verdict == "fail"
+
+
+def test_rounding_of_numbers_too_small_for_half_precision():
+    p = np.array([0.9, 0.1, 3e-6, 1e-6, 2e-7], np.float16)
+
+    def saturated(v):
+        return p * (v - (p * v).sum(dtype=np.float16))
+
+    for seed in range(20):
+        assert check_adjoint(saturated, saturated, p, p, rng=seed).verdict != "fail"

@@ -114,7 +114,9 @@ class Bench:
             self.rtol,
             size,
             roundoff,
-            np.minimum(claim.shown(roundoff, indices), np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])),
+            np.minimum(
+                claim.confirmed_roundoff(roundoff, indices), np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])
+            ),
             *scales,
             self.multiplier * self.noise,
             self._unresolved(leaf, indices),
@@ -175,7 +177,7 @@ class Bench:
             map(self._depends_on_roundoff, self.claims)
         ):
             return False
-        self.claims = {leaf: claim.compared() for leaf, claim in self.claims.items()}
+        self.claims = {leaf: claim.with_measured_roundoff() for leaf, claim in self.claims.items()}
         for ledger in self.ledgers.values():
             ledger.version += 1
         return any(claim.measured is not None for claim in self.claims.values())

@@ -78,7 +78,7 @@ class Detection:
 
 
 def _hidden(needed: Floats, jitter: Floats) -> Floats:
-    """Return the largest error that shows along none of the directions, times the element's length, shape (K,).
+    """Return the largest error that shows along none of the directions, times how far the element moves, shape (K,).
 
     ``needed``, shape (P, K), is the change that shows along each; ``jitter``, shape (K,), is added for noise. The largest of
     an element's components along several directions is larger, at quantile `MISSED`, than a single one.

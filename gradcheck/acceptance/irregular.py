@@ -71,7 +71,7 @@ def look_for_jumps(bench: Bench) -> None:
 def look_for_stairs(bench: Bench) -> None:
     """Measure contradicted elements again if they are on a stair, as of a coarser dtype: short steps do not show its trend.
 
-    If some are, so are others whose errors the same jump would explain over a longer way than was searched.
+    If some are, others are measured likewise whose errors the same jump would explain over a longer distance than was searched.
     """
     tried: Counter[int] = Counter()
     highest, rest = np.zeros_like(bench.base), []

@@ -36,10 +36,10 @@ class Claim:
     assumed : bool
         Whether ``spread`` and ``own`` were assumed, since the claim cannot be asked for again.
     in_double : callable, optional
-        Returns how far the claim is from the same in double precision, and how much that varies near by, shapes (n, K); None
-        where it is not available. Called at most once.
+        Returns the distance of the claim from the same in double precision, and the variation of this distance at nearby points,
+        shapes (n, K), or None if that is not available. Called at most once.
     measured : array, shape (n, K), optional
-        This distance. It is the round-off of the claim; an error would be in both.
+        This distance: the round-off of the claim, since an error would be in both.
     """
 
     values: Floats
@@ -63,8 +63,8 @@ class Claim:
 
         return replace(self, values=self.values / unit, spread=self.spread / unit, own=own, in_double=ask and in_double)
 
-    def compared(self) -> Claim:
-        """Return the claim with its round-off ``measured``, if it is available in double precision."""
+    def with_measured_roundoff(self) -> Claim:
+        """Return the claim with ``measured`` round-off, if it is available in double precision."""
         found = None if self.in_double is None else self.in_double()
         if found is None or self.own is None:
             return replace(self, in_double=None)
@@ -85,13 +85,15 @@ class Claim:
         most: Floats = np.maximum(usual, 16.0 * self.own[indices])
         if self.measured is None:
             return most
-        return np.asarray(np.minimum(most, np.maximum(self.shown(most, indices), 16.0 * self.own[indices])))
+        return np.asarray(
+            np.minimum(most, np.maximum(self.confirmed_roundoff(most, indices), 16.0 * self.own[indices]))
+        )
 
-    def shown(self, allowed: Floats, indices: Indices) -> Floats:
+    def confirmed_roundoff(self, allowed: Floats, indices: Indices) -> Floats:
         """Return the part of the allowed round-off that measurements of the elements themselves confirm, shape (m, K).
 
-        A saturated element, or a sum of constants, is rounded alike at points an ulp away, so its true round-off may be larger
-        than ``own``. At a kink less than an ulp away it is smaller. An error between the two is neither right nor wrong.
+        At points an ulp away a saturated element, or a sum of constants, is rounded equally, so its round-off may be larger than
+        ``own``; near a kink it may be smaller. An error between confirmed and allowed round-off is undecided.
         """
         if self.eps <= np.finfo(np.float64).eps or self.own is None:
             return allowed

@@ -129,7 +129,7 @@ def is_negligible(bench: Bench, leaf: int) -> bool:
 
 
 def _slope_to_compare(bench: Bench, leaf: int, *, is_stationary: bool) -> Floats:
-    """Return the slope beside which the gradient of the only leaf with one may be negligible, shape (K,), at two or four calls.
+    """Return the slope beside which a gradient may be negligible if all others vanish, shape (K,), at two or four calls.
 
     It is the change of the functions by curvature over the step of the differences, divided by the longest step; for slopes measured
     as zero (``is_stationary``) their change over the longest step. If nothing shows that the functions depend on the leaf (noise hides

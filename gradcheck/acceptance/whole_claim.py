@@ -82,7 +82,7 @@ def _between(low: Fraction, high: Fraction) -> Fraction:
 def rearranged(values: Floats, shape: tuple[int, ...]) -> Iterator[Floats]:
     """Yield a claim, shape (n, K), with its elements in its own order and then in orders that a mistake may cause.
 
-    These are: two axes of equal size exchanged; all axes reversed without a reshape; flipped along one axis or all;
+    These are: two axes of equal size exchanged; all axes reversed and read in the original shape; flipped along one axis or all;
     shifted by one element along one axis, or in the order of memory.
     """
     yield values

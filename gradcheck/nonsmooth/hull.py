@@ -77,7 +77,7 @@ def _fit(system: Floats, wanted: Floats, weights: Floats, used: Bools) -> Floats
 def best_place(normals: Floats, sides: Floats, direction: Floats, rng: np.random.Generator) -> Floats:
     """Return a place where the derivative along a direction is large, for a function with kinks on hyperplanes through the origin.
 
-    Each kink wants the place on one side of its hyperplane, weighted by its change of the derivative. Least squares satisfies as
+    Of each hyperplane one side is wanted, with the change of the derivative for its weight. Least squares satisfies as
     many kinks as there are dimensions; for more the perceptron (F. Rosenblatt, 1958) finds a place with a large total weight.
 
     Parameters

@@ -339,15 +339,19 @@ def test_the_round_off_that_is_allowed_and_shown():
     np.testing.assert_array_equal(claim.roundoff(np.zeros(2)), usual)
     np.testing.assert_array_equal(claim.roundoff(np.zeros(2), second), [[8, 12], [8, 32]])
     allowed = claim.roundoff(np.zeros(2), second)
-    np.testing.assert_allclose(claim.shown(allowed, second), [[8 * eps * 5, 8 * eps * 6], [4, 32]], rtol=1e-12)
-    compared = claim.compared()
+    np.testing.assert_allclose(
+        claim.confirmed_roundoff(allowed, second), [[8 * eps * 5, 8 * eps * 6], [4, 32]], rtol=1e-12
+    )
+    compared = claim.with_measured_roundoff()
     assert compared.in_double is None
     np.testing.assert_array_equal(compared.own, [[1, 0.5], [0, 0.25], [2, 2]])
     np.testing.assert_array_equal(compared.roundoff(np.zeros(2), second), [[0.5, 12], [32, 32]])
-    np.testing.assert_array_equal(compared.shown(compared.roundoff(np.zeros(2), second), second), [[0.5, 12], [1, 1]])
+    np.testing.assert_array_equal(
+        compared.confirmed_roundoff(compared.roundoff(np.zeros(2), second), second), [[0.5, 12], [1, 1]]
+    )
     unit = np.array([2.0, 4])
-    np.testing.assert_array_equal(claim.in_units(unit).compared().measured, compared.measured / unit)
-    np.testing.assert_array_equal(claim.in_units(unit).compared().own, compared.own / unit)
-    assert Claim(values, np.zeros(2), eps, own, in_double=lambda: None).compared().measured is None
+    np.testing.assert_array_equal(claim.in_units(unit).with_measured_roundoff().measured, compared.measured / unit)
+    np.testing.assert_array_equal(claim.in_units(unit).with_measured_roundoff().own, compared.own / unit)
+    assert Claim(values, np.zeros(2), eps, own, in_double=lambda: None).with_measured_roundoff().measured is None
     exact = Claim(values, np.zeros(2), 2.0**-52)
-    assert not exact.roundoff(np.ones(2), second).any() and not exact.shown(np.zeros(2), second).any()
+    assert not exact.roundoff(np.ones(2), second).any() and not exact.confirmed_roundoff(np.zeros(2), second).any()

@@ -126,9 +126,9 @@ def compare_in_double(check: Check, readings: list[Reading], cotangents: Floats)
         for leaf, apart in here.items()
         for k, reading in enumerate(readings)
     ]
-    near = []
+    near, rng = [], np.random.default_rng(check.settings.key)
     for _ in range(NUDGES if any(beyond) else 0):
-        arrays = check.point.moved(NEAR, check.settings.rng)
+        arrays = check.point.moved(NEAR, rng)
         near.append(_from_double(check, wide, arrays, None, cotangents))
     found = {}
     for leaf, apart in here.items():

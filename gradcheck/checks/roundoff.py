@@ -114,15 +114,15 @@ def compare_in_double(check: Check, readings: list[Reading], cotangents: Floats)
 
     Notes
     -----
-    Costs one call, and eight more if a distance is beyond a few epsilons of its leaf. Only round-off varies then: a
+    Costs one call, and eight more if a distance is beyond the usual round-off of its leaf. Only round-off varies then: a
     derivative that is wrong in one of the precisions is wrong by about the same near by.
     """
     wide = check.point.widened()
     if all(wide.leaves[i] is check.point.leaves[i] for i in wide.free()):
         return {}
-    here = _from_double(check, wide, check.point.copies(), readings, cotangents)
+    here, usual = _from_double(check, wide, check.point.copies(), readings, cotangents), check.roundoff
     beyond = [
-        np.any(np.abs(apart[:, k]) > COARSE * reading.eps * _typical(reading.values[leaf]))
+        np.any(np.abs(apart[:, k]) > COARSE * max(reading.eps * _typical(reading.values[leaf]), usual[leaf].usual[k]))
         for leaf, apart in here.items()
         for k, reading in enumerate(readings)
     ]

@@ -13,30 +13,19 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.ledger import HUGE, Evidence, Kind, Limit, Membership
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.ladder import KINK_SIGNIFICANCE, NOISE_LIMITED
+from gradcheck.differences.ladder import KINK_SIGNIFICANCE
 from gradcheck.differences.lengths import BEYOND, exceeds_own_size
+from gradcheck.differences.noise import PLAINLY, SAME_NOISE
+from gradcheck.nonsmooth.groups import LINKED
 
-__all__ = ["PLAINLY", "Decision", "Outcome", "Tolerance", "decide", "excludes"]
-
-USUAL = 1.5
-"""Largest noise of an element, in units of that of the typical element, at which it is accepted as the others are."""
+__all__ = ["Decision", "Outcome", "Tolerance", "decide", "excludes"]
 
 ROUGHLY = 0.3
 """Largest error bound, as a share of the leaf's typical size, at which an element is accepted that no other step would
 resolve better."""
 
-RESEMBLES = 0.1
-"""A very short difference agrees with a claim if they differ, beyond noise, by at most this share of the claim's error at
-longer steps: truncation may be that large."""
-
 CLOSE = 1.6
 """Smallest ratio of an error to the noise of a difference at which the difference shows the error."""
-
-PLAINLY = 30.0
-"""Ratio of an error to its uncertainty beyond which no further measurement is needed. The uncertainty is the bound of two
-differences, the second difference between their points, or the standard deviation of a residual along directions. The
-residual of one half may then be obtained by subtraction, and a factor is known to a few per cent of its distance
-from one."""
 
 MOST_HIDDEN = 0.05
 """Largest error that may stay hidden, as a share of the element or of its leaf's typical size. Nearby discontinuities may explain
@@ -203,7 +192,8 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
     usual = rough = np.zeros_like(agrees)
     if not agrees.any(axis=1).all():  # if all are right the rest does not matter
         inside = (error <= noise) & np.isfinite(noise) & ~evidence.nonlinear[:, None]
-        usual = inside & (error + noise <= np.maximum(tolerance.rtol * tolerance.size, 2 * USUAL * evidence.typical))
+        # As noisy as the typical element: it hides nothing that others would show.
+        usual = inside & (error + noise <= np.maximum(tolerance.rtol * tolerance.size, SAME_NOISE * evidence.typical))
         known = np.maximum(tolerance.size, np.abs(evidence.value))
         rough = inside & evidence.limited & (error + noise <= ROUGHLY * known)
     best = np.zeros(claim.shape, dtype=np.intp)
@@ -297,7 +287,7 @@ def _interval(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> _Inter
     total = np.fmax(own, np.where(conflict, distance, 0.0).max(axis=1, initial=0.0))
     outside = np.abs(claim - value) > total + _take(wrong_by, best)
     size = np.maximum(tolerance.size, np.abs(value))[:, None]
-    explained = (evidence.noise > NOISE_LIMITED * bound) | (evidence.gap != 0)
+    explained = (SAME_NOISE * evidence.noise > bound) | (evidence.gap != 0)
     ended = evidence.limited | evidence.ended & explained & (bound <= ROUGHLY * size)
     return _Interval(
         value,
@@ -418,7 +408,7 @@ def _closest(claim: Floats, evidence: Evidence, error: Floats) -> tuple[Floats, 
     informative = (evidence.kind == Kind.CLOSEST) & np.isfinite(near) & (evidence.noise < error[:, None])
     # On a stair the functions stand still over a step so short, whatever their trend.
     informative &= (evidence.value != 0) | (claim[:, None] == 0)
-    agrees = informative & (near <= evidence.noise + RESEMBLES * error[:, None])
+    agrees = informative & (near <= evidence.noise + LINKED * error[:, None])  # the rest may be truncation
     best = _least(np.where(agrees, near + evidence.noise, np.inf))
     found = agrees.any(axis=1)
     value = np.where(found, _take(evidence.value, best), np.nan)

@@ -13,7 +13,6 @@ import itertools
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
-from gradcheck.acceptance.decide import PLAINLY
 from gradcheck.acceptance.detection import Detection
 from gradcheck.acceptance.directions import (
     DIRECTIONS,
@@ -37,6 +36,7 @@ from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import DOZEN, FEW, SMALL
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
+from gradcheck.differences.noise import PLAINLY
 from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["judge_along_directions", "judge_if_gross"]

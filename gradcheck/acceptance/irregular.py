@@ -12,14 +12,14 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import MOST_HIDDEN
 from gradcheck.acceptance.ledger import Kind, Membership, by_leaf
-from gradcheck.acceptance.pooled import FEWEST_POOLED, fit_common_error
+from gradcheck.acceptance.pooled import fit_common_error
 from gradcheck.acceptance.refinement import EXAMPLES, SECOND_STEP
 from gradcheck.acceptance.together import contradicted_without_kink, distant_jump, may_tie
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.counts import SMALL, evenly
+from gradcheck.differences.counts import DOZEN, SMALL, evenly
 from gradcheck.differences.jumps import jump_nearby, nearest_stair
 from gradcheck.differences.lengths import FIRST_STEP, exceeds_own_size, own_sizes
-from gradcheck.differences.noise import OF_ROUNDING
+from gradcheck.differences.noise import OF_ROUNDING, SAME_NOISE
 from gradcheck.differences.sampled_noise import SPACING, noise_of_single
 from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.differences.steps import DEFAULT_STEP
@@ -30,10 +30,6 @@ from gradcheck.nonsmooth.subdifferential import judge as judge_flagged
 __all__ = ["look_for_jumps", "look_for_kinks", "look_for_stairs", "look_for_zeros_on_stairs"]
 
 FlaggedColumns = tuple[Flagged, Bools]
-
-MOST_EXPLAINED = 5.0
-"""Largest error that a jump can explain, multiplied by the distance to it, in units of the jump: at most 3.7 in the
-solvers of the tests."""
 
 
 def look_for_jumps(bench: Bench) -> None:
@@ -58,7 +54,8 @@ def look_for_jumps(bench: Bench) -> None:
     near = [
         (flagged.leaf, flagged.index)
         for flagged, concerned, drift in small
-        if jump.any() and ((drift * away <= MOST_EXPLAINED * noise) | ~concerned).all()
+        # An error that a jump explains is the jump once it is integrated up to it: 3.7 times as much at most in the solvers of the tests.
+        if jump.any() and ((drift * away <= SAME_NOISE * noise) | ~concerned).all()
     ]
     for leaf, indices in by_leaf(near).items():
         for part in (indices[:EXAMPLES], indices[EXAMPLES:]):
@@ -169,7 +166,7 @@ def _without_common_errors(bench: Bench, elements: list[FlaggedColumns]) -> list
         smooth = [pair for pair, is_tied in zip(smooth, tied, strict=True) if not is_tied]
         indices = np.array([flagged.index for flagged, _ in smooth], dtype=np.intp)
         wrong = np.zeros_like(bench.base, dtype=bool)
-        if len(indices) >= FEWEST_POOLED:
+        if len(indices) >= DOZEN:
             found = bench.decide(leaf, indices)
             claim, deviation = bench.claims[leaf].values[indices], found.noise / bench.multiplier
             places = np.unravel_index(indices, bench.leaves[leaf].value.shape)

@@ -12,9 +12,9 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import excludes
 from gradcheck.acceptance.judgement import known_blocks
-from gradcheck.acceptance.pooled import FEWEST_POOLED, CommonError, fit_common_error
+from gradcheck.acceptance.pooled import CommonError, fit_common_error
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.counts import NEGLIGIBLE, SMALL
+from gradcheck.differences.counts import DOZEN, NEGLIGIBLE, SMALL
 from gradcheck.differences.lengths import FIRST_STEP
 from gradcheck.differences.sampled_noise import lost_in_rounding
 from gradcheck.functions.blocks import SMALL_ARRAY, random_signs
@@ -69,7 +69,7 @@ def _is_contradicted(bench: Bench, leaf: int) -> bool:
     """Tell whether elements that each agree to within noise contradict the claim together, as on a staircase."""
     found = bench.judgement(leaf)
     within = np.asarray((np.abs(bench.claims[leaf].values - found.reference) <= found.noise).all(axis=1))
-    if np.count_nonzero(within) < FEWEST_POOLED:
+    if np.count_nonzero(within) < DOZEN:
         return False
     pooled = _pooled(bench, leaf, 1.0, within, GROSS)
     return bool((pooled.significant & (np.abs(pooled.share) > GROSS)).any())

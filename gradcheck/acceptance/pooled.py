@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Bools, Floats, Indices
+from gradcheck.differences.counts import DOZEN
 from gradcheck.differences.lengths import RATIO
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
 
 __all__ = [
     "CONSISTENT",
-    "FEWEST_POOLED",
     "SIGNIFICANT",
     "CommonError",
     "fit_common_error",
@@ -32,9 +32,6 @@ SIGNIFICANT = 6.0
 CONSISTENT = 0.5
 """Two measurements of a common error agree when they differ by no more than this share of the smaller. A truncation error,
 which is no error of the claim, changes more with the step."""
-
-FEWEST_POOLED = 8
-"""Smallest number of elements from which a common error is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ def fit_common_error(
     Biometrika 73 (1986)).
     """
     usable = np.isfinite(claimed) & np.isfinite(measured) & (deviation > 0)
-    enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= FEWEST_POOLED
+    enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= DOZEN
     if not enough.any():
         return CommonError(np.zeros(len(enough)), np.zeros(len(enough)))
     weighted = np.where(usable, claimed / deviation, 0.0)

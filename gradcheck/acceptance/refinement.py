@@ -19,7 +19,7 @@ from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import DOZEN, evenly
 from gradcheck.differences.ladder import FEWEST_LEVELS, KINK_SIGNIFICANCE
 from gradcheck.differences.lengths import BETWEEN, CLOSEST, FIRST_STEP, RATIO
-from gradcheck.differences.noise import SUSPICIOUS
+from gradcheck.differences.noise import CLOSEST_STEP
 
 __all__ = ["EXAMPLES", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
 
@@ -31,10 +31,6 @@ MOST_OVERHEAD = 100
 
 EXAMPLES = 3
 """Of many elements so many are measured with ladders, or tested for stairs, first."""
-
-CLOSEST_STEP = SUSPICIOUS * float(np.finfo(np.float64).eps)
-"""Shortest step with which a contradicted element is measured, in units of its length. Over shorter ones a function that
-amplifies the rounding of its elements may agree with any claim."""
 
 SECOND_STEP = FIRST_STEP / BETWEEN
 """Longest step of the second ladder: none of the first ladder's points is used again."""

@@ -11,7 +11,7 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Estimate
-from gradcheck.acceptance.pooled import FEWEST_POOLED, fit_common_error, joint_slope, tied_groups
+from gradcheck.acceptance.pooled import fit_common_error, joint_slope, tied_groups
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
 from gradcheck.differences.counts import DOZEN, evenly
@@ -229,12 +229,12 @@ def _test_common_error(bench: Bench, leaf: int, indices: Indices, slope: Floats,
     claim = bench.claims[leaf].values[indices]
     noise = bench.multiplier * deviation
     noisy = (noise > bench.rtol * np.abs(claim)) & (np.abs(claim - slope) <= 2 * noise)
-    if np.count_nonzero(noisy) < FEWEST_POOLED:  # mostly none
+    if np.count_nonzero(noisy) < DOZEN:  # mostly none
         return
     sizes = np.abs(bench.leaves[leaf].value.ravel()[indices]).astype(np.float64)
     # The truncation error of elements smaller than their step need not shrink with it, and may be common to all.
     noisy &= ((sizes == 0) | (bench.steps[leaf] * bench.lengths[leaf][indices] <= sizes))[:, None]
-    if np.count_nonzero(noisy.any(axis=1)) < FEWEST_POOLED:
+    if np.count_nonzero(noisy.any(axis=1)) < DOZEN:
         return
     places = np.unravel_index(indices, bench.leaves[leaf].value.shape)
     deviation = np.where(noisy, deviation, np.nan)

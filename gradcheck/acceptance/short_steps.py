@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
-from gradcheck.acceptance.decide import Outcome
+from gradcheck.acceptance.decide import MOST_HIDDEN, Outcome
 from gradcheck.acceptance.ledger import by_leaf, rms
 from gradcheck.acceptance.quiet import MOST_GROUPS
 from gradcheck.aliases import Chosen, Floats, Indices
@@ -20,9 +20,6 @@ from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.displacements import Moves
 
 __all__ = ["recheck_accepted"]
-
-SEEN = 0.1
-"""Share of the directional derivative that noise may hide at the shortest step."""
 
 
 def recheck_accepted(bench: Bench) -> None:
@@ -74,7 +71,7 @@ class _Line:
 
     def shares(self) -> Floats:
         """Return the steps, in units of the screening step, shortest last."""
-        hidden = self.bench.multiplier * self.bench.noise / np.sqrt(2) / (SEEN * self.size)
+        hidden = self.bench.multiplier * self.bench.noise / np.sqrt(2) / (MOST_HIDDEN * self.size)
         shortest = np.clip(hidden[np.isfinite(hidden)].min(initial=1.0), CLOSEST, 1.0)
         if not (self.size > 0).any():
             shortest = CLOSEST

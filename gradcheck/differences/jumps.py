@@ -8,14 +8,15 @@ its own error. These jumps are its noise over longer distances.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import FEW
+from gradcheck.differences.ladder import FEWEST_LEVELS
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
-from gradcheck.differences.noise import SAME_NOISE
+from gradcheck.differences.noise import CLOSEST_STEP, SAME_NOISE, SUSPICIOUS
 from gradcheck.functions.blocks import signed
 from gradcheck.functions.displacements import Moves
 from gradcheck.functions.probe import Probe
@@ -28,22 +29,25 @@ REACHES = (RATIO * FIRST_STEP, FIRST_STEP)
 PLACES, DEGREE = 25, 8
 """Number of points along a direction, and degree of the polynomial that is subtracted from the values there."""
 
-HALVINGS = 12
-"""Halvings of the interval with a jump before its size is measured."""
+NEAR = FIRST_STEP / RATIO**FEWEST_LEVELS
+"""Length of the interval with a jump when its size is first measured: shorter than the steps that every ladder takes. It is measured
+again when the interval is shorter by `RATIO`, where a kink has lost seven eighths and a cube root half, and what remains then at
+`CLOSEST_STEP`: a function that rises over a billionth of an element's length does not jump."""
 
 STAYS = 0.8
 """A jump keeps at least this share of its size, however short the interval around it."""
 
-CLOSER, MUCH_CLOSER = 3, 20
-"""Further halvings after which its size is measured again: a kink has lost seven eighths then, a cube root half. What remains is
-followed down to the resolution of float64: a function that rises over a billionth of an element's length does not jump."""
-
 SEEN = SAME_NOISE
 """Smallest ratio of a jump to the noise of a value at which it is searched for."""
 
-ONE_OF_MANY = 0.03
-"""Smallest ratio of one jump to the noise that jumps make. What is no jump has shrunk by a factor of 30,000 when its size is
-measured."""
+
+class Interval(NamedTuple):
+    """Two places, and the values there."""
+
+    low: float
+    high: float
+    below: float
+    above: float
 
 
 def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) -> Floats:
@@ -75,7 +79,8 @@ def jumps_between(probe: Probe, direction: Moves, last: float, noise: Floats) ->
     asked = np.flatnonzero(noise > 0)
     for column in asked[:FEW]:
         size = _jump_within(probe, direction, int(column), last)
-        jumps[column] = size if size > ONE_OF_MANY * noise[column] else 0.0
+        # What is no jump has shrunk by a factor of 30,000 when its size is measured.
+        jumps[column] = size if SUSPICIOUS * size > noise[column] else 0.0
     jumps[asked[FEW:]] = jumps.max()
     return jumps
 
@@ -91,25 +96,31 @@ def _jump_within(probe: Probe, direction: Moves, column: int, last: float) -> fl
     def rest(place: float) -> float:
         return float(_values(probe, direction, place)[column] - place * (slope + bend * place / 2))
 
-    interval = (0.0, last, float(values[0]), float(values[2] - last * (slope + bend * last / 2)))
-    down_to_one = int(np.log2(last))
+    whole = Interval(0.0, last, float(values[0]), float(values[2] - last * (slope + bend * last / 2)))
     if not _is_fine(probe, direction):
-        low, high, below, above = _halved(rest, *interval, down_to_one, np.rint)
-        left, size = float(_step_between(probe, direction, low, high)[column]), abs(above - below)
-        return left if left >= STAYS * size else 0.0
-    sizes = []
-    for halvings in (down_to_one, CLOSER):
-        interval = _halved(rest, *interval, halvings)
-        sizes.append(abs(interval[3] - interval[2]))
-    return sizes[1] if _is_kept(sizes[0], sizes[1]) else 0.0
+        found = _halved(rest, whole, 1.0, np.rint)
+        left = float(_step_between(probe, direction, found)[column])
+        return left if left >= STAYS * abs(found.above - found.below) else 0.0
+    return float(_followed(rest, lambda found: abs(found.above - found.below), whole, 1.0, 1 / RATIO)[0])
 
 
-def _is_kept(before: Any, size: Any) -> Any:
-    """Tell where a jump has kept its size while its interval was halved `CLOSER` times or more.
+def _followed(
+    rest: Callable[[float], float], size_of: Callable[[Interval], Any], interval: Interval, *widths: float
+) -> tuple[Any, float]:
+    """Return the size of a jump in an interval, 0 unless it keeps it while the interval is halved to shorter and shorter widths; and where.
 
-    The change across a kink falls with the interval, and that across a pole doubles with each halving.
+    The change across a kink falls with the interval. That across a pole grows as much; half of that is too much for a jump.
     """
-    return np.isfinite(size) & (STAYS * before <= size) & (size <= 2 ** (CLOSER - 1) * before)
+    interval = _halved(rest, interval, widths[0])
+    size = size_of(interval)
+    for width in widths[1:]:
+        if not np.any(size):
+            break
+        interval, before = _halved(rest, interval, width), size
+        size = size_of(interval)
+        is_kept = np.isfinite(size) & (STAYS * before <= size) & (size <= RATIO / 2 * before)
+        size = np.where(is_kept, size, 0.0)
+    return size, abs(interval.low)
 
 
 def _is_fine(probe: Probe, direction: Moves) -> bool:
@@ -118,23 +129,17 @@ def _is_fine(probe: Probe, direction: Moves) -> bool:
 
 
 def _halved(
-    rest: Callable[[float], float],
-    low: float,
-    high: float,
-    below: float,
-    above: float,
-    halvings: int,
-    rounded: Callable[[float], float] = float,
-) -> tuple[float, float, float, float]:
-    """Halve an interval, given with the values at its ends, a number of times towards the larger change."""
-    for _ in range(halvings):
-        middle = float(rounded((low + high) / 2))
+    rest: Callable[[float], float], interval: Interval, width: float, rounded: Callable[[float], float] = float
+) -> Interval:
+    """Halve an interval towards the larger change, as long as no half is shorter than some width."""
+    while abs(interval.high - interval.low) >= 2 * width:
+        middle = float(rounded((interval.low + interval.high) / 2))
         between = rest(middle)
-        if abs(between - below) > abs(above - between):
-            high, above = middle, between
+        if abs(between - interval.below) > abs(interval.above - between):
+            interval = interval._replace(high=middle, above=between)
         else:
-            low, below = middle, between
-    return low, high, below, above
+            interval = interval._replace(low=middle, below=between)
+    return interval
 
 
 def jump_nearby(
@@ -151,7 +156,7 @@ def jump_nearby(
 
     Notes
     -----
-    Costs 25 calls a direction, 23 more if the values depart from a polynomial, and 24 more in double precision if they seem to
+    Costs 25 calls a direction, 21 more if the values depart from a polynomial, and 26 more in double precision if they seem to
     jump.
     """
     found, away = np.zeros_like(jitter), 0.0
@@ -185,16 +190,13 @@ def jump_along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, 
     first, column = np.unravel_index(int(evidence.argmax()), evidence.shape)
     if evidence[first, column] <= SEEN:
         return np.zeros_like(jitter), 0.0
-    interval = (places[first], places[first + 1], rests[first, column], rests[first + 1, column])
-    interval = _halved(lambda place: float(rest(place)[column]), *interval, HALVINGS)
-    size = _step_between(probe, direction, interval[0], interval[1])
-    for halvings in (CLOSER, MUCH_CLOSER) if _is_fine(probe, direction) else (CLOSER,):
-        interval, before = _halved(lambda place: float(rest(place)[column]), *interval, halvings), size
-        size = _step_between(probe, direction, interval[0], interval[1])
-        size = np.where(_is_kept(before, size) & (size > SEEN * jitter), size, 0.0)
-        if not size.any():
-            break
-    return size, float(np.abs(interval[0]))
+    size, place = _followed(
+        lambda place: float(rest(place)[column]),
+        lambda found: _step_between(probe, direction, found),
+        Interval(places[first], places[first + 1], rests[first, column], rests[first + 1, column]),
+        *(NEAR, NEAR / RATIO, CLOSEST_STEP)[: 3 if _is_fine(probe, direction) else 2],
+    )
+    return np.where(size > SEEN * jitter, size, 0.0), place
 
 
 def nearest_stair(probe: Probe, direction: Moves, base: Floats, jitter: Floats) -> Floats:
@@ -245,11 +247,14 @@ def _end_of_stair(probe: Probe, low: float, high: float, direction: Moves, base:
     def has_moved(place: float) -> float:
         return float(_values(probe, direction, place)[column] != base[column])
 
-    interval, sizes = (low, high, 0.0, 1.0), []
-    for halvings in (2 * HALVINGS, CLOSER):
-        interval = _halved(has_moved, *interval, halvings)
-        sizes.append(np.abs(_values(probe, direction, interval[1]) - base))
-    return np.where(sizes[1] >= STAYS * sizes[0], sizes[1], 0.0)
+    size, _ = _followed(
+        has_moved,
+        lambda found: np.abs(_values(probe, direction, found.high) - base),
+        Interval(low, high, 0.0, 1.0),
+        abs(high) * NEAR,
+        abs(high) * NEAR / RATIO,
+    )
+    return np.asarray(size)
 
 
 def _values(probe: Probe, direction: Moves, place: float) -> Floats:
@@ -257,8 +262,8 @@ def _values(probe: Probe, direction: Moves, place: float) -> Floats:
     return np.asarray(probe.ray(direction, np.array([place]))[0])
 
 
-def _step_between(probe: Probe, direction: Moves, low: float, high: float) -> Floats:
-    """Return by how much the values change between two places beyond what the slopes on both sides explain, shape (K,)."""
-    width = high - low
-    values = probe.ray(direction, np.array([low - width, low, high, high + width]))
+def _step_between(probe: Probe, direction: Moves, interval: Interval) -> Floats:
+    """Return by how much the values change over an interval beyond what the slopes on both sides of it explain, shape (K,)."""
+    width = interval.high - interval.low
+    values = probe.ray(direction, np.array([interval.low - width, interval.low, interval.high, interval.high + width]))
     return np.asarray(np.abs(values[2] - values[1] - (values[1] - values[0] + values[3] - values[2]) / 2))

@@ -28,7 +28,6 @@ __all__ = [
     "FEWEST_LEVELS",
     "HALF_PRECISION",
     "KINK_SIGNIFICANCE",
-    "NOISE_LIMITED",
     "Ladder",
     "Measurement",
     "climb",
@@ -51,14 +50,8 @@ REPEATED = 0.8731
 GROWS, STEADY = 1.15, 0.1
 """Slopes diverge if from level to level they grow by more than this factor, and the factors agree to within this share."""
 
-NOISE_LIMITED = 0.3
-"""Share of a bound from which noise is what limits it, so that a step longer than the first one may do better."""
-
 NOISY = 1e-6
 """Noise, as a share of a difference, above which kinks are looked for in the gaps of one-sided slopes as well."""
-
-JITTER_SPREAD = 30.0
-"""Three successive changes, each times its step, within this factor are noise: those of truncation fall by 512 a level."""
 
 KINK_SIGNIFICANCE = 3.0
 """A gap between the one-sided slopes counts when it is this many times its own bound."""
@@ -122,12 +115,12 @@ class Measurement:
     @property
     def noise_limited(self) -> Bools:
         """Where a longer step may do better: noise limits the bound, and there is no kink."""
-        return np.asarray(self.exhausted & ~self.kink & (self.noise > NOISE_LIMITED * self.bound))
+        return np.asarray(self.exhausted & ~self.kink & (SAME_NOISE * self.noise > self.bound))
 
     @property
     def unexplained(self) -> Bools:
         """Where neither noise nor a kink explains the bound."""
-        return np.asarray(~self.kink & (self.noise <= NOISE_LIMITED * self.bound))
+        return np.asarray(~self.kink & (SAME_NOISE * self.noise <= self.bound))
 
     def improve(self, rows: NDArray[np.intp], other: Measurement) -> None:
         """Replace the entries of some rows for which another measurement has a smaller bound and no kink."""
@@ -259,13 +252,13 @@ class Ladder:
             return np.zeros_like(central[:, 0])
         shown = np.abs(np.diff(central[:, -4:], axis=1)) * h[:, -3:]
         largest = shown.max(axis=1)
-        is_noise = largest <= JITTER_SPREAD * shown.min(axis=1)
+        is_noise = largest <= SAME_NOISE**2 * shown.min(axis=1)  # each is the same noise as the next
         is_noise &= largest <= SUSPICIOUS * deviation[:, -1]
         if self.repeated is not None:
             ahead, behind, plus, minus = self.repeated
             step = (ahead + behind)[:, None] / 2
             again = np.abs((plus - minus) / (2 * step) - central[:, -1]) * step
-            is_noise |= JITTER_SPREAD * again >= largest
+            is_noise |= SAME_NOISE**2 * again >= largest
             largest = np.fmax(largest, again)
         return np.asarray(np.where(is_noise, largest, 0.0))
 

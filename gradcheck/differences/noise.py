@@ -16,8 +16,10 @@ from gradcheck.aliases import Floats
 from gradcheck.differences.counts import DOZEN, FEW
 
 __all__ = [
+    "CLOSEST_STEP",
     "OFFSETS",
     "OF_ROUNDING",
+    "PLAINLY",
     "POINTS",
     "SAME_NOISE",
     "SUSPICIOUS",
@@ -36,7 +38,8 @@ WHOLE_OFFSETS = np.rint(OFFSETS)
 POINTS = len(OFFSETS)
 
 SAME_NOISE = 4.0
-"""Largest factor between two estimates of the same noise, within a sample or between two samples."""
+"""Largest factor between two estimates of the same noise, within a sample or between two samples. A bound within it is noise, and so
+far a jump may differ from the error that it explains."""
 
 OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it;
@@ -45,6 +48,16 @@ or a change of an output that counts as none."""
 SUSPICIOUS = 1e3
 """Ratio of a change to the noise, or to a unit in the last place, beyond which it is not noise: a fast oscillation, a
 pole, a saturation, or a different result."""
+
+PLAINLY = 30.0
+"""Ratio of an error to its uncertainty beyond which no further measurement is needed. The uncertainty is the bound of two
+differences, the second difference between their points, or the standard deviation of a residual along directions. The
+residual of one half may then be obtained by subtraction, and a factor is known to a few per cent of its distance
+from one."""
+
+CLOSEST_STEP = SUSPICIOUS * float(np.finfo(np.float64).eps)
+"""Shortest step of the last look at an element, in units of its length: so many times the rounding of an element of that length. At
+shorter steps functions that amplify the rounding of their elements may agree with any claim."""
 
 
 def ulp(values: Floats) -> Floats:

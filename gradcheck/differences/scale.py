@@ -14,19 +14,19 @@ import numpy as np
 from gradcheck.aliases import Bools, Floats
 from gradcheck.differences.counts import FEW
 from gradcheck.differences.ladder import noise_multiplier
-from gradcheck.differences.lengths import FIRST_STEP, RATIO
+from gradcheck.differences.lengths import BETWEEN, FIRST_STEP, RATIO
 from gradcheck.differences.sampled_noise import noise_and_jumps, noise_of_single
 from gradcheck.differences.steps import DEFAULT_STEP
 from gradcheck.functions.probe import Probe
 
 __all__ = ["ZERO_LENGTH", "best_length", "measure_noise_and_lengths", "widened"]
 
-SMALL = 1e-2
-"""Size below which elements may need longer lengths; weights are usually larger, and a test takes calls for every leaf."""
-
 ZERO_LENGTH = 1.0
 """The length of an element in a leaf of zeros. No length is increased beyond it: a large constant in the function must not hide
 what it does over the scale of one."""
+
+SMALL = FIRST_STEP / BETWEEN * ZERO_LENGTH
+"""Elements below this are smaller than weights usually are, and than steps of zeros: only for them calls are spent on a longer scale."""
 
 
 def measure_noise_and_lengths(

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gradcheck.aliases import Floats
-from gradcheck.differences.counts import NEGLIGIBLE, SMALL
+from gradcheck.differences.counts import DOZEN, NEGLIGIBLE, SMALL
 from gradcheck.functions.displacements import Moves
 from gradcheck.nonsmooth.groups import LINKED, Group
 from gradcheck.nonsmooth.hull import best_place
 from gradcheck.nonsmooth.lines import Line
 from gradcheck.nonsmooth.sampling import FARTHEST, STEP, Ball
 
-__all__ = ["SAMPLES", "Background", "Request", "Requests", "Samples"]
+__all__ = ["Background", "Request", "Requests", "Samples"]
 
 
 class Request(NamedTuple):
@@ -35,10 +35,6 @@ class Request(NamedTuple):
 
 
 Requests = Generator[Request, Floats, None]
-
-SAMPLES = 24
-"""Gradients sampled beside the first ones, or three for each element, up to `SMALL`. A claim still outside their hull has
-agreed along as many directions chosen to contradict it, and stays open."""
 
 LEARNED, LINES = 2, 10
 """Lines along which kinks are learned, used only where another order of the kinks could raise the derivative; and lines
@@ -214,7 +210,7 @@ class Samples:
             base = stretch * self._drawn(number)
             reach, fine = 12 * stretch * len(base), LINKED * (wanted - most)
             # A single line may take four times as many points as gradients are sampled.
-            line = Line(reach, STEP, noise=noise, curved=curved, fine=fine, ends=ends, most_points=4 * SAMPLES)
+            line = Line(reach, STEP, noise=noise, curved=curved, fine=fine, ends=ends, most_points=8 * LINES)
             yield from self._follow(line, base, direction, column, wanted)
             slope, at = line.largest
             place = self._scaled(base + at * direction)
@@ -338,7 +334,7 @@ class Samples:
             at -= float(np.pi * np.rint(at / np.pi))
             if not one[0] < at < other[0]:
                 at = (one[0] + other[0]) / 2
-            for end, angle in ((one, at - aside), (other, at + aside)) if len(met) < SAMPLES // 2 else ():
+            for end, angle in ((one, at - aside), (other, at + aside)) if len(met) < DOZEN else ():
                 turned = np.cos(angle) * along - np.sin(angle) * base
                 turned /= np.max(np.abs(turned))
                 place = self._scaled(np.cos(angle) * base + np.sin(angle) * along)

@@ -17,16 +17,14 @@ import numpy as np
 
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import DOZEN, FEW, NEGLIGIBLE, SMALL
+from gradcheck.differences.noise import PLAINLY
 from gradcheck.nonsmooth.groups import LINKED, Group, groups_of
 from gradcheck.nonsmooth.hull import nearest_in_hull, weights_of_nearest
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
 from gradcheck.nonsmooth.scans import has_steady_gap, scan
-from gradcheck.nonsmooth.searches import SAMPLES, Background, Request, Requests, Samples
+from gradcheck.nonsmooth.searches import Background, Request, Requests, Samples
 
 __all__ = ["judge"]
-
-CLEAR = 20.0
-"""Ratio of an error to the noise of a slope at the smallest radius: the extrapolation to the point is six times as noisy."""
 
 MOST_SHARED = 2000
 """Largest number of elements sharing a kink for which gradients are sampled: a sample takes a call for each element, and memory for
@@ -163,7 +161,8 @@ class _Hull(Samples):
     def shrink_factor(self) -> float:
         """Return by what factor the radius may shrink before noise hides such an error; 0 where there is none."""
         blur = self.noise + 2 * self.ball.rounded(self.members).max(axis=0) / (STEP * self.unit)
-        affordable = np.nan_to_num(self._smooth_errors() / (CLEAR * blur), nan=0.0)
+        # The extrapolation to the point, six times as noisy as a slope, still shows such an error.
+        affordable = np.nan_to_num(self._smooth_errors() / (PLAINLY * blur), nan=0.0)
         return float(affordable.max(initial=0.0)) if self.gradients else 0.0
 
     def settle_curvature(self) -> None:
@@ -255,7 +254,9 @@ class _Hull(Samples):
         left: list[int] = []
         count = len(among)
         # For very many elements as many gradients would be needed, which costs too much.
-        for _ in range(FEW if count > SMALL else max(SAMPLES, min(3 * count, SMALL))):
+        # A claim still outside the hull of a dozen gradients, or of three for each element, agrees with as many along directions chosen to
+        # contradict it, and stays open.
+        for _ in range(FEW if count > SMALL else max(DOZEN, min(3 * count, SMALL))):
             beyond, directions = self._outside(among)
             beyond[left] = 0.0
             if not np.any(beyond) or len(found) == FEW:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gradcheck.acceptance.pooled import FEWEST_POOLED, CommonError, fit_common_error, joint_slope, tied_groups
+from gradcheck.acceptance.pooled import CommonError, fit_common_error, joint_slope, tied_groups
+from gradcheck.differences.counts import DOZEN
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 
@@ -57,15 +58,15 @@ def test_the_fit_of_a_common_error_and_what_noise_in_common_does_to_it(alike):
 
 
 def test_an_exact_error_is_found_and_what_cannot_be_used_is_left_out():
-    claimed = np.append(1.02 * np.arange(1.0, 12), [np.nan, 5.0, 5.0])[:, None]
-    measured = np.append(np.arange(1.0, 12), [1.0, np.inf, 99.0])[:, None]
-    deviation = np.append(np.full(13, 1e-3), 0.0)[:, None]
-    found = fit_common_error(claimed, measured, deviation, (np.arange(14),))
+    claimed = np.append(1.02 * np.arange(1.0, 13), [np.nan, 5.0, 5.0])[:, None]
+    measured = np.append(np.arange(1.0, 13), [1.0, np.inf, 99.0])[:, None]
+    deviation = np.append(np.full(14, 1e-3), 0.0)[:, None]
+    found = fit_common_error(claimed, measured, deviation, (np.arange(15),))
     assert found.share[0] == pytest.approx(0.02 / 1.02) and found.significant[0]
 
 
 def test_too_few_elements_say_nothing():
-    for count, said in ((FEWEST_POOLED - 1, False), (FEWEST_POOLED, True)):
+    for count, said in ((DOZEN - 1, False), (DOZEN, True)):
         claimed = np.append(np.full(count, 1.1), np.zeros(5))[:, None]
         measured = np.append(np.ones(count), np.zeros(5))[:, None]
         found = fit_common_error(claimed, measured, np.full_like(claimed, 1e-3), (np.arange(count + 5),))

@@ -9,7 +9,6 @@ from gradcheck.acceptance import refinement
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit
 from gradcheck.acceptance.refinement import (
-    CLOSEST_STEP,
     EXAMPLES,
     SECOND_STEP,
     _add_sides,
@@ -25,6 +24,7 @@ from gradcheck.acceptance.refinement import (
 )
 from gradcheck.differences.counts import DOZEN
 from gradcheck.differences.lengths import CLOSEST, FIRST_STEP, RATIO
+from gradcheck.differences.noise import CLOSEST_STEP
 
 from .benches import bench_of, calls, enter
 

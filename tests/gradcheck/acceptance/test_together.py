@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.acceptance import together
-from gradcheck.acceptance.decide import PLAINLY, Outcome
+from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
 from gradcheck.acceptance.ledger import Estimate, Kind
 from gradcheck.acceptance.screening import screen
@@ -16,6 +16,7 @@ from gradcheck.acceptance.together import (
     equal_elements_may_tie,
     may_tie,
 )
+from gradcheck.differences.noise import PLAINLY
 
 from .benches import bench_of, calls, enter
 

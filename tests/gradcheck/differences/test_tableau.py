@@ -48,7 +48,7 @@ def measured(ahead, behind, plus, minus, base, noise, longer):
     backward = [(base - minus[j]) / behind[j] for j in levels]
     deviation = [max(noise, max(np.spacing(abs(v)) for v in (plus[j], minus[j], base)) / 2) for j in levels]
     jitter = [abs(central[j] - central[j - 1]) * h[j] for j in levels[-3:]]
-    shows = len(h) - longer > 4 and max(jitter) <= 30 * min(jitter) and max(jitter) <= 1000 * deviation[-1]
+    shows = len(h) - longer > 4 and max(jitter) <= 16 * min(jitter) and max(jitter) <= 1000 * deviation[-1]
     seen = max(jitter) if shows else 0.0
     blur = [MULTIPLIER * max(deviation[j], seen) / h[j] for j in levels]
     shrink = [h[j - 1] / h[j] for j in levels[1:]]

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gradcheck.differences.counts import SMALL
+from gradcheck.differences.counts import DOZEN, SMALL
 from gradcheck.nonsmooth import subdifferential
 from gradcheck.nonsmooth.groups import Group
 from gradcheck.nonsmooth.hull import best_place, nearest_in_hull
 from gradcheck.nonsmooth.sampling import STEP, Ball, Flagged
-from gradcheck.nonsmooth.searches import SAMPLES, Background, Request
+from gradcheck.nonsmooth.searches import Background, Request
 from gradcheck.nonsmooth.subdifferential import _answer, _Hull, _judge_groups, _judge_singles, _slopes, judge
 
 from .balls import ball_of
@@ -333,11 +333,11 @@ def test_smooth_errors_are_of_contradicted_claims_without_a_gap_in_the_scales():
     assert np.isnan(hull._smooth_errors()).all()
 
 
-def test_samples_are_taken_nearer_while_noise_leaves_a_twentieth_of_the_error():
+def test_samples_are_taken_nearer_while_noise_leaves_a_thirtieth_of_the_error():
     hull = hull_of(total, [1.5, 1.0], 1.0, stakes=[1.0, 0.0])
     assert hull.shrink_factor() == 0.0
     with_samples(hull, (1, 1))
-    assert hull.shrink_factor() == pytest.approx(0.5 / (20 * hull.noise[0]), rel=1e-3)
+    assert hull.shrink_factor() == pytest.approx(0.5 / (30 * hull.noise[0]), rel=1e-3)
     assert not hull.hidden_by_noise().any()
     for noise, blind in ((0.2, False), (0.25, False), (0.3, True)):  # half of the error
         hull.uncertainty = np.array([noise])
@@ -387,7 +387,7 @@ def test_no_more_directions_than_there_are_samples_are_tried():
         answered(hull, hull._sample(place))
     before = len(hull.gradients)
     found = answered(hull, hull._contradictions(np.ones(3, dtype=bool)))
-    assert list(found) == [0] and len(hull.gradients) - before < SAMPLES
+    assert list(found) == [0] and len(hull.gradients) - before < DOZEN
     assert found[0] @ hull.claim[:, 0] > np.linalg.norm(found[0])
 
 
@@ -425,7 +425,7 @@ def test_what_rounding_makes_of_a_place_counts_where_samples_are_taken_nearer(mo
     rounding = 1e-8
     monkeypatch.setattr(Ball, "rounded", lambda ball, members: np.array([rounding]))
     blur = hull.noise[0] + 2 * rounding / (STEP * hull.unit)
-    assert hull.shrink_factor() == pytest.approx(0.5 / (20 * blur), rel=1e-9)
+    assert hull.shrink_factor() == pytest.approx(0.5 / (30 * blur), rel=1e-9)
 
 
 def test_claims_are_judged_by_curvature_along_their_errors():
@@ -472,12 +472,12 @@ def test_without_a_sample_nothing_is_wrong():
     assert not hull.gradients and not hull.wrong.any()
 
 
-def test_samples_are_no_more_than_24_and_contradicted_columns_no_more_than_four(monkeypatch):
+def test_samples_are_no_more_than_a_dozen_and_contradicted_columns_no_more_than_four(monkeypatch):
     hull = hull_of(np.max, np.ones((2, 6)), 0.0, cotangents=np.ones((6, 1)))
     samples = []
     monkeypatch.setattr(_Hull, "_outside", lambda hull, among: (np.ones(6), [np.ones(2)] * 6))
     monkeypatch.setattr(_Hull, "_search", lambda hull, direction, column: given(samples.append(column) is None))
-    assert not answered(hull, hull._contradictions(ALL)) and len(samples) == 24
+    assert not answered(hull, hull._contradictions(ALL)) and len(samples) == DOZEN
     monkeypatch.setattr(_Hull, "_search", lambda hull, direction, column: given(False))
     assert sorted(answered(hull, hull._contradictions(ALL))) == [0, 1, 2, 3]
     monkeypatch.setattr(_Hull, "_search", lambda hull, direction, column: given(None))

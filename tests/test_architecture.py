@@ -1,6 +1,7 @@
 """The directions in which modules may import each other, read from their import statements."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,16 @@ def test_imports_inside_gradcheck_go_one_way(name):
 
 def test_every_module_has_its_place():
     assert set(FILES) == set(ORDER)
+
+
+def test_the_map_in_the_design_page_names_every_module():
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, flags=re.MULTILINE))
+    assert set(PACKAGES) - {""} <= set(rows)
+    for name in FILES:
+        package, _, module = name.partition(".")
+        if module and package in rows and package != "diagnosis":  # whose modules are families of one kind
+            assert f"`{module}`" in rows[package], name
 
 
 def test_gradcheck_needs_numpy_alone():

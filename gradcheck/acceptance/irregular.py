@@ -54,7 +54,7 @@ def look_for_jumps(bench: Bench) -> None:
     near = [
         (flagged.leaf, flagged.index)
         for flagged, concerned, drift in small
-        # An error that a jump explains is the jump once it is integrated up to it: 3.7 times as much at most in the solvers of the tests.
+        # A jump explains an error that, multiplied by the distance to it, is about the jump: at most 3.7 times in the solvers of the tests.
         if jump.any() and ((drift * away <= SAME_NOISE * noise) | ~concerned).all()
     ]
     for leaf, indices in by_leaf(near).items():

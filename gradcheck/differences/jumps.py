@@ -97,17 +97,17 @@ def _jump_within(probe: Probe, direction: Moves, column: int, last: float) -> fl
         return float(_values(probe, direction, place)[column] - place * (slope + bend * place / 2))
 
     whole = Interval(0.0, last, float(values[0]), float(values[2] - last * (slope + bend * last / 2)))
-    if not _is_fine(probe, direction):
+    if not _is_double(probe, direction):
         found = _halved(rest, whole, 1.0, np.rint)
         left = float(_step_between(probe, direction, found)[column])
         return left if left >= STAYS * abs(found.above - found.below) else 0.0
-    return float(_followed(rest, lambda found: abs(found.above - found.below), whole, 1.0, 1 / RATIO)[0])
+    return float(_lasting_jump(rest, lambda found: abs(found.above - found.below), whole, 1.0, 1 / RATIO)[0])
 
 
-def _followed(
+def _lasting_jump(
     rest: Callable[[float], float], size_of: Callable[[Interval], Any], interval: Interval, *widths: float
 ) -> tuple[Any, float]:
-    """Return the size of a jump in an interval, 0 unless it keeps it while the interval is halved to shorter and shorter widths; and where.
+    """Halve an interval to shorter and shorter widths; return the size of the change in it, 0 if that does not last, and its place.
 
     The change across a kink falls with the interval. That across a pole grows as much; half of that is too much for a jump.
     """
@@ -123,7 +123,7 @@ def _followed(
     return size, abs(interval.low)
 
 
-def _is_fine(probe: Probe, direction: Moves) -> bool:
+def _is_double(probe: Probe, direction: Moves) -> bool:
     """Tell whether all moved leaves are in double precision."""
     return all(probe.point.leaves[leaf].value.dtype == np.float64 for leaf in direction)
 
@@ -190,11 +190,11 @@ def jump_along(probe: Probe, direction: Moves, jitter: Floats) -> tuple[Floats, 
     first, column = np.unravel_index(int(evidence.argmax()), evidence.shape)
     if evidence[first, column] <= SEEN:
         return np.zeros_like(jitter), 0.0
-    size, place = _followed(
+    size, place = _lasting_jump(
         lambda place: float(rest(place)[column]),
         lambda found: _step_between(probe, direction, found),
         Interval(places[first], places[first + 1], rests[first, column], rests[first + 1, column]),
-        *(NEAR, NEAR / RATIO, CLOSEST_STEP)[: 3 if _is_fine(probe, direction) else 2],
+        *(NEAR, NEAR / RATIO, CLOSEST_STEP)[: 3 if _is_double(probe, direction) else 2],
     )
     return np.where(size > SEEN * jitter, size, 0.0), place
 
@@ -247,7 +247,7 @@ def _end_of_stair(probe: Probe, low: float, high: float, direction: Moves, base:
     def has_moved(place: float) -> float:
         return float(_values(probe, direction, place)[column] != base[column])
 
-    size, _ = _followed(
+    size, _ = _lasting_jump(
         has_moved,
         lambda found: np.abs(_values(probe, direction, found.high) - base),
         Interval(low, high, 0.0, 1.0),

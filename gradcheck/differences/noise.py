@@ -38,8 +38,8 @@ WHOLE_OFFSETS = np.rint(OFFSETS)
 POINTS = len(OFFSETS)
 
 SAME_NOISE = 4.0
-"""Largest factor between two estimates of the same noise, within a sample or between two samples. A bound within it is noise, and so
-far a jump may differ from the error that it explains."""
+"""Largest factor between two estimates of the same noise, within a sample or between two samples. Also between a bound and the noise
+that limits it, and between an error and the jump that explains it."""
 
 OF_ROUNDING = 30.0
 """Noise, in units of the rounding of the values to their dtype, up to which a function that computes in that dtype explains it;
@@ -56,8 +56,8 @@ residual of one half may then be obtained by subtraction, and a factor is known 
 from one."""
 
 CLOSEST_STEP = SUSPICIOUS * float(np.finfo(np.float64).eps)
-"""Shortest step of the last look at an element, in units of its length: so many times the rounding of an element of that length. At
-shorter steps functions that amplify the rounding of their elements may agree with any claim."""
+"""Shortest step with which a contradicted element is measured, in units of its length. At shorter ones a function that amplifies the
+rounding of its elements may agree with any claim."""
 
 
 def ulp(values: Floats) -> Floats:

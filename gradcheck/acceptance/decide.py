@@ -178,7 +178,17 @@ def _nothing(claim: Floats) -> Decision:
     limit = np.full(shape, Limit.NOT_PROBED, dtype=np.int8)
     zero = np.zeros(shape)
     return Decision(
-        np.zeros(shape, dtype=np.int8), limit, unknown, unknown, unknown, zero, zero, unknown, never, never, never
+        outcome=np.zeros(shape, dtype=np.int8),
+        limit=limit,
+        reference=unknown,
+        bound=unknown,
+        noise=unknown,
+        gap=zero,
+        joint=zero,
+        floor=unknown,
+        contradicted=never,
+        excluded=never,
+        rough=never,
     )
 
 
@@ -206,20 +216,20 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
         is_right, Outcome.RIGHT, np.where(is_usual | is_rough, Outcome.RIGHT_TO_RESOLUTION, Outcome.OPEN)
     )
     error, noise = _take(error, best), _take(noise, best)
-    contradicted, nothing = error > noise, np.zeros(claim.shape)
-    limit = np.where(contradicted, Limit.CALLS, np.where(noise > ROUGHLY * np.abs(claim), Limit.NOISE, Limit.CALLS))
+    excluded, nothing = error > noise, np.zeros(claim.shape)
+    limit = np.where(excluded, Limit.CALLS, np.where(noise > ROUGHLY * np.abs(claim), Limit.NOISE, Limit.CALLS))
     return Decision(
-        outcome.astype(np.int8),
-        np.where(outcome == Outcome.OPEN, limit, Limit.NONE).astype(np.int8),
-        _take(evidence.value, best),
-        error + noise,
-        noise,
-        nothing,
-        nothing,
-        _take(wrong_by, best) + noise,
-        np.zeros(claim.shape, dtype=bool),
-        contradicted,
-        is_rough & ~is_usual & ~is_right,
+        outcome=outcome.astype(np.int8),
+        limit=np.where(outcome == Outcome.OPEN, limit, Limit.NONE).astype(np.int8),
+        reference=_take(evidence.value, best),
+        bound=error + noise,
+        noise=noise,
+        gap=nothing,
+        joint=nothing,
+        floor=_take(wrong_by, best) + noise,
+        contradicted=np.zeros(claim.shape, dtype=bool),
+        excluded=excluded,
+        rough=is_rough & ~is_usual & ~is_right,
     )
 
 
@@ -270,9 +280,9 @@ def _interval(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> _Inter
     wrong_by, right_to = tolerance.of(evidence)
     excluded = asked & (error > bound + wrong_by)
     plainly = (kind == Kind.PAIR) & (error > PLAINLY * bound + wrong_by)
-    alone = excluded & (kind >= Kind.EXACT) | plainly
-    votes = (excluded & (kind >= Kind.LADDER)).sum(axis=1) + 2 * alone.any(axis=1)
-    # A wide interval that includes the claim says nothing against narrower ones that exclude it.
+    suffices = excluded & (kind >= Kind.EXACT) | plainly  # without a second measurement
+    votes = (excluded & (kind >= Kind.LADDER)).sum(axis=1) + 2 * suffices.any(axis=1)
+    # A wide interval that includes the claim does not contradict narrower ones that exclude it.
     narrowest = _narrowest(asked, bound, evidence.value)
     overruled = (votes >= 2) & _take(excluded, narrowest).astype(bool)
     asked = asked & ~(overruled[:, None] & ~excluded & (bound >= _take(error, narrowest)[:, None]))
@@ -290,18 +300,18 @@ def _interval(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> _Inter
     explained = (SAME_NOISE * evidence.noise > bound) | (evidence.gap != 0)
     ended = evidence.limited | evidence.ended & explained & (bound <= ROUGHLY * size)
     return _Interval(
-        value,
-        total,
-        _take(evidence.noise, best),
-        _largest(evidence.gap, asked & (kind != Kind.JOINT)),
-        _largest(evidence.gap, asked & (kind == Kind.JOINT)),
-        _take(wrong_by, best),
-        _take(right_to, best),
-        excluded.sum(axis=1),
-        includes,
-        outside & (votes >= 2) & np.isfinite(total),
-        (asked & ended).any(axis=1),
-        (excluded & (kind == Kind.MULTIPLE)).any(axis=1) | tolerance.smooth,
+        value=value,
+        bound=total,
+        noise=_take(evidence.noise, best),
+        gap=_largest(evidence.gap, asked & (kind != Kind.JOINT)),
+        joint=_largest(evidence.gap, asked & (kind == Kind.JOINT)),
+        wrong_by=_take(wrong_by, best),
+        right_to=_take(right_to, best),
+        excluded=excluded.sum(axis=1),
+        included=includes,
+        confirmed=outside & (votes >= 2) & np.isfinite(total),
+        settled=(asked & ended).any(axis=1),
+        linear=(excluded & (kind == Kind.MULTIPLE)).any(axis=1) | tolerance.smooth,
     )
 
 
@@ -345,17 +355,17 @@ def _by_intervals(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> De
     hidden = examined & (evidence.membership == Membership.HIDDEN) & (at_kink != Outcome.WRONG)
     bound = np.where(short_agrees, short_bound, np.where(hidden, np.fmax(seen.bound, error), seen.bound))
     return Decision(
-        outcome.astype(np.int8),
-        np.where(outcome == Outcome.OPEN, limit, Limit.NONE).astype(np.int8),
-        np.where(short_agrees, short_value, seen.value),
-        bound,
-        seen.noise,
-        seen.gap,
-        seen.joint,
-        seen.wrong_by + bound,
-        contradicted,
-        seen.excluded > 0,
-        np.zeros_like(contradicted),
+        outcome=outcome.astype(np.int8),
+        limit=np.where(outcome == Outcome.OPEN, limit, Limit.NONE).astype(np.int8),
+        reference=np.where(short_agrees, short_value, seen.value),
+        bound=bound,
+        noise=seen.noise,
+        gap=seen.gap,
+        joint=seen.joint,
+        floor=seen.wrong_by + bound,
+        contradicted=contradicted,
+        excluded=seen.excluded > 0,
+        rough=np.zeros_like(contradicted),
     )
 
 

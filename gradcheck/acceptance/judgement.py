@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.acceptance.decide import Decision, Outcome
-from gradcheck.acceptance.ledger import Ledger, Limit
+from gradcheck.acceptance.ledger import Ledger, Limit, rms
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 
@@ -37,9 +37,10 @@ class Claim:
         Whether ``spread`` and ``own`` were assumed, since the claim cannot be asked for again.
     in_double : callable, optional
         Returns the distance of the claim from the same in double precision, and the variation of this distance at nearby points,
-        shapes (n, K), or None if that is not available. Called at most once.
+        shapes (n, K), and the largest that rounding makes plausible, shape (K,); None if that is not available. Called at most once.
     measured : array, shape (n, K), optional
-        This distance: the round-off of the claim, since an error would be in both.
+        This distance: the round-off of the claim, since an error would be in both. 0 where it is larger than usual and does not
+        vary: then something may be wrong in one precision alone.
     """
 
     values: Floats
@@ -47,7 +48,7 @@ class Claim:
     eps: float
     own: NDArray[np.float32] | None = None
     assumed: bool = False
-    in_double: Callable[[], tuple[Floats, Floats] | None] | None = None
+    in_double: Callable[[], tuple[Floats, Floats, Floats] | None] | None = None
     measured: Floats | None = None
 
     def in_units(self, unit: Floats) -> Claim:
@@ -57,9 +58,9 @@ class Claim:
         own = None if self.own is None else (self.own / unit).astype(np.float32)
         ask = self.in_double
 
-        def in_double() -> tuple[Floats, Floats] | None:
+        def in_double() -> tuple[Floats, Floats, Floats] | None:
             found = None if ask is None else ask()
-            return None if found is None else (found[0] / unit, found[1] / unit)
+            return None if found is None else (found[0] / unit, found[1] / unit, found[2] / unit)
 
         return replace(self, values=self.values / unit, spread=self.spread / unit, own=own, in_double=ask and in_double)
 
@@ -68,8 +69,11 @@ class Claim:
         found = None if self.in_double is None else self.in_double()
         if found is None or self.own is None:
             return replace(self, in_double=None)
-        measured, varies = found
-        return replace(self, in_double=None, measured=measured, own=np.maximum(self.own, varies.astype(np.float32)))
+        distance, varies, plausible = found
+        usual = np.maximum(self.roundoff(rms(self.values)), 16 * varies)
+        measured = np.where(distance <= usual, distance, 0.0)
+        own = np.maximum(varies, np.minimum(distance, plausible) / 16)
+        return replace(self, in_double=None, measured=measured, own=np.maximum(self.own, own.astype(np.float32)))
 
     def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
         """Return the round-off allowed to a right gradient whose root mean square is ``scale``, (K,), or to elements of it, (m, K).

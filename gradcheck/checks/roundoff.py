@@ -98,12 +98,14 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
     return found
 
 
-def compare_in_double(check: Check, readings: list[Reading], cotangents: Floats) -> dict[int, tuple[Floats, Floats]]:
-    """Return how far claims are from the same in double precision, and how much that varies near by, shapes (n, K).
+def compare_in_double(
+    check: Check, readings: list[Reading], cotangents: Floats, base: Floats
+) -> dict[int, tuple[Floats, Floats, Floats]]:
+    """Return what `Claim.in_double` does, for each leaf.
 
     Parameters
     ----------
-    check, readings, cotangents
+    check, readings, cotangents, base
         As of `measure_roundoff`.
 
     Returns
@@ -130,10 +132,11 @@ def compare_in_double(check: Check, readings: list[Reading], cotangents: Floats)
     for _ in range(NUDGES if any(beyond) else 0):
         arrays = check.point.moved(NEAR, rng)
         near.append(_from_double(check, wide, arrays, None, cotangents))
-    found = {}
+    found, levels = {}, _rounding_levels(check, readings, base)
     for leaf, apart in here.items():
         known = [apart, *(other[leaf] for other in near if leaf in other)]
-        found[leaf] = np.abs(apart), np.nan_to_num(np.std(known, axis=0))
+        level = levels.get(leaf, np.zeros(len(readings)))
+        found[leaf] = np.abs(apart), np.nan_to_num(np.std(known, axis=0)), level
     return found
 
 

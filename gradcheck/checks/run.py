@@ -286,7 +286,11 @@ def _read(check: Check, drawn: Floats, base: Floats) -> dict[int, Claim]:
         reading.given = {}
     claims = {}
     in_another = check.subject.is_given or check.subject.inside is not None or not check.roundoff
-    wide = None if in_another else lru_cache(maxsize=1)(partial(compare_in_double, check, readings, check.cotangents))
+    wide = (
+        None
+        if in_another
+        else lru_cache(maxsize=1)(partial(compare_in_double, check, readings, check.cotangents, base))
+    )
     for leaf in readings[0].values:
         columns = [reading.values[leaf] for reading in readings if leaf in reading.values]
         if len(columns) == len(readings):  # one column is not copied: it may be large
@@ -299,6 +303,8 @@ def _read(check: Check, drawn: Floats, base: Floats) -> dict[int, Claim]:
     return claims
 
 
-def _of_leaf(ask: Callable[[], dict[int, tuple[Floats, Floats]]], leaf: int) -> tuple[Floats, Floats] | None:
+def _of_leaf(
+    ask: Callable[[], dict[int, tuple[Floats, Floats, Floats]]], leaf: int
+) -> tuple[Floats, Floats, Floats] | None:
     """Return what is found of one leaf, if anything."""
     return ask().get(leaf)

@@ -299,7 +299,7 @@ def climb(
     Notes
     -----
     Costs eight calls an element, and two more for every further level. If noise alone limits the bound, two for one longer step, or
-    four for two if ``is_smooth`` holds, beside what that costs. Two if nothing explains the bound; two for every factor of eight by
+    four for two if ``is_smooth`` holds, beside what that costs; in half precision two if it holds. Two if nothing explains the bound; two for every factor of eight by
     which the edge of the domain is nearer than the first step.
     """
     count, columns = len(indices), len(base)
@@ -339,13 +339,15 @@ def climb(
     short = np.flatnonzero((pairs.levels < FEWEST_LEVELS) & ~coarse)
     if len(short):  # the edge is so near, or the dtype so coarse, that there are fewer levels
         result.put(short, pairs.ladder(short, FEWEST_LEVELS - 1).measure())
-    wide = np.zeros_like(coarse) if half else coarse & (steps == lengths * first_step)
-    # Two longer steps show the error of the longest, unless both cross kinks.
-    factors = [RATIO, RATIO ** (2 / 3)] if wide.any() and is_smooth() else [RATIO]
-    for climbed in np.unique(pairs.levels[wide]):
+    wide = coarse & (steps == lengths * first_step)
+    # Two longer steps show the error of the longest, unless both cross kinks; with half precision the longest is there already.
+    factors = [] if half else [RATIO]
+    if wide.any() and is_smooth():
+        factors.append(RATIO ** (-1 / 3 if half else 2 / 3))
+    for climbed in np.unique(pairs.levels[wide]) if factors else ():
         rows = np.flatnonzero(wide & (pairs.levels == climbed))
         longer = [_pair(probe, leaf, indices[rows], steps[rows] * factor, noise) for factor in factors]
-        result.improve(rows, pairs.ladder(rows, climbed, longer).measure())
+        result.improve(rows, pairs.ladder(rows, climbed, longer, after=int(half)).measure())
     matters = np.isfinite(result.bound) & (result.bound > rtol / 3 * np.abs(result.value))
     unclear = (result.unexplained & matters).any(axis=1)
     unclear &= result.ended.any(axis=1) | (pairs.levels == MOST_LEVELS)
@@ -371,11 +373,14 @@ class _Pairs:
         for part, new in zip(self.parts, pair, strict=True):
             part[rows, level] = new
 
-    def ladder(self, rows: NDArray[np.intp], levels: int, longer: Sequence[Pair] = ()) -> Ladder:
-        """Return the ladder of some elements on their first levels, with longer steps before these."""
+    def ladder(self, rows: NDArray[np.intp], levels: int, longer: Sequence[Pair] = (), after: int = 0) -> Ladder:
+        """Return the ladder of some elements on their first levels, with longer steps before these, or ``after`` so many of them."""
         parts = [part[rows, :levels] for part in self.parts]
         for pair in longer[::-1]:
-            parts = [np.concatenate([new[:, None], part], axis=1) for new, part in zip(pair, parts, strict=True)]
+            parts = [
+                np.concatenate([part[:, :after], new[:, None], part[:, after:]], axis=1)
+                for new, part in zip(pair, parts, strict=True)
+            ]
         return Ladder(parts[0], parts[1], parts[2], parts[3], self.base, self.noise, self.multiplier, len(longer))
 
 

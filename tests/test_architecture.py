@@ -16,7 +16,7 @@ PACKAGES = {
     "differences": "counts lengths noise tableau vectorized ladder complex_step jumps sampled_noise steps scale mixed",
     "nonsmooth": "hull lines sampling groups scans searches subdifferential",
     "acceptance": (
-        "pooled components parts ledger decide judgement bench other_claims quiet screening short_steps directions together refinement irregular locate individual "
+        "pooled components parts ledger decide judgement bench other_claims quiet screening other_steps directions together refinement irregular locate individual "
         "first_look whole_claim sections detection subgrid directional rule"
     ),
     "reports": "comparison symmetries transforms text grids serialization markdown plots page report claims summary",

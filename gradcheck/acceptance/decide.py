@@ -162,7 +162,7 @@ def decide(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> Decision:
     agrees = (plain.outcome == Outcome.RIGHT) & ~bounded.excluded & (bounded.gap == 0) & (bounded.joint == 0)
     is_bounded = has_interval & ~(agrees & (bounded.outcome == Outcome.OPEN))
     denied = (bounded.outcome == Outcome.RIGHT_TO_RESOLUTION) & bounded.excluded
-    denied &= _excluded_within(claim, evidence, tolerance, plain, bounded.bound)
+    denied &= evidence.nonlinear | _excluded_within(claim, evidence, tolerance, plain, bounded.bound)
     bounded = bounded._replace(
         outcome=np.where(denied, Outcome.OPEN, bounded.outcome).astype(np.int8),
         limit=np.where(denied, Limit.UNCONFIRMED, bounded.limit).astype(np.int8),

@@ -8,9 +8,9 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import DISAGREES, Directions
 from gradcheck.acceptance.ledger import Limit
+from gradcheck.acceptance.other_steps import recheck_accepted
 from gradcheck.acceptance.refinement import refine
 from gradcheck.acceptance.screening import pilot, screen
-from gradcheck.acceptance.short_steps import recheck_accepted
 from gradcheck.acceptance.together import confirm_together
 from gradcheck.aliases import Bools, Chosen, Indices
 from gradcheck.differences.counts import DOZEN, SMALL

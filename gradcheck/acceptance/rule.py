@@ -23,10 +23,10 @@ from gradcheck.acceptance.irregular import (
 from gradcheck.acceptance.judgement import Claim, Judgement
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.other_claims import unseen
+from gradcheck.acceptance.other_steps import recheck_accepted, recheck_hidden
 from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
 from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
-from gradcheck.acceptance.short_steps import recheck_accepted
 from gradcheck.acceptance.subgrid import subgrid
 from gradcheck.acceptance.together import contradicted_plainly, may_tie
 from gradcheck.aliases import Chosen, Floats
@@ -202,6 +202,7 @@ def _decide_open(bench: Bench, spare: float) -> None:
     """Measure again what screening left open; see `_search_irregular` for ``spare``."""
     bench.compare_in_double()
     recheck_accepted(bench)
+    recheck_hidden(bench)
     refine(bench)
     if bench.compare_in_double():
         refine(bench)

@@ -43,7 +43,7 @@ BETWEEN = float(np.sqrt(RATIO))
 
 CLOSEST = 1.07e-10
 """Shortest step of ladders at kinks and along directions, and smallest radius of the ball, in units of the element's
-length: it leaves six digits of a displacement in float64. `short_steps` counts it in units of the screening step."""
+length: it leaves six digits of a displacement in float64. `other_steps` counts it in units of the screening step."""
 
 REACH = 1e4
 """Largest ratio of a length to the size of its element: of the nine decades of the ladder five then remain below the element."""

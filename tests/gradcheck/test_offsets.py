@@ -162,3 +162,57 @@ def test_a_zero_in_one_element_that_single_precision_shows_does_not_pass(seed):
         place = int(np.argmax(np.abs(values)))
         wrong = {**right, name: np.where(np.arange(values.size).reshape(values.shape) == place, 0, values)}
         assert check_gradient(value, wrong, point, rng=seed).verdict != "pass", (name, place)
+
+
+STEEP = {
+    "linear": (lambda x: x, lambda _: 1.0),
+    "exponential": (np.exp, np.exp),
+}
+SLIGHT = {
+    "waves": (lambda b, w, _: np.sum(w * np.sin(b)), lambda b, w, _: w * np.cos(b), lambda *_: 0.0),
+    "products": (lambda b, w, a: a * np.sum(w * b), lambda b, w, a: w * a + 0 * b, lambda b, w, _: np.sum(w * b)),
+}
+
+
+def beside_a_steep_term(steep, slight, dtype, scale, count, *, together, seed):
+    """Return f computed in a dtype, the point, and its gradient in double precision with that of some elements times a factor."""
+    (big, big_slope), (small, slope, cross) = STEEP[steep], SLIGHT[slight]
+    rng = np.random.default_rng(seed)
+    w = (rng.uniform(1, 2, count - 1) * rng.choice([-1, 1], count - 1)).astype(dtype)
+    x = rng.uniform(0.5, 1, count).astype(dtype)
+    point = x if together else {"a": x[:1], "b": x[1:]}
+
+    def parts(p):
+        return (p[0], p[1:]) if together else (p["a"][0], p["b"])
+
+    def f(p):
+        a, b = parts(p)
+        return dtype(scale) * big(a) + small(b, w, a)
+
+    def gradient(p, factor=1.0, where=slice(None)):
+        a, b = (np.asarray(part, float) for part in parts(p))
+        first, rest = np.array([scale * big_slope(a) + cross(b, w.astype(float), a)]), slope(b, w.astype(float), a)
+        rest[where] *= factor
+        return np.concatenate([first, rest]) if together else {"a": first, "b": rest}
+
+    return f, gradient, point
+
+
+@pytest.mark.parametrize("seed", seeds(3, quick=1))
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("count", [2, 30])
+@pytest.mark.parametrize("slight", SLIGHT)
+@pytest.mark.parametrize("steep", STEEP)
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 2e4), (np.float64, 1e13)])
+def test_what_a_step_for_steeper_elements_does_not_move_is_seen_with_a_longer_one(
+    dtype, scale, steep, slight, count, together, seed
+):
+    """The step of a leaf is that of its steepest elements: over it the others move the function by less than rounding, and any claim agrees."""
+    f, gradient, point = beside_a_steep_term(steep, slight, dtype, scale, count, together=together, seed=seed)
+    right = check_gradient(f, gradient, point, rng=seed)
+    assert right.verdict != "fail", str(right)
+    assert right.verdict != "pass" or right.evaluations <= 2 * count + 100
+    for where in (seed % (count - 1), slice(None)):
+        for factor in (0, -1):
+            wrong = check_gradient(f, lambda p, c=factor, k=where, g=gradient: g(p, c, k), point, rng=seed)
+            assert wrong.verdict != "pass", (factor, where, str(wrong))

@@ -1,8 +1,10 @@
-"""A test of the elements that screening accepted: all are moved together, by steps much shorter than those of screening.
+"""A test of the elements that screening accepted: all are moved together, by steps far from those of screening.
 
 A difference does not see what is narrower than its step, such as a bump between its points or a fast wave, and a claim may
 agree with it for that reason alone. Where steps as short as noise allows contradict the claims along a random direction,
-the elements responsible are found by halving and measured again.
+the elements responsible are found by halving and measured again. Nor does it see what moves the functions by less than they are
+rounded: a leaf has one step, that of its steepest elements, and over it any small claim of another one agrees, and zero to all
+digits. There longer steps are tried.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import MOST_HIDDEN, Outcome
 from gradcheck.acceptance.ledger import by_leaf, rms
 from gradcheck.acceptance.quiet import MOST_GROUPS
-from gradcheck.aliases import Chosen, Floats, Indices
-from gradcheck.differences.ladder import FEWEST_LEVELS
-from gradcheck.differences.lengths import CLOSEST
+from gradcheck.aliases import Bools, Chosen, Floats, Indices
+from gradcheck.differences.ladder import FEWEST_LEVELS, KINK_SIGNIFICANCE
+from gradcheck.differences.lengths import CLOSEST, FIRST_STEP, RATIO
 from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.displacements import Moves
 
-__all__ = ["recheck_accepted"]
+__all__ = ["recheck_accepted", "recheck_hidden"]
 
 
 def recheck_accepted(bench: Bench) -> None:
@@ -31,11 +33,31 @@ def recheck_accepted(bench: Bench) -> None:
     accepted = {leaf: indices for leaf, indices in accepted.items() if len(indices)}
     if not accepted or bench.probe.budget.left < 2 * FEWEST_LEVELS:
         return
-    line = _Line(bench, accepted)
+    line = _Line(bench, accepted, bench.steps)
     for share in line.shares():
         residual = line.residual(accepted, share)
-        if line.is_significant(accepted, residual, share):
+        if line.is_significant(accepted, residual, share / 2):
             line.mark_nonlinear(accepted, residual, share)
+            return
+
+
+def recheck_hidden(bench: Bench) -> None:
+    """Mark the differences of accepted elements that noise hides as nonlinear if longer steps contradict them.
+
+    Costs four calls where nothing does, and two to four more where kinks or truncation do.
+    """
+    for step in (FIRST_STEP, RATIO * FIRST_STEP / 2):
+        hidden = {leaf: _hidden(bench, leaf, step) for leaf in bench.claims if leaf not in bench.exact}
+        hidden = {leaf: indices for leaf, indices in hidden.items() if len(indices)}
+        if not hidden or bench.probe.budget.left < 6:
+            return
+        line = _Line(bench, hidden, dict.fromkeys(hidden, step), is_far=True)
+        residual = line.residual(hidden, 1.0)
+        # A derivative is the same over all steps at which noise does not hide it; over those of screening it would have shown.
+        shortest = max(bench.steps[leaf] for leaf in hidden) / step
+        visible = float(np.clip(line.visible(residual), shortest, 0.5))
+        if line.is_significant(hidden, residual, 0.5) and line.persists(hidden, residual, visible):
+            line.mark_nonlinear(hidden, residual, 1.0)
             return
 
 
@@ -49,16 +71,26 @@ def _accepted(bench: Bench, leaf: int) -> Indices:
     return np.asarray(known[is_cleared & np.isfinite(found.reference).all(axis=1)])
 
 
-class _Line:
-    """Accepted elements along one random direction: each moves by its screening step, up or down."""
+def _hidden(bench: Bench, leaf: int, step: float) -> Indices:
+    """Return the accepted elements in which noise hides more than the tolerance, and over a longer step would hide less."""
+    accepted = _accepted(bench, leaf)
+    if not len(accepted) or RATIO * bench.steps[leaf] >= step:
+        return accepted[:0]
+    noise = bench.decide(leaf, accepted).noise
+    return np.asarray(accepted[(noise > bench.rtol * np.abs(bench.claims[leaf].values[accepted])).any(axis=1)])
 
-    def __init__(self, bench: Bench, accepted: Chosen) -> None:
+
+class _Line:
+    """Accepted elements along one random direction: each moves by a step of its leaf, up or down; one that ``is_far`` may cross kinks."""
+
+    def __init__(self, bench: Bench, accepted: Chosen, steps: dict[int, float], *, is_far: bool = False) -> None:
         self.bench = bench
+        self.is_far = is_far
         self.groups = 0
         self.moves = {}
         for leaf, indices in accepted.items():
             move = np.zeros_like(bench.lengths[leaf])
-            step = bench.steps[leaf] * bench.lengths[leaf][indices]
+            step = steps[leaf] * bench.lengths[leaf][indices]
             move[indices] = step * random_signs(len(indices), bench.rng) * bench.rng.uniform(0.5, 1.0, len(indices))
             self.moves[leaf] = move
         parts = [self._parts(leaf, indices) for leaf, indices in accepted.items()]
@@ -78,7 +110,10 @@ class _Line:
         return np.asarray(shortest ** (np.arange(1, FEWEST_LEVELS + 1) / FEWEST_LEVELS))
 
     def residual(self, group: Chosen, share: float) -> Floats:
-        """Return claimed minus measured derivative along the direction of a group, and how much of it noise and tolerance explain, (2, K)."""
+        """Return claimed minus measured derivative along the direction of a group, how much of it noise and tolerance explain, and a bend.
+
+        That is what second differences are of the slope: of a smooth function in proportion to the step, at a kink the same. All (3, K).
+        """
         bench = self.bench
         if self._last[0] is not group:  # asked several times, with shorter and shorter steps
             self._last = group, self._moves_of(group), self._claimed_along(group)
@@ -86,7 +121,8 @@ class _Line:
         values = bench.probe.ray(moves, np.array([share, -share]))
         deviation = np.fmax(bench.noise, np.spacing(np.abs(values)).max(axis=0) / 2)
         hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share + allowed
-        return np.array([claimed - (values[0] - values[1]) / (2 * share), hidden])
+        slope, bend = (values[0] - values[1]) / (2 * share), (values[0] + values[1] - 2 * bench.base) / (2 * share)
+        return np.array([claimed - slope, hidden, bend])
 
     def _moves_of(self, group: Chosen) -> Moves:
         """Return how the elements of a group move."""
@@ -110,20 +146,30 @@ class _Line:
         return sums
 
     def is_significant(self, group: Chosen, residual: Floats, share: float) -> bool:
-        """Tell whether a residual is neither noise nor truncation, which falls to a quarter with half the step."""
-        error, hidden = residual
+        """Tell whether a residual is neither noise nor truncation, which falls to a quarter with half the step, nor a kink."""
+        return _is_seen(residual) and self.persists(group, residual, share, crosses_kinks=self.is_far)
+
+    def persists(self, group: Chosen, residual: Floats, share: float, *, crosses_kinks: bool = False) -> bool:
+        """Tell whether over a shorter step more than half of a residual is left, and more than noise or a kink explains."""
+        error, hidden, bend = residual
         seen = np.isfinite(error) & (np.abs(error) > hidden)
-        if not seen.any():
-            return False
-        shorter, hidden = self.residual(group, share / 2)
+        shorter, hidden, less = self.residual(group, share)
+        if crosses_kinks:  # one changes the slope by at most 2.83 times what slope and bend deviate from those of a smooth function
+            hidden = hidden + KINK_SIGNIFICANCE * np.hypot(error - shorter, less - share * bend)
         return bool((seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)).any())
+
+    @staticmethod
+    def visible(residual: Floats) -> float:
+        """Return the shortest step, in units of that of a residual, at which noise does not hide half of it."""
+        error, hidden, _ = np.abs(residual)
+        return float((2 * hidden / np.fmax(error, hidden)).min())
 
     def mark_nonlinear(self, group: Chosen, residual: Floats, share: float) -> None:
         """Find the elements that cause the residual of a group, by halving, and mark their differences as nonlinear."""
         places = [(leaf, index) for leaf, indices in group.items() for index in indices]
         if len(places) == 1:
             leaf, index = places[0]
-            self.bench.ledgers[leaf].mark_nonlinear(np.array([index]), np.abs(residual[0]) > residual[1])
+            self.bench.ledgers[leaf].mark_nonlinear(np.array([index]), self._is_unexplained(residual))
             return
         if self.groups >= MOST_GROUPS or self.bench.probe.budget.left < 4:
             return
@@ -132,12 +178,17 @@ class _Line:
         left, right = (self.residual(half, share) for half in (first, second))
         if not _is_seen(left) and not _is_seen(right):  # as where elements tie: no half shows it alone
             for leaf, indices in group.items():
-                self.bench.ledgers[leaf].mark_nonlinear(indices, np.abs(residual[0]) > residual[1])
+                self.bench.ledgers[leaf].mark_nonlinear(indices, self._is_unexplained(residual))
         for half, found in ((first, left), (second, right)):
             if _is_seen(found):
                 self.mark_nonlinear(half, found, share)
 
+    def _is_unexplained(self, residual: Floats) -> Bools:
+        """Tell where a residual is neither noise nor a kink on one side of the point, whose bend is as large; shape (K,)."""
+        error, hidden, bend = np.abs(residual)
+        return np.asarray(error > hidden + (bend if self.is_far else 0.0))
+
 
 def _is_seen(residual: Floats) -> bool:
     """Tell whether a residual is more than noise and tolerance explain."""
-    return bool((np.abs(residual[0]) > residual[1]).any())
+    return bool((np.isfinite(residual[0]) & (np.abs(residual[0]) > residual[1])).any())

@@ -154,7 +154,9 @@ class _Line:
         error, hidden, bend = residual
         seen = np.isfinite(error) & (np.abs(error) > hidden)
         shorter, hidden, less = self.residual(group, share)
-        if crosses_kinks:  # one changes the slope by at most 2.83 times what slope and bend deviate from those of a smooth function
+        if (
+            crosses_kinks
+        ):  # one changes the slope by at most 2.83 times what slope and bend deviate from those of a smooth function
             hidden = hidden + KINK_SIGNIFICANCE * np.hypot(error - shorter, less - share * bend)
         return bool((seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)).any())
 

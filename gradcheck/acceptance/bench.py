@@ -344,12 +344,17 @@ class Bench:
         self.ledgers[leaf].add(Estimate.measurement(indices, measured, kind))
         return measured
 
+    @property
+    def noise_is_rounding(self) -> bool:
+        """Whether rounding to single precision, or to the dtype of the values, explains all noise."""
+        most = noise_of_single(self.probe, self.base, list(self.claims))
+        return bool((~self.jumps & (self.noise <= most)).all())
+
     def _is_smooth(self) -> bool:
         """Tell whether the functions are smooth but for rounding, as far as elements are ever moved. Costs eight calls once."""
         if self._smooth is None:
-            is_rounding = ~self.jumps & (self.noise <= noise_of_single(self.probe, self.base, list(self.claims)))
             self._smooth = bool(
-                is_rounding.all() and is_smooth_afar(self.probe, self.lengths, self.noise, self.rng).all()
+                self.noise_is_rounding and is_smooth_afar(self.probe, self.lengths, self.noise, self.rng).all()
             )
         return self._smooth
 

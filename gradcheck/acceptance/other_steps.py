@@ -42,14 +42,14 @@ def recheck_accepted(bench: Bench) -> None:
 
 
 def recheck_hidden(bench: Bench) -> None:
-    """Mark the differences of accepted elements that noise hides as nonlinear if longer steps contradict them.
+    """Mark the differences of accepted elements that rounding hides as nonlinear if longer steps contradict them.
 
     Costs four calls where nothing does, and two to four more where kinks or truncation do.
     """
     for step in (FIRST_STEP, RATIO * FIRST_STEP / 2):
         hidden = {leaf: _hidden(bench, leaf, step) for leaf in bench.claims if leaf not in bench.exact}
         hidden = {leaf: indices for leaf, indices in hidden.items() if len(indices)}
-        if not hidden or bench.probe.budget.left < 6:
+        if not hidden or bench.probe.budget.left < 6 or not bench.noise_is_rounding:
             return
         line = _Line(bench, hidden, dict.fromkeys(hidden, step), is_far=True)
         residual = line.residual(hidden, 1.0)

@@ -65,6 +65,16 @@ def test_an_exact_error_is_found_and_what_cannot_be_used_is_left_out():
     assert found.share[0] == pytest.approx(0.02 / 1.02) and found.significant[0]
 
 
+@pytest.mark.parametrize("place", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("moved", [0.1, 0.3, 0.9])
+def test_elements_that_move_a_rounded_function_by_less_than_a_unit_show_no_common_error(moved, place):
+    """All 1,000 leave it unchanged, or move it by a whole unit, depending on where the value is between two numbers."""
+    change = moved * np.random.default_rng(0).uniform(0.5, 1.0, 1000)[:, None]
+    measured = np.round(place + change / 2) - np.round(place - change / 2)
+    found = fit_common_error(change, measured, np.full_like(change, np.sqrt(2) / 2), (np.arange(1000),))
+    assert not found.significant.any()
+
+
 def test_too_few_elements_say_nothing():
     for count, said in ((DOZEN - 1, False), (DOZEN, True)):
         claimed = np.append(np.full(count, 1.1), np.zeros(5))[:, None]

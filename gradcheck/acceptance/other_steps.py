@@ -1,10 +1,9 @@
-"""A test of the elements that screening accepted: all are moved together, by steps far from those of screening.
+"""Tests of the elements that screening accepted: all are moved together, by steps far shorter or longer than those of screening.
 
-A difference does not see what is narrower than its step, such as a bump between its points or a fast wave, and a claim may
-agree with it for that reason alone. Where steps as short as noise allows contradict the claims along a random direction,
-the elements responsible are found by halving and measured again. Nor does it see what moves the functions by less than they are
-rounded: a leaf has one step, that of its steepest elements, and over it any small claim of another one agrees, and zero to all
-digits. There longer steps are tried.
+A difference does not see what is narrower than its step, such as a bump between its points or a fast wave. Nor does it see a
+slope whose effect over the step is below rounding: a leaf has one step, suited to its steepest elements, over which any small
+claim for another agrees. If steps as short as noise allows, or longer ones, contradict the claims along a random direction,
+the elements responsible are found by halving and measured again.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ def recheck_accepted(bench: Bench) -> None:
     if not accepted or bench.probe.budget.left < 2 * FEWEST_LEVELS:
         return
     line = _Line(bench, accepted, bench.steps)
-    for share in line.shares():
-        residual = line.residual(accepted, share)
-        if line.is_significant(accepted, residual, share / 2):
-            line.mark_nonlinear(accepted, residual, share)
+    for step in line.shorter_steps():
+        residual = line.residual(accepted, step)
+        if line.is_significant(accepted, residual, step / 2):
+            line.mark_nonlinear(accepted, residual, step)
             return
 
 
 def recheck_hidden(bench: Bench) -> None:
-    """Mark the differences of accepted elements that rounding hides as nonlinear if longer steps contradict them.
+    """Mark the differences of accepted elements as nonlinear if rounding hides their errors and longer steps contradict them.
 
-    Costs four calls where nothing does, and two to four more where kinks or truncation do.
+    Costs four calls if they do not, and two to four more at kinks or with truncation.
     """
     for step in (FIRST_STEP, RATIO * FIRST_STEP / 2):
         hidden = {leaf: _hidden(bench, leaf, step) for leaf in bench.claims if leaf not in bench.exact}
@@ -53,7 +52,7 @@ def recheck_hidden(bench: Bench) -> None:
             return
         line = _Line(bench, hidden, dict.fromkeys(hidden, step), is_far=True)
         residual = line.residual(hidden, 1.0)
-        # A derivative is the same over all steps at which noise does not hide it; over those of screening it would have shown.
+        # An error of the claim is the same over all steps at which noise does not hide it, back to those of screening.
         shortest = max(bench.steps[leaf] for leaf in hidden) / step
         visible = float(np.clip(line.visible(residual), shortest, 0.5))
         if line.is_significant(hidden, residual, 0.5) and line.persists(hidden, residual, visible):
@@ -72,7 +71,7 @@ def _accepted(bench: Bench, leaf: int) -> Indices:
 
 
 def _hidden(bench: Bench, leaf: int, step: float) -> Indices:
-    """Return the accepted elements in which noise hides more than the tolerance, and over a longer step would hide less."""
+    """Return the accepted elements in which noise hides errors above the tolerance, if a longer step would hide less."""
     accepted = _accepted(bench, leaf)
     if not len(accepted) or RATIO * bench.steps[leaf] >= step:
         return accepted[:0]
@@ -81,7 +80,7 @@ def _hidden(bench: Bench, leaf: int, step: float) -> Indices:
 
 
 class _Line:
-    """Accepted elements along one random direction: each moves by a step of its leaf, up or down; one that ``is_far`` may cross kinks."""
+    """Accepted elements along one random direction: each moves by the step of its leaf, up or down. If ``is_far`` that may cross kinks."""
 
     def __init__(self, bench: Bench, accepted: Chosen, steps: dict[int, float], *, is_far: bool = False) -> None:
         self.bench = bench
@@ -90,8 +89,8 @@ class _Line:
         self.moves = {}
         for leaf, indices in accepted.items():
             move = np.zeros_like(bench.lengths[leaf])
-            step = steps[leaf] * bench.lengths[leaf][indices]
-            move[indices] = step * random_signs(len(indices), bench.rng) * bench.rng.uniform(0.5, 1.0, len(indices))
+            size = steps[leaf] * bench.lengths[leaf][indices]
+            move[indices] = size * random_signs(len(indices), bench.rng) * bench.rng.uniform(0.5, 1.0, len(indices))
             self.moves[leaf] = move
         parts = [self._parts(leaf, indices) for leaf, indices in accepted.items()]
         self.size = rms(np.concatenate(parts)) * np.sqrt(sum(map(len, parts)))
@@ -101,7 +100,7 @@ class _Line:
         """Return what each element contributes to the claimed derivative along the direction, shape (m, K)."""
         return np.asarray(self.bench.claims[leaf].values[indices] * self.moves[leaf][indices, None])
 
-    def shares(self) -> Floats:
+    def shorter_steps(self) -> Floats:
         """Return the steps, in units of the screening step, shortest last."""
         hidden = self.bench.multiplier * self.bench.noise / np.sqrt(2) / (MOST_HIDDEN * self.size)
         shortest = np.clip(hidden[np.isfinite(hidden)].min(initial=1.0), CLOSEST, 1.0)
@@ -109,20 +108,21 @@ class _Line:
             shortest = CLOSEST
         return np.asarray(shortest ** (np.arange(1, FEWEST_LEVELS + 1) / FEWEST_LEVELS))
 
-    def residual(self, group: Chosen, share: float) -> Floats:
-        """Return claimed minus measured derivative along the direction of a group, how much of it noise and tolerance explain, and a bend.
+    def residual(self, group: Chosen, step: float) -> Floats:
+        """Return residual, uncertainty and half the gap of one-sided slopes along the direction of a group, shape (3, K).
 
-        That is what second differences are of the slope: of a smooth function in proportion to the step, at a kink the same. All (3, K).
+        The residual is claimed minus measured derivative; the uncertainty is made of noise and tolerance. For a smooth function the
+        gap is proportional to the step, at a kink it is constant.
         """
         bench = self.bench
         if self._last[0] is not group:  # asked several times, with shorter and shorter steps
             self._last = group, self._moves_of(group), self._claimed_along(group)
         _, moves, (claimed, rounding, allowed) = self._last
-        values = bench.probe.ray(moves, np.array([share, -share]))
+        values = bench.probe.ray(moves, np.array([step, -step]))
         deviation = np.fmax(bench.noise, np.spacing(np.abs(values)).max(axis=0) / 2)
-        hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / share + allowed
-        slope, bend = (values[0] - values[1]) / (2 * share), (values[0] + values[1] - 2 * bench.base) / (2 * share)
-        return np.array([claimed - slope, hidden, bend])
+        hidden = (bench.multiplier * deviation / np.sqrt(2) + rounding) / step + allowed
+        slope, gap = (values[0] - values[1]) / (2 * step), (values[0] + values[1] - 2 * bench.base) / (2 * step)
+        return np.array([claimed - slope, hidden, gap])
 
     def _moves_of(self, group: Chosen) -> Moves:
         """Return how the elements of a group move."""
@@ -145,28 +145,26 @@ class _Line:
             sums[2] += (bench.rtol * np.abs(parts) + roundoff).sum(axis=0)
         return sums
 
-    def is_significant(self, group: Chosen, residual: Floats, share: float) -> bool:
+    def is_significant(self, group: Chosen, residual: Floats, step: float) -> bool:
         """Tell whether a residual is neither noise nor truncation, which falls to a quarter with half the step, nor a kink."""
-        return _is_seen(residual) and self.persists(group, residual, share, crosses_kinks=self.is_far)
+        return _is_seen(residual) and self.persists(group, residual, step, crosses_kinks=self.is_far)
 
-    def persists(self, group: Chosen, residual: Floats, share: float, *, crosses_kinks: bool = False) -> bool:
-        """Tell whether over a shorter step more than half of a residual is left, and more than noise or a kink explains."""
-        error, hidden, bend = residual
+    def persists(self, group: Chosen, residual: Floats, step: float, *, crosses_kinks: bool = False) -> bool:
+        """Tell whether over a shorter step more than half of a residual remains, and more than noise or a kink explains."""
+        error, hidden, gap = residual
         seen = np.isfinite(error) & (np.abs(error) > hidden)
-        shorter, hidden, less = self.residual(group, share)
-        if (
-            crosses_kinks
-        ):  # one changes the slope by at most 2.83 times what slope and bend deviate from those of a smooth function
-            hidden = hidden + KINK_SIGNIFICANCE * np.hypot(error - shorter, less - share * bend)
+        shorter, hidden, shorter_gap = self.residual(group, step)
+        if crosses_kinks:  # a kink changes the slope by at most 2.83 times this deviation from a smooth function
+            hidden = hidden + KINK_SIGNIFICANCE * np.hypot(error - shorter, shorter_gap - step * gap)
         return bool((seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)).any())
 
     @staticmethod
     def visible(residual: Floats) -> float:
-        """Return the shortest step, in units of that of a residual, at which noise does not hide half of it."""
+        """Return the shortest step, in units of that of the residual, at which noise does not hide half of the residual."""
         error, hidden, _ = np.abs(residual)
         return float((2 * hidden / np.fmax(error, hidden)).min())
 
-    def mark_nonlinear(self, group: Chosen, residual: Floats, share: float) -> None:
+    def mark_nonlinear(self, group: Chosen, residual: Floats, step: float) -> None:
         """Find the elements that cause the residual of a group, by halving, and mark their differences as nonlinear."""
         places = [(leaf, index) for leaf, indices in group.items() for index in indices]
         if len(places) == 1:
@@ -177,18 +175,18 @@ class _Line:
             return
         self.groups += 1
         first, second = (by_leaf(part) for part in (places[: len(places) // 2], places[len(places) // 2 :]))
-        left, right = (self.residual(half, share) for half in (first, second))
+        left, right = (self.residual(half, step) for half in (first, second))
         if not _is_seen(left) and not _is_seen(right):  # as where elements tie: no half shows it alone
             for leaf, indices in group.items():
                 self.bench.ledgers[leaf].mark_nonlinear(indices, self._is_unexplained(residual))
         for half, found in ((first, left), (second, right)):
             if _is_seen(found):
-                self.mark_nonlinear(half, found, share)
+                self.mark_nonlinear(half, found, step)
 
     def _is_unexplained(self, residual: Floats) -> Bools:
-        """Tell where a residual is neither noise nor a kink on one side of the point, whose bend is as large; shape (K,)."""
-        error, hidden, bend = np.abs(residual)
-        return np.asarray(error > hidden + (bend if self.is_far else 0.0))
+        """Tell where a residual is neither noise nor a kink on one side of the point, whose gap would be as large; shape (K,)."""
+        error, hidden, gap = np.abs(residual)
+        return np.asarray(error > hidden + (gap if self.is_far else 0.0))
 
 
 def _is_seen(residual: Floats) -> bool:

@@ -83,8 +83,7 @@ def fit_common_error(
     Biometrika 73 (1986)).
     """
     usable = np.isfinite(claimed) & np.isfinite(measured) & (deviation > 0)
-    # What moves functions by less than two of their noise, a unit in the last place at least, leaves them unchanged or moves them by a
-    # whole one, in all elements alike.
+    # A smaller slope is rounded to no change, or to a whole unit in the last place, perhaps in all elements alike.
     usable &= np.abs(claimed) > np.sqrt(2) * deviation
     enough = np.count_nonzero(usable & (claimed != 0), axis=0) >= DOZEN
     if not enough.any():

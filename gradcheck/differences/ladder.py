@@ -299,8 +299,8 @@ def climb(
     Notes
     -----
     Costs eight calls an element, and two more for every further level. If noise alone limits the bound, two for one longer step, or
-    four for two if ``is_smooth`` holds, beside what that costs; in half precision two if it holds. Two if nothing explains the bound; two for every factor of eight by
-    which the edge of the domain is nearer than the first step.
+    four for two if ``is_smooth`` holds, beside what that costs; in half precision two if it holds. Two if nothing explains the bound;
+    two for every factor of eight by which the edge of the domain is nearer than the first step.
     """
     count, columns = len(indices), len(base)
     result = Measurement.nothing(count, columns)
@@ -374,7 +374,7 @@ class _Pairs:
             part[rows, level] = new
 
     def ladder(self, rows: NDArray[np.intp], levels: int, longer: Sequence[Pair] = (), after: int = 0) -> Ladder:
-        """Return the ladder of some elements on their first levels, with longer steps before these, or ``after`` so many of them."""
+        """Return the ladder of some elements on their first levels, with further pairs inserted after the first ``after`` levels."""
         parts = [part[rows, :levels] for part in self.parts]
         for pair in longer[::-1]:
             parts = [

@@ -185,11 +185,7 @@ class Bench:
     def _depends_on_roundoff(self, leaf: int) -> bool:
         """Tell whether some claim of a leaf is contradicted, undecided because of its round-off, or right only with it."""
         known = self.ledgers[leaf].known
-        found = self.decide(leaf, known)
-        error = np.abs(self.claims[leaf].values[known] - found.reference)
-        is_off = error > self.rtol * np.abs(found.reference) + found.noise
-        is_open = found.excluded | (found.limit == Limit.ROUNDOFF)
-        return bool(np.where(found.outcome == Outcome.OPEN, is_open, (found.outcome == Outcome.RIGHT) & is_off).any())
+        return self.claims[leaf].depends_on_roundoff(self.decide(leaf, known), known, self.rtol)
 
     def note(self, leaf: int, indices: Indices, limit: int) -> None:
         """Note why elements are undecided that are not measured further, or that are contradicted only together."""

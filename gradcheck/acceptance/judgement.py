@@ -104,6 +104,13 @@ class Claim:
         known = 16.0 * self.own[indices] if self.measured is None else self.measured[indices]
         return np.asarray(np.minimum(allowed, np.maximum(known, 8 * self.eps * np.abs(self.values[indices]))))
 
+    def depends_on_roundoff(self, found: Decision, indices: Indices, rtol: float) -> bool:
+        """Tell whether some of these elements are contradicted, undecided because of their round-off, or right only with it."""
+        error = np.abs(self.values[indices] - found.reference)
+        is_off = error > rtol * np.abs(found.reference) + found.noise
+        is_open = found.excluded | (found.limit == Limit.ROUNDOFF)
+        return bool(np.where(found.outcome == Outcome.OPEN, is_open, (found.outcome == Outcome.RIGHT) & is_off).any())
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:

@@ -148,8 +148,7 @@ class HessianSubject(JacobianSubject):
         if not claims:
             return {}
         values = self._full({k: claim.values[:, 0] for k, claim in claims.items()})
-        spread = np.max([claim.spread for claim in claims.values()], axis=0)
-        whole = Claim(values.reshape(-1, 1), spread, max(claim.eps for claim in claims.values()))
+        whole = self._whole(claims, values.reshape(-1, 1))
         unit = unit_of(base)
         probe = probe.with_cotangents(probe.cotangents / unit[:, None])
         found = _Run(probe, base / unit, whole.in_units(unit), rtol).judge(rng).in_plain_units(unit)
@@ -165,6 +164,30 @@ class HessianSubject(JacobianSubject):
             )
             for k in claims
         }
+
+    def _whole(self, claims: dict[int, Claim], values: Floats) -> Claim:
+        """Return the claims for all blocks as one."""
+        spread, eps = np.max([claim.spread for claim in claims.values()], axis=0), max(c.eps for c in claims.values())
+        if any(claim.own is None for claim in claims.values()):
+            return Claim(values, spread, eps)
+
+        def one(blocks: dict[int, Floats]) -> Floats:
+            return self._full({k: block[:, 0] for k, block in blocks.items()}, fill=0.0).reshape(-1, 1)
+
+        def in_double() -> tuple[Floats, Floats, Floats] | None:
+            found = {k: claim.in_double() for k, claim in claims.items() if claim.in_double is not None}
+            parts = {k: part for k, part in found.items() if part is not None}
+            if len(parts) < len(claims):
+                return None
+            plausible = np.max([part[2] for part in parts.values()], axis=0)
+            return (
+                one({k: part[0] for k, part in parts.items()}),
+                one({k: part[1] for k, part in parts.items()}),
+                plausible,
+            )
+
+        own = one({k: claim.own.astype(float) for k, claim in claims.items() if claim.own is not None})
+        return Claim(values, spread, eps, own.astype(np.float32), in_double=in_double)
 
 
 class _Run:
@@ -191,6 +214,9 @@ class _Run:
         known = np.where(np.isfinite(first.bound), first.value * (first.bound <= np.abs(first.value)), np.nan)
         self.scale = rms(known[self._entered(pairs, len(known))[1]])
         self._enter(pairs, first)
+        rows = self.ledger.known
+        if self.claim.in_double is not None and self.claim.depends_on_roundoff(self._decide(rows), rows, self.rtol):
+            self.claim = self.claim.with_measured_roundoff()
         against = [pair for pair in pairs[: len(known)] if np.any(self._decide(self._rows(*pair)).excluded)]
         self._enter(against, self.differences.measure(against, SECOND_STEP))
         noise = np.array([self.differences.noise])
@@ -237,5 +263,6 @@ class _Run:
         self.ledger.add(Estimate.of(Kind.LADDER, indices, value, noise, bound, limited=found.exhausted[again]))
 
     def _tolerance(self, rows: Indices) -> Tolerance:
-        nothing, roundoff = np.zeros(len(rows)), self.claim.roundoff(self.scale)
-        return Tolerance(self.rtol, self.scale, roundoff, roundoff, nothing, nothing, nothing, np.zeros(1), smooth=True)
+        nothing, roundoff = np.zeros(len(rows)), self.claim.roundoff(self.scale, rows)
+        cleared = self.claim.confirmed_roundoff(roundoff, rows)
+        return Tolerance(self.rtol, self.scale, roundoff, cleared, nothing, nothing, nothing, np.zeros(1), smooth=True)

@@ -148,7 +148,10 @@ class MixedDifferences:
         a[i], b[j] = self.lengths[i], self.lengths[j]
         both = np.stack([steps, -steps], axis=1).ravel()
         along = self.probe.ray(self._moves(a + b), both).reshape(-1, 2)
-        spread = np.maximum(self.noise, ulp(along.T) / 2)
+        unit = (
+            max(1.0, self.probe.output.eps / float(np.finfo(np.float64).eps)) / 2
+        )  # values farther away may be larger
+        spread = np.maximum(self.noise, unit * ulp(along.T))
         if i == j:
             ahead, behind = self._displaced(i, 2 * steps)
             forward, backward = (along[:, 0] - self.base) / ahead, (self.base - along[:, 1]) / behind
@@ -157,7 +160,7 @@ class MixedDifferences:
             area, change = ((ahead + behind) / 2) ** 2, (forward - backward) * (ahead + behind) / 2
         else:
             across = self.probe.ray(self._moves(a - b), both).reshape(-1, 2)
-            spread = np.maximum(spread, ulp(across.T) / 2)
+            spread = np.maximum(spread, unit * ulp(across.T))
             change = along.sum(axis=1) - across.sum(axis=1)
             area = np.prod([np.add(*self._displaced(k, steps)) for k in pair], axis=0)
         # The squared weights add up to 6 on the diagonal (1, -2, 1) and to 4 off it: at most 2.5 standard deviations of a value.

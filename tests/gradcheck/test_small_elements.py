@@ -6,7 +6,7 @@ A right one may be off by as much as the terms it was summed from are rounded. I
 import numpy as np
 import pytest
 
-from gradcheck import check_gradient, check_layer, check_vjp
+from gradcheck import check_gradient, check_hessian, check_layer, check_vjp
 from gradcheck.acceptance.judgement import Claim
 
 SIZES = np.array([3e5, 0.2, 1.0, 0.05, 4e6, 0.7], np.float32)
@@ -340,6 +340,46 @@ def test_layers_and_products():
 
     assert check_vjp(of_alone, backward, AT, reference=of_alone).ok
     assert check_vjp(of_alone, wrong, AT, reference=of_alone).verdict == "fail"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_entries_of_hessians(kind):
+    def hess(x):
+        return np.diag(-SIZES.astype(x.dtype) * np.sin(x))
+
+    def in_double(x):
+        return sines(wide(x))
+
+    assert check_hessian(in_double, hess, AT).ok
+    for place in ((1, 1), (2, 2), (5, 5)):
+        wrong = planted(hess, place, KINDS[kind])
+        report = check_hessian(in_double, wrong, AT)
+        assert report.verdict == "fail", str(report)
+        assert np.argwhere(report.parameters["params"].wrong).tolist() == [list(place)], str(report)
+        assert not check_hessian(sines, lambda x, wrong=wrong: wrong(x).astype(np.float32), wide(AT)).ok
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_right_hessians_in_single_precision_pass(seed):
+    """A product, which is far larger and more rounded where a tiny element is moved far; and probabilities that are nearly one."""
+    rng = np.random.default_rng(seed)
+    x = (rng.normal(size=4) * 10.0 ** rng.uniform(-4, 2, 4)).astype(np.float32)
+
+    def of_product(x):
+        rest = [[0 if i == j else np.prod(np.delete(x, [i, j])) for j in range(4)] for i in range(4)]
+        return np.array(rest, x.dtype)
+
+    assert check_hessian(np.prod, of_product, x).ok
+
+    def softmax(x):
+        e = np.exp(x - x.max())
+        return e / e.sum()
+
+    def curvature(x):
+        return np.diag(softmax(x)) - np.outer(softmax(x), softmax(x))
+
+    x = (rng.normal(size=4) * 4).astype(np.float32)
+    assert check_hessian(lambda x: np.log(np.sum(np.exp(wide(x)))), curvature, x).ok
 
 
 def test_the_round_off_that_is_allowed_and_shown():

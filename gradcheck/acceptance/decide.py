@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from gradcheck.acceptance.ledger import HUGE, Evidence, Kind, Limit, Membership
 from gradcheck.aliases import Bools, Floats, Indices
-from gradcheck.differences.ladder import KINK_SIGNIFICANCE
 from gradcheck.differences.lengths import BEYOND, exceeds_own_size
-from gradcheck.differences.noise import PLAINLY, SAME_NOISE
+from gradcheck.differences.noise import DISAGREES, PLAINLY, SAME_NOISE
 from gradcheck.nonsmooth.groups import LINKED
 
 __all__ = ["Decision", "Outcome", "Tolerance", "decide", "excludes"]
@@ -383,7 +382,7 @@ def _at_kinks(error: Floats, seen: _Interval, membership: NDArray[np.int8], tole
     """Return outcomes by whether claims are generalised derivatives, shape (m, K). With an infinite bound nothing is right."""
     # A kink hidden by noise explains an error of up to three bounds. In 840 float32 networks right claims were off by at
     # most 2.1 bounds, and 9 of 940,000 elements by more than one.
-    explained = (membership == Membership.HIDDEN) & (error <= KINK_SIGNIFICANCE * seen.bound)
+    explained = (membership == Membership.HIDDEN) & (error <= DISAGREES * seen.bound)
     invalid = (membership == Membership.INVALID) | (membership == Membership.HIDDEN) & ~explained
     valid = (membership == Membership.VALID) & np.isfinite(seen.bound)
     small = explained & (error <= ROUGHLY * tolerance.size) & np.isfinite(seen.bound)

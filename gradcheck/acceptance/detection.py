@@ -9,10 +9,11 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.components import LARGEST, SMALLEST
 from gradcheck.acceptance.decide import MOST_HIDDEN
-from gradcheck.acceptance.directions import DISAGREES, MISSED, Directions, Slopes
+from gradcheck.acceptance.directions import MISSED, Directions, Slopes
 from gradcheck.acceptance.ledger import rms
 from gradcheck.aliases import Floats
 from gradcheck.differences.lengths import FIRST_STEP
+from gradcheck.differences.noise import DISAGREES
 
 __all__ = ["Detection"]
 

@@ -14,13 +14,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.detection import Detection
-from gradcheck.acceptance.directions import (
-    DIRECTIONS,
-    DISAGREES,
-    PLACES,
-    Directions,
-    Slopes,
-)
+from gradcheck.acceptance.directions import DIRECTIONS, PLACES, Directions, Slopes
 from gradcheck.acceptance.first_look import first_look
 from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
@@ -36,7 +30,7 @@ from gradcheck.acceptance.whole_claim import multiple_of, rearranged
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import DOZEN, FEW, SMALL
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
-from gradcheck.differences.noise import PLAINLY
+from gradcheck.differences.noise import DISAGREES, PLAINLY
 from gradcheck.differences.steps import DEFAULT_STEP
 
 __all__ = ["judge_along_directions", "judge_if_gross"]

@@ -20,13 +20,12 @@ from gradcheck.acceptance.parts import Part, Span
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import FEW, evenly
 from gradcheck.differences.lengths import CLOSEST, FIRST_STEP, RATIO
-from gradcheck.differences.noise import SAME_NOISE
+from gradcheck.differences.noise import DISAGREES, SAME_NOISE
 from gradcheck.functions.blocks import BLOCK, SMALL_ARRAY
 from gradcheck.functions.displacements import Moves
 
 __all__ = [
     "DIRECTIONS",
-    "DISAGREES",
     "MISSED",
     "PLACES",
     "Directions",
@@ -49,10 +48,6 @@ second-smallest disagreement among four directions, which is what that noise lev
 
 DIRECTIONS = FEW
 """Number of directions after which something is decided about several elements together."""
-
-DISAGREES = 3.3
-"""Standard deviations at which a residual is significant: along four directions a right gradient exceeds it in 1 of
-50,000 checks."""
 
 MISSED = 0.01
 """Probability that an error as large as the detection limit is missed: the limit is based on this quantile of the displacements of a

@@ -6,7 +6,7 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.directions import DISAGREES, Directions
+from gradcheck.acceptance.directions import Directions
 from gradcheck.acceptance.ledger import Limit
 from gradcheck.acceptance.other_steps import recheck_accepted
 from gradcheck.acceptance.refinement import refine
@@ -14,6 +14,7 @@ from gradcheck.acceptance.screening import pilot, screen
 from gradcheck.acceptance.together import confirm_together
 from gradcheck.aliases import Bools, Chosen, Indices
 from gradcheck.differences.counts import DOZEN, SMALL
+from gradcheck.differences.noise import DISAGREES
 
 __all__ = ["Individual"]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
+from gradcheck.acceptance.directions import Directions, Slopes
 from gradcheck.acceptance.parts import Part
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import FEW
-from gradcheck.differences.noise import PLAINLY
+from gradcheck.differences.noise import DISAGREES, PLAINLY
 
 __all__ = ["Group", "contradicted_leaves", "groups_of", "halves", "locate", "strongest"]
 

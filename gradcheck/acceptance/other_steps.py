@@ -15,8 +15,9 @@ from gradcheck.acceptance.decide import MOST_HIDDEN, Outcome
 from gradcheck.acceptance.ledger import by_leaf, rms
 from gradcheck.acceptance.quiet import MOST_GROUPS
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
-from gradcheck.differences.ladder import FEWEST_LEVELS, KINK_SIGNIFICANCE
+from gradcheck.differences.ladder import FEWEST_LEVELS
 from gradcheck.differences.lengths import CLOSEST, FIRST_STEP, RATIO
+from gradcheck.differences.noise import DISAGREES
 from gradcheck.functions.blocks import random_signs
 from gradcheck.functions.displacements import Moves
 
@@ -155,7 +156,7 @@ class _Line:
         seen = np.isfinite(error) & (np.abs(error) > hidden)
         shorter, hidden, shorter_gap = self.residual(group, step)
         if crosses_kinks:  # a kink changes the slope by at most 2.83 times this deviation from a smooth function
-            hidden = hidden + KINK_SIGNIFICANCE * np.hypot(error - shorter, shorter_gap - step * gap)
+            hidden = hidden + DISAGREES * np.hypot(error - shorter, shorter_gap - step * gap)
         return bool((seen & (np.abs(shorter) > hidden) & (np.abs(shorter) > np.abs(error) / 2)).any())
 
     @staticmethod

@@ -13,6 +13,7 @@ from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership, by_leaf
 from gradcheck.aliases import Chosen, Floats, Indices
+from gradcheck.differences.counts import DOZEN, FEW
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.differences.noise import OF_ROUNDING, OFFSETS, SAME_NOISE, SUSPICIOUS, noise_from_samples, ulp
 from gradcheck.differences.sampled_noise import SPACING, measure_noise
@@ -29,8 +30,8 @@ SHARE = 8
 """Two groups of an eighth of the hidden elements, drawn at random, are moved first. If both are as noisy as all together, the
 noise is taken to be in every element, as that of single precision is."""
 
-MOST_GROUPS = 40
-"""Largest number of groups moved to find a few noisy elements by halving: 40 suffice for five among 128."""
+MOST_GROUPS = FEW * DOZEN
+"""Largest number of groups that are moved to find a few noisy elements by halving: a dozen for each of them, enough among 128."""
 
 
 def quiet_elements(bench: Bench) -> Chosen:

@@ -16,15 +16,12 @@ from gradcheck.acceptance.decide import CLOSE, Outcome
 from gradcheck.acceptance.ledger import Estimate, Kind, Limit, by_leaf
 from gradcheck.acceptance.together import confirm_together, contradicted_plainly, distant_jump
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
-from gradcheck.differences.counts import DOZEN, evenly
-from gradcheck.differences.ladder import FEWEST_LEVELS, KINK_SIGNIFICANCE
+from gradcheck.differences.counts import DOZEN, FEW, evenly
+from gradcheck.differences.ladder import FEWEST_LEVELS
 from gradcheck.differences.lengths import BETWEEN, CLOSEST, FIRST_STEP, RATIO
-from gradcheck.differences.noise import CLOSEST_STEP
+from gradcheck.differences.noise import CLOSEST_STEP, DISAGREES
 
 __all__ = ["EXAMPLES", "MOST_OVERHEAD", "SECOND_STEP", "refine"]
-
-REFINING_CALLS = 40
-"""Largest number of calls for elements that noise hides; if some are undecided, more in proportion to the elements."""
 
 MOST_OVERHEAD = 100
 """Calls that a right smooth gradient may take in all, beside two for each element."""
@@ -99,7 +96,8 @@ def _queue(bench: Bench) -> list[tuple[int, int]]:
     left = 2 * bench.elements + MOST_OVERHEAD - (bench.probe.budget.points - bench.spent_before)
     cost = 2 * FEWEST_LEVELS  # the calls of a ladder, at least
     # The calls of two ladders are kept back: for a ladder that needs more levels, and to repeat values.
-    allowed = min(left - 2 * cost, REFINING_CALLS + cost * min(undecided, bench.elements // 80))
+    # For elements that noise hides a few ladders are enough; if some are undecided, more in proportion to the elements.
+    allowed = min(left - 2 * cost, cost * (FEW + min(undecided, bench.elements // 80)))
     # Otherwise an element noisier than the others would stay undecided: at most one in each of 300 float32 networks.
     anyway = min(undecided, EXAMPLES) if needed else 0
     affordable = needed + max(anyway, allowed // cost - needed)
@@ -162,7 +160,7 @@ def _measure_briefly(bench: Bench, leaf: int, indices: Indices) -> Bools:
     noise = bench.multiplier * deviation
     gap = np.abs(curvature) * step * bench.lengths[leaf][indices][:, None]
     bench.ledgers[leaf].add(
-        Estimate.pair(indices, slope, np.fmax(np.abs(slope - before) + noise, gap / KINK_SIGNIFICANCE), noise)
+        Estimate.pair(indices, slope, np.fmax(np.abs(slope - before) + noise, gap / DISAGREES), noise)
     )
     _measure_at_shortest_step(bench, leaf, indices)
     found = bench.decide(leaf, indices)

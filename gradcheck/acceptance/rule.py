@@ -30,14 +30,11 @@ from gradcheck.acceptance.screening import prepare, screen, step_along_the_imagi
 from gradcheck.acceptance.subgrid import subgrid
 from gradcheck.acceptance.together import contradicted_plainly, may_tie
 from gradcheck.aliases import Chosen, Floats
-from gradcheck.differences.counts import DOZEN, SMALL
+from gradcheck.differences.counts import DOZEN, FEW, SMALL
 from gradcheck.functions.probe import Probe, unit_of
 from gradcheck.functions.repeated import NotRepeatableError, require_undefined_again
 
 __all__ = ["Claim", "Judgement", "Limit", "NotRepeatableError", "judge", "judge_more"]
-
-SPARE = 3
-"""Once something is wrong, each of two further searches may take this many times the calls of a right gradient."""
 
 
 def judge(
@@ -104,8 +101,8 @@ def judge(
             fresh = bench.without_evidence() if is_one_error else None
             if fresh is not None and key is not None and judge_if_gross(fresh, key, sampled=sampled):
                 bench = fresh
-            else:
-                _decide_open(bench, SPARE * (2 * bench.elements + MOST_OVERHEAD) if key is not None else np.inf)
+            else:  # once something is wrong, each of two further searches may take this many times the calls of a right gradient
+                _decide_open(bench, FEW * (2 * bench.elements + MOST_OVERHEAD) if key is not None else np.inf)
         chosen = quiet_elements(bench)
         if chosen:
             alone = without_others(bench, chosen)
@@ -129,7 +126,7 @@ def _is_settled_along_directions(bench: Bench, key: int, *, each: bool, sampled:
     """Judge along random directions; return whether that is enough, or the budget does not allow to measure each element."""
     if each:
         return bench.elements > SMALL and judge_if_gross(bench, key, sampled=sampled)
-    is_settled, most = judge_along_directions(bench, key), SPARE * (2 * bench.elements + MOST_OVERHEAD)
+    is_settled, most = judge_along_directions(bench, key), FEW * (2 * bench.elements + MOST_OVERHEAD)
     if bench.elements > SMALL or bench.probe.budget.left < most:
         return True
     return is_settled and (bench.any_contradicted or not unseen(bench, list(bench.claims)))
@@ -164,7 +161,7 @@ def judge_more(
     -----
     Costs about a hundred calls for one leaf, and six times that at most in all; none if the budget has fewer left.
     """
-    most = 2 * SPARE * MOST_OVERHEAD
+    most = 2 * FEW * MOST_OVERHEAD
     if probe.budget.left < most:
         return judgements
     unit = unit_of(base)

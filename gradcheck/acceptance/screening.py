@@ -14,7 +14,7 @@ from gradcheck.acceptance.ledger import Estimate
 from gradcheck.acceptance.pooled import fit_common_error, joint_slope, tied_groups
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.complex_step import complex_slopes
-from gradcheck.differences.counts import DOZEN, evenly
+from gradcheck.differences.counts import DOZEN, STAYS, evenly
 from gradcheck.differences.ladder import FEWEST_LEVELS
 from gradcheck.differences.lengths import BETWEEN, FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.noise import SUSPICIOUS, ulp
@@ -30,9 +30,6 @@ __all__ = [
     "screen",
     "step_along_the_imaginary_axis",
 ]
-
-CLEARED = 0.7
-"""If a shorter step leaves this share of the contradicted elements open, still shorter ones are not tried."""
 
 
 def prepare(bench: Bench) -> None:
@@ -182,7 +179,7 @@ def _screen_with_other_steps(bench: Bench, leaf: int, indices: Indices, slope: F
         contradicted, improves = _contradicted(bench, leaf, indices)
         rows = (contradicted & improves).any(axis=1)
         count = int(np.count_nonzero(rows))
-        if not count or count >= CLEARED * before:
+        if not count or count >= STAYS * before:
             return
         step, before, last, indices = step / BETWEEN, count, slope[rows], indices[rows]
         slope, curvature, deviation = bench.difference(leaf, indices, step)

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradcheck.acceptance.directions import DISAGREES, Directions
+from gradcheck.acceptance.directions import Directions
 from gradcheck.acceptance.locate import Group, groups_of, halves
 from gradcheck.acceptance.parts import Span
 from gradcheck.acceptance.whole_claim import Multiple, fit
 from gradcheck.aliases import Floats
 from gradcheck.differences.counts import FEW
+from gradcheck.differences.noise import DISAGREES
 
 __all__ = ["Sections", "sections"]
 

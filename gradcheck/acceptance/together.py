@@ -11,13 +11,13 @@ import numpy as np
 
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.directions import DIRECTIONS, DISAGREES, Directions
+from gradcheck.acceptance.directions import DIRECTIONS, Directions
 from gradcheck.acceptance.ledger import Estimate
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import DOZEN
 from gradcheck.differences.jumps import REACHES, jump_along, jumps_between
 from gradcheck.differences.lengths import BETWEEN, SHORTEST_STEP
-from gradcheck.differences.noise import PLAINLY, SAME_NOISE
+from gradcheck.differences.noise import DISAGREES, PLAINLY, SAME_NOISE
 from gradcheck.differences.sampled_noise import SPACING, noise_of_half
 from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.functions.displacements import Moves

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradcheck.acceptance.directions import DIRECTIONS, DISAGREES
+from gradcheck.acceptance.directions import DIRECTIONS
 from gradcheck.aliases import Floats
-from gradcheck.differences.noise import PLAINLY
+from gradcheck.differences.noise import DISAGREES, PLAINLY
 
 __all__ = ["Multiple", "fit", "multiple_of", "rearranged"]
 

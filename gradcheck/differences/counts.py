@@ -6,7 +6,7 @@ import numpy as np
 
 from gradcheck.aliases import Indices
 
-__all__ = ["DOZEN", "FEW", "NEGLIGIBLE", "SMALL", "evenly"]
+__all__ = ["DOZEN", "FEW", "NEGLIGIBLE", "SMALL", "STAYS", "evenly"]
 
 FEW = 4
 """What counts as few: a group of so many elements is measured one by one rather than halved; so many directions or elements
@@ -25,6 +25,10 @@ computed again at the point (`irregular`)."""
 NEGLIGIBLE = 1e-3
 """Share below which something is negligible: the gradient of a leaf, relative to the largest of another; how far a claim lies
 outside the range of the slopes at a kink, relative to that range."""
+
+STAYS = 0.875
+"""What keeps at least this share of its size does not shrink: a jump with the interval around it, the slopes near a cusp with the
+step, the number of contradicted elements with the step of screening."""
 
 
 def evenly(items: Indices, count: int) -> Indices:

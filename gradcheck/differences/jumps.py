@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradcheck.aliases import Floats
-from gradcheck.differences.counts import FEW
+from gradcheck.differences.counts import FEW, STAYS
 from gradcheck.differences.ladder import FEWEST_LEVELS
 from gradcheck.differences.lengths import FIRST_STEP, RATIO, SHORTEST_STEP
 from gradcheck.differences.noise import CLOSEST_STEP, SAME_NOISE, SUSPICIOUS
@@ -33,9 +33,6 @@ NEAR = FIRST_STEP / RATIO**FEWEST_LEVELS
 """Length of the interval with a jump when its size is first measured: shorter than the steps that every ladder takes. It is measured
 again when the interval is shorter by `RATIO`, where a kink has lost seven eighths and a cube root half, and what remains then at
 `CLOSEST_STEP`: a function that rises over a billionth of an element's length does not jump."""
-
-STAYS = 0.8
-"""A jump keeps at least this share of its size, however short the interval around it."""
 
 SEEN = SAME_NOISE
 """Smallest ratio of a jump to the noise of a value at which it is searched for."""

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.aliases import Bools, Floats
+from gradcheck.differences.counts import STAYS
 from gradcheck.differences.lengths import CLOSEST, FIRST_STEP, RATIO, resolution_of
-from gradcheck.differences.noise import SAME_NOISE, SUSPICIOUS, ulp
+from gradcheck.differences.noise import DISAGREES, SAME_NOISE, SUSPICIOUS, ulp
 from gradcheck.differences.tableau import at_level, extrapolate, settle
 from gradcheck.differences.vectorized import elements
 from gradcheck.functions.probe import Probe
@@ -27,7 +28,6 @@ from gradcheck.functions.probe import Probe
 __all__ = [
     "FEWEST_LEVELS",
     "HALF_PRECISION",
-    "KINK_SIGNIFICANCE",
     "Ladder",
     "Measurement",
     "climb",
@@ -47,14 +47,11 @@ sixteenth step is 1e-15 of an element's length, the resolution of float64; a gap
 REPEATED = 0.8731
 """The step of one more pair, in units of the last step: there noise differs, and a resolved difference hardly changes."""
 
-GROWS, STEADY = 1.15, 0.1
-"""Slopes diverge if from level to level they grow by more than this factor, and the factors agree to within this share."""
+STEADY = 0.1
+"""Slopes that grow from level to level, by the same factor to within this share, have no limit."""
 
 NOISY = 1e-6
 """Noise, as a share of a difference, above which kinks are looked for in the gaps of one-sided slopes as well."""
-
-KINK_SIGNIFICANCE = 3.0
-"""A gap between the one-sided slopes counts when it is this many times its own bound."""
 
 
 def noise_multiplier(chances: int) -> float:
@@ -167,7 +164,7 @@ class Ladder:
         shrink = h[:, :-1] / h[:, 1:]
         gaps = np.where(both, forward - backward, np.nan)
         gap, gap_bound, _, _ = settle(extrapolate(gaps, shrink), 4 * noise)
-        sharp = np.isfinite(gap_bound) & (np.abs(gap) > KINK_SIGNIFICANCE * gap_bound)
+        sharp = np.isfinite(gap_bound) & (np.abs(gap) > DISAGREES * gap_bound)
         gap = np.where(sharp, gap, 0.0)
         allowance = np.where(sharp[:, None, :], 0.0, self._kink_allowance(gaps, shrink, noise, central))
         towards = extrapolate(central, shrink**2)
@@ -217,7 +214,7 @@ class Ladder:
             return np.zeros_like(size[:, 0], dtype=bool)
         growth = size[:, 1:] / size[:, :-1]
         steady = np.abs(growth[:, 1] / growth[:, 0] - 1) < STEADY
-        return np.asarray((growth > GROWS).all(axis=1) & steady & (size > 4 * noise[:, -3:]).all(axis=1))
+        return np.asarray((STAYS * growth > 1).all(axis=1) & steady & (size > 4 * noise[:, -3:]).all(axis=1))
 
     def _is_cusp(self, ahead: Floats, behind: Floats) -> Bools:
         """Tell where a divergence is a cusp, not a jump or a pole nearer than the last step, by the changes to both sides; shape (m, K).
@@ -226,7 +223,7 @@ class Ladder:
         """
         rise, fall = ahead[:, -3:], -behind[:, -3:]
         size = np.maximum(np.abs(rise), np.abs(fall))
-        shrinks = (size[:, 1:] * GROWS < size[:, :-1]).all(axis=1)
+        shrinks = (size[:, 1:] < STAYS * size[:, :-1]).all(axis=1)
         return np.asarray((np.sign(rise) == np.sign(fall)).all(axis=1) & shrinks)
 
     def _kink_allowance(self, gaps: Floats, shrink: Floats, noise: Floats, central: Floats) -> Floats:

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gradcheck.aliases import Bools, Floats
-from gradcheck.differences.ladder import FEWEST_LEVELS, GROWS, MOST_LEVELS, REPEATED, noise_multiplier
+from gradcheck.differences.counts import STAYS
+from gradcheck.differences.ladder import FEWEST_LEVELS, MOST_LEVELS, REPEATED, noise_multiplier
 from gradcheck.differences.lengths import BETWEEN, lengths_of
 from gradcheck.differences.lengths import FIRST_STEP as LADDER_STEP
 from gradcheck.differences.lengths import RATIO as LADDER_RATIO
@@ -192,7 +193,7 @@ def _extrapolated(table: Floats) -> SecondDerivatives:
 def _converges(sequence: Floats, noise: Floats) -> Bools:
     """Tell at which levels the change from the level before is smaller than the change before that, beyond noise; shape (m, J, K)."""
     changes = np.abs(np.diff(sequence, axis=1))
-    nearer = changes[:, 1:] <= changes[:, :-1] / GROWS + noise[:, 2:] + noise[:, 1:-1]
+    nearer = changes[:, 1:] <= STAYS * changes[:, :-1] + noise[:, 2:] + noise[:, 1:-1]
     never = np.zeros((len(sequence), 1, 1), dtype=bool)
     return np.concatenate([never, nearer[:, :1], nearer], axis=1)
 

@@ -17,6 +17,7 @@ from gradcheck.differences.counts import DOZEN, FEW
 
 __all__ = [
     "CLOSEST_STEP",
+    "DISAGREES",
     "OFFSETS",
     "OF_ROUNDING",
     "PLAINLY",
@@ -48,6 +49,10 @@ or a change of an output that counts as none."""
 SUSPICIOUS = 1e3
 """Ratio of a change to the noise, or to a unit in the last place, beyond which it is not noise: a fast oscillation, a
 pole, a saturation, or a different result."""
+
+DISAGREES = 3.3
+"""Standard deviations at which a residual is significant: along four directions a right gradient exceeds it in 1 of
+50,000 checks. Also the multiple of its own bound at which a gap between one-sided slopes counts."""
 
 PLAINLY = 30.0
 """Ratio of an error to its uncertainty beyond which no further measurement is needed. The uncertainty is the bound of two

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradcheck.acceptance.bench import Bench
-from gradcheck.acceptance.directions import DISAGREES, Directions
+from gradcheck.acceptance.directions import Directions
 from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.judgement import Claim
 from gradcheck.acceptance.ledger import Limit
@@ -19,6 +19,7 @@ from gradcheck.acceptance.locate import (
 from gradcheck.acceptance.parts import Part, Span
 from gradcheck.acceptance.screening import _extrapolated, _sample, prepare, screen
 from gradcheck.differences.counts import FEW, SMALL
+from gradcheck.differences.noise import DISAGREES
 from gradcheck.functions.points import Output, point_of
 from gradcheck.functions.probe import Budget, Probe
 

@@ -6,6 +6,7 @@ import pytest
 from gradcheck.acceptance import quiet
 from gradcheck.acceptance.ledger import Estimate, Membership
 from gradcheck.acceptance.quiet import (
+    MOST_GROUPS,
     QUIETER,
     SPACING,
     _has_short_step,
@@ -162,7 +163,7 @@ def test_where_all_are_noisy_two_groups_tell_so():
     assert quiet_elements(bench) == {} and calls(bench) == 16
 
 
-def test_no_more_than_forty_groups_are_moved(monkeypatch):
+def test_no_more_than_a_dozen_groups_for_each_of_a_few_elements_are_moved(monkeypatch):
     bench, x = of_noisy(12)
     enter(bench, np.cos(x) + 1e-3, 2e-3, typical=1.0)
     asked = []
@@ -177,7 +178,7 @@ def test_no_more_than_forty_groups_are_moved(monkeypatch):
     many, x = of_noisy(100)
     enter(many, np.cos(x) + 1e-3, 2e-3, typical=1.0)
     asked.clear()
-    assert quiet_elements(many) == {} and len(asked) == 1 + 40
+    assert quiet_elements(many) == {} and len(asked) == 1 + MOST_GROUPS
     monkeypatch.setattr(quiet, "MOST_GROUPS", 5)
     asked.clear()
     quiet_elements(bench)

@@ -5,7 +5,7 @@ import pytest
 
 from gradcheck.acceptance import together
 from gradcheck.acceptance.decide import Outcome
-from gradcheck.acceptance.directions import DISAGREES, Directions, Slopes
+from gradcheck.acceptance.directions import Directions, Slopes
 from gradcheck.acceptance.ledger import Estimate, Kind
 from gradcheck.acceptance.screening import screen
 from gradcheck.acceptance.together import (
@@ -16,7 +16,7 @@ from gradcheck.acceptance.together import (
     equal_elements_may_tie,
     may_tie,
 )
-from gradcheck.differences.noise import PLAINLY
+from gradcheck.differences.noise import DISAGREES, PLAINLY
 
 from .benches import bench_of, calls, enter
 

@@ -93,7 +93,8 @@ def check_gradient(
     Notes
     -----
     Costs two calls of ``f`` an element where claim and difference agree, and at most about a hundred more; about
-    seventeen for a wrong element. ``grad`` is called about six times, four times more when its dtype is coarser than float64.
+    seventeen for a wrong element. ``grad`` is called about six times, four times more when its dtype is coarser than float64,
+    and then, where its round-off is in doubt, once with the point in float64, or five times and four times more near by.
     More than 10,000 elements are compared together along random directions: about fifty calls, and a hundred or two for
     each of few wrong elements; see `CheckOptions`.
 

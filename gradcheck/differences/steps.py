@@ -72,11 +72,13 @@ def choose_step(
         passed_over = (is_even & (even > PASSED_OVER * even_before)).any()  # by both points
         is_narrow |= bool(passed_over and (even_before > 0).any())
         if np.isfinite(change).all() and not passed_over:
-            if not seen.any():  # noise hides the slope
-                return step * RATIO if was_seen.any() else None
-            if (change[seen] <= CONVERGED * size[seen] + jitter[seen]).all():
-                best = _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
-                if (jitter[seen] * step > CONVERGED * size[seen] * best).any():
+            is_hidden = not seen.any()  # by noise
+            if is_hidden and not was_seen.any():
+                return None
+            if is_hidden or (change[seen] <= CONVERGED * size[seen] + jitter[seen]).all():
+                best = step * RATIO if is_hidden else _balanced(step, change[seen], jitter[seen], rtol / 8 * size[seen])
+                is_noisy = best >= FIRST_STEP if is_hidden else (jitter * step > CONVERGED * size * best)[seen].any()
+                if is_noisy:
                     best = max(
                         best, _longer_step(probe, {leaf: direction}, usual, multiplier * noise / FIRST_STEP, rtol / 8)
                     )

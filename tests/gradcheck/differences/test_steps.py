@@ -146,9 +146,11 @@ def test_of_several_functions_the_one_most_curved_bounds_the_step():
         assert along(lambda t, o=order: np.array([t, t - 1e8 * t**3, 0.0])[o]) == pytest.approx(step, rel=1e-3)
 
 
-@pytest.mark.parametrize(("share", "step"), [(0.9, FIRST_STEP), (1.1, None), (0.9 / RATIO, RATIO * FIRST_STEP / 2)])
+@pytest.mark.parametrize(
+    ("share", "step"), [(0.9, RATIO * FIRST_STEP / 2), (1.1, None), (0.9 / RATIO, RATIO * FIRST_STEP / 2)]
+)
 def test_a_slope_is_seen_where_it_exceeds_its_noise(share, step):
-    """At the longest usual step, but at no shorter one; at neither; at both, and there a longer one is tried."""
+    """At the longest usual step, but at no shorter one; at neither; at both. Where it is seen a longer one is tried."""
     noise = share * FIRST_STEP / MULTIPLIER
     assert along(lambda t: t, noise) == (step if step is None else pytest.approx(step))
     for order in (slice(None), slice(None, None, -1)):

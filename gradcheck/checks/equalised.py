@@ -57,16 +57,16 @@ def equalising(check: Check, output: Output) -> Floats:
     changes = np.max([np.abs(value - check.value) for value in far], axis=0)
     noise = output.rounding()
     if output.eps >= check.output.eps:  # else it is better than the function, and so is its noise
-        noise = np.maximum(noise, _noise(check, changes))
+        noise = _noise(check, changes, noise)
     rows = weights_of(changes, noise, check.rtol)
     return np.asarray(rows * random_signs(changes.size, rng) * rng.uniform(0.5, 1.5, rows.shape))
 
 
-def _noise(check: Check, changes: Floats) -> Floats:
-    """Return the noise of the outputs, as far as it is more than what is tolerated of their changes, shape (M,).
+def _noise(check: Check, changes: Floats, rounding: Floats) -> Floats:
+    """Return the noise of the outputs, their rounding at least, as far as it is more than what is tolerated of their changes, shape (M,).
 
-    It is seen so near by that they change by as much: more of it bends a line, or keeps them where they are. Of such a staircase
-    nothing but the change is known, which its steps may be as high as.
+    It is seen so near by that they change by as much: more of it bends a line, or keeps them where they are, though they should move
+    by more than one unit in the last place. Of such a staircase nothing but the change is known, which its steps may be as high as.
     """
     assert check.elsewhere is not None  # noqa: S101 - who asks has looked
     ways = [
@@ -75,9 +75,10 @@ def _noise(check: Check, changes: Floats) -> Floats:
     ]
     near = _values(check, [[leaf.format.rounded(leaf.value + sign * way) for leaf, way in ways] for sign in (1, -1)])
     if len(near) < 2:
-        return np.zeros_like(changes)
+        return rounding
     apart = near - check.value
-    return np.where((apart == 0).all(axis=0), changes, np.abs(apart.sum(axis=0)))
+    stands = (apart == 0).all(axis=0) & (check.rtol * changes > 2 * rounding)
+    return np.maximum(rounding, np.where(stands, changes, np.abs(apart.sum(axis=0))))
 
 
 def weights_of(changes: Floats, noise: Floats, rtol: float) -> Floats:

@@ -14,10 +14,10 @@ class Scaled:
     The large one is added to what hides most of its digits where there is an offset.
     """
 
-    def __init__(self, sizes, seed, dtype, *, broken=None, factor=1.0, offset=0.0):
+    def __init__(self, sizes, seed, dtype, *, broken=None, factor=1.0, offset=0.0, steep=1.0):
         rng = np.random.default_rng(seed)
         self.sizes, self.offset = np.array(sizes, dtype), np.array(offset, dtype)
-        self.matrix = rng.normal(size=(len(sizes), 3)).astype(dtype)
+        self.matrix = (steep * rng.normal(size=(len(sizes), 3))).astype(dtype)
         self.x = rng.normal(size=3).astype(dtype)
         self.factors = np.ones(len(sizes), dtype)
         if broken is not None:
@@ -69,6 +69,18 @@ def test_the_noise_of_one_output_hides_no_other(kind, seed):
     for factor in (-1.0, 0.0, 2.0):
         wrong = Scaled(sizes, seed, np.float32, broken=1, factor=factor, offset=offset)
         assert wrong.check(kind, seed).verdict == "fail"
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+@pytest.mark.parametrize("sizes", [(100.0, 0.1), (1.0, 30.0, 0.01), (0.02, *np.linspace(5, 9, 20))])
+@pytest.mark.parametrize("seed", seeds(4))
+def test_half_precision(kind, sizes, seed):
+    small = int(np.argmin(sizes))
+    assert Scaled(sizes, seed, np.float16, steep=0.3).check(kind, seed).verdict != "fail"
+    for factor in (-1.0, 3.0):
+        assert (
+            Scaled(sizes, seed, np.float16, broken=small, factor=factor, steep=0.3).check(kind, seed).verdict != "pass"
+        )
 
 
 @pytest.mark.parametrize("kind", ["jvp", "vjp"])

@@ -48,34 +48,21 @@ class Detection:
             self.bench.share_along[leaf] = np.fmin(self.bench.share_along[leaf], share)
 
     def shows_enough(self, leaf: int) -> bool:
-        """Tell whether an error common to a leaf would show, or a wrong sign of one element, or whatever noise does not hide.
-
-        If the claims for a leaf are all zero its typical element is taken from all leaves, by its effect on the functions.
-        """
+        """Tell whether an error common to a leaf would show, or a wrong sign of one element, or whatever noise does not hide."""
         floor = self.bench.floor_along[leaf]
         if not np.isfinite(floor).any():
             return False
-        size, least = self._size(leaf), 2.0  # a wrong sign is an error of twice the element
-        if not size.any():
-            size = self._typical_effect() / np.median(self.bench.lengths[leaf])
-            least = max(least, MOST_HIDDEN * np.sqrt(len(self.bench.claims[leaf].values)))
+        wrong_sign = 2 * self._size(leaf)
         visible = 2 * self.bench.multiplier * self.bench.noise / self.directions.short_move(leaf, FIRST_STEP)
         # If round-off was only assumed it may hide errors of a few elements: a common error says nothing then.
         shares = np.full_like(floor, np.inf) if self.bench.claims[leaf].assumed else self.bench.share_along[leaf]
-        return bool((floor <= np.maximum(least * size, visible)).any() or (shares <= MOST_HIDDEN).any())
+        return bool((floor <= np.maximum(wrong_sign, visible)).any() or (shares <= MOST_HIDDEN).any())
 
     def _size(self, leaf: int) -> Floats:
         """Return the root mean square of the claims for a leaf, shape (K,)."""
         if leaf not in self._sizes:
             self._sizes[leaf] = rms(self.bench.claims[leaf].values)
         return self._sizes[leaf]
-
-    def _typical_effect(self) -> Floats:
-        """Return the root mean square over all elements of the change of the functions when each moves by its length, shape (K,)."""
-        leaves = self.directions.leaves
-        effects = np.array([self._size(leaf) * float(np.median(self.bench.lengths[leaf])) for leaf in leaves])
-        counts = np.array([len(self.bench.claims[leaf].values) for leaf in leaves])
-        return np.asarray(np.sqrt(counts @ effects**2 / counts.sum()))
 
 
 def _hidden(needed: Floats, jitter: Floats) -> Floats:

@@ -414,7 +414,7 @@ def _in_force(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> NDArra
 def _closest(claim: Floats, evidence: Evidence, error: Floats) -> tuple[Floats, Floats]:
     """Return the very short difference that agrees with the claim, or NaN, and its bound; shapes (m, K)."""
     near = np.abs(claim[:, None] - evidence.value)
-    informative = (evidence.kind == Kind.CLOSEST) & np.isfinite(near) & (evidence.noise < error[:, None])
+    informative = (evidence.kind == Kind.CLOSEST) & np.isfinite(near) & (CLOSE * evidence.noise < error[:, None])
     # On a stair the functions stand still over a step so short, whatever their trend.
     informative &= (evidence.value != 0) | (claim[:, None] == 0)
     agrees = informative & (near <= evidence.noise + LINKED * error[:, None])  # the rest may be truncation

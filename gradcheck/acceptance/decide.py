@@ -209,7 +209,7 @@ def _by_differences(claim: Floats, evidence: Evidence, tolerance: Tolerance) -> 
     if evidence.kind.shape[1] > 1:
         rank = np.where(agrees, 0, np.where(usual | rough, 1, 2)) + 3 * ~asked
         first = rank == rank.min(axis=1, keepdims=True)
-        best = _least(np.where(first, np.fmin(error, HUGE), np.inf))
+        best = _least(np.where(first, np.fmin(error + noise, HUGE), np.inf))
     is_right, is_usual, is_rough = agrees.any(axis=1), usual.any(axis=1), np.asarray(rough.any(axis=1))
     outcome = np.where(
         is_right, Outcome.RIGHT, np.where(is_usual | is_rough, Outcome.RIGHT_TO_RESOLUTION, Outcome.OPEN)

@@ -26,11 +26,12 @@ from gradcheck.acceptance.other_claims import unseen
 from gradcheck.acceptance.other_steps import recheck_accepted, recheck_hidden
 from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
-from gradcheck.acceptance.screening import prepare, screen, step_along_the_imaginary_axis
+from gradcheck.acceptance.screening import prepare, screen, screen_if_flat, step_along_the_imaginary_axis
 from gradcheck.acceptance.subgrid import subgrid
 from gradcheck.acceptance.together import contradicted_plainly, may_tie
 from gradcheck.aliases import Chosen, Floats
 from gradcheck.differences.counts import DOZEN, FEW, SMALL
+from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.functions.probe import Probe, unit_of
 from gradcheck.functions.repeated import NotRepeatableError, require_undefined_again
 
@@ -205,9 +206,18 @@ def _decide_open(bench: Bench, spare: float) -> None:
         refine(bench)
     _search_irregular(bench, spare, look_for_zeros_on_stairs, look_for_jumps, look_for_stairs)
     _search_irregular(bench, spare, look_for_kinks)
+    _screen_unseen(bench)
     if bench.any_wrong:
         for flagged, _ in bench.flagged:
             bench.note(flagged.leaf, np.array([flagged.index]), Limit.GROUP)
+
+
+def _screen_unseen(bench: Bench) -> None:
+    """Measure leaves once more that pass though other claims would have passed as well."""
+    short = [leaf for leaf, step in bench.steps.items() if RATIO * step < FIRST_STEP and leaf not in bench.exact]
+    passing = [leaf for leaf in short if not (bench.judgement(leaf).wrong | bench.judgement(leaf).undecided).any()]
+    for leaf in unseen(bench, passing):
+        screen_if_flat(bench, leaf)
 
 
 def _search_irregular(bench: Bench, spare: float, *searches: Callable[[Bench], None]) -> None:

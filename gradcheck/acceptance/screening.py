@@ -28,6 +28,7 @@ __all__ = [
     "pilot",
     "prepare",
     "screen",
+    "screen_if_flat",
     "step_along_the_imaginary_axis",
 ]
 
@@ -102,6 +103,19 @@ def screen(bench: Bench, chosen: Chosen | None = None) -> None:
         _screen_again(bench, leaf, chosen[leaf], slope)
         _test_common_error(bench, leaf, chosen[leaf], slope, deviation)
     _move_zeros_together(bench)
+
+
+def screen_if_flat(bench: Bench, leaf: int) -> None:
+    """Compare the claims of a leaf with differences over the longest step, where noise hides least, if the functions stay as they are over it.
+
+    So do those that a parameter does not move, such as a bias before a normalisation.
+    """
+    indices = bench.ledgers[leaf].known
+    slope, curvature, deviation = bench.difference(leaf, indices, FIRST_STEP)
+    step = FIRST_STEP * bench.lengths[leaf][indices, None]
+    moves = np.abs(slope) + np.abs(curvature) * step / 2  # the larger of both changes, by the step
+    if not (moves > 2 * bench.multiplier * bench.noise / step).any():
+        _enter(bench, leaf, indices, slope, curvature, deviation)
 
 
 def _require_repeatable(bench: Bench, screened: dict[int, tuple[Indices, Floats]]) -> None:

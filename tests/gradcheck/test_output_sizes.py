@@ -172,14 +172,15 @@ def test_weights_make_changes_or_noise_alike():
 class Normalised:
     """``relu`` of a batch norm, without its own factor, of ``x w + b``: half of the outputs are zero, and ``b`` moves nothing."""
 
-    def __init__(self, scale, seed):
+    def __init__(self, scale, seed, dtype):
         rng = np.random.default_rng(seed)
-        self.x, self.w, self.b = scale * rng.normal(size=(6, 3)), rng.normal(size=(3, 4)), rng.normal(size=4)
+        point = scale * rng.normal(size=(6, 3)), rng.normal(size=(3, 4)), rng.normal(size=4)
+        self.x, self.w, self.b = (array.astype(dtype) for array in point)
 
     def parts(self, x, w, b):
         z = x @ w + b
         centred = z - z.mean(0)
-        inverse = 1 / np.sqrt((centred**2).mean(0) + 1e-5)
+        inverse = 1 / np.sqrt((centred**2).mean(0) + z.dtype.type(1e-5))
         return centred * inverse, inverse
 
     def through(self, dh, h, inverse):
@@ -199,16 +200,18 @@ class Normalised:
         return dz @ w.T, x.T @ dz, dz.sum(0)
 
 
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 30.0])
-@pytest.mark.parametrize("seed", seeds(2))
-def test_outputs_that_are_zero_leave_a_parameter_undecided_that_moves_nothing_no_more_than_others(scale, seed):
-    layer = Normalised(scale, seed)
-    point = layer.x, layer.w, layer.b
+@pytest.mark.parametrize(
+    ("scale", "dtype", "error"), [(1e-4, "f8", 1e-3), (1.0, "f8", 1e-3), (30.0, "f8", 1e-3), (1.0, "f4", 1e-2)]
+)
+@pytest.mark.parametrize("seed", seeds(3))
+def test_a_parameter_that_moves_nothing_passes_beside_outputs_that_are_zero(scale, dtype, error, seed):
+    layer = Normalised(scale, seed, dtype)
+    point, error = (layer.x, layer.w, layer.b), layer.x.dtype.type(error)
     assert check_jvp(layer.value, layer.jvp, *point, rng=seed).verdict == "pass"
     assert check_vjp(layer.value, layer.vjp, *point, rng=seed).verdict == "pass"
-    wrong = check_jvp(layer.value, lambda t, x, w, b: layer.jvp(t, x, w, b) + 1e-3 * t[2], *point, rng=seed)
+    wrong = check_jvp(layer.value, lambda t, x, w, b: layer.jvp(t, x, w, b) + error * t[2], *point, rng=seed)
     assert wrong.verdict == "fail" and wrong.parameters["b"].wrong.any()
-    wrong = check_vjp(layer.value, lambda dy, *p: (*layer.vjp(dy, *p)[:2], 1e-3 * dy.sum(0)), *point, rng=seed)
+    wrong = check_vjp(layer.value, lambda dy, *p: (*layer.vjp(dy, *p)[:2], error * dy.sum(0)), *point, rng=seed)
     assert wrong.verdict == "fail" and wrong.parameters["b"].wrong.any()
 
 

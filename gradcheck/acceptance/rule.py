@@ -28,7 +28,7 @@ from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
 from gradcheck.acceptance.screening import prepare, screen, screen_if_flat, step_along_the_imaginary_axis
 from gradcheck.acceptance.subgrid import subgrid
-from gradcheck.acceptance.together import contradicted_plainly, may_tie
+from gradcheck.acceptance.together import confirm_by_factor, contradicted_plainly, may_tie
 from gradcheck.aliases import Chosen, Floats
 from gradcheck.differences.counts import DOZEN, FEW, SMALL
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
@@ -204,6 +204,7 @@ def _decide_open(bench: Bench, spare: float) -> None:
     refine(bench)
     if bench.compare_in_double():
         refine(bench)
+    confirm_by_factor(bench)
     _search_irregular(bench, spare, look_for_zeros_on_stairs, look_for_jumps, look_for_stairs)
     _search_irregular(bench, spare, look_for_kinks)
     _screen_unseen(bench)

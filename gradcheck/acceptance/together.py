@@ -12,9 +12,9 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.directions import DIRECTIONS, Directions
-from gradcheck.acceptance.ledger import Estimate
+from gradcheck.acceptance.ledger import Estimate, Membership
 from gradcheck.aliases import Bools, Chosen, Floats, Indices
-from gradcheck.differences.counts import DOZEN
+from gradcheck.differences.counts import DOZEN, NEGLIGIBLE
 from gradcheck.differences.jumps import REACHES, jump_along, jumps_between
 from gradcheck.differences.lengths import BETWEEN, SHORTEST_STEP
 from gradcheck.differences.noise import DISAGREES, PLAINLY, SAME_NOISE
@@ -23,6 +23,7 @@ from gradcheck.differences.scale import ZERO_LENGTH
 from gradcheck.functions.displacements import Moves
 
 __all__ = [
+    "confirm_by_factor",
     "confirm_together",
     "contradicted_plainly",
     "contradicted_without_kink",
@@ -82,6 +83,32 @@ def confirm_together(bench: Bench, waiting: Chosen) -> None:
         sure = (np.isfinite(bound) & np.isfinite(value)).all(axis=1)
         sure &= ((error > PRECISE * bound) | ~excluded).all(axis=1)
         bench.ledgers[leaf].add(Estimate.multiple(indices[sure], value[sure], bound[sure]))
+
+
+def confirm_by_factor(bench: Bench) -> None:
+    """Call contradicted elements wrong, without a search for kinks and jumps, that are off by the factor of the wrong ones of their leaf.
+
+    A kink or a jump that shows in no other way would explain just that factor by chance alone. Zero may be valid at any kink.
+    """
+    for leaf, ledger in bench.ledgers.items():
+        flagged = [found for found, _ in bench.flagged if found.leaf == leaf and not found.gap.any()]
+        judged = bench.judgement(leaf)
+        wrong = np.flatnonzero(judged.wrong.all(axis=1))
+        if not flagged or len(wrong) < DOZEN:
+            continue
+        claim, true = bench.claims[leaf].values[wrong], judged.reference[wrong]
+        factor = np.median(claim / true, axis=0)
+        if not (np.abs(claim - factor * true) <= NEGLIGIBLE * np.abs(claim)).all():
+            continue
+        same = [
+            found.index
+            for found in flagged
+            if (found.bound <= NEGLIGIBLE * np.abs(found.claimed)).all()
+            and (np.abs(found.claimed - factor * found.reference) <= np.abs(factor) * found.bound).all()
+        ]
+        ledger.enter_membership(
+            np.array(same, dtype=np.intp), np.full((len(same), len(bench.base)), Membership.INVALID)
+        )
 
 
 def distant_jump(bench: Bench, contradicted: Chosen) -> Floats:

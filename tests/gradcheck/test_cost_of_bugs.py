@@ -187,3 +187,31 @@ def test_ways_to_stairs_end_where_elements_are_next_to_nothing(size):
     x = np.array([1.0, 2.0, -3.0]) * size
     report = check_gradient(lambda x: float(np.sum(3 * x)), lambda x: np.full(3, 6.0), x)
     assert report.verdict == "fail" and report.evaluations <= 1250  # most of them for the scale
+
+
+@pytest.mark.parametrize(("factor", "most"), [(-1, 200), (2, 300)])
+def test_small_elements_off_by_the_factor_of_the_others_need_no_search_for_kinks(factor, most):
+    rng = np.random.default_rng(3)
+    matrix, x = rng.normal(size=(600, 40)) / 25, rng.normal(size=600)
+
+    def f(x):
+        return float(np.sum(np.tanh(matrix.T @ x) ** 2) + np.sum(x**2))
+
+    def grad(x):
+        z = matrix.T @ x
+        return matrix @ (2 * np.tanh(z) / np.cosh(z) ** 2) + 2 * x
+
+    x[5] -= grad(x)[5] / 2 - 1e-3
+    report = check_gradient(f, lambda x: factor * grad(x), x, method="exhaustive")
+    assert report.parameters["params"].wrong.all() and report.evaluations <= 2 * 600 + most
+
+
+@pytest.mark.parametrize("at_the_kink", [0.0, 0.5, 1.0])
+def test_a_claim_that_a_kink_makes_valid_is_not_wrong_for_having_the_factor_of_the_others(at_the_kink):
+    x = np.append(np.linspace(0.5, 2, 40), 0.0)
+
+    def grad(x):
+        return np.where(x > 0, 2.0, at_the_kink)  # twice the slopes, and at zero twice their mean, or less
+
+    report = check_gradient(lambda x: float(np.maximum(x, 0).sum()), grad, x, method="exhaustive")
+    assert report.parameters["params"].wrong.tolist() == [True] * 40 + [False]

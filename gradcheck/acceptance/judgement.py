@@ -37,7 +37,8 @@ class Claim:
         Whether ``spread`` and ``own`` were assumed, since the claim cannot be asked for again.
     in_double : callable, optional
         Returns the distance of the claim from the same in double precision, and the variation of this distance at nearby points,
-        shapes (n, K), and the largest that rounding makes plausible, shape (K,); None if that is not available. Called at most once.
+        shapes (n, K), and the largest that rounding makes plausible, shape (K,); infinite distances where they are not known, None if
+        nothing is. Called at most once.
     measured : array, shape (n, K), optional
         This distance: the round-off of the claim, since an error would be in both. 0 where it is larger than usual and does not
         vary: then something may be wrong in one precision alone.
@@ -71,7 +72,7 @@ class Claim:
             return replace(self, in_double=None)
         distance, varies, plausible = found
         usual = np.maximum(self.roundoff(rms(self.values)), 16 * varies)
-        measured = np.where(distance <= usual, distance, 0.0)
+        measured = np.where(distance <= usual, distance, np.where(np.isinf(distance), 16 * self.own, 0.0))
         own = np.maximum(varies, np.minimum(distance, plausible) / 16)
         return replace(self, in_double=None, measured=measured, own=np.maximum(self.own, own.astype(np.float32)))
 

@@ -116,6 +116,10 @@ class Subject(ABC):
     def readings(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return the claimed gradients at a point, one per cotangent; the first has all findings."""
 
+    def widened(self) -> Subject:
+        """Return what asks for claims in double precision: seeds that have the form of the output are in float64 then too."""
+        return self
+
     def sample(self, check: Check, handed: Handed, cotangents: Floats, layout: Layout = as_given) -> list[Reading]:
         """Return one claim at a point, to be compared with the same at other points; the seed laid out like that."""
         return self.readings(check, handed, cotangents[:1], layout)

@@ -90,8 +90,7 @@ def measure_roundoff(check: Check, readings: list[Reading], cotangents: Floats, 
     for leaf, most in largest.items():
         level = np.zeros(columns)
         if leaf in levels:
-            # One that is tiny as a whole is moved as one of ordinary size: its values say nothing of a scale of the functions.
-            level = levels[leaf] * (min(1.0, _typical(lengths_of(check.point.leaves[leaf].value))) / CANCELLED)
+            level = levels[leaf] * (_ordinary(check, leaf) / CANCELLED)
         least = _least(readings, leaf, level)
         own = np.maximum(most / USUAL_LARGEST, least.astype(np.float32))
         found[leaf] = Roundoff(np.maximum(np.sqrt(squares[leaf]), least), own)
@@ -111,8 +110,9 @@ def compare_in_double(
     Returns
     -------
     distances : dict
-        By the position of the leaf. A leaf is missing where its claim is not in double precision: the point already was, the
-        derivative raised, or its numbers fit into float32.
+        By the position of the leaf. Where its claim is not in double precision, since the derivative raised or its numbers fit into
+        float32, the distance is not known, infinity, and what is plausible is no more than a few epsilons. Empty where the point
+        already was.
 
     Notes
     -----
@@ -132,11 +132,15 @@ def compare_in_double(
     for _ in range(NUDGES if any(beyond) else 0):
         arrays = check.point.moved(NEAR, rng)
         near.append(_from_double(check, wide, arrays, None, cotangents))
-    found, levels = {}, _rounding_levels(check, readings, base)
-    for leaf, apart in here.items():
-        known = [apart, *(other[leaf] for other in near if leaf in other)]
+    found, levels = {}, _rounding_levels(check, readings, base, cotangents)
+    for leaf in (leaf for leaf in readings[0].values if all(leaf in reading.values for reading in readings)):
         level = levels.get(leaf, np.zeros(len(readings)))
-        found[leaf] = np.abs(apart), np.nan_to_num(np.std(known, axis=0)), level
+        if leaf in here:
+            known = [here[leaf], *(other[leaf] for other in near if leaf in other)]
+            found[leaf] = np.abs(here[leaf]), np.nan_to_num(np.std(known, axis=0)), level
+        else:
+            apart = np.full((readings[0].values[leaf].size, len(readings)), np.inf)
+            found[leaf] = apart, np.zeros_like(apart), level * (RESIDUE * _ordinary(check, leaf) / CANCELLED)
     return found
 
 
@@ -144,14 +148,18 @@ def _from_double(
     check: Check, wide: Point, arrays: list[NDArray[Any]], readings: list[Reading] | None, cotangents: Floats
 ) -> dict[int, Floats]:
     """Return the claims at a point less those in double precision, shape (n, K) for each leaf that has both."""
+    subject = check.subject
     try:
         with at_our_own_points():
             if readings is None:
                 readings = check.subject.readings(check, check.point.hand([a.copy() for a in arrays]), cotangents)
+            subject = check.subject.widened()
             wider = [array.astype(leaf.value.dtype) for array, leaf in zip(arrays, wide.leaves, strict=True)]
-            better = check.subject.readings(check, wide.hand(wider), cotangents)
+            better = subject.readings(check, wide.hand(wider), cotangents)
     except Exception:  # noqa: BLE001 - whatever it makes of another dtype
         return {}
+    finally:
+        check.subject.calls = max(check.subject.calls, subject.calls)
     if max(reading.eps for reading in better) > np.finfo(np.float64).eps:
         return {}
     both = [leaf for leaf in readings[0].values if all(leaf in reading.values for reading in (*readings, *better))]
@@ -235,11 +243,19 @@ def _assumed(level: Floats, reading: Reading, leaf: int) -> Roundoff:
     return Roundoff(level, np.broadcast_to(level.astype(np.float32), (size, len(level))))
 
 
-def _rounding_levels(check: Check, readings: list[Reading], base: Floats) -> dict[int, Floats]:
+def _ordinary(check: Check, leaf: int) -> float:
+    """Return what makes units of a leaf that is tiny as a whole ordinary: its values say nothing of a scale of the functions."""
+    return min(1.0, _typical(lengths_of(check.point.leaves[leaf].value)))
+
+
+def _rounding_levels(
+    check: Check, readings: list[Reading], base: Floats, cotangents: Floats | None = None
+) -> dict[int, Floats]:
     """Return by how much a claim may change through rounding alone whatever its own size, shape (K,) for each leaf.
 
     By the change that a step of one length in any leaf makes, or by the value itself, in units of the leaf. Of second derivatives
-    nothing is known.
+    nothing is known. With ``cotangents``, by the largest of these changes for a cotangent of that size: the terms of a small output,
+    as of the log-probability of what is all but sure, may be as large as the others' are.
     """
     if not check.subject.is_slope:
         return {}
@@ -251,6 +267,9 @@ def _rounding_levels(check: Check, readings: list[Reading], base: Floats) -> dic
     ]
     known = np.abs(np.where(np.isfinite(base), base, 0.0))
     size = np.max([*effects, known], axis=0)
+    if cotangents is not None:
+        most = np.abs(cotangents).max(axis=1, initial=0.0)
+        size = most * np.divide(size, most, out=np.zeros_like(size), where=most > 0).max(initial=0.0)
     level = CANCELLED * readings[0].eps * size
     return {leaf: np.nan_to_num(level / length, posinf=0.0) for leaf, length in lengths.items()}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Collection
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -95,6 +96,13 @@ class PullbackSubject(Subject):
         """Return a cotangent as the user gets it, fresh."""
         assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
         return self.form.like(row, layout)
+
+    def widened(self) -> PullbackSubject:
+        """Return a copy whose cotangents are float64."""
+        assert self.form is not None  # noqa: S101 - output() comes first; tells the type checker
+        wide = copy(self)
+        wide.form = self.form.widened()
+        return wide
 
     def seen(self, seed: Any) -> Floats:
         """Read a cotangent that the user got."""

@@ -234,6 +234,10 @@ class Output:
         """How many numbers a value holds."""
         return sum(leaf.value.size for leaf in self.leaves)
 
+    def widened(self) -> Output:
+        """Return the same form with its floats in float64."""
+        return replace(self, leaves=[leaf.widened() for leaf in self.leaves])
+
     def rounding(self) -> Floats:
         """Return half a unit in the last place of each number of the first value, shape (M,)."""
         parts = [

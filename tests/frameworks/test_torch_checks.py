@@ -272,6 +272,17 @@ def everything(module):
     return state, [None if p.grad is None else p.grad.clone() for p in module.parameters()], torch.get_rng_state()
 
 
+@pytest.mark.parametrize("scale", [3.0, 10.0, 30.0])
+@pytest.mark.parametrize("seed", [0, 4, 10])
+def test_log_probabilities_without_a_loss(seed, scale):
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(-1))
+    x = scale * torch.randn(8, 5)
+    assert check_module(module, x).verdict != "fail"
+    module[0].weight.register_hook(lambda gradient: 1.01 * gradient)
+    assert check_module(module, x).verdict == "fail"
+
+
 def test_nothing_of_a_module_is_changed():
     module, x = network(), torch.randn(8, 5)
     module[0].seen, module[0].counts = [], {"calls": 0}

@@ -116,6 +116,30 @@ def test_probabilities_of_all_sizes_in_single_precision(seed):
     assert wrong.verdict != "pass"
 
 
+def log_softmax(x):
+    z = x - x.max(axis=-1, keepdims=True)
+    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("scale", [3.0, 10.0, 30.0])
+@pytest.mark.parametrize("rows", [4, 8])
+@pytest.mark.parametrize("seed", seeds(6))
+def test_log_probabilities_of_what_is_all_but_sure_in_single_precision(rows, scale, seed):
+    """They hardly change, since terms cancel that are as large as those of the others, and so are rounded."""
+
+    def backward(dy, x, factor=1.0):
+        return dy - np.exp(log_softmax(x)) * dy.sum(axis=-1, keepdims=True) * dy.dtype.type(factor)
+
+    def verdict(derivative):
+        forward = lambda x: (log_softmax(x), x)  # noqa: E731
+        return check_layer(forward, derivative, x, reference=lambda x: log_softmax(np.float64(x)), rng=seed).verdict
+
+    x = (scale * np.random.default_rng(seed).normal(size=(rows, 3))).astype(np.float32)
+    assert verdict(backward) != "fail"
+    assert verdict(lambda dy, x: backward(dy, x, 1.01)) == "fail"
+    assert verdict(lambda dy, x: backward(dy, x).astype(np.float32)) != "fail"  # whatever the point
+
+
 @pytest.mark.parametrize("seed", seeds(3))
 def test_a_normalised_row_scaled_by_a_gain_of_all_sizes(seed):
     rng = np.random.default_rng(seed)

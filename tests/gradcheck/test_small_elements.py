@@ -244,6 +244,24 @@ def test_right_ones_that_are_saturated_do_not_fail_where_they_come_in_single_pre
     assert report.verdict != "fail", str(report)
 
 
+def test_a_saturated_sigmoid_whose_gradient_comes_in_single_precision_alone_is_undecided():
+    """Of ``s (1 - s)`` nothing but the rounding of ``1 - s`` is lost, alike at all points an ulp away."""
+    x = np.array([5.8, 12.3, 6.1, 11.7, 6.4], np.float32)
+
+    def f(x):
+        return np.sum(1 / (1 + np.exp(-x)))
+
+    def grad(x):
+        s = 1 / (1 + np.exp(-x.astype(np.float32)))
+        return s * (1 - s)
+
+    report = check_gradient(f, grad, x, reference=f)
+    assert report.verdict == "inconclusive" and report.findings[0].code == "undecided-roundoff", str(report)
+    for element in range(5):
+        report = check_gradient(f, planted(grad, element, -1.0), x, reference=f)
+        assert report.verdict == "fail" and is_alone(report.parameters["params"].wrong, element), str(report)
+
+
 @pytest.mark.parametrize("size", [1e3, 1e6])
 @pytest.mark.parametrize("claim", [(1, 0, 0), (0.5, 0.5, 1), (1, 1, 0), (0, 0, 0), (1, 0, 2), (1, 0, -1.5)])
 def test_what_a_claim_changes_by_at_a_kink_is_no_round_off(size, claim):
@@ -408,5 +426,9 @@ def test_the_round_off_that_is_allowed_and_shown():
     np.testing.assert_array_equal(claim.in_units(unit).with_measured_roundoff().measured, compared.measured / unit)
     np.testing.assert_array_equal(claim.in_units(unit).with_measured_roundoff().own, compared.own / unit)
     assert Claim(values, np.zeros(2), eps, own, in_double=lambda: None).with_measured_roundoff().measured is None
+    unknown = np.full((3, 2), np.inf), np.zeros((3, 2)), np.array([8.0, 24])
+    compared = Claim(values, np.zeros(2), eps, own, in_double=lambda: unknown).with_measured_roundoff()
+    np.testing.assert_array_equal(compared.measured, 16 * own)
+    np.testing.assert_array_equal(compared.own, [[1, 1.5], [0.5, 1.5], [0.5, 2]])
     exact = Claim(values, np.zeros(2), 2.0**-52)
     assert not exact.roundoff(np.ones(2), second).any() and not exact.confirmed_roundoff(np.zeros(2), second).any()

@@ -418,7 +418,12 @@ def _depends(check: Check, where: str, who: str, words: str, apart: float, size:
     """Say that somebody's result depends on the layout. The function may ask for contiguous arrays, and gets them."""
     check.find(
         "layout-dependent",
-        f"{who} gives something else for the same numbers {words}: they differ by up to {apart:.3g}, it is up to {size:.3g}",
+        f"{who} gives something else for the same numbers {words}: "
+        + (
+            f"they differ by up to {apart:.3g}, it is up to {size:.3g}"
+            if np.isfinite(apart)
+            else "once it is not finite"
+        ),
         where=where,
         fatal=bool(where),
         layout=words,

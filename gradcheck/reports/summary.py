@@ -370,7 +370,7 @@ def _reason(
 ) -> Finding:
     """Say of some elements what keeps the check from deciding."""
     found, bounds = int(np.count_nonzero(chosen)), report.error_bound[chosen]
-    noise = float(judgement.noise_of_f.max(initial=0.0))
+    noise = float(np.fmax.reduce(judgement.noise_of_f, initial=0.0))
     bound = float(np.median(bounds[~np.isnan(bounds)])) if not np.isnan(bounds).all() else report.detection_floor
     return Finding(
         code="step-function" if limit == Limit.STAIR else f"undecided-{NAMES[limit]}",
@@ -406,6 +406,6 @@ def _hidden_by_noise(report: ParameterReport, judgement: Judgement | None) -> li
         return []
     elements = np.asarray(hidden.any(axis=1))
     number = f"{np.count_nonzero(elements):,} of {counted(len(hidden), 'element')}"
-    noise = float(judgement.noise_of_f.max(initial=0.0))
+    noise = float(np.fmax.reduce(judgement.noise_of_f, initial=0.0))
     where = f"{report.name}: in {number}{_first(elements, report.shape)}"
     return [f"{where} the noise of f ({noise:.1g}) hides errors up to {bound:.1g}"]

@@ -139,14 +139,14 @@ def test_a_numerical_gradient_near_the_edge_of_the_domain():
     assert np.all(np.abs(found.value - 1 / x) <= found.error_bound) and np.all(found.error_bound < 1e-6 / x)
 
 
-def sometimes(f, what):
-    """Return ``f``, which at each thirtieth call does something else."""
+def sometimes(f, what, period=30):
+    """Return ``f``, which at one call of so many does something else."""
     calls = 0
 
     def called(x):
         nonlocal calls
         calls += 1
-        return what() if calls % 30 == 0 else f(x)
+        return what() if calls % period == 0 else f(x)
 
     return called
 
@@ -231,3 +231,20 @@ def test_masked_elements_are_no_numbers():
 def test_an_array_without_elements_has_no_digits():
     report = check_gradient(lambda x: 1.0, lambda x: np.zeros(0), np.zeros(0))
     assert "no elements, nothing to check" in str(report) and "digits" not in str(report)
+
+
+def test_an_output_that_is_not_a_number_is_no_noise_of_the_others():
+    x = np.array([0.3, 0.5])
+
+    def f(x):
+        return np.array([np.sin(x[0]), np.nan, x[1] ** 2])
+
+    report = check_jacobian(f, lambda x: np.array([[np.cos(x[0]), 0], [0, 0], [0, 2 * x[1]]]), x)
+    assert report.verdict == "inconclusive" and report.findings[0].code == "value-not-finite"
+    assert "noise of f (nan)" not in str(report)
+
+
+def test_no_difference_is_said_to_be_nan():
+    x = np.array([0.3, 0.5])
+    report = check_gradient(sometimes(lambda x: float(np.sin(x).sum()), lambda: np.nan, 3), np.cos, x)
+    assert report.findings[0].code == "f-not-deterministic" and "up to nan" not in str(report)

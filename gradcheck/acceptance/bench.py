@@ -115,7 +115,8 @@ class Bench:
             size,
             roundoff,
             np.minimum(
-                claim.confirmed_roundoff(roundoff, indices), np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf])
+                claim.confirmed_roundoff(roundoff, indices),
+                np.maximum(np.maximum(MOST_ROUNDOFF * size, self.negligible[leaf]), claim.least),
             ),
             *scales,
             self.multiplier * self.noise,

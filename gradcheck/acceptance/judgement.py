@@ -36,12 +36,16 @@ class Claim:
     assumed : bool
         Whether ``spread`` and ``own`` were assumed, since the claim cannot be asked for again.
     in_double : callable, optional
-        Returns the distance of the claim from the same in double precision, and the variation of this distance at nearby points,
-        shapes (n, K), and the largest that rounding makes plausible, shape (K,); infinite distances where they are not known, None if
-        nothing is. Called at most once.
+        Returns the claim less the same in double precision, and the variation of this difference at nearby points, shapes (n, K),
+        and the largest that rounding makes plausible, shape (K,). Differences that are not known are infinite; None if none is known.
+        Called at most once.
     measured : array, shape (n, K), optional
-        This distance: the round-off of the claim, since an error would be in both. 0 where it is larger than usual and does not
+        The size of this difference: the round-off of the claim, since an error would be in both. 0 where it is larger than usual and does not
         vary: then something may be wrong in one precision alone.
+    least : array, shape (K,), optional
+        The smallest normal number of float32, for the cotangent: what underflows is no error.
+    beside : array, shape (K,), optional
+        The round-off of what is added up for other outputs. A claim that is no farther from double precision is judged by that.
     """
 
     values: Floats
@@ -51,6 +55,8 @@ class Claim:
     assumed: bool = False
     in_double: Callable[[], tuple[Floats, Floats, Floats] | None] | None = None
     measured: Floats | None = None
+    least: Floats | float = 0.0
+    beside: Floats | float = 0.0
 
     def in_units(self, unit: Floats) -> Claim:
         """Return the claim in units of the function's values."""
@@ -63,18 +69,23 @@ class Claim:
             found = None if ask is None else ask()
             return None if found is None else (found[0] / unit, found[1] / unit, found[2] / unit)
 
-        return replace(self, values=self.values / unit, spread=self.spread / unit, own=own, in_double=ask and in_double)
+        scaled = {name: getattr(self, name) / unit for name in ("values", "spread", "least", "beside")}
+        return replace(self, **scaled, own=own, in_double=ask and in_double)
 
     def with_measured_roundoff(self) -> Claim:
         """Return the claim with ``measured`` round-off, if it is available in double precision."""
         found = None if self.in_double is None else self.in_double()
         if found is None or self.own is None:
             return replace(self, in_double=None)
-        distance, varies, plausible = found
+        apart, varies, plausible = found
+        is_lost = np.abs(apart) <= self.beside
+        values, distance = self.values - np.where(is_lost, apart, 0.0), np.where(is_lost, 0.0, np.abs(apart))
         usual = np.maximum(self.roundoff(rms(self.values)), 16 * varies)
         measured = np.where(distance <= usual, distance, np.where(np.isinf(distance), 16 * self.own, 0.0))
         own = np.maximum(varies, np.minimum(distance, plausible) / 16)
-        return replace(self, in_double=None, measured=measured, own=np.maximum(self.own, own.astype(np.float32)))
+        return replace(
+            self, values=values, in_double=None, measured=measured, own=np.maximum(self.own, own.astype(np.float32))
+        )
 
     def roundoff(self, scale: Floats, indices: Indices | None = None) -> Floats:
         """Return the round-off allowed to a right gradient whose root mean square is ``scale``, (K,), or to elements of it, (m, K).
@@ -84,7 +95,7 @@ class Claim:
         """
         if self.eps <= np.finfo(np.float64).eps:
             return np.zeros(scale.shape)
-        usual = np.maximum(8 * self.eps * scale, 16 * self.spread)
+        usual = np.maximum(np.maximum(8 * self.eps * scale, 16 * self.spread), self.least)
         if indices is None or self.own is None:
             return usual
         most: Floats = np.maximum(usual, 16.0 * self.own[indices])
@@ -103,7 +114,8 @@ class Claim:
         if self.eps <= np.finfo(np.float64).eps or self.own is None:
             return allowed
         known = 16.0 * self.own[indices] if self.measured is None else self.measured[indices]
-        return np.asarray(np.minimum(allowed, np.maximum(known, 8 * self.eps * np.abs(self.values[indices]))))
+        usual = np.maximum(8 * self.eps * np.abs(self.values[indices]), self.least)
+        return np.asarray(np.minimum(allowed, np.maximum(known, usual)))
 
     def depends_on_roundoff(self, found: Decision, indices: Indices, rtol: float) -> bool:
         """Tell whether some of these elements are contradicted, undecided because of their round-off, or right only with it."""

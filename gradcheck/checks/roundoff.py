@@ -21,7 +21,7 @@ from gradcheck.functions.points import Point
 from gradcheck.functions.probe import calling
 from gradcheck.reports.claims import Reading
 
-__all__ = ["changes_by_rounding", "compare_in_double", "measure_roundoff", "nudged", "residues"]
+__all__ = ["changes_by_rounding", "compare_in_double", "measure_roundoff", "nudged", "residues", "rounded_beside"]
 
 JUMP = 0.01
 """A claim that changes by this share of its leaf when the point moves by an ulp may do so at a kink."""
@@ -137,7 +137,7 @@ def compare_in_double(
         level = levels.get(leaf, np.zeros(len(readings)))
         if leaf in here:
             known = [here[leaf], *(other[leaf] for other in near if leaf in other)]
-            found[leaf] = np.abs(here[leaf]), np.nan_to_num(np.std(known, axis=0)), level
+            found[leaf] = here[leaf], np.nan_to_num(np.std(known, axis=0)), level
         else:
             apart = np.full((readings[0].values[leaf].size, len(readings)), np.inf)
             found[leaf] = apart, np.zeros_like(apart), level * (RESIDUE * _ordinary(check, leaf) / CANCELLED)
@@ -169,6 +169,22 @@ def _from_double(
         for leaf, exact in values.items()
         if not are_single(exact)
     }
+
+
+def rounded_beside(
+    check: Check, readings: list[Reading], cotangents: Floats, base: Floats
+) -> dict[int, tuple[Floats, Floats]]:
+    """Return `Claim.least` and `Claim.beside` for each leaf; the arguments are those of `measure_roundoff`.
+
+    Of outputs that are judged one by one that is the round-off of the largest, of sums what their own size does not explain.
+    """
+    together = _rounding_levels(check, readings, base, cotangents)
+    least = float(np.finfo(np.float32).tiny) * np.maximum(1.0, np.abs(cotangents).max(axis=1, initial=0.0))
+    beside = {}
+    for leaf, level in _rounding_levels(check, readings, base).items():
+        more = together[leaf] if check.is_each else together[leaf] - level
+        beside[leaf] = least, more * (RESIDUE * _ordinary(check, leaf) / CANCELLED)
+    return beside
 
 
 def changes_by_rounding(check: Check, cotangents: Floats, here: list[Reading]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -18,7 +19,7 @@ from gradcheck.checks.explanations import explain, explain_noise
 from gradcheck.checks.ignored import ignores_its_point
 from gradcheck.checks.protocol import examine, examine_first, examine_value, is_random
 from gradcheck.checks.references import choose_differenced
-from gradcheck.checks.roundoff import compare_in_double, measure_roundoff
+from gradcheck.checks.roundoff import compare_in_double, measure_roundoff, rounded_beside
 from gradcheck.checks.second_point import examine_constancy, visit
 from gradcheck.checks.shared_ties import judge_without_others
 from gradcheck.differences.complex_step import NotAnalyticError
@@ -291,6 +292,7 @@ def _read(check: Check, drawn: Floats, base: Floats) -> dict[int, Claim]:
         if in_another
         else lru_cache(maxsize=1)(partial(compare_in_double, check, readings, check.cotangents, base))
     )
+    beside = rounded_beside(check, readings, check.cotangents, base) if check.roundoff else {}
     for leaf in readings[0].values:
         columns = [reading.values[leaf] for reading in readings if leaf in reading.values]
         if len(columns) == len(readings):  # one column is not copied: it may be large
@@ -300,6 +302,8 @@ def _read(check: Check, drawn: Floats, base: Floats) -> dict[int, Claim]:
             own, assumed = (None, False) if known is None else (known.own, check.subject.is_given)
             ask = None if wide is None else partial(_of_leaf, wide, leaf)
             claims[leaf] = Claim(values, spread, readings[0].eps, own, assumed, ask)
+            if leaf in beside:
+                claims[leaf] = replace(claims[leaf], least=beside[leaf][0], beside=beside[leaf][1])
     return claims
 
 

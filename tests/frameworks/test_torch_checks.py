@@ -278,7 +278,7 @@ def test_log_probabilities_without_a_loss(seed, scale):
     torch.manual_seed(seed)
     module = nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(-1))
     x = scale * torch.randn(8, 5)
-    assert check_module(module, x).verdict != "fail"
+    assert check_module(module, x).ok
     module[0].weight.register_hook(lambda gradient: 1.01 * gradient)
     assert check_module(module, x).verdict == "fail"
 

@@ -135,9 +135,31 @@ def test_log_probabilities_of_what_is_all_but_sure_in_single_precision(rows, sca
         return check_layer(forward, derivative, x, reference=lambda x: log_softmax(np.float64(x)), rng=seed).verdict
 
     x = (scale * np.random.default_rng(seed).normal(size=(rows, 3))).astype(np.float32)
-    assert verdict(backward) != "fail"
+    assert verdict(backward) == "pass"
     assert verdict(lambda dy, x: backward(dy, x, 1.01)) == "fail"
+    sure = np.exp(log_softmax(np.float64(x))) > 0.99
+    if np.any(sure & (np.exp(log_softmax(np.float64(x))) < 1 - 1e-5)):
+        assert verdict(lambda dy, x: backward(np.where(sure, -dy, dy), x)) == "fail"
     assert verdict(lambda dy, x: backward(dy, x).astype(np.float32)) != "fail"  # whatever the point
+
+
+@pytest.mark.parametrize("rows", [4, 8])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_underflows_in_single_precision_is_no_error(rows, seed):
+    """Probabilities down to 1e-60, whose derivatives are less than any number in float32."""
+
+    def backward(dy, p):
+        return p * (dy - (dy * p).sum(axis=-1, keepdims=True))
+
+    def verdict(derivative):
+        forward = lambda x: (np.exp(log_softmax(x)),) * 2  # noqa: E731
+        reference = lambda x: np.exp(log_softmax(np.float64(x)))  # noqa: E731
+        return check_layer(forward, derivative, x, reference=reference, rng=seed).verdict
+
+    x = (30 * np.random.default_rng(seed).normal(size=(rows, 3))).astype(np.float32)
+    assert verdict(backward) != "fail"
+    assert verdict(lambda dy, p: p * (dy - (dy * p).mean(axis=-1, keepdims=True))) == "fail"
+    assert verdict(lambda dy, p: 1.01 * backward(dy, p)) == "fail"
 
 
 @pytest.mark.parametrize("seed", seeds(3))

@@ -3,6 +3,8 @@
 A right one may be off by as much as the terms it was summed from are rounded. In double precision that goes away, and an error stays.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -262,6 +264,26 @@ def test_a_saturated_sigmoid_whose_gradient_comes_in_single_precision_alone_is_u
         assert report.verdict == "fail" and is_alone(report.parameters["params"].wrong, element), str(report)
 
 
+def test_a_gradient_that_underflows():
+    """In single precision it is zero where numbers less than the smallest normal one are flushed."""
+    x = np.array([-95.0, -92.0, -88.5, -3.0, 1.0], np.float32)
+
+    def sigmoids(x):
+        return np.exp(x) / (1 + np.exp(x))
+
+    def vjp(dy, x):
+        s = sigmoids(x)
+        s[s < np.finfo(x.dtype).tiny] = 0
+        return dy * s * (1 - s)
+
+    report = check_vjp(sigmoids, vjp, x, reference=sigmoids)
+    assert report.verdict != "fail", str(report)
+    for element in (3, 4):
+        wrong = lambda dy, x, element=element: planted(lambda x: vjp(dy, x), element, -1.0)(x)  # noqa: E731
+        report = check_vjp(sigmoids, wrong, x, reference=sigmoids)
+        assert report.verdict == "fail" and is_alone(report.parameters["x"].wrong, element), str(report)
+
+
 @pytest.mark.parametrize("size", [1e3, 1e6])
 @pytest.mark.parametrize("claim", [(1, 0, 0), (0.5, 0.5, 1), (1, 1, 0), (0, 0, 0), (1, 0, 2), (1, 0, -1.5)])
 def test_what_a_claim_changes_by_at_a_kink_is_no_round_off(size, claim):
@@ -425,7 +447,15 @@ def test_the_round_off_that_is_allowed_and_shown():
     unit = np.array([2.0, 4])
     np.testing.assert_array_equal(claim.in_units(unit).with_measured_roundoff().measured, compared.measured / unit)
     np.testing.assert_array_equal(claim.in_units(unit).with_measured_roundoff().own, compared.own / unit)
+    exact_zero = Claim(np.zeros((3, 2)), np.zeros(2), eps, np.zeros((3, 2), np.float32))
     assert Claim(values, np.zeros(2), eps, own, in_double=lambda: None).with_measured_roundoff().measured is None
+    judged = replace(claim, beside=np.array([0.5, 1.0])).with_measured_roundoff()
+    np.testing.assert_array_equal(judged.values, [[3, 4], [4.5, 6], [7, 7]])
+    np.testing.assert_array_equal(judged.measured, [[0, 9], [0, 0], [1, 0]])
+    least = replace(exact_zero, least=np.array([0.5, 0.25]))
+    np.testing.assert_array_equal(least.roundoff(np.zeros(2), second), np.tile([0.5, 0.25], (2, 1)))
+    np.testing.assert_array_equal(least.confirmed_roundoff(np.ones((2, 2)), second), np.tile([0.5, 0.25], (2, 1)))
+    np.testing.assert_array_equal(least.in_units(unit).least, [0.25, 1 / 16])
     unknown = np.full((3, 2), np.inf), np.zeros((3, 2)), np.array([8.0, 24])
     compared = Claim(values, np.zeros(2), eps, own, in_double=lambda: unknown).with_measured_roundoff()
     np.testing.assert_array_equal(compared.measured, 16 * own)

@@ -20,7 +20,7 @@ from gradcheck.acceptance.individual import Individual
 from gradcheck.acceptance.irregular import look_for_kinks, look_for_zeros_on_stairs
 from gradcheck.acceptance.ledger import Estimate, Limit
 from gradcheck.acceptance.locate import Group, contradicted_leaves, groups_of, locate, strongest
-from gradcheck.acceptance.other_claims import GROSS, is_negligible
+from gradcheck.acceptance.other_claims import GROSS, negligible_columns
 from gradcheck.acceptance.parts import elements_of
 from gradcheck.acceptance.refinement import MOST_OVERHEAD
 from gradcheck.acceptance.screening import measure_noise
@@ -341,7 +341,7 @@ class _Search:
             self._clear_seen()
         self._measure_stationary()
         for leaf in self._unseen():
-            if not self.bench.claims[leaf].values.any() and is_negligible(self.bench, leaf):
+            if not self.bench.claims[leaf].values.any() and negligible_columns(self.bench, leaf).all():
                 self._set_limit(leaf, Limit.NONE)
                 continue
             hides = Limit.ASSUMED if self.bench.claims[leaf].assumed else Limit.NOISE

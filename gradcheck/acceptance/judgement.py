@@ -170,10 +170,11 @@ class Judgement:
             }
         )
 
-    def not_seen(self, reason: int) -> Judgement:
-        """Return the judgement with every element that is not wrong undecided: the evidence would not show a wrong claim."""
-        limit = np.where(self.wrong, Limit.NONE, reason).astype(np.int8)
-        return replace(self, limit=limit, to_resolution=np.zeros_like(self.to_resolution))
+    def not_seen(self, reason: int, columns: Bools | None = None) -> Judgement:
+        """Return the judgement with what is not wrong undecided, in all or some columns: the evidence would not show a wrong claim."""
+        asked = np.ones(self.wrong.shape[1], dtype=bool) if columns is None else columns
+        limit = np.where(asked, np.where(self.wrong, Limit.NONE, reason), self.limit).astype(np.int8)
+        return replace(self, limit=limit, to_resolution=self.to_resolution & ~asked)
 
     def updated(self, other: Judgement, indices: Indices) -> Judgement:
         """Return the judgement with elements replaced by those of another one, unless the other saw nothing of them."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.acceptance.bench import Bench
-from gradcheck.acceptance.decide import excludes
+from gradcheck.acceptance.decide import Outcome, decide, excludes
 from gradcheck.acceptance.judgement import known_blocks
 from gradcheck.acceptance.pooled import CommonError, fit_common_error
 from gradcheck.aliases import Bools, Floats, Indices
 from gradcheck.differences.counts import DOZEN, NEGLIGIBLE, SMALL
 from gradcheck.differences.lengths import FIRST_STEP
-from gradcheck.differences.sampled_noise import lost_in_rounding
+from gradcheck.differences.sampled_noise import lost_in_rounding, noise_of_single
 from gradcheck.functions.blocks import SMALL_ARRAY, random_signs
 
-__all__ = ["is_negligible", "other_multiples", "unseen"]
+__all__ = ["negligible_columns", "other_multiples", "unseen", "unseen_columns"]
 
 GROSS = 0.2
 """Residual along directions, as a share of the predicted change, beyond which many elements count as wrong. For twice the
@@ -30,18 +30,25 @@ UNDERFLOW = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
 
 
 def unseen(bench: Bench, leaves: list[int]) -> list[int]:
-    """Return the leaves for which the evidence could not have told a wrong claim from a right one.
+    """Return the leaves for which the evidence could not have told a wrong claim from a right one."""
+    return [leaf for leaf in leaves if unseen_columns(bench, leaf).any()]
 
-    A leaf without elements needs no evidence.
+
+def unseen_columns(bench: Bench, leaf: int) -> Bools:
+    """Tell in which columns the evidence could not have told a wrong claim for a leaf from a right one, shape (K,).
+
+    If they would have been called wrong in some column, of the others only those are unseen that are noisier than single precision makes
+    them, as a step function is: what rounding hides is small beside the values. A claim of zero has no other multiple, and a leaf without
+    elements needs no evidence.
     """
-    return [
-        leaf
-        for leaf in leaves
-        if bench.claims[leaf].values.size
-        and not _rejects_all(bench, leaf)
-        and not is_negligible(bench, leaf)
-        and not _is_constant(bench, leaf)
-    ]
+    if not bench.claims[leaf].values.size:
+        return np.zeros(len(bench.base), dtype=bool)
+    loud = bench.noise > noise_of_single(bench.probe, bench.base, list(bench.claims))
+    asked = loud & (bench.claims[leaf].values != 0).any(axis=0)
+    hidden = ~_rejects_all(bench, leaf, asked)
+    if not hidden.any() or _is_constant(bench, leaf):
+        return np.zeros_like(hidden)
+    return np.asarray(hidden & ~negligible_columns(bench, leaf))
 
 
 def other_multiples(rtol: float) -> list[float]:
@@ -49,20 +56,29 @@ def other_multiples(rtol: float) -> list[float]:
     return [-1.0, 2.0, 0.0] + [0.5] * (rtol < 0.5)
 
 
-def _rejects_all(bench: Bench, leaf: int) -> bool:
-    """Tell whether each of the other claims would have been called wrong."""
-    along = float(np.fmin.reduce(bench.share_along[leaf]))  # a common relative error of this size would have shown
-    waiting = [factor for factor in other_multiples(bench.rtol) if not along < abs(factor - 1)]
+def _rejects_all(bench: Bench, leaf: int, each: Bools) -> Bools:
+    """Tell in which columns the other claims would not have passed, shape (K,), if each would have been called wrong in some column.
+
+    Columns not among ``each`` are not asked one by one, and none of them for half of the claim.
+    """
+    factors = np.array(other_multiples(bench.rtol))
+    # A common relative error of this size would have shown.
+    wrong = bench.share_along[leaf] < np.abs(factors - 1)[:, None]
+    doubted = wrong | ~each | (factors == 0.5)[:, None]
     for indices in _strongest_first(bench, leaf):
-        if not waiting:
+        if wrong.any(axis=1).all() and doubted.all():
             break
         claim = bench.claims[leaf].values[indices]
         _, evidence, tolerance = bench.known(leaf, indices)
-        excluded = excludes(np.multiply.outer(waiting, claim), evidence, tolerance)
-        rejected = np.asarray(excluded.any(axis=(1, 2)))
-        waiting = [factor for factor, is_rejected in zip(waiting, rejected, strict=True) if not is_rejected]
-    are_rejected = all(_pooled(bench, leaf, factor).significant.any() for factor in waiting)
-    return are_rejected and not _is_contradicted(bench, leaf)
+        wrong |= excludes(np.multiply.outer(factors, claim), evidence, tolerance).any(axis=1)
+        doubted |= wrong
+        for row in np.flatnonzero(~doubted.all(axis=1)):
+            found = decide(factors[row] * claim, evidence, tolerance)
+            doubted[row] |= (found.excluded & np.isin(found.outcome, (Outcome.OPEN, Outcome.WRONG))).any(axis=0)
+    for row in np.flatnonzero(~(wrong.any(axis=1) & doubted.all(axis=1))):
+        wrong[row] |= _pooled(bench, leaf, float(factors[row])).significant
+    is_seen = wrong.any(axis=1).all() and not _is_contradicted(bench, leaf)
+    return np.asarray((wrong | doubted).all(axis=0) & is_seen)
 
 
 def _is_contradicted(bench: Bench, leaf: int) -> bool:
@@ -104,8 +120,8 @@ def _is_constant(bench: Bench, leaf: int) -> bool:
     return bool((bench.noise == lost_in_rounding(bench.probe, bench.base, list(bench.claims))).all())
 
 
-def is_negligible(bench: Bench, leaf: int) -> bool:
-    """Tell whether the claim, and every error that would not have shown, is negligible beside other gradients.
+def negligible_columns(bench: Bench, leaf: int) -> Bools:
+    """Tell in which columns the claim, and every error that would not have shown, is negligible beside other gradients, shape (K,).
 
     These are the gradients of the other leaves, or if all vanish the change of the functions over the longest step. Beside others a
     function that is zero, and stays so, as the output of a dead unit does, shows all there is of a claim of zero.
@@ -125,7 +141,7 @@ def is_negligible(bench: Bench, leaf: int) -> bool:
         is_stationary = bool((is_zero | (claim == 0) & np.isnan(found.reference)).all())
         steepest = _slope_to_compare(bench, leaf, is_stationary=is_stationary)
         negligible = np.where(negligible > 0, negligible, NEGLIGIBLE * steepest)
-    return bool(((largest <= np.maximum(negligible, UNDERFLOW)) | is_dead).all())
+    return np.asarray((largest <= np.maximum(negligible, UNDERFLOW)) | is_dead)
 
 
 def _slope_to_compare(bench: Bench, leaf: int, *, is_stationary: bool) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 from gradcheck.acceptance.bench import Bench
 from gradcheck.acceptance.decide import Outcome
 from gradcheck.acceptance.ledger import Membership, by_leaf
-from gradcheck.aliases import Chosen, Floats, Indices
+from gradcheck.aliases import Bools, Chosen, Floats, Indices
 from gradcheck.differences.counts import DOZEN, FEW
 from gradcheck.differences.lengths import FIRST_STEP, RATIO
 from gradcheck.differences.noise import OF_ROUNDING, OFFSETS, SAME_NOISE, SUSPICIOUS, noise_from_samples, ulp
@@ -42,7 +42,10 @@ def quiet_elements(bench: Bench) -> Chosen:
     Costs no calls unless the noise is far more than rounding, or a step far shorter than usual, and some element is hidden. Then 16,
     and if some are quiet 8 to about 50 for each of up to `MOST_GROUPS` groups. Leaves judged along random directions are left out.
     """
-    each, is_loud = [leaf for leaf, floor in bench.floor_along.items() if np.isnan(floor).all()], _is_loud(bench)
+    each, is_loud = (
+        [leaf for leaf, floor in bench.floor_along.items() if np.isnan(floor).all()],
+        _loud(bench).any(),
+    )
     leaves = [leaf for leaf in each if is_loud or _has_short_step(bench, leaf)]
     places = [(leaf, int(index)) for leaf in leaves for index in _hidden(bench, leaf)]
     places = [places[i] for i in bench.rng.permutation(len(places))]
@@ -78,10 +81,14 @@ def _lengths(bench: Bench, chosen: Chosen) -> dict[int, Floats]:
     return lengths
 
 
-def _is_loud(bench: Bench) -> bool:
-    """Tell whether the noise is far more than the rounding of the values."""
-    floor = np.maximum(SUSPICIOUS * ulp(bench.base[None]), OF_ROUNDING * bench.probe.rounding())
-    return bool((bench.noise > floor).any())
+def _loud(bench: Bench) -> Bools:
+    """Tell where the noise is far more than the rounding of the values, shape (K,)."""
+    return np.asarray(bench.noise > _rounding(bench))
+
+
+def _rounding(bench: Bench) -> Floats:
+    """Return the largest noise that may be the rounding of the values, shape (K,)."""
+    return np.maximum(SUSPICIOUS * ulp(bench.base[None]), OF_ROUNDING * bench.probe.rounding())
 
 
 def _has_short_step(bench: Bench, leaf: int) -> bool:
@@ -110,18 +117,20 @@ def _hidden(bench: Bench, leaf: int) -> Indices:
 
 
 def _is_quiet(bench: Bench, group: list[tuple[int, int]]) -> bool:
-    """Tell whether noise divided by step is far less when only some elements move."""
+    """Tell whether noise divided by step is far less when only some elements move, in all functions that are loud if any are."""
     lengths = _lengths(bench, by_leaf(sorted(group)))
-    near = _noise_near(bench, lengths)
-    if not any(_has_short_step(bench, leaf) for leaf in lengths) and (QUIETER * near > bench.noise).any():
+    loud, near = _loud(bench), _noise_near(bench, lengths)
+    asked = loud | ~loud.any()
+    if not any(_has_short_step(bench, leaf) for leaf in lengths) and (QUIETER * near > bench.noise)[asked].any():
         return False
     # The larger of both: among many groups one is found whose noise a single sample does not show.
     noise = np.maximum(near, measure_noise(bench.probe, bench.base, lengths, bench.rng, _jumps_needed(bench)))
-    if (noise > SAME_NOISE * bench.noise).any():
+    if (noise > np.maximum(SAME_NOISE * bench.noise, _rounding(bench))).any():
         return False
     for leaf, own in lengths.items():
         step = choose_step(bench.probe, leaf, own, bench.base, noise, bench.rtol, bench.rng) or FIRST_STEP
-        if (QUIETER * noise / step > bench.noise / (bench.shortened.get(leaf, 1.0) * bench.steps[leaf])).any():
+        before = bench.noise / (bench.shortened.get(leaf, 1.0) * bench.steps[leaf])
+        if (QUIETER * noise / step > before)[asked].any():
             return False
     return True
 

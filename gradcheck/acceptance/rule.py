@@ -22,7 +22,7 @@ from gradcheck.acceptance.irregular import (
 )
 from gradcheck.acceptance.judgement import Claim, Judgement
 from gradcheck.acceptance.ledger import Limit
-from gradcheck.acceptance.other_claims import unseen
+from gradcheck.acceptance.other_claims import unseen, unseen_columns
 from gradcheck.acceptance.other_steps import recheck_accepted, recheck_hidden
 from gradcheck.acceptance.quiet import quiet_elements, without_others
 from gradcheck.acceptance.refinement import MOST_OVERHEAD, refine
@@ -116,10 +116,12 @@ def judge(
             judgements[leaf] = judgements[leaf].updated(alone.judgement(leaf), indices)
     passes = [leaf for leaf, found in judgements.items() if not (found.wrong | found.undecided).any()]
     reason = Limit.RTOL if rtol >= 1 else Limit.UNSEEN  # zero is within rtol of anything
-    blind = unseen(bench, passes)
-    if alone is not None:
-        blind = [leaf for leaf in blind if leaf not in chosen or unseen(alone, [leaf])]
-    judgements |= {leaf: judgements[leaf].not_seen(reason) for leaf in blind}
+    for leaf in passes:
+        columns = unseen_columns(bench, leaf)
+        if columns.any() and alone is not None and leaf in chosen:
+            columns &= unseen_columns(alone, leaf)
+        if columns.any():
+            judgements[leaf] = judgements[leaf].not_seen(reason, columns)
     return {leaf: judgement.in_plain_units(unit) for leaf, judgement in judgements.items()}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradcheck import check_adjoint, check_hvp, check_jvp, check_layer, check_vjp
+from gradcheck import check_adjoint, check_hvp, check_jacobian, check_jvp, check_layer, check_vjp
 from gradcheck.checks.equalised import weights_of
 from tests.seeds import seeds
 
@@ -259,6 +259,48 @@ def test_a_parameter_that_moves_nothing_passes_beside_outputs_that_are_zero(scal
     assert wrong.verdict == "fail" and wrong.parameters["b"].wrong.any()
     wrong = check_vjp(layer.value, lambda dy, *p: (*layer.vjp(dy, *p)[:2], error * dy.sum(0)), *point, rng=seed)
     assert wrong.verdict == "fail" and wrong.parameters["b"].wrong.any()
+
+
+POINT = np.array([0.4, -0.7, 0.3])
+STEPS = {
+    "sign": lambda x: np.sign(x[1]),
+    "argmax": lambda x: float(np.argmax(x)),
+    "floor": lambda x: np.floor(3 * x[0]),
+    "round": lambda x: np.round(2 * x.sum()),
+}
+
+
+def check_beside_step(kind, step, row, seed):
+    """Check a function with two smooth outputs and one that jumps, whose row of the Jacobian is claimed to be this."""
+    value = lambda x: np.array([np.sin(x[0]), x[1] * x[2], step(x)])  # noqa: E731
+    jacobian = lambda x: np.array([[np.cos(x[0]), 0, 0], [0, x[2], x[1]], row])  # noqa: E731
+    if kind == "jvp":
+        return check_jvp(value, lambda t, x: jacobian(x) @ t[0], POINT, rng=seed)
+    if kind == "jacobian":
+        return check_jacobian(value, jacobian, POINT, rng=seed)
+    if kind == "vjp":
+        return check_vjp(value, lambda dy, x: dy @ jacobian(x), POINT, rng=seed)
+    return check_layer(lambda x: (value(x), x), lambda dy, x: dy @ jacobian(x), POINT, rng=seed)
+
+
+@pytest.mark.parametrize("kind", ["jvp", "jacobian", "vjp", "layer"])
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("seed", seeds(6))
+def test_the_jumps_of_an_output_hide_no_claim_for_it(kind, name, seed):
+    assert check_beside_step(kind, STEPS[name], [0.0, 0.0, 0.0], seed).verdict == "pass"
+    for claimed in (0.1, -10.0, 1000.0):
+        for place in range(3):
+            row = np.where(np.arange(3) == place, claimed, 0.0)
+            assert check_beside_step(kind, STEPS[name], row, seed).verdict != "pass"
+
+
+@pytest.mark.parametrize("kind", ["jvp", "jacobian"])
+@pytest.mark.parametrize("claimed", [0.1, 10.0, 1000.0])
+@pytest.mark.parametrize("seed", seeds(6))
+def test_an_element_that_makes_no_jump_is_judged_without_it(kind, claimed, seed):
+    report = check_beside_step(kind, STEPS["sign"], [claimed, 0.0, 0.0], seed)
+    (found,) = report.parameters.values()
+    assert report.verdict == "fail" and np.atleast_2d(found.wrong)[-1].tolist() == [True, False, False]
 
 
 # ---- linear maps ------------------------------------------------------------------------------------------------------

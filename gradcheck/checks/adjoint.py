@@ -183,7 +183,8 @@ class AdjointTest:
         known = sizes[sizes > 0]
         if not known.size or known.min() >= np.sqrt(self.rtol) * known.max():
             return np.ones_like(sizes)
-        return np.where(sizes > 0, sizes / (np.sqrt(known.min()) * np.sqrt(known.max())), 1.0)
+        least = 16 / np.finfo(self.there.codomain.format.dtype).max  # sums of a few vectors must not overflow either
+        return np.where(sizes > 0, np.maximum(sizes / (np.sqrt(known.min()) * np.sqrt(known.max())), least), 1.0)
 
     def _weights(self) -> Array:
         """Draw weights; complex ones where both spaces are."""
@@ -274,7 +275,8 @@ class AdjointTest:
             indices = np.flatnonzero(looked_at)
             value, bound = part[indices, None], rounding[indices, None]
             zero, never = np.zeros_like(value), np.zeros(value.shape, dtype=bool)
-            seen = bound <= HIDDEN * np.maximum(usual, np.abs(value))
+            least = 0.0 if usual else np.finfo(self.there.codomain.format.dtype).tiny  # a map that gives zeros only
+            seen = bound <= np.maximum(HIDDEN * np.maximum(usual, np.abs(value)), least)
             ledger.add(Estimate(Kind.EXACT, indices, value, bound, bound, zero, zero, seen, never, np.zeros(1)))
             claim = claims[position][:, None]
             judgement = judgement_of(

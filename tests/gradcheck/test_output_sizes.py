@@ -328,6 +328,24 @@ def test_a_small_row_of_a_linear_map_is_judged_beside_large_ones(dtype, seed):
             assert check_adjoint(lambda v: matrix @ v, lambda w, m=wrong: w @ m, x, y, rng=seed).verdict == "fail"
 
 
+@pytest.mark.parametrize("seed", seeds(3))
+def test_rows_of_half_precision_that_span_its_range_do_not_overflow(seed):
+    row = np.array([1e-6, 1, 3e4]).astype(np.float16)
+    ones = np.ones(3, np.float16)
+    assert check_adjoint(lambda v: row * v, lambda w: row * w, ones, ones, rng=seed).verdict == "pass"
+    for place in (1, 2):
+        wrong = np.where(np.arange(3) == place, -row, row)
+        assert check_adjoint(lambda v: row * v, lambda w, r=wrong: r * w, ones, ones, rng=seed).verdict == "fail"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_map_that_gives_zeros_only_has_an_adjoint(dtype):
+    ones = np.ones(3, dtype)
+    assert check_adjoint(np.zeros_like, np.zeros_like, ones, ones).verdict == "pass"
+    for claim in (ones, ones * np.finfo(dtype).tiny):
+        assert check_adjoint(np.zeros_like, lambda w, c=claim: c * w, ones, ones).verdict == "fail"
+
+
 HALF_MAPS = {
     "dense": lambda n, rng: rng.normal(size=(n, n + 3)),
     "means": lambda n, rng: np.eye(n) - 1 / n,

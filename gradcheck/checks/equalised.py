@@ -48,7 +48,7 @@ def equalising(check: Check, output: Output) -> Floats:
 
     Notes
     -----
-    Costs four calls of the function where it has several outputs.
+    Costs four calls of the function where it has several outputs; two if differences are taken of a better one.
     """
     if check.output.size < 2 or check.elsewhere is None:
         return np.zeros((0, check.output.size))

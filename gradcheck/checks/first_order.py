@@ -240,10 +240,11 @@ def check_vjp(
 
     Notes
     -----
-    Costs two calls of ``f`` an element where claim and difference agree, and at most about a hundred more; six calls
-    of ``vjp``, eight more when it works in a dtype coarser than float64. Where outputs are of very different sizes, up to twelve more,
-    or fifty: each of a dozen is judged on its own, and many are weighed alike. More than 10,000 elements are compared together
-    along random directions, in about fifty calls.
+    Costs two calls of ``f`` an element where claim and difference agree, and at most about a hundred more; six to
+    eight calls of ``vjp``, eight more when it works in a dtype coarser than float64. Up to a dozen outputs of very
+    different sizes are judged one by one, which takes a call more for each, or five; if there are more, one or two
+    products in which each counts alike are asked for too. More than 10,000 elements are compared together along random
+    directions, in about fifty calls.
 
     Examples
     --------
@@ -275,8 +276,10 @@ def check_jvp(
 ) -> Report:
     """Check a Jacobian-vector product.
 
-    ``jvp`` is called with a tangent of one for each element in turn: what it gives is a column of the Jacobian, whose
-    numbers are compared with finite differences of ``y``, each on its own; of thousands random combinations are. That it is linear in its tangents, zero for zero, the same when called again, and changes nothing in place is checked too.
+    ``jvp`` is called with a tangent of one for each element in turn: what it gives is a column of the Jacobian. Its
+    numbers are compared with finite differences of ``y``, each on its own; where these would be more than 65,536 in
+    all, or the outputs more than 256, random combinations of them are. That it is linear in its tangents, zero for zero,
+    the same when called again, and changes nothing in place is checked too.
 
     Parameters
     ----------

@@ -132,8 +132,9 @@ def check_hvp(
 
     Notes
     -----
-    Costs two calls of ``grad`` an element where claim and difference agree, and at most about a hundred more; six
-    calls of ``hvp``, eight more when its dtype is coarser than float64.
+    Costs two calls of ``grad`` an element where claim and difference agree, and at most about a hundred more; six to
+    eight calls of ``hvp``, eight more when its dtype is coarser than float64. Where parts of the gradient are of very
+    different sizes it is called more often, as in `check_vjp`.
 
     Examples
     --------

@@ -111,7 +111,8 @@ def test_a_gradient_that_is_all_round_off_is_not_wrong_where_zero_is_true(seed):
 def test_it_costs_no_more_than_other_smooth_functions():
     net = Normalised(0)
     report = check_gradient(net.loss, net.gradient, net.params, reference=net.loss, method="exhaustive")
-    assert report.evaluations <= 2 * sum(value.size for value in net.params.values()) + 100
+    longer = 4  # calls of steps over which the bias before the normalisation would show an error that noise hides
+    assert report.evaluations <= 2 * sum(value.size for value in net.params.values()) + 100 + longer
 
 
 def test_the_user_gets_single_precision_and_the_reference_double():

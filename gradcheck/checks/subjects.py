@@ -114,9 +114,9 @@ class PullbackSubject(Subject):
         return np.stack([self.seen(self.seed_of(row)) for row in rng.normal(size=(2, output.size))])
 
     def apart(self, check: Check, output: Output) -> tuple[Floats, bool]:
-        """Return those of single outputs, where these are few and of different sizes; of many those in which each counts alike."""
-        rows = equalising(check, output)
-        if len(rows) and output.size <= DOZEN and can_be_single(check):
+        """Return those of single outputs, where these are few and may be of different sizes; of many those in which each counts alike."""
+        rows, is_known = equalising(check, output), check.elsewhere is not None
+        if (len(rows) or not is_known) and 1 < output.size <= DOZEN and can_be_single(check):
             return each_of(check.output), True
         return np.array([self.seen(self.seed_of(row)) for row in rows]).reshape(rows.shape), False
 

@@ -303,6 +303,21 @@ def test_an_element_that_makes_no_jump_is_judged_without_it(kind, claimed, seed)
     assert report.verdict == "fail" and np.atleast_2d(found.wrong)[-1].tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize("edge", [1e-4, 1e-6])
+def test_a_small_output_is_judged_where_there_is_no_second_point(edge):
+    sizes, matrix = np.array([1e8, 1e-3]), np.array([[1.0, 0.5], [0.3, 1.0]])
+
+    def f(x):
+        if np.abs(x - 1).max() > edge:
+            raise ValueError("the domain ends here")
+        return sizes * np.sin(matrix @ x)
+
+    for factor, verdict in ((1, "pass"), (0, "fail"), (-1, "fail"), (2, "fail")):
+        weights = sizes * np.array([1, factor])
+        report = check_vjp(f, lambda dy, x, w=weights: (matrix.T @ (w * np.cos(matrix @ x) * dy),), np.ones(2))
+        assert report.verdict == verdict
+
+
 # ---- linear maps ------------------------------------------------------------------------------------------------------
 
 

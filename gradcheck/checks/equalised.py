@@ -48,16 +48,19 @@ def equalising(check: Check, output: Output) -> Floats:
 
     Notes
     -----
-    Costs four calls of the function where it has several outputs; two if differences are taken of a better one.
+    Costs four calls of the function where it has several outputs; two if differences are taken of a better one,
+    none without a second point.
     """
-    if check.output.size < 2 or check.elsewhere is None:
+    if check.output.size < 2:
         return np.zeros((0, check.output.size))
-    rng = check.settings.rng
-    far = [check.elsewhere.value, *_values(check, [check.point.moved(AWAY[0], rng) for _ in range(FARTHER)])]
-    changes = np.max([np.abs(value - check.value) for value in far], axis=0)
-    noise = output.rounding()
-    if output.eps >= check.output.eps:  # else it is better than the function, and so is its noise
-        noise = _noise(check, changes, noise)
+    rng, noise = check.settings.rng, output.rounding()
+    if check.elsewhere is None:  # of changes nothing is known: the values themselves say how large they may be
+        changes = np.abs(check.value)
+    else:
+        far = [check.elsewhere.value, *_values(check, [check.point.moved(AWAY[0], rng) for _ in range(FARTHER)])]
+        changes = np.max([np.abs(value - check.value) for value in far], axis=0)
+        if output.eps >= check.output.eps:  # else it is better than the function, and so is its noise
+            noise = _noise(check, changes, noise)
     rows = weights_of(changes, noise, check.rtol)
     return np.asarray(rows * random_signs(changes.size, rng) * rng.uniform(0.5, 1.5, rows.shape))
 

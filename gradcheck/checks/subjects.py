@@ -124,8 +124,13 @@ class PullbackSubject(Subject):
         """Return the pulled-back cotangents at a point, in the order of the rows."""
         prepared = self.prepare(check, handed.tree)
         readings = self._read_each(check, [self.seed_of(row, layout) for row in cotangents], prepared)
+        given = set().union(*(reading.values for reading in readings))
         for reading in readings:
             reading.handed += handed.named()
+            # None beside products of other cotangents is that of one that a leaf has no part in.
+            for leaf in given & reading.absent if self.optional else ():
+                reading.values[leaf] = np.zeros(check.point.leaves[leaf].value.size)
+                reading.absent.discard(leaf)
         return readings
 
     def _read_each(self, check: Check, seeds: list[Any], prepared: Any) -> list[Reading]:

@@ -303,9 +303,11 @@ def test_an_element_that_makes_no_jump_is_judged_without_it(kind, claimed, seed)
     assert report.verdict == "fail" and np.atleast_2d(found.wrong)[-1].tolist() == [True, False, False]
 
 
-@pytest.mark.parametrize("edge", [1e-4, 1e-6])
-def test_a_small_output_is_judged_where_there_is_no_second_point(edge):
-    sizes, matrix = np.array([1e8, 1e-3]), np.array([[1.0, 0.5], [0.3, 1.0]])
+@pytest.mark.parametrize("count", [2, 20])
+@pytest.mark.parametrize("edge", [1e-5, 1e-6])
+def test_a_small_output_is_judged_where_there_is_no_second_point(edge, count):
+    sizes = np.append(np.full(count - 1, 1e8), 1e-3)
+    matrix = np.random.default_rng(0).normal(size=(count, count))
 
     def f(x):
         if np.abs(x - 1).max() > edge:
@@ -313,9 +315,20 @@ def test_a_small_output_is_judged_where_there_is_no_second_point(edge):
         return sizes * np.sin(matrix @ x)
 
     for factor, verdict in ((1, "pass"), (0, "fail"), (-1, "fail"), (2, "fail")):
-        weights = sizes * np.array([1, factor])
-        report = check_vjp(f, lambda dy, x, w=weights: (matrix.T @ (w * np.cos(matrix @ x) * dy),), np.ones(2))
+        weights = sizes * np.append(np.ones(count - 1), factor)
+        report = check_vjp(f, lambda dy, x, w=weights: (matrix.T @ (w * np.cos(matrix @ x) * dy),), np.ones(count))
         assert report.verdict == verdict
+
+
+def test_none_for_a_cotangent_of_zero_is_zero():
+    def vjp(dy, a, b, size):
+        return [np.full(3, c * d) if d else None for c, d in zip((1e8, size), dy, strict=True)]
+
+    def f(a, b):
+        return np.array([1e8 * a.sum(), 1e-4 * b.sum()])
+
+    for size, verdict in ((1e-4, "pass"), (-1e-4, "fail")):
+        assert check_vjp(f, lambda dy, a, b, s=size: vjp(dy, a, b, s), np.ones(3), np.ones(3)).verdict == verdict
 
 
 # ---- linear maps ------------------------------------------------------------------------------------------------------

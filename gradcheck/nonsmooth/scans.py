@@ -92,7 +92,8 @@ def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, F
         others, (shifts, uncertainty) = ball.near(radius * spread), _shifts(ball, element, radius)
         values = ball.probe.line(others, element.leaf, element.index, shifts)
         # With other elements moved, the values may be far larger, and so their rounding; if it hides the error the scan is useless.
-        uncertainty = uncertainty * np.fmax(1.0, ball.probe.output.eps * np.abs(values).max(axis=0) / ball.noise)
+        rounding = ball.probe.output.eps * np.abs(values).max(axis=0)
+        uncertainty = np.fmax(uncertainty, rounding * (uncertainty / ball.noise))  # in this order nothing overflows
         if spread and not (at_stake & (uncertainty < error)).any():
             continue
         slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]

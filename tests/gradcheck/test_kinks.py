@@ -363,3 +363,13 @@ def test_a_claim_that_no_sample_settles_stays_open(monkeypatch):
     outside = np.ones(25)
     outside[0], outside[-1] = 1.1, -0.1
     assert check_gradient(links, outside, np.ones(25)).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("size", [1.0, 8e200, 1e-200])
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "pass"), (0.5, "fail"), (0.0, "fail"), (-1.0, "fail")])
+def test_rounding_is_no_kink_of_a_function_of_huge_values_that_is_zero_at_the_point(size, factor, verdict):
+    """The noise at the point is that of zero: values beside it are larger by more than float64 can hold."""
+    report = check_gradient(
+        lambda x: size * float(0.9 * x[0] ** 2 - 0.01 * x[0]), lambda x: factor * size * (1.8 * x - 0.01), np.zeros(1)
+    )
+    assert report.verdict == verdict, str(report)

@@ -163,7 +163,7 @@ class _Line:
     def visible(residual: Floats) -> float:
         """Return the shortest step, in units of that of the residual, at which noise does not hide half of the residual."""
         error, hidden, _ = np.abs(residual)
-        return float((2 * hidden / np.fmax(error, hidden)).min())
+        return float(np.fmin.reduce(2 * hidden / np.fmax(error, hidden)))  # no error in a column of zeros
 
     def mark_nonlinear(self, group: Chosen, residual: Floats, step: float) -> None:
         """Find the elements that cause the residual of a group, by halving, and mark their differences as nonlinear."""

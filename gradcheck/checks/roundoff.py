@@ -140,7 +140,9 @@ def compare_in_double(
             found[leaf] = here[leaf], np.nan_to_num(np.std(known, axis=0)), level
         else:
             apart = np.full((readings[0].values[leaf].size, len(readings)), np.inf)
-            found[leaf] = apart, np.zeros_like(apart), level * (RESIDUE * _ordinary(check, leaf) / CANCELLED)
+            if leaf in levels:  # of second derivatives nothing is known
+                level = level * (RESIDUE * _ordinary(check, leaf) / CANCELLED)
+            found[leaf] = apart, np.zeros_like(apart), level
     return found
 
 

@@ -89,11 +89,11 @@ def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, F
     low, high = np.full_like(element.reference, np.inf), np.full_like(element.reference, -np.inf)
     has_kink, left = False, np.zeros_like(error)
     for spread in SPREADS:
-        others, (shifts, uncertainty) = ball.near(radius * spread), _shifts(ball, element, radius)
+        others, (shifts, width) = ball.near(radius * spread), _shifts(ball, element, radius)
         values = ball.probe.line(others, element.leaf, element.index, shifts)
         # With other elements moved, the values may be far larger, and so their rounding; if it hides the error the scan is useless.
         rounding = ball.probe.output.eps * np.abs(values).max(axis=0)
-        uncertainty = np.fmax(uncertainty, rounding * (uncertainty / ball.noise))  # in this order nothing overflows
+        uncertainty = 2 * np.fmax(ball.noise, rounding) / width
         if spread and not (at_stake & (uncertainty < error)).any():
             continue
         slopes = np.diff(values, axis=0) / np.diff(shifts)[:, None]
@@ -115,14 +115,14 @@ def _within(ball: Ball, element: Flagged, radius: float) -> tuple[Bools, bool, F
     return at_stake & (element.claimed >= low) & (element.claimed <= high), has_kink, left
 
 
-def _shifts(ball: Ball, element: Flagged, radius: float) -> tuple[Floats, Floats]:
-    """Return the shifts of an element along a scan, rounded to its dtype, and the effect of noise on the slopes between them, (K,)."""
+def _shifts(ball: Ball, element: Flagged, radius: float) -> tuple[Floats, float]:
+    """Return the shifts of an element along a scan, rounded to its dtype, and the distance between them."""
     ends = np.linspace(-1.39, 1.39, PLACES)
     scale = ball.scales[element.leaf][element.index]
     leaf = ball.probe.point.leaves[element.leaf]
     value = leaf.value.ravel()[element.index]
     shifts = np.asarray((leaf.format.rounded(value + ends * radius * scale) - value).astype(np.float64))
-    return shifts, 2 * ball.noise / ((ends[1] - ends[0]) * radius * scale)
+    return shifts, float((ends[1] - ends[0]) * radius * scale)
 
 
 def _smooth_part(slopes: Floats) -> tuple[Floats, Floats, float]:

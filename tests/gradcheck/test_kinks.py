@@ -373,3 +373,22 @@ def test_rounding_is_no_kink_of_a_function_of_huge_values_that_is_zero_at_the_po
         lambda x: size * float(0.9 * x[0] ** 2 - 0.01 * x[0]), lambda x: factor * size * (1.8 * x - 0.01), np.zeros(1)
     )
     assert report.verdict == verdict, str(report)
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.0, 1.01])
+def test_nor_does_it_overflow_where_elements_are_next_to_nothing(factor):
+    rng = np.random.default_rng(32)
+    inputs, x = rng.normal(size=(6, 4)), 1e-300 * rng.normal(size=4)
+
+    def grad(x):
+        return inputs.T @ (1 - np.tanh(inputs @ x + 0.3) ** 2)
+
+    def f(x):
+        return float(np.tanh(inputs @ x + 0.3).sum())
+
+    assert check_gradient(f, grad, x).ok
+    wrong = np.where(np.arange(4) == 2, factor, 1.0)
+    assert check_gradient(f, lambda x: wrong * grad(x), x).parameters["params"].wrong.tolist() == [False] * 2 + [
+        True,
+        False,
+    ]

@@ -119,7 +119,7 @@ def screen_if_flat(bench: Bench, leaf: int) -> None:
 
 
 def _require_repeatable(bench: Bench, screened: dict[int, tuple[Indices, Floats]]) -> None:
-    """Measure the difference that contradicts its claim most clearly twice more: if its values change, the claim is not to blame."""
+    """Measure the difference that contradicts its claim most clearly twice more: if its values change, the functions are not deterministic."""
     worst = (0.0, -1, 0)
     for leaf, (indices, _) in screened.items():
         found = bench.decide(leaf, indices)

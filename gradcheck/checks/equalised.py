@@ -71,7 +71,7 @@ def _noise(check: Check, changes: Floats, rounding: Floats) -> Floats:
     It is seen so near by that they change by as much: more of it bends a line, or keeps them where they are, though they should move
     by more than one unit in the last place. Of such a staircase nothing but the change is known, which its steps may be as high as.
     """
-    assert check.elsewhere is not None  # noqa: S101 - who asks has looked
+    assert check.elsewhere is not None  # noqa: S101 - tells the type checker
     ways = [
         (leaf, (away - leaf.value) * check.rtol if leaf.is_differentiable else 0)
         for leaf, away in zip(check.point.leaves, check.elsewhere.arrays, strict=True)

@@ -271,7 +271,7 @@ class Output:
             )
         if any(
             part.dtype.kind == "c" for part in parts
-        ):  # as of Python's power of a negative number: real values end here
+        ):  # such as Python's power of a negative number: it has no real value
             return np.full(self.size, np.nan)
         return np.concatenate([part.ravel() for part in parts]).astype(np.float64) if parts else np.zeros(0)
 

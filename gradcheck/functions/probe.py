@@ -334,7 +334,7 @@ class Probe:
         Returns
         -------
         values : array, shape (P, K)
-            The same whoever evaluates. NaN at displaced points where the function raises, or gives NaN or infinity.
+            NaN at displaced points where the function raises, or gives NaN or infinity. The values do not depend on the pool.
         """
         raised = self.budget.undefined.total()
         values = self._evaluated(batch)
